@@ -1,0 +1,162 @@
+"""Every failure that a user of Kappa can meet.
+
+The tree, with the exit code of each class (a subclass keeps its parent's unless it says otherwise)::
+
+    KappaError ................................. 70  also what an unexpected exception exits with
+    ├── UsageError .............................  2  a call that cannot be meant as it stands
+    │   └── PortInUseError
+    ├── ConfigurationError .....................  3  a manifest, a setting or an environment that is wrong
+    │   ├── ManifestError ......................     carries every diagnostic found
+    │   └── PluginNotFoundError
+    ├── BundleError ............................  4  a bundle that is missing, broken or not what it says
+    │   └── BundleNotFoundError
+    ├── BuildError .............................  5  a build that could not be finished
+    │   ├── DestinationExistsError
+    │   └── ResolutionError
+    ├── ContainerError .........................  6
+    ├── GammaError .............................  7
+    ├── DeployError ............................  8
+    ├── InferenceFailedError ...................  9  the user's code or a model failed
+    │   ├── BadInputError ......................     a request that its adapter refuses: HTTP 4xx
+    │   ├── ResultMismatchError ................     a batch function returned the wrong number of results
+    │   └── ExampleFailedError .................     an example's answer is not what the manifest expects
+    └── MissingDependencyError ................. 10  an optional package is absent; names the command that brings it
+
+An interrupt (Ctrl-C) exits with 130. A message says what happened and with which value, why if that is known, and
+what to do. This module imports nothing of Kappa.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+__all__ = [
+    "EXIT_INTERRUPTED",
+    "BadInputError",
+    "BuildError",
+    "BundleError",
+    "BundleNotFoundError",
+    "ConfigurationError",
+    "ContainerError",
+    "DeployError",
+    "DestinationExistsError",
+    "ExampleFailedError",
+    "GammaError",
+    "InferenceFailedError",
+    "KappaError",
+    "ManifestError",
+    "MissingDependencyError",
+    "PluginNotFoundError",
+    "PortInUseError",
+    "ResolutionError",
+    "ResultMismatchError",
+    "UsageError",
+]
+
+EXIT_INTERRUPTED = 130
+
+
+class KappaError(Exception):
+    """A failure whose message is meant for the user: one or more whole sentences, no traceback needed."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(KappaError):
+    exit_code = 2
+
+
+class PortInUseError(UsageError):
+    """The port to listen on is taken; the message says by whom when the system tells."""
+
+
+class ConfigurationError(KappaError):
+    exit_code = 3
+
+
+class ManifestError(ConfigurationError):
+    """A kappafile has problems; ``diagnostics`` holds them all, in the order of the file.
+
+    Each is a `kappa.build.diagnostics.Diagnostic`; the type is not named here because this module is below it.
+    """
+
+    def __init__(self, message: str, *, diagnostics: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.diagnostics = tuple(diagnostics)
+
+
+class PluginNotFoundError(ConfigurationError):
+    """No adapter, artifact or resolver of that name is built in or installed."""
+
+
+class BundleError(KappaError):
+    exit_code = 4
+
+
+class BundleNotFoundError(BundleError):
+    """Nothing at that path, or no bundle of that tag in the store."""
+
+
+class BuildError(KappaError):
+    exit_code = 5
+
+
+class DestinationExistsError(BuildError):
+    """The place to write to is not absent or empty; nothing was touched."""
+
+
+class ResolutionError(BuildError):
+    """The resolver found no set of packages that fits, or could not ask the index."""
+
+
+class ContainerError(KappaError):
+    exit_code = 6
+
+
+class GammaError(KappaError):
+    exit_code = 7
+
+
+class DeployError(KappaError):
+    exit_code = 8
+
+
+class InferenceFailedError(KappaError):
+    exit_code = 9
+
+
+class BadInputError(InferenceFailedError):
+    """A request that its input adapter refuses.
+
+    ``http_status`` is a 4xx: 400 for what cannot be parsed, 413 for what is too large, 415 for a media type that the
+    adapter does not take, 422 for what parses but does not fit the declared shape (RFC 9110, section 15.5).
+    """
+
+    def __init__(self, message: str, *, http_status: int = 400) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+
+
+class ResultMismatchError(InferenceFailedError):
+    """A batch function returned another number of results than the requests it was given."""
+
+
+class ExampleFailedError(InferenceFailedError):
+    """At least one `[[examples]]` entry was answered otherwise than it expects."""
+
+
+class MissingDependencyError(KappaError):
+    """An optional package is not installed.
+
+    >>> print(MissingDependencyError("scikit-learn", needed_for="the artifact type `sklearn`"))
+    The artifact type `sklearn` needs `scikit-learn`, which is not installed here. Run `pip install scikit-learn`.
+    """
+
+    exit_code = 10
+
+    def __init__(self, requirement: str, *, needed_for: str) -> None:
+        subject = needed_for[0].upper() + needed_for[1:]
+        package = requirement if not requirement.startswith("kappa-ml[") else f"'{requirement}'"
+        super().__init__(f"{subject} needs `{requirement}`, which is not installed here. Run `pip install {package}`.")
+        self.requirement = requirement

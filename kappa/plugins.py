@@ -1,0 +1,90 @@
+"""Named plugins, found by dotted path: the built-in table first, installed entry points on a miss.
+
+The only place that turns a dotted name into an import of a higher tier. A name without a dot is Kappa's own; one with
+a dot (`acme.parquet`) belongs to a distribution that declares it in the entry-point group of its family.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from kappa.errors import MissingDependencyError, PluginNotFoundError
+
+__all__ = ["ARTIFACTS", "INPUT_ADAPTERS", "OUTPUT_ADAPTERS", "RESOLVERS", "Registry", "load_dotted"]
+
+
+def load_dotted(path: str) -> Any:
+    """Import ``module:qualname``."""
+    module, _, qualname = path.partition(":")
+    value: Any = import_module(module)
+    for part in qualname.split("."):
+        value = getattr(value, part)
+    return value
+
+
+class Registry:
+    """One family of plugins: ``kind`` names it in messages, ``group`` is its entry-point group."""
+
+    def __init__(self, kind: str, *, group: str, builtins: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.group = group
+        self.builtins = dict(builtins)
+        self.load = cache(self._load)
+
+    def names(self) -> list[str]:
+        """Every name that `load` takes, built-in ones first."""
+        return [*sorted(self.builtins), *sorted(entry.name for entry in entry_points(group=self.group))]
+
+    def _load(self, name: str) -> Any:
+        """Return the class of ``name``; raises `PluginNotFoundError` or `MissingDependencyError`."""
+        if (path := self.builtins.get(name)) is not None:
+            return load_dotted(path)
+        for entry in entry_points(group=self.group, name=name):
+            if "." not in entry.name:
+                continue  # an undotted name is reserved for Kappa: nobody may stand in for it
+            try:
+                return entry.load()
+            except ModuleNotFoundError as exc:
+                raise MissingDependencyError(exc.name or "?", needed_for=f"the {self.kind} `{name}`") from exc
+        near = difflib.get_close_matches(name, self.names(), n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else f" Known are {', '.join(f'`{n}`' for n in self.names())}."
+        raise PluginNotFoundError(f"There is no {self.kind} `{name}`.{hint}")
+
+
+INPUT_ADAPTERS = Registry(
+    "input adapter",
+    group="kappa.input_adapters",
+    builtins={
+        "dataframe": "kappa.adapters.dataframe:DataframeInput",
+        "json": "kappa.adapters.json:JsonInput",
+    },
+)
+OUTPUT_ADAPTERS = Registry(
+    "output adapter",
+    group="kappa.output_adapters",
+    builtins={
+        "dataframe": "kappa.adapters.dataframe:DataframeOutput",
+        "default": "kappa.adapters.default:DefaultOutput",
+        "json": "kappa.adapters.json:JsonOutput",
+    },
+)
+ARTIFACTS = Registry(
+    "artifact type",
+    group="kappa.artifacts",
+    builtins={
+        "json": "kappa.frameworks.json:JSONArtifact",
+        "pickle": "kappa.frameworks.pickle:PickleArtifact",
+        "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",
+        "text": "kappa.frameworks.text:TextFileArtifact",
+    },
+)
+RESOLVERS = Registry(
+    "resolver",
+    group="kappa.resolvers",
+    builtins={"pip-compile": "kappa.build.resolvers.pip_compile:PipCompileResolver"},
+)

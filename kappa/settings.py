@@ -1,0 +1,72 @@
+"""Where Kappa keeps things, and the defaults a user or a platform team may set.
+
+Order: command-line flag, environment, the kappafile's `[serving]` (frozen in `kappa.yml`), `config.yml`, default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from kappa.errors import ConfigurationError
+
+__all__ = ["Settings", "home_directory", "read_settings"]
+
+
+class ServerSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    port: int = Field(default=5000, ge=0, le=65535)
+    """The port that `kappa serve` and `kappa serve-gunicorn` listen on."""
+    host: str = "0.0.0.0"  # noqa: S104 - the concepts page's default; `start_dev_server` binds 127.0.0.1
+    """The address they bind."""
+
+
+class Settings(BaseModel):
+    """`config.yml`, every key optional."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    server: ServerSettings = ServerSettings()
+    """Defaults of the API server."""
+    default_docker_base_image: str | None = None
+    """The image that bundles start from when their kappafile names none."""
+
+
+def home_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return ``$KAPPA_HOME``, by default ``~/kappa``; it need not exist."""
+    return Path(environ.get("KAPPA_HOME") or "~/kappa").expanduser()
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read ``$KAPPA_CONFIG`` or ``$KAPPA_HOME/config.yml``, then ``KAPPA_<KEY>__<KEY>`` variables over it.
+
+    Raises `ConfigurationError` for a file that cannot be read or a key that is not known.
+    """
+    named = environ.get("KAPPA_CONFIG")
+    path = Path(named).expanduser() if named else home_directory(environ) / "config.yml"
+    values: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, YAMLError) as exc:
+            raise ConfigurationError(f"`{path}` cannot be read: {exc}") from exc
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"`{path}` must hold a mapping of settings.")
+    elif named:
+        raise ConfigurationError(f"`KAPPA_CONFIG` names `{path}`, which is not a file.")
+    for variable, text in environ.items():
+        section, separator, key = variable.removeprefix("KAPPA_").lower().partition("__")
+        if variable.startswith("KAPPA_") and separator:
+            values.setdefault(section, {})[key] = text
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as exc:
+        problems = "; ".join(f"`{'.'.join(map(str, error['loc']))}`: {error['msg']}" for error in exc.errors())
+        raise ConfigurationError(f"The settings of `{path}` and the environment do not fit: {problems}.") from exc

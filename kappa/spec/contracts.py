@@ -1,0 +1,192 @@
+"""The base of every specification, and the contracts of the three families of plugins.
+
+A plugin class is its own configuration: a frozen model whose fields are the options a user writes and whose methods
+are the behaviour. ``DataframeInput(orient="split")`` in Python and ``{ type = "dataframe", orient = "split" }`` in a
+kappafile are the same object.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, SerializeAsAny
+
+from kappa.errors import PluginNotFoundError
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
+from kappa.types import Answer, Payload
+
+__all__ = [
+    "AnyArtifact",
+    "AnyInput",
+    "AnyOutput",
+    "ArtifactPlugin",
+    "FrozenMapping",
+    "InputAdapter",
+    "OutputAdapter",
+    "Plugin",
+    "Spec",
+    "freeze",
+    "thaw",
+]
+
+
+def freeze(value: Any) -> Any:
+    """Return a deeply immutable copy: mappings become read-only views, lists become tuples."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    return value
+
+
+def thaw(value: Any) -> Any:
+    """Return plain dicts and lists again, as JSON and YAML writers want them."""
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [thaw(item) for item in value]
+    return value
+
+
+FrozenMapping = Annotated[Mapping[str, Any], AfterValidator(freeze), PlainSerializer(thaw)]
+"""A mapping that nobody can change, however deep; numbers keep their type."""
+
+
+class Spec(BaseModel):
+    """A frozen value that knows exactly its own keys; the docstring under a field is its documentation everywhere."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+
+class Plugin(Spec):
+    """A plugin's options; subclasses fix ``type`` to a literal, the name under which it is registered."""
+
+    type: str
+
+    def requires(self) -> tuple[str, ...]:
+        """Name the distributions that it needs at run time, as requirements (PEP 508) without versions."""
+        return ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that differ from their defaults, without ``type``; for views and messages."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"type"})
+
+
+class InputAdapter(Plugin):
+    """Turns payloads into the arguments of a function, one batch at a time.
+
+    `decode` runs once per request and yields the adapter's own batchable *form*; a malformed request fails there and
+    never meets another. `merge` runs once per batch, in the thread that runs the function, over forms of one group.
+    """
+
+    supports_batch: ClassVar[bool] = True
+    """Whether ``batch = true`` is possible."""
+    supports_single: ClassVar[bool] = True
+    """Whether ``batch = false`` is possible."""
+
+    def decode(self, payload: Payload) -> Any:
+        """Return the form of one request; raises `BadInputError` for what does not fit."""
+        raise NotImplementedError
+
+    def group_of(self, form: Any) -> Hashable:  # noqa: ARG002 - the default has one group
+        """Return a key such that forms of equal keys may be merged without touching each other."""
+        return None
+
+    def rows_of(self, form: Any) -> int | None:  # noqa: ARG002 - the default form is one item
+        """Return how many rows a form holds, or ``None`` where a request is one item and not a list of rows.
+
+        With rows, a request's share of the function's result is a slice of that length; with ``None``, one element.
+        """
+        return None
+
+    def merge(self, forms: Sequence[Any]) -> Any:
+        """Build the argument for a batch function from the forms of one group, in request order."""
+        return list(forms)
+
+    def single(self, form: Any) -> Any:
+        """Build the argument for a function that takes one request at a time."""
+        return form
+
+    def request_content(self) -> dict[str, Any]:
+        """Return the OpenAPI 3.1 *content* map of the request body: media type to ``{"schema", "example"}``."""
+        raise NotImplementedError
+
+
+class OutputAdapter(Plugin):
+    """Turns what a function returned for one request into an answer."""
+
+    def encode(self, value: Any, *, accept: str = "") -> Answer:
+        """Encode ``value``; ``accept`` is the request's header. Raises `InferenceFailedError` for what it cannot."""
+        raise NotImplementedError
+
+    def response_content(self) -> dict[str, Any]:
+        """Return the OpenAPI 3.1 *content* map of the answer."""
+        raise NotImplementedError
+
+
+class ArtifactPlugin(Plugin):
+    """How one kind of model is kept on disk. The model itself and its metadata live in the service, not here."""
+
+    name: str
+    """The name under which functions find the model."""
+
+    filename: ClassVar[str]
+    """What the model's file is called inside its directory of a bundle."""
+    is_pickle: ClassVar[bool] = False
+    """Whether loading it runs code that the file chooses; the manifest's ``security.pickle`` decides about those."""
+
+    def __init__(self, name: str, /, **options: Any) -> None:
+        super().__init__(name=name, **options)  # type: ignore[call-arg]
+
+    def save(self, model: Any, directory: Path) -> None:
+        """Write ``model`` into ``directory``, which exists and is empty."""
+        raise NotImplementedError
+
+    def load(self, directory: Path) -> Any:
+        """Read the model back from a directory that `save` or `adopt` filled."""
+        raise NotImplementedError
+
+    def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:
+        """Put a model file that the user made into ``directory`` as `load` expects it; ``link`` where possible."""
+        target = directory / self.filename
+        if link and hasattr(os, "symlink"):
+            target.symlink_to(path.resolve())
+        else:
+            shutil.copyfile(path, target)
+
+    def sniff(self, path: Path) -> str | None:  # noqa: ARG002 - some formats have no signature
+        """Return why ``path`` cannot be such a model, judged by its first bytes alone; ``None`` if it may be."""
+        return None
+
+
+def _plugin_of(registry: Registry, value: Any) -> Any:
+    """Read ``"name"`` or ``{"type": "name", …}`` into the registered class; instances pass through."""
+    if isinstance(value, Plugin):
+        return value
+    if isinstance(value, type) and issubclass(value, Plugin):
+        raise ValueError(f"an instance is needed: write `{value.__name__}()`")  # noqa: TRY004 - pydantic wants it
+    options = {"type": value} if isinstance(value, str) else value
+    if not isinstance(options, Mapping) or not isinstance(options.get("type"), str):
+        raise ValueError(f'expected the name of an {registry.kind}, or a table with `type = "…"`')  # noqa: TRY004
+    try:
+        plugin = registry.load(options["type"])
+    except PluginNotFoundError as exc:
+        raise ValueError(str(exc)) from None
+    return plugin.model_validate(dict(options))
+
+
+AnyInput = Annotated[SerializeAsAny[InputAdapter], BeforeValidator(lambda v: _plugin_of(INPUT_ADAPTERS, v))]
+AnyOutput = Annotated[SerializeAsAny[OutputAdapter], BeforeValidator(lambda v: _plugin_of(OUTPUT_ADAPTERS, v))]
+AnyArtifact = Annotated[SerializeAsAny[ArtifactPlugin], BeforeValidator(lambda v: _plugin_of(ARTIFACTS, v))]

@@ -1,0 +1,173 @@
+"""The kappafile as the user writes it: the shape of TOML, YAML and `[tool.kappa]` alike.
+
+What the user wrote (`Kappafile`) is not what Kappa works with (`ServiceSpec` and the artifacts' sources): `to_spec`
+turns the one into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, Spec
+from kappa.spec.models import (
+    ApiSpec,
+    ArtifactMethod,
+    EnvSpec,
+    ExampleSpec,
+    FilesSpec,
+    FunctionTarget,
+    Labels,
+    Line,
+    Name,
+    Reference,
+    SecuritySpec,
+    ServiceSpec,
+    ServingSpec,
+)
+from kappa.tag import check_name
+
+__all__ = ["ApiTable", "ArtifactSource", "ArtifactTable", "Kappafile", "ServiceTable"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactSource:
+    """Where an artifact's model comes from at build time: a file the user made, or an object packed from Python."""
+
+    path: Path | None = None
+    value: Any = None
+    metadata: Mapping[str, Any] | None = None
+
+
+class ServiceTable(Spec):
+    """`[service]`: what the service is called and who declares it."""
+
+    name: Annotated[str, AfterValidator(check_name)] | None = None
+    """Names the bundle, its package and its command; the class's name if `class` is given and this is not."""
+    class_: Reference | None = Field(default=None, alias="class")
+    """`module:Class`: the decorators of this class declare the APIs, artifacts and environment."""
+    doc: str = ""
+    """What the service does; the README of the bundle."""
+    labels: Labels = Field(default_factory=dict)
+    """Key/value pairs that identify the bundle."""
+    web_static_content: Line | None = None
+    """A folder hosted at the service's root."""
+    setup: Reference | None = None
+    """`module:function`, called once per worker before it is ready; the mapping it returns is injected by name."""
+    teardown: Reference | None = None
+    """`module:function`, called with what `setup` returned, as keywords, when a worker stops."""
+
+
+class ArtifactTable(Spec):
+    """`[artifacts.NAME]`: `type`, `path` and `metadata`, and beside them the options of that type."""
+
+    plugin: AnyArtifact | None = None
+    path: Line
+    """The model's file or folder, relative to the kappafile."""
+    metadata: FrozenMapping = Field(default_factory=dict)
+    """Facts about the model, e.g. its accuracy; shown wherever the bundle is, never changed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, table: Any) -> Any:
+        if not isinstance(table, Mapping) or "plugin" in table:
+            return table
+        own = {key: table[key] for key in ("path", "metadata") if key in table}
+        options = {key: value for key, value in table.items() if key not in own}
+        return {**own, "plugin": options} if set(options) - {"name"} else own
+
+
+class ApiTable(Spec):
+    """`[apis.NAME]`: exactly one of `function` and `artifact`, and how requests and answers look."""
+
+    function: Reference | None = None
+    """`module:function`, called with the input, and by parameter name with artifacts and what `setup` returned."""
+    artifact: Name | None = None
+    """The artifact whose own method answers."""
+    method: Name | None = None
+    """The artifact's method; `predict` if not given."""
+    input: AnyInput
+    """How requests become arguments: the adapter's name, or a table with `type` and its options."""
+    output: AnyOutput = Field(default="default", validate_default=True)
+    """How return values become answers; `default` goes by the type of each value."""
+    batch: bool | None = None
+    """Whether the function takes a batch of rows or requests; as the input adapter needs it, if not given."""
+    route: str | None = None
+    """The URL path; the API's name if not given."""
+    max_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """The most items that one batch holds: rows of frames, tensors and arrays; else requests."""
+    max_latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """A target under load, in milliseconds; requests predicted to miss it are refused. An idle server never refuses."""
+    doc: str = ""
+    """What the endpoint does."""
+
+    @model_validator(mode="after")
+    def _one_target(self) -> ApiTable:
+        if (self.function is None) == (self.artifact is None):
+            raise ValueError("an API has either `function` or `artifact`")
+        if self.method is not None and self.artifact is None:
+            raise ValueError("`method` goes with `artifact`")
+        return self
+
+    def to_spec(self, name: str) -> ApiSpec:
+        target: FunctionTarget | ArtifactMethod
+        if self.function is not None:
+            target = FunctionTarget(function=self.function)
+        else:
+            target = ArtifactMethod(artifact=self.artifact or "", method=self.method or "predict")
+        own = {"function", "artifact", "method", "batch"}
+        given = {key: getattr(self, key) for key in self.model_fields_set - own}
+        batch = self.batch if self.batch is not None else not self.input.supports_single
+        return ApiSpec(name=name, target=target, batch=batch, **given)
+
+
+class Kappafile(Spec):
+    """The whole document."""
+
+    kappafile: Literal[1]
+    """The version of this format; always 1 for now."""
+    requires_kappa: str | None = None
+    """The versions of Kappa that understand this file, e.g. `">=0.1"`; checked before anything else."""
+    service: ServiceTable
+    env: EnvSpec = EnvSpec()
+    bundle: FilesSpec = FilesSpec()
+    artifacts: dict[Name, ArtifactTable] = Field(default_factory=dict)
+    apis: dict[str, ApiTable] = Field(default_factory=dict)
+    examples: tuple[ExampleSpec, ...] = ()
+    serving: ServingSpec = ServingSpec()
+    security: SecuritySpec = SecuritySpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_artifacts(cls, document: Any) -> Any:
+        """Tell each artifact its own name: the key of its table."""
+        if not isinstance(document, Mapping) or not isinstance(document.get("artifacts"), Mapping):
+            return document
+        named = {
+            name: {"name": name, **table} if isinstance(table, Mapping) and "name" not in table else table
+            for name, table in document["artifacts"].items()
+        }
+        return {**document, "artifacts": named}
+
+    def to_spec(self) -> ServiceSpec:
+        """Return the service that this file declares alone; a file with `class` is completed by `build.classes`."""
+        service = self.service
+        return ServiceSpec(
+            name=service.name or "",
+            doc=service.doc,
+            env=self.env,
+            artifacts=tuple(table.plugin for table in self.artifacts.values() if table.plugin is not None),
+            apis=tuple(table.to_spec(name) for name, table in self.apis.items()),
+            setup=service.setup,
+            teardown=service.teardown,
+            web_static_content=service.web_static_content,
+            examples=self.examples,
+            files=self.bundle,
+            serving=self.serving,
+            security=self.security,
+            labels=service.labels,
+        )

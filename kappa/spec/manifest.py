@@ -1,0 +1,130 @@
+"""What a bundle says of itself: `kappa.yml`. Everything after a build reads only this."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from kappa.errors import BundleError
+from kappa.spec.contracts import FrozenMapping, Spec
+from kappa.spec.models import Labels, ServiceSpec
+from kappa.tag import Tag
+
+__all__ = ["MANIFEST_NAME", "SCHEMA_VERSION", "BundleManifest", "ResolvedArtifact", "ResolvedEnv", "read_manifest"]
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "kappa.yml"
+_MAX_SIZE_BYTES = 1 << 20  # the YAML parser reads 0.1 MB/s: a larger one is an attack or a mistake
+
+
+class ResolvedEnv(Spec):
+    """The environment as resolved: what an image or an installation needs."""
+
+    python_version: str
+    """Major and minor, e.g. `3.11`."""
+    docker_base_image: str
+    """The image that the Dockerfile starts from."""
+    requirements: tuple[str, ...]
+    """The direct requirements, sorted: the user's, the plugins' and Kappa's run-time ones."""
+    lock: str = "requirements.txt"
+    """The hash-pinned lock inside the bundle."""
+    resolver: str
+    """What made the lock, with its version."""
+
+
+class ResolvedArtifact(Spec):
+    """What a build learned of one artifact of the service."""
+
+    name: str
+    metadata: FrozenMapping = Field(default_factory=dict)
+    size_bytes: int
+    """Of all its files together."""
+
+
+class BundleManifest(Spec):
+    """One bundle: the service, its environment as resolved, and the digest of every file."""
+
+    schema_version: int = SCHEMA_VERSION
+    kappa_version: str
+    """The version of Kappa that built it and whose wheel it carries."""
+    version: str
+    created_at: str
+    """UTC, RFC 3339 with `Z`."""
+    service: ServiceSpec
+    env: ResolvedEnv
+    artifacts: tuple[ResolvedArtifact, ...] = ()
+    labels: Labels = Field(default_factory=dict)
+    """The service's labels and those given to the build."""
+    content_digest: str
+    """What the service is: code, models, lock and declaration."""
+    files: FrozenMapping
+    """The sha256 of every file but the two manifests, by POSIX path inside the bundle."""
+    bundle_digest: str = ""
+    """What `Name@sha256:…` means: every file, and this manifest without this key."""
+
+    @property
+    def name(self) -> str:
+        return self.service.name
+
+    @property
+    def tag(self) -> Tag:
+        return Tag(self.service.name, self.version)
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return plain dicts and lists, in the order of the fields; what equals its default is left out."""
+        tree: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        tree["service"] = self.service.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return tree
+
+    def to_yaml(self) -> str:
+        buffer = io.StringIO()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        yaml.width = 120
+        yaml.dump(self.to_tree(), buffer)
+        return buffer.getvalue()
+
+    def canonical_json(self) -> bytes:
+        """Return the manifest without its own digest, as JSON with sorted keys: what `bundle_digest` covers."""
+        tree = self.model_dump(mode="json", by_alias=True, exclude={"bundle_digest"})
+        return canonical_json(tree)
+
+
+def canonical_json(tree: Any) -> bytes:
+    """Encode with sorted keys, no blanks and UTF-8, so that equal values have equal bytes."""
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_manifest(directory: Path) -> BundleManifest:
+    """Read ``<directory>/kappa.yml``; raises `BundleError` for one that is missing, too large, newer or broken."""
+    path = directory / MANIFEST_NAME
+    try:
+        if (size := path.stat().st_size) > _MAX_SIZE_BYTES:
+            raise BundleError(f"`{path}` has {size} bytes; a manifest over {_MAX_SIZE_BYTES} bytes is refused.")
+        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"`{directory}` is not a bundle: it has no `{MANIFEST_NAME}`.") from None
+    except (OSError, UnicodeDecodeError, YAMLError) as exc:
+        raise BundleError(f"`{path}` cannot be read: {exc}") from exc
+    version = tree.get("schema_version") if isinstance(tree, Mapping) else None
+    if not isinstance(version, int):
+        raise BundleError(f"`{path}` is not a bundle's manifest: it has no `schema_version`.")
+    if version > SCHEMA_VERSION:
+        raise BundleError(
+            f"`{path}` has the schema version {version}; this Kappa reads up to {SCHEMA_VERSION}. "
+            f"Upgrade to Kappa {tree.get('kappa_version', 'of that version')} or newer."
+        )
+    try:
+        return BundleManifest.model_validate(tree)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BundleError(f"`{path}` is not a valid manifest: `{where}`: {first['msg']}.") from exc

@@ -1,0 +1,304 @@
+"""What the user declares: one `ServiceSpec`, equal whether it came from a kappafile or from decorators."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from kappa.labels import check_label
+from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, Spec
+from kappa.tag import check_name
+
+__all__ = [
+    "RESERVED_NAMES",
+    "ApiSpec",
+    "ArtifactMethod",
+    "EnvSpec",
+    "ExampleSpec",
+    "FilesSpec",
+    "FunctionTarget",
+    "Labels",
+    "Line",
+    "Name",
+    "Reference",
+    "SecuritySpec",
+    "ServiceSpec",
+    "ServingSpec",
+]
+
+RESERVED_NAMES = frozenset(
+    {
+        "index",
+        "docs",
+        "docs.json",
+        "healthz",
+        "readyz",
+        "metrics",
+        "metadata",
+        "feedback",
+        "static_content",
+        "v2",
+        "admin",
+    }
+)
+"""Names and first route segments that belong to the server."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_PYTHON = re.compile(r"3\.\d{1,2}")
+_ROUTE = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*", re.ASCII)
+_DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+_REFERENCE = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
+
+
+def _one_line(text: str) -> str:
+    if any(ord(character) < 32 for character in text):
+        raise ValueError("a line break or control character cannot stand here")
+    return text
+
+
+def _check_reference(text: str) -> str:
+    if not _REFERENCE.fullmatch(text):
+        raise ValueError(f"`{text}` does not name anything: write `module:function`, e.g. `handlers:predict`")
+    return text
+
+
+def _check_identifier(text: str) -> str:
+    if not _IDENTIFIER.fullmatch(text):
+        raise ValueError(f"`{text}` is not a name: use letters, digits and `_`, beginning with a letter")
+    return text
+
+
+def _check_api_name(text: str) -> str:
+    if text in RESERVED_NAMES:
+        raise ValueError(f"`{text}` is one of the server's own routes: choose another name")
+    return _check_identifier(text)
+
+
+def _check_route(text: str) -> str:
+    route = text.removeprefix("/")
+    if not _ROUTE.fullmatch(route):
+        raise ValueError(f"`{text}` is not a route: use path segments of letters, digits, `-`, `_`, `.` and `~`")
+    if route.split("/")[0] in RESERVED_NAMES:
+        raise ValueError(f"`/{route.split('/')[0]}` is one of the server's own routes: choose another one")
+    return route
+
+
+def _check_python(text: str) -> str:
+    if not _PYTHON.fullmatch(text):
+        raise ValueError(f'`{text}` is not a Python version: write major and minor as text, e.g. "3.11"')
+    return text
+
+
+def _check_variables(variables: Any) -> Any:
+    for name, value in variables.items():
+        if not _ENVIRONMENT_NAME.fullmatch(name):
+            raise ValueError(f"`{name}` cannot name an environment variable")
+        if not isinstance(value, str):
+            raise ValueError(f"`{name}` must be text")  # noqa: TRY004 - pydantic turns ValueError into a diagnostic
+        _one_line(value)
+    return variables
+
+
+def _check_labels(labels: Any) -> Any:
+    for key, value in labels.items():
+        check_label(key, what="key")
+        if not isinstance(value, str):
+            raise ValueError(f"the label `{key}` must be text")  # noqa: TRY004
+        check_label(value)
+    return labels
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Name = Annotated[str, AfterValidator(_check_identifier)]
+Reference = Annotated[str, AfterValidator(_check_reference)]
+Labels = Annotated[FrozenMapping, AfterValidator(_check_labels)]
+
+
+class FunctionTarget(Spec):
+    """An API answered by a function, or by a method of the service's class."""
+
+    function: Reference
+    """`module:function`; for a class, `module:Class.method`."""
+
+
+class ArtifactMethod(Spec):
+    """An API answered by a model's own method, with no code at all."""
+
+    artifact: Name
+    """The artifact whose method is called."""
+    method: Name = "predict"
+    """The method's name."""
+
+
+class ApiSpec(Spec):
+    """One endpoint."""
+
+    name: Annotated[str, AfterValidator(_check_api_name)]
+    """Names the endpoint on the command line, in the client and, unless `route` is given, in the URL."""
+    target: FunctionTarget | ArtifactMethod
+    """What is called."""
+    input: AnyInput
+    """How requests become arguments."""
+    output: AnyOutput = Field(default="default", validate_default=True)
+    """How return values become answers; `default` goes by the type of each value."""
+    batch: bool = False
+    """Whether the function takes a batch: rows must not depend on each other."""
+    route: Annotated[str, AfterValidator(_check_route)] | None = None
+    """The URL path; the API's name if not given."""
+    max_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """The most items that one batch holds: rows of frames, tensors and arrays; else requests."""
+    max_latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """A target under load, in milliseconds; requests predicted to miss it are refused. An idle server never refuses."""
+    doc: str = ""
+    """What the endpoint does, for the reference and the OpenAPI document."""
+
+    @property
+    def path(self) -> str:
+        """The URL path below the service's root, without a leading slash."""
+        return self.route or self.name
+
+    @model_validator(mode="after")
+    def _adapter_fits(self) -> ApiSpec:
+        if self.batch and not self.input.supports_batch:
+            raise ValueError(f"the input `{self.input.type}` cannot be batched: set `batch = false`")
+        if not self.batch and not self.input.supports_single:
+            raise ValueError(f"the input `{self.input.type}` always brings rows: set `batch = true`")
+        return self
+
+
+class EnvSpec(Spec):
+    """What the service needs to run: the arguments of `@kappa.env`."""
+
+    python: Annotated[str, AfterValidator(_check_python)] | None = None
+    """The Python version as text, e.g. `"3.11"`; the building interpreter's if not given. The base image follows."""
+    pip_packages: tuple[Line, ...] = ()
+    """Requirements (PEP 508), added to what is inferred; these win."""
+    infer_pip_packages: bool = False
+    """Add the distributions that the bundled code imports, at their installed versions."""
+    requirements_txt_file: Line | None = None
+    """A requirements file; it replaces every other source of packages."""
+    system_packages: tuple[Line, ...] = ()
+    """Debian packages that the image installs."""
+    setup_sh: str | None = None
+    """A script that the image runs while it is built: text if it has a line break or starts with `#!`, else a path."""
+    docker_base_image: Line | None = None
+    """The image to start from; it needs bash and the right Python."""
+    variables: Annotated[FrozenMapping, AfterValidator(_check_variables)] = Field(default_factory=dict)
+    """Environment variables set before the service's code is imported; the real environment wins."""
+    secrets: tuple[Name, ...] = ()
+    """Names of environment variables that must be set when the service starts; never their values."""
+
+
+class FilesSpec(Spec):
+    """How the service is packed: the kappafile's `[bundle]`, the arguments of `@kappa.files`."""
+
+    include: tuple[Line, ...] = ()
+    """Glob patterns of files to pack beside the code, relative to the project."""
+    exclude: tuple[Line, ...] = ()
+    """Glob patterns of files to leave out, code included."""
+    modules: tuple[Line, ...] = ()
+    """Local modules that no import statement shows."""
+    resolver: Line = "pip-compile"
+    """What pins the packages."""
+
+
+class ExampleSpec(Spec):
+    """A golden request: replayed by `kappa test`, and what workers warm up with."""
+
+    name: Line
+    """Says what the example shows."""
+    api: Name
+    """The API it calls."""
+    input: Any = None
+    """The request body as a value, sent as JSON."""
+    input_file: Line | None = None
+    """A file with the request body; its extension tells the media type."""
+    expect: Any = None
+    """The answer as a value; not compared if not given."""
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """How far numbers in the answer may be from those expected, absolutely."""
+
+    @model_validator(mode="after")
+    def _one_input(self) -> ExampleSpec:
+        if (self.input is None) == (self.input_file is None):
+            raise ValueError("an example has either `input` or `input_file`")
+        return self
+
+
+class ServingSpec(Spec):
+    """Defaults of the server: flag, then environment, then this, then `config.yml`."""
+
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
+    """Processes, each with its own copy of the models; `auto` is one per available processor."""
+    max_request_size_bytes: Annotated[int, Field(ge=1)] = 20 * 1024 * 1024
+    """Larger bodies are refused with 413."""
+    max_queue_requests: Annotated[int, Field(ge=1)] = 10_000
+    """Requests that may wait per API and worker; more are refused with 503."""
+
+
+class SecuritySpec(Spec):
+    """What a bundle may contain."""
+
+    pickle: Literal["allow", "warn", "forbid"] = "warn"
+    """Whether artifacts may be pickles, whose loading runs code that the file chooses."""
+
+
+class ServiceSpec(Spec):
+    """A service as declared, before anything is resolved. It says nothing of where the model files are."""
+
+    name: Annotated[str, AfterValidator(check_name)]
+    """Names the bundle, its package and its command."""
+    service_class: Reference | None = None
+    """`module:Class` when a `BentoService` class declares the service."""
+    doc: str = ""
+    """What the service does; the README of the bundle."""
+    env: EnvSpec = EnvSpec()
+    artifacts: tuple[AnyArtifact, ...] = ()
+    apis: Annotated[tuple[ApiSpec, ...], Field(min_length=1)]
+    setup: Reference | None = None
+    """Called once per worker before it is ready; what it returns (a mapping) is injected by name."""
+    teardown: Reference | None = None
+    """Called with what `setup` returned, as keywords, when a worker stops."""
+    web_static_content: Line | None = None
+    """A folder hosted at the service's root."""
+    examples: tuple[ExampleSpec, ...] = ()
+    files: FilesSpec = FilesSpec()
+    serving: ServingSpec = ServingSpec()
+    security: SecuritySpec = SecuritySpec()
+    labels: Labels = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ServiceSpec:
+        artifacts = [artifact.name for artifact in self.artifacts]
+        apis = {api.name for api in self.apis}
+        paths: dict[str, str] = {}
+        problems = []
+        for name in {name for name in artifacts if artifacts.count(name) > 1}:
+            problems.append(f"two artifacts are called `{name}`")  # noqa: PERF401
+        if len(apis) < len(self.apis):
+            problems.append("two APIs have the same name")
+        for api in self.apis:
+            if isinstance(api.target, ArtifactMethod) and api.target.artifact not in artifacts:
+                problems.append(
+                    f"the API `{api.name}` calls the artifact `{api.target.artifact}`, which is not declared"
+                )
+            if (other := paths.setdefault(api.path, api.name)) != api.name:
+                problems.append(f"the APIs `{other}` and `{api.name}` have the same route `/{api.path}`")
+        problems += [
+            f"the example `{e.name}` calls the API `{e.api}`, which is not declared"
+            for e in self.examples
+            if e.api not in apis
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def api(self, name: str) -> ApiSpec:
+        """Return the API of that name; `KeyError` if there is none."""
+        for api in self.apis:
+            if api.name == name:
+                return api
+        raise KeyError(name)

@@ -1,0 +1,121 @@
+"""Names, versions and tags of bundles.
+
+A *tag* is ``Name:version``. A *reference* is what a user types where a bundle is wanted: a tag, ``Name`` or
+``Name:latest`` for the newest, ``Name@sha256:…`` for one exact content. The grammar of versions and their mapping to
+PEP 440 is part of the bundle format: the mapping is one to one, so a tag can be read back from an installed package.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from kappa.errors import UsageError
+
+__all__ = [
+    "BundleReference",
+    "Tag",
+    "check_name",
+    "check_version",
+    "default_version",
+    "from_pep440",
+    "to_pep440",
+]
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_DEFAULT_VERSION = re.compile(r"(\d{14})_([0-9A-F]{6})")
+_CANONICAL_PEP440 = re.compile(
+    r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*((a|b|rc)(0|[1-9]\d*))?(\.post(0|[1-9]\d*))?(\.dev(0|[1-9]\d*))?", re.ASCII
+)  # PEP 440, appendix B, without epoch and local part, which no version of a bundle can hold
+_DEFAULT_PEP440 = re.compile(r"(\d{14})\.(\d{1,8})")
+_ENCODED_PEP440 = re.compile(r"0\+kappa\.([0-9a-f]+)")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{6,64}")
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can name a bundle, its package and its command: an ASCII Python identifier."""
+    if not (name.isascii() and name.isidentifier() and not name.startswith("_")):
+        raise ValueError(f"`{name}` cannot name a service: use letters, digits and `_`, beginning with a letter")
+    return name
+
+
+def check_version(version: str) -> str:
+    """Return ``version`` if it fits the grammar; ``latest`` is reserved in any case."""
+    if not _VERSION.fullmatch(version):
+        raise ValueError(
+            f"`{version}` is not a version: use 1 to 128 letters, digits, `.`, `_` and `-`, "
+            "beginning with a letter or a digit"
+        )
+    if version.lower() == "latest":
+        raise ValueError("`latest` is reserved: it always means the newest version")
+    return version
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tag:
+    """``name:version`` of one bundle."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.version}"
+
+    @classmethod
+    def parse(cls, text: str) -> Tag:
+        """Read ``Name:version``; a `ValueError` says which half is wrong."""
+        name, colon, version = text.partition(":")
+        if not colon:
+            raise ValueError(f"`{text}` has no version: write `{text}:<version>`")
+        return cls(check_name(name), check_version(version))
+
+
+@dataclass(frozen=True, slots=True)
+class BundleReference:
+    """What a user typed to name a stored bundle: at most one of ``version`` and ``digest``; neither means newest."""
+
+    name: str
+    version: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> BundleReference:
+        """Read ``Name``, ``Name:version``, ``Name:latest`` or ``Name@sha256:…``; raises `UsageError`."""
+        try:
+            if "@" in text:
+                name, _, digest = text.partition("@")
+                if not _DIGEST.fullmatch(digest):
+                    raise ValueError(f"`{digest}` is not a digest: expected `sha256:` and 6 to 64 hex digits")
+                return cls(check_name(name), digest=digest)
+            name, colon, version = text.partition(":")
+            if not colon or version.lower() == "latest":
+                return cls(check_name(name))
+            return cls(check_name(name), version=check_version(version))
+        except ValueError as exc:
+            raise UsageError(f"{exc}.") from None
+
+
+def default_version(content_digest: str, *, at: datetime) -> str:
+    """Return ``YYYYMMDDHHMMSS_XXXXXX``: the UTC time and the first six hex digits of the content digest."""
+    stamp = at.astimezone(timezone.utc).strftime("%Y%m%d%H%M%S")
+    return f"{stamp}_{content_digest.removeprefix('sha256:')[:6].upper()}"
+
+
+def to_pep440(version: str) -> str:
+    """Map a bundle's version to a valid PEP 440 version, one to one; `from_pep440` is the inverse."""
+    if match := _DEFAULT_VERSION.fullmatch(version):
+        stamp, digits = match.groups()
+        return f"{stamp}.{int(digits, 16)}"
+    if _CANONICAL_PEP440.fullmatch(version) and not _DEFAULT_PEP440.fullmatch(version):
+        return version
+    return f"0+kappa.{version.encode().hex()}"
+
+
+def from_pep440(version: str) -> str:
+    """Map back what `to_pep440` made."""
+    if (match := _DEFAULT_PEP440.fullmatch(version)) and int(match[2]) < 0x1000000:
+        return f"{match[1]}_{int(match[2]):06X}"
+    if match := _ENCODED_PEP440.fullmatch(version):
+        return bytes.fromhex(match[1]).decode()
+    return version
