@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 __all__ = [
     "Answer",
@@ -22,7 +22,7 @@ __all__ = [
     "Payload",
 ]
 
-JsonSerializable = Union[str, int, float, bool, None, Mapping[str, Any], list[Any]]
+JsonSerializable = str | int | float | bool | None | Mapping[str, Any] | list[Any]
 
 
 class HTTPHeaders(Mapping[str, str]):

@@ -1,0 +1,3 @@
+"""Artifact types, one file per framework: how each kind of model is kept on disk."""
+
+__all__: list[str] = []

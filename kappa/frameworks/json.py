@@ -1,0 +1,40 @@
+"""Data kept as JSON: vocabularies, thresholds, class names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from kappa.errors import BundleError
+from kappa.spec.contracts import ArtifactPlugin
+
+__all__ = ["JSONArtifact"]
+
+
+class JSONArtifact(ArtifactPlugin):
+    """Any JSON value, in UTF-8."""
+
+    filename: ClassVar[str] = "content.json"
+
+    type: Literal["json"] = "json"
+
+    def save(self, model: Any, directory: Path) -> None:
+        text = json.dumps(model, ensure_ascii=False, sort_keys=True)
+        (directory / self.filename).write_text(text, encoding="utf-8")
+
+    def load(self, directory: Path) -> Any:
+        path = directory / self.filename
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as exc:
+            raise BundleError(f"The artifact `{self.name}` is not JSON: {exc}.") from exc
+
+    def sniff(self, path: Path) -> str | None:
+        if path.is_dir():
+            return "it is a folder"
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as exc:
+            return f"it is not JSON: {exc}"
+        return None

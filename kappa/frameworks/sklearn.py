@@ -1,0 +1,41 @@
+"""scikit-learn estimators, kept with joblib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from kappa.errors import MissingDependencyError
+from kappa.frameworks.pickle import sniff_pickle
+from kappa.spec.contracts import ArtifactPlugin
+
+__all__ = ["SklearnModelArtifact"]
+
+
+class SklearnModelArtifact(ArtifactPlugin):
+    """A fitted estimator or pipeline, as `joblib.dump` writes it."""
+
+    filename: ClassVar[str] = "model.joblib"
+    is_pickle: ClassVar[bool] = True
+
+    type: Literal["sklearn"] = "sklearn"
+
+    def requires(self) -> tuple[str, ...]:
+        return ("scikit-learn",)
+
+    def save(self, model: Any, directory: Path) -> None:
+        _joblib().dump(model, directory / self.filename)
+
+    def load(self, directory: Path) -> Any:
+        return _joblib().load(directory / self.filename)
+
+    def sniff(self, path: Path) -> str | None:
+        return sniff_pickle(path)
+
+
+def _joblib() -> Any:
+    try:
+        import joblib
+    except ModuleNotFoundError as exc:
+        raise MissingDependencyError("scikit-learn", needed_for="the artifact type `sklearn`") from exc
+    return joblib
