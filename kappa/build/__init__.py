@@ -1,0 +1,3 @@
+"""From a kappafile to a bundle."""
+
+__all__: list[str] = []
