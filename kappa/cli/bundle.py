@@ -1,0 +1,54 @@
+"""A bundle's own command: `IrisClassifier run predict …` is `kappa run <that bundle> predict …`.
+
+The package of every bundle calls it: ``kappa.cli.bundle.command(Path(__file__).parent)()``.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import partial
+from pathlib import Path
+
+import click
+
+from kappa.cli.command import EXAMPLE_TAG, KappaCommand, LazyGroup, load_command
+from kappa.cli.main import SECTIONS
+from kappa.spec.manifest import read_manifest
+
+__all__ = ["command"]
+
+_COMMANDS = ("run", "serve", "serve-gunicorn", "test", "info", "open-api-spec", "completion")
+
+
+def command(package_directory: str | Path) -> LazyGroup:
+    """Return the click group of the bundle whose package lies at ``package_directory``; call it to run it.
+
+    Each command is that of `kappa`, its first argument bound to the bundle.
+    """
+    directory = Path(package_directory)
+    manifest = read_manifest(directory)
+    helps = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
+    group = LazyGroup(
+        manifest.name,
+        sections={"Commands": {name: helps[name] for name in _COMMANDS}},
+        load=lambda name: _bound(load_command(name), directory, program=manifest.name),
+        help=manifest.service.doc or f"Run and serve {manifest.name}.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    return click.version_option(manifest.version, message="%(version)s")(group)
+
+
+def _bound(original: click.Command, directory: Path, *, program: str) -> click.Command:
+    """Return ``original`` without its argument `TARGET`, which is ``directory`` from now on."""
+    bound = copy(original)
+    if not any(parameter.name == "target" for parameter in original.params):
+        return bound
+    bound.params = [parameter for parameter in original.params if parameter.name != "target"]
+    bound.callback = partial(original.callback, target=str(directory)) if original.callback else None
+    bound.help = (original.help or "").split("\n\n")[0]  # the other paragraphs say what TARGET may be
+    if isinstance(bound, KappaCommand):
+        named = f"kappa {original.name} {EXAMPLE_TAG}"
+        bound.examples = tuple(
+            example.replace(named, f"{program} {original.name}") for example in bound.examples if named in example
+        )
+    return bound

@@ -1,0 +1,129 @@
+"""Kappa's kind of click command and group: lazy, with examples, quiet and verbose everywhere, one error boundary."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from kappa.cli.boundary import exit_code_of
+from kappa.cli.console import Shell, narrating
+
+__all__ = ["EXAMPLE_TAG", "KappaCommand", "LazyGroup", "kappa_command", "load_command"]
+
+EXAMPLE_TAG = "IrisClassifier:latest"
+"""The bundle of all examples; a bundle's own command leaves it out of its help."""
+
+
+class KappaCommand(click.Command):
+    """A command with `--quiet`, `--verbose` and examples in its help; what it returns is the exit code."""
+
+    def __init__(
+        self, *args: Any, examples: Sequence[str] = (), is_live: bool = False, params: Sequence[Any] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(*args, params=[*params, *_common_options()], **kwargs)
+        self.examples = tuple(examples)
+        self.is_live = is_live
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with narrating(ctx.ensure_object(Shell), live=self.is_live):
+            return super().invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and one line of help, and imports one only when it is called.
+
+    ``sections`` maps a heading of the help to the commands under it; ``load`` brings the command of a name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sections: Mapping[str, Mapping[str, str]],
+        load: Callable[[str], click.Command] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, **kwargs)
+        self.sections = sections
+        self.load = load or load_command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return [name for commands in self.sections.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self.load(cmd_name) if cmd_name in self.list_commands(ctx) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise click.UsageError(f"There is no command `{name}`.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        width = max(len(name) for commands in self.sections.values() for name in commands)
+        for heading, commands in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
+
+    def main(  # type: ignore[override]  # click overloads it by `standalone_mode`, which only adds noise here
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
+        """Run, and exit with the code that `kappa.errors` gives to what happened."""
+        if not standalone_mode:
+            return super().main(args, prog_name, standalone_mode=False, **extra)
+        shell = extra.setdefault("obj", Shell())
+        run = super().main
+        sys.exit(exit_code_of(lambda: run(args, prog_name, standalone_mode=False, **extra), shell))
+
+
+def load_command(name: str) -> click.Command:
+    """Import the command ``name`` of `kappa.cli.commands`."""
+    module = import_module(f"kappa.cli.commands.{name.replace('-', '_')}")
+    command: click.Command = module.command
+    return command
+
+
+def kappa_command(name: str, *, examples: Sequence[str], is_live: bool = False) -> Callable[[Any], KappaCommand]:
+    """Make a function the command ``name``; its docstring is the help, ``is_live`` allows a spinner while it runs."""
+    return click.command(name, cls=KappaCommand, examples=examples, is_live=is_live)
+
+
+def _common_options() -> list[click.Option]:
+    def remember(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+        def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+            if value:
+                setattr(ctx.ensure_object(Shell), attribute, value)
+
+        return callback
+
+    return [
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=remember("is_quiet"),
+            help="Say nothing but results and errors.",
+        ),
+        click.Option(
+            ["--verbose"],
+            is_flag=True,
+            expose_value=False,
+            callback=remember("is_verbose"),
+            help="Say more, with the traceback of a failure.",
+        ),
+    ]

@@ -1,0 +1,149 @@
+"""How things look on a terminal: results on stdout, everything else on stderr.
+
+Build-side code says what it does through `kappa.log`; `narrating` installs the listener that shows it, as plain lines
+or, on a terminal, with rich's spinner and the time that each finished step took.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from os import environ as os_environ
+from typing import Any, Protocol, TextIO
+
+import click
+
+from kappa.log import Kind, listening
+
+__all__ = ["Shell", "current_shell", "narrating", "print_error", "print_note", "print_result", "wants_colour"]
+
+
+class _Narrator(Protocol):
+    """Shows log lines; ``finish`` ends the last step and leaves the terminal as it was."""
+
+    def __call__(self, message: str, kind: Kind) -> None: ...
+
+    def finish(self, *, failed: bool) -> None: ...
+
+
+@dataclass(slots=True)
+class Shell:
+    """What one call of the command line was asked to show."""
+
+    is_quiet: bool = False
+    is_verbose: bool = False
+    narrator: _Narrator | None = None
+
+    def finish_steps(self, *, failed: bool = False) -> None:
+        if self.narrator is not None:
+            self.narrator.finish(failed=failed)
+
+
+def current_shell() -> Shell:
+    """Return the shell of the running command."""
+    shell: Shell = click.get_current_context().ensure_object(Shell)
+    return shell
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str] = os_environ) -> bool:
+    """Return whether to colour ``stream``: ``NO_COLOR`` (no-color.org) wins, then ``FORCE_COLOR``, then a terminal."""
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and environ.get("TERM") != "dumb"
+
+
+def print_result(text: str) -> None:
+    """Write a command's result to stdout, with nothing of Kappa's own around it."""
+    current_shell().finish_steps()
+    click.echo(text)
+
+
+def print_note(text: str) -> None:
+    """Write a remark to stderr, unless `--quiet`."""
+    shell = current_shell()
+    shell.finish_steps()
+    if not shell.is_quiet:
+        click.echo(text, err=True)
+
+
+def print_error(text: str, *, label: str = "error") -> None:
+    """Write ``error: text`` to stderr, whatever was asked."""
+    _print_labelled(label, text, "red")
+
+
+@contextmanager
+def narrating(shell: Shell, *, live: bool) -> Iterator[None]:
+    """Show what is logged in this context; ``live`` allows a spinner where stderr is a terminal."""
+    can_spin = live and not (shell.is_quiet or shell.is_verbose) and sys.stderr.isatty() and wants_colour(sys.stderr)
+    shell.narrator = _SpinningNarrator() if can_spin and find_spec("rich") else _PlainNarrator(shell)
+    try:
+        with listening(shell.narrator):
+            yield
+    except BaseException:
+        shell.finish_steps(failed=True)
+        raise
+    else:
+        shell.finish_steps()
+
+
+class _PlainNarrator:
+    """Writes one line per message, for pipes, logs and `--verbose`."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+
+    def __call__(self, message: str, kind: Kind) -> None:
+        if self.shell.is_quiet:
+            return
+        if kind == "warning":
+            _print_labelled("warning", message, "yellow")
+        elif kind == "step":
+            click.echo(message, err=True)
+        elif self.shell.is_verbose:
+            click.echo(f"  {message}", err=True)
+
+    def finish(self, *, failed: bool) -> None:
+        pass
+
+
+class _SpinningNarrator:
+    """Spins beside the running step and leaves one line, with its time, for each finished one."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self.status: Any = None
+        self.step = ""
+        self.began = 0.0
+
+    def __call__(self, message: str, kind: Kind) -> None:
+        from rich.markup import escape
+
+        if kind == "warning":
+            self.console.print(f"[yellow]warning:[/] {escape(message)}")
+        elif kind == "step":
+            self.finish(failed=False)
+            self.step, self.began = escape(message), time.monotonic()
+            self.status = self.console.status(self.step)
+            self.status.start()
+
+    def finish(self, *, failed: bool) -> None:
+        if self.status is None:
+            return
+        self.status.stop()
+        self.status = None
+        mark = "[red]✗[/]" if failed else "[green]✓[/]"
+        self.console.print(f"{mark} {self.step} [dim]{time.monotonic() - self.began:.1f} s[/]")
+
+
+def _print_labelled(label: str, text: str, colour: str) -> None:
+    coloured = wants_colour(sys.stderr)
+    prefix = click.style(f"{label}:", fg=colour, bold=True) if coloured else f"{label}:"
+    click.echo(f"{prefix} {text}", err=True, color=coloured)

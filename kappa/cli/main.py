@@ -1,0 +1,46 @@
+"""The command `kappa`."""
+
+from __future__ import annotations
+
+import click
+
+from kappa._version import __version__
+from kappa.cli.command import LazyGroup
+
+__all__ = ["SECTIONS", "cli", "main"]
+
+SECTIONS = {
+    "Declare and build": {
+        "validate": "Say everything that is wrong with a kappafile.",
+        "build": "Build a bundle: locked, self-contained, ready to serve.",
+    },
+    "Run and serve": {
+        "serve": "Serve a bundle, or a project while you edit it.",
+        "serve-gunicorn": "Serve a bundle in production, with several workers.",
+        "run": "Answer inputs from the command line or from files.",
+        "test": "Replay the examples and compare the answers.",
+    },
+    "Bundles": {
+        "list": "List the bundles in the store.",
+        "get": "Show one bundle, or the versions of a service.",
+        "info": "Print the manifest of a bundle.",
+        "open-api-spec": "Print the OpenAPI document of a service.",
+    },
+    "Shell": {
+        "completion": "Print the script that completes commands in a shell.",
+    },
+}
+"""Every command with its line of help, by section; `kappa.cli.commands` holds a module of the same name for each."""
+
+cli = LazyGroup(
+    "kappa",
+    sections=SECTIONS,
+    help="Turn a trained model into a prediction service: declare it, build it, serve it.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+cli = click.version_option(__version__, prog_name="kappa")(cli)
+
+
+def main() -> None:
+    """Run the command that the arguments of this process name."""
+    cli.main(prog_name="kappa")
