@@ -1,0 +1,107 @@
+"""Bundles on disk: opened, verified, loaded. Everything here reads only what `kappa.yml` says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kappa._files import digest_of_lines, sha256_of_file, walk_files
+from kappa.errors import BundleError
+from kappa.service import (
+    Artifact,
+    BentoService,
+    LoadedService,
+    load_artifact,
+    load_service,
+    prepare_environment,
+    sys_path_entry,
+)
+from kappa.spec.contracts import freeze
+from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, read_manifest
+
+__all__ = ["Bundle", "load", "load_bundle", "open_bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle in a directory: the whole of it, or only its package when it was installed with pip."""
+
+    directory: Path
+    manifest: BundleManifest
+
+    @property
+    def package(self) -> Path:
+        """The folder of the service's code and models, which is what pip installs."""
+        nested = self.directory / self.manifest.name
+        return nested if (nested / MANIFEST_NAME).is_file() else self.directory
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether only the package is here."""
+        return self.package == self.directory
+
+    def verify(self) -> None:
+        """Compare every file with the digests in the manifest; raises `BundleError` that lists what differs.
+
+        Detects corruption. Whoever can change the files can change the manifest too: against that, compare
+        ``manifest.bundle_digest`` with one that came from elsewhere.
+        """
+        prefix = f"{self.manifest.name}/" if self.is_installed else ""
+        expected = {path: digest for path, digest in self.manifest.files.items() if path.startswith(prefix)}
+        actual = {
+            prefix + path.as_posix(): sha256_of_file(self.directory / path)
+            for path in walk_files(self.directory)
+            if path.name != MANIFEST_NAME or len(path.parts) > 2
+        }
+        problems = [f"`{path}` is missing" for path in sorted(expected.keys() - actual.keys())]
+        problems += [f"`{path}` was added" for path in sorted(actual.keys() - expected.keys())]
+        problems += [
+            f"`{path}` was changed" for path in sorted(expected) if path in actual and actual[path] != expected[path]
+        ]
+        found = digest_of_lines(self.manifest.files, then=self.manifest.canonical_json())
+        if found != self.manifest.bundle_digest:
+            problems.append(f"`{MANIFEST_NAME}` was changed")
+        if problems:
+            shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
+            raise BundleError(f"The bundle in `{self.directory}` is not as it was built: {shown}.")
+
+
+def open_bundle(directory: Path) -> Bundle:
+    """Read a bundle's manifest, and nothing else; raises `BundleError`."""
+    directory = directory.expanduser().resolve()
+    if not directory.is_dir():
+        raise BundleError(f"There is no bundle in `{directory}`: no such folder.")
+    return Bundle(directory, read_manifest(directory))
+
+
+def load_bundle(directory: Path, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
+    """Import the code of a bundle, load its models and call its `setup`; raises `KappaError`."""
+    bundle = open_bundle(directory)
+    spec = bundle.manifest.service
+    prepare_environment(spec, environ)
+    sys_path_entry(bundle.package)  # artifacts that are pickles may name classes of the bundle
+    metadata = {artifact.name: artifact.metadata for artifact in bundle.manifest.artifacts}
+    artifacts = {}
+    for plugin in spec.artifacts:
+        directory = bundle.package / "artifacts" / plugin.name
+        if not directory.is_dir():
+            raise BundleError(f"The bundle in `{bundle.directory}` has no artifact `{plugin.name}`.")
+        artifacts[plugin.name] = Artifact(load_artifact(plugin, directory), freeze(metadata.get(plugin.name, {})))
+    service = load_service(
+        spec, code_directory=bundle.package, artifacts=artifacts, version=bundle.manifest.version, environ=environ
+    )
+    service.manifest = bundle.manifest
+    service.examples_directory = None if bundle.is_installed else bundle.directory / "examples"
+    if spec.web_static_content is not None:
+        service.static_directory = bundle.package / "web_static_content"
+    return service
+
+
+def load(path: str | os.PathLike[str]) -> BentoService:
+    """Load the bundle in a directory; each API is a method of what is returned, called with the function's own argument.
+
+    >>> kappa.load("bundles/iris").predict([[5.1, 3.5, 1.4, 0.2]])  # doctest: +SKIP
+    """
+    return load_bundle(Path(path)).as_object()

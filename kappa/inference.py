@@ -1,0 +1,239 @@
+"""From payloads to answers: decode, run, split, encode. Shared by HTTP, the command line and tests.
+
+Words: a *task* is a decoded request; tasks of one *group* may be run together; a *value* is what a function returned
+for one task; an *answer* is an encoded value.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kappa.adapters.json import encode_json
+from kappa.errors import BadInputError, ConfigurationError, ResultMismatchError
+from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec
+from kappa.types import Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
+
+__all__ = ["MEDIA_TYPES", "Inference", "error_answer", "example_payload", "read_payload", "split"]
+
+_logger = logging.getLogger("kappa.inference")
+_NO_HEADERS = HTTPHeaders()
+
+MEDIA_TYPES = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".ndjson": "application/x-ndjson",
+    ".txt": "text/plain",
+}
+"""The media type of an input file, by its extension."""
+
+
+def read_payload(path: Path) -> Payload:
+    """Read a file as a request body; raises `BadInputError` for one that is missing or of an unknown extension."""
+    media_type = MEDIA_TYPES.get(path.suffix.lower())
+    if media_type is None:
+        raise BadInputError(
+            f"`{path}`: no media type is known for `{path.suffix}`; known are {', '.join(MEDIA_TYPES)}."
+        )
+    try:
+        return Payload(path.read_bytes(), media_type, name=str(path))
+    except OSError as exc:
+        raise BadInputError(f"`{path}` cannot be read: {exc.strerror}.") from exc
+
+
+def example_payload(example: ExampleSpec, directory: Path) -> Payload:
+    """Return the request body of an example whose files lie in ``directory``."""
+    if example.input_file is not None:
+        return read_payload(directory / example.input_file)
+    return Payload(encode_json(example.input), "application/json", name=example.name)
+
+
+def error_answer(
+    message: str, *, request_id: str, http_status: int, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Return the body that every error has: ``{"error": text, "request_id": id}``."""
+    body = encode_json({"error": message, "request_id": request_id})
+    return Answer(body, http_status=http_status, http_headers=headers or {})
+
+
+class Inference:
+    """One API of one loaded service.
+
+    ``function`` is what answers it: the user's function or bound method, or a model's own method. ``injectables`` are
+    the values that its further parameters may name: artifacts, and what `setup` returned.
+    """
+
+    def __init__(self, spec: ApiSpec, function: Callable[..., Any], injectables: Mapping[str, Any]) -> None:
+        self.spec = spec
+        self._function = function
+        self._input = spec.input
+        self._output = spec.output
+        self._task_keyword = ""
+        self._keywords: dict[str, Any] = {}
+        if not isinstance(spec.target, ArtifactMethod):
+            self._bind(injectables)
+
+    def _bind(self, injectables: Mapping[str, Any]) -> None:
+        """Decide once what each parameter after the input receives."""
+        where = f"The function of the API `{self.spec.name}`"
+        if inspect.iscoroutinefunction(self._function):
+            raise ConfigurationError(f"{where} is `async def`; write it with `def`.")
+        task_word = "tasks" if self.spec.batch else "task"
+        parameters = list(inspect.signature(self._function).parameters.values())
+        if not parameters or parameters[0].kind not in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            raise ConfigurationError(f"{where} takes no input: its first parameter receives the request.")
+        for parameter in parameters[1:]:
+            if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+                raise ConfigurationError(f"{where} takes `*{parameter.name}`; name each parameter.")
+            if parameter.name == task_word:
+                self._task_keyword = task_word
+            elif parameter.name in injectables:
+                self._keywords[parameter.name] = injectables[parameter.name]
+            elif parameter.default is inspect.Parameter.empty:
+                known = ", ".join(f"`{name}`" for name in sorted([task_word, *injectables]))
+                raise ConfigurationError(
+                    f"{where} takes `{parameter.name}`, which is neither an artifact nor returned by `setup`. "
+                    f"Known here are {known}."
+                )
+
+    def call(self, argument: Any) -> Any:
+        """Call the function as it is with an argument it understands: no adapter, no batching, no encoding."""
+        return self._function(argument, **self._keywords)
+
+    def decode(
+        self, payload: Payload, *, headers: HTTPHeaders | None = None, task_id: str | None = None
+    ) -> InferenceTask:
+        """Turn a payload into a task; raises `BadInputError` for a request that this API refuses."""
+        form = self._input.decode(payload)
+        if task_id is None:
+            return InferenceTask(form, headers or _NO_HEADERS)
+        return InferenceTask(form, headers or _NO_HEADERS, task_id)
+
+    def group_of(self, task: InferenceTask) -> Hashable:
+        """Return the key of the tasks that may share a batch with this one."""
+        return self._input.group_of(task.data)
+
+    def items_of(self, task: InferenceTask) -> int:
+        """Return how many items the task counts for in a batch: its rows, or 1."""
+        return self._input.rows_of(task.data) or 1
+
+    def run(self, tasks: Sequence[InferenceTask]) -> list[Any]:
+        """Call the function once for tasks of one group and return one value per task, in their order.
+
+        A value is whatever the function returned for it, an `InferenceResult` or an `InferenceError`. The function's
+        own exceptions pass through; another number of results than of tasks that were not discarded is a
+        `ResultMismatchError`. An API that is not batched takes exactly one task.
+        """
+        if not self.spec.batch:
+            (task,) = tasks
+            keywords = {**self._keywords, self._task_keyword: task} if self._task_keyword else self._keywords
+            value = self._function(self._input.single(task.data), **keywords)
+            return [task.error or value]
+        argument = self._input.merge([task.data for task in tasks])
+        keywords = {**self._keywords, self._task_keyword: tasks} if self._task_keyword else self._keywords
+        value = self._function(argument, **keywords)
+        kept = [task for task in tasks if task.error is None]
+        values = iter(split(value, [self._input.rows_of(task.data) for task in kept]))
+        return [task.error or next(values) for task in tasks]
+
+    def encode(self, value: Any, task: InferenceTask) -> Answer:
+        """Encode one value for the task it answers; a value that cannot be encoded becomes a logged 500."""
+        if isinstance(value, InferenceError):
+            return error_answer(
+                value.err_msg, request_id=task.task_id, http_status=value.http_status, headers=value.http_headers
+            )
+        try:
+            if isinstance(value, InferenceResult):
+                return self._encode_result(value, task)
+            return self._output.encode(value, accept=task.http_headers["accept"])
+        except Exception:
+            _logger.exception("The answer of `%s` to %s cannot be encoded", self.spec.name, task.task_id)
+        return error_answer("The answer could not be encoded.", request_id=task.task_id, http_status=500)
+
+    def _encode_result(self, result: InferenceResult, task: InferenceTask) -> Answer:
+        headers = {name.title(): value for name, value in result.http_headers.items()}
+        media_type = headers.pop("Content-Type", "")
+        if isinstance(result.data, str | bytes) and media_type and "json" not in media_type:
+            body = result.data.encode() if isinstance(result.data, str) else result.data
+            return Answer(body, media_type, result.http_status, headers)
+        encoded = self._output.encode(result.data, accept=task.http_headers["accept"])
+        return Answer(encoded.body, media_type or encoded.media_type, result.http_status, headers)
+
+    def answer(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
+        """Run tasks of one group together and encode what came of each."""
+        return [self.encode(value, task) for value, task in zip(self.run(tasks), tasks, strict=True)]
+
+    def answer_payload(self, payload: Payload, *, headers: HTTPHeaders | None = None) -> Answer:
+        """Answer one payload by itself: a refused one with its 4xx; the function's exceptions pass through."""
+        try:
+            task = self.decode(payload, headers=headers)
+        except BadInputError as exc:
+            return error_answer(str(exc), request_id="", http_status=exc.http_status)
+        return self.answer([task])[0]
+
+
+def split(value: Any, counts: Sequence[int | None]) -> list[Any]:
+    """Cut what a batch function returned into one value per task.
+
+    ``counts[i]`` is the number of rows of task ``i``: its value is a slice of that length. ``None`` means that the task
+    is one item: its value is one element. Raises `ResultMismatchError` unless the lengths agree.
+    """
+    expected = sum(1 if count is None else count for count in counts)
+    found = _length(value)
+    if found != expected:
+        what = f"{found} results" if found is not None else f"a single `{type(value).__name__}`"
+        raise ResultMismatchError(
+            f"The function returned {what} for a batch of {expected}; it must return one result per input, in order, "
+            "leaving out those it discarded."
+        )
+    pandas = sys.modules.get("pandas")
+    is_frame = pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series)
+    rows = value.iloc if is_frame else value
+    parts: list[Any] = []
+    start = 0
+    for count in counts:
+        stop = start + (1 if count is None else count)
+        part = rows[start:stop]
+        if count is None:
+            part = _only_element(part)
+        elif isinstance(part, list | tuple) and any(isinstance(row, InferenceResult | InferenceError) for row in part):
+            part = _join_results(part)
+        parts.append(part)
+        start = stop
+    return parts
+
+
+def _length(value: Any) -> int | None:
+    if isinstance(value, str | bytes | Mapping | set | frozenset):
+        return None
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if len(shape) else None
+    return len(value) if hasattr(value, "__len__") and hasattr(value, "__getitem__") else None
+
+
+def _only_element(part: Any) -> Any:
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(part, pandas.DataFrame):
+        return part.to_dict("records")[0]
+    if pandas is not None and isinstance(part, pandas.Series):
+        return part.iloc[0]
+    return part[0]
+
+
+def _join_results(rows: Sequence[Any]) -> Any:
+    """Make one result of a request's rows, some of which the function answered with results of their own."""
+    for row in rows:
+        if isinstance(row, InferenceError):
+            return row
+    first = next(row for row in rows if isinstance(row, InferenceResult))
+    data = [row.data if isinstance(row, InferenceResult) else row for row in rows]
+    return InferenceResult(data, first.http_status, first.http_headers)
