@@ -1,0 +1,266 @@
+"""Who may import whom: the table of tiers as data, held against every import statement of the package.
+
+A module imports lower tiers, and its own tier without a cycle; the sides of tier 4 do not know each other. Imports
+inside functions are for third-party packages that are heavy or optional; those of Kappa's own modules are listed here
+with the reason. A dotted name in a string (`"kappa.build.plan:plan_build"`) counts as an import, except in the plugin
+registry, whose purpose it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+TIERS: tuple[tuple[str, ...], ...] = (
+    (
+        "kappa._files",
+        "kappa._resources",
+        "kappa._version",
+        "kappa.errors",
+        "kappa.labels",
+        "kappa.log",
+        "kappa.plugins",
+        "kappa.settings",
+        "kappa.tag",
+        "kappa.types",
+    ),
+    ("kappa.spec",),
+    ("kappa.adapters", "kappa.frameworks"),
+    ("kappa.bundle", "kappa.inference", "kappa.openapi", "kappa.service"),
+    ("kappa.build", "kappa.server"),
+    ("kappa.actions",),
+    ("kappa.__main__", "kappa.cli", "kappa.testing"),
+)
+"""Units (a module, or a package with everything in it) from the foundation to the shell."""
+
+FACADE = "kappa"
+"""Re-exports what users import; it stands on tiers 0 to 3, and no module of Kappa imports it."""
+FACADE_TIER = 3
+
+SIDES_TIER = 4
+"""The tier whose units do not import each other."""
+
+REGISTRY = "kappa.plugins"
+"""The one module that may name modules of any tier in strings."""
+
+FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {}
+"""Imports of Kappa's own modules inside functions: (importer, imported) and why it cannot stand at the top."""
+
+THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
+    "kappa._files": (set(), set()),
+}
+"""What each unit imports of others' packages: when it is imported itself, and only inside functions."""
+
+DOTTED_NAME = re.compile(r"kappa(\.\w+)+:\w+(\.\w+)*")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: ``function`` is where it stands, empty at the top of the module; ``is_name`` if it is a string."""
+
+    importer: str
+    imported: str
+    line: int
+    function: str = ""
+    is_name: bool = False
+
+    def __str__(self) -> str:
+        where = f" in `{self.function}`" if self.function else ""
+        return f"{self.importer}:{self.line}{where} imports {self.imported}"
+
+
+def modules_of(package: Path) -> dict[str, str]:
+    """Return the source of every module below ``package`` by dotted name."""
+    sources = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        sources[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text(encoding="utf-8")
+    return sources
+
+
+def imports_of(module: str, source: str, *, known: Mapping[str, str]) -> Iterator[Import]:
+    """Yield what one module imports; names of Kappa are resolved to modules in ``known``."""
+
+    def visit(node: ast.AST, function: str) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, alias.name, node.lineno, function)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno} is a relative import"
+            origin = node.module or ""
+            for alias in node.names:
+                submodule = f"{origin}.{alias.name}"
+                yield Import(module, submodule if submodule in known else origin, node.lineno, function)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED_NAME.fullmatch(node.value):
+            yield Import(module, node.value.partition(":")[0], node.lineno, function, is_name=True)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            function = node.name
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, function)
+
+    yield from visit(ast.parse(source), "")
+
+
+def is_ours(name: str) -> bool:
+    return name.partition(".")[0] == "kappa"
+
+
+def unit_of(module: str) -> str:
+    """Return the unit of the table that ``module`` belongs to."""
+    if module == FACADE:
+        return FACADE
+    return ".".join(module.split(".")[:2])
+
+
+def tier_of(module: str) -> int:
+    unit = unit_of(module)
+    if unit == FACADE:
+        return FACADE_TIER
+    for number, units in enumerate(TIERS):
+        if unit in units:
+            return number
+    raise LookupError(f"`{module}` is on no tier: add `{unit}` to the table")
+
+
+def wrong_directions(sources: Mapping[str, str]) -> list[str]:
+    """Say every import that goes up, sideways between sides, or into the façade."""
+    found = []
+    for module, source in sources.items():
+        for statement in imports_of(module, source, known=sources):
+            if not is_ours(statement.imported) or (statement.is_name and module == REGISTRY):
+                continue
+            if (module, statement.imported) in FUNCTION_LEVEL and statement.function:
+                continue
+            own, other = tier_of(module), tier_of(statement.imported)
+            if statement.imported == FACADE:
+                found.append(f"{statement}, the façade")
+            elif other > own:
+                found.append(f"{statement}, which is above it")
+            elif other == own == SIDES_TIER and unit_of(module) != unit_of(statement.imported):
+                found.append(f"{statement}, which is another side")
+    return found
+
+
+def cycle(sources: Mapping[str, str]) -> list[str]:
+    """Return the modules of one cycle of imports at the top of modules, or nothing."""
+    graph = {
+        module: {
+            statement.imported
+            for statement in imports_of(module, source, known=sources)
+            if is_ours(statement.imported) and not statement.function and not statement.is_name
+        }
+        for module, source in sources.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        return list(exc.args[1])
+    return []
+
+
+KAPPA = modules_of(ROOT / "kappa")
+
+
+def test_every_module_is_on_a_tier() -> None:
+    assert [module for module in KAPPA if tier_of(module) is None] == []
+
+
+def test_the_table_names_no_unit_that_does_not_exist() -> None:
+    assert {unit for units in TIERS for unit in units} - {unit_of(module) for module in KAPPA} == set()
+
+
+def test_no_import_goes_up_or_sideways() -> None:
+    assert wrong_directions(KAPPA) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert cycle(KAPPA) == []
+
+
+def test_imports_of_kappa_inside_functions_are_those_listed() -> None:
+    found = {
+        (module, statement.imported)
+        for module, source in KAPPA.items()
+        for statement in imports_of(module, source, known=KAPPA)
+        if is_ours(statement.imported) and statement.function and not statement.is_name
+    }
+    assert found == set(FUNCTION_LEVEL)
+
+
+def test_third_party_packages_are_those_listed() -> None:
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for module, source in KAPPA.items():
+        for statement in imports_of(module, source, known=KAPPA):
+            package = statement.imported.partition(".")[0]
+            if package not in sys.stdlib_module_names and not is_ours(package):
+                found.setdefault(unit_of(module), (set(), set()))[bool(statement.function)].add(package)
+    assert found == THIRD_PARTY
+
+
+FINE = {
+    "kappa": "from kappa.service import load",
+    "kappa.errors": "",
+    "kappa.plugins": "TABLE = {'x': 'kappa.build.plan:Plan'}",
+    "kappa.service": "from kappa.errors import KappaError",
+    "kappa.build": "",
+    "kappa.build.plan": "from kappa import errors",
+    "kappa.server": "from kappa.service import load",
+    "kappa.actions": "from kappa.build import plan\nfrom kappa.server import app",
+}
+
+
+def test_the_rules_accept_a_tree_that_keeps_them() -> None:
+    assert wrong_directions(FINE) == []
+    assert cycle(FINE) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "complaint"),
+    [
+        pytest.param(
+            "kappa.errors",
+            "import kappa.service",
+            "kappa.errors:1 imports kappa.service, which is above it",
+            id="upward",
+        ),
+        pytest.param(
+            "kappa.server",
+            "def f():\n    from kappa.build import plan",
+            "kappa.server:2 in `f` imports kappa.build.plan, which is another side",
+            id="sideways-in-a-function",
+        ),
+        pytest.param(
+            "kappa.build.plan",
+            "from kappa import load",
+            "kappa.build.plan:1 imports kappa, the façade",
+            id="facade",
+        ),
+        pytest.param(
+            "kappa.service",
+            "start = 'kappa.actions:start'",
+            "kappa.service:1 imports kappa.actions, which is above it",
+            id="dotted-name",
+        ),
+    ],
+)
+def test_the_rules_refuse_what_breaks_them(module: str, source: str, complaint: str) -> None:
+    assert wrong_directions({**FINE, module: source}) == [complaint]
+
+
+def test_a_circle_is_found() -> None:
+    tree = {**FINE, "kappa.build.lock": "import kappa.build.plan", "kappa.build.plan": "import kappa.build.lock"}
+    assert set(cycle(tree)) == {"kappa.build.lock", "kappa.build.plan"}
+
+
+def test_a_module_on_no_tier_is_refused() -> None:
+    with pytest.raises(LookupError, match="`kappa.utils` is on no tier"):
+        tier_of("kappa.utils")
