@@ -100,7 +100,7 @@ def load_bundle(directory: Path, *, environ: MutableMapping[str, str] = os.envir
 
 
 def load(path: str | os.PathLike[str]) -> BentoService:
-    """Load the bundle in a directory; each API is a method of what is returned, called with the function's own argument.
+    """Load the bundle in a directory; each API is a method of what is returned and takes the function's own argument.
 
     >>> kappa.load("bundles/iris").predict([[5.1, 3.5, 1.4, 0.2]])  # doctest: +SKIP
     """

@@ -57,7 +57,7 @@ class Artifact:
     """A model at hand: its native object and what is known about it."""
 
     value: Model
-    metadata: Mapping[str, Any] = MappingProxyType({})
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Artifacts(Mapping[str, Artifact]):
@@ -254,7 +254,7 @@ class LoadedService:
         return self.spec.name
 
     def as_object(self) -> BentoService:
-        """Return an object with one method per API: the service's own instance, or one that stands for its functions."""
+        """Return an object with one method per API: the service's instance, or one that stands for its functions."""
         if self.instance is not None:
             return self.instance
         standing = _FunctionService()

@@ -147,8 +147,9 @@ class ArtifactPlugin(Plugin):
     is_pickle: ClassVar[bool] = False
     """Whether loading it runs code that the file chooses; the manifest's ``security.pickle`` decides about those."""
 
-    def __init__(self, name: str, /, **options: Any) -> None:
-        super().__init__(name=name, **options)  # type: ignore[call-arg]
+    def __init__(self, name: str | None = None, /, **options: Any) -> None:
+        given = {} if name is None else {"name": name}  # validation passes it by keyword, users by position
+        super().__init__(**given, **options)
 
     def save(self, model: Any, directory: Path) -> None:
         """Write ``model`` into ``directory``, which exists and is empty."""
