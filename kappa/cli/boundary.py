@@ -85,6 +85,8 @@ def _write_log(exc: Exception) -> Path:
     now = datetime.now(timezone.utc)
     path = home_directory() / "logs" / f"kappa-{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = f"kappa-ml {__version__}, Python {platform.python_version()}, {platform.platform()}, {now:%Y-%m-%dT%H:%M:%SZ}"
+    head = (
+        f"kappa-ml {__version__}, Python {platform.python_version()}, {platform.platform()}, {now:%Y-%m-%dT%H:%M:%SZ}"
+    )
     path.write_text(f"{head}\n\n{''.join(traceback.format_exception(exc))}", encoding="utf-8")
     return path

@@ -22,10 +22,9 @@ EXAMPLE_TAG = "IrisClassifier:latest"
 class KappaCommand(click.Command):
     """A command with `--quiet`, `--verbose` and examples in its help; what it returns is the exit code."""
 
-    def __init__(
-        self, *args: Any, examples: Sequence[str] = (), is_live: bool = False, params: Sequence[Any] = (), **kwargs: Any
-    ) -> None:
-        super().__init__(*args, params=[*params, *_common_options()], **kwargs)
+    def __init__(self, *args: Any, examples: Sequence[str] = (), is_live: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _common_options()
         self.examples = tuple(examples)
         self.is_live = is_live
 
@@ -33,7 +32,7 @@ class KappaCommand(click.Command):
         with narrating(ctx.ensure_object(Shell), live=self.is_live):
             return super().invoke(ctx)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         if self.examples:
             with formatter.section("Examples"):
                 for example in self.examples:
@@ -81,7 +80,12 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
     def main(  # type: ignore[override]  # click overloads it by `standalone_mode`, which only adds noise here
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **extra: Any
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        *,
+        standalone_mode: bool = True,
+        **extra: Any,
     ) -> Any:
         """Run, and exit with the code that `kappa.errors` gives to what happened."""
         if not standalone_mode:

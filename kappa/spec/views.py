@@ -1,0 +1,65 @@
+"""A bundle as clients see it: the record of `kappa get NAME:VERSION`, and of the server's `/metadata`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kappa.spec.contracts import Plugin, thaw
+from kappa.spec.manifest import BundleManifest
+from kappa.spec.models import ApiSpec
+
+__all__ = ["bundle_view", "metadata_view"]
+
+
+def bundle_view(manifest: BundleManifest, *, uri: str, uri_type: str = "LOCAL") -> dict[str, Any]:
+    """Return the whole record of a bundle kept at ``uri``; plain dicts and lists, numbers stay numbers."""
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "uri": {"type": uri_type, "uri": uri},
+        "bentoServiceMetadata": metadata_view(manifest),
+    }
+
+
+def metadata_view(manifest: BundleManifest) -> dict[str, Any]:
+    """Return what a service says of itself, wherever it is kept or served."""
+    metadata = {artifact.name: artifact.metadata for artifact in manifest.artifacts}
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "createdAt": manifest.created_at,
+        "env": {
+            "pipDependencies": "\n".join(manifest.env.requirements),
+            "pythonVersion": manifest.env.python_version,
+            "dockerBaseImage": manifest.env.docker_base_image,
+        },
+        "artifacts": [
+            {
+                "name": artifact.name,
+                "artifactType": type(artifact).__name__,
+                "metadata": thaw(metadata.get(artifact.name, {})),
+            }
+            for artifact in manifest.service.artifacts
+        ],
+        "apis": [_api_view(api) for api in manifest.service.apis],
+        "labels": thaw(manifest.labels),
+    }
+
+
+def _api_view(api: ApiSpec) -> dict[str, Any]:
+    return {
+        "name": api.name,
+        "InputType": type(api.input).__name__,
+        "outputType": type(api.output).__name__,
+        "docs": api.doc,
+        "inputConfig": _options(api.input),
+        "outputConfig": _options(api.output),
+        "batch": api.batch,
+        "route": api.path,
+        "maxBatchSize": api.max_batch_size,
+        "maxLatencyMs": api.max_latency_ms,
+    }
+
+
+def _options(plugin: Plugin) -> dict[str, Any]:
+    return plugin.model_dump(mode="json", by_alias=True, exclude={"type"})
