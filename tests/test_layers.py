@@ -262,5 +262,5 @@ def test_a_circle_is_found() -> None:
 
 
 def test_a_module_on_no_tier_is_refused() -> None:
-    with pytest.raises(LookupError, match="`kappa.utils` is on no tier"):
+    with pytest.raises(LookupError, match=r"`kappa\.utils` is on no tier"):
         tier_of("kappa.utils")
