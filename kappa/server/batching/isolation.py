@@ -1,0 +1,106 @@
+"""Find the request that made a batch fail, so that its neighbours get their answers.
+
+A failed batch is halved; a *part* is a stretch of it that is run again as one. When one half of a part that is known
+to fail passes, the other half is known to fail without a run and is halved in turn. Only a request that fails *alone*
+is at fault. One bad request among `n` is found within `2·log2(n) + 1` runs; twice that is the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, log2
+from typing import Generic, TypeVar
+
+__all__ = ["Isolation", "Verdicts"]
+
+M = TypeVar("M")
+
+
+class _Part(Generic[M]):
+    __slots__ = ("is_bad", "members", "sibling")
+
+    def __init__(self, members: Sequence[M]) -> None:
+        self.members = members
+        self.is_bad = False
+        self.sibling: _Part[M] | None = None
+
+
+class Isolation(Generic[M]):
+    """The search through one failed batch of at least two members.
+
+    Ask `next_part` what to run, then report `passed` or `failed`; members that are still unjudged when there is no
+    next part are in `unjudged`.
+    """
+
+    def __init__(self, members: Sequence[M]) -> None:
+        self.runs_left = max(ceil(4 * log2(len(members))), 2)
+        self._pending: list[_Part[M]] = []
+        self._current: _Part[M] | None = None
+        self._halve(members)
+
+    @classmethod
+    def probing(cls, members: Sequence[M]) -> Isolation[M]:
+        """Start from a batch that was not run, of a function that is thought broken: its first request goes alone."""
+        search = cls(members)
+        search._pending = [_Part(members[:1]), _Part(members[1:])]
+        search._pending[0].is_bad = True
+        return search
+
+    def next_part(self, is_wanted: Callable[[M], bool] = lambda _: True) -> list[M] | None:
+        """Return the part to run now, without members that are no longer wanted; None when the search is over.
+
+        The largest part goes first: it may free the most requests.
+        """
+        while self._pending and self.runs_left > 0:
+            part = max(self._pending, key=lambda part: (part.is_bad and len(part.members) == 1, len(part.members)))
+            self._pending.remove(part)
+            part.members = [member for member in part.members if is_wanted(member)]
+            if part.is_bad and len(part.members) > 1:
+                self._halve(part.members)
+            elif part.members:
+                self.runs_left -= 1
+                self._current = part
+                return part.members
+        return None
+
+    def passed(self) -> None:
+        """Report that the part succeeded: what its parent failed for is in the other half."""
+        if self._current is not None and self._current.sibling in self._pending:
+            self._current.sibling.is_bad = True
+
+    def failed(self) -> None:
+        """Report that the part failed; a part of one is thereby judged."""
+        if self._current is not None and len(self._current.members) > 1:
+            self._halve(self._current.members)
+
+    def unjudged(self) -> Iterator[M]:
+        """Give up: hand over every member that no run has judged."""
+        while self._pending:
+            yield from self._pending.pop().members
+
+    def _halve(self, members: Sequence[M]) -> None:
+        middle = (len(members) + 1) // 2
+        left, right = _Part(members[:middle]), _Part(members[middle:])
+        left.sibling, right.sibling = right, left
+        self._pending += (left, right)
+
+
+class Verdicts:
+    """Tell a broken function from bad requests: three different ones failed alone, alike, and none passed between."""
+
+    __slots__ = ("_alike", "_kind")
+
+    def __init__(self) -> None:
+        self._alike = 0
+        self._kind: type[BaseException] | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        return self._alike >= 3
+
+    def passed(self) -> None:
+        self._alike = 0
+
+    def failed_alone(self, error: BaseException) -> None:
+        self._alike = self._alike + 1 if type(error) is self._kind else 1
+        self._kind = type(error)

@@ -1,0 +1,151 @@
+"""The requests that wait for one API, by age and by group.
+
+A *group* is whatever may be merged into one call (same columns and dtypes). A request is in two lines, that of
+everybody and that of its group; one that left is only marked, and dropped when it comes to the front of a line or when
+the marked ones outnumber the others, so every operation costs constant time on average.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterator
+from math import inf
+from typing import Generic, NamedTuple, TypeVar
+
+__all__ = ["Ahead", "WaitingQueue", "WaitingRequest"]
+
+_GROUPS_WORTH_COMPARING = 16
+
+
+class WaitingRequest:
+    """One request in the queue; times are readings of one clock, `inf` for never."""
+
+    __slots__ = ("arrived", "deadline", "due", "group", "is_waiting", "items", "size_bytes")
+
+    def __init__(
+        self,
+        arrived: float,
+        group: Hashable = None,
+        items: int = 1,
+        size_bytes: int = 0,
+        deadline: float = inf,
+        due: float = inf,
+    ) -> None:
+        self.arrived = arrived
+        self.group = group
+        self.items = items
+        self.size_bytes = size_bytes
+        self.deadline = deadline
+        """When its client stops listening: never run after this."""
+        self.due = due
+        """When it should be answered: the deadline or the latency target, whichever comes first."""
+        self.is_waiting = False
+
+
+W = TypeVar("W", bound=WaitingRequest)
+
+
+class Ahead(NamedTuple):
+    """The work up to and including a request that would join the queue now, in full batches."""
+
+    items: int
+    batches: int
+
+
+class _Group(Generic[W]):
+    __slots__ = ("items", "line", "requests")
+
+    def __init__(self) -> None:
+        self.line: deque[W] = deque()
+        self.items = 0
+        self.requests = 0
+
+
+class WaitingQueue(Generic[W]):
+    """Waiting requests in order of arrival; ``max_batch_size`` is what turns items into batches ahead."""
+
+    __slots__ = ("_groups", "_line", "_max_batch_size", "items", "requests", "size_bytes")
+
+    def __init__(self, *, max_batch_size: int) -> None:
+        self.requests = 0
+        self.items = 0
+        self.size_bytes = 0
+        self._max_batch_size = max_batch_size
+        self._line: deque[W] = deque()
+        self._groups: dict[Hashable, _Group[W]] = {}
+
+    @property
+    def groups(self) -> int:
+        """How many groups have someone waiting."""
+        return len(self._groups)
+
+    def add(self, request: W) -> None:
+        """Put ``request`` at the end."""
+        group = self._groups.get(request.group)
+        if group is None:
+            group = self._groups[request.group] = _Group()
+        request.is_waiting = True
+        self._line.append(request)
+        group.line.append(request)
+        group.items += request.items
+        group.requests += 1
+        self.items += request.items
+        self.size_bytes += request.size_bytes
+        self.requests += 1
+
+    def remove(self, request: W) -> None:
+        """Take ``request``, which waits, out of the queue, wherever it stands."""
+        request.is_waiting = False
+        self.items -= request.items
+        self.size_bytes -= request.size_bytes
+        self.requests -= 1
+        group = self._groups[request.group]
+        group.items -= request.items
+        group.requests -= 1
+        if group.requests == 0:
+            del self._groups[request.group]
+        else:
+            _tidy(group.line, group.requests)
+        _tidy(self._line, self.requests)
+
+    def oldest(self) -> W | None:
+        """Return the request that has waited longest."""
+        return self._line[0] if self._line else None
+
+    def head(self, group: Hashable) -> W | None:
+        """Return the oldest request of ``group``."""
+        found = self._groups.get(group)
+        return found.line[0] if found else None
+
+    def __iter__(self) -> Iterator[W]:
+        return (request for request in self._line if request.is_waiting)
+
+    def ahead(self, group: Hashable, items: int) -> Ahead:
+        """Return what would run until a new request of ``group`` is answered, itself included.
+
+        Groups are served by the age of their oldest request; one that fills more than a batch is counted behind all
+        others, because what is left of it grows older between them.
+        """
+        own = self._groups.get(group)
+        own_items = items + (own.items if own else 0)
+        own_batches = self._batches(own_items)
+        if len(self._groups) <= (1 if own else 0):
+            return Ahead(own_items, own_batches)
+        if len(self._groups) > _GROUPS_WORTH_COMPARING:
+            return Ahead(self.items + items, max(len(self._groups), self._batches(self.items + items)))
+        before = inf if own is None or own_batches > 1 else own.line[0].arrived
+        others = [g.items for key, g in self._groups.items() if key != group and g.line[0].arrived <= before]
+        return Ahead(own_items + sum(others), own_batches + sum(map(self._batches, others)))
+
+    def _batches(self, items: int) -> int:
+        return -(-items // self._max_batch_size)
+
+
+def _tidy(line: deque[W], waiting: int) -> None:
+    """Keep a waiting request at the front, and those that left fewer than those that wait."""
+    while line and not line[0].is_waiting:
+        line.popleft()
+    if len(line) > 2 * waiting + 64:
+        kept = [request for request in line if request.is_waiting]
+        line.clear()
+        line.extend(kept)
