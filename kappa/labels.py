@@ -7,14 +7,15 @@ from collections.abc import Iterable
 
 from kappa.errors import UsageError
 
-__all__ = ["check_label", "parse_labels"]
+__all__ = ["LABEL", "check_label", "parse_labels"]
 
-_WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+"""What a key and a value of a label may be."""
 
 
 def check_label(text: str, *, what: str = "value") -> str:
     """Return ``text`` if it may be the key or value of a label: 1 to 63 characters, alphanumeric at both ends."""
-    if not _WORD.fullmatch(text):
+    if not LABEL.fullmatch(text):
         raise ValueError(
             f"`{text}` cannot be the {what} of a label: use 1 to 63 letters, digits, `-`, `_` and `.`, "
             "beginning and ending with a letter or a digit"

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, Spec
 from kappa.spec.models import (
+    ApiName,
     ApiSpec,
     ArtifactMethod,
     EnvSpec,
@@ -25,11 +26,12 @@ from kappa.spec.models import (
     Line,
     Name,
     Reference,
+    Route,
     SecuritySpec,
+    ServiceName,
     ServiceSpec,
     ServingSpec,
 )
-from kappa.tag import check_name
 
 __all__ = ["ApiTable", "ArtifactSource", "ArtifactTable", "Kappafile", "ServiceTable"]
 
@@ -46,7 +48,7 @@ class ArtifactSource:
 class ServiceTable(Spec):
     """`[service]`: what the service is called and who declares it."""
 
-    name: Annotated[str, AfterValidator(check_name)] | None = None
+    name: ServiceName | None = None
     """Names the bundle, its package and its command; the class's name if `class` is given and this is not."""
     class_: Reference | None = Field(default=None, alias="class")
     """`module:Class`: the decorators of this class declare the APIs, artifacts and environment."""
@@ -84,6 +86,15 @@ class ArtifactTable(Spec):
 class ApiTable(Spec):
     """`[apis.NAME]`: exactly one of `function` and `artifact`, and how requests and answers look."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["artifact"]},
+            "then": {"not": {"required": ["function"]}},
+            "else": {"required": ["function"]},
+            "dependentRequired": {"method": ["artifact"]},
+        }
+    )
+
     function: Reference | None = None
     """`module:function`, called with the input, and by parameter name with artifacts and what `setup` returned."""
     artifact: Name | None = None
@@ -96,7 +107,7 @@ class ApiTable(Spec):
     """How return values become answers; `default` goes by the type of each value."""
     batch: bool | None = None
     """Whether the function takes a batch of rows or requests; as the input adapter needs it, if not given."""
-    route: str | None = None
+    route: Route | None = None
     """The URL path; the API's name if not given."""
     max_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """The most items that one batch holds: rows of frames, tensors and arrays; else requests."""
@@ -126,7 +137,21 @@ class ApiTable(Spec):
 
 
 class Kappafile(Spec):
-    """The whole document."""
+    """A service declared: what it is called, what it needs, its models, its APIs, and how it is packed and served."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"service": {"required": ["class"]}}},
+            "else": {
+                "required": ["apis"],
+                "properties": {
+                    "service": {"required": ["name"]},
+                    "artifacts": {"additionalProperties": {"required": ["type"]}},
+                    "apis": {"minProperties": 1},
+                },
+            },
+        }
+    )
 
     kappafile: Literal[1]
     """The version of this format; always 1 for now."""
@@ -136,7 +161,7 @@ class Kappafile(Spec):
     env: EnvSpec = EnvSpec()
     bundle: FilesSpec = FilesSpec()
     artifacts: dict[Name, ArtifactTable] = Field(default_factory=dict)
-    apis: dict[str, ApiTable] = Field(default_factory=dict)
+    apis: dict[ApiName, ApiTable] = Field(default_factory=dict)
     examples: tuple[ExampleSpec, ...] = ()
     serving: ServingSpec = ServingSpec()
     security: SecuritySpec = SecuritySpec()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from kappa.labels import check_label
+from kappa.labels import LABEL, check_label
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, Spec
 from kappa.tag import check_name
 
 __all__ = [
     "RESERVED_NAMES",
+    "ApiName",
     "ApiSpec",
     "ArtifactMethod",
     "EnvSpec",
@@ -22,10 +23,14 @@ __all__ = [
     "Labels",
     "Line",
     "Name",
+    "PythonVersion",
     "Reference",
+    "Route",
     "SecuritySpec",
+    "ServiceName",
     "ServiceSpec",
     "ServingSpec",
+    "Variables",
 ]
 
 RESERVED_NAMES = frozenset(
@@ -47,7 +52,7 @@ RESERVED_NAMES = frozenset(
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_PYTHON = re.compile(r"3\.\d{1,2}")
+_PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _ROUTE = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*", re.ASCII)
 _DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 _REFERENCE = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
@@ -111,10 +116,49 @@ def _check_labels(labels: Any) -> Any:
     return labels
 
 
-Line = Annotated[str, AfterValidator(_one_line)]
-Name = Annotated[str, AfterValidator(_check_identifier)]
-Reference = Annotated[str, AfterValidator(_check_reference)]
-Labels = Annotated[FrozenMapping, AfterValidator(_check_labels)]
+def _shown(pattern: re.Pattern[str] | str) -> dict[str, Any]:
+    """Return what the JSON Schema says of text that a function checks; ECMA 262 reads these patterns as `re` does."""
+    return {"pattern": f"^{pattern if isinstance(pattern, str) else pattern.pattern}$"}
+
+
+_ONE_LINE = _shown(r"[^\x00-\x1f]*")
+_NOT_RESERVED = "|".join(re.escape(name) for name in sorted(RESERVED_NAMES))
+
+Line = Annotated[str, AfterValidator(_one_line), Field(json_schema_extra=_ONE_LINE)]
+Name = Annotated[str, AfterValidator(_check_identifier), Field(json_schema_extra=_shown(_IDENTIFIER))]
+Reference = Annotated[str, AfterValidator(_check_reference), Field(json_schema_extra=_shown(_REFERENCE))]
+ServiceName = Annotated[str, AfterValidator(check_name), Field(json_schema_extra=_shown(_IDENTIFIER))]
+ApiName = Annotated[
+    str,
+    AfterValidator(_check_api_name),
+    Field(json_schema_extra={**_shown(_IDENTIFIER), "not": {"enum": sorted(RESERVED_NAMES)}}),
+]
+Route = Annotated[
+    str,
+    AfterValidator(_check_route),
+    Field(json_schema_extra={**_shown(rf"/?{_ROUTE.pattern}"), "not": {"pattern": rf"^/?({_NOT_RESERVED})(/|$)"}}),
+]
+PythonVersion = Annotated[str, AfterValidator(_check_python), Field(json_schema_extra=_shown(_PYTHON))]
+Variables = Annotated[
+    FrozenMapping,
+    AfterValidator(_check_variables),
+    Field(
+        json_schema_extra={
+            "propertyNames": _shown(_ENVIRONMENT_NAME),
+            "additionalProperties": {"type": "string", **_ONE_LINE},
+        }
+    ),
+]
+Labels = Annotated[
+    FrozenMapping,
+    AfterValidator(_check_labels),
+    Field(
+        json_schema_extra={
+            "propertyNames": _shown(LABEL),
+            "additionalProperties": {"type": "string", **_shown(LABEL)},
+        }
+    ),
+]
 
 
 class FunctionTarget(Spec):
@@ -136,7 +180,7 @@ class ArtifactMethod(Spec):
 class ApiSpec(Spec):
     """One endpoint."""
 
-    name: Annotated[str, AfterValidator(_check_api_name)]
+    name: ApiName
     """Names the endpoint on the command line, in the client and, unless `route` is given, in the URL."""
     target: FunctionTarget | ArtifactMethod
     """What is called."""
@@ -146,7 +190,7 @@ class ApiSpec(Spec):
     """How return values become answers; `default` goes by the type of each value."""
     batch: bool = False
     """Whether the function takes a batch: rows must not depend on each other."""
-    route: Annotated[str, AfterValidator(_check_route)] | None = None
+    route: Route | None = None
     """The URL path; the API's name if not given."""
     max_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """The most items that one batch holds: rows of frames, tensors and arrays; else requests."""
@@ -172,7 +216,7 @@ class ApiSpec(Spec):
 class EnvSpec(Spec):
     """What the service needs to run: the arguments of `@kappa.env`."""
 
-    python: Annotated[str, AfterValidator(_check_python)] | None = None
+    python: PythonVersion | None = None
     """The Python version as text, e.g. `"3.11"`; the building interpreter's if not given. The base image follows."""
     pip_packages: tuple[Line, ...] = ()
     """Requirements (PEP 508), added to what is inferred; these win."""
@@ -186,7 +230,7 @@ class EnvSpec(Spec):
     """A script that the image runs while it is built: text if it has a line break or starts with `#!`, else a path."""
     docker_base_image: Line | None = None
     """The image to start from; it needs bash and the right Python."""
-    variables: Annotated[FrozenMapping, AfterValidator(_check_variables)] = Field(default_factory=dict)
+    variables: Variables = Field(default_factory=dict)
     """Environment variables set before the service's code is imported; the real environment wins."""
     secrets: tuple[Name, ...] = ()
     """Names of environment variables that must be set when the service starts; never their values."""
@@ -207,6 +251,14 @@ class FilesSpec(Spec):
 
 class ExampleSpec(Spec):
     """A golden request: replayed by `kappa test`, and what workers warm up with."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["input"]},
+            "then": {"not": {"required": ["input_file"]}},
+            "else": {"required": ["input_file"]},
+        }
+    )
 
     name: Line
     """Says what the example shows."""
@@ -249,7 +301,7 @@ class SecuritySpec(Spec):
 class ServiceSpec(Spec):
     """A service as declared, before anything is resolved. It says nothing of where the model files are."""
 
-    name: Annotated[str, AfterValidator(check_name)]
+    name: ServiceName
     """Names the bundle, its package and its command."""
     service_class: Reference | None = None
     """`module:Class` when a `BentoService` class declares the service."""

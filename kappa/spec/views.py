@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kappa.spec.contracts import Plugin, thaw
 from kappa.spec.manifest import BundleManifest
-from kappa.spec.models import ApiSpec
+from kappa.spec.models import ApiSpec, ServiceSpec
 
-__all__ = ["bundle_view", "metadata_view"]
+__all__ = ["bundle_view", "metadata_view", "service_view"]
 
 
 def bundle_view(manifest: BundleManifest, *, uri: str, uri_type: str = "LOCAL") -> dict[str, Any]:
@@ -23,7 +24,6 @@ def bundle_view(manifest: BundleManifest, *, uri: str, uri_type: str = "LOCAL") 
 
 def metadata_view(manifest: BundleManifest) -> dict[str, Any]:
     """Return what a service says of itself, wherever it is kept or served."""
-    metadata = {artifact.name: artifact.metadata for artifact in manifest.artifacts}
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -33,16 +33,29 @@ def metadata_view(manifest: BundleManifest) -> dict[str, Any]:
             "pythonVersion": manifest.env.python_version,
             "dockerBaseImage": manifest.env.docker_base_image,
         },
+        **service_view(
+            manifest.service,
+            metadata={artifact.name: artifact.metadata for artifact in manifest.artifacts},
+            labels=manifest.labels,
+        ),
+    }
+
+
+def service_view(
+    spec: ServiceSpec, *, metadata: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what is known of a service before it is built; ``metadata`` is that of its artifacts, by name."""
+    return {
         "artifacts": [
             {
                 "name": artifact.name,
                 "artifactType": type(artifact).__name__,
                 "metadata": thaw(metadata.get(artifact.name, {})),
             }
-            for artifact in manifest.service.artifacts
+            for artifact in spec.artifacts
         ],
-        "apis": [_api_view(api) for api in manifest.service.apis],
-        "labels": thaw(manifest.labels),
+        "apis": [_api_view(api) for api in spec.apis],
+        "labels": thaw(labels),
     }
 
 
