@@ -16,7 +16,7 @@ import click
 
 from kappa._version import __version__
 from kappa.cli.console import Shell, print_error
-from kappa.errors import EXIT_INTERRUPTED, KappaError
+from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError
 
 __all__ = ["exit_code_of"]
 
@@ -40,7 +40,10 @@ def exit_code_of(call: Callable[[], Any], shell: Shell) -> int:
     except KappaError as exc:
         if shell.is_verbose:
             traceback.print_exception(exc)
-        print_error(str(exc))
+        if isinstance(exc, ManifestError) and exc.diagnostics:
+            click.echo(str(exc), err=True)  # each of its problems says by itself that it is an error
+        else:
+            print_error(str(exc))
         return exc.exit_code
     except OSError as exc:
         if exc.errno == errno.EPIPE:

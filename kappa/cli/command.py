@@ -102,9 +102,11 @@ def load_command(name: str) -> click.Command:
     return command
 
 
-def kappa_command(name: str, *, examples: Sequence[str], is_live: bool = False) -> Callable[[Any], KappaCommand]:
+def kappa_command(
+    name: str, *, examples: Sequence[str], is_live: bool = False, cls: type[KappaCommand] = KappaCommand
+) -> Callable[[Any], KappaCommand]:
     """Make a function the command ``name``; its docstring is the help, ``is_live`` allows a spinner while it runs."""
-    return click.command(name, cls=KappaCommand, examples=examples, is_live=is_live)
+    return click.command(name, cls=cls, examples=examples, is_live=is_live)
 
 
 def _common_options() -> list[click.Option]:

@@ -1,0 +1,94 @@
+"""`kappa build`: from a kappafile to a bundle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from kappa.actions import Built, build_and_store, plan_of
+from kappa.cli.arguments import format_option
+from kappa.cli.command import kappa_command
+from kappa.cli.console import print_note, print_result
+from kappa.errors import UsageError
+from kappa.labels import parse_labels
+
+__all__ = ["command"]
+
+
+@kappa_command(
+    "build",
+    is_live=True,
+    examples=[
+        "kappa build",
+        "kappa build -f kappafile.gpu.toml --label team=growth --label stage=test",
+        "kappa build --output dist/iris --version 1.0.0",
+        "kappa build --dry-run",
+    ],
+)
+@click.argument("target", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "-f", "--file", type=click.Path(path_type=Path), help="The kappafile.  [default: the one of the current directory]"
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
+    help="Make this the bundle, absent or empty so far, and leave the store alone.",
+)
+@click.option("--version", help="The version.  [default: made from the time and the content]")
+@click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label the bundle; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Print what would be built, and write nothing.")
+@format_option("text", "json")
+def command(
+    target: Path | None,
+    file: Path | None,
+    output: Path | None,
+    version: str | None,
+    labels: Sequence[str],
+    *,
+    dry_run: bool,
+    output_format: str,
+) -> None:
+    """Build a bundle: locked, self-contained, ready to serve.
+
+    TARGET is a kappafile or its directory; without it, `--file`, or else the kappafile of the current directory. The
+    bundle goes to the store, where its tag names it from now on. The last line on stdout is its path.
+    """
+    if target is not None and file is not None:
+        raise UsageError(f"Both `{target}` and `--file {file}` name a kappafile; give one.")
+    project = target or file or Path()
+    parsed = parse_labels(labels)
+    if dry_run:
+        plan = plan_of(project, version=version, labels=parsed)
+        print_result(json.dumps(plan.to_tree(), indent=2) if output_format == "json" else plan.summary())
+        return
+    signal.signal(signal.SIGTERM, _stop)
+    built = build_and_store(project, version=version, labels=parsed, output=output)
+    if output_format == "json":
+        print_result(json.dumps(_record(built), indent=2))
+    else:
+        print_note(f"Built `{built.manifest.tag}` with {len(built.manifest.files)} files.")
+        print_result(str(built.directory))
+
+
+def _record(built: Built) -> dict[str, str]:
+    manifest = built.manifest
+    return {
+        "tag": str(manifest.tag),
+        "name": manifest.name,
+        "version": manifest.version,
+        "path": str(built.directory),
+        "content_digest": manifest.content_digest,
+        "bundle_digest": manifest.bundle_digest,
+    }
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """Unwind, so that what was staged is removed; the exit code is that of a process killed by the signal."""
+    sys.exit(128 + number)

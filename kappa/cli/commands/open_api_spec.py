@@ -1,0 +1,27 @@
+"""`kappa open-api-spec`: the OpenAPI document of a service."""
+
+from __future__ import annotations
+
+import json
+
+from kappa.actions import resolve_target, spec_of
+from kappa.cli.arguments import target_argument
+from kappa.cli.command import kappa_command
+from kappa.cli.console import print_result
+from kappa.openapi import openapi_document
+
+__all__ = ["command"]
+
+
+@kappa_command(
+    "open-api-spec",
+    examples=["kappa open-api-spec IrisClassifier:latest > openapi.json", "kappa open-api-spec ."],
+)
+@target_argument()
+def command(target: str) -> None:
+    """Print the OpenAPI document of a service.
+
+    TARGET is a bundle (a path or a tag like `IrisClassifier:latest`), a kappafile or its directory.
+    """
+    spec, version = spec_of(resolve_target(target))
+    print_result(json.dumps(openapi_document(spec, version=version), indent=2))

@@ -1,0 +1,78 @@
+"""`kappa test`: replay the examples of a service."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+
+import click
+
+from kappa.actions import Replay, examples_of, replay_examples, resolve_target
+from kappa.cli.arguments import format_option, target_argument
+from kappa.cli.command import kappa_command
+from kappa.cli.console import print_result
+from kappa.errors import ExampleFailedError
+
+__all__ = ["command"]
+
+_SHOWN_PROBLEMS = 10
+
+
+@kappa_command(
+    "test",
+    examples=[
+        "kappa test",
+        "kappa test IrisClassifier:latest",
+        "kappa test http://localhost:5000 --examples-from IrisClassifier:latest",
+    ],
+)
+@target_argument(default=".")
+@click.option(
+    "--examples-from",
+    metavar="TARGET",
+    help="Where the examples are, if not in TARGET; with a URL, the project here by default.",
+)
+@format_option("text", "json")
+def command(target: str, examples_from: str | None, output_format: str) -> None:
+    """Replay the examples and compare the answers.
+
+    TARGET is a project (by default the one here), a bundle, or the URL of a running server. Every `[[examples]]` entry
+    is sent, and the answer compared with its `expect`, if it has one. The exit code is 9 if any differs.
+    """
+    is_url = target.startswith(("http://", "https://"))
+    examples = examples_of(resolve_target(examples_from or ("." if is_url else target)))
+    with redirect_stdout(sys.stderr):  # user code may print
+        replays = list(replay_examples(target if is_url else resolve_target(target), examples))
+    print_result(_as_json(replays) if output_format == "json" else _as_text(replays))
+    if failed := sum(1 for replay in replays if replay.problems):
+        raise ExampleFailedError(f"{failed} of {len(replays)} examples failed.")
+
+
+def _as_text(replays: Sequence[Replay]) -> str:
+    lines = []
+    for replay in replays:
+        lines.append(f"{'FAILED' if replay.problems else 'ok':6}  {replay.example.api}: {replay.example.name}")
+        lines += [f"        {problem}" for problem in replay.problems[:_SHOWN_PROBLEMS]]
+        if more := len(replay.problems) - _SHOWN_PROBLEMS:
+            lines += [f"        and {more} more differences"] if more > 0 else []
+    return "\n".join(lines)
+
+
+def _as_json(replays: Sequence[Replay]) -> str:
+    return json.dumps(
+        [
+            {
+                "name": replay.example.name,
+                "api": replay.example.api,
+                "passed": not replay.problems,
+                "problems": replay.problems,
+                "expected": replay.example.expect,
+                "got": replay.got,
+                "duration_ms": round(replay.duration_ms, 3),
+            }
+            for replay in replays
+        ],
+        indent=2,
+    )
