@@ -14,7 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     from importlib.abc import Traversable
 
-__all__ = ["resource"]
+__all__ = ["Traversable", "resource"]
 
 
 def resource(*parts: str) -> Traversable:

@@ -1,0 +1,3 @@
+"""Resolvers, one per file; `kappa.plugins.RESOLVERS` names them and nothing here is imported until used."""
+
+__all__: list[str] = []
