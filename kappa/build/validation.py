@@ -1,0 +1,246 @@
+"""From a tree of values to the models of `kappa.spec.document`, with every problem of a value on the way.
+
+What the walk of `kinds` leaves is validated table by table, so that one wrong table does not hide what is wrong with
+the others. The result is a *draft*: whatever is good of the file, for the checks that look further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from kappa.build.diagnostics import Diagnostics, one_of, quoted, sentence
+from kappa.build.kappafile import Document
+from kappa.build.kinds import check_kinds
+from kappa.build.positions import TreePath
+from kappa.build.shapes import fields_of, items_of, table_of
+from kappa.plugins import ARTIFACTS
+from kappa.spec.contracts import Spec
+from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
+from kappa.spec.models import Name
+
+__all__ = ["Draft", "validate"]
+
+_EXCLUSIVE = {
+    "apis": ("function", "artifact", "Name a function, or an artifact whose own method answers."),
+    "examples": ("input", "input_file", "Give the request itself, or a file that holds it."),
+}
+"""By kind of table, the two keys of which exactly one is needed."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """What is good of a kappafile."""
+
+    document: Document
+    found: Diagnostics
+    parts: dict[TreePath, Spec] = field(default_factory=dict)
+    """The tables without a problem of their own, by path."""
+    meant: set[TreePath] = field(default_factory=set)
+    """Keys that are there under another word: not missing."""
+
+    def get(self, *path: str | int) -> Any:
+        """Return the value at a path; ``None`` if there is none, or if anything is wrong with it."""
+        return None if self.found.is_bad(path) else self.document.at(path)
+
+    def names(self, table: str) -> list[str]:
+        """Return the names of the tables in `[artifacts]` or `[apis]`, right or wrong."""
+        return [str(name) for name in self.document.table_at((table,))]
+
+    @property
+    def uses_class(self) -> bool:
+        return "class" in self.document.table_at(("service",))
+
+
+def validate(document: Document, found: Diagnostics) -> Draft:
+    """Validate every table by itself and report what is wrong."""
+    draft = Draft(document, found, meant=check_kinds(document, found))
+    for kind in _EXCLUSIVE:
+        _check_exactly_one(draft, kind)
+    for key, info in fields_of(Kappafile).items():
+        if key not in document.tree:
+            if info.is_required():
+                _report_missing(draft, Kappafile, (), key)
+            continue
+        for path, model in _tables(info, document.tree[key], (key,)):
+            _validate_table(draft, model, path)
+    if not draft.uses_class:
+        _check_without_class(draft)
+    _check_range(draft)
+    return draft
+
+
+def _tables(info: FieldInfo, value: Any, path: TreePath) -> Iterator[tuple[TreePath, type[Spec]]]:
+    """Yield the tables that a top-level key holds: itself, or each of those in it."""
+    if (model := table_of(info.annotation)) is not None:
+        yield path, model
+    elif (model := table_of(items_of(info.annotation, value))) is not None:
+        for key in value if isinstance(value, Mapping) else range(len(value)):
+            yield (*path, key), model
+
+
+def _validate_table(draft: Draft, model: type[Spec], path: TreePath) -> None:
+    """Validate one table by its model; keep it if nothing is wrong with it."""
+    found, value = draft.found, draft.document.at(path)
+    if not isinstance(value, Mapping) or found.has_error_at(path):
+        return
+    rest = _without_bad(value, path, found)
+    if model is ArtifactTable:
+        try:
+            TypeAdapter(Name).validate_python(path[-1])
+        except ValidationError as exc:
+            found.add("KF204", sentence(_text(exc.errors()[0])), path, at="key")
+            return
+        if "type" in value:
+            rest = {"name": path[-1], **rest}
+        else:
+            rest = {key: rest[key] for key in ("path", "metadata") if key in rest}
+    try:
+        validated = model.model_validate(rest)
+        if isinstance(validated, ApiTable):
+            validated.to_spec(str(path[-1]))
+    except ValidationError as exc:
+        for error in exc.errors():
+            _explain(draft, model, error, path)
+        return
+    if not found.is_bad(path):
+        draft.parts[path] = validated
+
+
+def _without_bad(table: Mapping[str, Any], path: TreePath, found: Diagnostics) -> dict[str, Any]:
+    """Return a table without what was already reported; a list that holds such a thing is left out whole."""
+    rest: dict[str, Any] = {}
+    for key, value in table.items():
+        at = (*path, key)
+        if isinstance(value, Mapping) and not found.has_error_at(at) and not found.has_error_at((*at, "type")):
+            rest[key] = _without_bad(value, at, found)
+        elif not found.is_bad(at):
+            rest[key] = value
+    return rest
+
+
+# -- what is missing or too much ---------------------------------------------------------------------------------------
+
+
+def _report_missing(draft: Draft, model: type[Spec], path: TreePath, key: str) -> None:
+    """Report a required key that is absent, unless it is there under another word or may be in what is unread."""
+    at, document, found = (*path, key), draft.document, draft.found
+    if at in draft.meant or not document.is_whole or found.has_error_at(at):
+        return
+    table = document.table_name(path) if path else "The file"
+    sign = ": " if document.is_yaml else " = "
+    info = fields_of(model).get(key)
+    description = ((info and info.description) or "").split(". ")[0].rstrip(".")
+    help_ = f"`{key}{sign}…`: {description}." if description else f"Add `{key}{sign}…`."
+    if not path:
+        help_ = f"Begin with `kappafile{sign}1`." if key == "kappafile" else f"Add {document.table_name((key,))}."
+    found.add("KF203", f"{table} has no `{key}`.", at, span=found.positions.of_key(path), help=help_)
+
+
+def _check_exactly_one(draft: Draft, kind: str) -> None:
+    """Report tables that have both of two keys, or neither."""
+    one, other, advice = _EXCLUSIVE[kind]
+    document, found = draft.document, draft.found
+    tables = document.tree.get(kind)
+    for key in range(len(tables)) if isinstance(tables, list) else tables if isinstance(tables, Mapping) else ():
+        path: TreePath = (kind, key)
+        if found.has_error_at((kind,)):
+            return
+        table = document.at(path)
+        if not isinstance(table, Mapping):
+            continue
+        if one in table and other in table:
+            labels = [found.label((*path, one), "the other one")]
+            message = f"`{one}` and `{other}` exclude each other."
+            found.add("KF207", message, (*path, other), at="key", labels=labels, help=advice)
+        elif not {one, other} & table.keys() and not {(*path, one), (*path, other)} & draft.meant and document.is_whole:
+            message = f"{document.table_name(path)} has neither `{one}` nor `{other}`."
+            found.add("KF203", message, (*path, one), span=found.positions.of_key(path), help=advice)
+
+
+def _check_without_class(draft: Draft) -> None:
+    """Report what a service that no class declares lacks."""
+    document, found = draft.document, draft.found
+    if isinstance(document.at(("service",)), Mapping) and "name" not in document.table_at(("service",)):
+        _report_missing(draft, ServiceTable, ("service",), "name")
+    if not draft.names("apis") and ("apis",) not in draft.meant and document.is_whole and not found.is_bad(("apis",)):
+        help_ = f"Add {document.table_name(('apis', 'predict'))}, or name a class in `service.class`."
+        span = found.positions.of_key(("apis",))
+        found.add("KF203", "The file declares no API.", ("apis",), span=span, help=help_)
+    for name in draft.names("artifacts"):
+        path: TreePath = ("artifacts", name)
+        table, at = document.at(path), (*path, "type")
+        if isinstance(table, Mapping) and "type" not in table and at not in draft.meant and document.is_whole:
+            message = f"{document.table_name(path)} has no `type`."
+            known = one_of((f"`{name}`" for name in ARTIFACTS.names()), joined_by="and")
+            found.add("KF203", message, at, span=found.positions.of_key(path), help=f"Known are {known}.")
+
+
+def _check_range(draft: Draft) -> None:
+    if isinstance(required := draft.get("requires_kappa"), str):
+        try:
+            SpecifierSet(required)
+        except InvalidSpecifier:
+            message = f"{quoted(required)} is not a range of versions."
+            draft.found.add("KF204", message, ("requires_kappa",), help='Write, for example, `">=0.1"`.')
+
+
+# -- what pydantic finds -----------------------------------------------------------------------------------------------
+
+
+def _explain(draft: Draft, model: type[Spec], error: ErrorDetails, path: TreePath) -> None:
+    """Turn an error of pydantic's into a diagnostic; those inside a plugin come wrapped in one."""
+    found, at = draft.found, _place_of(draft.document, error, path)
+    inner = error.get("ctx", {}).get("error")
+    if isinstance(inner, ValidationError):
+        for nested in inner.errors():
+            _explain(draft, model, nested, at)
+    elif error["type"] == "missing":
+        owner = model if at[:-1] == path else None
+        _report_missing(draft, owner if owner and at[-1] in fields_of(owner) else Spec, at[:-1], str(at[-1]))
+    elif found.is_bad(at):
+        return
+    elif error["type"] == "value_error" and at == path and path[0] == "apis" and "batch" in _text(error):
+        key = "batch" if "batch" in draft.document.table_at(path) else "input"
+        found.add("KF308", sentence(_text(error)), (*path, key))
+    else:
+        found.add("KF204", _explained(error, at), at, at="key" if at == path else "value")
+
+
+def _place_of(document: Document, error: ErrorDetails, path: TreePath) -> TreePath:
+    """Return the path of an error: where its location leads in the tree, without the names of alternatives."""
+    at, location = path, error["loc"]
+    for part in location[:-1] if error["type"] == "missing" else location:
+        value = document.at(at)
+        is_index = isinstance(value, list) and isinstance(part, int)
+        if is_index or (isinstance(value, Mapping) and part in value):
+            at = (*at, part)
+    return (*at, location[-1]) if error["type"] == "missing" else at
+
+
+_LIMITS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def _explained(error: ErrorDetails, path: TreePath) -> str:
+    kind, key = error["type"], f"`{path[-1]}`"
+    if kind in _LIMITS:
+        words, limit = _LIMITS[kind]
+        return f"{key} must be {words} {error['ctx'][limit]}, not {error['input']}."
+    if kind == "value_error":
+        return sentence(_text(error))
+    return f"{key} is not right: {sentence(_text(error))}"
+
+
+def _text(error: ErrorDetails) -> str:
+    return error["msg"].removeprefix("Value error, ")
