@@ -26,7 +26,7 @@ from kappa._resources import Traversable
 from kappa._version import __version__
 from kappa.errors import BuildError
 
-__all__ = ["KappaWheel", "kappa_wheel", "runtime_requirements", "write_zip"]
+__all__ = ["KappaDescription", "KappaWheel", "describe_kappa", "kappa_wheel", "write_zip"]
 
 _DISTRIBUTION = "kappa-ml"
 _DATA_FOLDERS = ("schemas", "templates")
@@ -43,19 +43,15 @@ class KappaWheel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Description:
-    """What the metadata of the wheel says."""
+class KappaDescription:
+    """What Kappa says of itself to pip."""
 
     summary: str
     requires_python: str
     runtime: tuple[str, ...]
+    """What it needs inside a bundle, sorted: its extra `runtime`."""
     entry_points: Mapping[str, Mapping[str, str]]
     license_text: bytes
-
-
-def runtime_requirements() -> tuple[str, ...]:
-    """Return what Kappa needs inside a bundle, sorted: its extra `runtime`."""
-    return _describe().runtime
 
 
 def kappa_wheel() -> KappaWheel:
@@ -63,7 +59,7 @@ def kappa_wheel() -> KappaWheel:
 
     PERF: 8 ms, so nothing is kept on disk: a cache would have to read and hash the same files.
     """
-    description = _describe()
+    description = describe_kappa()
     entries = dict(_package_files())
     info = f"kappa_ml-{__version__}.dist-info"
     entries[f"{info}/METADATA"] = _metadata_text(description).encode()
@@ -109,12 +105,14 @@ def _files_below(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]
 def _checkout() -> Path | None:
     """Return the root of the checkout that runs, or ``None`` for an installed Kappa."""
     package = files("kappa")
-    if isinstance(package, Path) and (package.parent / "pyproject.toml").is_file():
-        return package.parent
-    return None
+    if not isinstance(package, Path):
+        return None  # a zip file
+    root = package.parent
+    return root if (root / "pyproject.toml").is_file() and (root / "templates" / "bundle").is_dir() else None
 
 
-def _describe() -> _Description:
+def describe_kappa() -> KappaDescription:
+    """Describe the Kappa that runs, from its checkout or its installed metadata; raises `BuildError` for neither."""
     if (checkout := _checkout()) is not None:
         return _describe_checkout(checkout)
     try:
@@ -125,9 +123,9 @@ def _describe() -> _Description:
         ) from None
 
 
-def _describe_checkout(root: Path) -> _Description:
+def _describe_checkout(root: Path) -> KappaDescription:
     project: dict[str, Any] = tomli.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return _Description(
+    return KappaDescription(
         summary=project["description"],
         requires_python=project["requires-python"],
         runtime=_normalised(project["optional-dependencies"]["runtime"]),
@@ -136,11 +134,11 @@ def _describe_checkout(root: Path) -> _Description:
     )
 
 
-def _describe_installed(distribution: metadata.Distribution) -> _Description:
+def _describe_installed(distribution: metadata.Distribution) -> KappaDescription:
     groups: dict[str, dict[str, str]] = {}
     for entry in distribution.entry_points:
         groups.setdefault(entry.group, {})[entry.name] = entry.value
-    return _Description(
+    return KappaDescription(
         summary=distribution.metadata["Summary"],
         requires_python=distribution.metadata["Requires-Python"],
         runtime=_runtime_of(distribution),
@@ -167,7 +165,7 @@ def _normalised(requirements: list[str]) -> tuple[str, ...]:
     return tuple(sorted(str(Requirement(text)) for text in requirements))
 
 
-def _metadata_text(description: _Description) -> str:
+def _metadata_text(description: KappaDescription) -> str:
     lines = [
         "Metadata-Version: 2.4",
         f"Name: {_DISTRIBUTION}",

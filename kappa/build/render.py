@@ -1,0 +1,172 @@
+"""The generated files of a bundle: one template each, and one context that says everything the template may use.
+
+Whatever a user wrote reaches a template's text only through a quoting filter of the language it stands in: `shquote`,
+`pystr`, `dockerquote`, `mdcell`. Names, versions and requirements are checked values that need none.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, ClassVar
+
+from kappa._resources import resource
+
+__all__ = [
+    "ApiRow",
+    "Context",
+    "DockerfileContext",
+    "DockerignoreContext",
+    "EntrypointContext",
+    "ExampleRequest",
+    "InitScriptContext",
+    "ManifestInContext",
+    "PackageContext",
+    "ReadmeContext",
+    "SetupContext",
+    "dockerquote",
+    "mdcell",
+    "render",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What one template may use; ``template`` is its path below `templates/`."""
+
+    template: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DockerfileContext(Context):
+    template: ClassVar[str] = "bundle/Dockerfile.j2"
+
+    name: str
+    version: str
+    kappa_version: str
+    base_image: str
+    has_setup_script: bool
+    variables: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DockerignoreContext(Context):
+    template: ClassVar[str] = "bundle/.dockerignore.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class InitScriptContext(Context):
+    template: ClassVar[str] = "bundle/kappa-init.sh.j2"
+
+    system_packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntrypointContext(Context):
+    template: ClassVar[str] = "bundle/docker-entrypoint.sh.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestInContext(Context):
+    template: ClassVar[str] = "bundle/MANIFEST.in.j2"
+
+    name: str
+    has_setup_script: bool
+    has_examples: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetupContext(Context):
+    template: ClassVar[str] = "bundle/setup.py.j2"
+
+    name: str
+    package_version: str
+    """The version as PEP 440 has it."""
+    kappa_version: str
+    summary: str
+    requires_python: str
+    requirements: tuple[str, ...]
+    pins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackageContext(Context):
+    template: ClassVar[str] = "bundle/__init__.py.j2"
+
+    name: str
+    version: str
+    kappa_version: str
+    wheel_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRow:
+    """One line of the README's table."""
+
+    path: str
+    input: str
+    output: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleRequest:
+    """A request for the README to show: ``body`` is JSON on one line."""
+
+    path: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadmeContext(Context):
+    template: ClassVar[str] = "bundle/README.md.j2"
+
+    name: str
+    version: str
+    kappa_version: str
+    python_version: str
+    image: str
+    doc: str
+    apis: tuple[ApiRow, ...]
+    request: ExampleRequest | None
+    secrets: str
+
+
+def render(context: Context) -> str:
+    """Render the template of ``context``; a name that the context lacks is an error, never an empty text."""
+    values = {field.name: getattr(context, field.name) for field in fields(context)}
+    text: str = _environment().get_template(context.template).render(values)
+    return text
+
+
+def dockerquote(text: str) -> str:
+    """Quote one line of text as a value of `ENV` or `LABEL`: nothing in it is expanded or ends it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'
+
+
+def mdcell(text: str) -> str:
+    """Make text fit into one cell of a Markdown table."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+
+
+@cache
+def _environment() -> Any:
+    import jinja2
+
+    def load(name: str) -> str:
+        return resource("templates", *name.split("/")).read_text(encoding="utf-8")
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(load),
+        undefined=jinja2.StrictUndefined,
+        autoescape=jinja2.select_autoescape(("html.j2",)),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(shquote=shlex.quote, pystr=repr, dockerquote=dockerquote, mdcell=mdcell)
+    return environment
