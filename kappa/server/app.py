@@ -1,0 +1,132 @@
+"""The whole HTTP application: one list of routes, one of middleware, and how errors are answered.
+
+It is a plain ASGI application that knows no server. One service is at `/`, several are at `/<name>/`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import falcon
+import falcon.asgi
+
+from kappa.errors import KappaError
+from kappa.server import pages
+from kappa.server.batching.middleware import ApiResource, BatchingMiddleware
+from kappa.server.exchange import Request, RequestIds, send_error
+from kappa.server.host import BatchingOptions, Host, Served
+from kappa.server.metrics import Metrics
+from kappa.server.pages import Page, StaticFiles
+
+__all__ = ["DRAIN", "Application", "create_app"]
+
+Application = falcon.asgi.App[Request, falcon.asgi.Response]
+
+DRAIN = "kappa.drain"
+"""The key of the lifespan's state under which a server finds what to call before it stops."""
+
+_logger = logging.getLogger("kappa.server")
+_MAX_SHOWN_PATH = 200
+
+
+def create_app(
+    services: Sequence[Served],
+    *,
+    batching: BatchingOptions | None = None,
+    metrics: Metrics | None = None,
+    on_ready: Any = None,
+    on_failure: Any = None,
+) -> Application:
+    """Build the application of one process; its start-up event begins to load the services.
+
+    ``on_ready()`` is called when all of them can answer, ``on_failure(error)`` when one cannot be loaded: the caller
+    decides whether the process ends then.
+    """
+    host = Host(
+        services,
+        batching=batching or BatchingOptions(),
+        metrics=metrics or Metrics(),
+        on_ready=on_ready or (lambda: None),
+        on_failure=on_failure or _log_load_failure,
+    )
+    ids = RequestIds()
+    middleware: list[Any] = [_Lifespan(host), BatchingMiddleware()]
+    app: Application = falcon.asgi.App(request_type=Request, middleware=middleware)
+    app.req_options.strip_url_path_trailing_slash = True
+    for path, answering in _routes(host, ids):
+        app.add_route(path, answering)
+    for pattern, files in _files(host, ids):
+        app.add_sink(files, pattern)  # type: ignore[arg-type] # falcon's type leaves out the pattern's groups
+    _answer_errors(app, ids)
+    return app
+
+
+def _routes(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
+    is_alone = len(host.services) == 1
+    yield "/healthz", Page(ids, pages.health)
+    yield "/readyz", Page(ids, pages.readiness(host))
+    yield "/metrics", Page(ids, pages.metrics(host))
+    if not is_alone:
+        yield "/", Page(ids, pages.directory(host))
+    for name, served in host.services.items():
+        prefix = "" if is_alone else f"/{name}"
+        yield prefix or "/", Page(ids, pages.index(served, host, prefix=prefix))
+        yield f"{prefix}/metadata", Page(ids, pages.metadata(served))
+        yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, prefix=prefix))
+        for endpoint in host.endpoints[name].values():
+            yield f"{prefix}/{endpoint.spec.path}", ApiResource(endpoint, host, ids)
+
+
+def _files(host: Host, ids: RequestIds) -> Iterator[tuple[re.Pattern[str], StaticFiles]]:
+    is_alone = len(host.services) == 1
+    for name, served in host.services.items():
+        if served.spec.web_static_content is not None:
+            prefix = "" if is_alone else f"/{name}"
+            yield re.compile(f"{prefix}/(?P<path>.+)"), StaticFiles(ids, host, name)
+
+
+class _Lifespan:
+    """Loads the services when the server starts and closes them when it stops."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        scope.get("state", {})[DRAIN] = self._host.drain
+        await self._host.start()
+
+    async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        await self._host.stop()
+
+
+def _log_load_failure(error: KappaError) -> None:
+    _logger.critical("%s", error)
+
+
+def _answer_errors(app: Application, ids: RequestIds) -> None:
+    """Give every error the body ``{"error": text, "request_id": id}``."""
+
+    async def http_error(
+        req: Request, resp: falcon.asgi.Response, error: falcon.HTTPError, _params: dict[str, Any]
+    ) -> None:
+        path = req.path if len(req.path) <= _MAX_SHOWN_PATH else f"{req.path[:_MAX_SHOWN_PATH]}…"
+        headers = dict(error.headers or {})
+        if isinstance(error, falcon.HTTPNotFound | falcon.HTTPRouteNotFound):
+            text = f"There is nothing at `{path}`; `/docs.json` lists what there is."
+        elif isinstance(error, falcon.HTTPMethodNotAllowed):
+            allowed = headers.get("Allow", "").removesuffix(", OPTIONS")
+            text = f"`{req.method}` is not allowed at `{path}`; use {allowed}."
+        else:
+            text = error.description or f"{error.title}."
+        send_error(resp, error.status_code, text, ids.of(req), headers)
+
+    async def unexpected(req: Request, resp: falcon.asgi.Response, error: Exception, _params: dict[str, Any]) -> None:
+        request_id = ids.of(req)
+        _logger.error("%s %s failed (%s)", req.method, req.path, request_id, exc_info=error)
+        send_error(resp, 500, "The server failed to answer; its log says why, under this id.", request_id)
+
+    app.add_error_handler(falcon.HTTPError, http_error)
+    app.add_error_handler(Exception, unexpected)

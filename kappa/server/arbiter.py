@@ -1,0 +1,137 @@
+"""gunicorn's master process, configured in code: no command line, no configuration file, no control socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+from kappa.errors import InferenceFailedError, KappaError
+from kappa.server.app import Application
+from kappa.server.metrics import forget_worker
+from kappa.server.options import ServerOptions
+from kappa.server.report import Report
+from kappa.server.worker import KappaWorker
+
+__all__ = ["GunicornApplication", "KappaArbiter", "gunicorn_settings", "run_arbiter"]
+
+
+class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no types
+    """What gunicorn asks about the application; ``make_app`` is called in each worker."""
+
+    def __init__(
+        self, make_app: Callable[[], Application], settings: Mapping[str, Any], *, drain_delay_s: float = 0.0
+    ) -> None:
+        self.drain_delay_s = drain_delay_s
+        self._make_app = make_app
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Application:
+        return self._make_app()
+
+
+class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
+    """The master process; it ends when a worker cannot load the service, instead of starting the next one."""
+
+    def __init__(self, app: GunicornApplication, report: Report) -> None:
+        self._report = report
+        self._is_stopping = False
+        super().__init__(app)
+
+    def stop(self, graceful: bool = True) -> None:
+        self._is_stopping = True
+        super().stop(graceful)
+
+    def halt(self, reason: str | None = None, exit_status: int = 0) -> None:  # noqa: ARG002 - the report has it
+        """End, without the base's own words about it."""
+        self.stop()
+        sys.exit(exit_status)
+
+    def worker_ended(self, pid: int) -> None:
+        """End the server if the worker could not load the service."""
+        if self._is_stopping:
+            return
+        self._report.read()
+        if self._report.failure is None and pid not in self._report.ready:
+            self._report.failure = InferenceFailedError(
+                "A worker process ended while it loaded the service. If the log above does not say why, it may have "
+                "run out of memory."
+            )
+        if self._report.failure is not None:
+            raise HaltServer(str(self._report.failure), self._report.failure.exit_code)
+
+
+def gunicorn_settings(options: ServerOptions, *, writable: Path) -> dict[str, Any]:
+    """Return gunicorn's settings that do not depend on how many workers there are."""
+    return {
+        "worker_class": KappaWorker,
+        "worker_connections": options.max_connections,
+        "worker_tmp_dir": str(writable),
+        "timeout": max(1, round(options.timeout_s)),
+        "graceful_timeout": max(1, round(options.graceful_timeout_s)),
+        "keepalive": max(1, round(options.keep_alive_s)),
+        "accesslog": "-" if options.access_log else None,
+        "loglevel": "warning",
+        "proc_name": "kappa",
+        "asgi_loop": "uvloop",
+        "asgi_lifespan": "on",
+        "asgi_disconnect_grace_period": 0,
+        "control_socket_disable": True,
+    }
+
+
+def run_arbiter(
+    make_app: Callable[[], Application],
+    listener: socket.socket,
+    options: ServerOptions,
+    *,
+    workers: int,
+    report: Report,
+    writable: Path,
+    shared: Path | None,
+) -> None:
+    """Run master and workers until asked to stop; raises the `KappaError` that a worker reported.
+
+    With one worker the master holds the listening socket, so that connections wait while a dead worker is replaced.
+    With more, each binds the port itself (PERF: otherwise 4 to 16 keep-alive connections often sit on one of two).
+    """
+
+    def worker_ended(arbiter: KappaArbiter, worker: KappaWorker) -> None:
+        if shared is not None:
+            forget_worker(shared, worker.pid)
+        arbiter.worker_ended(worker.pid)
+
+    host, port = listener.getsockname()[:2]
+    settings = {
+        **gunicorn_settings(options, writable=writable),
+        "workers": workers,
+        "child_exit": worker_ended,
+        "reuse_port": workers > 1,
+        "bind": (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        if workers > 1
+        else f"fd://{listener.detach()}",
+    }
+    app = GunicornApplication(make_app, settings, drain_delay_s=options.drain_delay_s)
+    parent = os.getpid()
+    try:
+        KappaArbiter(app, report).run()
+    except SystemExit as exc:
+        if os.getpid() != parent:
+            raise  # a worker that ends
+        report.read()
+        if report.failure is not None:
+            raise report.failure from None
+        if exc.code:
+            raise KappaError(f"The server ended with exit code {exc.code}; the lines above say why.") from None

@@ -1,0 +1,184 @@
+"""Answers API requests: decode, queue, run in a batch, encode.
+
+Falcon lets a middleware answer in place of the resource (`process_resource` sets ``resp.complete``); that is where
+batching stands. What is fixed for a route is bound once, in `answering`; what is left is done per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
+from time import monotonic
+from typing import Any
+
+import falcon.asgi
+
+from kappa.errors import BadInputError
+from kappa.server.batching.batcher import Batcher, ExpiredError, RefusedError
+from kappa.server.exchange import (
+    ClientGoneError,
+    Request,
+    RequestHeaders,
+    RequestIds,
+    read_body,
+    send_answer,
+    send_error,
+    timeout_of,
+    valid_headers,
+)
+from kappa.server.host import Endpoint, Host
+from kappa.types import Answer, InferenceTask, Payload
+
+__all__ = ["ApiResource", "BatchingMiddleware"]
+
+Answering = Callable[[Request, falcon.asgi.Response], Awaitable[None]]
+
+_logger = logging.getLogger("kappa.server")
+
+_OFF_LOOP_BYTES = 64 * 1024
+_CLIENT_GONE = 499
+_OFF_LOOP_KINDS = ("image/", "text/csv")
+_BODY_TIMEOUT_S = 30.0
+
+
+class ApiResource:
+    """The route of one API; the middleware answers, so the responder is only what tells Falcon the method."""
+
+    def __init__(self, endpoint: Endpoint, host: Host, ids: RequestIds) -> None:
+        self.answer = _answering(endpoint, host, ids)
+
+    async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
+        await self.answer(req, resp)
+
+
+class BatchingMiddleware:
+    """Stands between routing and resources, and answers what is addressed to an API."""
+
+    async def process_resource(
+        self,
+        req: Request,
+        resp: falcon.asgi.Response,
+        resource: Any,
+        params: dict[str, Any],  # noqa: ARG002 - Falcon's signature
+    ) -> None:
+        if resource.__class__ is ApiResource and req.method == "POST":
+            await resource.answer(req, resp)
+            resp.complete = True
+
+
+def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
+    """Compile the way of a request of one API; what never changes between requests is a local name here."""
+    identify = ids.of
+    count_answer = endpoint.metrics.request_answered
+    max_bytes = endpoint.service.serving.max_request_size_bytes
+    is_batched = endpoint.spec.batch
+
+    async def answer(req: Request, resp: falcon.asgi.Response) -> None:
+        started = monotonic()
+        request_id = identify(req)
+        status = _CLIENT_GONE
+        try:
+            inference, batcher = endpoint.inference, endpoint.batcher
+            if inference is None or batcher is None or host.state == "loading":
+                status = _send_not_ready(resp, request_id)
+                return
+            event = req.first_event
+            if event.get("more_body"):
+                _refuse_early(batcher, req)
+                body = await read_body(req, max_bytes=max_bytes, timeout_s=_BODY_TIMEOUT_S)
+            else:
+                body = event.get("body", b"")
+                if len(body) > max_bytes:
+                    body = await read_body(req, max_bytes=max_bytes, timeout_s=_BODY_TIMEOUT_S)
+            headers = req.raw_headers
+            media_type, charset, is_heavy = _media_type(req.content_type or "")
+            if b"content-encoding" in headers:
+                _check_encoding(headers[b"content-encoding"])
+            timeout_s = timeout_of(req) if b"x-request-timeout-seconds" in headers else None
+            payload = Payload(body, media_type, charset)
+            seen = RequestHeaders(headers)
+            if is_heavy or len(body) > _OFF_LOOP_BYTES:
+                decode = partial(inference.decode, payload, headers=seen, task_id=request_id)
+                task = await asyncio.get_running_loop().run_in_executor(host.decoders, decode)
+            else:
+                task = inference.decode(payload, headers=seen, task_id=request_id)
+            result = await batcher.submit(
+                task,
+                group=inference.group_of(task) if is_batched else None,
+                items=inference.items_of(task) if is_batched else 1,
+                size_bytes=len(body),
+                deadline=None if timeout_s is None else started + timeout_s,
+            )
+            if (result.http_headers or result.http_status != 200) and (problem := valid_headers(result)):
+                raise ValueError(f"The function's answer cannot be sent: {problem}.")
+            send_answer(resp, result, request_id)
+            status = result.http_status
+        except BadInputError as exc:
+            status = exc.http_status
+            send_error(resp, status, str(exc), request_id)
+        except RefusedError as exc:
+            status = _send_refusal(resp, exc, request_id)
+        except ExpiredError as exc:
+            status = 504
+            send_error(resp, status, str(exc), request_id)
+        except ClientGoneError:
+            send_error(resp, 400, "The request is not complete.", request_id)
+        except Exception as exc:  # noqa: BLE001 - user code may raise anything; it is logged and answered with the id
+            status = 500
+            _log_failure(exc, endpoint, request_id)
+            send_error(resp, status, "The service failed to answer; its log says why, under this id.", request_id)
+        finally:
+            count_answer(status, monotonic() - started)
+
+    return answer
+
+
+@lru_cache(maxsize=256)
+def _media_type(content_type: str) -> tuple[str, str, bool]:
+    """Read a `Content-Type` (RFC 9110, section 8.3): media type, charset, and whether decoding it takes long."""
+    media_type, *parameters = (part.strip() for part in content_type.split(";"))
+    charset = "utf-8"
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            charset = value.strip().strip('"').lower() or charset
+    media_type = media_type.lower()
+    return media_type, charset, media_type.startswith(_OFF_LOOP_KINDS)
+
+
+def _check_encoding(encoding: bytes) -> None:
+    if encoding.strip().lower() not in (b"", b"identity"):
+        shown = encoding.decode("latin-1")
+        raise BadInputError(f"The content encoding `{shown}` is not taken here; send the body plain.", http_status=415)
+
+
+def _refuse_early(batcher: Batcher[InferenceTask, Answer], req: Request) -> None:
+    """Refuse before the rest of the body is read, when its announced length already says that it will not fit."""
+    refusal = batcher.refusal(size_bytes=req.content_length or 0)
+    if refusal is not None:
+        raise refusal
+
+
+def _send_not_ready(resp: falcon.asgi.Response, request_id: str) -> int:
+    send_error(resp, 503, "The service is still loading; try again.", request_id, {"Retry-After": "1"})
+    return 503
+
+
+def _send_refusal(resp: falcon.asgi.Response, refusal: RefusedError, request_id: str) -> int:
+    seconds = max(1, math.ceil(refusal.retry_after_s))
+    message = f"The service cannot take this request now ({refusal.reason}); try again in {seconds} s."
+    send_error(resp, 503, message, request_id, {"Retry-After": str(seconds)})
+    return 503
+
+
+def _log_failure(exc: Exception, endpoint: Endpoint, request_id: str) -> None:
+    """Log a failure in full once; the other members of a failed batch got the same exception."""
+    name = f"{endpoint.service.name}.{endpoint.spec.name}"
+    first = exc.__dict__.setdefault("__kappa_request_id__", request_id)
+    if first == request_id:
+        _logger.error("`%s` failed to answer %s", name, request_id, exc_info=exc)
+    else:
+        _logger.error("`%s` failed to answer %s, in the batch of %s", name, request_id, first)

@@ -1,0 +1,201 @@
+"""One HTTP exchange: its id, its headers as functions see them, its body, and how answers and errors are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any
+
+import falcon.asgi
+from falcon.asgi_spec import AsgiEvent
+from falcon.request import RequestOptions
+
+from kappa.errors import BadInputError
+from kappa.inference import error_answer
+from kappa.types import Answer, HTTPHeaders
+
+__all__ = [
+    "ClientGoneError",
+    "Request",
+    "RequestHeaders",
+    "RequestIds",
+    "read_body",
+    "send_answer",
+    "send_error",
+    "timeout_of",
+    "valid_headers",
+]
+
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade", "x-request-id"})
+
+
+class RequestIds:
+    """Names the requests of one process: a random prefix and a number (PERF: 0.3 µs, a `uuid4` 4 µs)."""
+
+    def __init__(self, prefix: str | None = None) -> None:
+        self._prefix = prefix or os.urandom(6).hex()
+        self._numbers = count(1)
+
+    def of(self, req: Request) -> str:
+        """Return the request's id, the client's own if it gave a good one; the same on every call."""
+        if not req.request_id:
+            given = req.raw_headers.get(b"x-request-id")
+            if given is not None and _GIVEN_ID.fullmatch(given):
+                req.request_id = given.decode("ascii")
+            else:
+                req.request_id = f"{self._prefix}-{next(self._numbers)}"
+        return req.request_id
+
+
+class Request(falcon.asgi.Request):
+    """A request that keeps what the body's first event brought, so that a small body costs no stream."""
+
+    __slots__ = ("first_event", "receive", "request_id")
+
+    def __init__(
+        self, scope: dict[str, Any], receive: Any, first_event: Any = None, options: RequestOptions | None = None
+    ) -> None:
+        super().__init__(scope, receive, first_event, options)
+        self.first_event: AsgiEvent = first_event or {}
+        self.receive = receive
+        self.request_id = ""
+
+    @property
+    def raw_headers(self) -> Mapping[bytes, bytes]:
+        """Lower-case names, repeated ones joined."""
+        return self._asgi_headers
+
+
+class RequestHeaders(HTTPHeaders):
+    """Headers that are decoded when somebody looks, which few functions do."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self._raw.get(_encoded(name), b"").decode("latin-1")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _encoded(name) in self._raw
+
+    def get(self, name: str, default: Any = None) -> Any:
+        value = self._raw.get(_encoded(name))
+        return default if value is None else value.decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __repr__(self) -> str:
+        return f"HTTPHeaders({sorted(self)})"
+
+
+def _encoded(name: str) -> bytes:
+    return name.lower().encode("latin-1", "replace")
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete: nobody waits for an answer."""
+
+
+async def read_body(req: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """Return the whole body, which mostly came with the first event.
+
+    Raises `BadInputError` with 413 for a body over ``max_bytes``, before reading when its length was announced, and
+    with 408 for one that takes longer than ``timeout_s``.
+    """
+    event = req.first_event
+    body: bytes = event.get("body", b"")
+    if event.get("more_body"):
+        if (announced := req.content_length) is not None and announced > max_bytes:
+            raise _too_large(max_bytes)
+        try:
+            return await asyncio.wait_for(_read_rest(req, body, max_bytes), timeout_s)
+        except asyncio.TimeoutError:
+            raise BadInputError(f"The body did not arrive within {timeout_s:g} seconds.", http_status=408) from None
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    return body
+
+
+async def _read_rest(req: Request, first: bytes, max_bytes: int) -> bytes:
+    chunks = [first]
+    size = len(first)
+    more = True
+    while more:
+        event = await req.receive()
+        if event["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunks.append(event.get("body", b""))
+        size += len(chunks[-1])
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        more = event.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> BadInputError:
+    return BadInputError(f"The body is larger than the {max_bytes} bytes that are taken here.", http_status=413)
+
+
+def timeout_of(req: Request) -> float | None:
+    """Return for how many seconds the client will wait (`X-Request-Timeout-Seconds`), if it says."""
+    value = req.raw_headers.get(b"x-request-timeout-seconds")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise BadInputError("`X-Request-Timeout-Seconds` must be a positive number of seconds.")
+    return seconds
+
+
+def send_answer(resp: falcon.asgi.Response, answer: Answer, request_id: str) -> None:
+    """Put ``answer`` into the response."""
+    resp.data = answer.body
+    if answer.http_status != 200:
+        resp.status = answer.http_status
+    resp.content_type = answer.media_type
+    resp.set_header("X-Request-Id", request_id)
+    for name, value in answer.http_headers.items():
+        if name.lower() == "set-cookie":
+            resp.append_header(name, value)
+        else:
+            resp.set_header(name, value)
+
+
+def send_error(
+    resp: falcon.asgi.Response,
+    status: int,
+    message: str,
+    request_id: str,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Put ``{"error": message, "request_id": …}`` into the response."""
+    printable = message.encode("utf-8", "replace").decode("utf-8")  # a body may have held half of a surrogate pair
+    send_answer(resp, error_answer(printable, request_id=request_id, http_status=status, headers=headers), request_id)
+
+
+def valid_headers(answer: Answer) -> str | None:
+    """Return what is wrong with the status or headers that a user's function chose; ``None`` if nothing is."""
+    if not 200 <= answer.http_status <= 599:
+        return f"`{answer.http_status}` is not a status of an answer"
+    for name, value in answer.http_headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
+            return f"`{name}` is not a header that a function may set"
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            return f"the value of the header `{name}` cannot be sent"
+    return None

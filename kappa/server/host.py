@@ -1,0 +1,248 @@
+"""What one process serves: loads the services, warms them up, and knows when requests may come.
+
+A service is *loading* until its code, models and `setup` are through and its examples have been answered once, then
+*ready*, and *draining* from the moment the process was asked to stop. The models are loaded in a thread, so that the
+process answers `/healthz` meanwhile, and in each worker after the fork: libraries with threads of their own hang when
+they are loaded before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from kappa.bundle import load_bundle, open_bundle
+from kappa.errors import KappaError
+from kappa.inference import Inference, example_payload
+from kappa.server.batching.batcher import Batcher
+from kappa.server.batching.policy import Limits
+from kappa.server.metrics import ApiMetrics, Metrics
+from kappa.service import LoadedService
+from kappa.spec.manifest import BundleManifest
+from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec, ServiceSpec
+from kappa.types import Answer, InferenceTask
+
+__all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "Served", "served_bundle"]
+
+HostState = Literal["loading", "ready", "draining"]
+T = TypeVar("T")
+
+_logger = logging.getLogger("kappa.server")
+_FLUSH_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A service that a process is told to serve: what is known of it before its code is imported."""
+
+    spec: ServiceSpec
+    version: str
+    load: Callable[[], LoadedService]
+    """Called once per process, in a thread; raises `KappaError`."""
+    manifest: BundleManifest | None = None
+    """``None`` for a project served without building."""
+
+
+def served_bundle(directory: Path) -> Served:
+    """Describe the bundle in a directory; reads its manifest and nothing else."""
+    bundle = open_bundle(directory)
+    manifest = bundle.manifest
+    return Served(manifest.service, manifest.version, partial(load_bundle, bundle.directory), manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingOptions:
+    """What the operator says about batching; ``None`` leaves each API its own."""
+
+    is_enabled: bool = True
+    max_batch_size: int | None = None
+    max_latency_ms: float | None = None
+
+    def limits_of(self, api: ApiSpec, *, max_queue_items: int) -> Limits:
+        """Return the limits of one API; one that is not batched is a queue that hands out one request at a time."""
+        if not (api.batch and self.is_enabled):
+            return Limits(max_batch_size=1, max_queue_items=max_queue_items)
+        latency_ms = self.max_latency_ms or api.max_latency_ms
+        return Limits(
+            max_batch_size=self.max_batch_size or api.max_batch_size,
+            max_latency_s=None if latency_ms is None else latency_ms / 1000,
+            max_queue_items=max_queue_items,
+        )
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One API in one process; ``inference`` and ``batcher`` are there once it may be called."""
+
+    service: ServiceSpec
+    spec: ApiSpec
+    metrics: ApiMetrics
+    inference: Inference | None = None
+    batcher: Batcher[InferenceTask, Answer] | None = None
+
+
+class Host:
+    """The services of one process.
+
+    ``on_ready`` is called when all of them can answer, ``on_failure`` when one cannot be loaded; both on the event
+    loop, and at most one of them, once.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Served],
+        *,
+        batching: BatchingOptions,
+        metrics: Metrics,
+        on_ready: Callable[[], None],
+        on_failure: Callable[[KappaError], None],
+    ) -> None:
+        self.services = {served.spec.name: served for served in services}
+        self.state: HostState = "loading"
+        self.loaded: dict[str, LoadedService] = {}
+        self.endpoints: Mapping[str, Mapping[str, Endpoint]] = {
+            name: {api.name: Endpoint(served.spec, api, metrics.of_api(name, api.name)) for api in served.spec.apis}
+            for name, served in self.services.items()
+        }
+        self.decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="kappa-decode")
+        """Where large bodies are decoded, so that small ones need not wait for them."""
+        self.metrics = metrics
+        self._batching = batching
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to load; returns at once."""
+        self._tasks = [asyncio.create_task(self._become_ready()), asyncio.create_task(self._flush_regularly())]
+
+    def drain(self) -> None:
+        """Say from now on that no new requests should be sent here; those that come are still answered."""
+        self.state = "draining"
+        self._mark_ready(0)
+
+    async def stop(self) -> None:
+        """Finish what was accepted, then close the services."""
+        self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        batchers = [endpoint.batcher for endpoint in self._all_endpoints() if endpoint.batcher is not None]
+        await asyncio.gather(*(batcher.close() for batcher in batchers))
+        for service in self.loaded.values():
+            await asyncio.to_thread(service.close)
+        self.decoders.shutdown(wait=False)
+        self.metrics.flush()
+
+    async def _become_ready(self) -> None:
+        try:
+            for name, served in self.services.items():
+                self.loaded[name] = service = await _in_daemon_thread(served.load)
+                for api_name, endpoint in self.endpoints[name].items():
+                    await self._open(endpoint, service.apis[api_name])
+                await self._warm_up(service)
+        except KappaError as exc:
+            self._on_failure(exc)
+        except Exception as exc:
+            _logger.exception("Loading failed in a way that Kappa does not know")
+            self._on_failure(KappaError(f"The service cannot be loaded: {type(exc).__name__}: {exc}."))
+        else:
+            if self.state == "loading":
+                self.state = "ready"
+                self._mark_ready(1)
+                self._on_ready()
+
+    async def _open(self, endpoint: Endpoint, inference: Inference) -> None:
+        spec = endpoint.spec
+        is_model_method = isinstance(spec.target, ArtifactMethod)
+        batcher = Batcher(
+            inference.answer,
+            limits=self._batching.limits_of(spec, max_queue_items=endpoint.service.serving.max_queue_requests),
+            name=f"{endpoint.service.name}.{spec.name}",
+            # A model's own method may run again and anywhere; what a user's function does besides, nobody knows.
+            isolate_failures=is_model_method and spec.batch,
+            renew=_renewed,
+            may_run_on_loop=is_model_method,
+            observer=endpoint.metrics,
+        )
+        await batcher.start()
+        endpoint.inference, endpoint.batcher = inference, batcher
+
+    async def _warm_up(self, service: LoadedService) -> None:
+        """Answer each example once: first calls compile, allocate and import."""
+        for example in service.spec.examples:
+            await self._try_example(example, service)
+
+    async def _try_example(self, example: ExampleSpec, service: LoadedService) -> None:
+        try:
+            await self._answer_example(example, service)
+        except Exception as exc:  # noqa: BLE001 - user code may raise anything; requests will show it again
+            problem = f"{type(exc).__name__}: {exc}"
+            _logger.warning("The example `%s` could not be answered while warming up: %s", example.name, problem)
+
+    async def _answer_example(self, example: ExampleSpec, service: LoadedService) -> None:
+        endpoint = self.endpoints[service.name][example.api]
+        if endpoint.inference is None or endpoint.batcher is None or service.examples_directory is None:
+            return
+        payload = example_payload(example, service.examples_directory)
+        task = endpoint.inference.decode(payload, task_id="warm-up")
+        await endpoint.batcher.submit(
+            task, group=endpoint.inference.group_of(task), items=endpoint.inference.items_of(task)
+        )
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_EVERY_S)
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring all that was counted, and the present state of the queues, into the exported metrics."""
+        for endpoint in self._all_endpoints():
+            if endpoint.batcher is not None:
+                endpoint.metrics.state_seen(endpoint.batcher.state)
+        self.metrics.flush()
+
+    def _all_endpoints(self) -> list[Endpoint]:
+        return [endpoint for endpoints in self.endpoints.values() for endpoint in endpoints.values()]
+
+    def _mark_ready(self, value: int) -> None:
+        for name, served in self.services.items():
+            self.metrics.ready.labels(name, served.version).set(value)
+
+
+def _renewed(task: InferenceTask) -> InferenceTask:
+    return replace(task, error=None)
+
+
+async def _in_daemon_thread(call: Callable[[], T]) -> T:
+    """Await ``call`` in a thread that does not keep the process alive: an operator may stop it while it loads."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)  # type: ignore[arg-type] # without an error, the result is there
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except BaseException as exc:  # noqa: BLE001 - user code may raise anything, `SystemExit` included
+            error = exc if isinstance(exc, Exception) else RuntimeError(repr(exc))
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="kappa-load", daemon=True).start()
+    return await outcome

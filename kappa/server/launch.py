@@ -1,0 +1,142 @@
+"""Starts the processes of a server and ends with an error of Kappa's own when they cannot start.
+
+The parent reads no model and imports no user code: the workers do, after the fork. They report to the parent through a
+pipe that they are ready or why they cannot be, so that a service that cannot be loaded ends the server with its message
+and exit code instead of being started again and again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+
+from kappa.errors import KappaError, MissingDependencyError, UsageError
+from kappa.server.app import Application, create_app
+from kappa.server.host import Served
+from kappa.server.machine import available_cores, set_thread_counts, writable_directory
+from kappa.server.metrics import Metrics, share_between_workers
+from kappa.server.options import ServerOptions
+from kappa.server.ports import listen_on, reserve, url_of
+from kappa.server.report import Report
+
+__all__ = ["log_to_stderr", "serve_gunicorn", "serve_uvicorn"]
+
+_logger = logging.getLogger("kappa.server")
+
+
+def log_to_stderr() -> None:
+    """Send what the server and the services log to stderr, unless the program decided about logging."""
+    logger = logging.getLogger("kappa")
+    if not (logger.handlers or logging.getLogger().handlers):
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+
+
+def serve_gunicorn(
+    services: Sequence[Served], options: ServerOptions, *, environ: MutableMapping[str, str] = os.environ
+) -> None:
+    """Serve until asked to stop (SIGTERM, SIGINT); raises `KappaError` when the services cannot be started.
+
+    Workers leave through this function too, with `SystemExit`.
+    """
+    from kappa.server.arbiter import run_arbiter
+
+    cores = available_cores()
+    workers = cores if options.workers == "auto" else options.workers
+    set_thread_counts(environ, workers=workers, cores=cores)
+    log_to_stderr()
+    parent = os.getpid()
+    report = Report()
+    folder = writable_directory()
+    shared = Path(tempfile.mkdtemp(prefix="kappa-metrics-", dir=folder)) if workers > 1 else None
+    try:
+        listener = (reserve if workers > 1 else listen_on)(options.host, options.port)
+        _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=workers, cores=cores))
+        run_arbiter(
+            lambda: _worker_app(services, options, report=report, shared=shared),
+            listener,
+            options,
+            workers=workers,
+            report=report,
+            writable=folder,
+            shared=shared,
+        )
+    finally:
+        if shared is not None and os.getpid() == parent:
+            shutil.rmtree(shared, ignore_errors=True)
+
+
+def _worker_app(
+    services: Sequence[Served], options: ServerOptions, *, report: Report, shared: Path | None
+) -> Application:
+    """Build the application of this worker."""
+    if shared is not None:
+        share_between_workers(shared)
+
+    def fail(error: KappaError) -> None:
+        report.say_failed(error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def be_ready() -> None:
+        report.say_ready()
+        _logger.info("Ready.")
+
+    return create_app(
+        services,
+        batching=options.batching,
+        metrics=Metrics(shared_directory=shared),
+        on_ready=be_ready,
+        on_failure=fail,
+    )
+
+
+def _start_line(services: Sequence[Served], options: ServerOptions, *, url: str, workers: int, cores: int) -> str:
+    names = ", ".join(f"{served.spec.name}:{served.version}" for served in services)
+    count = "1 worker" if workers == 1 else f"{workers} workers"
+    batching = "on" if options.batching.is_enabled else "off"
+    more = f" {cores} processors are available: `--workers {cores}` uses them all." if workers < cores else ""
+    return f"Serving {names} at {url} with {count}, batching {batching}.{more}"
+
+
+def serve_uvicorn(
+    services: Sequence[Served], options: ServerOptions, *, environ: MutableMapping[str, str] = os.environ
+) -> None:
+    """Serve from this process with uvicorn, the only server on Windows; raises as `serve_gunicorn` does."""
+    try:
+        import uvicorn
+    except ModuleNotFoundError:
+        raise MissingDependencyError("kappa-ml[uvicorn]", needed_for="the server `uvicorn`") from None
+    if options.workers not in (1, "auto"):
+        raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
+    cores = available_cores()
+    set_thread_counts(environ, workers=1, cores=cores)
+    log_to_stderr()
+    failures: list[KappaError] = []
+
+    def fail(error: KappaError) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    listener = listen_on(options.host, options.port)
+    _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=1, cores=1))
+    app = create_app(services, batching=options.batching, on_ready=lambda: _logger.info("Ready."), on_failure=fail)
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_level="warning",
+        access_log=options.access_log,
+        timeout_keep_alive=int(options.keep_alive_s),
+        timeout_graceful_shutdown=int(options.graceful_timeout_s),
+        limit_concurrency=options.max_connections,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    if failures:
+        raise failures[0]

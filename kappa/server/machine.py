@@ -1,0 +1,74 @@
+"""What the machine gives: processors, and a place for small files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from kappa.errors import ConfigurationError
+
+__all__ = ["available_cores", "set_thread_counts", "writable_directory"]
+
+_THREAD_COUNTS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+
+
+def available_cores(*, cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many processors this process may use: affinity, and the quota of its control group (v2 or v1)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for read in (_quota_v2, _quota_v1):
+        try:
+            quota = read(cgroup)
+        except (OSError, ValueError):
+            continue
+        if quota is not None:
+            cores = min(cores, max(1, round(quota)))
+        break
+    return cores
+
+
+def _quota_v2(cgroup: Path) -> float | None:
+    quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1(cgroup: Path) -> float | None:
+    quota = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+    period = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii"))
+    return None if quota <= 0 else quota / period
+
+
+def set_thread_counts(environ: MutableMapping[str, str], *, workers: int, cores: int) -> None:
+    """Share the processors between the workers' numeric libraries, unless the user decided; before numpy is loaded."""
+    for name in _THREAD_COUNTS:
+        environ.setdefault(name, str(max(1, cores // workers)))
+
+
+def writable_directory() -> Path:
+    """Return a folder for small files that live as long as the server, in memory where possible.
+
+    Raises `ConfigurationError` when there is none, as in a container with a read-only root and no `/tmp`.
+    """
+    for candidate in (Path("/dev/shm"), _temporary_directory()):  # noqa: S108 - files get names of their own there
+        if candidate is not None and os.access(candidate, os.W_OK | os.X_OK):
+            return candidate
+    raise ConfigurationError(
+        "The server needs a writable folder for a few small files, and neither `/dev/shm` nor `$TMPDIR` is one. "
+        "Mount a `tmpfs` at `/tmp`."
+    )
+
+
+def _temporary_directory() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,33 @@
+"""How the operator wants the server to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kappa.server.host import BatchingOptions
+
+__all__ = ["ServerOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Flags, environment, `[serving]` and `config.yml`, already decided between."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - the concepts page's default; `start_dev_server` binds 127.0.0.1
+    port: int = 5000
+    """0 takes any free port; the start-up line says which."""
+    workers: int | Literal["auto"] = 1
+    """Processes, each with its own copy of the models; `auto` is one per available processor."""
+    batching: BatchingOptions = field(default_factory=BatchingOptions)
+    timeout_s: float = 60.0
+    """A worker whose event loop stands still for this long is killed and replaced."""
+    graceful_timeout_s: float = 30.0
+    """How long accepted requests may take after the server was asked to stop."""
+    drain_delay_s: float = 0.0
+    """How long to go on accepting after that, with `/readyz` already saying no."""
+    keep_alive_s: float = 75.0
+    """Longer than the usual minute of load balancers, so that they and not this server end idle connections."""
+    max_connections: int = 4096
+    """Open connections per worker; more are refused with 503."""
+    access_log: bool = False

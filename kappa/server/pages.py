@@ -1,0 +1,193 @@
+"""What the server answers besides predictions: health, metadata, metrics, the OpenAPI document, pages and files."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+from collections.abc import Awaitable, Callable
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import falcon
+import falcon.asgi
+
+from kappa._resources import resource
+from kappa.adapters.json import encode_json
+from kappa.openapi import openapi_document
+from kappa.server.exchange import Request, RequestIds, send_answer
+from kappa.server.host import Host, Served
+from kappa.server.metrics import CONTENT_TYPE
+from kappa.spec.views import metadata_view, service_view
+from kappa.types import Answer
+
+__all__ = ["Page", "StaticFiles", "health", "index", "metadata", "metrics", "openapi", "readiness"]
+
+Answering = Callable[[Request], Awaitable[Answer]]
+
+
+class Page:
+    """A route that is read with GET; ``answer`` makes what it shows."""
+
+    def __init__(self, ids: RequestIds, answer: Answering) -> None:
+        self._ids = ids
+        self._answer = answer
+
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        send_answer(resp, await self._answer(req), self._ids.of(req))
+
+    on_head = on_get
+
+
+async def health(_req: Request) -> Answer:
+    """Say that the process lives and its event loop turns, whatever the state of its services."""
+    return Answer(b"ok\n", "text/plain; charset=utf-8")
+
+
+def readiness(host: Host) -> Answering:
+    async def answer(_req: Request) -> Answer:
+        if host.state != "ready":
+            raise falcon.HTTPServiceUnavailable(description=f"The service is {host.state}.", retry_after=1)
+        return Answer(b"ready\n", "text/plain; charset=utf-8")
+
+    return answer
+
+
+def metrics(host: Host) -> Answering:
+    async def answer(_req: Request) -> Answer:
+        host.flush()
+        return Answer(await asyncio.to_thread(host.metrics.exposition), CONTENT_TYPE)
+
+    return answer
+
+
+def metadata(served: Served) -> Answering:
+    @cache
+    def encoded() -> bytes:
+        if served.manifest is not None:
+            return encode_json(metadata_view(served.manifest))
+        view = service_view(served.spec, metadata={}, labels=served.spec.labels)
+        return encode_json({"name": served.spec.name, "version": served.version, **view})
+
+    return _json(encoded)
+
+
+def openapi(served: Served, *, prefix: str) -> Answering:
+    @cache
+    def encoded() -> bytes:
+        document = openapi_document(served.spec, version=served.version)
+        return encode_json({**document, "servers": [{"url": prefix}]} if prefix else document)
+
+    return _json(encoded)
+
+
+def _json(encoded: Callable[[], bytes]) -> Answering:
+    async def answer(_req: Request) -> Answer:
+        return Answer(encoded())
+
+    return answer
+
+
+def index(served: Served, host: Host, *, prefix: str) -> Answering:
+    """Show the service's own `index.html` if it brings one, else what it is and how to call it.
+
+    Browsers get HTML, everybody else JSON; links are relative, so that they hold behind a proxy with a path of its own.
+    """
+
+    async def answer(req: Request) -> Answer:
+        own = await _own_index(host, served.spec.name)
+        if own is not None:
+            return own
+        if "text/html" not in req.accept:
+            return Answer(encode_json(_summary(served, prefix)))
+        base = "" if req.scope["path"].endswith("/") else f"{served.spec.name}/"
+        titles = ((api.path, api.doc.partition("\n")[0]) for api in served.spec.apis)
+        apis = "\n".join(f"POST {prefix}/{path}  {title}".rstrip() for path, title in titles)
+        page = _template().substitute(
+            name=escape(served.spec.name),
+            version=escape(served.version),
+            description=escape(served.spec.doc),
+            apis=escape(apis),
+            base=escape(base),
+            root=escape(base if not prefix else ("../" if not base else "")),
+        )
+        return Answer(page.encode(), "text/html; charset=utf-8")
+
+    return answer
+
+
+def directory(host: Host) -> Answering:
+    """List the services of a process that serves several."""
+
+    async def answer(_req: Request) -> Answer:
+        summaries = [_summary(served, f"/{name}") for name, served in host.services.items()]
+        return Answer(encode_json({"services": summaries}))
+
+    return answer
+
+
+@cache
+def _template() -> Template:
+    return Template(resource("templates", "server", "index.html").read_text(encoding="utf-8"))
+
+
+def _summary(served: Served, prefix: str) -> dict[str, Any]:
+    return {
+        "name": served.spec.name,
+        "version": served.version,
+        "doc": served.spec.doc,
+        "apis": [
+            {"name": api.name, "route": f"{prefix}/{api.path}", "doc": api.doc, "batch": api.batch}
+            for api in served.spec.apis
+        ],
+        "links": {name: f"{prefix}/{name}" for name in ("docs.json", "metadata")},
+    }
+
+
+async def _own_index(host: Host, name: str) -> Answer | None:
+    loaded = host.loaded.get(name)
+    if loaded is None or loaded.static_directory is None:
+        return None
+    return await asyncio.to_thread(_read_static, loaded.static_directory, "")
+
+
+class StaticFiles:
+    """The files of a service's `web_static_content`, below its root; its APIs and pages come first."""
+
+    def __init__(self, ids: RequestIds, host: Host, name: str) -> None:
+        self._ids = ids
+        self._host = host
+        self._name = name
+
+    async def __call__(self, req: Request, resp: falcon.asgi.Response, path: str) -> None:
+        if req.method not in ("GET", "HEAD"):
+            raise falcon.HTTPNotFound
+        loaded = self._host.loaded.get(self._name)
+        if loaded is None:
+            raise falcon.HTTPServiceUnavailable(description="The service is loading.", retry_after=1)
+        answer = None
+        if loaded.static_directory is not None:
+            answer = await asyncio.to_thread(_read_static, loaded.static_directory, path)
+        if answer is None:
+            raise falcon.HTTPNotFound
+        send_answer(resp, answer, self._ids.of(req))
+
+
+def _read_static(folder: Path, path: str) -> Answer | None:
+    """Return the file at ``path`` below ``folder``, or a folder's `index.html`; never a file from elsewhere."""
+    root = folder.resolve()
+    try:
+        found = (root / path.lstrip("/")).resolve()
+        if found.is_dir():
+            found = (found / "index.html").resolve()
+        if not found.is_relative_to(root):
+            return None
+        body = found.read_bytes()
+    except (OSError, ValueError):  # absent, a folder in its way, a NUL in its name
+        return None
+    media_type = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
+    if media_type.startswith("text/") or media_type in ("application/javascript", "application/json"):
+        media_type += "; charset=utf-8"
+    return Answer(body, media_type, http_headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"})

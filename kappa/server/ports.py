@@ -1,0 +1,102 @@
+"""Sockets to listen on, taken before anything else starts; a port in use is reported with who holds it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from kappa.errors import PortInUseError, UsageError
+
+__all__ = ["holder_of", "listen_on", "reserve", "url_of"]
+
+_LISTEN = "0A"  # linux/include/net/tcp_states.h
+
+
+def listen_on(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    """Return a socket bound to ``host`` and ``port``, or to any free port for 0; it does not listen yet.
+
+    ``is_shared`` lets others that ask for the same bind it too (`SO_REUSEPORT`). Raises `PortInUseError`, or
+    `UsageError` for an address that is not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as exc:
+        raise UsageError(f"`{host}` is not an address to listen on: {exc.strerror}.") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+    except OSError as exc:
+        listener.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise PortInUseError(_in_use(port)) from None
+        if exc.errno == errno.EACCES:
+            raise UsageError(f"Port {port} may not be used by this user; choose one above 1023.") from None
+        raise UsageError(f"`{host}:{port}` cannot be listened on: {exc.strerror}.") from None
+    return listener
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """Return a socket that keeps a port for processes that will each bind it with `SO_REUSEPORT`.
+
+    Connections never go to it, because it does not listen. A port that somebody listens on is refused, even if they
+    would share it.
+    """
+    with listen_on(host, port) as alone:
+        found = alone.getsockname()[1]
+    return listen_on(host, found, is_shared=True)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return what a client on this machine types."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _in_use(port: int) -> str:
+    holder = holder_of(port)
+    by = f" by {holder}" if holder else ""
+    return f"Port {port} is already in use{by}. Stop that first, or choose another port with `--port`."
+
+
+def holder_of(port: int, *, proc: Path = Path("/proc")) -> str | None:
+    """Say which process listens on a TCP port, e.g. ``process 4711 (python -m http.server)``; Linux only.
+
+    The processes of other users can be seen by root alone.
+    """
+    targets = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
+    if not targets:
+        return None
+    for process in proc.iterdir():
+        if process.name.isdigit() and _holds(process, targets):
+            with suppress(OSError):
+                words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+                return f"process {process.name} ({' '.join(words).strip()[:80]})"
+    return None
+
+
+def _listening_inodes(port: int, proc: Path) -> Iterator[str]:
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in (proc / "net" / table).read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    yield fields[9]
+
+
+def _holds(process: Path, targets: set[str]) -> bool:
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                if str(descriptor.readlink()) in targets:
+                    return True
+    return False
