@@ -26,6 +26,7 @@ from kappa.server.batching.isolation import Isolation, Verdicts
 from kappa.server.batching.observer import Observer, SilentObserver
 from kappa.server.batching.policy import (
     Admission,
+    Candidate,
     Limits,
     Placement,
     RefusalReason,
@@ -107,7 +108,7 @@ class _Run(Generic[T, R]):
         members = self.members
         self.started = clock()
         try:
-            results = function([member.item for member in members])
+            results = list(function([member.item for member in members]))
             if (given := len(results)) != len(members):
                 self.error = ResultMismatchError(
                     f"The function was given {len(members)} requests and returned {given} results: "
@@ -193,16 +194,14 @@ class Batcher(Generic[T, R]):
         queue = self._queue
         until = inf if deadline is None else deadline
         target = self.limits.max_latency_s
-        # PERF: judging costs 2 µs, so it is left to requests that may be refused at all.
+        # PERF: judging costs 1 to 2 µs, so it is left to requests that may be refused at all.
         if (
             self._is_closing
-            or (
-                queue.requests
-                and (queue.items + items > self._most_items or queue.size_bytes + size_bytes > self._most_bytes)
-            )
-            or ((target is not None or deadline is not None) and self._is_busy())
-        ):
-            refused = self._refusal(group, items, size_bytes, until, now, is_probe_spent=True)
+            or (target is not None or deadline is not None)
+            or queue.items + items > self._most_items
+            or queue.size_bytes + size_bytes > self._most_bytes
+        ) and (self._is_closing or self._is_busy()):
+            refused = self._refusal(Candidate(now, group, items, size_bytes, until), is_probe_spent=True)
             if refused is not None:
                 self._observer.request_refused(refused.reason)
                 raise refused
@@ -236,7 +235,7 @@ class Batcher(Generic[T, R]):
         if not (self._is_closing or self._is_busy()):
             return None
         until = inf if deadline is None else deadline
-        return self._refusal(group, items, size_bytes, until, self._clock(), is_probe_spent=False)
+        return self._refusal(Candidate(self._clock(), group, items, size_bytes, until), is_probe_spent=False)
 
     async def close(self, *, drain: bool = True) -> None:
         """Accept nothing more, finish what was accepted (or refuse what still waits), and stop the thread.
@@ -271,29 +270,17 @@ class Batcher(Generic[T, R]):
 
     # Admission
 
-    def _refusal(
-        self, group: Hashable, items: int, size_bytes: int, deadline: float, now: float, *, is_probe_spent: bool
-    ) -> RefusedError | None:
+    def _refusal(self, request: Candidate, *, is_probe_spent: bool) -> RefusedError | None:
         if self._is_closing:
             return RefusedError("closing", retry_after_s=1.0)
+        estimate = self._estimator.estimate
+        busy = self._lag_s
+        if (run := self._running) is not None:
+            busy += remaining_seconds(run.items, elapsed=request.now - run.started, estimate=estimate)
         refusal = self._admission.refusal(
-            self._queue,
-            group=group,
-            items=items,
-            size_bytes=size_bytes,
-            deadline=deadline,
-            running_s=self._running_s(now),
-            lag_s=self._lag_s,
-            estimate=self._estimator.estimate,
-            now=now,
-            is_probe_spent=is_probe_spent,
+            self._queue, request, busy_s=busy, estimate=estimate, is_probe_spent=is_probe_spent
         )
         return None if refusal is None else RefusedError(refusal.reason, retry_after_s=refusal.retry_after_s)
-
-    def _running_s(self, now: float) -> float:
-        if (run := self._running) is None:
-            return 0.0
-        return remaining_seconds(run.items, elapsed=now - run.started, estimate=self._estimator.estimate)
 
     # Turns
 

@@ -6,16 +6,18 @@ of one clock in seconds.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from math import ceil, inf
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from kappa.server.batching.estimator import Estimate
-from kappa.server.batching.queue import Ahead, WaitingQueue, WaitingRequest
+from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 
 __all__ = [
     "Admission",
     "Batch",
+    "Candidate",
     "Limits",
     "Placement",
     "Refusal",
@@ -70,7 +72,8 @@ def regroup_after(items: int, estimate: Estimate, answered_at: float) -> Regroup
     return Regroup(items, answered_at + wait) if items > 1 and wait > 0 else None
 
 
-class Batch(NamedTuple, Generic[W]):
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[W]):
     """What leaves the queue together; ``bound_by`` is None when nobody else of its group waited."""
 
     members: list[W]
@@ -128,6 +131,16 @@ class Refusal:
     """When the request is predicted to fit."""
 
 
+class Candidate(NamedTuple):
+    """A request that asks to be let in at ``now``."""
+
+    now: float
+    group: Hashable
+    items: int
+    size_bytes: int
+    deadline: float
+
+
 def remaining_seconds(items: int, *, elapsed: float, estimate: Estimate) -> float:
     """Predict how long a batch that has run for ``elapsed`` still takes.
 
@@ -144,10 +157,11 @@ class Admission:
     truth and heals.
     """
 
-    __slots__ = ("_limits", "_next_probe", "is_target_unreachable")
+    __slots__ = ("_limits", "_next_probe", "_target", "is_target_unreachable")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._target = inf if limits.max_latency_s is None else limits.max_latency_s
         self._next_probe = -inf
         self.is_target_unreachable = False
         """Whether one item alone is predicted to take longer than the target: then it refuses nobody."""
@@ -155,69 +169,67 @@ class Admission:
     def refusal(
         self,
         queue: WaitingQueue[W],
+        request: Candidate,
         *,
-        group: object = None,
-        items: int,
-        size_bytes: int,
-        deadline: float,
-        running_s: float,
-        lag_s: float,
+        busy_s: float,
         estimate: Estimate,
-        now: float,
         is_probe_spent: bool = True,
     ) -> Refusal | None:
-        """Return why a request may not join the queue of a busy API now, or None.
+        """Return why ``request`` may not join the queue of a busy API now, or None.
 
-        ``running_s`` is what is left of the running batch, ``lag_s`` how late the event loop is. One request may
-        always wait, whatever its size, or it could never be served; while nothing is known of the API, any number may
-        that the bounds allow. With ``is_probe_spent`` off, only look.
+        ``busy_s`` is what is left of the running batch plus how late the event loop is. One request may always wait,
+        whatever its size, or it could never be served; while nothing is known of the API, any number may that the
+        bounds allow. With ``is_probe_spent`` off, only look.
         """
         limits = self._limits
         if queue.requests:
-            if (excess := queue.items + items - limits.max_queue_items) > 0:
-                return Refusal("queue_items", self._until_gone(excess, running_s, estimate))
-            if queue.size_bytes + size_bytes > limits.max_queue_bytes:
-                return Refusal("queue_bytes", self._until_gone(queue.items, running_s, estimate))
-        if estimate.runs == 0 or (deadline == inf and limits.max_latency_s is None):
-            return None
-        late = self._late(queue.ahead(group, items), items, deadline, running_s + lag_s, estimate, now)
+            if (excess := queue.items + request.items - limits.max_queue_items) > 0:
+                return Refusal("queue_items", self._until_gone(excess, busy_s, estimate))
+            if queue.size_bytes + request.size_bytes > limits.max_queue_bytes:
+                return Refusal("queue_bytes", self._until_gone(queue.items, busy_s, estimate))
+        late = self._late(queue, request, busy_s, estimate)
         if late is None:
             return None
-        if now >= self._next_probe:
+        if request.now >= self._next_probe:
             if is_probe_spent:
-                self._next_probe = now + 1.0
+                self._next_probe = request.now + 1.0
             return None
         return late
 
     def observe(self, estimate: Estimate) -> bool:
         """Take note of a new estimate; return whether the target has just become unreachable."""
         was = self.is_target_unreachable
-        target = self._limits.max_latency_s
-        self.is_target_unreachable = target is not None and estimate.seconds(1) > target
+        self.is_target_unreachable = estimate.seconds(1) > self._target
         return self.is_target_unreachable and not was
 
-    def _late(
-        self, ahead: Ahead, items: int, deadline: float, wait_s: float, estimate: Estimate, now: float
-    ) -> Refusal | None:
-        takes = wait_s + estimate.slope_s * ahead.items + estimate.base_s * ahead.batches
-        target = self._limits.max_latency_s
-        if target is not None and not self.is_target_unreachable:
-            excess = takes + self._margin(items, target, estimate) - target
-            if excess > 0:
-                return Refusal("target", excess)
-        excess = takes + self._margin(items, deadline - now, estimate) - (deadline - now)
+    def _late(self, queue: WaitingQueue[W], request: Candidate, busy_s: float, estimate: Estimate) -> Refusal | None:
+        """Return the refusal of a request that is predicted to finish too late."""
+        target = inf if self.is_target_unreachable else self._target
+        allowed = request.deadline - request.now
+        items = queue.items + request.items
+        # PERF: a bound on all the work there is, in 0.3 µs, spares most requests the walk over the groups.
+        most_batches = queue.groups + 1 + items // self._limits.max_batch_size
+        most = busy_s + estimate.slope_s * items + estimate.base_s * most_batches + estimate.tail_s
+        if estimate.runs == 0 or (most <= target and most <= allowed):
+            return None
+        ahead = queue.ahead(request.group, request.items)
+        takes = busy_s + estimate.slope_s * ahead.items + estimate.base_s * ahead.batches
+        excess = takes + self._margin(request.items, target, estimate) - target
+        if excess > 0:
+            return Refusal("target", excess)
+        excess = takes + self._margin(request.items, allowed, estimate) - allowed
         return Refusal("deadline", excess) if excess > 0 else None
 
     def _margin(self, items: int, allowed_s: float, estimate: Estimate) -> float:
         """Return the tail, but never more than half of what a run without a queue leaves: noise locks nobody out."""
         return max(min(estimate.tail_s, (allowed_s - estimate.seconds(items)) / 2), 0.0)
 
-    def _until_gone(self, items: int, running_s: float, estimate: Estimate) -> float:
+    def _until_gone(self, items: int, busy_s: float, estimate: Estimate) -> float:
         """Predict when ``items`` of the queue have left it: batches leave when they start."""
         if estimate.runs == 0:
             return 1.0
         batches = ceil(items / self._limits.max_batch_size)
-        return running_s + (batches - 1) * estimate.seconds(self._limits.max_batch_size)
+        return busy_s + (batches - 1) * estimate.seconds(self._limits.max_batch_size)
 
 
 # Where it runs

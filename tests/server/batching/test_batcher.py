@@ -1,0 +1,660 @@
+"""The batcher on a real event loop, with functions that the tests hold and let go."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kappa.errors import InferenceFailedError, ResultMismatchError
+from kappa.server.batching.batcher import Batcher, ExpiredError, RefusedError
+from kappa.server.batching.estimator import Estimate
+from kappa.server.batching.observer import SilentObserver
+from kappa.server.batching.policy import Limits
+
+
+class Recorder(SilentObserver):
+    def __init__(self) -> None:
+        self.released: list[tuple[str, int, int]] = []
+        self.finished: list[tuple[int, bool]] = []
+        self.refused: list[str] = []
+        self.dropped: list[str] = []
+        self.unreachable: list[float] = []
+
+    def batch_released(self, reason, *, requests, items, queue_seconds):
+        assert len(queue_seconds) == requests
+        self.released.append((reason, requests, items))
+
+    def batch_finished(self, *, requests, items, service_seconds, failed):
+        self.finished.append((requests, failed))
+
+    def request_refused(self, reason):
+        self.refused.append(reason)
+
+    def request_dropped(self, reason):
+        self.dropped.append(reason)
+
+    def target_unreachable(self, *, single_seconds, target_seconds):
+        self.unreachable.append(target_seconds)
+
+
+class Held:
+    """A function that answers `item * 10` when the test lets it, and remembers its batches."""
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        self.batches: list[list[Any]] = []
+        self.threads: set[str] = set()
+        self.gate = threading.Event()
+        if is_open:
+            self.gate.set()
+
+    def __call__(self, items: Sequence[Any]) -> list[Any]:
+        self.batches.append(list(items))
+        self.threads.add(threading.current_thread().name)
+        assert self.gate.wait(10)
+        return [item * 10 for item in items]
+
+
+class Settled:
+    """An estimator that has made up its mind."""
+
+    def __init__(self, estimate: Estimate) -> None:
+        self.estimate = estimate
+
+    def observe(self, items: int, seconds: float) -> None:
+        pass
+
+
+UNBOUNDED = Estimate(largest=1000)
+
+
+def warm(batcher: Batcher[Any, Any], estimate: Estimate = UNBOUNDED) -> None:
+    """Let it believe ``estimate``; by default that it has seen large batches, which cost nothing."""
+    batcher._estimator = Settled(estimate)
+
+
+def with_batcher(scenario: Callable[[Batcher[Any, Any]], Awaitable[None]], run: Any, **options: Any) -> None:
+    async def main() -> None:
+        limits = options.pop("limits", Limits(1000))
+        batcher: Batcher[Any, Any] = Batcher(run, limits=limits, name="test", **options)
+        await batcher.start()
+        try:
+            await scenario(batcher)
+        finally:
+            if isinstance(run, Held):
+                run.gate.set()
+            await batcher.close()
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until ``condition`` holds."""
+    give_up = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0)
+
+
+def submit_all(batcher: Batcher[Any, Any], items: Sequence[Any], **options: Any) -> list[asyncio.Task[Any]]:
+    return [asyncio.ensure_future(batcher.submit(item, **options)) for item in items]
+
+
+async def outcomes(tasks: Sequence[asyncio.Task[Any]]) -> list[Any]:
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# Answers
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1000), st.sampled_from("abc"), st.integers(1, 5), st.integers(0, 4)), max_size=60
+    ),
+    st.booleans(),
+)
+def test_every_reply_goes_to_its_own_caller_and_groups_never_mix(requests, may_run_on_loop):
+    batches = []
+
+    def run(items):
+        batches.append([group for group, _ in items])
+        return [f"{group}{value}" for group, value in items]
+
+    async def caller(batcher, value, group, items, turns):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await batcher.submit((group, value), group=group, items=items)
+
+    async def scenario(batcher):
+        replies = await asyncio.gather(*(caller(batcher, *request) for request in requests))
+        assert replies == [f"{group}{value}" for value, group, _, _ in requests]
+
+    with_batcher(scenario, run, limits=Limits(8), may_run_on_loop=may_run_on_loop)
+    assert all(len(set(groups)) == 1 for groups in batches)
+    assert sum(map(len, batches)) == len(requests)
+
+
+def test_what_is_read_in_one_turn_of_the_loop_runs_in_one_batch():
+    run, seen = Held(), Recorder()
+
+    async def scenario(batcher):
+        warm(batcher)
+        assert await outcomes(submit_all(batcher, [1, 2, 3])) == [10, 20, 30]
+
+    with_batcher(scenario, run, observer=seen)
+    assert run.batches == [[1, 2, 3]]
+    assert seen.released == [("idle", 3, 3)]
+    assert seen.finished == [(3, False)]
+
+
+def test_what_arrives_during_a_batch_runs_together_after_it():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        warm(batcher)
+        first = submit_all(batcher, [1])
+        await until(lambda: run.batches == [[1]])
+        rest = submit_all(batcher, [2, 3, 4])
+        await asyncio.sleep(0)
+        assert (batcher.state.queue_requests, batcher.state.running_items) == (3, 1)
+        run.gate.set()
+        assert await outcomes(first + rest) == [10, 20, 30, 40]
+
+    with_batcher(scenario, run)
+    assert run.batches == [[1], [2, 3, 4]]
+
+
+def test_batches_start_at_one_and_double():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        tasks = submit_all(batcher, range(15))
+        run.gate.set()
+        await outcomes(tasks)
+
+    with_batcher(scenario, run)
+    assert [len(batch) for batch in run.batches] == [1, 2, 4, 8]
+
+
+def test_with_a_batch_size_of_one_requests_run_one_at_a_time_in_order():
+    run = Held()
+
+    async def scenario(batcher):
+        warm(batcher)
+        await outcomes(submit_all(batcher, [1, 2, 3]))
+
+    with_batcher(scenario, run, limits=Limits(1))
+    assert run.batches == [[1], [2], [3]]
+
+
+def test_all_batches_run_in_one_thread_of_the_apis_name():
+    run = Held()
+
+    async def scenario(batcher):
+        for item in range(5):
+            await batcher.submit(item)
+
+    with_batcher(scenario, run)
+    assert run.threads == {"kappa-test"}
+
+
+def test_a_proven_fast_function_moves_to_the_loop_when_it_may():
+    run = Held()
+
+    async def scenario(batcher):
+        await batcher.submit(0)
+        assert run.threads == {"kappa-test"}
+        warm(batcher, Estimate(0.0, 1e-5, 1e-5, 1e-5, 50, 10))
+        run.threads.clear()
+        assert await outcomes(submit_all(batcher, [1, 2])) == [10, 20]
+
+    with_batcher(scenario, run, may_run_on_loop=True)
+    assert run.threads == {threading.current_thread().name}
+
+
+# Regrouping
+
+
+STEADY = Estimate(slope_s=0.0, base_s=0.01, runs=50, largest=1000)
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_after_a_batch_it_waits_until_half_of_its_clients_are_back():
+    run, seen = Held(), Recorder()
+
+    async def scenario(batcher):
+        warm(batcher, STEADY)
+        await outcomes(submit_all(batcher, range(4)))  # the clock stands, so nothing else ends the wait
+        one = submit_all(batcher, [7])
+        await turns()
+        assert run.batches[1:] == []
+        two = submit_all(batcher, [8])
+        assert await outcomes(one + two) == [70, 80]
+        assert run.batches[1:] == [[7, 8]]
+
+    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0)
+    assert [reason for reason, _, _ in seen.released] == ["idle", "regroup"]
+
+
+def test_after_a_batch_it_waits_no_longer_than_its_time():
+    run, seen, now = Held(), Recorder(), [0.0]
+
+    async def scenario(batcher):
+        warm(batcher, STEADY)
+        await outcomes(submit_all(batcher, range(4)))
+        lone = submit_all(batcher, [7])
+        await turns()
+        assert run.batches[1:] == []
+        now[0] = 0.001
+        assert await outcomes(lone) == [70]
+        assert await outcomes(submit_all(batcher, [8])) == [80]
+
+    with_batcher(scenario, run, observer=seen, clock=lambda: now[0])
+    assert [reason for reason, _, _ in seen.released] == ["idle", "regroup", "idle"]
+
+
+def test_a_batch_that_has_its_company_waiting_starts_at_once():
+    run, seen = Held(is_open=False), Recorder()
+
+    async def scenario(batcher):
+        warm(batcher, STEADY)
+        first = submit_all(batcher, range(4))
+        await until(lambda: bool(run.batches))
+        rest = submit_all(batcher, range(4, 6))
+        await asyncio.sleep(0)
+        run.gate.set()
+        await outcomes(first + rest)
+
+    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0)
+    assert [requests for _, requests, _ in seen.released] == [4, 2]
+
+
+# Refusals
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_return():
+    run, seen = Held(is_open=False), Recorder()
+
+    async def scenario(batcher):
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        waiting = submit_all(batcher, [2, 3])
+        await asyncio.sleep(0)
+        assert batcher.refusal() is not None
+        with pytest.raises(RefusedError) as refused:
+            await batcher.submit(4)
+        assert (refused.value.reason, refused.value.retry_after_s) == ("queue_items", 1.0)
+        run.gate.set()
+        assert await outcomes(first + waiting) == [10, 20, 30]
+        assert batcher.refusal() is None
+        assert await batcher.submit(5) == 50
+
+    with_batcher(scenario, run, observer=seen, limits=Limits(10, max_queue_items=2))
+    assert seen.refused == ["queue_items"]
+
+
+def test_an_idle_api_serves_whatever_it_believes():
+    async def scenario(batcher):
+        warm(batcher, Estimate(60.0, 0.0, 0.0, 0.0, 500, 10))
+        for item in range(20):
+            assert await batcher.submit(item) == item * 10
+
+    with_batcher(scenario, Held(), limits=Limits(10, max_latency_s=0.001))
+
+
+def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
+    run, now = Held(is_open=False), [0.0]
+
+    async def scenario(batcher):
+        warm(batcher, Estimate(0.0, 0.06, 0.0, 0.0, 500, 10))
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        probe = submit_all(batcher, [2])
+        refused = submit_all(batcher, [3])
+        await asyncio.wait(refused)
+        error = refused[0].exception()
+        assert isinstance(error, RefusedError)
+        assert (error.reason, error.retry_after_s) == ("target", pytest.approx(0.02))
+        run.gate.set()
+        assert await outcomes(first + probe) == [10, 20]
+
+    with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1), clock=lambda: now[0])
+
+
+def test_a_target_that_cannot_be_met_is_told_once():
+    seen, now = Recorder(), [0.0]
+
+    def run(items):
+        now[0] += 0.15
+        return items
+
+    async def scenario(batcher):
+        for item in range(5):
+            await batcher.submit(item)
+        assert batcher.state.is_target_unreachable
+
+    with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1), clock=lambda: now[0], observer=seen)
+    assert seen.unreachable == [0.1]
+
+
+# Leaving
+
+
+def test_a_caller_that_goes_away_is_never_run():
+    run, seen = Held(is_open=False), Recorder()
+
+    async def scenario(batcher):
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        gone, kept = submit_all(batcher, [2, 3])
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert batcher.state.queue_requests == 1
+        run.gate.set()
+        assert await outcomes([*first, kept]) == [10, 30]
+
+    with_batcher(scenario, run, observer=seen)
+    assert run.batches == [[1], [3]]
+    assert seen.dropped == ["disconnected"]
+
+
+def test_a_caller_that_goes_away_while_it_runs_disturbs_nobody():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        warm(batcher)
+        tasks = submit_all(batcher, [1, 2, 3])
+        await until(lambda: bool(run.batches))
+        tasks[1].cancel()
+        await asyncio.wait([tasks[1]])
+        run.gate.set()
+        assert await outcomes([tasks[0], tasks[2]]) == [10, 30]
+
+    with_batcher(scenario, run)
+
+
+def test_an_expired_request_is_told_and_not_run():
+    run, seen, now = Held(is_open=False), Recorder(), [0.0]
+
+    async def scenario(batcher):
+        with pytest.raises(ExpiredError):
+            await batcher.submit(0, deadline=0.0)
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        late, kept = submit_all(batcher, [2], deadline=5.0) + submit_all(batcher, [3])
+        await asyncio.sleep(0)
+        now[0] = 5.0
+        run.gate.set()
+        one, two, three = await outcomes([*first, late, kept])
+        assert (one, three) == (10, 30)
+        assert isinstance(two, ExpiredError)
+
+    with_batcher(scenario, run, observer=seen, clock=lambda: now[0])
+    assert run.batches == [[1], [3]]
+    assert seen.dropped == ["expired", "expired"]
+
+
+# Failures
+
+
+class PoisonError(Exception):
+    pass
+
+
+def poisoned(items: Sequence[int]) -> list[int]:
+    if any(item < 0 for item in items):
+        raise PoisonError(min(items))
+    return [item * 10 for item in items]
+
+
+def test_without_isolation_every_member_gets_the_exception():
+    seen = Recorder()
+
+    async def scenario(batcher):
+        warm(batcher)
+        results = await outcomes(submit_all(batcher, [1, -2, 3]))
+        assert len({id(error) for error in results}) == 1
+        assert isinstance(results[0], PoisonError)
+        assert await batcher.submit(4) == 40
+
+    with_batcher(scenario, poisoned, observer=seen)
+    assert seen.finished == [(3, True), (1, False)]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=40), st.data())
+def test_with_isolation_only_the_poison_fails(items: list[int], data: st.DataObject):
+    bad = data.draw(st.integers(0, len(items) - 1))
+    items[bad] = -items[bad]
+    renewed: list[int] = []
+
+    def renew(item: int) -> int:
+        renewed.append(item)
+        return item
+
+    async def scenario(batcher):
+        warm(batcher)
+        results = await outcomes(submit_all(batcher, items))
+        assert isinstance(results.pop(bad), PoisonError)
+        assert results == [item * 10 for item in items if item > 0]
+
+    with_batcher(scenario, poisoned, isolate_failures=True, renew=renew)
+    assert (len(renewed) > 0) is (len(items) > 1)
+
+
+def test_healthy_batches_run_between_suspects():
+    run, batches = Held(is_open=False), []
+
+    def function(items):
+        batches.append(list(items))
+        run(items)
+        return poisoned(items)
+
+    async def scenario(batcher):
+        warm(batcher)
+        suspects = submit_all(batcher, [1, 2, 3, -4])
+        await until(lambda: bool(batches))
+        healthy = submit_all(batcher, [5], group="other") + submit_all(batcher, [6])
+        await asyncio.sleep(0)
+        run.gate.set()
+        results = await outcomes(suspects + healthy)
+        assert [type(result) for result in results] == [int, int, int, PoisonError, int, int]
+
+    with_batcher(scenario, function, isolate_failures=True)
+    assert batches == [[1, 2, 3, -4], [1, 2], [5], [3], [6], [-4]]
+
+
+@pytest.mark.parametrize("isolate_failures", [True, False])
+@pytest.mark.parametrize(
+    "results",
+    [pytest.param([], id="none"), pytest.param([1] * 50, id="too many"), pytest.param(None, id="not a sequence")],
+)
+def test_a_wrong_number_of_results_answers_nobody_wrongly(results: Any, isolate_failures: bool):
+    async def scenario(batcher):
+        warm(batcher)
+        for outcome in await outcomes(submit_all(batcher, [1, 2, 3])):
+            assert isinstance(outcome, ResultMismatchError | TypeError | RefusedError)
+
+    with_batcher(scenario, lambda items: results, isolate_failures=isolate_failures)
+
+
+def test_a_function_that_always_fails_is_found_out_and_then_probed_until_it_recovers():
+    calls, is_broken = [], [True]
+
+    def run(items):
+        calls.append(len(items))
+        if is_broken[0]:
+            raise PoisonError
+        return items
+
+    async def scenario(batcher):
+        warm(batcher)
+        results = await outcomes(submit_all(batcher, range(32)))
+        kinds = [type(result) for result in results]
+        assert (kinds.count(PoisonError), kinds.count(RefusedError)) == (3, 29)
+        assert {result.reason for result in results if isinstance(result, RefusedError)} == {"unjudged"}
+
+        calls.clear()
+        results = await outcomes(submit_all(batcher, range(8)))
+        assert calls == [1]
+        assert [type(result) for result in results] == [PoisonError] + [RefusedError] * 7
+
+        is_broken[0] = False
+        calls.clear()
+        assert await outcomes(submit_all(batcher, range(8))) == list(range(8))
+        assert calls == [1, 7]
+
+    with_batcher(scenario, run, isolate_failures=True)
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), asyncio.CancelledError(), GeneratorExit()], ids=repr
+)
+def test_what_would_end_a_program_or_a_loop_is_one_failed_request(error: BaseException):
+    errors = [error]
+
+    def run(items):
+        if errors:
+            raise errors.pop()
+        return items
+
+    async def scenario(batcher):
+        with pytest.raises(InferenceFailedError, match=type(error).__name__):
+            await batcher.submit(1)
+        assert await batcher.submit(2) == 2
+
+    with_batcher(scenario, run)
+
+
+def test_failed_runs_teach_nothing():
+    async def scenario(batcher):
+        for _ in range(3):
+            await outcomes(submit_all(batcher, [-1]))
+        assert batcher.state.estimate == Estimate()
+
+    with_batcher(scenario, poisoned)
+
+
+# The end
+
+
+def test_closing_finishes_what_was_accepted_and_accepts_nothing_more():
+    run, seen = Held(is_open=False), Recorder()
+
+    async def scenario(batcher):
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        rest = submit_all(batcher, [2, 3, 4, 5, 6])
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(batcher.close())
+        await asyncio.sleep(0)
+        with pytest.raises(RefusedError, match="closing"):
+            await batcher.submit(7)
+        run.gate.set()
+        await closing
+        assert await outcomes(first + rest) == [10, 20, 30, 40, 50, 60]
+
+    with_batcher(scenario, run, observer=seen)
+    assert seen.released == [("idle", 1, 1), ("full", 2, 2), ("drain", 3, 3)]
+
+
+def test_closing_without_draining_refuses_what_still_waits():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        rest = submit_all(batcher, [2, 3])
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(batcher.close(drain=False))
+        results = await outcomes(rest)
+        assert [type(result) for result in results] == [RefusedError, RefusedError]
+        run.gate.set()
+        await closing
+        assert await outcomes(first) == [10]
+
+    with_batcher(scenario, run)
+
+
+def test_closing_without_draining_ends_a_search_and_answers_all():
+    entered, gate = threading.Event(), threading.Event()
+    calls = []
+
+    def run(items):
+        calls.append(len(items))
+        if len(calls) == 2:
+            entered.set()
+            assert gate.wait(10)
+        return poisoned(items)
+
+    async def scenario(batcher):
+        warm(batcher)
+        tasks = submit_all(batcher, [-1, -2, 3, 4, 5, 6, 7, 8])
+        await until(entered.is_set)
+        closing = asyncio.ensure_future(batcher.close(drain=False))
+        await asyncio.sleep(0)
+        gate.set()
+        await closing
+        assert {type(result) for result in await outcomes(tasks)} == {RefusedError}
+
+    with_batcher(scenario, run, isolate_failures=True)
+    assert calls == [8, 4]
+
+
+def test_callers_that_leave_while_it_closes_do_not_hold_it_up():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        (gone,) = submit_all(batcher, [2])
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(batcher.close())
+        await asyncio.sleep(0)
+        gone.cancel()
+        run.gate.set()
+        await closing
+        assert await outcomes(first) == [10]
+
+    with_batcher(scenario, run)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000))
+def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_right_outcome(seed: int):
+    rng = random.Random(seed)
+
+    async def caller(batcher, number):
+        for _ in range(rng.randint(0, 10)):
+            await asyncio.sleep(0)
+        item = -number if rng.random() < 0.05 else number
+        return item, await batcher.submit(item, group=rng.randint(0, 2), items=rng.randint(1, 3))
+
+    async def scenario(batcher):
+        tasks = [asyncio.ensure_future(caller(batcher, number)) for number in range(1, 80)]
+        for _ in range(15):
+            await asyncio.sleep(0)
+            rng.choice(tasks).cancel()
+        for number, outcome in zip(range(1, 80), await outcomes(tasks), strict=True):
+            if isinstance(outcome, tuple):
+                assert outcome == (number, number * 10)
+            elif isinstance(outcome, PoisonError):
+                assert -number in outcome.args
+            else:
+                assert isinstance(outcome, asyncio.CancelledError | RefusedError)
+        assert (batcher.state.queue_requests, batcher.state.queue_items) == (0, 0)
+
+    with_batcher(scenario, poisoned, limits=Limits(16), isolate_failures=True)

@@ -1,0 +1,394 @@
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kappa.server.batching.estimator import Estimate, Estimator
+from kappa.server.batching.policy import (
+    Admission,
+    Batch,
+    Candidate,
+    Limits,
+    Placement,
+    Refusal,
+    Regroup,
+    compose,
+    regroup_after,
+    remaining_seconds,
+)
+from kappa.server.batching.queue import WaitingQueue, WaitingRequest
+
+KNOWN = Estimate(slope_s=0.001, base_s=0.01, tail_s=0.0, runs=100, largest=1000)
+
+
+def queue_of(*requests: WaitingRequest, max_batch_size: int = 100) -> WaitingQueue[WaitingRequest]:
+    queue: WaitingQueue[WaitingRequest] = WaitingQueue(max_batch_size=max_batch_size)
+    for request in requests:
+        queue.add(request)
+    return queue
+
+
+def waiting(items: int = 1, *, group: object = None, deadline: float = inf, due: float = inf) -> WaitingRequest:
+    return WaitingRequest(0.0, group, items, 10, deadline, min(deadline, due))
+
+
+def take(queue: WaitingQueue[WaitingRequest], *, limit: int = 100, estimate: Estimate = KNOWN, now: float = 0.0):
+    return compose(queue, estimate=estimate, limits=Limits(limit), now=now)
+
+
+# Release
+
+
+def test_a_lone_item_is_not_waited_after_and_others_briefly():
+    assert regroup_after(1, KNOWN, 5.0) is None
+    assert regroup_after(16, Estimate(), 5.0) is None
+    assert regroup_after(16, KNOWN, 5.0) == Regroup(items=16, until=5.001)
+    assert regroup_after(16, KNOWN._replace(base_s=0.001), 5.0) == Regroup(items=16, until=5.0002)
+
+
+def test_regrouping_is_over_when_half_are_back_or_time_is_up():
+    regroup = Regroup(items=5, until=1.0)
+    assert [regroup.is_over(0.5, n) for n in (0, 2, 3)] == [False, False, True]
+    assert regroup.is_over(1.0, 0)
+
+
+# Composition
+
+
+def test_the_oldest_group_goes_in_order_of_age_and_the_other_stays():
+    a, b, c = waiting(group="a"), waiting(group="b"), waiting(group="a")
+    queue = queue_of(a, b, c)
+    assert take(queue) == Batch([a, c], 2, [], None)
+    assert list(queue) == [b]
+
+
+def test_a_batch_stops_at_the_limit_and_nobody_overtakes_in_a_group():
+    first, large, small = waiting(3), waiting(3), waiting(1)
+    assert take(queue_of(first, large, small), limit=5) == Batch([first], 3, [], "full")
+
+
+def test_a_batch_that_is_exactly_full_says_so():
+    first, second = waiting(3), waiting(2)
+    assert take(queue_of(first, second), limit=5) == Batch([first, second], 5, [], "full")
+
+
+def test_a_request_larger_than_the_limit_runs_alone_and_whole():
+    small, large, last = waiting(1), waiting(50), waiting(1)
+    queue = queue_of(small, large, last)
+    assert [take(queue, limit=5).members for _ in range(3)] == [[small], [large], [last]]
+
+
+def test_slow_start_doubles_the_largest_size_seen():
+    queue = queue_of(*(waiting() for _ in range(30)))
+    sizes = []
+    largest = 0
+    while queue.requests:
+        batch = take(queue, estimate=Estimate(largest=largest))
+        sizes.append(batch.items)
+        largest = max(largest, batch.items)
+    assert sizes == [1, 2, 4, 8, 15]
+
+
+def test_expired_requests_are_set_apart_wherever_they_stand():
+    gone, alive, gone_too = waiting(deadline=1.0, group="x"), waiting(), waiting(deadline=0.5)
+    queue = queue_of(gone, alive, gone_too)
+    assert take(queue, now=1.0) == Batch([alive], 1, [gone, gone_too], None)
+    assert queue.requests == 0
+
+
+def test_a_queue_of_expired_requests_gives_an_empty_batch():
+    gone = waiting(deadline=1.0)
+    assert take(queue_of(gone), now=2.0) == Batch([], 0, [gone], None)
+
+
+def test_a_batch_grows_no_further_than_its_earliest_due_time_allows():
+    requests = [waiting(due=0.0155)] + [waiting() for _ in range(20)]
+    batch = take(queue_of(*requests))
+    assert (batch.items, batch.bound_by) == (5, "target")  # T(5) = 15 ms, T(6) = 16 ms
+
+
+def test_a_request_that_is_late_anyway_holds_nobody_up():
+    requests = [waiting(due=0.005)] + [waiting() for _ in range(20)]
+    assert take(queue_of(*requests)).items == 21
+
+
+def test_the_tail_is_kept_free_before_a_due_time():
+    requests = [waiting(due=0.0155)] + [waiting() for _ in range(20)]
+    assert take(queue_of(*requests), estimate=KNOWN._replace(tail_s=0.002)).items == 3
+
+
+request_lists = st.lists(
+    st.builds(
+        waiting,
+        st.integers(1, 12),
+        group=st.sampled_from("abc"),
+        deadline=st.one_of(st.just(inf), st.floats(0, 0.1)),
+        due=st.one_of(st.just(inf), st.floats(0, 0.1)),
+    ),
+    max_size=40,
+)
+estimates = st.builds(
+    Estimate,
+    st.floats(0, 0.01),
+    st.floats(0, 0.02),
+    st.floats(0, 0.01),
+    st.just(0.0),
+    st.integers(0, 5),
+    st.integers(0, 9),
+)
+
+
+@settings(max_examples=200)
+@given(request_lists, estimates, st.integers(1, 10), st.floats(0, 0.05))
+def test_every_request_leaves_once_in_one_group_in_order_within_the_limits(
+    requests: list[WaitingRequest], estimate: Estimate, limit: int, now: float
+):
+    queue = queue_of(*requests)
+    left: list[WaitingRequest] = []
+    while queue.requests:
+        oldest_alive = next((r for r in queue if r.deadline > now), None)
+        batch = compose(queue, estimate=estimate, limits=Limits(limit), now=now)
+        assert all(r.deadline <= now for r in batch.expired)
+        assert batch.members or batch.expired, "it always makes progress"
+        if batch.members:
+            assert batch.members[0] is oldest_alive, "the oldest is never passed over"
+            assert len({r.group for r in batch.members}) == 1
+            assert batch.items == sum(r.items for r in batch.members)
+            assert batch.items <= min(limit, max(2 * estimate.largest, 1)) or len(batch.members) == 1
+            places = [requests.index(r) for r in batch.members]
+            assert places == sorted(places)
+        left += batch.members + batch.expired
+    assert sorted(map(id, left)) == sorted(map(id, requests))
+
+
+# Admission
+
+
+def ask(
+    admission: Admission,
+    queue: WaitingQueue[WaitingRequest],
+    *,
+    items: int = 1,
+    size_bytes: int = 0,
+    deadline: float = inf,
+    busy_s: float = 0.0,
+    estimate: Estimate = KNOWN,
+    now: float = 0.0,
+    group: object = None,
+) -> Refusal | None:
+    return admission.refusal(
+        queue, Candidate(now, group, items, size_bytes, deadline), busy_s=busy_s, estimate=estimate
+    )
+
+
+def spent(limits: Limits) -> Admission:
+    """Return an admission whose probe of this second is spent."""
+    admission = Admission(limits)
+    assert ask(admission, queue_of(), busy_s=1e6, deadline=0.0) is None
+    return admission
+
+
+def test_the_queue_is_bounded_in_items_and_says_when_there_will_be_room():
+    admission = Admission(Limits(10, max_queue_items=20))
+    queue = queue_of(waiting(15), max_batch_size=10)
+    assert ask(admission, queue, items=5) is None
+    assert ask(admission, queue, items=6, busy_s=0.5) == Refusal("queue_items", 0.5)
+    assert ask(admission, queue, items=16, busy_s=0.5) == Refusal("queue_items", pytest.approx(0.52))
+    assert ask(admission, queue, items=6, estimate=Estimate()) == Refusal("queue_items", 1.0)
+
+
+def test_the_queue_is_bounded_in_bytes():
+    admission = Admission(Limits(10, max_queue_bytes=100))
+    assert ask(admission, queue_of(waiting()), size_bytes=90) is None
+    refusal = ask(admission, queue_of(waiting()), size_bytes=91)
+    assert refusal == Refusal("queue_bytes", 0.0)
+
+
+def test_one_request_may_wait_whatever_its_size():
+    admission = Admission(Limits(10, max_queue_items=20, max_queue_bytes=100))
+    assert ask(admission, queue_of(), items=5000, size_bytes=5000, busy_s=3.0) is None
+
+
+def test_without_a_target_or_a_deadline_only_the_bounds_refuse():
+    queue = queue_of(*(waiting(100) for _ in range(50)))
+    assert ask(spent(Limits(100)), queue, items=1, busy_s=1e6) is None
+
+
+def test_a_request_predicted_past_the_target_is_refused_until_it_would_fit():
+    admission = spent(Limits(100, max_latency_s=0.1))
+    queue = queue_of(waiting(60))
+    assert ask(admission, queue, items=10) is None  # 10 + 70 ms
+    assert ask(admission, queue, items=10, busy_s=0.05) == Refusal("target", pytest.approx(0.03))
+
+
+def test_a_request_predicted_past_its_clients_deadline_is_refused():
+    admission = spent(Limits(100))
+    assert ask(admission, queue_of(waiting(60)), deadline=0.5, now=0.42) is None
+    assert ask(admission, queue_of(waiting(60)), deadline=0.5, now=0.45) == Refusal("deadline", pytest.approx(0.021))
+
+
+def test_groups_behind_do_not_count_and_groups_ahead_do():
+    admission = spent(Limits(100, max_latency_s=0.1))
+    queue = queue_of(waiting(20, group="a"))
+    queue.add(WaitingRequest(1.0, "b", 80))
+    assert ask(admission, queue, group="a") is None
+    assert ask(admission, queue, group="b") == Refusal("target", pytest.approx(0.021))
+
+
+def test_a_cold_estimator_refuses_nobody():
+    queue = queue_of(*(waiting() for _ in range(5000)))
+    assert ask(spent(Limits(100, max_latency_s=0.001)), queue, estimate=Estimate(), busy_s=100.0) is None
+
+
+def test_while_refusing_one_probe_a_second_is_let_in():
+    admission = Admission(Limits(100, max_latency_s=0.1))
+    let_in = [n / 10 for n in range(35) if ask(admission, queue_of(), busy_s=5.0, now=n / 10) is None]
+    assert let_in == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_look_spends_no_probe():
+    admission = Admission(Limits(100, max_latency_s=0.1))
+    candidate = Candidate(0.0, None, 1, 0, inf)
+    for _ in range(3):
+        assert admission.refusal(queue_of(), candidate, busy_s=5.0, estimate=KNOWN, is_probe_spent=False) is None
+
+
+def test_a_target_below_one_item_refuses_nobody_and_is_told_once():
+    admission = spent(Limits(100, max_latency_s=0.1))
+    slow = KNOWN._replace(base_s=0.15)
+    assert [admission.observe(e) for e in (KNOWN, slow, slow, KNOWN, slow)] == [False, True, False, False, True]
+    assert ask(admission, queue_of(waiting(50)), busy_s=5.0, estimate=slow) is None
+
+
+def test_a_wide_tail_takes_at_most_half_of_the_slack():
+    admission = spent(Limits(100, max_latency_s=0.1))
+    noisy = KNOWN._replace(tail_s=10.0)
+    assert ask(admission, queue_of(), busy_s=0.04, estimate=noisy) is None
+    assert ask(admission, queue_of(), busy_s=0.05, estimate=noisy) is not None
+
+
+@settings(max_examples=200)
+@given(
+    request_lists,
+    estimates.filter(lambda e: e.runs > 0),
+    st.floats(0.001, 0.3),
+    st.floats(0, 0.2),
+    st.sampled_from("abcd"),
+    st.integers(1, 12),
+)
+def test_the_quick_bound_never_admits_what_the_full_judgement_refuses(
+    requests: list[WaitingRequest], estimate: Estimate, target: float, busy_s: float, group: str, items: int
+):
+    queue = queue_of(*requests, max_batch_size=10)
+    admission = spent(Limits(10, max_latency_s=target))
+    if ask(admission, queue, busy_s=busy_s, estimate=estimate, group=group, items=items) is None:
+        ahead = queue.ahead(group, items)
+        takes = busy_s + estimate.slope_s * ahead.items + estimate.base_s * ahead.batches
+        assert takes <= target + 1e-9
+
+
+def test_a_running_batch_has_left_what_it_has_not_used_and_a_stall_counts_double():
+    known = KNOWN._replace(tail_s=0.005)
+    assert remaining_seconds(10, elapsed=0.005, estimate=known) == pytest.approx(0.015)
+    assert remaining_seconds(10, elapsed=0.022, estimate=known) == 0.0
+    assert remaining_seconds(10, elapsed=1.025, estimate=known) == pytest.approx(1.0)
+
+
+# Simulated: the policy alone, against a clock that only this test moves
+
+
+def simulate(*, gap_s: float, service_s, target_s: float, requests: int) -> list[tuple[float, bool]]:
+    """Offer one request each ``gap_s`` to one API; return (time, whether it was refused) of each."""
+    limits = Limits(100, max_latency_s=target_s)
+    admission, estimator = Admission(limits), Estimator()
+    queue: WaitingQueue[WaitingRequest] = WaitingQueue(max_batch_size=100)
+    outcome = []
+    running_until, running, started, runs = 0.0, 0, 0.0, 0
+    for number in range(requests):
+        now = number * gap_s
+        while running and running_until <= now:
+            estimator.observe(running, running_until - started)
+            admission.observe(estimator.estimate)
+            started, running = running_until, 0
+            if queue.requests:
+                running = compose(queue, estimate=estimator.estimate, limits=limits, now=started).items
+                running_until = started + service_s(runs, running)
+                runs += 1
+        refusal = None
+        if running:
+            left = remaining_seconds(running, elapsed=now - started, estimate=estimator.estimate)
+            refusal = ask(admission, queue, busy_s=left, estimate=estimator.estimate, now=now)
+        if refusal is None:
+            queue.add(WaitingRequest(now, None, 1, 0, inf, now + target_s))
+            if not running:
+                started = now
+                running = compose(queue, estimate=estimator.estimate, limits=limits, now=now).items
+                running_until = now + service_s(runs, running)
+                runs += 1
+        outcome.append((now, refusal is not None))
+    return outcome
+
+
+@settings(max_examples=30)
+@given(outlier_at=st.integers(0, 400), outlier_s=st.floats(0.05, 3.0), load=st.floats(0.1, 0.7))
+def test_after_any_single_outlier_refusals_end_within_five_seconds_below_saturation(
+    outlier_at: int, outlier_s: float, load: float
+):
+    # T(n) = 10 ms + 1 ms·n, target 100 ms: about 600 a second can be had in time
+    def service_s(run: int, items: int) -> float:
+        return outlier_s if run == outlier_at else 0.01 + 0.001 * items
+
+    gap = 1 / (600 * load)
+    outcome = simulate(gap_s=gap, service_s=service_s, target_s=0.1, requests=int(20 / gap))
+    refused = [now for now, is_refused in outcome if is_refused]
+    if refused:
+        assert refused[-1] - refused[0] < outlier_s + 5.0
+
+
+def test_a_model_slower_than_its_target_answers_every_request_of_one_client():
+    outcome = simulate(gap_s=0.2, service_s=lambda run, items: 0.15, target_s=0.1, requests=100)
+    assert not any(is_refused for _, is_refused in outcome)
+
+
+def test_a_slow_first_call_locks_nobody_out():
+    outcome = simulate(
+        gap_s=0.01, service_s=lambda run, items: 30.0 if run == 0 else 0.002, target_s=0.05, requests=4000
+    )
+    assert not any(is_refused for _, is_refused in outcome)
+
+
+def test_under_overload_refusals_keep_the_queue_short_but_the_api_busy():
+    outcome = simulate(gap_s=0.0002, service_s=lambda run, items: 0.01 + 0.001 * items, target_s=0.1, requests=50_000)
+    accepted = sum(not is_refused for now, is_refused in outcome if now > 5) / 5.0
+    assert 600 < accepted < 1000
+
+
+# Placement
+
+
+def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
+    placement = Placement()
+    fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 50, 10)
+    assert placement.is_loop_fit(10, estimate=fast, now=0.0)
+    assert not placement.is_loop_fit(10, estimate=fast._replace(runs=49), now=0.0)
+    assert not placement.is_loop_fit(900, estimate=fast, now=0.0)
+    assert not placement.is_loop_fit(10, estimate=fast._replace(far_tail_s=0.001), now=0.0)
+
+
+def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds():
+    fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 500, 10)
+    placement = Placement()
+    placement.observe(0.006, was_on_loop=False, now=0.0)
+    assert not placement.is_loop_fit(1, estimate=fast, now=1.0)
+    for _ in range(200):
+        placement.observe(0.0001, was_on_loop=False, now=1.0)
+    assert placement.is_loop_fit(1, estimate=fast, now=1.0)
+
+    placement.observe(0.006, was_on_loop=True, now=2.0)
+    for _ in range(200):
+        placement.observe(0.0001, was_on_loop=False, now=3.0)
+    assert not placement.is_loop_fit(1, estimate=fast, now=11.9)
+    assert placement.is_loop_fit(1, estimate=fast, now=12.0)
