@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import tarfile
@@ -65,6 +66,7 @@ def test_wheel_holds_the_package_its_templates_and_schemas_and_nothing_else(whee
     assert names_in_wheel(wheel) == (
         files_below("kappa")
         | {f"kappa/{name}" for name in files_below("templates") | files_below("schemas")}
+        | {"kappa/kappafile.example.toml"}
         | {f"{metadata}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     )
 
@@ -85,6 +87,22 @@ def test_wheel_of_the_source_distribution_is_the_same(sdist: Path, wheel: Path, 
     (unpacked,) = tmp_path.iterdir()
     again = build(unpacked, "wheel", tmp_path / "wheel")
     assert names_in_wheel(again) == names_in_wheel(wheel)
+
+
+def test_bundles_carry_the_same_wheel_from_a_checkout_and_from_an_installation(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = "import sys; from kappa.build.wheel import kappa_wheel; sys.stdout.buffer.write(kappa_wheel().data)"
+    installed, checkout = (
+        subprocess.run(
+            [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(path)!r}); {code}"],
+            check=True,
+            capture_output=True,
+        ).stdout
+        for path in (tmp_path, ROOT)
+    )
+    assert zipfile.ZipFile(io.BytesIO(installed)).namelist() == zipfile.ZipFile(io.BytesIO(checkout)).namelist()
+    assert installed == checkout
 
 
 def requirements(extra: str | None = None) -> list[Requirement]:

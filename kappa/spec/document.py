@@ -68,6 +68,7 @@ class ArtifactTable(Spec):
     """`[artifacts.NAME]`: `type`, `path` and `metadata`, and beside them the options of that type."""
 
     plugin: AnyArtifact | None = None
+    """What kind of model it is: how its file is read, and with which library. The class says it, if there is one."""
     path: Line
     """The model's file or folder, relative to the kappafile."""
     metadata: FrozenMapping = Field(default_factory=dict)
@@ -161,8 +162,11 @@ class Kappafile(Spec):
     env: EnvSpec = EnvSpec()
     bundle: FilesSpec = FilesSpec()
     artifacts: dict[Name, ArtifactTable] = Field(default_factory=dict)
+    """The models, and other data made by training, by the names under which functions find them."""
     apis: dict[ApiName, ApiTable] = Field(default_factory=dict)
+    """The endpoints, by their names."""
     examples: tuple[ExampleSpec, ...] = ()
+    """Golden requests: replayed by `kappa test`, and what workers warm up with."""
     serving: ServingSpec = ServingSpec()
     security: SecuritySpec = SecuritySpec()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -77,24 +77,23 @@ def json_schema(document: DocumentName, *, only_built_in: bool = False) -> Schem
     about = DOCUMENTS[document]
     schema = _of_model(about.model)
     definitions: Schema = schema.pop("$defs")
-    choices: dict[str, Schema] = {}
+    places: dict[str, Schema] = {}
     for family in FAMILIES:
         definitions.pop(family.base, None)
         plugins = {name: _of_model(plugin) for name, plugin in _plugins(family.registry, only_built_in)}
         for own in plugins.values():
             definitions.update(own.pop("$defs", {}))
-        if family.registry is ARTIFACTS and "ArtifactTable" in definitions:
-            beside = _take_artifact_table(definitions)
-            plugins = {name: _beside(own, beside) for name, own in plugins.items()}
-            table: Schema = {"properties": {"path": True, "metadata": True}, "additionalProperties": False}
-            choices["ArtifactTable"] = {**beside, **_choice(family, plugins, without_type=table)}
-        elif family.registry is ARTIFACTS:
-            choices[family.base] = {"type": "object", **_choice(family, plugins)}
+        if family.registry is not ARTIFACTS:
+            places[family.base] = _adapter_place(family, list(plugins))
+        elif "ArtifactTable" in definitions:
+            table = definitions.pop("ArtifactTable")
+            places["ArtifactTable"] = _artifact_table(family, table, list(plugins))
+            plugins = {name: _beside(own, table) for name, own in plugins.items()}
         else:
-            choices[family.base] = _choice(family, plugins, name_alone=True)
+            places[family.base] = {"type": "object", "required": ["type"], **_table_by_type(family, list(plugins))}
         definitions |= {_key(family, name): own for name, own in plugins.items()}
         definitions[_key(family, "types")] = _type_names(plugins)
-    filled = _fill({**schema, "$defs": dict(sorted(definitions.items()))}, choices)
+    filled = _fill({**schema, "$defs": dict(sorted(definitions.items()))}, places)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": about.identifier,
@@ -125,49 +124,62 @@ def _type_names(plugins: Mapping[str, Schema]) -> Schema:
     return {"enum": list(plugins), "markdownEnumDescriptions": texts, "x-taplo": {"docs": {"enumValues": texts}}}
 
 
-def _choice(
-    family: Family, plugins: Mapping[str, Schema], *, name_alone: bool = False, without_type: Schema | None = None
-) -> Schema:
-    """Return what may stand where a family is meant: a table by its ``type`` and, for adapters, a name alone.
-
-    ``without_type`` is the schema of a table that names no type, where that is allowed.
-    """
-    known = _reference(family, "types")
-    any_name = {"type": "string", "if": {"pattern": r"\."}, "else": known}
-    by_type = {
-        "properties": {"type": any_name},
-        "allOf": [
-            {"if": {"properties": {"type": {"const": name}}, "required": ["type"]}, "then": _reference(family, name)}
-            for name in plugins
-        ],
-    }
-    completions = [_reference(family, name) for name in plugins]
-    if name_alone:
-        table = {"required": ["type"], **by_type}
-        return {"if": {"type": "object"}, "then": table, "else": any_name, "anyOf": [True, known, *completions]}
-    if without_type is not None:
-        return {"if": {"required": ["type"]}, "then": by_type, "else": without_type, "anyOf": [True, *completions]}
-    return {"required": ["type"], **by_type, "anyOf": [True, *completions]}
-
-
 def _reference(family: Family, name: str) -> Schema:
     return {"$ref": f"#/$defs/{_key(family, name)}"}
 
 
-def _take_artifact_table(definitions: Schema) -> Schema:
-    """Remove and return the schema of ``[artifacts.NAME]`` without its plugin, whose options stand beside the rest."""
-    table: Schema = definitions.pop("ArtifactTable")
-    del table["properties"]["plugin"], table["additionalProperties"]
-    return table
+def _any_name(family: Family) -> Schema:
+    return {"type": "string", "if": {"pattern": r"\."}, "else": _reference(family, "types")}
+
+
+def _table_by_type(family: Family, names: Sequence[str]) -> Schema:
+    """Return the words that let a table's ``type`` decide about the rest of it."""
+    return {
+        "properties": {"type": _any_name(family)},
+        "allOf": [
+            {"if": {"properties": {"type": {"const": name}}, "required": ["type"]}, "then": _reference(family, name)}
+            for name in names
+        ],
+    }
+
+
+def _adapter_place(family: Family, names: Sequence[str]) -> Schema:
+    """Return what stands where an adapter is meant: its name, or a table with its options."""
+    return {
+        "if": {"type": "object"},
+        "then": {"required": ["type"], **_table_by_type(family, names)},
+        "else": _any_name(family),
+        "anyOf": [True, _reference(family, "types"), *(_reference(family, name) for name in names)],
+    }
+
+
+def _artifact_table(family: Family, table: Schema, names: Sequence[str]) -> Schema:
+    """Return the schema of ``[artifacts.NAME]``: the type's options stand beside the table's own keys.
+
+    A table without a ``type`` says where the model is of an artifact that the service's class declares.
+    """
+    own = {name: about for name, about in table["properties"].items() if name != "plugin"}
+    by_type = _table_by_type(family, names)
+    kind = {**table["properties"]["plugin"], **by_type["properties"]["type"]}
+    kind.pop("anyOf", None)
+    return {
+        **{word: part for word, part in table.items() if word != "additionalProperties"},
+        "properties": {"type": kind, **own},
+        "if": {"required": ["type"]},
+        "then": {"allOf": by_type["allOf"]},
+        "else": {"properties": dict.fromkeys(own, True), "additionalProperties": False},
+        "anyOf": [True, *(_reference(family, name) for name in names)],
+    }
 
 
 def _beside(plugin: Schema, table: Schema) -> Schema:
-    """Return a plugin's schema with the keys of the table in which it stands; the table's key is its name."""
-    own = {name: option for name, option in plugin["properties"].items() if name not in ("type", "name")}
+    """Return a plugin's schema with the keys of the table in which it stands; the table's own key is its name."""
+    options = {name: about for name, about in plugin["properties"].items() if name not in ("type", "name")}
+    own = {name: about for name, about in table["properties"].items() if name != "plugin"}
     required = [name for name in plugin["required"] if name != "name"]
     return {
         **plugin,
-        "properties": {"type": plugin["properties"]["type"], **table["properties"], **own},
+        "properties": {"type": plugin["properties"]["type"], **own, **options},
         "required": [*required, *table["required"]],
     }
 
@@ -257,12 +269,12 @@ def _with_null(schema: Schema) -> Schema:
     return {**{word: part for word, part in schema.items() if word != "anyOf"}, **merged}
 
 
-def _fill(schema: Any, choices: Mapping[str, Schema]) -> Any:
-    """Put each choice where its base class is referred to; what is said of the place itself stays."""
+def _fill(schema: Any, places: Mapping[str, Schema]) -> Any:
+    """Put each family's place where its base class is referred to; what is said of the place itself stays."""
     if not isinstance(schema, dict):
         return schema
     base = str(schema.get("$ref", "")).rpartition("/")[2]
-    if base not in choices:
-        return _map_parts(schema, lambda part: _fill(part, choices))
+    if base not in places:
+        return _map_parts(schema, lambda part: _fill(part, places))
     own = {word: part for word, part in schema.items() if word != "$ref"}
-    return _in_order({**choices[base], **own})
+    return _in_order({**places[base], **own})

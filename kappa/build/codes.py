@@ -1,0 +1,239 @@
+"""The kinds of problems that a kappafile can have, each with its stable code.
+
+A code never changes its meaning and is never given to another kind: people ignore, search and link them. The first
+digit says what has to be looked at to see the problem: 1 the text, 2 the keys and values, 3 other files and other
+tables, 4 the service's class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["CODES", "Code"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One kind of problem."""
+
+    title: str
+    """What is wrong, in a few words."""
+    explanation: str
+    """Why it is a problem, and what to do."""
+    wrong: str = ""
+    """A piece of a kappafile with the problem."""
+    right: str = ""
+    """The same piece without it."""
+
+
+CODES: Mapping[str, Code] = {
+    "KF101": Code(
+        "The file cannot be read",
+        "The file is missing, may not be read, is larger than 1 MiB, or is not UTF-8. Windows PowerShell's `>` writes "
+        "UTF-16: save the file as UTF-8. Data belongs into files of their own, named in `[bundle] include`.",
+    ),
+    "KF102": Code(
+        "The file is not valid TOML or YAML",
+        "The text breaks a rule of its syntax. The statement that holds the mistake is left out and the rest is still "
+        "checked, so other problems may be listed beside this one.",
+        '[service]\nname = "ChurnScorer',
+        '[service]\nname = "ChurnScorer"',
+    ),
+    "KF103": Code(
+        "A key is given twice",
+        "One of the two values would be lost without a word. Remove one; the message marks both places.",
+        '[service]\nname = "ChurnScorer"\nname = "Churn"',
+        '[service]\nname = "ChurnScorer"',
+    ),
+    "KF104": Code(
+        "A value that the other syntax does not have",
+        "A kappafile means the same in TOML and in YAML and can be written as JSON, so dates, infinities, tags, merge "
+        "keys and keys that are not text are refused. Write the value as text or as a number, and repeat what an "
+        "alias would have shared.",
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"\nmetadata = { trained = 2026-01-31 }',
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"\nmetadata = { trained = "2026-01-31" }',
+    ),
+    "KF105": Code(
+        "The file is written for another version of Kappa",
+        "`requires_kappa` leaves this version out, or `kappafile` names a format that it does not read. It is the only "
+        "problem reported, because the others may come from keys that this version does not know. Upgrade Kappa, or "
+        "change `requires_kappa` if the file needs nothing new.",
+        'kappafile = 1\nrequires_kappa = ">=99"',
+        'kappafile = 1\nrequires_kappa = ">=0.1"',
+    ),
+    "KF201": Code(
+        "The key is not known",
+        "A key that Kappa does not know would be ignored, and with it what you meant. The message names the key that "
+        "was probably meant, also where other tools have another word for it, and where a key belongs that stands in "
+        "the wrong table.",
+        '[env]\ndependencies = ["xgboost>=2"]',
+        '[env]\npip_packages = ["xgboost>=2"]',
+    ),
+    "KF202": Code(
+        "The value is of the wrong kind",
+        "The key takes another kind of value: text, a number, a list, a table. Nothing is converted silently; a "
+        "version number without quotes would lose its last zero (`3.10` is the number 3.1).",
+        "[env]\npython = 3.10",
+        '[env]\npython = "3.10"',
+    ),
+    "KF203": Code(
+        "A key is missing",
+        "Something is needed that has no default. `kappa explain KEY` says what it is for and shows an example.",
+        '[apis.predict]\nfunction = "handlers:predict"',
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = "json"',
+    ),
+    "KF204": Code(
+        "The value is not allowed",
+        "The value is of the right kind, but is not one of those that the key takes: a word that is not in the list, "
+        "a number out of bounds, a name with characters that names cannot have.",
+        '[security]\npickle = "forbidden"',
+        '[security]\npickle = "forbid"',
+    ),
+    "KF205": Code(
+        "There is no plugin of that type",
+        "No adapter or artifact type of that name is built in, and none is installed. Kappa's own have no dot in "
+        "their names; those of other distributions do, and come with `pip install`.",
+        '[artifacts.model]\ntype = "scikit"\npath = "model.joblib"',
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"',
+    ),
+    "KF206": Code(
+        "A plugin cannot be loaded",
+        "The plugin is installed, but its module fails when it is imported, or what its entry point names is not a "
+        "plugin. The message says what happened; install what it lacks, or tell its authors.",
+    ),
+    "KF207": Code(
+        "Keys exclude each other, or one needs another",
+        "Both keys would answer the same question, or one of them says something only beside another. Keep one of the "
+        "two, or add the one that is needed.",
+        '[apis.predict]\nfunction = "handlers:predict"\nartifact = "model"\ninput = "json"',
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = "json"',
+    ),
+    "KF208": Code(
+        "A key has no effect",
+        "Another key decides alone: the value is read and then ignored. Remove one of the two.",
+    ),
+    "KF301": Code(
+        "The artifact is not declared",
+        "An API names an artifact for which there is no table. Correct the name, or add `[artifacts.NAME]`.",
+        '[apis.predict]\nartifact = "modle"\ninput = "dataframe"',
+        '[apis.predict]\nartifact = "model"\ninput = "dataframe"',
+    ),
+    "KF302": Code(
+        "A file or folder does not exist",
+        "Paths are relative to the kappafile, wherever the command is called from. A model file is written by your "
+        "own training script: run it first.",
+        '[artifacts.model]\ntype = "sklearn"\npath = "models/model.joblib"',
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"',
+    ),
+    "KF303": Code(
+        "A path leaves the project",
+        "A bundle is made of what lies beside the kappafile, so that a build means the same on every machine. Links "
+        "are followed before this is judged. Copy the file into the project.",
+        '[artifacts.model]\ntype = "sklearn"\npath = "../model.joblib"',
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"',
+    ),
+    "KF304": Code(
+        "The module does not exist",
+        "`module:function` names a module by its dotted path from the kappafile's folder: `scoring/handlers.py` is "
+        "`scoring.handlers`.",
+        '[apis.predict]\nfunction = "handler:predict"\ninput = "json"',
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = "json"',
+    ),
+    "KF305": Code(
+        "The module has no such function or class",
+        "The module was read, not run: only what its text defines or imports at the top level is seen. A function "
+        "that is made at run time can be given a name there by a small `def` that calls it.",
+        '[apis.predict]\nfunction = "handlers:predictt"\ninput = "json"',
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = "json"',
+    ),
+    "KF306": Code(
+        "A parameter cannot be filled",
+        "The first parameter is the adapter's input. Every other must be named `task`, or `tasks` for a batch, or like "
+        "an artifact, or like a key of what `setup` returns, or have a default. `*args` and `**kwargs` name nothing.",
+    ),
+    "KF307": Code(
+        "The API is not declared",
+        "An example calls an API for which there is no table. Correct the name, or add `[apis.NAME]`.",
+        '[[examples]]\nname = "one customer"\napi = "predit"\ninput = { tenure = 3 }',
+        '[[examples]]\nname = "one customer"\napi = "predict"\ninput = { tenure = 3 }',
+    ),
+    "KF308": Code(
+        "The input adapter and `batch` do not fit",
+        "Adapters of tables bring rows, so their functions take batches; some other adapters bring one request at a "
+        "time. Leave `batch` out and it is as the adapter needs it.",
+        '[apis.predict]\nartifact = "model"\ninput = "dataframe"\nbatch = false',
+        '[apis.predict]\nartifact = "model"\ninput = "dataframe"\nbatch = true',
+    ),
+    "KF309": Code(
+        "The model file is not of its type",
+        "The first bytes of the file are not those that the type writes: the path names another file, or the file "
+        "was saved in another way than `type` says.",
+        '[artifacts.model]\ntype = "sklearn"\npath = "handlers.py"',
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"',
+    ),
+    "KF310": Code(
+        "Two APIs have the same route",
+        "Only one of them could answer. An API's route is its name unless `route` says otherwise.",
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = "json"\n\n'
+        '[apis.score]\nfunction = "handlers:predict"\ninput = "json"\nroute = "predict"',
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = "json"\n\n'
+        '[apis.score]\nfunction = "handlers:predict"\ninput = "json"\nroute = "score"',
+    ),
+    "KF311": Code(
+        "A module has a name that the bundle needs",
+        "The bundle is a package of its own with files beside your code; a module of the same name would hide them. "
+        "Rename the module.",
+    ),
+    "KF312": Code(
+        "The Python code cannot be parsed",
+        "The module has a syntax error, or is written for a newer Python than the one that runs Kappa. The message "
+        "shows the line.",
+    ),
+    "KF313": Code(
+        "A pattern matches no file",
+        "A pattern of `[bundle]` that selects nothing is usually misspelt. Patterns are relative to the kappafile; "
+        "`**` stands for any number of folders.",
+        '[bundle]\ninclude = ["lookups/*.csv"]',
+        '[bundle]\ninclude = ["lookup/*.csv"]',
+    ),
+    "KF314": Code(
+        "An imported package is not known",
+        "With `infer_pip_packages`, each import is traced to the distribution that brings it. This one is neither "
+        "installed here nor known by name: add its distribution to `pip_packages`.",
+    ),
+    "KF315": Code(
+        "An artifact is a pickle",
+        "Loading a pickle runs code that the file chooses, so `security.pickle` decides: `warn` says so, `forbid` "
+        "refuses, `allow` is silent. Allow it for files that you made yourself.",
+        '[security]\npickle = "forbid"',
+        '[security]\npickle = "allow"',
+    ),
+    "KF316": Code(
+        "A requirement is not valid",
+        "`pip_packages` takes requirements as pip does (PEP 508): a name, extras, versions, a marker.",
+        '[env]\npip_packages = ["xgboost=2"]',
+        '[env]\npip_packages = ["xgboost==2"]',
+    ),
+    "KF317": Code(
+        "A module that is needed is excluded",
+        "A pattern of `exclude` takes a module out of the bundle that the code imports. Narrow the pattern.",
+        '[bundle]\nexclude = ["*.py"]',
+        '[bundle]\nexclude = ["test_*.py"]',
+    ),
+    "KF401": Code(
+        "The class and the kappafile both set a key",
+        "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "
+        "the model files are, examples, packing. Keep the key in one of the two places.",
+    ),
+    "KF402": Code(
+        "The class does not declare a service",
+        "`class` names a subclass of `kappa.BentoService` with at least one method under `@kappa.api`.",
+    ),
+    "KF403": Code(
+        "The class cannot be imported",
+        "Its decorators are not literal values, so the class has to be imported to be read, and that fails. The "
+        "message holds the end of the traceback.",
+    ),
+}
+"""What each code means."""
