@@ -1,6 +1,6 @@
 """Problems of a kappafile and of the code it names: what each is, and how it is shown.
 
-Every kind of problem has a stable *code*. A *diagnostic* is one problem at one place; a *label* marks a second place
+Every kind of problem has a stable *code* (see `kappa.build.codes`). A *diagnostic* is one problem at one place; a *label* marks a second place
 that belongs to it, such as the first of two equal keys.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from kappa.build.positions import Positions, Span, TextLines, TreePath, pointer
 from kappa.errors import ManifestError
 
 __all__ = [
-    "CODES",
     "Diagnostic",
     "Diagnostics",
     "Label",
@@ -32,43 +31,6 @@ __all__ = [
 ]
 
 Severity = Literal["error", "warning"]
-
-CODES: Mapping[str, str] = {
-    "KF101": "The file cannot be read",
-    "KF102": "The file is not valid TOML or YAML",
-    "KF103": "A key is given twice",
-    "KF104": "A value that the other syntax does not have",
-    "KF105": "The file is written for another version of Kappa",
-    "KF201": "The key is not known",
-    "KF202": "The value is of the wrong kind",
-    "KF203": "A key is missing",
-    "KF204": "The value is not allowed",
-    "KF205": "There is no plugin of that type",
-    "KF206": "A plugin cannot be loaded",
-    "KF207": "Keys exclude each other, or one needs another",
-    "KF208": "A key has no effect",
-    "KF301": "The artifact is not declared",
-    "KF302": "A file or folder does not exist",
-    "KF303": "A path leaves the project",
-    "KF304": "The module does not exist",
-    "KF305": "The module has no such function or class",
-    "KF306": "A parameter cannot be filled",
-    "KF307": "The API is not declared",
-    "KF308": "The input adapter and `batch` do not fit",
-    "KF309": "The model file is not of its type",
-    "KF310": "Two APIs have the same route",
-    "KF311": "A module has a name that the bundle needs",
-    "KF312": "The Python code cannot be parsed",
-    "KF313": "A pattern matches no file",
-    "KF314": "An imported package is not known",
-    "KF315": "An artifact is a pickle",
-    "KF316": "A requirement is not valid",
-    "KF317": "A module that is needed is excluded",
-    "KF401": "The class and the kappafile both set a key",
-    "KF402": "The class does not declare a service",
-    "KF403": "The class cannot be imported",
-}
-"""What each code means, in a few words."""
 
 
 _SHOWN_COLUMNS = 110
@@ -90,7 +52,7 @@ class Diagnostic:
     """One problem at one place."""
 
     code: str
-    """Stable; see `CODES`."""
+    """Stable; see `kappa.build.codes`."""
     message: str
     """What is wrong, in whole sentences."""
     file: Path
