@@ -95,7 +95,7 @@ def test_bundles_carry_the_same_wheel_from_a_checkout_and_from_an_installation(w
     code = "import sys; from kappa.build.wheel import kappa_wheel; sys.stdout.buffer.write(kappa_wheel().data)"
     installed, checkout = (
         subprocess.run(
-            [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(path)!r}); {code}"],
+            [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(path)!r}); {code}"],
             check=True,
             capture_output=True,
         ).stdout

@@ -21,6 +21,7 @@ from typing import Any
 
 import tomli
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from kappa._resources import Traversable
 from kappa._version import __version__
@@ -30,6 +31,7 @@ __all__ = ["KappaDescription", "KappaWheel", "describe_kappa", "kappa_wheel", "w
 
 _DISTRIBUTION = "kappa-ml"
 _DATA_FOLDERS = ("schemas", "templates")
+_DATA_FILES = ("kappafile.example.toml",)
 _RUNTIME_MARKER = re.compile(r"""^(?P<rest>.*?)(\s+and\s+)?extra == ['"]runtime['"]$""")
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
 
@@ -90,6 +92,8 @@ def _package_files() -> Iterator[tuple[str, bytes]]:
     if (checkout := _checkout()) is not None:
         for folder in _DATA_FOLDERS:
             yield from _files_below(checkout / folder, f"kappa/{folder}")
+        for name in _DATA_FILES:
+            yield f"kappa/{name}", (checkout / name).read_bytes()
 
 
 def _files_below(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
@@ -162,7 +166,11 @@ def _runtime_of(distribution: metadata.Distribution) -> tuple[str, ...]:
 
 
 def _normalised(requirements: list[str]) -> tuple[str, ...]:
-    return tuple(sorted(str(Requirement(text)) for text in requirements))
+    """Write requirements as a build backend does, which also spells their names alike (`ruamel-yaml`)."""
+    parsed = [Requirement(text) for text in requirements]
+    for requirement in parsed:
+        requirement.name = canonicalize_name(requirement.name)
+    return tuple(sorted(map(str, parsed)))
 
 
 def _metadata_text(description: KappaDescription) -> str:
