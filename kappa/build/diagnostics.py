@@ -1,7 +1,7 @@
 """Problems of a kappafile and of the code it names: what each is, and how it is shown.
 
-Every kind of problem has a stable *code* (see `kappa.build.codes`). A *diagnostic* is one problem at one place; a *label* marks a second place
-that belongs to it, such as the first of two equal keys.
+Every kind of problem has a stable *code* (see `kappa.build.codes`). A *diagnostic* is one problem at one place; a
+*label* marks a second place that belongs to it, such as the first of two equal keys.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 Severity = Literal["error", "warning"]
-
 
 _SHOWN_COLUMNS = 110
 _USER_INFORMATION = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
