@@ -1,15 +1,19 @@
-"""The user's code: which local modules a service needs, and which distributions those import."""
+"""The files of a service beside its models: the user's own modules, and what `[bundle] include` names."""
 
 from __future__ import annotations
 
-import ast
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions
 from pathlib import Path, PurePosixPath
 
+from kappa.build.diagnostics import Diagnostic, render_text
+from kappa.build.distributions import DistributionIndex
+from kappa.build.modules import CodeBase, SearchPath, search_path
+from kappa.build.patterns import matches_any, matching_files
 from kappa.build.project import Project
+from kappa.build.tracing import Trace, trace, unknown_import
+from kappa.errors import ManifestError
+from kappa.log import log
 from kappa.spec.models import FunctionTarget, ServiceSpec
 
 __all__ = ["Code", "collect_code", "collect_includes"]
@@ -25,68 +29,52 @@ class Code:
     """Third-party distribution to the first place that imports it, e.g. ``handlers.py:3``."""
 
 
-def collect_code(project: Project) -> Code:
-    """Follow the imports of the service's functions through the project's own modules."""
-    files: dict[PurePosixPath, Path] = {}
-    distributions: dict[str, str] = {}
-    known = packages_distributions()
-    waiting = [*_entry_modules(project.spec), *project.spec.files.modules]
-    seen: set[str] = set()
-    while waiting:
-        module = waiting.pop()
-        if module in seen:
-            continue
-        seen.add(module)
-        for path in _files_of(project.root, module):
-            relative = PurePosixPath(path.relative_to(project.root).as_posix())
-            if relative in files:
-                continue
-            files[relative] = path
-            for name, line in _imports(path):
-                top = name.partition(".")[0]
-                if _files_of(project.root, top):
-                    waiting.append(name)
-                elif top not in sys.stdlib_module_names and top != "kappa":
-                    for distribution in known.get(top, ()):
-                        distributions.setdefault(distribution, f"{relative}:{line}")
-    return Code(files=dict(sorted(files.items())), distributions=dict(sorted(distributions.items())))
+def collect_code(project: Project, *, search: SearchPath | None = None) -> Code:
+    """Follow the imports of the service's functions through the user's own modules.
+
+    Warnings are logged; raises `ManifestError` for code that cannot be parsed.
+    """
+    spec = project.spec
+    found = trace(CodeBase(search or search_path(project.root)), [*_named_modules(spec), *spec.files.modules])
+    unknown: list[Diagnostic] = []
+    distributions = _distributions(found, unknown)
+    problems = [*found.diagnostics, *unknown]
+    if errors := [problem for problem in problems if problem.is_error]:
+        raise ManifestError(render_text(errors), diagnostics=errors)
+    for problem in problems:
+        log(f"{problem.file.name}:{problem.span.line}: {problem.message} {problem.help}".rstrip(), kind="warning")
+    files = {place: file for place, file in sorted(found.files.items()) if not matches_any(place, spec.files.exclude)}
+    return Code(files=files, distributions=distributions)
 
 
 def collect_includes(project: Project) -> Mapping[PurePosixPath, Path]:
-    """Find the files of `[bundle] include`, by their place beside the code."""
-    found = {
-        PurePosixPath(path.relative_to(project.root).as_posix()): path
-        for pattern in project.spec.files.include
-        for path in project.root.glob(pattern)
-        if path.is_file()
+    """Find the files of `[bundle] include`, by their place beside the code; those of `exclude` are left out."""
+    files = project.spec.files
+    included = {
+        path: project.root / path
+        for pattern in files.include
+        for path in matching_files(project.root, pattern)
+        if not matches_any(path, files.exclude)
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(included.items()))
 
 
-def _entry_modules(spec: ServiceSpec) -> Iterator[str]:
+def _named_modules(spec: ServiceSpec) -> Iterator[str]:
+    """Yield the modules that a service names: of its functions, its class, `setup` and `teardown`."""
     targets = [api.target.function for api in spec.apis if isinstance(api.target, FunctionTarget)]
-    for reference in (*targets, spec.setup, spec.teardown, spec.service_class):
+    for reference in (spec.service_class, *targets, spec.setup, spec.teardown):
         if reference is not None:
             yield reference.partition(":")[0]
 
 
-def _files_of(root: Path, module: str) -> list[Path]:
-    parts = module.split(".")
-    found = [init for depth in range(1, len(parts)) if (init := root.joinpath(*parts[:depth], "__init__.py")).is_file()]
-    last = root.joinpath(*parts)
-    for path in (last / "__init__.py", last.with_name(f"{last.name}.py")):
-        if path.is_file():
-            found.append(path)
-            break
-    return found
-
-
-def _imports(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module, node.lineno
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}", node.lineno
+def _distributions(found: Trace, problems: list[Diagnostic]) -> dict[str, str]:
+    """Map what the code imports of others to distributions; report what nobody knows."""
+    index = DistributionIndex()
+    places: dict[str, str] = {}
+    for foreign in found.foreign.values():
+        distribution = index.brings(foreign.module, foreign.names)
+        if distribution is not None:
+            places.setdefault(distribution, f"{foreign.place}:{foreign.found.line}")
+        else:
+            problems.append(unknown_import(foreign))
+    return dict(sorted(places.items(), key=lambda item: item[0].lower()))

@@ -1,0 +1,223 @@
+"""The user's modules as files: where a dotted name is, found as Python would, without importing anything.
+
+*Local* is what is the user's own: modules below the project, in folders that an editable installation or `PYTHONPATH`
+adds, and nowhere else. *Installed* is what lies where installers put things. A package without ``__init__.py`` (a
+namespace package, PEP 420) counts only if no other module of its name is found anywhere, as in Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import site
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.metadata import distributions
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import kappa
+
+__all__ = ["CodeBase", "Module", "SearchPath", "search_path"]
+
+_SUFFIXES = (".py", *EXTENSION_SUFFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module: its file, or for a package without ``__init__.py`` its folders alone."""
+
+    name: str
+    file: Path | None
+    folders: tuple[Path, ...]
+    """Where its sub-modules are looked for; empty for a module that is no package."""
+    is_local: bool
+
+    @property
+    def is_package(self) -> bool:
+        return bool(self.folders)
+
+    @property
+    def place(self) -> PurePosixPath:
+        """Its file's path below whatever folder is on `sys.path`."""
+        parts = self.name.split(".")
+        if self.file is None:
+            return PurePosixPath(*parts)
+        if self.is_package:
+            return PurePosixPath(*parts, self.file.name)
+        return PurePosixPath(*parts[:-1], self.file.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPath:
+    """Where modules may be, in order."""
+
+    local: tuple[Path, ...]
+    installed: tuple[Path, ...] = ()
+    mapped: Mapping[str, Path] = field(default_factory=dict)
+    """Modules that an editable installation maps to a file or folder each, by dotted name."""
+    fallback: tuple[Path, ...] = ()
+    """Source folders of editable installations, for modules that are found nowhere else."""
+
+
+def search_path(root: Path, entries: Sequence[str] | None = None) -> SearchPath:
+    """Return where this interpreter would look for the modules of a project, which comes first itself.
+
+    ``entries`` are those of `sys.path`. Folders of the standard library and the one that Kappa itself is imported from
+    are left out; `.pth` files have their effect through the entries they added.
+    """
+    scheme = sysconfig.get_paths()
+    installed = {_real(scheme[key]) for key in ("purelib", "platlib")}
+    installed |= {_real(folder) for folder in (*_site_packages(), site.getusersitepackages())}
+    excluded = {_real(scheme[key]) for key in ("stdlib", "platstdlib")} | {_real(Path(kappa.__file__).parents[1])}
+    excluded |= {folder / "lib-dynload" for folder in set(excluded)}
+    local, found = [root], []
+    for entry in entries if entries is not None else sys.path:
+        folder = _real(entry)
+        if not entry or not folder.is_dir() or folder == root:
+            continue
+        if folder in installed or folder.name in ("site-packages", "dist-packages"):
+            found.append(folder)
+        elif folder not in excluded and folder != _real(Path.cwd()):
+            local.append(folder)
+    mapped: dict[str, Path] = {}
+    for folder in found:
+        mapped.update(_editable_mapping(folder))
+    return SearchPath(tuple(local), tuple(found), mapped, tuple(_editable_sources(found)))
+
+
+def _site_packages() -> list[str]:
+    return site.getsitepackages() if hasattr(site, "getsitepackages") else []
+
+
+def _real(path: str | Path) -> Path:
+    return Path(path).resolve()
+
+
+def _editable_mapping(folder: Path) -> dict[str, Path]:
+    """Read the ``MAPPING`` of the finders that setuptools installs for editable packages, as data (PEP 660)."""
+    mapping: dict[str, Path] = {}
+    for finder in sorted(folder.glob("__editable___*_finder.py")):
+        try:
+            tree = ast.parse(finder.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for node in tree.body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Dict):
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == "MAPPING" for target in targets):
+                mapping.update({name: Path(path) for name, path in ast.literal_eval(node.value).items()})
+    return {name: path for name, path in mapping.items() if name.partition(".")[0] != "kappa"}
+
+
+def _editable_sources(installed: Sequence[Path]) -> Iterator[Path]:
+    """Yield the source folders of distributions installed as editable, by their ``direct_url.json`` (PEP 610)."""
+    for distribution in distributions(path=[str(folder) for folder in installed]):
+        text = distribution.read_text("direct_url.json")
+        if text is None or '"editable"' not in text:
+            continue
+        try:
+            origin = json.loads(text)
+            is_editable = origin.get("dir_info", {}).get("editable") is True
+            folder = Path(url2pathname(urlsplit(origin["url"]).path))
+        except (ValueError, KeyError, AttributeError):
+            continue
+        if is_editable and folder.resolve() != _real(Path(kappa.__file__).parents[1]):
+            yield from (source for source in (folder / "src", folder) if source.is_dir())
+
+
+class CodeBase:
+    """The modules that a project can reach: resolved and parsed when first asked for, never imported."""
+
+    def __init__(self, search: SearchPath) -> None:
+        self._search = search
+        self._modules: dict[str, Module | None] = {}
+        self._trees: dict[Path, ast.Module | SyntaxError] = {}
+
+    def resolve(self, name: str) -> Module | None:
+        """Return the module of a dotted name; ``None`` if there is none, or if it is Python's or Kappa's own."""
+        if name not in self._modules:
+            self._modules[name] = self._resolve(name)
+        return self._modules[name]
+
+    def _resolve(self, name: str) -> Module | None:
+        parent_name, dot, last = name.rpartition(".")
+        if not last.isidentifier():
+            return None
+        if (mapped := self._search.mapped.get(name)) is not None:
+            return self._look(name, mapped.name.removesuffix(".py"), [mapped.parent])
+        if dot:
+            parent = self.resolve(parent_name)
+            return self._look(name, last, parent.folders) if parent is not None else None
+        if name == "kappa" or name in sys.stdlib_module_names:
+            return None
+        found = self._look(name, name, [*self._search.local, *self._search.installed])
+        return found or self._look(name, name, self._search.fallback)
+
+    def _look(self, name: str, last: str, folders: Sequence[Path]) -> Module | None:
+        """Look for one name in several folders: the first real module wins, else all folders of that name together."""
+        namespace: list[Path] = []
+        for folder in folders:
+            package = folder / last
+            for file in (*(package / f"__init__{suffix}" for suffix in _SUFFIXES), *_files(folder, last)):
+                if file.is_file():
+                    is_package = file.parent == package
+                    return Module(name, file, (package,) if is_package else (), self._is_local(file))
+            if package.is_dir() and _holds_code(package):
+                namespace.append(package)
+        is_local = any(self._is_local(folder) for folder in namespace)
+        return Module(name, None, tuple(namespace), is_local) if namespace else None
+
+    def _is_local(self, path: Path) -> bool:
+        return not any(path.is_relative_to(folder) for folder in self._search.installed)
+
+    def tree(self, module: Module) -> ast.Module | SyntaxError | None:
+        """Return a module's syntax tree, or why it cannot be parsed; ``None`` if it has no source."""
+        file = module.file
+        if file is None or file.suffix != ".py":
+            return None
+        if file not in self._trees:
+            self._trees[file] = _parse(file)
+        return self._trees[file]
+
+    def top_names(self) -> list[str]:
+        """Return the names of the modules at the top of the project."""
+        try:
+            entries = list(self._search.local[0].iterdir())
+        except OSError:
+            return []
+        names = {path.stem if path.suffix == ".py" else path.name for path in entries if path.suffix in (".py", "")}
+        return sorted(name for name in names if name.isidentifier() and self.resolve(name) is not None)
+
+
+def _parse(file: Path) -> ast.Module | SyntaxError:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the user's escapes are no business of a build
+            return ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as exc:
+        return exc
+    except (OSError, ValueError, RecursionError, MemoryError) as exc:
+        return SyntaxError(str(exc) or "it is too complex")
+
+
+def _files(folder: Path, last: str) -> Iterator[Path]:
+    for suffix in _SUFFIXES:
+        yield folder / f"{last}{suffix}"
+
+
+def _holds_code(folder: Path) -> bool:
+    """Return whether a folder without ``__init__.py`` holds a module, at any depth: else it is only data."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return False
+    if any(path.suffix == ".py" or path.name.endswith(tuple(EXTENSION_SUFFIXES)) for path in entries):
+        return True
+    return any(path.is_dir() and path.name.isidentifier() and _holds_code(path) for path in entries)
