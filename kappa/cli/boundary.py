@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from kappa._version import __version__
-from kappa.cli.console import Shell, print_error
+from kappa.cli.console import Shell, print_error, wants_colour
 from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError
 
 __all__ = ["exit_code_of"]
@@ -41,7 +41,7 @@ def exit_code_of(call: Callable[[], Any], shell: Shell) -> int:
         if shell.is_verbose:
             traceback.print_exception(exc)
         if isinstance(exc, ManifestError) and exc.diagnostics:
-            click.echo(str(exc), err=True)  # each of its problems says by itself that it is an error
+            _print_diagnostics(exc)
         else:
             print_error(str(exc))
         return exc.exit_code
@@ -54,9 +54,17 @@ def exit_code_of(call: Callable[[], Any], shell: Shell) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _print_diagnostics(exc: ManifestError) -> None:
+    """Show each problem with its lines; every one says by itself that it is an error."""
+    from kappa.build.diagnostics import render_text
+
+    coloured = wants_colour(sys.stderr)
+    click.echo(render_text(exc.diagnostics, color=coloured), err=True, color=coloured)
+
+
 def _usage_message(exc: click.UsageError) -> str:
     message = exc.format_message()
-    if not message.endswith((".", "?", ")")):
+    if not message.endswith((".", "?")):
         message += "."
     return f"{message} Run `{exc.ctx.command_path} --help`." if exc.ctx is not None else message
 

@@ -18,6 +18,7 @@ from kappa.spec.manifest import read_manifest
 __all__ = ["command"]
 
 _COMMANDS = ("run", "serve", "serve-gunicorn", "test", "info", "open-api-spec", "completion")
+_OWN_LINES = {"serve": "Answer requests over HTTP.", "info": "Print the manifest."}
 
 
 def command(package_directory: str | Path) -> LazyGroup:
@@ -30,7 +31,7 @@ def command(package_directory: str | Path) -> LazyGroup:
     helps = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
     group = LazyGroup(
         manifest.name,
-        sections={"Commands": {name: helps[name] for name in _COMMANDS}},
+        sections={"Commands": {name: _OWN_LINES.get(name, helps[name]) for name in _COMMANDS}},
         load=lambda name: _bound(load_command(name), directory, program=manifest.name),
         help=manifest.service.doc or f"Run and serve {manifest.name}.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -40,12 +41,15 @@ def command(package_directory: str | Path) -> LazyGroup:
 
 def _bound(original: click.Command, directory: Path, *, program: str) -> click.Command:
     """Return ``original`` without its argument `TARGET`, which is ``directory`` from now on."""
+    names = {parameter.name for parameter in original.params}
+    if "target" not in names or original.callback is None:
+        return original
+    fixed = {name: value for name, value in {"target": str(directory), "examples_from": None}.items() if name in names}
     bound = copy(original)
-    if not any(parameter.name == "target" for parameter in original.params):
-        return bound
-    bound.params = [parameter for parameter in original.params if parameter.name != "target"]
-    bound.callback = partial(original.callback, target=str(directory)) if original.callback else None
-    bound.help = (original.help or "").split("\n\n")[0]  # the other paragraphs say what TARGET may be
+    bound.params = [parameter for parameter in original.params if parameter.name not in fixed]
+    bound.callback = partial(original.callback, **fixed)
+    paragraphs = (original.help or "").split("\n\n")
+    bound.help = "\n\n".join(paragraph for paragraph in paragraphs if "TARGET" not in paragraph)
     if isinstance(bound, KappaCommand):
         named = f"kappa {original.name} {EXAMPLE_TAG}"
         bound.examples = tuple(

@@ -17,8 +17,8 @@ SECTIONS = {
         "build": "Build a bundle: locked, self-contained, ready to serve.",
     },
     "Run and serve": {
-        "serve": "Serve a bundle, or a project while you edit it.",
-        "serve-gunicorn": "Serve a bundle in production, with several workers.",
+        "serve": "Answer requests over HTTP, with a bundle or a project.",
+        "serve-gunicorn": "Answer requests in production, with several workers.",
         "run": "Answer inputs from the command line or from files.",
         "test": "Replay the examples and compare the answers.",
     },

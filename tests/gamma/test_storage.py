@@ -13,7 +13,9 @@ from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.tag import BundleReference, Tag
 
 
-def manifest_of(name: str, version: str, *, created: str = "2026-01-01T00:00:00Z", digest: str = "aa") -> BundleManifest:
+def manifest_of(
+    name: str, version: str, *, created: str = "2026-01-01T00:00:00Z", digest: str = "aa"
+) -> BundleManifest:
     api = ApiSpec(name="predict", target=FunctionTarget(function="handlers:predict"), input="json")
     return BundleManifest(
         kappa_version="0.1.0",
@@ -120,9 +122,13 @@ def test_other_bytes_under_a_used_tag_are_refused_and_change_nothing(store: Dire
 
 
 def test_a_failure_while_staging_leaves_nothing(store: DirectoryStorage) -> None:
-    with pytest.raises(OSError, match="No space left"), store.staging() as staging:
-        stage(staging / "bundle", manifest_of("Iris", "1"))
-        raise OSError("No space left on device")
+    def build() -> None:
+        with store.staging() as staging:
+            stage(staging / "bundle", manifest_of("Iris", "1"))
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        build()
     assert list(store.root.iterdir()) == []
 
 

@@ -14,9 +14,10 @@ __all__ = ["command"]
 @kappa_command("schema", examples=["kappa schema > kappafile.schema.json", "kappa schema bundle"])
 @click.argument("document", type=click.Choice(["kappafile", "bundle"]), default="kappafile")
 def command(document: DocumentName) -> None:
-    """Print the JSON Schema of a document, with the adapters and artifact types that are installed here.
+    """Print the JSON Schema that editors check a kappafile with.
 
-    DOCUMENT is `kappafile`, by default, or `bundle` for the `kappa.yml` of a bundle. Editors check a kappafile as it is
+    It knows the adapters and artifact types that are installed here. DOCUMENT is `kappafile`, by default, or `bundle`
+    for the `kappa.yml` of a bundle. Editors check a kappafile as it is
     written when its first line is `#:schema ./kappafile.schema.json` in TOML, or
     `# yaml-language-server: $schema=./kappafile.schema.json` in YAML.
     """

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from ruamel.yaml import YAML
+
+from kappa.cli.tables import age_of
+from kappa.spec.manifest import read_manifest
+
+Kappa = Callable[..., Result]
+
+
+def record_of(directory: Path) -> dict[str, Any]:
+    api = {
+        "InputType": "JsonInput",
+        "docs": "",
+        "inputConfig": {"example": None},
+        "outputConfig": {},
+        "maxBatchSize": 1000,
+        "maxLatencyMs": None,
+    }
+    return {
+        "name": "Scaler",
+        "version": "1.0",
+        "uri": {"type": "LOCAL", "uri": str(directory)},
+        "bentoServiceMetadata": {
+            "name": "Scaler",
+            "version": "1.0",
+            "createdAt": "2026-01-02T03:04:05Z",
+            "env": {
+                "pipDependencies": "falcon>=4.2\npydantic>=2.9",
+                "pythonVersion": "3.11",
+                "dockerBaseImage": "python:3.11-slim",
+            },
+            "artifacts": [
+                {"name": "factor", "artifactType": "JSONArtifact", "metadata": {"accuracy": 0.5, "rounds": 3}}
+            ],
+            "apis": [
+                {**api, "name": "scale", "outputType": "JsonOutput", "batch": True, "route": "scale"},
+                {**api, "name": "explode", "outputType": "DefaultOutput", "batch": False, "route": "explode"},
+            ],
+            "labels": {"team": "growth"},
+        },
+    }
+
+
+def test_list_shows_the_newest_first_with_their_age(kappa: Kappa, make_bundle: Any, kappa_home: Path) -> None:
+    now = datetime.now(timezone.utc)
+    for version, days in (("1.0", 13), ("2.0", 1)):
+        created = (now - timedelta(days=days, hours=3, minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        make_bundle(kappa_home / "repository" / "Scaler" / version, version=version, created=created)
+    result = kappa("list")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "MODEL_VERSION  AGE                APIS                                  ARTIFACTS\n"
+        "Scaler:2.0     1 day and 3 hours  scale<JsonInput>, explode<JsonInput>  factor<JSONArtifact>\n"
+        "Scaler:1.0     1 week and 6 days  scale<JsonInput>, explode<JsonInput>  factor<JSONArtifact>\n"
+    )
+
+
+WIDE = (
+    "MODEL_VERSION  CREATED_AT        APIS                                  ARTIFACTS\n"
+    "Scaler:1.0     2026-01-02 03:04  scale<JsonInput>, explode<JsonInput>  factor<JSONArtifact>\n"
+)
+
+
+@pytest.mark.parametrize("arguments", [["list", "-o", "wide"], ["get", "Scaler"]])
+def test_times_of_build_are_shown_in_utc(kappa: Kappa, bundle: Path, arguments: list[str]) -> None:
+    result = kappa(*arguments)
+    assert (result.exit_code, result.stdout) == (0, WIDE)
+
+
+@pytest.mark.parametrize("arguments", [["list", "--format", "json"], ["get", "Scaler", "-o", "json"]])
+def test_bundles_are_listed_as_json(kappa: Kappa, bundle: Path, arguments: list[str]) -> None:
+    result = kappa(*arguments)
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [record_of(bundle)])
+
+
+@pytest.mark.parametrize("target", ["Scaler:1.0", "Scaler:latest", "Scaler@sha256:aaaaaa", "PATH"])
+def test_get_prints_the_record_of_one_bundle(kappa: Kappa, bundle: Path, target: str) -> None:
+    result = kappa("get", bundle if target == "PATH" else target)
+    assert (result.exit_code, json.loads(result.stdout)) == (0, record_of(bundle))
+
+
+@pytest.mark.parametrize("target", ["Scaler:1.0", "Scaler"])
+def test_the_location_is_printed_alone(kappa: Kappa, bundle: Path, target: str) -> None:
+    result = kappa("get", target, "--print-location", "--quiet")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{bundle}\n", "")
+
+
+def test_get_of_an_unknown_name_exits_with_4(kappa: Kappa, bundle: Path) -> None:
+    result = kappa("get", "Skaler")
+    message = "error: There is no bundle `Skaler:latest` in the store. Did you mean `Scaler`?\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (4, "", message)
+
+
+def test_an_empty_store_is_a_remark_and_no_error(kappa: Kappa, kappa_home: Path) -> None:
+    result = kappa("list")
+    assert (result.exit_code, result.stdout) == (0, "MODEL_VERSION  AGE  APIS  ARTIFACTS\n")
+    assert result.stderr == f"The store `{kappa_home}/repository` is empty. `kappa build` puts bundles there.\n"
+    assert kappa("list", "-q").stderr == ""
+
+
+def test_a_broken_bundle_hides_no_other(kappa: Kappa, bundle: Path) -> None:
+    broken = bundle.parent / "2.0"
+    broken.mkdir()
+    (broken / "kappa.yml").write_text("no manifest\n", encoding="utf-8")
+    result = kappa("list", "-o", "wide")
+    assert (result.exit_code, result.stdout) == (0, WIDE)
+    assert result.stderr == f"warning: `{broken}/kappa.yml` is not a bundle's manifest: it has no `schema_version`.\n"
+
+
+def test_info_prints_the_manifest_as_yaml_and_as_json(kappa: Kappa, bundle: Path) -> None:
+    tree = json.loads(json.dumps(read_manifest(bundle).to_tree()))
+    assert YAML(typ="safe", pure=True).load(kappa("info", "Scaler:1.0").stdout) == tree
+    assert json.loads(kappa("info", bundle, "--format", "json").stdout) == tree
+
+
+def test_info_of_a_project_says_to_build_it(kappa: Kappa, project: Path) -> None:
+    result = kappa("info", ".")
+    message = "error: `.` is not a bundle but a project: build it first with `kappa build .`.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", message)
+
+
+def test_the_openapi_document_of_a_project_and_of_its_bundle_differ_in_the_version_alone(
+    kappa: Kappa, bundle: Path, project: Path
+) -> None:
+    ours, built = (json.loads(kappa("open-api-spec", target).stdout) for target in (".", "Scaler:1.0"))
+    assert built["openapi"] == "3.1.0"
+    assert (ours["info"].pop("version"), built["info"].pop("version")) == ("project", "1.0")
+    assert ours == built
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (61, "1 minute and 1 second"),
+        (46 * 3600, "1 day and 22 hours"),
+        (3 * 604_800 + 4 * 3600 + 59, "3 weeks and 4 hours"),
+        (13 * 604_800 + 6 * 86_400, "13 weeks and 6 days"),
+        (2 * 31_557_600, "2 years"),
+    ],
+)
+def test_ages_show_the_two_largest_units(seconds: int, shown: str) -> None:
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    assert age_of(now - timedelta(seconds=seconds), now=now) == shown
+
+
+def test_a_bundle_of_the_future_has_no_negative_age() -> None:
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    assert age_of(now + timedelta(days=1), now=now) == "0 seconds"

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Kappa = Callable[..., Result]
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize("target", [".", "kappafile.toml", None])
+def test_examples_of_a_project_are_replayed(kappa: Kappa, project: Path, target: str | None) -> None:
+    result = kappa("test", *([target] if target else []))
+    assert (result.exit_code, result.stdout) == (0, "ok      scale: a number\nok      scale: a file\n")
+
+
+def test_examples_of_a_bundle_are_replayed_with_their_files(kappa: Kappa, bundle: Path) -> None:
+    result = kappa("test", "Scaler:latest")
+    assert (result.exit_code, result.stdout) == (0, "ok      scale: a number\nok      scale: a file\n")
+
+
+def test_an_answer_that_differs_is_shown_with_both_values(kappa: Kappa, project: Path) -> None:
+    rewrite(project / "kappafile.toml", "expect = 31.0", "expect = 33.0")
+    result = kappa("test")
+    assert result.exit_code == 9
+    assert result.stdout == (
+        "ok      scale: a number\n"
+        "FAILED  scale: a file\n"
+        "        the answer: expected 33.0, got 31, 2 apart where 0.5 is allowed\n"
+    )
+    assert result.stderr.endswith("error: 1 of 2 examples failed.\n")
+
+
+def test_an_example_that_raises_does_not_stop_the_others(kappa: Kappa, project: Path) -> None:
+    rewrite(project / "kappafile.toml", 'api = "scale"\ninput = 2', 'api = "explode"\ninput = 2')
+    result = kappa("test")
+    assert (result.exit_code, result.stdout) == (
+        9,
+        "FAILED  explode: a number\n        RuntimeError: it broke\nok      scale: a file\n",
+    )
+
+
+def test_a_refused_example_shows_its_status(kappa: Kappa, project: Path) -> None:
+    rewrite(project / "kappafile.toml", "input = 2", 'input = "two"')
+    result = kappa("test", "--format", "json")
+    records = json.loads(result.stdout)
+    assert result.exit_code == 9
+    assert [record.pop("duration_ms") > 0 for record in records] == [True, True]
+    assert records[0].pop("got")["error"] == "not a number"
+    assert records == [
+        {
+            "name": "a number",
+            "api": "scale",
+            "passed": False,
+            "problems": ["the answer has the status 400: not a number"],
+            "expected": 21,
+        },
+        {"name": "a file", "api": "scale", "passed": True, "problems": [], "expected": 31.0, "got": 31},
+    ]
+
+
+def test_a_missing_file_of_an_example_fails_that_example(kappa: Kappa, project: Path) -> None:
+    (project / "samples" / "three.json").unlink()
+    result = kappa("test")
+    assert result.exit_code in (3, 9)  # a manifest that names a missing file may be refused before anything runs
+    assert "samples/three.json" in result.output
+
+
+def test_a_service_without_examples_cannot_pass(kappa: Kappa, project: Path) -> None:
+    file = project / "kappafile.toml"
+    file.write_text(file.read_text(encoding="utf-8").partition("[[examples]]")[0], encoding="utf-8")
+    result = kappa("test")
+    message = "error: `Scaler` has no `[[examples]]`, so there is nothing to test.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", message)
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Answer every request with ten times its body plus one, at any path but `/broken`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            is_right = self.path == "/scale" and self.headers["Content-Type"] == "application/json"
+            answer = str(int(body) * 10 + 1).encode() if is_right else b'{"error": "broken", "request_id": "1"}'
+            self.send_response(200 if is_right else 500)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+        thread.join()
+
+
+def test_a_server_is_asked_over_http_with_the_examples_here(kappa: Kappa, project: Path, server: str) -> None:
+    result = kappa("test", f"{server}/")
+    assert (result.exit_code, result.stdout) == (0, "ok      scale: a number\nok      scale: a file\n")
+
+
+def test_a_server_is_asked_with_the_examples_of_a_bundle(
+    kappa: Kappa, bundle: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert kappa("test", server, "--examples-from", "Scaler:1.0").exit_code == 0
+    result = kappa("test", f"{server}/elsewhere", "--examples-from", "Scaler:1.0")
+    assert result.exit_code == 9
+    assert result.stdout.startswith("FAILED  scale: a number\n        the answer has the status 500: broken\n")
+
+
+def test_a_server_that_is_not_there_is_said(kappa: Kappa, project: Path) -> None:
+    result = kappa("test", "http://127.0.0.1:9")
+    assert result.exit_code == 9
+    assert "The server at `http://127.0.0.1:9/scale` does not answer: [Errno 111] Connection refused." in result.stdout
