@@ -1,0 +1,355 @@
+"""What a build will do, decided before anything is written: `kappa build --dry-run` prints it.
+
+Every direct requirement is listed with the reason why it is there, and every file with its place in the bundle. All
+that is wrong is found here and reported at once, so a build that starts to resolve and write has good inputs.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kappa._files import is_ignored
+from kappa.build.lock import LockInputs, running_platform, running_python
+from kappa.build.packages import PlannedRequirement, choose_packages
+from kappa.build.project import Project
+from kappa.build.sources import Code, collect_code, collect_includes
+from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError
+from kappa.labels import check_label
+from kappa.plugins import RESOLVERS
+from kappa.settings import read_settings
+from kappa.spec.contracts import ArtifactPlugin
+from kappa.spec.document import ArtifactSource
+from kappa.spec.models import ServiceSpec
+from kappa.tag import check_version
+
+__all__ = ["BuildPlan", "PlannedArtifact", "plan_build"]
+
+Files = Mapping[PurePosixPath, Path]
+"""Where each file goes, and where it is now."""
+
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+_OWN_FOLDERS = frozenset({"build", "dist", "examples", "kappa", "wheels"})
+"""What a folder of the bundle may already be called, or what a package of that name would hide."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArtifact:
+    """A model to pack: how it is kept, and where it comes from."""
+
+    plugin: ArtifactPlugin
+    source: ArtifactSource
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """Everything decided, nothing written."""
+
+    project: Project
+    version: str | None
+    """``None`` for one made from the time and the content."""
+    labels: Mapping[str, str]
+    code: Files
+    includes: Files
+    static_content: Files
+    examples: Files
+    setup_script: bytes | None
+    artifacts: tuple[PlannedArtifact, ...]
+    requirements: tuple[PlannedRequirement, ...]
+    lock_inputs: LockInputs
+    """What is asked of the resolver, and for which Python and system."""
+    base_image: str
+    warnings: tuple[str, ...]
+
+    @property
+    def spec(self) -> ServiceSpec:
+        return self.project.spec
+
+    @property
+    def content_files(self) -> Files:
+        """The files that are packed as they are, by their path in the bundle."""
+        package = {**self.code, **self.includes, **self.static_content}
+        return {PurePosixPath(self.spec.name) / path: source for path, source in sorted(package.items())}
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the plan as plain values, for JSON."""
+        return {
+            "name": self.spec.name,
+            "version": self.version,
+            "python": self.lock_inputs.python,
+            "docker_base_image": self.base_image,
+            "resolver": self.lock_inputs.resolver,
+            "requirements": [{"requirement": one.text, "why": one.why} for one in self.requirements],
+            "constraints": list(self.lock_inputs.constraints),
+            "code": [str(path) for path in self.code],
+            "include": [str(path) for path in self.includes],
+            "web_static_content": [str(path) for path in self.static_content],
+            "artifacts": [
+                {"name": one.plugin.name, "type": one.plugin.type, "path": self._shown(one.source.path)}
+                for one in self.artifacts
+            ],
+            "examples": [str(path) for path in self.examples],
+            "labels": dict(self.labels),
+            "warnings": list(self.warnings),
+        }
+
+    def summary(self) -> str:
+        """Return the plan as text for people."""
+        asked = self.lock_inputs
+        lines = [
+            f"{self.spec.name} ({self.version or 'version made from the time and the content'})",
+            f"  Python {asked.python}, image from {self.base_image}, packages pinned by {asked.resolver}",
+            *_section("Requirements", [(one.text, one.why) for one in self.requirements]),
+            *_section("Constraints", [(text, "") for text in asked.constraints]),
+            *_section("Code", [(str(path), "") for path in self.code]),
+            *_section("Included files", [(str(path), "") for path in self.includes]),
+            *_section("Static content", [(str(path), "") for path in self.static_content]),
+            *_section(
+                "Artifacts",
+                [
+                    (one.plugin.name, f"{one.plugin.type}, {self._shown(one.source.path) or 'packed from Python'}")
+                    for one in self.artifacts
+                ],
+            ),
+            *_section("Files of examples", [(str(path), "") for path in self.examples]),
+            *_section("Labels", [(key, value) for key, value in sorted(self.labels.items())]),
+            *_section("Warnings", [(warning, "") for warning in self.warnings]),
+        ]
+        return "\n".join(lines)
+
+    def _shown(self, path: Path | None) -> str | None:
+        if path is None:
+            return None
+        return path.relative_to(self.project.root).as_posix() if path.is_relative_to(self.project.root) else str(path)
+
+
+def plan_build(
+    project: Project, *, version: str | None, labels: Mapping[str, str], environ: Mapping[str, str]
+) -> BuildPlan:
+    """Decide how a project becomes a bundle; raises `ConfigurationError` that lists everything wrong."""
+    if version is not None:
+        try:
+            check_version(version)
+        except ValueError as exc:
+            raise UsageError(f"{exc}.") from None
+    code = collect_code(project)
+    packages = choose_packages(project, code.distributions)
+    planner = _Planner(project, problems=[*packages.problems], warnings=[*packages.warnings])
+    files = planner.code_and_includes(code)
+    python = planner.python()
+    plan = BuildPlan(
+        project=project,
+        version=version,
+        labels=planner.labels(labels),
+        code=files.code,
+        includes=files.includes,
+        static_content=planner.static_content(),
+        examples=planner.examples(),
+        setup_script=planner.setup_script(),
+        artifacts=planner.artifacts(),
+        requirements=packages.requirements,
+        lock_inputs=LockInputs(
+            requirements=packages.inputs,
+            constraints=packages.constraints,
+            options=packages.options,
+            python=python,
+            platform=running_platform(),
+            resolver=project.spec.files.resolver,
+        ),
+        base_image=planner.base_image(python, environ),
+        warnings=tuple(planner.warnings),
+    )
+    planner.check_name(plan)
+    if planner.problems:
+        raise ConfigurationError(_say_all(project, tuple(dict.fromkeys(planner.problems))))
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _PackageFiles:
+    code: Files
+    includes: Files
+
+
+@dataclass(slots=True)
+class _Planner:
+    """Decides one part after the other and collects what is wrong on the way."""
+
+    project: Project
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def spec(self) -> ServiceSpec:
+        return self.project.spec
+
+    # -- files
+
+    def code_and_includes(self, code: Code) -> _PackageFiles:
+        includes = {path: source for path, source in collect_includes(self.project).items() if path not in code.files}
+        artifacts = {f"artifacts/{artifact.name}" for artifact in self.spec.artifacts}
+        own = {"__init__.py", "kappa.yml", "_kappa", "web_static_content", *artifacts}
+        for path in (*code.files, *includes):
+            if own & {path.parts[0], "/".join(path.parts[:2])}:
+                self.problems.append(f"`{path}` cannot be packed: the bundle has a file or folder of that name itself.")
+        return _PackageFiles(_without_ignored(code.files), _without_ignored(includes))
+
+    def static_content(self) -> Files:
+        if (folder := self.spec.web_static_content) is None:
+            return {}
+        root = self.project.root / folder
+        if not root.is_dir():
+            self.problems.append(f"`web_static_content` names `{folder}`, which is not a folder.")
+            return {}
+        found = {
+            PurePosixPath("web_static_content") / path.relative_to(root).as_posix(): path
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+        self._confine(found.values())
+        return _without_ignored(found)
+
+    def examples(self) -> Files:
+        found = {}
+        for example in self.spec.examples:
+            if example.input_file is not None:
+                path = self.project.root / example.input_file
+                found[PurePosixPath(Path(example.input_file).as_posix())] = path
+                if not path.is_file():
+                    self.problems.append(
+                        f"The example `{example.name}` has the input file `{example.input_file}`, which is missing."
+                    )
+        self._confine(found.values())
+        return dict(sorted(found.items()))
+
+    def setup_script(self) -> bytes | None:
+        text = self.spec.env.setup_sh
+        if text is None:
+            return None
+        if "\n" not in text and not text.startswith("#!"):
+            path = self.project.root / text
+            self._confine([path])
+            try:
+                text = path.read_bytes().decode()
+            except (OSError, UnicodeDecodeError) as exc:
+                reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+                self.problems.append(f"`setup_sh` names `{text}`, which cannot be read: {reason}.")
+                return None
+        script = text.replace("\r\n", "\n")
+        return (script if script.endswith("\n") else f"{script}\n").encode()
+
+    def artifacts(self) -> tuple[PlannedArtifact, ...]:
+        planned = []
+        pickles = []
+        for plugin in self.spec.artifacts:
+            source = self.project.sources.get(plugin.name)
+            if source is None or (source.path is None and source.value is None):
+                self.problems.append(f"The artifact `{plugin.name}` has no model: name its file in `path`, or pack it.")
+                continue
+            if source.path is not None and (reason := _unusable(plugin, source.path)):
+                self.problems.append(f"The artifact `{plugin.name}` cannot be `{source.path}`: {reason}.")
+            planned.append(PlannedArtifact(plugin, source))
+            if plugin.is_pickle:
+                pickles.append(f"`{plugin.name}`")
+        declared = {plugin.name for plugin in self.spec.artifacts}
+        self.problems += [
+            f"There is a model for the artifact `{name}`, which the service does not declare."
+            for name in sorted(set(self.project.sources) - declared)
+        ]
+        if pickles and self.spec.security.pickle != "allow":
+            named = f"{'The artifacts' if len(pickles) > 1 else 'The artifact'} {', '.join(pickles)}"
+            if self.spec.security.pickle == "forbid":
+                self.problems.append(f"{named} would be packed as a pickle, which `pickle` in `[security]` forbids.")
+            else:
+                self.warnings.append(
+                    f"{named} is kept as a pickle, which can run any code when it is loaded. Build only from models "
+                    'you trust; `pickle = "allow"` in `[security]` silences this.'
+                )
+        return tuple(planned)
+
+    # -- environment
+
+    def python(self) -> str:
+        resolver, running = self.spec.files.resolver, running_python()
+        try:
+            RESOLVERS.load(resolver)
+        except PluginNotFoundError as exc:
+            self.problems.append(str(exc))
+        wanted = self.spec.env.python or running
+        if wanted != running and resolver == "pip-compile":
+            self.problems.append(
+                f"The service wants Python {wanted}, and pip-compile can pin packages only for the Python that runs "
+                f'it, which is {running} here: build with Python {wanted}, or set `resolver = "uv"` in `[bundle]`.'
+            )
+        return wanted
+
+    def base_image(self, python: str, environ: Mapping[str, str]) -> str:
+        image = self.spec.env.docker_base_image or read_settings(environ).default_docker_base_image
+        image = image or f"python:{python}-slim"
+        if not _IMAGE.fullmatch(image):
+            self.problems.append(f"`{image}` does not name an image: write it as `docker pull` takes it.")
+        if sys.platform != "linux":
+            self.warnings.append(
+                f"The packages are pinned for {running_platform()}; an image runs Linux, where a package may need "
+                "others. Build on Linux what is meant for an image."
+            )
+        return image
+
+    def labels(self, given: Mapping[str, str]) -> Mapping[str, str]:
+        try:
+            for key, value in given.items():
+                check_label(key, what="key")
+                check_label(value)
+        except ValueError as exc:
+            self.problems.append(f"{exc}.")
+        return {**self.spec.labels, **given}
+
+    # -- checks
+
+    def check_name(self, plan: BuildPlan) -> None:
+        name = self.spec.name
+        if name.lower() in _OWN_FOLDERS or name in sys.stdlib_module_names:
+            self.problems.append(f"A service cannot be called `{name}`: its package would hide another one.")
+        if {PurePosixPath(f"{name}.py"), PurePosixPath(name, "__init__.py")} & plan.code.keys():
+            self.problems.append(
+                f"The service and the module `{name}` have the same name, which is also the name of the bundle's "
+                "package: rename one of them."
+            )
+
+    def _confine(self, paths: Iterable[Path]) -> None:
+        root = self.project.root.resolve()
+        self.problems += [
+            f"`{path}` lies outside the project `{root}`." for path in paths if not path.resolve().is_relative_to(root)
+        ]
+
+
+def _without_ignored(files: Files) -> Files:
+    """Leave out what no digest of a bundle covers; paths are those inside the package."""
+    return {path: source for path, source in files.items() if not is_ignored(Path("package", path))}
+
+
+def _unusable(plugin: ArtifactPlugin, path: Path) -> str | None:
+    if not path.exists():
+        return "there is no such file"
+    try:
+        return plugin.sniff(path)
+    except OSError as exc:
+        return f"it cannot be read ({exc.strerror})"
+
+
+def _section(title: str, rows: list[tuple[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    width = max(len(first) for first, _ in rows)
+    return [f"{title} ({len(rows)})", *(f"  {first:<{width}}  {second}".rstrip() for first, second in rows)]
+
+
+def _say_all(project: Project, problems: tuple[str, ...]) -> str:
+    place = f"`{project.file}`" if project.file is not None else f"`{project.spec.name}`"
+    if len(problems) == 1:
+        return f"{place} cannot be built: {problems[0]}"
+    return "\n".join([f"{place} cannot be built; {len(problems)} things are wrong:", *(f"- {one}" for one in problems)])
