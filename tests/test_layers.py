@@ -35,10 +35,10 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ),
     ("kappa.spec",),
     ("kappa.adapters", "kappa.frameworks"),
-    ("kappa.bundle", "kappa.inference", "kappa.openapi", "kappa.service"),
-    ("kappa.build", "kappa.server"),
+    ("kappa.bundle", "kappa.comparison", "kappa.inference", "kappa.offline", "kappa.openapi", "kappa.service"),
+    ("kappa.build", "kappa.gamma", "kappa.server"),
     ("kappa.actions",),
-    ("kappa.__main__", "kappa.cli", "kappa.testing"),
+    ("kappa.__main__", "kappa.cli"),
 )
 """Units (a module, or a package with everything in it) from the foundation to the shell."""
 
@@ -52,11 +52,33 @@ SIDES_TIER = 4
 REGISTRY = "kappa.plugins"
 """The one module that may name modules of any tier in strings."""
 
-FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {}
+_NO_BUILD_SIDE = "a bundle runs where the packages of the build side are not installed"
+_LIGHT_HELP = "`kappa --help` and completion answer without loading what only a command's work needs"
+FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
+    ("kappa.actions", "kappa.build.builder"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.plan"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.project"): _NO_BUILD_SIDE,
+    ("kappa.cli.arguments", "kappa.actions"): _LIGHT_HELP,
+    ("kappa.cli.boundary", "kappa.build.diagnostics"): _NO_BUILD_SIDE,
+    ("kappa.cli.boundary", "kappa.settings"): _LIGHT_HELP,
+    ("kappa.server.launch", "kappa.server.arbiter"): "gunicorn is not installed on Windows",
+}
 """Imports of Kappa's own modules inside functions: (importer, imported) and why it cannot stand at the top."""
 
 THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
-    "kappa._files": (set(), set()),
+    "kappa.settings": ({"pydantic", "ruamel"}, set()),
+    "kappa.spec": ({"pydantic", "ruamel"}, set()),
+    "kappa.adapters": ({"orjson", "pydantic"}, {"numpy", "pandas"}),
+    "kappa.frameworks": (set(), {"joblib"}),
+    "kappa.offline": ({"orjson"}, set()),
+    "kappa.service": ({"pydantic"}, set()),
+    "kappa.build": (
+        {"packaging", "pydantic", "pydantic_core", "ruamel", "tomli", "tree_sitter", "tree_sitter_toml"},
+        {"jinja2"},
+    ),
+    "kappa.server": ({"falcon", "gunicorn", "prometheus_client"}, {"uvicorn"}),
+    "kappa.actions": ({"orjson"}, set()),
+    "kappa.cli": ({"click"}, {"rich"}),
 }
 """What each unit imports of others' packages: when it is imported itself, and only inside functions."""
 

@@ -1,0 +1,152 @@
+"""A bundle runs on the packages of the extra `runtime` alone; what only building needs may be absent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+import tomli
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from kappa.spec.document import Kappafile
+from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv
+
+ROOT = Path(__file__).parents[1]
+
+KAPPAFILE = """
+kappafile = 1
+
+[service]
+name = "Doubler"
+
+[artifacts.factor]
+type = "json"
+path = "factor.json"
+
+[apis.double]
+function = "doubling:double"
+input = "json"
+batch = true
+"""
+
+HANDLERS = """
+def double(values, factor):
+    return [value * factor for value in values]
+"""
+
+ONLY_RUNTIME = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+SERVE_AND_ASK = """
+import asyncio, json, sys
+from pathlib import Path
+from falcon.testing import ASGIConductor
+from kappa.server.app import create_app
+from kappa.server.host import served_bundle
+
+async def main():
+    ready = asyncio.Event()
+    app = create_app([served_bundle(Path(sys.argv[1]))], on_ready=ready.set)
+    async with ASGIConductor(app) as client:
+        await asyncio.wait_for(ready.wait(), 60)
+        answer = await client.simulate_post("/double", json=21)
+        return {"status": answer.status_code, "body": answer.json}
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+RUN = """
+import sys
+from kappa.cli.bundle import command
+command(sys.argv.pop(1))()
+"""
+
+
+def closure(requirements: Iterable[str]) -> set[str]:
+    """Return the distributions that ``requirements`` bring here, by their canonical names."""
+    found: set[str] = set()
+    waiting = [Requirement(line) for line in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        is_asked = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if is_asked and name not in found:
+            found.add(name)
+            waiting += map(Requirement, distribution(name).requires or [])
+    return found
+
+
+def absent_modules() -> list[str]:
+    """Return the modules of all packages that are installed here and are no part of `runtime`."""
+    project = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    runtime = closure(project["optional-dependencies"]["runtime"]) | {"kappa-ml"}
+    return sorted(
+        module
+        for module, distributions in packages_distributions().items()
+        if not runtime & set(map(canonicalize_name, distributions))
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a bundle by hand whose model is JSON and whose code needs no package."""
+    directory = tmp_path_factory.mktemp("bundle")
+    package = directory / "Doubler"
+    (package / "artifacts" / "factor").mkdir(parents=True)
+    (package / "artifacts" / "factor" / "content.json").write_text("2", encoding="utf-8")
+    (package / "doubling.py").write_text(HANDLERS, encoding="utf-8")
+    manifest = BundleManifest(
+        kappa_version="0.1.0",
+        version="1",
+        created_at="2026-01-01T00:00:00Z",
+        service=Kappafile.model_validate(tomli.loads(KAPPAFILE)).to_spec(),
+        env=ResolvedEnv(python_version="3.11", docker_base_image="python:3.11-slim", requirements=(), resolver="none"),
+        artifacts=(ResolvedArtifact(name="factor", size_bytes=1),),
+        content_digest="sha256:" + "0" * 64,
+        files={},
+    )
+    for folder in (directory, package):
+        (folder / "kappa.yml").write_text(manifest.to_yaml(), encoding="utf-8")
+    return directory
+
+
+def run_with_only_runtime(code: str, *arguments: str | Path) -> str:
+    """Run ``code`` in a process that finds no package outside of `runtime`, and return what it printed."""
+    prelude = ONLY_RUNTIME.replace("ABSENT", repr(absent_modules()))
+    command = [sys.executable, "-c", prelude + code, *map(str, arguments)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_what_is_absent_cannot_be_imported() -> None:
+    assert {"jinja2", "numpy", "pandas", "rich", "tomli"} <= set(absent_modules())
+    code = "try:\n    import pandas\nexcept ModuleNotFoundError:\n    print('absent')"
+    assert run_with_only_runtime(code) == "absent\n"
+
+
+def test_a_bundle_is_served_and_answers_with_the_runtime_packages_alone(bundle: Path) -> None:
+    assert json.loads(run_with_only_runtime(SERVE_AND_ASK, bundle)) == {"status": 200, "body": 42}
+
+
+def test_a_bundle_runs_from_its_own_command_with_the_runtime_packages_alone(bundle: Path) -> None:
+    assert run_with_only_runtime(RUN, bundle / "Doubler", "run", "double", "--input", "21") == "42\n"
+
+
+def test_a_bundle_describes_itself_with_the_runtime_packages_alone(bundle: Path) -> None:
+    document = json.loads(run_with_only_runtime(RUN, bundle / "Doubler", "open-api-spec"))
+    assert "/double" in document["paths"]
