@@ -38,8 +38,12 @@ __all__ = [
     "assemble_spec",
     "declared_spec",
     "env",
+    "import_reference",
+    "load_artifact",
     "load_declared",
     "load_service",
+    "prepare_environment",
+    "sys_path_entry",
     "web_static_content",
 ]
 

@@ -15,7 +15,7 @@ from kappa.build.diagnostics import one_of
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter, Spec
 
-__all__ = ["arms_of", "described", "fields_of", "fits", "items_of", "kind_of", "registry_of", "table_of"]
+__all__ = ["arms_of", "described", "fields_of", "fits", "is_optional", "items_of", "kind_of", "registry_of", "table_of"]
 
 Annotation = Any  # a type, or what stands for one in an annotation
 

@@ -23,7 +23,7 @@ from kappa.server.metrics import CONTENT_TYPE
 from kappa.spec.views import metadata_view, service_view
 from kappa.types import Answer
 
-__all__ = ["Page", "StaticFiles", "health", "index", "metadata", "metrics", "openapi", "readiness"]
+__all__ = ["Page", "StaticFiles", "directory", "health", "index", "metadata", "metrics", "openapi", "readiness"]
 
 Answering = Callable[[Request], Awaitable[Answer]]
 
