@@ -6,6 +6,7 @@ that is wrong is found here and reported at once, so a build that starts to reso
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError
 from kappa.labels import check_label
 from kappa.plugins import RESOLVERS
 from kappa.settings import read_settings
-from kappa.spec.contracts import ArtifactPlugin
+from kappa.spec.contracts import ArtifactPlugin, thaw
 from kappa.spec.document import ArtifactSource
 from kappa.spec.models import ServiceSpec
 from kappa.tag import check_version
@@ -252,6 +253,8 @@ class _Planner:
                 continue
             if source.path is not None and (reason := _unusable(plugin, source.path)):
                 self.problems.append(f"The artifact `{plugin.name}` cannot be `{source.path}`: {reason}.")
+            if not _is_plain(source.metadata or {}):
+                self.problems.append(f"The metadata of the artifact `{plugin.name}` holds more than text and numbers.")
             planned.append(PlannedArtifact(plugin, source))
             if plugin.is_pickle:
                 pickles.append(f"`{plugin.name}`")
@@ -339,6 +342,14 @@ def _unusable(plugin: ArtifactPlugin, path: Path) -> str | None:
         return plugin.sniff(path)
     except OSError as exc:
         return f"it cannot be read ({exc.strerror})"
+
+
+def _is_plain(metadata: Mapping[str, Any]) -> bool:
+    try:
+        json.dumps(thaw(metadata))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _section(title: str, rows: list[tuple[str, str]]) -> list[str]:

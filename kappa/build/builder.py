@@ -1,0 +1,208 @@
+"""From a plan to a bundle on disk: lock, content, version, generated files, manifest, and one rename at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+
+from kappa._files import staged_directory
+from kappa._version import __version__
+from kappa.build.lock import LOCK_NAME, Lock, lock_packages
+from kappa.build.plan import BuildPlan
+from kappa.build.render import (
+    ApiRow,
+    DockerfileContext,
+    DockerignoreContext,
+    EntrypointContext,
+    ExampleRequest,
+    InitScriptContext,
+    ManifestInContext,
+    PackageContext,
+    ReadmeContext,
+    SetupContext,
+    render,
+)
+from kappa.build.wheel import describe_kappa, kappa_wheel
+from kappa.build.writer import BundleTree
+from kappa.errors import BuildError, ConfigurationError, DestinationExistsError
+from kappa.log import log
+from kappa.openapi import openapi_document
+from kappa.spec.contracts import thaw
+from kappa.spec.manifest import (
+    MANIFEST_NAME,
+    MAX_SIZE_BYTES,
+    BundleManifest,
+    ResolvedArtifact,
+    ResolvedEnv,
+    content_digest,
+)
+from kappa.tag import default_version, to_pep440
+
+__all__ = ["build_bundle", "build_time"]
+
+Clock = Callable[[], datetime]
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def build_time(environ: Mapping[str, str], *, clock: Clock = _now) -> datetime:
+    """Return the moment that the bundle says it was built: ``SOURCE_DATE_EPOCH`` if it is set, else now."""
+    text = environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return clock().replace(microsecond=0)
+    try:
+        return datetime.fromtimestamp(int(text), timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        raise ConfigurationError(f"`SOURCE_DATE_EPOCH` must be a number of seconds, not `{text}`.") from None
+
+
+def build_bundle(
+    plan: BuildPlan, destination: Path, *, environ: Mapping[str, str], clock: Clock = _now
+) -> BundleManifest:
+    """Build ``plan`` as the directory ``destination``, which must be absent or empty; return its manifest.
+
+    With ``SOURCE_DATE_EPOCH`` set, the same inputs give the same bytes. A failure leaves nothing: raises
+    `DestinationExistsError`, `ResolutionError` or another `BuildError`.
+    """
+    at = build_time(environ, clock=clock)
+    destination = destination.expanduser().resolve()
+    for warning in plan.warnings:
+        log(warning, kind="warning")
+    try:
+        if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+            raise DestinationExistsError(f"`{destination}` exists and is not an empty folder; nothing was written.")
+        lock = lock_packages(plan.lock_inputs, committed=plan.project.root / LOCK_NAME, environ=environ)
+        log(f"Packing {plan.spec.name}", kind="step")
+        with staged_directory(destination) as staging:
+            manifest = _Bundle(plan, lock, at, BundleTree(staging)).write()
+    except OSError as exc:
+        place = f" (`{exc.filename}`)" if exc.filename else ""
+        raise BuildError(
+            f"`{destination}` could not be built: {exc.strerror or exc}{place}. Nothing was left behind."
+        ) from exc
+    return manifest
+
+
+class _Bundle:
+    """One bundle in the making; each step needs those before it."""
+
+    def __init__(self, plan: BuildPlan, lock: Lock, at: datetime, tree: BundleTree) -> None:
+        self.plan, self.lock, self.at, self.tree = plan, lock, at, tree
+        self.spec, self.name = plan.spec, plan.spec.name
+        self.requirements = tuple(one.text for one in plan.requirements)
+
+    def write(self) -> BundleManifest:
+        artifacts = self._write_content()
+        content = content_digest(self.tree.digests(), self.spec)
+        version = self.plan.version or default_version(content, at=self.at)
+        log("Writing the image's, the package's and the reader's files", kind="step")
+        self._write_generated(version)
+        manifest = BundleManifest(
+            kappa_version=__version__,
+            version=version,
+            created_at=self.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            service=self.spec,
+            env=ResolvedEnv(
+                python_version=self.plan.lock_inputs.python,
+                docker_base_image=self.plan.base_image,
+                requirements=self.requirements,
+                resolver=self.lock.resolver,
+            ),
+            artifacts=artifacts,
+            labels=self.plan.labels,
+            content_digest=content,
+            files=self.tree.digests(),
+        ).sealed()
+        text = manifest.to_yaml()
+        if (size := len(text.encode())) > MAX_SIZE_BYTES:
+            raise BuildError(
+                f"The manifest of {len(manifest.files)} files would have {size} bytes, and no more than "
+                f"{MAX_SIZE_BYTES} can be read: pack fewer files, e.g. folders of many small ones as one archive."
+            )
+        self.tree.write(MANIFEST_NAME, text)
+        self.tree.write(f"{self.name}/{MANIFEST_NAME}", text)
+        self.tree.settle(self.at)
+        return manifest
+
+    def _write_content(self) -> tuple[ResolvedArtifact, ...]:
+        """Write what the content digest covers: code, models, other files, the lock and the set-up script."""
+        self.tree.copy(self.plan.content_files)
+        artifacts = tuple(
+            ResolvedArtifact(
+                name=one.plugin.name,
+                metadata=one.source.metadata or {},
+                size_bytes=self.tree.pack(one, f"{self.name}/artifacts/{one.plugin.name}"),
+            )
+            for one in self.plan.artifacts
+        )
+        self.tree.write("requirements.txt", self.lock.text)
+        if self.plan.setup_script is not None:
+            self.tree.write("setup.sh", self.plan.setup_script, is_executable=True)
+        return artifacts
+
+    def _write_generated(self, version: str) -> None:
+        """Write what follows from the content, the version and the Kappa that builds."""
+        kappa, wheel, name, spec = describe_kappa(), kappa_wheel(), self.name, self.spec
+        has_setup_script = self.plan.setup_script is not None
+        self.tree.copy({PurePosixPath("examples") / path: source for path, source in self.plan.examples.items()})
+        self.tree.write(f"{name}/_kappa/{wheel.name}", wheel.data)
+        self.tree.write(f"{name}/__init__.py", render(PackageContext(name, version, __version__, wheel.name)))
+        self.tree.write("python_version", f"{self.plan.lock_inputs.python}\n")
+        self.tree.write("docs.json", _json(openapi_document(spec, version=version)))
+        self.tree.write("README.md", render(self._readme(version)))
+        self.tree.write("kappa-init.sh", render(InitScriptContext(spec.env.system_packages)), is_executable=True)
+        self.tree.write("docker-entrypoint.sh", render(EntrypointContext()), is_executable=True)
+        self.tree.write(".dockerignore", render(DockerignoreContext()))
+        self.tree.write("MANIFEST.in", render(ManifestInContext(name, has_setup_script, bool(self.plan.examples))))
+        dockerfile = DockerfileContext(
+            name=name,
+            version=version,
+            kappa_version=__version__,
+            base_image=self.plan.base_image,
+            has_setup_script=has_setup_script,
+            variables=spec.env.variables,
+            labels=self.plan.labels,
+        )
+        self.tree.write("Dockerfile", render(dockerfile))
+        setup = SetupContext(
+            name=name,
+            package_version=to_pep440(version),
+            kappa_version=__version__,
+            summary=_first_line(spec.doc) or f"The prediction service {name}.",
+            requires_python=kappa.requires_python,
+            requirements=self.requirements,
+            pins=self.lock.pins,
+        )
+        self.tree.write("setup.py", render(setup))
+
+    def _readme(self, version: str) -> ReadmeContext:
+        spec = self.spec
+        paths = {api.name: api.path for api in spec.apis}
+        requests = (
+            ExampleRequest(path=paths[example.api], body=json.dumps(thaw(example.input)))
+            for example in spec.examples
+            if example.input_file is None
+        )
+        return ReadmeContext(
+            name=self.name,
+            version=version,
+            kappa_version=__version__,
+            python_version=self.plan.lock_inputs.python,
+            image=f"{self.name.lower()}:{version}",
+            doc=spec.doc.strip(),
+            apis=tuple(ApiRow(api.path, api.input.type, api.output.type, _first_line(api.doc)) for api in spec.apis),
+            request=next(requests, None),
+            secrets=", ".join(f"`{name}`" for name in spec.env.secrets),
+        )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].strip()
+
+
+def _json(tree: object) -> str:
+    return json.dumps(thaw(tree), indent=2, ensure_ascii=False) + "\n"
