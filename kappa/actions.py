@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kappa.build.diagnostics import Diagnostics
     from kappa.build.plan import BuildPlan
     from kappa.build.project import Project
+    from kappa.server.options import ServerOptions
 
 __all__ = [
     "Built",
@@ -65,6 +66,7 @@ __all__ = [
     "read_target_project",
     "replay_examples",
     "resolve_target",
+    "serve_bundle",
     "spec_of",
     "stored_manifests",
 ]
@@ -250,6 +252,25 @@ def _failing_writes_explained() -> Iterator[None]:
         raise BuildError(
             f"The bundle could not be written: {exc.strerror or exc}{place}. Nothing was left behind."
         ) from exc
+
+
+# -- serving -----------------------------------------------------------------------------------------------------------
+
+
+def serve_bundle(
+    bundle: Bundle,
+    options: ServerOptions,
+    *,
+    server: Literal["gunicorn", "uvicorn"] = "gunicorn",
+    environ: MutableMapping[str, str] = os.environ,
+) -> None:
+    """Verify a bundle and serve it until asked to stop; raises `KappaError` when it cannot be started."""
+    from kappa.server.host import served_bundle
+    from kappa.server.launch import serve_gunicorn, serve_uvicorn
+
+    bundle.verify()
+    serve = serve_gunicorn if server == "gunicorn" else serve_uvicorn
+    serve([served_bundle(bundle.directory)], options, environ=environ)
 
 
 # -- testing -----------------------------------------------------------------------------------------------------------

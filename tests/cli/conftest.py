@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tomli
 from click.testing import CliRunner, Result
 
+from kappa._files import digest_of_lines, sha256_of_file, walk_files
 from kappa.cli.main import cli
 from kappa.spec.document import Kappafile
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv
@@ -103,15 +105,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def make_bundle(project: Path) -> Callable[..., Path]:
     """Return a function that turns the project into a bundle, without resolving packages."""
-    import tomli
 
-    def make(directory: Path, *, version: str = "1.0", created: str = "2026-01-02T03:04:05Z", digit: str = "a") -> Path:
-        service = Kappafile.model_validate(tomli.loads((project / "kappafile.toml").read_text())).to_spec()
+    def make(directory: Path, *, version: str = "1.0", created: str = "2026-01-02T03:04:05Z") -> Path:
+        package = directory / "Scaler"
+        (package / "artifacts" / "factor").mkdir(parents=True)
+        (package / "artifacts" / "factor" / "content.json").write_text("10", encoding="utf-8")
+        for source in project.glob("*.py"):
+            shutil.copy(source, package)
+        shutil.copytree(project / "samples", directory / "examples" / "samples")
         manifest = BundleManifest(
             kappa_version="0.1.0",
             version=version,
             created_at=created,
-            service=service,
+            service=Kappafile.model_validate(tomli.loads((project / "kappafile.toml").read_text())).to_spec(),
             env=ResolvedEnv(
                 python_version="3.11",
                 docker_base_image="python:3.11-slim",
@@ -121,17 +127,12 @@ def make_bundle(project: Path) -> Callable[..., Path]:
             artifacts=(ResolvedArtifact(name="factor", metadata={"accuracy": 0.5, "rounds": 3}, size_bytes=2),),
             labels={"team": "growth"},
             content_digest="sha256:" + "0" * 64,
-            files={},
-            bundle_digest="sha256:" + digit * 64,
+            files={path.as_posix(): sha256_of_file(directory / path) for path in walk_files(directory)},
         )
-        package = directory / "Scaler"
-        (package / "artifacts" / "factor").mkdir(parents=True)
-        (package / "artifacts" / "factor" / "content.json").write_text("10", encoding="utf-8")
-        for source in project.glob("*.py"):
-            shutil.copy(source, package)
-        shutil.copytree(project / "samples", directory / "examples" / "samples")
+        digest = digest_of_lines(manifest.files, then=manifest.canonical_json())
+        text = manifest.model_copy(update={"bundle_digest": digest}).to_yaml()
         for folder in (directory, package):
-            (folder / "kappa.yml").write_text(manifest.to_yaml(), encoding="utf-8")
+            (folder / "kappa.yml").write_text(text, encoding="utf-8")
         return directory
 
     return make

@@ -82,9 +82,9 @@ def test_bundles_are_listed_as_json(kappa: Kappa, bundle: Path, arguments: list[
     assert (result.exit_code, json.loads(result.stdout)) == (0, [record_of(bundle)])
 
 
-@pytest.mark.parametrize("target", ["Scaler:1.0", "Scaler:latest", "Scaler@sha256:aaaaaa", "PATH"])
+@pytest.mark.parametrize("target", ["Scaler:1.0", "Scaler:latest", "Scaler@{digest}", "{path}"])
 def test_get_prints_the_record_of_one_bundle(kappa: Kappa, bundle: Path, target: str) -> None:
-    result = kappa("get", bundle if target == "PATH" else target)
+    result = kappa("get", target.format(path=bundle, digest=read_manifest(bundle).bundle_digest))
     assert (result.exit_code, json.loads(result.stdout)) == (0, record_of(bundle))
 
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import Result
 
 from kappa.cli.commands.run import spread_values
+from kappa.spec.manifest import read_manifest
 
 Kappa = Callable[..., Result]
 
@@ -18,9 +19,10 @@ def test_each_input_gets_one_line_on_stdout_whatever_the_code_prints(kappa: Kapp
     assert result.stderr == "user code prints\n" * 3
 
 
-@pytest.mark.parametrize("target", ["Scaler:1.0", "Scaler:latest", "Scaler", "Scaler@sha256:aaaaaa", "PATH"])
+@pytest.mark.parametrize("target", ["Scaler:1.0", "Scaler:latest", "Scaler", "Scaler@{digest}", "{path}"])
 def test_a_bundle_is_named_by_tag_digest_or_path(kappa: Kappa, bundle: Path, target: str) -> None:
-    result = kappa("run", bundle if target == "PATH" else target, "scale", "--input", "2")
+    named = target.format(path=bundle, digest=read_manifest(bundle).bundle_digest)
+    result = kappa("run", named, "scale", "--input", "2")
     assert (result.exit_code, result.stdout) == (0, "21\n")
 
 

@@ -1,0 +1,117 @@
+"""The options of the commands that serve, and how they become `ServerOptions`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import click
+
+from kappa.server.host import BatchingOptions
+from kappa.server.options import ServerOptions
+from kappa.settings import read_settings
+from kappa.spec.models import ServiceSpec
+
+__all__ = ["server_options", "server_options_of"]
+
+Workers = int | Literal["auto"]
+
+_DEFAULTS = ServerOptions()
+
+
+def _read_workers(_: click.Context, __: click.Parameter, value: str | None) -> Workers | None:
+    if value is None or value == "auto":
+        return "auto" if value else None
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 1024):
+        raise click.BadParameter(f"`{value}` is neither a number from 1 to 1024 nor `auto`.")
+    return int(value)
+
+
+_OPTIONS = (
+    click.option("--host", help="The address to listen on.  [default: 0.0.0.0]"),
+    click.option(
+        "-p", "--port", type=click.IntRange(0, 65535), help="The port; 0 takes any free one.  [default: 5000]"
+    ),
+    click.option(
+        "-w",
+        "--workers",
+        metavar="NUMBER|auto",
+        callback=_read_workers,
+        help="Processes, each with its own copy of the models.  [default: as the service declares, or 1]",
+    ),
+    click.option(
+        "--max-batch-size",
+        type=click.IntRange(min=1),
+        help="The most items in one batch, for all APIs.  [default: as each API declares]",
+    ),
+    click.option(
+        "--max-latency-ms",
+        type=click.FloatRange(min=0, min_open=True),
+        help="The latency to aim at under load, for all APIs.  [default: as each API declares]",
+    ),
+    click.option("--disable-microbatch", is_flag=True, help="Answer every request by itself."),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=_DEFAULTS.timeout_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="Replace a worker that stands still for this long.",
+    ),
+    click.option(
+        "--graceful-timeout",
+        "graceful_timeout_s",
+        type=click.FloatRange(min=0),
+        default=_DEFAULTS.graceful_timeout_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long accepted requests may take once the server is to stop.",
+    ),
+    click.option(
+        "--drain-delay",
+        "drain_delay_s",
+        type=click.FloatRange(min=0),
+        default=_DEFAULTS.drain_delay_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to go on accepting then, while `/readyz` already says no.",
+    ),
+    click.option("--access-log", is_flag=True, help="Log every request."),
+)
+
+
+def server_options(function: Any) -> Any:
+    """Add the options of every command that serves; `server_options_of` takes what they give."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def server_options_of(
+    spec: ServiceSpec,
+    *,
+    host: str | None,
+    port: int | None,
+    workers: Workers | None,
+    max_batch_size: int | None,
+    max_latency_ms: float | None,
+    disable_microbatch: bool,
+    timeout_s: float,
+    graceful_timeout_s: float,
+    drain_delay_s: float,
+    access_log: bool,
+) -> ServerOptions:
+    """Decide between flags, environment, the service's own `[serving]` and `config.yml`, in this order."""
+    settings = read_settings().server
+    return ServerOptions(
+        host=host or settings.host,
+        port=settings.port if port is None else port,
+        workers=workers or spec.serving.workers,
+        batching=BatchingOptions(
+            is_enabled=not disable_microbatch, max_batch_size=max_batch_size, max_latency_ms=max_latency_ms
+        ),
+        timeout_s=timeout_s,
+        graceful_timeout_s=graceful_timeout_s,
+        drain_delay_s=drain_delay_s,
+        access_log=access_log,
+    )

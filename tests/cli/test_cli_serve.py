@@ -1,0 +1,134 @@
+"""`kappa serve` and `kappa serve-gunicorn` as processes of their own, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows"),
+]
+
+Kappa = Callable[..., Result]
+
+WITHIN_S = 30.0
+
+
+class Server:
+    """A running `kappa serve…`: its port is known from the start-up line."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self.log = log
+        with log.open("w", encoding="utf-8") as output:
+            self.process = subprocess.Popen([sys.executable, "-m", "kappa", *arguments], stdout=output, stderr=output)
+        self.port = int(self.wait_for(lambda: self.line("Serving ").partition(" at http://")[2].split(" ")[0])[-5:].split(":")[-1])
+
+    def line(self, text: str) -> str:
+        return next(line for line in self.log.read_text(encoding="utf-8").splitlines() if text in line)
+
+    def wait_for(self, look: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + WITHIN_S
+        while True:
+            try:
+                if (found := look()) is not None:
+                    return found
+            except (StopIteration, OSError):
+                pass
+            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline, self.log.read_text(encoding="utf-8")
+            time.sleep(0.02)
+
+    def ask(self, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=WITHIN_S) as response:
+            return json.loads(response.read())
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(lambda: self.ask("/readyz"))
+
+
+@contextmanager
+def serving(*arguments: str, log: Path) -> Iterator[Server]:
+    server = Server([*arguments, "--host", "127.0.0.1", "--port", "0"], log)
+    try:
+        server.wait_until_ready()
+        yield server
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(WITHIN_S) == 0, log.read_text(encoding="utf-8")
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["serve"], id="serve"),
+        pytest.param(["serve", "--server", "uvicorn"], id="serve-uvicorn"),
+        pytest.param(["serve-gunicorn", "--workers", "2"], id="serve-gunicorn"),
+        pytest.param(["serve", "--disable-microbatch"], id="without-batching"),
+    ],
+)
+def test_a_bundle_is_served_until_it_is_asked_to_stop(bundle: Path, tmp_path: Path, arguments: list[str]) -> None:
+    with serving(*arguments, "Scaler:latest", log=tmp_path / "log") as server:
+        assert server.ask("/scale", 2) == 21
+        assert server.ask("/metadata")["version"] == "1.0"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            server.ask("/scale", "two")
+        with caught.value as answer:
+            assert (answer.code, json.loads(answer.read())["error"]) == (400, "not a number")
+
+
+def test_a_project_is_served_without_building_and_again_after_an_edit(project: Path, tmp_path: Path) -> None:
+    with serving("serve", ".", log=tmp_path / "log") as server:
+        assert server.ask("/scale", 2) == 21
+        source = next(project.glob("*.py"))
+        source.write_text(source.read_text(encoding="utf-8").replace('"offset": 1', '"offset": 7'), encoding="utf-8")
+        began = time.monotonic()
+        server.wait_for(lambda: True if server.ask("/scale", 2) == 27 else None)
+        assert time.monotonic() - began < 5
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+@pytest.mark.parametrize("command", ["serve", "serve-gunicorn"])
+def test_a_port_in_use_exits_with_2_and_says_who_holds_it(
+    kappa: Kappa, bundle: Path, taken_port: int, command: str
+) -> None:
+    arguments = ["-m", "kappa", command, "Scaler", "--host", "127.0.0.1", "--port", str(taken_port)]
+    finished = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert f"error: Port {taken_port} is already in use" in finished.stderr
+    if sys.platform == "linux":
+        assert f" by process {os.getpid()} (" in finished.stderr
+
+
+def test_a_service_that_cannot_be_loaded_exits_with_its_own_code(bundle: Path) -> None:
+    (bundle / "Scaler" / "artifacts" / "factor" / "content.json").write_text("[", encoding="utf-8")
+    arguments = ["-m", "kappa", "serve", "Scaler", "--host", "127.0.0.1", "--port", "0"]
+    finished = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    assert (finished.returncode, finished.stdout) == (4, "")
+    assert "is not as it was built: `Scaler/artifacts/factor/content.json` was changed" in finished.stderr
