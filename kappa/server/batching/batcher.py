@@ -147,6 +147,7 @@ class Batcher(Generic[T, R]):
     ) -> None:
         self.name = name
         self.limits = limits
+        self._has_target = limits.max_latency_s is not None
         self._most_items = limits.max_queue_items
         self._most_bytes = limits.max_queue_bytes
         self._run = run
@@ -193,11 +194,11 @@ class Batcher(Generic[T, R]):
         now = self._clock()
         queue = self._queue
         until = inf if deadline is None else deadline
-        target = self.limits.max_latency_s
         # PERF: judging costs 1 to 2 µs, so it is left to requests that may be refused at all.
         if (
             self._is_closing
-            or (target is not None or deadline is not None)
+            or self._has_target
+            or deadline is not None
             or queue.items + items > self._most_items
             or queue.size_bytes + size_bytes > self._most_bytes
         ) and (self._is_closing or self._is_busy()):
@@ -208,8 +209,7 @@ class Batcher(Generic[T, R]):
         if until <= now:
             self._observer.request_dropped("expired")
             raise ExpiredError
-        due = until if target is None else min(until, now + target)
-        waiter: _Waiter[T, R] = _Waiter(now, group, items, size_bytes, until, due)
+        waiter: _Waiter[T, R] = _Waiter(now, group, items, size_bytes, until)
         waiter.item = item
         future: asyncio.Future[R] = self._loop.create_future()
         waiter.future = future

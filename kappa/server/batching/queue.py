@@ -20,7 +20,7 @@ _GROUPS_WORTH_COMPARING = 16
 class WaitingRequest:
     """One request in the queue; times are readings of one clock, `inf` for never."""
 
-    __slots__ = ("arrived", "deadline", "due", "group", "is_waiting", "items", "size_bytes")
+    __slots__ = ("arrived", "deadline", "group", "is_waiting", "items", "size_bytes")
 
     def __init__(
         self,
@@ -29,16 +29,13 @@ class WaitingRequest:
         items: int = 1,
         size_bytes: int = 0,
         deadline: float = inf,
-        due: float = inf,
     ) -> None:
         self.arrived = arrived
         self.group = group
         self.items = items
         self.size_bytes = size_bytes
         self.deadline = deadline
-        """When its client stops listening: never run after this."""
-        self.due = due
-        """When it should be answered: the deadline or the latency target, whichever comes first."""
+        """When its client stops listening: it is not run after this."""
         self.is_waiting = False
 
 
@@ -50,6 +47,10 @@ class Ahead(NamedTuple):
 
     items: int
     batches: int
+    since: float = inf
+    """When the oldest request of the batch that it would join arrived; `inf` if it would be the first of one."""
+    room: int = 0
+    """If it would open another batch behind a full one of its group: how many more items that batch takes."""
 
 
 class _Group(Generic[W]):
@@ -129,13 +130,27 @@ class WaitingQueue(Generic[W]):
         own = self._groups.get(group)
         own_items = items + (own.items if own else 0)
         own_batches = self._batches(own_items)
+        since = self._since(own, items) if own else inf
+        room = max(self._max_batch_size - items, 0) if own and since == inf else 0
         if len(self._groups) <= (1 if own else 0):
-            return Ahead(own_items, own_batches)
+            return Ahead(own_items, own_batches, since, room)
         if len(self._groups) > _GROUPS_WORTH_COMPARING:
-            return Ahead(self.items + items, max(len(self._groups), self._batches(self.items + items)))
+            batches = max(len(self._groups), self._batches(self.items + items))
+            return Ahead(self.items + items, batches, since, room)
         before = inf if own is None or own_batches > 1 else own.line[0].arrived
         others = [g.items for key, g in self._groups.items() if key != group and g.line[0].arrived <= before]
-        return Ahead(own_items + sum(others), own_batches + sum(map(self._batches, others)))
+        return Ahead(own_items + sum(others), own_batches + sum(map(self._batches, others)), since, room)
+
+    def _since(self, group: _Group[W], items: int) -> float:
+        """Return the arrival of the oldest request in the batch at the end of ``group``'s line.
+
+        Which that is follows from the number of items in the last batch, as if all requests were of one size.
+        """
+        if group.items + items <= self._max_batch_size:
+            return group.line[0].arrived
+        if (in_last_batch := group.items % self._max_batch_size) == 0:
+            return inf
+        return group.line[-max(in_last_batch * group.requests // group.items, 1)].arrived
 
     def _batches(self, items: int) -> int:
         return -(-items // self._max_batch_size)
