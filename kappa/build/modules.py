@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import kappa
+from kappa import _version
 
 __all__ = ["CodeBase", "Module", "SearchPath", "search_path"]
 
@@ -74,7 +74,7 @@ def search_path(root: Path, entries: Sequence[str] | None = None) -> SearchPath:
     scheme = sysconfig.get_paths()
     installed = {_real(scheme[key]) for key in ("purelib", "platlib")}
     installed |= {_real(folder) for folder in (*_site_packages(), site.getusersitepackages())}
-    excluded = {_real(scheme[key]) for key in ("stdlib", "platstdlib")} | {_real(Path(kappa.__file__).parents[1])}
+    excluded = {_real(scheme[key]) for key in ("stdlib", "platstdlib")} | {_real(Path(_version.__file__).parents[1])}
     excluded |= {folder / "lib-dynload" for folder in set(excluded)}
     local, found = [root], []
     for entry in entries if entries is not None else sys.path:
@@ -128,7 +128,7 @@ def _editable_sources(installed: Sequence[Path]) -> Iterator[Path]:
             folder = Path(url2pathname(urlsplit(origin["url"]).path))
         except (ValueError, KeyError, AttributeError):
             continue
-        if is_editable and folder.resolve() != _real(Path(kappa.__file__).parents[1]):
+        if is_editable and folder.resolve() != _real(Path(_version.__file__).parents[1]):
             yield from (source for source in (folder / "src", folder) if source.is_dir())
 
 

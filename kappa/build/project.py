@@ -8,14 +8,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kappa.build.diagnostics import Diagnostics, sentence
-from kappa.build.kappafile import find_kappafile, read_kappafile
-from kappa.build.validation import validate
-from kappa.errors import ManifestError
+from kappa.build.checks import check_references
+from kappa.build.classes import ClassProblem, Declaration, Opaque, import_class, read_class
+from kappa.build.combining import check_shared_keys, combine
+from kappa.build.diagnostics import Diagnostic, Diagnostics, Label, render_text, sentence
+from kappa.build.kappafile import Document, find_kappafile, read_kappafile
+from kappa.build.modules import CodeBase, search_path
+from kappa.build.positions import Span
+from kappa.build.validation import Draft, validate
+from kappa.build.words import nearest
+from kappa.errors import ConfigurationError, ManifestError
+from kappa.log import log
 from kappa.spec.document import ArtifactSource, Kappafile
 from kappa.spec.models import ServiceSpec
 
-__all__ = ["Project", "check_kappafile", "find_kappafile", "read_project"]
+__all__ = ["Project", "check_kappafile", "find_kappafile", "read_class_project", "read_project"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +38,111 @@ class Project:
     """Where each artifact comes from, by its name."""
 
 
-def read_project(path: Path) -> Project:
-    """Read a kappafile, or the one of a directory; raises `ManifestError` that carries every problem found."""
+def read_project(path: Path, *, allow_outside: bool = False) -> Project:
+    """Read a kappafile, or the one of a directory; raises `ManifestError` that carries every problem found.
+
+    Warnings are logged. A class whose declaration is not written out is imported in a process of its own.
+    """
     path = path.resolve()
-    project, found = check_kappafile(find_kappafile(path) if path.is_dir() else path)
+    file = find_kappafile(path) if path.is_dir() else path
+    project, found = check_kappafile(file, runs_code=True, allow_outside=allow_outside)
     found.check()
+    for warning in found:
+        log(f"{warning.file.name}:{warning.span.line}: {warning.message} {warning.help}".rstrip(), kind="warning")
     if project is None:
-        raise ManifestError(f"`{path}` declares no service.", diagnostics=tuple(found))
+        raise ManifestError(f"`{file}` declares no service.", diagnostics=tuple(found))
     return project
 
 
-def check_kappafile(file: Path) -> tuple[Project | None, Diagnostics]:
-    """Read and check a kappafile; return the project if it has no errors, and every problem in any case."""
+def check_kappafile(
+    file: Path, *, runs_code: bool = False, allow_outside: bool = False
+) -> tuple[Project | None, Diagnostics]:
+    """Read and check a kappafile; return the project if it has no errors, and every problem in any case.
+
+    Unless ``runs_code``, nothing of the user's runs: a class whose declaration is not written out is then left
+    unchecked, and there is no project.
+    """
+    file = file.absolute()
     document, found = read_kappafile(file)
     if document is None:
         return None, found
-    validate(document, found)
-    if found.has_errors:
+    draft = validate(document, found)
+    code = CodeBase(search_path(file.parent))
+    declaration = _declaration(draft, code, runs_code=runs_code) if draft.uses_class else None
+    if declaration is not None:
+        check_shared_keys(draft, declaration)
+    check_references(draft, code, declaration, allow_outside=allow_outside)
+    if found.has_errors or (draft.uses_class and declaration is None):
         return None, found
+    return _project(document, declaration, found), found
+
+
+def read_class_project(reference: str, directory: Path) -> Project:
+    """Read what the class ``module:Class`` of a directory declares without a kappafile."""
+    root = directory.resolve()
+    name, _, qualname = reference.partition(":")
+    code = CodeBase(search_path(root))
+    module = code.resolve(name)
+    if module is None:
+        raise ConfigurationError(f"There is no module `{name}` in `{root}`.")
+    told = read_class(code, module, qualname)
+    if isinstance(told, Opaque):
+        told = import_class(reference, root, told)
+    if isinstance(told, ClassProblem):
+        if told.place is None:
+            raise ConfigurationError(told.message)
+        problem = Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span)
+        raise ManifestError(render_text([problem]), diagnostics=[problem])
+    return Project(root=root, file=None, spec=combine(None, told, root), sources={})
+
+
+def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaration | None:
+    """Return what the kappafile's class declares; report what is wrong with it."""
+    path, found = ("service", "class"), draft.found
+    reference = draft.get(*path)
+    if not isinstance(reference, str):
+        return None
+    name, _, qualname = reference.partition(":")
+    module = code.resolve(name)
+    if module is None:
+        near = nearest(name, code.top_names(), cutoff=0.6)
+        help_ = f"Did you mean `{near}:{qualname}`?" if near else f"Expected `{name}.py` beside the file."
+        replacement = f'"{near}:{qualname}"' if near else None
+        found.add("KF304", f"There is no module `{name}`.", path, help=help_, replacement=replacement)
+        return None
+    if isinstance(code.tree(module), SyntaxError):
+        return None  # reported with the other code
+    told: Declaration | Opaque | ClassProblem = read_class(code, module, qualname)
+    if isinstance(told, Opaque):
+        if not runs_code:
+            log(f"`{reference}` is not checked: only importing it could tell what it declares, because {told.why}.")
+            return None
+        told = import_class(reference, draft.document.file.parent, told)
+    if isinstance(told, Declaration):
+        return told
+    near = nearest(qualname, told.known)
+    found.add(
+        "KF402",
+        sentence(told.message),
+        path,
+        help=f"Did you mean `{name}:{near}`?" if near else "",
+        replacement=f'"{name}:{near}"' if near else None,
+        labels=[Label(told.place.file, told.place.span, "here")] if told.place is not None else [],
+    )
+    return None
+
+
+def _project(document: Document, declaration: Declaration | None, found: Diagnostics) -> Project | None:
+    file = document.file
     try:
         kappafile = Kappafile.model_validate(document.tree)
-        spec = kappafile.to_spec()
-    except ValidationError as exc:
+        spec = combine(kappafile, declaration, file.parent) if declaration is not None else kappafile.to_spec()
+    except ValidationError as exc:  # whatever no check above has put more precisely
         for error in exc.errors():
-            found.add("KF204", sentence(error["msg"].removeprefix("Value error, ")), ())
-        return None, found
+            found.add("KF204", sentence(error["msg"].removeprefix("Value error, ")), (), span=Span(1, 1, 1, 2))
+        return None
     sources = {
         name: ArtifactSource(path=file.parent / table.path, metadata=table.metadata)
         for name, table in kappafile.artifacts.items()
     }
-    return Project(root=file.parent, file=file, spec=spec, sources=sources), found
+    return Project(root=file.parent, file=file, spec=spec, sources=sources)

@@ -1,0 +1,37 @@
+"""Tells what a class declares, by importing it: run in a process of its own, ``python -m kappa.build.describe``.
+
+The answer goes to a file, because the user's code may print.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from kappa.errors import KappaError
+from kappa.service import BentoService, declared_spec, import_reference
+
+__all__ = ["describe", "main"]
+
+
+def describe(reference: str, root: Path) -> dict[str, Any]:
+    """Return the specification of a class as JSON, and which keys of its environment are set; or the problem."""
+    try:
+        declaring = import_reference(reference, root)
+        if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
+            return {"problem": f"`{reference}` is not a `kappa.BentoService`."}
+        spec = declared_spec(declaring)
+    except KappaError as exc:
+        return {"problem": str(exc)}
+    return {"spec": spec.model_dump(mode="json", by_alias=True), "env": sorted(spec.env.model_fields_set)}
+
+
+def main() -> None:
+    reference, root, answer = sys.argv[1:]
+    Path(answer).write_text(json.dumps(describe(reference, Path(root))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
