@@ -171,7 +171,7 @@ class Batcher(Generic[T, R]):
         self._lag_s = 0.0
         self._is_closing = False
         self._is_giving_up = False
-        self._drained: asyncio.Future[None] | None = None
+        self._drained = asyncio.Event()
 
         self._loop: asyncio.AbstractEventLoop
         self._context = Context()  # the user's code must not see the context variables of whoever came first
@@ -247,9 +247,8 @@ class Batcher(Generic[T, R]):
             self._is_giving_up = True
             self._refuse_all(list(self._queue), "closing")
         if self._is_busy():
-            self._drained = self._loop.create_future()
             self._ask_for_turn()
-            await self._drained
+            await self._drained.wait()
         self._handover.put(None)
         if self._thread.is_alive():
             self._thread.join()
@@ -467,8 +466,8 @@ class Batcher(Generic[T, R]):
         return self._running is not None or self._queue.requests > 0 or bool(self._searches)
 
     def _end_if_drained(self) -> None:
-        if self._drained is not None and not self._drained.done() and not self._is_busy():
-            self._drained.set_result(None)
+        if self._is_closing and not self._is_busy():
+            self._drained.set()
 
 
 def _is_wanted(waiter: _Waiter[Any, Any]) -> bool:

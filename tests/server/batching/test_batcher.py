@@ -632,6 +632,23 @@ def test_callers_that_leave_while_it_closes_do_not_hold_it_up():
     with_batcher(scenario, run)
 
 
+def test_giving_up_on_closing_leaves_others_to_wait_for_it():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        impatient, patient = (asyncio.ensure_future(batcher.close()) for _ in range(2))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.wait([impatient])
+        run.gate.set()
+        await patient
+        assert await outcomes(first) == [10]
+
+    with_batcher(scenario, run)
+
+
 @settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_right_outcome(seed: int):
