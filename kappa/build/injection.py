@@ -1,0 +1,199 @@
+"""Functions that a kappafile names: they exist, and every parameter of theirs will be filled.
+
+An API's function receives its input first. Every further parameter is filled by name: with an artifact, with what
+`setup` returned, with the task of the request, or the tasks of the batch. One that has a default may have any name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kappa.build.classes import Declaration
+from kappa.build.diagnostics import Diagnostic, Label, one_of, quoted
+from kappa.build.functions import Definition, Parameter, find_definition, parameters_of, returned_keys, span_of
+from kappa.build.modules import CodeBase
+from kappa.build.positions import Span, TreePath
+from kappa.build.validation import Draft
+from kappa.build.words import nearest
+from kappa.errors import KappaError
+from kappa.plugins import INPUT_ADAPTERS
+
+__all__ = ["check_functions", "input_adapter"]
+
+
+def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
+    """Report functions that do not exist, and parameters that nothing would fill."""
+    checks = _Checks(draft, code, declaration)
+    checks.setup()
+    checks.teardown()
+    for name in draft.names("apis"):
+        checks.function_of(("apis", name))
+    if declaration is not None:
+        checks.methods(declaration)
+
+
+def input_adapter(draft: Draft, path: TreePath) -> Any:
+    """Return the class of an API's input adapter; ``None`` if it is not named right."""
+    value = draft.get(*path, "input")
+    name = value.get("type") if isinstance(value, Mapping) else value
+    try:
+        return INPUT_ADAPTERS.load(name) if isinstance(name, str) else None
+    except (KappaError, ImportError):
+        return None
+
+
+class _Checks:
+    def __init__(self, draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
+        self._draft, self._code, self._found = draft, code, draft.found
+        self._artifacts = draft.names("artifacts")
+        if declaration is not None:
+            self._artifacts = [artifact.name for artifact in declaration.spec.artifacts]
+        self._provided: set[str] | None = set()
+        """What `setup` returns; ``None`` if only running it could tell."""
+
+    def setup(self) -> None:
+        path: TreePath = ("service", "setup")
+        if self._draft.document.at(path) is None:
+            return
+        definition = self._definition(path)
+        self._provided = returned_keys(definition) if definition is not None else None
+        for parameter in (parameters_of(definition) or ()) if definition is not None else ():
+            if definition is not None and not parameter.has_default and not parameter.is_variadic:
+                message = f"`setup` is called with nothing, but takes `{parameter.name}`."
+                self._report(message, path, definition, parameter)
+        for name in sorted((self._provided or set()) & set(self._artifacts)):
+            message = f"`setup` returns `{name}`, which is also the name of an artifact."
+            is_here = ("artifacts", name) in self._found.positions.keys
+            labels = [self._found.label(("artifacts", name), "the artifact")] if is_here else []
+            self._found.add("KF207", message, path, labels=labels, help="Rename one of them.")
+
+    def teardown(self) -> None:
+        path: TreePath = ("service", "teardown")
+        definition = self._definition(path)
+        if definition is None or self._provided is None:
+            return
+        for parameter in parameters_of(definition) or ():
+            if not (parameter.has_default or parameter.is_variadic or parameter.name in self._provided):
+                message = f"`teardown` takes `{parameter.name}`, which `setup` does not return."
+                self._report(message, path, definition, parameter)
+
+    def function_of(self, api: TreePath) -> None:
+        """Check the function that an API's table names."""
+        path = (*api, "function")
+        definition = self._definition(path)
+        if definition is None:
+            return
+        batch, adapter = self._draft.get(*api, "batch"), input_adapter(self._draft, api)
+        is_batched: bool | None = batch if isinstance(batch, bool) else None
+        if is_batched is None and adapter is not None and not self._found.is_bad((*api, "batch")):
+            is_batched = not adapter.supports_single
+        self._parameters(definition, path, is_batched=is_batched)
+
+    def methods(self, declaration: Declaration) -> None:
+        """Check the methods that a class declares as APIs."""
+        for api in declaration.spec.apis:
+            module_name, _, qualname = getattr(api.target, "function", "").partition(":")
+            module = self._code.resolve(module_name)
+            found = find_definition(self._code, module, qualname) if module is not None else None
+            if isinstance(found, Definition):
+                self._parameters(found, None, is_batched=api.batch)
+
+    # -- finding
+
+    def _definition(self, path: TreePath) -> Definition | None:
+        """Find what a reference in the file names; report that it is not there."""
+        reference = self._draft.get(*path)
+        if not isinstance(reference, str):
+            return None
+        name, _, qualname = reference.partition(":")
+        module = self._code.resolve(name)
+        if module is None:
+            self._report_no_module(name, qualname, path)
+            return None
+        found = find_definition(self._code, module, qualname)
+        if isinstance(found, Definition):
+            return found
+        near = nearest(qualname, found.known)
+        self._found.add(
+            "KF305",
+            f"{quoted(name)} defines no {quoted(found.name)}.",
+            path,
+            help=f"Did you mean `{name}:{near}`?" if near else "",
+            replacement=f'"{name}:{near}"' if near else None,
+        )
+        return None
+
+    def _report_no_module(self, name: str, qualname: str, path: TreePath) -> None:
+        top, dot, rest = name.partition(".")
+        near = nearest(top, self._code.top_names(), cutoff=0.6) if self._code.resolve(top) is None else None
+        meant = f"{near}{dot}{rest}:{qualname}"
+        help_ = f"Did you mean `{meant}`?" if near else f"Expected `{name.replace('.', '/')}.py` beside the kappafile."
+        replacement = f'"{meant}"' if near else None
+        self._found.add("KF304", f"There is no module {quoted(name)}.", path, help=help_, replacement=replacement)
+
+    # -- parameters
+
+    def _parameters(self, definition: Definition, path: TreePath | None, *, is_batched: bool | None) -> None:
+        """Check the parameters of an API's function; ``path`` is where it is named, ``None`` for a method."""
+        parameters = parameters_of(definition)
+        if parameters is None or definition.node is None:
+            return
+        function = definition.node.name
+        if not parameters or not parameters[0].is_positional or parameters[0].is_variadic:
+            message = f"`{function}` takes no input: its first parameter receives the request."
+            self._report(message, path, definition, None)
+            return
+        words = ["tasks"] if is_batched else ["task"] if is_batched is False else ["task", "tasks"]
+        known = [*self._artifacts, *sorted(self._provided or ()), *words]
+        for parameter in parameters[1:]:
+            if parameter.is_variadic:
+                message = f"`{function}` takes `{'*' if parameter.is_positional else '**'}{parameter.name}`."
+                self._report(message, path, definition, parameter, help_="Name each parameter.")
+            elif parameter.is_positional_only:
+                message = f"`{function}` takes `{parameter.name}` before its `/`, so it cannot be filled by name."
+                self._report(message, path, definition, parameter)
+            elif parameter.name not in known and not parameter.has_default:
+                self._report_unfilled(function, parameter, known, words, path, definition)
+
+    def _report_unfilled(
+        self,
+        function: str,
+        parameter: Parameter,
+        known: Sequence[str],
+        words: Sequence[str],
+        path: TreePath | None,
+        definition: Definition,
+    ) -> None:
+        if parameter.name in ("task", "tasks"):
+            is_batched = words == ["tasks"]
+            message = f"`{function}` takes `{parameter.name}`, but its API is {'' if is_batched else 'not '}batched."
+            self._report(message, path, definition, parameter, help_=f"Call it `{words[0]}`.")
+        elif self._provided is not None and self._draft.document.is_whole:
+            near = nearest(parameter.name, known)
+            names = one_of((f"`{word}`" for word in known), joined_by="and")
+            help_ = f"Did you mean `{near}`?" if near else f"What it can name here: {names}."
+            message = f"`{function}` takes `{parameter.name}`, which is neither an artifact nor returned by `setup`."
+            self._report(message, path, definition, parameter, help_=help_)
+
+    def _report(
+        self,
+        message: str,
+        path: TreePath | None,
+        definition: Definition,
+        parameter: Parameter | None,
+        *,
+        help_: str = "",
+    ) -> None:
+        """Report a parameter: where the file names its function, with the parameter beside it, or there alone."""
+        file, span = definition.file or Path(), Span(1, 1, 1, 2)
+        if parameter is not None:
+            span = span_of(parameter.node)
+        elif definition.node is not None:
+            span = span_of(definition.node)
+        if path is None:
+            self._found.append(Diagnostic("KF306", message, file, span, help=help_))
+            return
+        labels = [Label(file, span, "this parameter" if parameter is not None else "defined here")]
+        self._found.add("KF306", message, path, labels=labels, help=help_)

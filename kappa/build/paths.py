@@ -1,0 +1,91 @@
+"""Paths and patterns that a kappafile names: they exist, are what they should be, and stay inside the project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from kappa.build.diagnostics import quoted
+from kappa.build.patterns import matching_files
+from kappa.build.positions import TreePath
+from kappa.build.validation import Draft
+from kappa.build.words import nearest
+
+__all__ = ["PathChecks"]
+
+Kind = Literal["file", "folder", "file or folder"]
+
+
+class PathChecks:
+    """Checks the paths of one kappafile; links are followed before it is said where a path leads."""
+
+    def __init__(self, draft: Draft, *, allow_outside: bool) -> None:
+        self._draft, self._found = draft, draft.found
+        self._root = draft.document.file.parent
+        self._real_root = self._root.resolve()
+        self._allow_outside = allow_outside
+
+    def existing(self, path: TreePath, kind: Kind) -> Path | None:
+        """Check the path that stands at a place in the file; return it if it may be used."""
+        text = self._draft.get(*path)
+        if not isinstance(text, str) or not self._is_inside(text, path):
+            return None
+        place = self._root / text
+        if not place.exists():
+            self._report_absent(text, place, path, kind)
+            return None
+        if (kind == "file" and not place.is_file()) or (kind == "folder" and not place.is_dir()):
+            found = "folder" if place.is_dir() else "file"
+            self._found.add("KF302", f"{quoted(text)} is a {found}; `{path[-1]}` names a {kind}.", path)
+            return None
+        return place
+
+    def pattern(self, pattern: str, path: TreePath) -> None:
+        """Check a glob pattern: it stays in the project, with what it matches, and matches something."""
+        if Path(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts or pattern.startswith("~"):
+            help_ = "Patterns are relative to the project and stay inside it."
+            self._found.add("KF303", f"{quoted(pattern)} leaves the project.", path, help=help_)
+            return
+        matched = list(matching_files(self._root, pattern))
+        if not matched:
+            self._found.add("KF313", f"{quoted(pattern)} matches no file.", path, severity="warning")
+        for file in matched:
+            if not self._allow_outside and not (self._root / file).resolve().is_relative_to(self._real_root):
+                message = f"{quoted(pattern)} matches {quoted(str(file))}, a link that leads out of the project."
+                self._found.add("KF303", message, path, help="Exclude it, or allow it with `--allow-outside`.")
+                return
+
+    def _is_inside(self, text: str, path: TreePath) -> bool:
+        if text.startswith("~"):
+            message = f"{quoted(text)} begins with `~`, which means nothing here."
+            self._found.add("KF303", message, path, help="Put the file into the project, and name it from there.")
+            return False
+        try:
+            place = (self._root / text).resolve()
+        except (OSError, ValueError, RuntimeError) as exc:  # a loop of links, a NUL
+            self._found.add("KF302", f"{quoted(text)} is not a path: {exc}.", path)
+            return False
+        if self._allow_outside or place.is_relative_to(self._real_root):
+            return True
+        is_link = not Path(text).is_absolute() and ".." not in Path(text).parts
+        message = f"{quoted(text)} {'is a link that leads out of' if is_link else 'is outside of'} the project."
+        help_ = "Move it into the project, or allow it with `--allow-outside`."
+        self._found.add("KF303", message, path, help=help_)
+        return False
+
+    def _report_absent(self, text: str, place: Path, path: TreePath, kind: Kind) -> None:
+        near = nearest(place.name, _names_in(place.parent), cutoff=0.7)
+        replacement = f'"{PurePosixPath(text).with_name(near)}"' if near else None
+        help_ = f"Did you mean `{PurePosixPath(text).with_name(near)}`?" if near else ""
+        if not near:
+            help_ = "Write `/` between folders." if "\\" in text else "Paths begin at the kappafile's own folder."
+        message = f"There is no {kind} {quoted(text)}."
+        self._found.add("KF302", message, path, help=help_, replacement=replacement)
+
+
+def _names_in(folder: Path) -> Sequence[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return ()
