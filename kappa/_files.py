@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import os
+import secrets
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from kappa.errors import DestinationExistsError
 
 __all__ = [
     "IGNORED_NAMES",
@@ -21,25 +28,32 @@ __all__ = [
     "write_atomically",
 ]
 
-IGNORED_NAMES = frozenset({"__pycache__", "build", ".DS_Store", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
+IGNORED_NAMES = frozenset(
+    {"__pycache__", "build", "dist", ".DS_Store", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+)
 """Names that pip, Python, an editor or the system may add to a bundle: no digest covers them and no copy takes them.
-`build` counts at the top of a bundle only."""
+`build` and `dist` count at the top of a bundle only."""
+
+_ABANDONED_AFTER_S = 24 * 3600.0
 
 
 def is_ignored(relative: Path) -> bool:
     """Return whether a path inside a bundle belongs to pip, Python or the system and not to the bundle."""
     for depth, part in enumerate(relative.parts):
-        if part == "build" and depth > 0:
+        if part in ("build", "dist") and depth > 0:
             continue
         if part in IGNORED_NAMES or part.endswith((".egg-info", ".dist-info", ".pyc")):
             return True
     return False
 
 
-def walk_files(root: Path) -> Iterator[Path]:
-    """Yield the files below ``root`` as relative paths, sorted by their POSIX form, ignored ones left out."""
+def walk_files(root: Path, *, inside: str = "") -> Iterator[Path]:
+    """Yield the files below ``root`` as relative paths, sorted by their POSIX form, ignored ones left out.
+
+    ``inside`` is where ``root`` lies in the bundle, if it is not the whole of it.
+    """
     found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    yield from sorted((path for path in found if not is_ignored(path)), key=Path.as_posix)
+    yield from sorted((path for path in found if not is_ignored(Path(inside, path))), key=Path.as_posix)
 
 
 def sha256_of_bytes(data: bytes) -> str:
@@ -64,18 +78,23 @@ def digest_of_lines(digests: Mapping[str, str], *, then: bytes = b"") -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path`` and move it there in one step; the old content stays if anything fails."""
+    """Write ``data`` beside ``path`` and move it there in one step; the old content stays if anything fails.
+
+    A new file has the permissions that any new file of this user has, a replaced one keeps its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)  # noqa: PTH105 - the one call whose atomicity this module is about
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, beside)
+        os.replace(beside, path)  # noqa: PTH105 - the one call whose atomicity this module is about
     except BaseException:
         with suppress(OSError):
-            os.unlink(name)  # noqa: PTH108
+            beside.unlink()
         raise
 
 
@@ -83,15 +102,36 @@ def write_atomically(path: Path, data: bytes) -> None:
 def staged_directory(destination: Path) -> Iterator[Path]:
     """Yield an empty directory beside ``destination`` that takes its place when the block ends without an error.
 
-    ``destination`` must be absent or an empty directory then. On an error the staging directory is removed; one left
-    by a killed process is named ``.<name>.staging-…`` and never mistaken for the result.
+    ``destination`` must be absent or an empty directory then, otherwise `DestinationExistsError`. On an error the
+    staging directory is removed; one left by a killed process is named ``.<name>.staging-…``, never mistaken for the
+    result, and removed by a later call once it is a day old.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(destination)
     staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.staging-", dir=destination.parent))
     try:
         yield staging
         staging.chmod(0o755)
-        os.replace(staging, destination)  # noqa: PTH105
+        _take_place(staging, destination)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _remove_abandoned(destination: Path) -> None:
+    for path in destination.parent.glob(f".{glob.escape(destination.name)}.staging-*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_place(staging: Path, destination: Path) -> None:
+    if sys.platform == "win32" and destination.is_dir():
+        destination.rmdir()  # POSIX replaces an empty directory in one step, Windows none
+    try:
+        os.replace(staging, destination)  # noqa: PTH105
+    except OSError as exc:
+        if exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            message = f"`{destination}` exists and is not an empty folder; nothing was written."
+            raise DestinationExistsError(message) from exc
         raise

@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kappa._files import digest_of_lines, sha256_of_file, walk_files
+from kappa._files import sha256_of_file, walk_files
 from kappa.errors import BundleError
 from kappa.service import (
     Artifact,
@@ -52,7 +52,7 @@ class Bundle:
         expected = {path: digest for path, digest in self.manifest.files.items() if path.startswith(prefix)}
         actual = {
             prefix + path.as_posix(): sha256_of_file(self.directory / path)
-            for path in walk_files(self.directory)
+            for path in walk_files(self.directory, inside=prefix)
             if path.name != MANIFEST_NAME or len(path.parts) > 2
         }
         problems = [f"`{path}` is missing" for path in sorted(expected.keys() - actual.keys())]
@@ -60,8 +60,7 @@ class Bundle:
         problems += [
             f"`{path}` was changed" for path in sorted(expected) if path in actual and actual[path] != expected[path]
         ]
-        found = digest_of_lines(self.manifest.files, then=self.manifest.canonical_json())
-        if found != self.manifest.bundle_digest:
+        if self.manifest.computed_digest() != self.manifest.bundle_digest:
             problems.append(f"`{MANIFEST_NAME}` was changed")
         if problems:
             shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")

@@ -12,16 +12,28 @@ from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from kappa._files import digest_of_lines
 from kappa.errors import BundleError
 from kappa.spec.contracts import FrozenMapping, Spec
 from kappa.spec.models import Labels, ServiceSpec
 from kappa.tag import Tag
 
-__all__ = ["MANIFEST_NAME", "SCHEMA_VERSION", "BundleManifest", "ResolvedArtifact", "ResolvedEnv", "read_manifest"]
+__all__ = [
+    "MANIFEST_NAME",
+    "MAX_SIZE_BYTES",
+    "SCHEMA_VERSION",
+    "BundleManifest",
+    "ResolvedArtifact",
+    "ResolvedEnv",
+    "canonical_json",
+    "content_digest",
+    "read_manifest",
+    "read_tree",
+]
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "kappa.yml"
-_MAX_SIZE_BYTES = 1 << 20  # the YAML parser reads 0.1 MB/s: a larger one is an attack or a mistake
+MAX_SIZE_BYTES = 1 << 20  # the YAML parser reads 0.1 MB/s: a larger one is an attack or a mistake
 
 
 class ResolvedEnv(Spec):
@@ -78,7 +90,7 @@ class BundleManifest(Spec):
         return Tag(self.service.name, self.version)
 
     def to_tree(self) -> dict[str, Any]:
-        """Return plain dicts and lists, in the order of the fields; what equals its default is left out."""
+        """Return plain dicts and lists, in the order of the fields: what `kappa.yml` holds."""
         tree: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         tree["service"] = self.service.model_dump(mode="json", by_alias=True, exclude_none=True)
         return tree
@@ -93,38 +105,76 @@ class BundleManifest(Spec):
         return buffer.getvalue()
 
     def canonical_json(self) -> bytes:
-        """Return the manifest without its own digest, as JSON with sorted keys: what `bundle_digest` covers."""
-        tree = self.model_dump(mode="json", by_alias=True, exclude={"bundle_digest"})
+        """Return the manifest without its own digest: what `bundle_digest` covers."""
+        tree = self.to_tree()
+        del tree["bundle_digest"]
         return canonical_json(tree)
+
+    def computed_digest(self) -> str:
+        """Return what `bundle_digest` must be: the files and this manifest without that key."""
+        return digest_of_lines(self.files, then=self.canonical_json())
+
+    def sealed(self) -> BundleManifest:
+        """Return this manifest with its own digest in it."""
+        return self.model_copy(update={"bundle_digest": self.computed_digest()})
+
+
+def content_digest(files: Mapping[str, str], service: ServiceSpec) -> str:
+    """Return the digest of what a service is: its content files (sha256 by path) and its declaration without labels."""
+    return digest_of_lines(
+        files, then=canonical_json(service.model_dump(mode="json", by_alias=True, exclude={"labels"}))
+    )
 
 
 def canonical_json(tree: Any) -> bytes:
-    """Encode with sorted keys, no blanks and UTF-8, so that equal values have equal bytes."""
-    return json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """Encode without blanks and in ASCII; keys keep their order, which means something: columns are a mapping."""
+    return json.dumps(tree, separators=(",", ":")).encode()
 
 
 def read_manifest(directory: Path) -> BundleManifest:
     """Read ``<directory>/kappa.yml``; raises `BundleError` for one that is missing, too large, newer or broken."""
+    tree = read_tree(directory)
+    try:
+        return BundleManifest.model_validate(tree)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = f"`{directory / MANIFEST_NAME}` is not a valid manifest: `{where}`: {first['msg']}."
+        raise BundleError(message) from exc
+
+
+def read_tree(directory: Path) -> dict[str, Any]:
+    """Read ``<directory>/kappa.yml`` as plain dicts and lists: what was written, whatever later versions add to it.
+
+    Raises `BundleError` for a file that is missing, too large, newer, or no manifest at all.
+    """
     path = directory / MANIFEST_NAME
     try:
-        if (size := path.stat().st_size) > _MAX_SIZE_BYTES:
-            raise BundleError(f"`{path}` has {size} bytes; a manifest over {_MAX_SIZE_BYTES} bytes is refused.")
+        if (size := path.stat().st_size) > MAX_SIZE_BYTES:
+            raise BundleError(f"`{path}` has {size} bytes; a manifest over {MAX_SIZE_BYTES} bytes is refused.")
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"`{directory}` is not a bundle: it has no `{MANIFEST_NAME}`.") from None
-    except (OSError, UnicodeDecodeError, YAMLError) as exc:
+    except (OSError, ValueError, RecursionError, YAMLError) as exc:
         raise BundleError(f"`{path}` cannot be read: {exc}") from exc
-    version = tree.get("schema_version") if isinstance(tree, Mapping) else None
-    if not isinstance(version, int):
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or not isinstance(version, int):
         raise BundleError(f"`{path}` is not a bundle's manifest: it has no `schema_version`.")
     if version > SCHEMA_VERSION:
         raise BundleError(
             f"`{path}` has the schema version {version}; this Kappa reads up to {SCHEMA_VERSION}. "
             f"Upgrade to Kappa {tree.get('kappa_version', 'of that version')} or newer."
         )
-    try:
-        return BundleManifest.model_validate(tree)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BundleError(f"`{path}` is not a valid manifest: `{where}`: {first['msg']}.") from exc
+    if _has_aliases(tree, set()):
+        raise BundleError(f"`{path}` is not a bundle's manifest: it refers to parts of itself.")
+    return tree
+
+
+def _has_aliases(tree: Any, seen: set[int]) -> bool:
+    """Return whether a part stands in two places: a few nested YAML aliases unfold to billions of values."""
+    if not isinstance(tree, dict | list):
+        return False
+    if id(tree) in seen:
+        return True
+    seen.add(id(tree))
+    return any(_has_aliases(part, seen) for part in (tree.values() if isinstance(tree, dict) else tree))
