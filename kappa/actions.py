@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kappa.build.diagnostics import Diagnostics
     from kappa.build.plan import BuildPlan
     from kappa.build.project import Project
+    from kappa.server.host import Served
     from kappa.server.options import ServerOptions
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "replay_examples",
     "resolve_target",
     "serve_bundle",
+    "served_target",
     "spec_of",
     "stored_manifests",
 ]
@@ -257,6 +259,17 @@ def _failing_writes_explained() -> Iterator[None]:
 # -- serving -----------------------------------------------------------------------------------------------------------
 
 
+def served_target(target: Target, *, environ: MutableMapping[str, str] = os.environ) -> Served:
+    """Describe a bundle or a project to a server, which loads it in each of its processes."""
+    from kappa.server.host import Served, served_bundle
+
+    if isinstance(target, BundleTarget):
+        return served_bundle(target.directory)
+    project = read_target_project(target)
+    load = partial(load_declared, project.spec, project.sources, root=project.root, environ=environ)
+    return Served(project.spec, "project", load)
+
+
 def serve_bundle(
     bundle: Bundle,
     options: ServerOptions,
@@ -265,12 +278,11 @@ def serve_bundle(
     environ: MutableMapping[str, str] = os.environ,
 ) -> None:
     """Verify a bundle and serve it until asked to stop; raises `KappaError` when it cannot be started."""
-    from kappa.server.host import served_bundle
     from kappa.server.launch import serve_gunicorn, serve_uvicorn
 
     bundle.verify()
     serve = serve_gunicorn if server == "gunicorn" else serve_uvicorn
-    serve([served_bundle(bundle.directory)], options, environ=environ)
+    serve([served_target(BundleTarget(bundle.directory))], options, environ=environ)
 
 
 # -- testing -----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -36,10 +37,11 @@ class Server:
         self.log = log
         with log.open("w", encoding="utf-8") as output:
             self.process = subprocess.Popen([sys.executable, "-m", "kappa", *arguments], stdout=output, stderr=output)
-        self.port = int(self.wait_for(lambda: self.line("Serving ").partition(" at http://")[2].split(" ")[0])[-5:].split(":")[-1])
+        self.port = self.wait_for(self.announced_port)
 
-    def line(self, text: str) -> str:
-        return next(line for line in self.log.read_text(encoding="utf-8").splitlines() if text in line)
+    def announced_port(self) -> int | None:
+        found = re.search(r" at http://[^ ]+:(\d+) ", self.log.read_text(encoding="utf-8"))
+        return int(found[1]) if found else None
 
     def wait_for(self, look: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + WITHIN_S
@@ -47,7 +49,7 @@ class Server:
             try:
                 if (found := look()) is not None:
                     return found
-            except (StopIteration, OSError):
+            except OSError:
                 pass
             assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
             assert time.monotonic() < deadline, self.log.read_text(encoding="utf-8")
@@ -55,19 +57,21 @@ class Server:
 
     def ask(self, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=WITHIN_S) as response:
             return json.loads(response.read())
 
-    def wait_until_ready(self) -> None:
-        self.wait_for(lambda: self.ask("/readyz"))
+    def wait_until_ready(self, *, workers: int) -> None:
+        self.wait_for(lambda: True if self.log.read_text(encoding="utf-8").count("Ready.") >= workers else None)
 
 
 @contextmanager
 def serving(*arguments: str, log: Path) -> Iterator[Server]:
     server = Server([*arguments, "--host", "127.0.0.1", "--port", "0"], log)
     try:
-        server.wait_until_ready()
+        server.wait_until_ready(workers=2 if "2" in arguments else 1)
         yield server
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(WITHIN_S) == 0, log.read_text(encoding="utf-8")
@@ -119,7 +123,9 @@ def test_a_port_in_use_exits_with_2_and_says_who_holds_it(
     kappa: Kappa, bundle: Path, taken_port: int, command: str
 ) -> None:
     arguments = ["-m", "kappa", command, "Scaler", "--host", "127.0.0.1", "--port", str(taken_port)]
-    finished = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    finished = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=WITHIN_S
+    )
     assert (finished.returncode, finished.stdout) == (2, "")
     assert f"error: Port {taken_port} is already in use" in finished.stderr
     if sys.platform == "linux":
@@ -129,6 +135,8 @@ def test_a_port_in_use_exits_with_2_and_says_who_holds_it(
 def test_a_service_that_cannot_be_loaded_exits_with_its_own_code(bundle: Path) -> None:
     (bundle / "Scaler" / "artifacts" / "factor" / "content.json").write_text("[", encoding="utf-8")
     arguments = ["-m", "kappa", "serve", "Scaler", "--host", "127.0.0.1", "--port", "0"]
-    finished = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    finished = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=WITHIN_S
+    )
     assert (finished.returncode, finished.stdout) == (4, "")
     assert "is not as it was built: `Scaler/artifacts/factor/content.json` was changed" in finished.stderr

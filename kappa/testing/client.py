@@ -1,0 +1,92 @@
+"""A client that asks a project or bundle in this process: the whole HTTP application, but no socket and no port.
+
+>>> with kappa.testing.client(".") as client:  # doctest: +SKIP
+...     assert client.post("/predict", json=[[5.1, 3.5, 1.4, 0.2]]).json == [0]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from falcon.testing import ASGIConductor, Result
+
+from kappa.actions import resolve_target, served_target
+from kappa.errors import KappaError
+from kappa.server.app import create_app
+from kappa.server.host import Served
+
+__all__ = ["Client", "client"]
+
+
+class Client:
+    """Sends requests to one running application; may be used from several threads, as clients of a server do."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, conductor: ASGIConductor) -> None:
+        self._loop = loop
+        self._conductor = conductor
+
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> Result:
+        """Return the answer to a GET request: its `status_code`, `headers`, `text`, `content` and `json`."""
+        return self.request("GET", path, headers=headers)
+
+    def post(
+        self, path: str, *, json: Any = None, body: bytes | str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Result:
+        """Return the answer to a POST request with ``json`` encoded, or with ``body`` as it is."""
+        arguments = {"json": json} if body is None else {"body": body}
+        return self.request("POST", path, headers=headers, **arguments)
+
+    def request(self, method: str, path: str, **arguments: Any) -> Result:
+        """Return the answer to a request; further arguments are those of `falcon.testing.simulate_request`."""
+        asking = self._conductor.simulate_request(method, path, **arguments)
+        result: Result = asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+        return result
+
+
+@contextmanager
+def client(target: str | Path, *, environ: MutableMapping[str, str] = os.environ) -> Iterator[Client]:
+    """Load a project or bundle as a server's worker would, and yield a client of it once it is ready.
+
+    ``target`` is what `kappa serve` takes: a path or a tag. Raises `KappaError` when the service cannot be loaded.
+    """
+    served = served_target(resolve_target(str(target), environ=environ), environ=environ)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="kappa-testing", daemon=True)
+    thread.start()
+    running = _Running(served)
+    try:
+        yield Client(loop, asyncio.run_coroutine_threadsafe(running.start(), loop).result())
+    finally:
+        asyncio.run_coroutine_threadsafe(running.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+class _Running:
+    """The application between its start-up and shut-down events; everything here runs on its event loop."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._conductor: ASGIConductor | None = None
+
+    async def start(self) -> ASGIConductor:
+        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def fail(error: KappaError) -> None:
+            loaded.set_exception(error)
+
+        app = create_app([self._served], on_ready=lambda: loaded.set_result(None), on_failure=fail)
+        self._conductor = await ASGIConductor(app).__aenter__()
+        await loaded
+        return self._conductor
+
+    async def stop(self) -> None:
+        if self._conductor is not None:
+            await self._conductor.__aexit__(None, None, None)
