@@ -73,7 +73,17 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.offline": ({"orjson"}, set()),
     "kappa.service": ({"pydantic"}, set()),
     "kappa.build": (
-        {"packaging", "pydantic", "pydantic_core", "ruamel", "tomli", "tree_sitter", "tree_sitter_toml"},
+        {
+            "packaging",
+            "pip",
+            "piptools",
+            "pydantic",
+            "pydantic_core",
+            "ruamel",
+            "tomli",
+            "tree_sitter",
+            "tree_sitter_toml",
+        },
         {"jinja2"},
     ),
     "kappa.server": ({"falcon", "gunicorn", "prometheus_client"}, {"uvicorn"}),

@@ -114,7 +114,7 @@ class PipCompileResolver:
             lines = [*inputs.options, *(["-c constraints.txt"] if inputs.constraints else []), *requirements]
             (directory / "requirements.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
             (directory / "constraints.txt").write_text("\n".join(inputs.constraints) + "\n", encoding="utf-8")
-            command = [sys.executable, "-m", "piptools", "compile", *FLAGS, "--verbose"]
+            command = [sys.executable, "-m", "kappa.build.resolvers.compile_command", *FLAGS, "--verbose"]
             command += ["--output-file", "requirements.txt", "requirements.in"]
             status, output = self.run(command, directory, resolver_environment(environ))
             if status != 0:
