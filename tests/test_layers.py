@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -38,7 +38,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("kappa.bundle", "kappa.comparison", "kappa.inference", "kappa.offline", "kappa.openapi", "kappa.service"),
     ("kappa.build", "kappa.gamma", "kappa.server"),
     ("kappa.actions",),
-    ("kappa.__main__", "kappa.cli"),
+    ("kappa.__main__", "kappa.cli", "kappa.testing"),
 )
 """Units (a module, or a package with everything in it) from the foundation to the shell."""
 
@@ -53,11 +53,14 @@ REGISTRY = "kappa.plugins"
 """The one module that may name modules of any tier in strings."""
 
 _NO_BUILD_SIDE = "a bundle runs where the packages of the build side are not installed"
+_NO_SERVER = "building, running and testing need no server, and its packages take a quarter of a second to load"
 _LIGHT_HELP = "`kappa --help` and completion answer without loading what only a command's work needs"
 FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.build.builder"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.plan"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.project"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.server.host"): _NO_SERVER,
+    ("kappa.actions", "kappa.server.launch"): _NO_SERVER,
     ("kappa.cli.arguments", "kappa.actions"): _LIGHT_HELP,
     ("kappa.cli.boundary", "kappa.build.diagnostics"): _NO_BUILD_SIDE,
     ("kappa.cli.boundary", "kappa.settings"): _LIGHT_HELP,
@@ -89,6 +92,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.server": ({"falcon", "gunicorn", "prometheus_client"}, {"uvicorn"}),
     "kappa.actions": ({"orjson"}, set()),
     "kappa.cli": ({"click"}, {"rich"}),
+    "kappa.testing": ({"falcon"}, set()),
 }
 """What each unit imports of others' packages: when it is imported itself, and only inside functions."""
 
@@ -119,27 +123,27 @@ def modules_of(package: Path) -> dict[str, str]:
     return sources
 
 
-def imports_of(module: str, source: str, *, known: Mapping[str, str]) -> Iterator[Import]:
-    """Yield what one module imports; names of Kappa are resolved to modules in ``known``."""
+def imports_of(sources: Mapping[str, str]) -> dict[str, list[Import]]:
+    """Return what each module imports; names of Kappa are resolved to modules of ``sources``."""
+    return {module: list(_imports(module, ast.parse(source), "", sources)) for module, source in sources.items()}
 
-    def visit(node: ast.AST, function: str) -> Iterator[Import]:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(module, alias.name, node.lineno, function)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}:{node.lineno} is a relative import"
-            origin = node.module or ""
-            for alias in node.names:
-                submodule = f"{origin}.{alias.name}"
-                yield Import(module, submodule if submodule in known else origin, node.lineno, function)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED_NAME.fullmatch(node.value):
-            yield Import(module, node.value.partition(":")[0], node.lineno, function, is_name=True)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            function = node.name
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, function)
 
-    yield from visit(ast.parse(source), "")
+def _imports(module: str, node: ast.AST, function: str, known: Container[str]) -> Iterator[Import]:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield Import(module, alias.name, node.lineno, function)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"{module}:{node.lineno} is a relative import"
+        origin = node.module or ""
+        for alias in node.names:
+            submodule = f"{origin}.{alias.name}"
+            yield Import(module, submodule if submodule in known else origin, node.lineno, function)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED_NAME.fullmatch(node.value):
+        yield Import(module, node.value.partition(":")[0], node.lineno, function, is_name=True)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        function = node.name
+    for child in ast.iter_child_nodes(node):
+        yield from _imports(module, child, function, known)
 
 
 def is_ours(name: str) -> bool:
@@ -163,11 +167,11 @@ def tier_of(module: str) -> int:
     raise LookupError(f"`{module}` is on no tier: add `{unit}` to the table")
 
 
-def wrong_directions(sources: Mapping[str, str]) -> list[str]:
+def wrong_directions(imports: Mapping[str, list[Import]]) -> list[str]:
     """Say every import that goes up, sideways between sides, or into the façade."""
     found = []
-    for module, source in sources.items():
-        for statement in imports_of(module, source, known=sources):
+    for module, statements in imports.items():
+        for statement in statements:
             if not is_ours(statement.imported) or (statement.is_name and module == REGISTRY):
                 continue
             if (module, statement.imported) in FUNCTION_LEVEL and statement.function:
@@ -182,15 +186,15 @@ def wrong_directions(sources: Mapping[str, str]) -> list[str]:
     return found
 
 
-def cycle(sources: Mapping[str, str]) -> list[str]:
+def cycle(imports: Mapping[str, list[Import]]) -> list[str]:
     """Return the modules of one cycle of imports at the top of modules, or nothing."""
     graph = {
         module: {
             statement.imported
-            for statement in imports_of(module, source, known=sources)
+            for statement in statements
             if is_ours(statement.imported) and not statement.function and not statement.is_name
         }
-        for module, source in sources.items()
+        for module, statements in imports.items()
     }
     try:
         TopologicalSorter(graph).prepare()
@@ -199,7 +203,7 @@ def cycle(sources: Mapping[str, str]) -> list[str]:
     return []
 
 
-KAPPA = modules_of(ROOT / "kappa")
+KAPPA = imports_of(modules_of(ROOT / "kappa"))
 
 
 def test_every_module_is_on_a_tier() -> None:
@@ -221,8 +225,8 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_imports_of_kappa_inside_functions_are_those_listed() -> None:
     found = {
         (module, statement.imported)
-        for module, source in KAPPA.items()
-        for statement in imports_of(module, source, known=KAPPA)
+        for module, statements in KAPPA.items()
+        for statement in statements
         if is_ours(statement.imported) and statement.function and not statement.is_name
     }
     assert found == set(FUNCTION_LEVEL)
@@ -230,8 +234,8 @@ def test_imports_of_kappa_inside_functions_are_those_listed() -> None:
 
 def test_third_party_packages_are_those_listed() -> None:
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for module, source in KAPPA.items():
-        for statement in imports_of(module, source, known=KAPPA):
+    for module, statements in KAPPA.items():
+        for statement in statements:
             package = statement.imported.partition(".")[0]
             if package not in sys.stdlib_module_names and not is_ours(package):
                 found.setdefault(unit_of(module), (set(), set()))[bool(statement.function)].add(package)
@@ -251,8 +255,8 @@ FINE = {
 
 
 def test_the_rules_accept_a_tree_that_keeps_them() -> None:
-    assert wrong_directions(FINE) == []
-    assert cycle(FINE) == []
+    assert wrong_directions(imports_of(FINE)) == []
+    assert cycle(imports_of(FINE)) == []
 
 
 @pytest.mark.parametrize(
@@ -285,12 +289,12 @@ def test_the_rules_accept_a_tree_that_keeps_them() -> None:
     ],
 )
 def test_the_rules_refuse_what_breaks_them(module: str, source: str, complaint: str) -> None:
-    assert wrong_directions({**FINE, module: source}) == [complaint]
+    assert wrong_directions(imports_of({**FINE, module: source})) == [complaint]
 
 
 def test_a_circle_is_found() -> None:
     tree = {**FINE, "kappa.build.lock": "import kappa.build.plan", "kappa.build.plan": "import kappa.build.lock"}
-    assert set(cycle(tree)) == {"kappa.build.lock", "kappa.build.plan"}
+    assert set(cycle(imports_of(tree))) == {"kappa.build.lock", "kappa.build.plan"}
 
 
 def test_a_module_on_no_tier_is_refused() -> None:
