@@ -88,7 +88,7 @@ CODES: Mapping[str, Code] = {
         "The value is of the right kind, but is not one of those that the key takes: a word that is not in the list, "
         "a number out of bounds, a name with characters that names cannot have.",
         '[security]\npickle = "forbidden"',
-        '[security]\npickle = "forbid"',
+        '[security]\npickle = "allow"',
     ),
     "KF205": Code(
         "There is no plugin of that type",
@@ -112,6 +112,8 @@ CODES: Mapping[str, Code] = {
     "KF208": Code(
         "A key has no effect",
         "Another key decides alone: the value is read and then ignored. Remove one of the two.",
+        '[env]\npip_packages = ["xgboost>=2"]\nrequirements_txt_file = "requirements.txt"',
+        '[env]\nrequirements_txt_file = "requirements.txt"',
     ),
     "KF301": Code(
         "The artifact is not declared",
@@ -228,12 +230,8 @@ CODES: Mapping[str, Code] = {
     ),
     "KF402": Code(
         "The class does not declare a service",
-        "`class` names a subclass of `kappa.BentoService` with at least one method under `@kappa.api`.",
-    ),
-    "KF403": Code(
-        "The class cannot be imported",
-        "Its decorators are not literal values, so the class has to be imported to be read, and that fails. The "
-        "message holds the end of the traceback.",
+        "`class` names a subclass of `kappa.BentoService` with at least one method under `@kappa.api`. Where its "
+        "decorators are not written out, `kappa build` imports it to read them, and that may fail.",
     ),
 }
 """What each code means."""

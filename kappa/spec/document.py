@@ -36,6 +36,13 @@ from kappa.spec.models import (
 __all__ = ["ApiTable", "ArtifactSource", "ArtifactTable", "Kappafile", "ServiceTable"]
 
 
+Versions = Annotated[
+    str,
+    Field(json_schema_extra={"pattern": r"^( *(~=|===?|!=|<=?|>=?) *v?[0-9][0-9A-Za-z.*+!_-]* *(,|$))*$"}),
+]
+"""A range of versions (PEP 440), checked before everything else."""
+
+
 @dataclass(frozen=True, slots=True)
 class ArtifactSource:
     """Where an artifact's model comes from at build time: a file the user made, or an object packed from Python."""
@@ -142,7 +149,13 @@ class Kappafile(Spec):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"properties": {"service": {"required": ["class"]}}},
+            "if": {"required": ["service"], "properties": {"service": {"required": ["class"]}}},
+            "then": {
+                "properties": {
+                    "artifacts": {"additionalProperties": {"not": {"required": ["type"]}}},
+                    "apis": {"maxProperties": 0},
+                }
+            },
             "else": {
                 "required": ["apis"],
                 "properties": {
@@ -156,7 +169,7 @@ class Kappafile(Spec):
 
     kappafile: Literal[1]
     """The version of this format; always 1 for now."""
-    requires_kappa: str | None = None
+    requires_kappa: Versions | None = None
     """The versions of Kappa that understand this file, e.g. `">=0.1"`; checked before anything else."""
     service: ServiceTable
     env: EnvSpec = EnvSpec()

@@ -24,6 +24,8 @@ from kappa.spec.manifest import BundleManifest
 
 __all__ = ["DOCUMENTS", "FAMILIES", "DocumentName", "Family", "json_schema", "schema_text"]
 
+_THIRD_PARTY = r"^[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+$"
+
 Schema = dict[str, Any]
 DocumentName = Literal["kappafile", "bundle"]
 
@@ -129,7 +131,7 @@ def _reference(family: Family, name: str) -> Schema:
 
 
 def _any_name(family: Family) -> Schema:
-    return {"type": "string", "if": {"pattern": r"\."}, "else": _reference(family, "types")}
+    return {"type": "string", "if": {"pattern": _THIRD_PARTY}, "else": _reference(family, "types")}
 
 
 def _table_by_type(family: Family, names: Sequence[str]) -> Schema:

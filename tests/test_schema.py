@@ -1,0 +1,252 @@
+"""The JSON Schemas: they are valid, editors' tools read them, and they refuse what the models refuse.
+
+`schemas/` in this folder is laid out as the public catalogue of schemas wants it: a folder per schema, with documents
+that it accepts under `positive` and documents that it refuses under `negative`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from kappa.cli.main import cli
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
+from kappa.spec.contracts import InputAdapter
+from kappa.spec.document import Kappafile
+from kappa.spec.manifest import BundleManifest
+from kappa.spec.schema import DOCUMENTS, json_schema, schema_text
+
+ROOT = Path(__file__).parents[1]
+CASES = Path(__file__).parent / "schemas"
+FILES = {
+    "kappafile": ROOT / "schemas" / "kappafile.schema.json",
+    "kappa-bundle": ROOT / "schemas" / "bundle.schema.json",
+}
+MODELS = {"kappafile": Kappafile, "kappa-bundle": BundleManifest}
+EXAMPLES = [ROOT / "kappafile.example.toml", *sorted(ROOT.glob("examples/*/kappafile.toml"))]
+
+
+def tree_of(file: Path) -> Any:
+    text = file.read_text(encoding="utf-8")
+    return tomli.loads(text) if file.suffix == ".toml" else YAML(typ="safe", pure=True).load(text)
+
+
+def problems(tree: Any, *, of: str = "kappafile") -> list[str]:
+    """Return what the committed schema says of a document: paths with messages."""
+    schema = json.loads(FILES[of].read_text(encoding="utf-8"))
+    return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(tree)]
+
+
+def cases(kind: str) -> list[Any]:
+    files = sorted(path for path in (CASES / kind).rglob("*.*") if path.is_file())
+    return [pytest.param(file, id=f"{file.parent.name}/{file.name}") for file in files]
+
+
+def run_tool(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a command of this environment."""
+    command = [Path(sys.executable).with_name(str(arguments[0])), *arguments[1:]]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_committed_schemas_are_what_the_models_say(name: Any) -> None:
+    committed = (ROOT / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
+    assert committed == schema_text(name, only_built_in=True), "run `make generate`"
+
+
+def test_schemas_are_valid_by_the_metaschema() -> None:
+    done = run_tool("check-jsonschema", "--check-metaschema", *FILES.values())
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("file", cases("positive"))
+def test_what_is_right_is_accepted_by_the_schema(file: Path) -> None:
+    assert problems(tree_of(file), of=file.parent.name) == []
+
+
+@pytest.mark.parametrize("file", [case for case in cases("positive") if "third-party" not in case.id])
+def test_what_is_right_is_accepted_by_the_model(file: Path) -> None:
+    MODELS[file.parent.name].model_validate(tree_of(file))
+
+
+@pytest.mark.parametrize("file", cases("negative"))
+def test_what_is_wrong_is_refused_by_the_schema(file: Path) -> None:
+    assert len(problems(tree_of(file), of=file.parent.name)) == 1
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
+def test_examples_are_accepted_by_schema_and_model(file: Path) -> None:
+    assert problems(tree_of(file)) == []
+    Kappafile.model_validate(tree_of(file))
+
+
+def keys_of(model: Any, tree: Mapping[str, Any]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()} - tree.keys()
+
+
+def test_the_example_file_uses_every_key() -> None:
+    tree = tree_of(ROOT / "kappafile.example.toml")
+    fields = {name: field.annotation for name, field in Kappafile.model_fields.items()}
+    left_out = {
+        f"{name}.{key}"
+        for name, model in fields.items()
+        if hasattr(model, "model_fields")
+        for key in keys_of(model, tree[name])
+    }
+    for name in ("artifacts", "apis"):
+        used = {key for table in tree[name].values() for key in table}
+        model = Kappafile.model_fields[name].annotation.__args__[1]
+        left_out |= {f"{name}.{key}" for key in keys_of(model, dict.fromkeys(used)) - {"plugin"}}
+    used = {key for example in tree["examples"] for key in example}
+    left_out |= {
+        f"examples.{key}"
+        for key in keys_of(Kappafile.model_fields["examples"].annotation.__args__[0], dict.fromkeys(used))
+    }
+    assert keys_of(Kappafile, tree) == set()
+    assert left_out == {"service.class"}, "which excludes `[apis]` and stands there in a comment"
+
+
+def test_check_jsonschema_says_where_a_kappafile_is_wrong() -> None:
+    file = CASES / "negative" / "kappafile" / "option-of-another-artifact-type.toml"
+    done = run_tool("check-jsonschema", "--schemafile", FILES["kappafile"], "--verbose", file)
+    assert done.returncode == 1
+    assert "$.artifacts.model: Additional properties are not allowed ('encoding' was unexpected)" in done.stdout
+
+
+def test_check_jsonschema_agrees_about_every_case() -> None:
+    for name, schema in FILES.items():
+        right, wrong = (
+            [case.values[0] for case in cases(kind) if case.values[0].parent.name == name]
+            for kind in ("positive", "negative")
+        )
+        assert run_tool("check-jsonschema", "--schemafile", schema, *right).returncode == 0
+        done = run_tool("check-jsonschema", "--schemafile", schema, "--output-format", "json", *wrong)
+        refused = {Path(error["filename"]).name for error in json.loads(done.stdout)["errors"]}
+        assert refused == {file.name for file in wrong}
+
+
+def test_taplo_accepts_the_example_by_the_directive_in_its_first_line() -> None:
+    assert (ROOT / "kappafile.example.toml").read_text(encoding="utf-8").startswith("#:schema ./schemas/kappafile.")
+    done = run_tool("taplo", "check", "kappafile.example.toml")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("unknown-adapter.toml", '"datafrme" is not one of ["dataframe","json"]'),
+        ("option-of-another-adapter.toml", "Additional properties are not allowed ('orient' was unexpected)"),
+        ("out-of-bounds.toml", "0 is less than the minimum of 1"),
+    ],
+)
+def test_taplo_points_at_a_mistake_by_the_directive(name: str, complaint: str, tmp_path: Path) -> None:
+    text = (CASES / "negative" / "kappafile" / name).read_text(encoding="utf-8")
+    (tmp_path / "kappafile.schema.json").write_bytes(FILES["kappafile"].read_bytes())
+    (tmp_path / "kappafile.toml").write_text(f"#:schema ./kappafile.schema.json\n{text}", encoding="utf-8")
+    done = run_tool("taplo", "check", "kappafile.toml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert complaint in done.stderr
+
+
+def test_editors_that_pass_over_conditions_find_every_type_and_option() -> None:
+    schema = json_schema("kappafile", only_built_in=True)
+    for word, registry in (("input", INPUT_ADAPTERS), ("output", OUTPUT_ADAPTERS)):
+        offered = schema["$defs"]["ApiTable"]["properties"][word]["anyOf"]
+        references = [f"#/$defs/{word}.{name}" for name in ("types", *sorted(registry.builtins))]
+        assert offered == [True, *({"$ref": reference} for reference in references)]
+    offered = schema["properties"]["artifacts"]["additionalProperties"]["anyOf"]
+    assert offered == [True, *({"$ref": f"#/$defs/artifact.{name}"} for name in sorted(ARTIFACTS.builtins))]
+
+
+def test_every_key_is_described() -> None:
+    def undescribed(path: str, schema: Any) -> list[str]:
+        if not isinstance(schema, dict):
+            return []
+        found = []
+        for name, about in schema.get("properties", {}).items():
+            if isinstance(about, dict):
+                is_described = "description" in about or "const" in about or "$ref" in about
+                found += [] if is_described else [f"{path}.{name}"]
+                found += undescribed(f"{path}.{name}", about)
+        for word in ("additionalProperties", "items"):
+            found += undescribed(f"{path}.*", schema.get(word))
+        return found
+
+    schema = json_schema("kappafile")
+    definitions = {name: about for name, about in schema["$defs"].items() if "properties" in about}
+    assert undescribed("", schema) == []
+    assert [key for name, about in definitions.items() for key in undescribed(name, about)] == []
+    assert [name for name, about in definitions.items() if "description" not in about] == []
+
+
+class _ParquetInput(InputAdapter):
+    """Rows of a Parquet file."""
+
+    type: str = "acme.parquet"
+    strict: bool = False
+    """Whether further columns are refused."""
+
+
+def test_an_installed_plugin_is_in_the_schema_that_is_printed_but_not_in_the_published_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(INPUT_ADAPTERS, "names", lambda: [*sorted(INPUT_ADAPTERS.builtins), "acme.parquet"])
+    load = INPUT_ADAPTERS.load
+    monkeypatch.setattr(INPUT_ADAPTERS, "load", lambda name: _ParquetInput if name == "acme.parquet" else load(name))
+    schema = json_schema("kappafile")
+    assert schema["$defs"]["input.types"]["enum"] == ["dataframe", "json", "acme.parquet"]
+    api = {"function": "a:b", "input": {"type": "acme.parquet", "strit": True}}
+    tree = {"kappafile": 1, "service": {"name": "Scorer"}, "apis": {"predict": api}}
+    (error,) = Draft202012Validator(schema).iter_errors(tree)
+    assert error.message == "Additional properties are not allowed ('strit' was unexpected)"
+    assert "acme.parquet" not in schema_text("kappafile", only_built_in=True)
+    assert problems(tree) == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_command_prints_a_schema(name: str) -> None:
+    done = CliRunner().invoke(cli, ["schema", name], standalone_mode=False)
+    assert json.loads(done.output) == json_schema(name)  # type: ignore[arg-type]
+
+
+# -- schema and model
+
+
+BEYOND_THE_SCHEMA = {
+    "KF102": "the text, not the tree",
+    "KF103": "the text, not the tree",
+    "KF104": "TOML's dates become text for a schema",
+    "KF105": "the version of the Kappa that runs",
+    "KF206": "what is installed",
+    "KF208": "a warning",
+    "KF301": "another table",
+    "KF302": "a file",
+    "KF303": "a file",
+    "KF304": "code",
+    "KF305": "code",
+    "KF306": "code",
+    "KF307": "another table",
+    "KF308": "what an adapter can do",
+    "KF309": "a file",
+    "KF310": "another table",
+    "KF311": "code",
+    "KF312": "code",
+    "KF313": "files, and a warning",
+    "KF314": "code and what is installed",
+    "KF315": "what a type is, and often a warning",
+    "KF316": "the grammar of requirements",
+    "KF317": "code, and a warning",
+    "KF401": "code",
+    "KF402": "code",
+}
+"""Problems that only `kappa validate` finds, and what they are about."""
