@@ -86,11 +86,11 @@ def with_batcher(scenario: Callable[[Batcher[Any, Any]], Awaitable[None]], run: 
         batcher: Batcher[Any, Any] = Batcher(run, limits=limits, name="test", **options)
         await batcher.start()
         try:
-            await scenario(batcher)
+            await asyncio.wait_for(scenario(batcher), 20)
         finally:
             if isinstance(run, Held):
                 run.gate.set()
-            await batcher.close()
+            await asyncio.wait_for(batcher.close(), 20)
 
     asyncio.run(main())
 

@@ -102,6 +102,20 @@ def test_a_slow_drift_is_followed():
     assert estimator.estimate.seconds(16) == pytest.approx(2.6e-3 * 3, rel=0.15)
 
 
+def test_larger_batches_that_run_faster_are_a_base_alone():
+    estimator = Estimator()
+    feed(estimator, lambda n: 1e-2 - 1e-4 * n, [1, 16, 32] * 30)
+    assert estimator.estimate.slope_s == 0.0
+    assert estimator.estimate.base_s == pytest.approx(1e-2 - 1e-4 * 49 / 3, rel=0.02)
+
+
+def test_batches_that_grow_faster_than_their_size_are_a_slope_alone():
+    estimator = Estimator()
+    feed(estimator, lambda n: 1e-4 * n * n, [8, 16, 32] * 30)
+    assert estimator.estimate.base_s == 0.0
+    assert estimator.estimate.seconds(32) == pytest.approx(1e-4 * 32 * 32, rel=0.2)
+
+
 def test_one_size_alone_is_predicted_and_keeps_what_was_known_of_the_slope():
     estimator = Estimator()
     feed(estimator, lambda n: 1e-3, [1] * 100)
