@@ -27,7 +27,6 @@ from kappa.errors import (
     BundleError,
     BundleNotFoundError,
     ConfigurationError,
-    DestinationExistsError,
     InferenceFailedError,
     KappaError,
     UsageError,
@@ -232,8 +231,6 @@ def build_and_store(
     """
     from kappa.build.builder import build_bundle
 
-    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DestinationExistsError(f"`{output}` exists and is not an empty directory; nothing was written.")
     plan = plan_of(path, version=version, labels=labels, environ=environ)
     with _failing_writes_explained():
         if output is not None:

@@ -12,7 +12,7 @@ import pytest
 import tomli
 from click.testing import CliRunner, Result
 
-from kappa._files import digest_of_lines, sha256_of_file, walk_files
+from kappa._files import sha256_of_file, walk_files
 from kappa.cli.main import cli
 from kappa.spec.document import Kappafile
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv
@@ -129,8 +129,7 @@ def make_bundle(project: Path) -> Callable[..., Path]:
             content_digest="sha256:" + "0" * 64,
             files={path.as_posix(): sha256_of_file(directory / path) for path in walk_files(directory)},
         )
-        digest = digest_of_lines(manifest.files, then=manifest.canonical_json())
-        text = manifest.model_copy(update={"bundle_digest": digest}).to_yaml()
+        text = manifest.sealed().to_yaml()
         for folder in (directory, package):
             (folder / "kappa.yml").write_text(text, encoding="utf-8")
         return directory
