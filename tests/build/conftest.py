@@ -1,0 +1,116 @@
+"""Small projects, locks that nobody resolved, and an index of wheels that hold nothing but their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from kappa._files import write_atomically
+from kappa.build.lock import Lock
+from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.project import Project, read_project
+from kappa.build.wheel import describe_kappa, write_zip
+
+GREETER = {
+    "kappafile.toml": """\
+kappafile = 1
+
+[service]
+name = "Greeter"
+doc = "Greets whoever asks."
+
+[artifacts.words]
+type = "json"
+path = "words.json"
+metadata = { languages = 2 }
+
+[apis.greet]
+function = "handlers:greet"
+input = "json"
+""",
+    "handlers.py": "from wording import polite\n\n\ndef greet(person, words):\n    return polite(words, person)\n",
+    "wording/__init__.py": "def polite(words, person):\n    return words[person['language']] + person['name']\n",
+    "words.json": '{"en": "Good day, ", "de": "Guten Tag, "}',
+}
+"""A service that needs nothing but what Kappa needs at run time."""
+
+WriteProject = Callable[..., Project]
+SeedLock = Callable[..., Lock]
+
+
+@pytest.fixture
+def write_project(tmp_path: Path) -> WriteProject:
+    """Return a function that writes the greeter, with ``files`` over it, and reads it; ``more`` is kappafile text."""
+
+    def write(*, more: str = "", files: Mapping[str, str] | None = None, folder: str = "project") -> Project:
+        root = tmp_path / folder
+        for name, text in {**GREETER, **(files or {})}.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + (more if name == "kappafile.toml" else ""), encoding="utf-8")
+        return read_project(root)
+
+    return write
+
+
+@pytest.fixture
+def seed_lock(kappa_home: Path) -> SeedLock:
+    """Return a function that puts a lock for a plan where builds look for one, so that nothing is resolved."""
+
+    def seed(
+        plan: BuildPlan, body: str = "falcon==4.4.0 \\\n    --hash=sha256:00\n    # via -r requirements.in\n"
+    ) -> Lock:
+        asked = plan.lock_inputs
+        lock = Lock(asked.digest, asked.python, asked.platform, "pip-compile 7.6", body)
+        write_atomically(kappa_home / "locks" / asked.digest.replace(":", "-"), lock.text.encode())
+        return lock
+
+    return seed
+
+
+@pytest.fixture
+def plan(write_project: WriteProject, seed_lock: SeedLock) -> BuildPlan:
+    """Return the plan of the greeter, with a lock at hand."""
+    made = plan_build(write_project(), version=None, labels={}, environ=os.environ)
+    seed_lock(made)
+    return made
+
+
+def tiny_wheel(folder: Path, name: str, version: str, requires: Sequence[str] = ()) -> None:
+    """Write a wheel that holds one empty module."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    info = f"{stem}.dist-info"
+    described = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    described += [f"Requires-Dist: {requirement}" for requirement in requires]
+    entries = {
+        f"{name.replace('-', '_')}.py": b"",
+        f"{info}/METADATA": ("\n".join(described) + "\n").encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{path},,\n" for path in (*entries, f"{info}/RECORD"))
+    data = write_zip({**entries, f"{info}/RECORD": record.encode()})
+    (folder / f"{stem}-py3-none-any.whl").write_bytes(data)
+
+
+@pytest.fixture(scope="session")
+def tiny_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of wheels: those that Kappa needs at run time, `apple` (1.0, 2.0), and `pear` that needs it."""
+    folder = tmp_path_factory.mktemp("index")
+    for requirement in describe_kappa().runtime:
+        name, _, version = requirement.partition(";")[0].partition(">=")
+        tiny_wheel(folder, name.partition("<")[0].strip(), version.strip())
+    tiny_wheel(folder, "apple", "1.0")
+    tiny_wheel(folder, "apple", "2.0")
+    tiny_wheel(folder, "pear", "1.0", requires=["apple<2"])
+    return folder
+
+
+@pytest.fixture
+def index_environ(tiny_index: Path, kappa_home: Path) -> dict[str, str]:
+    """Return an environment in which pip knows the tiny wheels and nothing else."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
+    local = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tiny_index)}
+    return {**kept, **local, "KAPPA_HOME": str(kappa_home)}

@@ -1,0 +1,131 @@
+"""The real pip-compile, against a folder of tiny wheels."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kappa.build.lock import LockInputs, lock_packages, running_platform, running_python
+from kappa.build.resolvers.pip_compile import PipCompileResolver, explain_failure, resolver_environment
+from kappa.errors import ResolutionError
+
+INPUTS = LockInputs(requirements=("pear",), python=running_python(), platform=running_platform())
+
+
+def test_lock_pins_everything_with_hashes_and_names_no_place(index_environ: dict[str, str], tiny_index: Path) -> None:
+    inputs = replace(INPUTS, requirements=("pear", "plum; sys_platform == 'nothing'", "apple[skin]>=1"))
+    lock = lock_packages(inputs, committed=None, environ=index_environ)
+    without_hashes = re.sub(r"sha256:[0-9a-f]{64}", "sha256:…", lock.body)
+    assert without_hashes == (
+        "apple==1.0 \\\n    --hash=sha256:…\n    # via\n    #   -r requirements.in\n    #   pear\n"
+        "pear==1.0 \\\n    --hash=sha256:…\n    # via -r requirements.in\n"
+    )
+    assert re.fullmatch(r"pip-compile \d+\.\d+", lock.resolver)
+
+
+def test_nothing_of_the_callers_settings_reaches_the_lock(index_environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "constraints.txt").write_text("apple<1\n")
+    environ = {
+        **index_environ,
+        "PIP_EXTRA_INDEX_URL": "https://user:hunter2@example.org/simple",
+        "PIP_TRUSTED_HOST": "example.org",
+        "PIP_CONSTRAINT": str(tmp_path / "constraints.txt"),
+        "PIP_NO_BINARY": ":all:",
+        "PIP_REQUIRE_VIRTUALENV": "0",
+        "CUSTOM_COMPILE_COMMAND": "make lock",
+    }
+    body = lock_packages(INPUTS, committed=None, environ=environ).body
+    assert [line for line in body.splitlines() if not line.startswith(("apple==1.0", "pear==1.0", "    "))] == []
+    assert "hunter2" not in body
+    assert "example.org" not in body
+
+
+def test_index_settings_of_pips_configuration_file_reach_the_resolver(
+    index_environ: dict[str, str], tiny_index: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "pip.conf"
+    settings.write_text(f"[global]\nno-index = true\nfind-links = {tiny_index}\npre = true\n")
+    bare = {key: value for key, value in index_environ.items() if not key.startswith("PIP_")}
+    environ = {**bare, "PIP_CONFIG_FILE": str(settings)}
+    seen = resolver_environment(environ)
+    assert seen["PIP_FIND_LINKS"] == str(tiny_index)
+    assert seen["PIP_NO_INDEX"] == "true"
+    assert seen["PIP_CONFIG_FILE"] == os.devnull
+    assert "PIP_PRE" not in seen
+
+
+def test_relative_find_links_mean_the_callers_folder(
+    index_environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = resolver_environment({**index_environ, "PIP_FIND_LINKS": "wheels https://example.org/links"})
+    assert seen["PIP_FIND_LINKS"] == f"{tmp_path / 'wheels'} https://example.org/links"
+
+
+def test_conflict_is_told_in_pips_words(index_environ: dict[str, str]) -> None:
+    inputs = replace(INPUTS, requirements=("pear", "apple==2.0"))
+    with pytest.raises(ResolutionError) as raised:
+        lock_packages(inputs, committed=None, environ=index_environ)
+    assert str(raised.value) == (
+        "The packages cannot be resolved. pip says:\n"
+        "Cannot install `pear` and apple==2.0 because these package versions have conflicting dependencies.\n"
+        "  The user requested apple==2.0\n"
+        "  pear 1.0 depends on apple<2"
+    )
+
+
+def test_missing_version_names_the_requirement_and_the_versions(index_environ: dict[str, str]) -> None:
+    with pytest.raises(ResolutionError, match=r"requirement apple==9 \(from versions: 1.0, 2.0\)$"):
+        lock_packages(replace(INPUTS, requirements=("apple==9",)), committed=None, environ=index_environ)
+
+
+def test_constraints_hold(index_environ: dict[str, str]) -> None:
+    inputs = replace(INPUTS, requirements=("apple",), constraints=("apple<2", "pear==9"))
+    assert lock_packages(inputs, committed=None, environ=index_environ).pins == ("apple==1.0",)
+
+
+def test_hash_of_the_user_that_does_not_fit_is_refused(index_environ: dict[str, str]) -> None:
+    inputs = replace(INPUTS, requirements=(f"apple==1.0 --hash=sha256:{'0' * 64}",))
+    with pytest.raises(ResolutionError, match="DO NOT MATCH THE HASHES"):
+        lock_packages(inputs, committed=None, environ=index_environ)
+
+
+def test_index_that_does_not_answer_is_not_a_missing_package(index_environ: dict[str, str]) -> None:
+    bare = {key: value for key, value in index_environ.items() if not key.startswith("PIP_")}
+    environ = {
+        **bare,
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": "http://user:hunter2@127.0.0.1:9/simple",
+        "PIP_RETRIES": "1",
+    }
+    with pytest.raises(ResolutionError, match="The package index could not be asked") as raised:
+        lock_packages(INPUTS, committed=None, environ=environ)
+    assert "`127.0.0.1`" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_target_that_is_not_this_interpreter_is_refused() -> None:
+    with pytest.raises(ResolutionError, match=r"for Python 3.99 on linux_x86_64\.$"):
+        PipCompileResolver().resolve(replace(INPUTS, python="3.99", platform="linux_x86_64"), environ={})
+
+
+def test_long_list_of_versions_is_shortened() -> None:
+    output = f"  ERROR: Could not find x==9 (from versions: {', '.join(f'1.{n}' for n in range(20))})\n"
+    assert explain_failure(output, []).endswith(
+        "Could not find x==9 (from versions: …, 1.14, 1.15, 1.16, 1.17, 1.18, 1.19)"
+    )
+
+
+def test_failure_without_a_message_shows_the_last_exception_and_what_was_collected() -> None:
+    output = (
+        "Collecting brokenpackage (from -r requirements.in (line 1))\nTraceback (most recent call last):\n"
+        '  File "x.py", line 3, in y\npip._internal.exceptions.MetadataGenerationFailed: metadata generation failed\n'
+    )
+    assert explain_failure(output, ["brokenpackage"]) == (
+        "The packages cannot be resolved. pip says:\nMetadataGenerationFailed: metadata generation failed\n"
+        "That was while collecting `brokenpackage`."
+    )
