@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kappa.build.classes import Declaration
-from kappa.build.diagnostics import one_of, quoted, sentence
-from kappa.build.injection import check_functions, input_adapter
+from kappa.build.injection import check_functions
 from kappa.build.modules import CodeBase
 from kappa.build.paths import PathChecks
 from kappa.build.patterns import matches_any
@@ -18,6 +17,7 @@ from kappa.build.positions import TreePath
 from kappa.build.requirements import check_requirement
 from kappa.build.tracing import Trace, trace
 from kappa.build.validation import Draft
+from kappa.build.wording import known, one_of, quoted, sentence
 from kappa.build.words import nearest
 from kappa.errors import KappaError
 from kappa.inference import MEDIA_TYPES
@@ -48,13 +48,11 @@ def check_references(
 
 
 def _report_unknown(
-    draft: Draft, code: str, what: str, name: str, known: list[str], path: TreePath, *, otherwise: str = ""
+    draft: Draft, code: str, what: str, name: str, names: list[str], path: TreePath, *, otherwise: str = ""
 ) -> None:
     """Report a name that is not among those known, and which of them was probably meant."""
-    near = nearest(name, known, cutoff=0.6)
-    help_ = f"Did you mean `{near}`?" if near else otherwise
-    if not help_ and known:
-        help_ = f"Known are {one_of((f'`{one}`' for one in known), joined_by='and')}."
+    near = nearest(name, names, cutoff=0.6)
+    help_ = f"Did you mean `{near}`?" if near else otherwise or known(names)
     message = f"There is no {what} {quoted(name)}."
     draft.found.add(code, message, path, help=help_, replacement=f'"{near}"' if near else None)
 
@@ -130,7 +128,6 @@ def _check_apis(draft: Draft) -> None:
     for name in draft.names("apis"):
         path: TreePath = ("apis", name)
         _check_artifact_of(draft, path)
-        _check_batch(draft, path)
         has_route = "route" in draft.document.table_at(path)
         route = draft.get(*path, "route") if has_route else name
         if isinstance(route, str):
@@ -146,22 +143,9 @@ def _check_apis(draft: Draft) -> None:
 
 def _check_artifact_of(draft: Draft, path: TreePath) -> None:
     name, names = draft.get(*path, "artifact"), draft.names("artifacts")
-    if isinstance(name, str) and name not in names and draft.document.is_whole and not draft.uses_class:
+    if isinstance(name, str) and name not in names and not draft.is_unsure("artifacts") and not draft.uses_class:
         otherwise = f"Declare it in {draft.document.table_name(('artifacts', name))}." if not names else ""
         _report_unknown(draft, "KF301", "artifact", name, names, (*path, "artifact"), otherwise=otherwise)
-
-
-def _check_batch(draft: Draft, path: TreePath) -> None:
-    adapter, batch = input_adapter(draft, path), draft.get(*path, "batch")
-    labels = [draft.found.label((*path, "input"), "its input")]
-    if adapter is None:
-        return
-    if batch is True and not adapter.supports_batch:
-        message = "This input cannot be batched."
-        draft.found.add("KF308", message, (*path, "batch"), labels=labels, replacement="false")
-    elif batch is False and not adapter.supports_single:
-        message = "This input always brings rows, which are batched."
-        draft.found.add("KF308", message, (*path, "batch"), labels=labels, replacement="true")
 
 
 def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:
@@ -174,7 +158,7 @@ def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | 
             message = f"{quoted(place.name)} has an extension that does not tell what it holds."
             draft.found.add("KF204", message, at, help=f"Use {one_of(f'`{suffix}`' for suffix in MEDIA_TYPES)}.")
         api = draft.get("examples", index, "api")
-        if isinstance(api, str) and names and api not in names and draft.document.is_whole:
+        if isinstance(api, str) and names and api not in names and not draft.is_unsure("apis"):
             _report_unknown(draft, "KF307", "API", api, names, ("examples", index, "api"))
 
 

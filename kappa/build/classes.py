@@ -27,6 +27,7 @@ from kappa import service
 from kappa.build.functions import Definition, NotDefined, find_definition, span_of
 from kappa.build.modules import CodeBase, Module
 from kappa.build.positions import Span, TreePath
+from kappa.build.wording import explained
 from kappa.errors import ConfigurationError, KappaError
 from kappa.log import log
 from kappa.spec.contracts import Plugin
@@ -80,6 +81,8 @@ class ClassProblem:
     place: Place | None = None
     known: tuple[str, ...] = ()
     """What the module defines instead."""
+    is_there: bool = False
+    """Whether the mistake is at ``place``, and not in naming this class."""
 
 
 def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | Opaque | ClassProblem:
@@ -102,9 +105,9 @@ def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | O
     except _OpaqueError as exc:
         return Opaque(exc.why, Place(exc.file, _span(exc.node)))
     except _DeclarationError as exc:
-        return ClassProblem(exc.message, Place(exc.file, _span(exc.node)))
+        return ClassProblem(exc.message, Place(exc.file, _span(exc.node)), is_there=True)
     except ConfigurationError as exc:
-        return ClassProblem(str(exc), place)
+        return ClassProblem(str(exc), place, is_there=True)
 
 
 class _OpaqueError(Exception):
@@ -242,9 +245,8 @@ class _Values:
             return function(*arguments, **keywords)
         except ValidationError as exc:
             problem = exc.errors()[0]
-            option = ".".join(str(part) for part in problem["loc"])
-            text = problem["msg"].removeprefix("Value error, ")
-            message = f"`{ast.unparse(node.func)}`: {f'`{option}`: ' if option else ''}{text}."
+            option = ".".join(str(part) for part in problem["loc"]) or ast.unparse(node.func)
+            message = explained(problem, f"`{option}`")
         except TypeError as exc:
             message = f"`{ast.unparse(node.func)}` is not called right: {exc}."
         except KappaError as exc:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kappa.build.classes import Declaration, Place
-from kappa.build.diagnostics import Label, quoted
+from kappa.build.diagnostics import Label
 from kappa.build.positions import TreePath
 from kappa.build.validation import Draft
+from kappa.build.wording import quoted
 from kappa.build.words import nearest
 from kappa.spec.document import Kappafile
 from kappa.spec.models import ServiceSpec

@@ -6,15 +6,14 @@ Every kind of problem has a stable *code* (see `kappa.build.codes`). A *diagnost
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from kappa.build.positions import Positions, Span, TextLines, TreePath, pointer
+from kappa.build.excerpts import Excerpts, Mark, Style
+from kappa.build.positions import Positions, Span, TreePath, pointer
+from kappa.build.wording import one_of
 from kappa.errors import ManifestError
 
 __all__ = [
@@ -23,18 +22,10 @@ __all__ = [
     "Label",
     "Severity",
     "display_path",
-    "one_of",
-    "quoted",
-    "read_text",
     "render_text",
-    "sentence",
 ]
 
 Severity = Literal["error", "warning"]
-
-_SHOWN_COLUMNS = 110
-_USER_INFORMATION = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
-_VALUE = re.compile(r"(\"[^\"]*\"|'[^']*')(?!\s*[=:])|(?<=[:=] )[^\s\"'{\[][^,}\]#]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,30 +156,6 @@ class Diagnostics:
 _NOWHERE = Positions()
 
 
-def quoted(value: object) -> str:
-    """Return a value from the user's file as messages show it: short, printable, in backticks."""
-    text = value if isinstance(value, str) else repr(value)
-    text = "".join(character if character.isprintable() else "�" for character in text)
-    text = _USER_INFORMATION.sub("…", text)
-    return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
-
-
-def sentence(text: str) -> str:
-    """Make a whole, printable sentence of a message that begins in lower case and ends without a full stop."""
-    text = "".join(character if character.isprintable() else "�" for character in text)
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"
-
-
-def one_of(words: Iterable[str], *, joined_by: str = "or") -> str:
-    """Join words as a sentence does: ``a, b or c``.
-
-    >>> one_of(["a", "b", "c"])
-    'a, b or c'
-    """
-    items = list(words)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {joined_by} {items[-1]}" if items else "nothing"
-
-
 def display_path(file: Path, *, relative_to: Path | None = None) -> str:
     """Return a file's name as messages show it: relative to a folder, by default the current one, if it is below it."""
     try:
@@ -197,154 +164,42 @@ def display_path(file: Path, *, relative_to: Path | None = None) -> str:
         return str(file)
 
 
-def read_text(file: Path) -> str:
-    """Read a file for its excerpts, whatever is in it; empty when it cannot be read."""
-    try:
-        data = file.read_bytes()
-    except OSError:
-        return ""
-    return data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
-
-
-def render_text(
-    diagnostics: Sequence[Diagnostic],
-    *,
-    relative_to: Path | None = None,
-    color: bool = False,
-) -> str:
+def render_text(diagnostics: Sequence[Diagnostic], *, relative_to: Path | None = None, color: bool = False) -> str:
     """Write problems for people: each with its place, the lines it is about, and what to do; then how many.
 
     The files are read again for the excerpts.
     """
-    page = _Page(relative_to, _Palette(color))
-    return "\n".join([*(page.entry(diagnostic) for diagnostic in diagnostics), _summary(diagnostics)])
+    excerpts = Excerpts(color=color)
+    entries = (_entry(diagnostic, excerpts, relative_to) for diagnostic in diagnostics)
+    return "\n".join([*entries, _summary(diagnostics)])
+
+
+def _entry(diagnostic: Diagnostic, excerpts: Excerpts, relative_to: Path | None) -> str:
+    def place(file: Path, span: Span) -> str:
+        return f"{display_path(file, relative_to=relative_to)}:{span.line}:{span.column}"
+
+    paint, file = excerpts.paint, diagnostic.file
+    style: Style = "error" if diagnostic.is_error else "warning"
+    kind = paint(f"{diagnostic.severity}[{diagnostic.code}]", style)
+    marks = [Mark(diagnostic.span, "", "^", style)]
+    marks += [Mark(label.span, label.message, "-", "label") for label in diagnostic.labels if label.file == file]
+    width = len(str(max(mark.span.line for mark in marks)))
+    lines = [f"{paint(place(file, diagnostic.span), 'place')}: {kind}: {diagnostic.message}"]
+    name = diagnostic.path.rpartition("/")[2] if diagnostic.path.startswith("/env/variables/") else None
+    lines += excerpts.lines(file, marks, width, only_key=name)
+    indent = " " * width
+    lines += [
+        f"{indent} {paint('::', 'label')} {place(label.file, label.span)}: {label.message}"
+        for label in diagnostic.labels
+        if label.file != file
+    ]
+    if diagnostic.help:
+        lines.append(f"{indent} {paint('=', 'label')} {diagnostic.help}")
+    return "\n".join([*lines, ""])
 
 
 def _summary(diagnostics: Sequence[Diagnostic]) -> str:
     errors = sum(diagnostic.is_error for diagnostic in diagnostics)
-    warnings = len(diagnostics) - errors
-    counts = [
-        f"{count} {word}{'' if count == 1 else 's'}"
-        for count, word in ((errors, "error"), (warnings, "warning"))
-        if count
-    ]
-    return f"Found {' and '.join(counts) if counts else 'no problems'}."
-
-
-@dataclass(frozen=True, slots=True)
-class _Palette:
-    """ANSI escape sequences (ECMA-48, SGR), or none of them."""
-
-    is_on: bool
-
-    def paint(self, text: str, style: str) -> str:
-        return f"\x1b[{style}m{text}\x1b[0m" if self.is_on and text else text
-
-
-_BOLD, _RED, _YELLOW, _BLUE = "1", "1;31", "1;33", "1;34"
-
-
-class _Page:
-    """Renders diagnostics as text, reading each file once."""
-
-    def __init__(self, relative_to: Path | None, palette: _Palette) -> None:
-        self._relative_to = relative_to
-        self._palette = palette
-        self._texts: dict[Path, TextLines] = {}
-
-    def entry(self, diagnostic: Diagnostic) -> str:
-        paint, span = self._palette.paint, diagnostic.span
-        style = _RED if diagnostic.is_error else _YELLOW
-        place = f"{self._name(diagnostic.file)}:{span.line}:{span.column}"
-        kind = paint(f"{diagnostic.severity}[{diagnostic.code}]", style)
-        lines = [f"{paint(place, _BOLD)}: {kind}: {diagnostic.message}"]
-        marks = [_Mark(span, "", "^", style)]
-        elsewhere = []
-        for label in diagnostic.labels:
-            if label.file == diagnostic.file:
-                marks.append(_Mark(label.span, label.message, "-", _BLUE))
-            else:
-                elsewhere.append(label)
-        width = len(str(max(mark.span.line for mark in marks)))
-        lines += self._excerpt(diagnostic.file, marks, width, is_secret=diagnostic.path.startswith("/env/variables"))
-        for label in elsewhere:
-            place = f"{self._name(label.file)}:{label.span.line}:{label.span.column}"
-            lines.append(f"{' ' * width} {paint('::', _BLUE)} {place}: {label.message}")
-        if diagnostic.help:
-            lines.append(f"{' ' * width} {paint('=', _BLUE)} {diagnostic.help}")
-        return "\n".join([*lines, ""])
-
-    def _name(self, file: Path) -> str:
-        return display_path(file, relative_to=self._relative_to)
-
-    def _excerpt(self, file: Path, marks: Sequence[_Mark], width: int, *, is_secret: bool) -> Iterator[str]:
-        if file not in self._texts:
-            self._texts[file] = TextLines(read_text(file))
-        source = self._texts[file].lines
-        rule = self._palette.paint("|", _BLUE)
-        previous = None
-        yield f"{' ' * width} {rule}"
-        for mark in sorted(marks, key=lambda mark: mark.span):
-            number = mark.span.line
-            if number > len(source):
-                continue
-            text = source[number - 1]
-            if number != previous:
-                if previous is not None and number > previous + 1:
-                    yield self._palette.paint("." * 3, _BLUE)
-                shown = _Shown.of(text, mark.span, is_secret=is_secret)
-                yield f"{self._palette.paint(str(number).rjust(width), _BLUE)} {rule} {shown.text}".rstrip()
-            previous = number
-            underline = self._palette.paint(f"{mark.sign * shown.width(mark.span)} {mark.message}".rstrip(), mark.style)
-            yield f"{' ' * width} {rule} {' ' * shown.indent(mark.span)}{underline}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    span: Span
-    message: str
-    sign: str
-    style: str
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A source line as printed: a window of it, with every character one that a terminal prints in known width."""
-
-    line: str
-    first: int
-    is_secret: bool
-
-    @classmethod
-    def of(cls, line: str, span: Span, *, is_secret: bool) -> _Shown:
-        first = 0 if span.column <= _SHOWN_COLUMNS - 20 else span.column - 20
-        return cls(line, first, is_secret)
-
-    @cached_property
-    def _clean(self) -> str:
-        line = _USER_INFORMATION.sub(lambda match: "*" * len(match[0]), self.line)
-        if self.is_secret:
-            line = _VALUE.sub(lambda match: "*" * len(match[0]), line)
-        return "".join(c if c.isprintable() else " " if c == "\t" else "�" for c in line)
-
-    @property
-    def text(self) -> str:
-        window = self._clean[self.first : self.first + _SHOWN_COLUMNS]
-        before = "…" if self.first else ""
-        return f"{before}{window}{'…' if len(self._clean) > self.first + _SHOWN_COLUMNS else ''}"
-
-    def indent(self, span: Span) -> int:
-        return bool(self.first) + _cells(self._clean[self.first : max(span.column - 1, self.first)])
-
-    def width(self, span: Span) -> int:
-        end = span.end_column - 1 if span.end_line == span.line else len(self._clean.rstrip())
-        end = min(end, self.first + _SHOWN_COLUMNS)
-        return max(1, _cells(self._clean[span.column - 1 : end]))
-
-
-def _cells(text: str) -> int:
-    """Return how many columns of a terminal a text takes (Unicode, annex 11)."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
+    counts = [(errors, "error"), (len(diagnostics) - errors, "warning")]
+    words = [f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts if count]
+    return f"Found {one_of(words, joined_by='and') if words else 'no problems'}."

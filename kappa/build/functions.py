@@ -104,14 +104,14 @@ def _through_stars(
         found = _find(code, origin, parts, steps=steps + 1) if origin is not None else Definition(module)
         if isinstance(found, Definition):
             return found
-    return NotDefined(parts[0], tuple(sorted(name for name in bindings if not name.startswith("_"))))
+    return NotDefined(parts[0], _definitions(bindings))
 
 
 def _in_class(code: CodeBase, module: Module, node: ast.ClassDef, parts: Sequence[str]) -> Definition | NotDefined:
     bindings = _bindings(node.body)
     found = bindings.get(parts[0])
     if found is None:
-        return Definition(module) if node.bases else NotDefined(parts[0], tuple(sorted(bindings)))
+        return Definition(module) if node.bases else NotDefined(parts[0], _definitions(bindings))
     if isinstance(found, ast.ClassDef) and len(parts) > 1:
         return _in_class(code, module, found, parts[1:])
     if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) and len(parts) == 1:
@@ -128,6 +128,11 @@ def _bindings(body: Sequence[ast.stmt]) -> dict[str, ast.AST]:
         for block in _branches(node):
             found.update(_bindings(block))
     return found
+
+
+def _definitions(bindings: dict[str, ast.AST]) -> tuple[str, ...]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ImportFrom)
+    return tuple(sorted(name for name, node in bindings.items() if isinstance(node, kinds) and name[0] != "_"))
 
 
 def _branches(node: ast.stmt) -> Iterator[Sequence[ast.stmt]]:

@@ -6,21 +6,19 @@ An API's function receives its input first. Every further parameter is filled by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from kappa.build.classes import Declaration
-from kappa.build.diagnostics import Diagnostic, Label, one_of, quoted
+from kappa.build.diagnostics import Diagnostic, Label
 from kappa.build.functions import Definition, Parameter, find_definition, parameters_of, returned_keys, span_of
 from kappa.build.modules import CodeBase
 from kappa.build.positions import Span, TreePath
 from kappa.build.validation import Draft
+from kappa.build.wording import one_of, quoted
 from kappa.build.words import nearest
-from kappa.errors import KappaError
-from kappa.plugins import INPUT_ADAPTERS
 
-__all__ = ["check_functions", "input_adapter"]
+__all__ = ["check_functions"]
 
 
 def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
@@ -32,16 +30,6 @@ def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | Non
         checks.function_of(("apis", name))
     if declaration is not None:
         checks.methods(declaration)
-
-
-def input_adapter(draft: Draft, path: TreePath) -> Any:
-    """Return the class of an API's input adapter; ``None`` if it is not named right."""
-    value = draft.get(*path, "input")
-    name = value.get("type") if isinstance(value, Mapping) else value
-    try:
-        return INPUT_ADAPTERS.load(name) if isinstance(name, str) else None
-    except (KappaError, ImportError):
-        return None
 
 
 class _Checks:
@@ -56,6 +44,7 @@ class _Checks:
     def setup(self) -> None:
         path: TreePath = ("service", "setup")
         if self._draft.document.at(path) is None:
+            self._provided = None if self._draft.is_unsure(*path) else set()
             return
         definition = self._definition(path)
         self._provided = returned_keys(definition) if definition is not None else None
@@ -85,9 +74,9 @@ class _Checks:
         definition = self._definition(path)
         if definition is None:
             return
-        batch, adapter = self._draft.get(*api, "batch"), input_adapter(self._draft, api)
+        batch, adapter = self._draft.get(*api, "batch"), self._draft.input_adapter(api)
         is_batched: bool | None = batch if isinstance(batch, bool) else None
-        if is_batched is None and adapter is not None and not self._found.is_bad((*api, "batch")):
+        if is_batched is None and adapter is not None and not self._draft.is_unsure(*api, "batch"):
             is_batched = not adapter.supports_single
         self._parameters(definition, path, is_batched=is_batched)
 
@@ -120,7 +109,7 @@ class _Checks:
             "KF305",
             f"{quoted(name)} defines no {quoted(found.name)}.",
             path,
-            help=f"Did you mean `{name}:{near}`?" if near else "",
+            help=f"Did you mean `{name}:{near}`?" if near else _defined(found.known),
             replacement=f'"{name}:{near}"' if near else None,
         )
         return None
@@ -170,7 +159,7 @@ class _Checks:
             is_batched = words == ["tasks"]
             message = f"`{function}` takes `{parameter.name}`, but its API is {'' if is_batched else 'not '}batched."
             self._report(message, path, definition, parameter, help_=f"Call it `{words[0]}`.")
-        elif self._provided is not None and self._draft.document.is_whole:
+        elif self._provided is not None and not self._draft.is_unsure("artifacts"):
             near = nearest(parameter.name, known)
             names = one_of((f"`{word}`" for word in known), joined_by="and")
             help_ = f"Did you mean `{near}`?" if near else f"What it can name here: {names}."
@@ -197,3 +186,9 @@ class _Checks:
             return
         labels = [Label(file, span, "this parameter" if parameter is not None else "defined here")]
         self._found.add("KF306", message, path, labels=labels, help=help_)
+
+
+def _defined(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f"It defines {one_of((f'`{name}`' for name in names[:8]), joined_by='and')}."

@@ -15,9 +15,10 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from kappa._version import __version__
-from kappa.build.diagnostics import Diagnostics, quoted
+from kappa.build.diagnostics import Diagnostics
 from kappa.build.positions import Positions, Span, TextLines, TreePath
 from kappa.build.toml_syntax import parse_toml
+from kappa.build.wording import quoted
 from kappa.build.yaml_syntax import parse_yaml
 from kappa.errors import ConfigurationError
 
@@ -132,7 +133,8 @@ def read_kappafile(file: Path) -> tuple[Document | None, Diagnostics]:
         found.add("KF202", "A kappafile is a table of keys and values.", (), span=Span(1, 1, 1, 2))
         return None, found
     if not tree and is_whole and not found.has_errors:
-        found.add("KF203", "The file is empty.", (), span=Span(1, 1, 1, 2), help=f"Begin with `kappafile = {_FORMAT}`.")
+        help_ = f"Begin with `kappafile{': ' if document.is_yaml else ' = '}{_FORMAT}`."
+        found.add("KF203", "The file is empty.", (), span=Span(1, 1, 1, 2), help=help_)
         return None, found
     return document, found
 

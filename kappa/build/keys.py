@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 
-from kappa.build.diagnostics import one_of
 from kappa.build.kappafile import Document
 from kappa.build.positions import TreePath
 from kappa.build.shapes import fields_of, items_of, table_of
+from kappa.build.wording import known
 from kappa.build.words import nearest, normal, translate
 from kappa.spec.document import Kappafile
 
@@ -26,15 +26,15 @@ class Advice:
     """The key, or the table, that is there under this other word and so is not missing."""
 
 
-def advise(key: str, known: Collection[str], path: TreePath, document: Document) -> Advice:
-    """Say what ``key`` in the table at ``path``, whose keys are ``known``, probably means.
+def advise(key: str, keys: Collection[str], path: TreePath, document: Document) -> Advice:
+    """Say what ``key`` in the table at ``path``, whose keys are ``keys``, probably means.
 
     In this order: the same word spelled otherwise or nearly so, another tool's word for it, a key of another table, a
     word that is at least somewhat near.
     """
     if key == "name" and len(path) == 2 and path[0] in ("apis", "artifacts"):
         return Advice(f"Its name is `{path[1]}`, the key of its table.")
-    if (sibling := nearest(key, known, cutoff=0.85)) is not None:
+    if (sibling := nearest(key, keys, cutoff=0.85)) is not None:
         return Advice(f"Did you mean `{sibling}`?", sibling, (*path, sibling))
     template = template_of(path)
     if (target := translate(key, template)) is not None:
@@ -46,9 +46,9 @@ def advise(key: str, known: Collection[str], path: TreePath, document: Document)
     home = _only_home(normal(key))
     if home is not None and home != template:
         return Advice(f"It belongs to {document.table_name(home) if home else 'the top of the file'}.")
-    if (sibling := nearest(key, known, cutoff=0.6)) is not None:
+    if (sibling := nearest(key, keys, cutoff=0.6)) is not None:
         return Advice(f"Did you mean `{sibling}`?", sibling, (*path, sibling))
-    return Advice(f"Known are {one_of((f'`{name}`' for name in known), joined_by='and')}." if known else "")
+    return Advice(known(keys) if keys else "")
 
 
 def template_of(path: TreePath) -> tuple[str, ...]:

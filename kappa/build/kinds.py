@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from kappa.build.diagnostics import Diagnostics, one_of, quoted, sentence
+from kappa.build.diagnostics import Diagnostics
 from kappa.build.kappafile import Document
 from kappa.build.keys import advise
 from kappa.build.positions import TreePath
 from kappa.build.shapes import arms_of, described, fields_of, fits, items_of, kind_of, registry_of, table_of
+from kappa.build.wording import known, quoted, sentence
 from kappa.build.words import nearest, normal
 from kappa.errors import MissingDependencyError, PluginNotFoundError
 from kappa.labels import check_label
@@ -59,15 +60,30 @@ class _Walk:
         elif isinstance(value, Mapping) and (model := table_of(annotation)) is not None:
             self.table(model, value, path)
         elif (items := items_of(annotation, value)) is not None:
+            if self._is_unnamed(items, value, path):
+                return
             for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
                 self.value(items, item, (*path, key))
 
-    def _fields(self, known: Mapping[str, FieldInfo], table: Mapping[str, Any], path: TreePath) -> None:
+    def _is_unnamed(self, items: Any, value: Any, path: TreePath) -> bool:
+        """Report keys that stand in `[apis]` itself instead of in a table with the name of an API."""
+        model = table_of(items)
+        if model is None or not isinstance(value, Mapping):
+            return False
+        key = next((key for key in fields_of(model) if key in value and not isinstance(value[key], Mapping)), None)
+        if key is None:
+            return False
+        name = self._document.table_name
+        message = f"`{key}` is a key of {name((*path, 'NAME'))}, not of {name(path)}."
+        self._found.add("KF201", message, path, span=self._found.positions.of_key((*path, key)))
+        return True
+
+    def _fields(self, fields: Mapping[str, FieldInfo], table: Mapping[str, Any], path: TreePath) -> None:
         for key, value in table.items():
-            if key in known:
-                self.value(known[key].annotation, value, (*path, key))
+            if key in fields:
+                self.value(fields[key].annotation, value, (*path, key))
             else:
-                self._unknown(key, known, path)
+                self._unknown(key, fields, path)
 
     def _artifact(self, table: Mapping[str, Any], path: TreePath) -> None:
         """Walk an artifact's table, which holds its own keys and the options of its type."""
@@ -122,9 +138,8 @@ class _Walk:
             self._report_unknown(other, path, f"The {registry.kind} is named by its `type`.", "type")
             return
         message = f"`{path[-1]}` has no `type`, which names the {registry.kind}."
-        names = one_of((f"`{name}`" for name in registry.names()), joined_by="and")
         span = self._found.positions.of_key(path)
-        self._found.add("KF203", message, (*path, "type"), span=span, help=f"Known are {names}.")
+        self._found.add("KF203", message, (*path, "type"), span=span, help=known(registry.names()))
 
     def _options(self, registry: Registry, table: Mapping[str, Any], path: TreePath) -> dict[str, FieldInfo] | None:
         """Return the options of the plugin that ``type`` names; an artifact's `name` is the key of its table."""
@@ -143,8 +158,7 @@ class _Walk:
         except PluginNotFoundError:
             names = registry.names()
             near = nearest(name, names, cutoff=0.6)
-            known = one_of((f"`{known}`" for known in names), joined_by="and")
-            help_ = f"Did you mean `{near}`?" if near else f"Known are {known}."
+            help_ = f"Did you mean `{near}`?" if near else known(names)
             message = f"There is no {registry.kind} {quoted(name)}."
             self._found.add("KF205", message, path, help=help_, replacement=f'"{near}"' if near else None)
         except MissingDependencyError as exc:
@@ -161,8 +175,8 @@ class _Walk:
 
     # -- messages
 
-    def _unknown(self, key: str, known: Mapping[str, Any], path: TreePath) -> None:
-        advice = advise(key, known, path, self._document)
+    def _unknown(self, key: str, fields: Mapping[str, Any], path: TreePath) -> None:
+        advice = advise(key, fields, path, self._document)
         if advice.meant is not None:
             self.meant.add(advice.meant)
         self._report_unknown(key, path, advice.help, advice.replacement)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from kappa.build.diagnostics import quoted
 from kappa.build.patterns import matching_files
 from kappa.build.positions import TreePath
 from kappa.build.validation import Draft
+from kappa.build.wording import quoted
 from kappa.build.words import nearest
 
 __all__ = ["PathChecks"]
@@ -75,7 +75,7 @@ class PathChecks:
         return False
 
     def _report_absent(self, text: str, place: Path, path: TreePath, kind: Kind) -> None:
-        near = nearest(place.name, _names_in(place.parent), cutoff=0.7)
+        near = nearest(place.name, _names_in(place.parent), cutoff=0.7) if "\\" not in text else None
         replacement = f'"{PurePosixPath(text).with_name(near)}"' if near else None
         help_ = f"Did you mean `{PurePosixPath(text).with_name(near)}`?" if near else ""
         if not near:

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from kappa.build.checks import check_references
 from kappa.build.classes import ClassProblem, Declaration, Opaque, import_class, read_class
 from kappa.build.combining import check_shared_keys, combine
-from kappa.build.diagnostics import Diagnostic, Diagnostics, Label, render_text, sentence
+from kappa.build.diagnostics import Diagnostic, Diagnostics, Label, render_text
 from kappa.build.kappafile import Document, find_kappafile, read_kappafile
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.positions import Span
 from kappa.build.validation import Draft, validate
+from kappa.build.wording import sentence
 from kappa.build.words import nearest
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import log
@@ -120,6 +121,12 @@ def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaratio
         told = import_class(reference, draft.document.file.parent, told)
     if isinstance(told, Declaration):
         return told
+    if told.is_there and told.place is not None:
+        labels = [found.label(path, "named here")]
+        found.append(
+            Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span, labels=tuple(labels))
+        )
+        return None
     near = nearest(qualname, told.known)
     found.add(
         "KF402",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from kappa.build.diagnostics import one_of
+from kappa.build.wording import one_of
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter, Spec
 

@@ -15,8 +15,9 @@ import tomli
 import tree_sitter
 import tree_sitter_toml
 
-from kappa.build.diagnostics import Diagnostics, Label, quoted
+from kappa.build.diagnostics import Diagnostics, Label
 from kappa.build.positions import Positions, Span, TextLines, TreePath
+from kappa.build.wording import quoted
 
 __all__ = ["parse_toml"]
 
@@ -140,6 +141,10 @@ def _report(
             message, replacement = f"TOML writes {quoted(word)} in lower case.", word.lower()
         elif word.lower() in ("none", "null", "nil", "~"):
             message, help_ = f"TOML has no {quoted(word)}.", "Leave the key out to keep its default."
+        elif word.lower() in ("yes", "no", "on", "off"):
+            message = f"TOML has no {quoted(word)}."
+            replacement = "true" if word.lower() in ("yes", "on") else "false"
+            help_ = f"Write `{replacement}`."
         else:
             message, replacement = f"{quoted(word)} is not a value: text needs quotes.", _toml_text(word)
     elif exc.msg == "Unterminated string" or exc.msg.startswith("Illegal character '\\n'"):

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from kappa.build.diagnostics import Diagnostic, quoted, sentence
+from kappa.build.diagnostics import Diagnostic
 from kappa.build.imports import Import, exported_names, imports_of
 from kappa.build.modules import CodeBase, Module
 from kappa.build.positions import Span
+from kappa.build.wording import quoted, sentence
 
 __all__ = ["Foreign", "Trace", "trace", "unknown_import"]
 

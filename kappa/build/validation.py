@@ -15,13 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from kappa.build.diagnostics import Diagnostics, one_of, quoted, sentence
+from kappa.build.diagnostics import Diagnostics
 from kappa.build.kappafile import Document
 from kappa.build.kinds import check_kinds
 from kappa.build.positions import TreePath
 from kappa.build.shapes import fields_of, items_of, table_of
-from kappa.plugins import ARTIFACTS
-from kappa.spec.contracts import Spec
+from kappa.build.wording import explained, known, quoted, reason_of, sentence
+from kappa.errors import KappaError
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS
+from kappa.spec.contracts import InputAdapter, Spec
 from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
 from kappa.spec.models import Name
 
@@ -53,6 +55,22 @@ class Draft:
         """Return the names of the tables in `[artifacts]` or `[apis]`, right or wrong."""
         return [str(name) for name in self.document.table_at((table,))]
 
+    def input_adapter(self, api: TreePath) -> type[InputAdapter] | None:
+        """Return the class of an API's input adapter; ``None`` if it is not named right."""
+        value = self.get(*api, "input")
+        name = value.get("type") if isinstance(value, Mapping) else value
+        try:
+            plugin = INPUT_ADAPTERS.load(name) if isinstance(name, str) else None
+        except (KappaError, ImportError):
+            return None
+        return plugin if isinstance(plugin, type) and issubclass(plugin, InputAdapter) else None
+
+    def is_unsure(self, *path: str | int) -> bool:
+        """Return whether what a place says, or does not say, may be due to a mistake that is reported already."""
+        return not self.document.is_whole or any(
+            path[:depth] in self.meant or self.found.has_error_at(path[:depth]) for depth in range(1, len(path) + 1)
+        )
+
     @property
     def uses_class(self) -> bool:
         return "class" in self.document.table_at(("service",))
@@ -63,6 +81,8 @@ def validate(document: Document, found: Diagnostics) -> Draft:
     draft = Draft(document, found, meant=check_kinds(document, found))
     for kind in _EXCLUSIVE:
         _check_exactly_one(draft, kind)
+    for name in draft.names("apis"):
+        _check_batch(draft, ("apis", name))
     for key, info in fields_of(Kappafile).items():
         if key not in document.tree:
             if info.is_required():
@@ -95,7 +115,7 @@ def _validate_table(draft: Draft, model: type[Spec], path: TreePath) -> None:
         try:
             TypeAdapter(Name).validate_python(path[-1])
         except ValidationError as exc:
-            found.add("KF204", sentence(_text(exc.errors()[0])), path, at="key")
+            found.add("KF204", sentence(reason_of(exc.errors()[0])), path, at="key")
             return
         if "type" in value:
             rest = {"name": path[-1], **rest}
@@ -164,6 +184,20 @@ def _check_exactly_one(draft: Draft, kind: str) -> None:
             found.add("KF203", message, (*path, one), span=found.positions.of_key(path), help=advice)
 
 
+def _check_batch(draft: Draft, path: TreePath) -> None:
+    """Report a `batch` that the input adapter cannot do."""
+    found, batch, adapter = draft.found, draft.get(*path, "batch"), draft.input_adapter(path)
+    if adapter is None or not isinstance(batch, bool):
+        return
+    labels = [found.label((*path, "input"), "this input")]
+    if batch and not adapter.supports_batch:
+        message = f"`{adapter.model_fields['type'].default}` cannot be batched."
+        found.add("KF308", message, (*path, "batch"), labels=labels, help="Set it to `false`.", replacement="false")
+    elif not batch and not adapter.supports_single:
+        message = f"`{adapter.model_fields['type'].default}` always brings rows, which come in batches."
+        found.add("KF308", message, (*path, "batch"), labels=labels, help="Set it to `true`.", replacement="true")
+
+
 def _check_without_class(draft: Draft) -> None:
     """Report what a service that no class declares lacks."""
     document, found = draft.document, draft.found
@@ -178,8 +212,7 @@ def _check_without_class(draft: Draft) -> None:
         table, at = document.at(path), (*path, "type")
         if isinstance(table, Mapping) and "type" not in table and at not in draft.meant and document.is_whole:
             message = f"{document.table_name(path)} has no `type`."
-            known = one_of((f"`{name}`" for name in ARTIFACTS.names()), joined_by="and")
-            found.add("KF203", message, at, span=found.positions.of_key(path), help=f"Known are {known}.")
+            found.add("KF203", message, at, span=found.positions.of_key(path), help=known(ARTIFACTS.names()))
 
 
 def _check_range(draft: Draft) -> None:
@@ -206,11 +239,8 @@ def _explain(draft: Draft, model: type[Spec], error: ErrorDetails, path: TreePat
         _report_missing(draft, owner if owner and at[-1] in fields_of(owner) else Spec, at[:-1], str(at[-1]))
     elif found.is_bad(at):
         return
-    elif error["type"] == "value_error" and at == path and path[0] == "apis" and "batch" in _text(error):
-        key = "batch" if "batch" in draft.document.table_at(path) else "input"
-        found.add("KF308", sentence(_text(error)), (*path, key))
     else:
-        found.add("KF204", _explained(error, at), at, at="key" if at == path else "value")
+        found.add("KF204", explained(error, f"`{at[-1]}`"), at, at="key" if at == path else "value")
 
 
 def _place_of(document: Document, error: ErrorDetails, path: TreePath) -> TreePath:
@@ -222,25 +252,3 @@ def _place_of(document: Document, error: ErrorDetails, path: TreePath) -> TreePa
         if is_index or (isinstance(value, Mapping) and part in value):
             at = (*at, part)
     return (*at, location[-1]) if error["type"] == "missing" else at
-
-
-_LIMITS = {
-    "greater_than": ("more than", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("less than", "lt"),
-    "less_than_equal": ("at most", "le"),
-}
-
-
-def _explained(error: ErrorDetails, path: TreePath) -> str:
-    kind, key = error["type"], f"`{path[-1]}`"
-    if kind in _LIMITS:
-        words, limit = _LIMITS[kind]
-        return f"{key} must be {words} {error['ctx'][limit]}, not {error['input']}."
-    if kind == "value_error":
-        return sentence(_text(error))
-    return f"{key} is not right: {sentence(_text(error))}"
-
-
-def _text(error: ErrorDetails) -> str:
-    return error["msg"].removeprefix("Value error, ")

@@ -15,8 +15,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from kappa.build.diagnostics import Diagnostics, quoted
+from kappa.build.diagnostics import Diagnostics
 from kappa.build.positions import Span, TextLines, TreePath
+from kappa.build.wording import quoted
 
 __all__ = ["parse_yaml"]
 
@@ -49,7 +50,11 @@ def parse_yaml(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
         except (YAMLError, ValueError) as exc:
             offset = _offset(exc, source)
             section = _section(source, source.line_at(offset) - 1)
-            if section not in blamed:
+            if "found another document" in str(getattr(exc, "problem", "")):
+                _report(exc, offset, source, found)
+                mistakes += 1
+                blanked = text[:offset]
+            elif section not in blamed:
                 _report(exc, offset, source, found)
                 mistakes += 1
                 blamed.add(section)
@@ -60,13 +65,14 @@ def parse_yaml(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
                 return {}, False
             text = blanked
     try:
-        tree = _Builder(source, found).value(node, ()) if node is not None else {}
+        builder = _Builder(source, found)
+        tree = builder.value(node, ()) if node is not None else {}
     except RecursionError:
         found.add("KF102", "The values are nested too deeply.", (), span=Span(1, 1, 1, 2))
         return {}, False
     if found.has_error_at(()) and not mistakes:
         return {}, False
-    return tree, not mistakes
+    return tree, builder.is_whole and not mistakes
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
@@ -162,11 +168,13 @@ class _Builder:
 
     def __init__(self, source: TextLines, found: Diagnostics) -> None:
         self._source, self._found = source, found
+        self.is_whole = True
         self._open: list[int] = []
         self._count = 0
 
     def value(self, node: Node, path: TreePath) -> Any:
-        self._found.positions.values[path] = self._span(node)
+        if node.start_mark.index < node.end_mark.index or path not in self._found.positions.keys:
+            self._found.positions.values[path] = self._span(node)
         self._count += 1
         if self._count > _MAX_VALUES or id(node) in self._open:
             if not self._found.has_error_at(()):
@@ -196,6 +204,7 @@ class _Builder:
             key = key_node.value
             at = (*path, key)
             if key == "<<" and key_node.style is None:
+                self.is_whole = False
                 self._found.add(
                     "KF104",
                     "Merge keys are not part of YAML 1.2.",

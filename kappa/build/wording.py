@@ -1,0 +1,72 @@
+"""How messages are worded: whole sentences, the user's own words in backticks, lists as people say them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from pydantic_core import ErrorDetails
+
+__all__ = ["explained", "known", "one_of", "quoted", "reason_of", "sentence"]
+
+USER_INFORMATION = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
+"""The user and password in a URL: never shown."""
+
+_LIMITS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def printable(text: str) -> str:
+    """Return a text that a terminal shows and does not obey."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def quoted(value: object) -> str:
+    """Return a value from the user's file as messages show it: short, printable, in backticks."""
+    text = USER_INFORMATION.sub("…", printable(value if isinstance(value, str) else repr(value)))
+    return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
+
+
+def sentence(text: str) -> str:
+    """Make a whole sentence of a message that begins in lower case and ends without a full stop."""
+    text = printable(text)
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"
+
+
+def one_of(words: Iterable[str], *, joined_by: str = "or") -> str:
+    """Join words as a sentence does.
+
+    >>> one_of(["a", "b", "c"])
+    'a, b or c'
+    """
+    *most, last = list(words) or ["nothing"]
+    return f"{', '.join(most)} {joined_by} {last}" if most else last
+
+
+def known(names: Collection[str]) -> str:
+    """Say which names there are."""
+    words = one_of((f"`{name}`" for name in names), joined_by="and")
+    return f"Known {'is' if len(names) == 1 else 'are'} {words}."
+
+
+def reason_of(error: ErrorDetails) -> str:
+    """Return what a validator of Kappa's or pydantic itself says of a value."""
+    return error["msg"].removeprefix("Value error, ")
+
+
+def explained(error: ErrorDetails, subject: str) -> str:
+    """Say in a sentence what pydantic found wrong with ``subject``, a key in backticks."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _LIMITS:
+        words, limit = _LIMITS[kind]
+        return f"{subject} must be {words} {context[limit]:g}, not {error['input']:g}."
+    if kind == "literal_error":
+        allowed = str(context["expected"]).replace("'", "`")
+        return f"{subject} must be {allowed}, not {quoted(error['input'])}."
+    if kind == "value_error":
+        return sentence(reason_of(error))
+    return f"{subject} is not right: {sentence(reason_of(error))}"

@@ -1,0 +1,2 @@
+def predict(rows):
+    return rows +

@@ -1,0 +1,2 @@
+def greet(text):
+    return f"Hello {text}"
