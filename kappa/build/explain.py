@@ -292,7 +292,9 @@ class _Examples:
         for line in self.lines:
             if line.key == last and _is_header_of(line.table, table):
                 return "\n".join(filter(None, [line.table, line.text]))
-        return self.table(next((line.table for line in self.lines if _is_header_of(line.table, path)), ""))
+        headers = (line.table for line in self.lines if line.table)
+        tables = (path, f"{path}.NAME")
+        return self.table(next((each for each in headers if any(_is_header_of(each, table) for table in tables)), ""))
 
     def table(self, header: str) -> str:
         lines: dict[str, str] = {}
