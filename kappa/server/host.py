@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from kappa.bundle import load_bundle, open_bundle
-from kappa.errors import KappaError
+from kappa.errors import ConfigurationError, KappaError
 from kappa.inference import Inference, example_payload
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.policy import Limits
 from kappa.server.metrics import ApiMetrics, Metrics
 from kappa.service import LoadedService
 from kappa.spec.manifest import BundleManifest
-from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec, ServiceSpec
+from kappa.spec.models import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ServiceSpec
 from kappa.types import Answer, InferenceTask
 
 __all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "Served", "served_bundle"]
@@ -105,7 +105,7 @@ class Host:
         on_ready: Callable[[], None],
         on_failure: Callable[[KappaError], None],
     ) -> None:
-        self.services = {served.spec.name: served for served in services}
+        self.services = _by_name(services)
         self.state: HostState = "loading"
         self.loaded: dict[str, LoadedService] = {}
         self.endpoints: Mapping[str, Mapping[str, Endpoint]] = {
@@ -216,6 +216,19 @@ class Host:
     def _mark_ready(self, value: int) -> None:
         for name, served in self.services.items():
             self.metrics.ready.labels(name, served.version).set(value)
+
+
+def _by_name(services: Sequence[Served]) -> dict[str, Served]:
+    """Return the services by the name that each has in URLs; raises `ConfigurationError` if two would collide."""
+    names = [served.spec.name for served in services]
+    for name in names if len(names) > 1 else ():
+        if names.count(name) > 1:
+            raise ConfigurationError(f"Of the services to serve, two services are called `{name}`.")
+        if name in RESERVED_NAMES:
+            raise ConfigurationError(
+                f"A service called `{name}` cannot be one of several: `{name}` is one of the server's own routes."
+            )
+    return {served.spec.name: served for served in services}
 
 
 def _renewed(task: InferenceTask) -> InferenceTask:

@@ -11,12 +11,20 @@ from pathlib import Path
 
 from kappa.errors import PortInUseError, UsageError
 
-__all__ = ["holder_of", "listen_on", "reserve", "url_of"]
+__all__ = ["bind_to", "holder_of", "listen_on", "reserve", "url_of"]
 
 _LISTEN = "0A"  # linux/include/net/tcp_states.h
+_BACKLOG = 2048
 
 
-def listen_on(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+def listen_on(host: str, port: int) -> socket.socket:
+    """Return a listening socket: connections wait there from now on. Raises as `bind_to` does."""
+    listener = bind_to(host, port)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def bind_to(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
     """Return a socket bound to ``host`` and ``port``, or to any free port for 0; it does not listen yet.
 
     ``is_shared`` lets others that ask for the same bind it too (`SO_REUSEPORT`). Raises `PortInUseError`, or
@@ -51,9 +59,9 @@ def reserve(host: str, port: int) -> socket.socket:
     Connections never go to it, because it does not listen. A port that somebody listens on is refused, even if they
     would share it.
     """
-    with listen_on(host, port) as alone:
+    with bind_to(host, port) as alone:
         found = alone.getsockname()[1]
-    return listen_on(host, found, is_shared=True)
+    return bind_to(host, found, is_shared=True)
 
 
 def url_of(listener: socket.socket) -> str:

@@ -103,6 +103,10 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         ]
         self._safe_write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
+    def _will_close(self, request: Any, response_requires_close: bool) -> bool:
+        """Announce the end of a connection whose request is answered before it is whole."""
+        return self._is_incomplete or bool(super()._will_close(request, response_requires_close))
+
     def _close_transport(self) -> None:
         """Close once what was written is sent; a request that still arrives is thrown away for a moment first."""
         if self._closed or not self._is_incomplete or self.transport.is_closing():

@@ -1,0 +1,48 @@
+"""A server in a process of its own, for tests: serves the functions of a `handlers.py`, each as an API.
+
+python server_process.py FOLDER '{"batch": ["double"], "options": {"port": 0}}'
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kappa.errors import KappaError
+from kappa.server.host import BatchingOptions, Served
+from kappa.server.launch import serve_gunicorn, serve_uvicorn
+from kappa.server.options import ServerOptions
+from kappa.service import load_declared
+from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+
+
+def described(folder: Path, wanted: dict[str, Any]) -> Served:
+    batched, single = wanted.get("batch", []), wanted.get("single", [])
+    spec = ServiceSpec(
+        name="Numbers",
+        apis=tuple(
+            ApiSpec(name=name, target=FunctionTarget(function=f"handlers:{name}"), input="json", batch=name in batched)
+            for name in [*batched, *single]
+        ),
+        **wanted.get("spec", {}),
+    )
+    return Served(spec, "1", partial(load_declared, spec, {}, root=folder))
+
+
+def main(folder: str, text: str) -> int:
+    wanted = json.loads(text)
+    options = ServerOptions(host="127.0.0.1", batching=BatchingOptions(), **{"port": 0, **wanted.get("options", {})})
+    serve = serve_uvicorn if wanted.get("server") == "uvicorn" else serve_gunicorn
+    try:
+        serve([described(Path(folder), wanted)], options)
+    except KappaError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
