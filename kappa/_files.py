@@ -72,7 +72,7 @@ def digest_of_lines(digests: Mapping[str, str], *, then: bytes = b"") -> str:
     """Hash sorted ``sha256␠␠path`` lines, followed by ``then``; the form that `sha256sum` prints."""
     digest = hashlib.sha256()
     for path in sorted(digests):
-        digest.update(f"{digests[path]}  {path}\n".encode())
+        digest.update(f"{digests[path]}  {path}\n".encode(errors="surrogateescape"))
     digest.update(then)
     return f"sha256:{digest.hexdigest()}"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kappa._files import sha256_of_file, walk_files
-from kappa.errors import BundleError
+from kappa.errors import BundleError, BundleNotFoundError
 from kappa.service import (
     Artifact,
     BentoService,
@@ -19,7 +19,7 @@ from kappa.service import (
     sys_path_entry,
 )
 from kappa.spec.contracts import freeze
-from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, read_manifest
+from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, bundle_digest, read_manifest, read_tree
 
 __all__ = ["Bundle", "load", "load_bundle", "open_bundle"]
 
@@ -34,8 +34,8 @@ class Bundle:
     @property
     def package(self) -> Path:
         """The folder of the service's code and models, which is what pip installs."""
-        nested = self.directory / self.manifest.name
-        return nested if (nested / MANIFEST_NAME).is_file() else self.directory
+        is_package = (self.directory / "__init__.py").is_file()
+        return self.directory if is_package else self.directory / self.manifest.name
 
     @property
     def is_installed(self) -> bool:
@@ -50,17 +50,19 @@ class Bundle:
         """
         prefix = f"{self.manifest.name}/" if self.is_installed else ""
         expected = {path: digest for path, digest in self.manifest.files.items() if path.startswith(prefix)}
-        actual = {
-            prefix + path.as_posix(): sha256_of_file(self.directory / path)
-            for path in walk_files(self.directory, inside=prefix)
-            if path.name != MANIFEST_NAME or len(path.parts) > 2
-        }
+        manifests = {MANIFEST_NAME, f"{self.manifest.name}/{MANIFEST_NAME}"}
+        try:
+            found = {prefix + path.as_posix(): path for path in walk_files(self.directory, inside=prefix)}
+            actual = {path: sha256_of_file(self.directory / found[path]) for path in found.keys() - manifests}
+            texts = {(folder / MANIFEST_NAME).read_bytes() for folder in (self.directory, self.package)}
+        except OSError as exc:
+            raise BundleError(f"The bundle in `{self.directory}` cannot be read: {exc}.") from exc
         problems = [f"`{path}` is missing" for path in sorted(expected.keys() - actual.keys())]
         problems += [f"`{path}` was added" for path in sorted(actual.keys() - expected.keys())]
         problems += [
             f"`{path}` was changed" for path in sorted(expected) if path in actual and actual[path] != expected[path]
         ]
-        if self.manifest.computed_digest() != self.manifest.bundle_digest:
+        if len(texts) > 1 or bundle_digest(read_tree(self.directory)) != self.manifest.bundle_digest:
             problems.append(f"`{MANIFEST_NAME}` was changed")
         if problems:
             shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
@@ -71,7 +73,7 @@ def open_bundle(directory: Path) -> Bundle:
     """Read a bundle's manifest, and nothing else; raises `BundleError`."""
     directory = directory.expanduser().resolve()
     if not directory.is_dir():
-        raise BundleError(f"There is no bundle in `{directory}`: no such folder.")
+        raise BundleNotFoundError(f"There is no bundle in `{directory}`: no such folder.")
     return Bundle(directory, read_manifest(directory))
 
 

@@ -31,7 +31,10 @@ def parse_labels(pairs: Iterable[str]) -> dict[str, str]:
         if not equals:
             raise UsageError(f"The label `{pair}` has no value: write `{pair}=<value>`.")
         try:
-            labels[check_label(key, what="key")] = check_label(value)
+            check_label(key, what="key")
+            check_label(value)
         except ValueError as exc:
             raise UsageError(f"{exc}.") from None
+        if labels.setdefault(key, value) != value:
+            raise UsageError(f"The label `{key}` is given twice, as `{labels[key]}` and as `{value}`.")
     return labels

@@ -20,7 +20,7 @@ def openapi_document(spec: ServiceSpec, *, version: str) -> dict[str, Any]:
             "get": {
                 "tags": ["operations"],
                 "summary": summary,
-                "operationId": path.strip("/").replace(".", "_"),
+                "operationId": path.strip("/"),
                 "responses": {"200": {"description": "OK"}, **({"503": _ERROR} if path == "/readyz" else {})},
             }
         }

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from kappa.errors import MissingDependencyError, PluginNotFoundError
@@ -38,22 +38,30 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every name that `load` takes, built-in ones first."""
-        return [*sorted(self.builtins), *sorted(entry.name for entry in entry_points(group=self.group))]
+        return [*sorted(self.builtins), *sorted(self._installed())]
+
+    def _installed(self) -> dict[str, EntryPoint]:
+        """Return what other distributions bring; an undotted name is Kappa's: nobody may stand in for it."""
+        return {entry.name: entry for entry in entry_points(group=self.group) if "." in entry.name}
 
     def _load(self, name: str) -> Any:
         """Return the class of ``name``; raises `PluginNotFoundError` or `MissingDependencyError`."""
         if (path := self.builtins.get(name)) is not None:
             return load_dotted(path)
-        for entry in entry_points(group=self.group, name=name):
-            if "." not in entry.name:
-                continue  # an undotted name is reserved for Kappa: nobody may stand in for it
-            try:
-                return entry.load()
-            except ModuleNotFoundError as exc:
-                raise MissingDependencyError(exc.name or "?", needed_for=f"the {self.kind} `{name}`") from exc
+        if (entry := self._installed().get(name)) is not None:
+            return self._load_entry(entry)
         near = difflib.get_close_matches(name, self.names(), n=1)
         hint = f" Did you mean `{near[0]}`?" if near else f" Known are {', '.join(f'`{n}`' for n in self.names())}."
         raise PluginNotFoundError(f"There is no {self.kind} `{name}`.{hint}")
+
+    def _load_entry(self, entry: EntryPoint) -> Any:
+        try:
+            return entry.load()
+        except ModuleNotFoundError as exc:
+            raise MissingDependencyError(exc.name or "?", needed_for=f"the {self.kind} `{entry.name}`") from exc
+        except Exception as exc:  # the plugin's module is others' code and may raise anything
+            message = f"The {self.kind} `{entry.name}` cannot be loaded: {type(exc).__name__}: {exc}."
+            raise PluginNotFoundError(message) from exc
 
 
 INPUT_ADAPTERS = Registry(

@@ -45,28 +45,35 @@ def home_directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read ``$KAPPA_CONFIG`` or ``$KAPPA_HOME/config.yml``, then ``KAPPA_<KEY>__<KEY>`` variables over it.
+    """Read ``$KAPPA_CONFIG`` or ``$KAPPA_HOME/config.yml``, then variables like ``KAPPA_SERVER__PORT`` over it.
 
     Raises `ConfigurationError` for a file that cannot be read or a key that is not known.
     """
     named = environ.get("KAPPA_CONFIG")
     path = Path(named).expanduser() if named else home_directory(environ) / "config.yml"
-    values: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, YAMLError) as exc:
-            raise ConfigurationError(f"`{path}` cannot be read: {exc}") from exc
-        if not isinstance(values, dict):
-            raise ConfigurationError(f"`{path}` must hold a mapping of settings.")
-    elif named:
+    if named and not path.is_file():
         raise ConfigurationError(f"`KAPPA_CONFIG` names `{path}`, which is not a file.")
+    values = _read_values(path) if path.is_file() else {}
     for variable, text in environ.items():
+        if not variable.startswith("KAPPA_"):
+            continue
         section, separator, key = variable.removeprefix("KAPPA_").lower().partition("__")
-        if variable.startswith("KAPPA_") and separator:
-            values.setdefault(section, {})[key] = text
+        if separator and isinstance(values.setdefault(section, {}), dict):
+            values[section][key] = text
+        elif section in Settings.model_fields:
+            values[section] = text
     try:
         return Settings.model_validate(values)
     except ValidationError as exc:
         problems = "; ".join(f"`{'.'.join(map(str, error['loc']))}`: {error['msg']}" for error in exc.errors())
         raise ConfigurationError(f"The settings of `{path}` and the environment do not fit: {problems}.") from exc
+
+
+def _read_values(path: Path) -> dict[str, Any]:
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, YAMLError) as exc:
+        raise ConfigurationError(f"`{path}` cannot be read: {exc}") from exc
+    if not isinstance(values, dict | None):
+        raise ConfigurationError(f"`{path}` must hold a mapping of settings.")
+    return {key: value for key, value in (values or {}).items() if value is not None}  # `server:` and nothing below

@@ -7,6 +7,7 @@ PEP 440 is part of the bundle format: the mapping is one to one, so a tag can be
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,8 +15,10 @@ from datetime import datetime, timezone
 from kappa.errors import UsageError
 
 __all__ = [
+    "IDENTIFIER",
     "BundleReference",
     "Tag",
+    "check_identifier",
     "check_name",
     "check_version",
     "default_version",
@@ -24,20 +27,34 @@ __all__ = [
 ]
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_DEFAULT_VERSION = re.compile(r"(\d{14})_([0-9A-F]{6})")
+IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_DEFAULT_VERSION = re.compile(r"([1-9][0-9]{13})_([0-9A-F]{6})")
 _CANONICAL_PEP440 = re.compile(
     r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*((a|b|rc)(0|[1-9]\d*))?(\.post(0|[1-9]\d*))?(\.dev(0|[1-9]\d*))?", re.ASCII
 )  # PEP 440, appendix B, without epoch and local part, which no version of a bundle can hold
-_DEFAULT_PEP440 = re.compile(r"(\d{14})\.(\d{1,8})")
+_DEFAULT_PEP440 = re.compile(r"([1-9][0-9]{13})\.(0|[1-9][0-9]{0,7})")
 _ENCODED_PEP440 = re.compile(r"0\+kappa\.([0-9a-f]+)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{6,64}")
 
 
 def check_name(name: str) -> str:
     """Return ``name`` if it can name a bundle, its package and its command: an ASCII Python identifier."""
-    if not (name.isascii() and name.isidentifier() and not name.startswith("_")):
-        raise ValueError(f"`{name}` cannot name a service: use letters, digits and `_`, beginning with a letter")
+    if len(name) > 128 or not IDENTIFIER.fullmatch(name):
+        raise ValueError(
+            f"`{name}` cannot name a service: use up to 128 letters, digits and `_`, beginning with a letter"
+        )
+    if keyword.iskeyword(name):
+        raise ValueError(f"`{name}` cannot name a service: it is a word of the Python language")
+    if name.lower() == "kappa":
+        raise ValueError(f"`{name}` cannot name a service: its package would take the place of Kappa's own")
     return name
+
+
+def check_identifier(text: str) -> str:
+    """Return ``text`` if it can name an artifact, an API or a method."""
+    if not IDENTIFIER.fullmatch(text):
+        raise ValueError(f"`{text}` is not a name: use letters, digits and `_`, beginning with a letter")
+    return text
 
 
 def check_version(version: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kappa.adapters.json import encode_json
+from kappa.adapters.json import encode_json, json_rows
 from kappa.spec.contracts import OutputAdapter
 from kappa.types import Answer
 
@@ -15,6 +15,9 @@ class DefaultOutput(OutputAdapter):
     """Decided by each value: frames become records, series, arrays and tensors lists, everything else JSON."""
 
     type: Literal["default"] = "default"
+
+    def prepare(self, value: Any) -> Any:
+        return json_rows(value)
 
     def encode(self, value: Any, *, accept: str = "") -> Answer:  # noqa: ARG002 - JSON whatever is accepted
         return Answer(encode_json(value))

@@ -7,17 +7,29 @@ kappafile are the same object.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, time
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, SerializeAsAny
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializeAsAny,
+    field_validator,
+)
 
 from kappa.errors import PluginNotFoundError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
+from kappa.tag import IDENTIFIER, check_identifier
 from kappa.types import Answer, Payload
 
 __all__ = [
@@ -26,7 +38,9 @@ __all__ = [
     "AnyOutput",
     "ArtifactPlugin",
     "FrozenMapping",
+    "FrozenValue",
     "InputAdapter",
+    "Name",
     "OutputAdapter",
     "Plugin",
     "Spec",
@@ -36,12 +50,22 @@ __all__ = [
 
 
 def freeze(value: Any) -> Any:
-    """Return a deeply immutable copy: mappings become read-only views, lists become tuples."""
+    """Return a deeply immutable copy that a manifest can hold and give back as it was.
+
+    Mappings become read-only views with text for keys, lists tuples, dates ISO 8601 text, numpy's values Python's.
+    Raises `ValueError` for what has no such form.
+    """
     if isinstance(value, Mapping):
-        return MappingProxyType({key: freeze(item) for key, item in value.items()})
+        return MappingProxyType({str(key): freeze(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in value)
-    return value
+    if hasattr(value, "tolist"):
+        return freeze(value.tolist())
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise ValueError(f"a `{type(value).__name__}` cannot be kept: use text, numbers, true, false, lists and tables")
 
 
 def thaw(value: Any) -> Any:
@@ -55,6 +79,11 @@ def thaw(value: Any) -> Any:
 
 FrozenMapping = Annotated[Mapping[str, Any], AfterValidator(freeze), PlainSerializer(thaw)]
 """A mapping that nobody can change, however deep; numbers keep their type."""
+
+FrozenValue = Annotated[Any, AfterValidator(freeze), PlainSerializer(thaw)]
+"""Any JSON value that nobody can change."""
+
+Name = Annotated[str, AfterValidator(check_identifier), Field(json_schema_extra={"pattern": f"^{IDENTIFIER.pattern}$"})]
 
 
 class Spec(BaseModel):
@@ -127,6 +156,10 @@ class InputAdapter(Plugin):
 class OutputAdapter(Plugin):
     """Turns what a function returned for one request into an answer."""
 
+    def prepare(self, value: Any) -> Any:
+        """Return what a batch function returned, unsplit, in a form whose parts `encode` to the same bytes faster."""
+        return value
+
     def encode(self, value: Any, *, accept: str = "") -> Answer:
         """Encode ``value``; ``accept`` is the request's header. Raises `InferenceFailedError` for what it cannot."""
         raise NotImplementedError
@@ -136,10 +169,14 @@ class OutputAdapter(Plugin):
         raise NotImplementedError
 
 
+_TAKEN_NAMES = frozenset({"get", "items", "keys", "task", "tasks", "values"})
+"""What `self.artifacts.<name>` or a parameter of this name already means."""
+
+
 class ArtifactPlugin(Plugin):
     """How one kind of model is kept on disk. The model itself and its metadata live in the service, not here."""
 
-    name: str
+    name: Name
     """The name under which functions find the model."""
 
     filename: ClassVar[str]
@@ -150,6 +187,13 @@ class ArtifactPlugin(Plugin):
     def __init__(self, name: str | None = None, /, **options: Any) -> None:
         given = {} if name is None else {"name": name}  # validation passes it by keyword, users by position
         super().__init__(**given, **options)
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name in _TAKEN_NAMES:
+            raise ValueError(f"`{name}` cannot name an artifact: functions know something else by this name")
+        return name
 
     def save(self, model: Any, directory: Path) -> None:
         """Write ``model`` into ``directory``, which exists and is empty."""
@@ -162,17 +206,18 @@ class ArtifactPlugin(Plugin):
     def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:
         """Put a model file that the user made into ``directory`` as `load` expects it; ``link`` where possible."""
         target = directory / self.filename
-        if link and hasattr(os, "symlink"):
-            target.symlink_to(path.resolve())
-        else:
-            shutil.copyfile(path, target)
+        if link:
+            with suppress(OSError):  # Windows asks for a privilege
+                target.symlink_to(path.resolve())
+                return
+        shutil.copyfile(path, target)
 
     def sniff(self, path: Path) -> str | None:  # noqa: ARG002 - some formats have no signature
         """Return why ``path`` cannot be such a model, judged by its first bytes alone; ``None`` if it may be."""
         return None
 
 
-def _plugin_of(registry: Registry, value: Any) -> Any:
+def _plugin_of(registry: Registry, family: type[Plugin], value: Any) -> Any:
     """Read ``"name"`` or ``{"type": "name", …}`` into the registered class; instances pass through."""
     if isinstance(value, Plugin):
         return value
@@ -185,9 +230,13 @@ def _plugin_of(registry: Registry, value: Any) -> Any:
         plugin = registry.load(options["type"])
     except PluginNotFoundError as exc:
         raise ValueError(str(exc)) from None
+    if not (isinstance(plugin, type) and issubclass(plugin, family)):
+        raise ValueError(f"`{options['type']}` is not an {registry.kind}: it must be a `{family.__name__}`")  # noqa: TRY004
     return plugin.model_validate(dict(options))
 
 
-AnyInput = Annotated[SerializeAsAny[InputAdapter], BeforeValidator(lambda v: _plugin_of(INPUT_ADAPTERS, v))]
-AnyOutput = Annotated[SerializeAsAny[OutputAdapter], BeforeValidator(lambda v: _plugin_of(OUTPUT_ADAPTERS, v))]
-AnyArtifact = Annotated[SerializeAsAny[ArtifactPlugin], BeforeValidator(lambda v: _plugin_of(ARTIFACTS, v))]
+AnyInput = Annotated[SerializeAsAny[InputAdapter], BeforeValidator(partial(_plugin_of, INPUT_ADAPTERS, InputAdapter))]
+AnyOutput = Annotated[
+    SerializeAsAny[OutputAdapter], BeforeValidator(partial(_plugin_of, OUTPUT_ADAPTERS, OutputAdapter))
+]
+AnyArtifact = Annotated[SerializeAsAny[ArtifactPlugin], BeforeValidator(partial(_plugin_of, ARTIFACTS, ArtifactPlugin))]

@@ -25,6 +25,7 @@ __all__ = [
     "BundleManifest",
     "ResolvedArtifact",
     "ResolvedEnv",
+    "bundle_digest",
     "canonical_json",
     "content_digest",
     "read_manifest",
@@ -104,19 +105,9 @@ class BundleManifest(Spec):
         yaml.dump(self.to_tree(), buffer)
         return buffer.getvalue()
 
-    def canonical_json(self) -> bytes:
-        """Return the manifest without its own digest: what `bundle_digest` covers."""
-        tree = self.to_tree()
-        del tree["bundle_digest"]
-        return canonical_json(tree)
-
-    def computed_digest(self) -> str:
-        """Return what `bundle_digest` must be: the files and this manifest without that key."""
-        return digest_of_lines(self.files, then=self.canonical_json())
-
     def sealed(self) -> BundleManifest:
         """Return this manifest with its own digest in it."""
-        return self.model_copy(update={"bundle_digest": self.computed_digest()})
+        return self.model_copy(update={"bundle_digest": bundle_digest(self.to_tree())})
 
 
 def content_digest(files: Mapping[str, str], service: ServiceSpec) -> str:
@@ -124,6 +115,15 @@ def content_digest(files: Mapping[str, str], service: ServiceSpec) -> str:
     return digest_of_lines(
         files, then=canonical_json(service.model_dump(mode="json", by_alias=True, exclude={"labels"}))
     )
+
+
+def bundle_digest(tree: Mapping[str, Any]) -> str:
+    """Return what `bundle_digest` must be for a manifest as `to_tree` or `read_tree` gives it.
+
+    It covers the tree as written: a later Kappa, whose models have further fields, finds the same digest.
+    """
+    rest = {key: value for key, value in tree.items() if key != "bundle_digest"}
+    return digest_of_lines(tree["files"], then=canonical_json(rest))
 
 
 def canonical_json(tree: Any) -> bytes:

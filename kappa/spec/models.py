@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from kappa.labels import LABEL, check_label
-from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, Spec
-from kappa.tag import check_name
+from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, Name, Spec
+from kappa.tag import IDENTIFIER, check_identifier, check_name
 
 __all__ = [
     "RESERVED_NAMES",
@@ -50,7 +52,6 @@ RESERVED_NAMES = frozenset(
 )
 """Names and first route segments that belong to the server."""
 
-_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _ROUTE = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*", re.ASCII)
@@ -70,21 +71,15 @@ def _check_reference(text: str) -> str:
     return text
 
 
-def _check_identifier(text: str) -> str:
-    if not _IDENTIFIER.fullmatch(text):
-        raise ValueError(f"`{text}` is not a name: use letters, digits and `_`, beginning with a letter")
-    return text
-
-
 def _check_api_name(text: str) -> str:
     if text in RESERVED_NAMES:
         raise ValueError(f"`{text}` is one of the server's own routes: choose another name")
-    return _check_identifier(text)
+    return check_identifier(text)
 
 
 def _check_route(text: str) -> str:
     route = text.removeprefix("/")
-    if not _ROUTE.fullmatch(route):
+    if not _ROUTE.fullmatch(route) or {".", ".."} & set(route.split("/")):
         raise ValueError(f"`{text}` is not a route: use path segments of letters, digits, `-`, `_`, `.` and `~`")
     if route.split("/")[0] in RESERVED_NAMES:
         raise ValueError(f"`/{route.split('/')[0]}` is one of the server's own routes: choose another one")
@@ -122,21 +117,25 @@ def _shown(pattern: re.Pattern[str] | str) -> dict[str, Any]:
 
 
 _ONE_LINE = _shown(r"[^\x00-\x1f]*")
-_NOT_RESERVED = "|".join(re.escape(name) for name in sorted(RESERVED_NAMES))
+_NO_PACKAGE = f"({'|'.join(keyword.kwlist)}|[Kk][Aa][Pp][Pp][Aa])"
+_NO_ROUTE = rf"^/?({'|'.join(re.escape(name) for name in sorted(RESERVED_NAMES))})(/|$)|(^|/)\.\.?(/|$)"
 
 Line = Annotated[str, AfterValidator(_one_line), Field(json_schema_extra=_ONE_LINE)]
-Name = Annotated[str, AfterValidator(_check_identifier), Field(json_schema_extra=_shown(_IDENTIFIER))]
 Reference = Annotated[str, AfterValidator(_check_reference), Field(json_schema_extra=_shown(_REFERENCE))]
-ServiceName = Annotated[str, AfterValidator(check_name), Field(json_schema_extra=_shown(_IDENTIFIER))]
+ServiceName = Annotated[
+    str,
+    AfterValidator(check_name),
+    Field(json_schema_extra={**_shown(IDENTIFIER), "maxLength": 128, "not": {"type": "string", **_shown(_NO_PACKAGE)}}),
+]
 ApiName = Annotated[
     str,
     AfterValidator(_check_api_name),
-    Field(json_schema_extra={**_shown(_IDENTIFIER), "not": {"enum": sorted(RESERVED_NAMES)}}),
+    Field(json_schema_extra={**_shown(IDENTIFIER), "not": {"enum": sorted(RESERVED_NAMES)}}),
 ]
 Route = Annotated[
     str,
     AfterValidator(_check_route),
-    Field(json_schema_extra={**_shown(rf"/?{_ROUTE.pattern}"), "not": {"pattern": rf"^/?({_NOT_RESERVED})(/|$)"}}),
+    Field(json_schema_extra={**_shown(rf"/?{_ROUTE.pattern}"), "not": {"type": "string", "pattern": _NO_ROUTE}}),
 ]
 PythonVersion = Annotated[str, AfterValidator(_check_python), Field(json_schema_extra=_shown(_PYTHON))]
 Variables = Annotated[
@@ -327,11 +326,9 @@ class ServiceSpec(Spec):
         artifacts = [artifact.name for artifact in self.artifacts]
         apis = {api.name for api in self.apis}
         paths: dict[str, str] = {}
-        problems = []
-        for name in {name for name in artifacts if artifacts.count(name) > 1}:
-            problems.append(f"two artifacts are called `{name}`")  # noqa: PERF401
-        if len(apis) < len(self.apis):
-            problems.append("two APIs have the same name")
+        problems: list[str] = []
+        problems += [f"two artifacts are called `{name}`" for name in _repeated(artifacts)]
+        problems += [f"two APIs are called `{name}`" for name in _repeated([api.name for api in self.apis])]
         for api in self.apis:
             if isinstance(api.target, ArtifactMethod) and api.target.artifact not in artifacts:
                 problems.append(
@@ -354,3 +351,7 @@ class ServiceSpec(Spec):
             if api.name == name:
                 return api
         raise KeyError(name)
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
