@@ -53,6 +53,7 @@ REGISTRY = "kappa.plugins"
 """The one module that may name modules of any tier in strings."""
 
 _NO_BUILD_SIDE = "a bundle runs where the packages of the build side are not installed"
+_ONE_SYNTAX = "a kappafile has one syntax; the other's parser need not be imported"
 _NO_SERVER = "building, running and testing need no server, and its packages take a quarter of a second to load"
 _LIGHT_HELP = "`kappa --help` and completion answer without loading what only a command's work needs"
 FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
@@ -61,6 +62,9 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.build.project"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.server.host"): _NO_SERVER,
     ("kappa.actions", "kappa.server.launch"): _NO_SERVER,
+    ("kappa.build.kappafile", "kappa.build.toml_syntax"): _ONE_SYNTAX,
+    ("kappa.build.kappafile", "kappa.build.yaml_syntax"): _ONE_SYNTAX,
+    ("kappa.build.project", "kappa.build.classes"): "a kappafile without a class is read without the decorators",
     ("kappa.cli.arguments", "kappa.actions"): _LIGHT_HELP,
     ("kappa.cli.boundary", "kappa.build.diagnostics"): _NO_BUILD_SIDE,
     ("kappa.cli.boundary", "kappa.settings"): _LIGHT_HELP,

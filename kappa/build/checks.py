@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kappa.build.classes import Declaration
+from kappa.build.declarations import Declaration
 from kappa.build.injection import check_functions
 from kappa.build.modules import CodeBase
 from kappa.build.paths import PathChecks

@@ -14,9 +14,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kappa import service
+from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.functions import Definition, NotDefined, find_definition, span_of
 from kappa.build.modules import CodeBase, Module
 from kappa.build.positions import Span, TreePath
@@ -33,7 +33,7 @@ from kappa.log import log
 from kappa.spec.contracts import Plugin
 from kappa.spec.models import ServiceSpec
 
-__all__ = ["DECORATORS", "ClassProblem", "Declaration", "Opaque", "Place", "import_class", "read_class"]
+__all__ = ["DECORATORS", "import_class", "read_class"]
 
 DECORATORS: tuple[Callable[..., Any], ...] = (
     service.api,
@@ -44,45 +44,6 @@ DECORATORS: tuple[Callable[..., Any], ...] = (
 """The functions that may be called to rebuild a class."""
 
 Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in the user's code."""
-
-    file: Path
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """What a class declares, and where."""
-
-    spec: ServiceSpec
-    place: Place
-    """Where the class is defined."""
-    places: Mapping[TreePath, Place] = field(default_factory=dict)
-    """Where the decorators set a key, by its path in a kappafile; those not in it are at ``place``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opaque:
-    """Only importing the class can tell what it declares."""
-
-    why: str
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class ClassProblem:
-    """The class does not declare a service; ``place`` is where in its source."""
-
-    message: str
-    place: Place | None = None
-    known: tuple[str, ...] = ()
-    """What the module defines instead."""
-    is_there: bool = False
-    """Whether the mistake is at ``place``, and not in naming this class."""
 
 
 def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | Opaque | ClassProblem:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kappa.build.classes import Declaration, Place
+from kappa.build.declarations import Declaration, Place
 from kappa.build.diagnostics import Label
 from kappa.build.positions import TreePath
 from kappa.build.validation import Draft

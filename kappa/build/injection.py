@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kappa.build.classes import Declaration
+from kappa.build.declarations import Declaration
 from kappa.build.diagnostics import Diagnostic, Label
 from kappa.build.functions import Definition, Parameter, find_definition, parameters_of, returned_keys, span_of
 from kappa.build.modules import CodeBase

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from kappa import _version
 
@@ -125,11 +124,17 @@ def _editable_sources(installed: Sequence[Path]) -> Iterator[Path]:
         try:
             origin = json.loads(text)
             is_editable = origin.get("dir_info", {}).get("editable") is True
-            folder = Path(url2pathname(urlsplit(origin["url"]).path))
+            folder = _local_folder(origin["url"])
         except (ValueError, KeyError, AttributeError):
             continue
         if is_editable and folder.resolve() != _real(Path(_version.__file__).parents[1]):
             yield from (source for source in (folder / "src", folder) if source.is_dir())
+
+
+def _local_folder(url: str) -> Path:
+    """Return the folder of a ``file:`` URL (`urllib.request` could, but brings a whole HTTP client)."""
+    path = unquote(urlsplit(url).path)
+    return Path(path[1:] if len(path) > 2 and path[2] == ":" else path)  # /C:/… on Windows
 
 
 class CodeBase:

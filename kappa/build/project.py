@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kappa.build.checks import check_references
-from kappa.build.classes import ClassProblem, Declaration, Opaque, import_class, read_class
 from kappa.build.combining import check_shared_keys, combine
+from kappa.build.declarations import ClassProblem, Declaration, Opaque
 from kappa.build.diagnostics import Diagnostic, Diagnostics, Label, render_text
 from kappa.build.kappafile import Document, find_kappafile, read_kappafile
 from kappa.build.modules import CodeBase, search_path
@@ -80,15 +80,17 @@ def check_kappafile(
 
 def read_class_project(reference: str, directory: Path) -> Project:
     """Read what the class ``module:Class`` of a directory declares without a kappafile."""
+    from kappa.build import classes
+
     root = directory.resolve()
     name, _, qualname = reference.partition(":")
     code = CodeBase(search_path(root))
     module = code.resolve(name)
     if module is None:
         raise ConfigurationError(f"There is no module `{name}` in `{root}`.")
-    told = read_class(code, module, qualname)
+    told = classes.read_class(code, module, qualname)
     if isinstance(told, Opaque):
-        told = import_class(reference, root, told)
+        told = classes.import_class(reference, root, told)
     if isinstance(told, ClassProblem):
         if told.place is None:
             raise ConfigurationError(told.message)
@@ -99,6 +101,8 @@ def read_class_project(reference: str, directory: Path) -> Project:
 
 def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaration | None:
     """Return what the kappafile's class declares; report what is wrong with it."""
+    from kappa.build import classes  # PERF: brings half of Kappa, which a kappafile without a class does not need
+
     path, found = ("service", "class"), draft.found
     reference = draft.get(*path)
     if not isinstance(reference, str):
@@ -113,12 +117,12 @@ def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaratio
         return None
     if isinstance(code.tree(module), SyntaxError):
         return None  # reported with the other code
-    told: Declaration | Opaque | ClassProblem = read_class(code, module, qualname)
+    told: Declaration | Opaque | ClassProblem = classes.read_class(code, module, qualname)
     if isinstance(told, Opaque):
         if not runs_code:
             log(f"`{reference}` is not checked: only importing it could tell what it declares, because {told.why}.")
             return None
-        told = import_class(reference, draft.document.file.parent, told)
+        told = classes.import_class(reference, draft.document.file.parent, told)
     if isinstance(told, Declaration):
         return told
     if told.is_there and told.place is not None:

@@ -1,6 +1,6 @@
 """The corpus of broken manifests: what is said of each, word by word.
 
-`tests/manifests/broken/` holds a file per case and syntax, and beside it, with `.txt` after its name, the text expected.
+`tests/manifests/broken/` holds a file per case and syntax, and beside it, with `.txt` after its name, what is expected.
 Each is checked as the kappafile of the project in `tests/manifests/project/`.
 """
 
@@ -70,5 +70,5 @@ def test_expected_texts_and_cases_belong_together() -> None:
 def test_every_code_of_a_kappafile_has_a_case() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (CORPUS / "broken").glob("*.txt"))
     elsewhere = {"KF101", "KF206", "KF314", "KF403"}
-    """Other tests: files that are no text, plugins that cannot be loaded, imports, and classes that must be imported."""
+    """Have tests of their own: files that are no text, plugins that fail, imports, classes that must be imported."""
     assert {code for code in CODES if f"[{code}]" not in text} <= elsewhere
