@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from kappa.errors import ConfigurationError
 
-__all__ = ["Settings", "home_directory", "read_settings"]
+__all__ = ["ServerSettings", "Settings", "home_directory", "read_settings"]
 
 
 class ServerSettings(BaseModel):
