@@ -60,6 +60,8 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.build.builder"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.plan"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.project"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.sources"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.server.dev"): _NO_SERVER,
     ("kappa.actions", "kappa.server.host"): _NO_SERVER,
     ("kappa.actions", "kappa.server.launch"): _NO_SERVER,
     ("kappa.build.kappafile", "kappa.build.toml_syntax"): _ONE_SYNTAX,
