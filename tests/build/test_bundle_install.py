@@ -199,10 +199,10 @@ def test_sdist_and_wheel_hold_the_bundle_and_twine_gets_them(plan: BuildPlan, tm
 
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--disable-pip-version-check", "setuptools")
+    run(python, "-m", "pip", "install", "--disable-pip-version-check", "--upgrade", "setuptools")
     (tmp_path / "site" / "twine").mkdir(parents=True)
     (tmp_path / "site" / "twine" / "__main__.py").write_text(UPLOADED)
     site = str(tmp_path / "site")
     printed = run(python, "setup.py", "sdist", "upload", "-r", "mine", cwd=tmp_path / "bundle", PYTHONPATH=site)
-    assert printed.splitlines()[-1] == f"twine upload --repository mine dist/{sdist.name}"
+    assert printed.splitlines()[-1].lower() == f"twine upload --repository mine dist/{sdist.name}"
     open_bundle(tmp_path / "bundle").verify()
