@@ -10,7 +10,7 @@ import difflib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,10 +63,13 @@ __all__ = [
     "local_store",
     "open_target",
     "plan_of",
+    "project_files",
     "read_target_project",
     "replay_examples",
     "resolve_target",
     "serve_bundle",
+    "serve_project",
+    "served_project",
     "served_target",
     "spec_of",
     "stored_manifests",
@@ -256,19 +259,25 @@ def _failing_writes_explained() -> Iterator[None]:
 # -- serving -----------------------------------------------------------------------------------------------------------
 
 
-def served_target(target: Target, *, environ: MutableMapping[str, str] = os.environ) -> Served:
+def served_target(target: Target) -> Served:
     """Describe a bundle or a project to a server, which loads it in each of its processes."""
-    from kappa.server.host import Served, served_bundle
+    from kappa.server.host import served_bundle
 
     if isinstance(target, BundleTarget):
         return served_bundle(target.directory)
-    project = read_target_project(target)
-    load = partial(load_declared, project.spec, project.sources, root=project.root, environ=environ)
-    return Served(project.spec, "project", load)
+    return served_project(str(target.path))
+
+
+def served_project(path: str) -> Served:
+    """Describe a project as it is now; what the development server calls in each of its processes."""
+    from kappa.server.host import Served
+
+    project = read_target_project(ProjectTarget(Path(path)))
+    return Served(project.spec, "project", partial(load_declared, project.spec, project.sources, root=project.root))
 
 
 def serve_bundle(
-    bundle: Bundle,
+    directory: Path,
     options: ServerOptions,
     *,
     server: Literal["gunicorn", "uvicorn"] = "gunicorn",
@@ -277,9 +286,31 @@ def serve_bundle(
     """Verify a bundle and serve it until asked to stop; raises `KappaError` when it cannot be started."""
     from kappa.server.launch import serve_gunicorn, serve_uvicorn
 
-    bundle.verify()
+    open_bundle(directory).verify()
     serve = serve_gunicorn if server == "gunicorn" else serve_uvicorn
-    serve([served_target(BundleTarget(bundle.directory))], options, environ=environ)
+    serve([served_target(BundleTarget(directory))], options, environ=environ)
+
+
+def serve_project(target: ProjectTarget, options: ServerOptions) -> None:
+    """Serve a project without building it until interrupted, starting anew after each edit."""
+    from kappa.server.dev import Loader, serve_dev
+
+    path = target.path.resolve()
+    serve_dev(Loader("kappa.actions:served_project", str(path)), options, watched=lambda: project_files(path))
+
+
+def project_files(path: Path) -> list[Path]:
+    """Return the files that a project is made of, as far as its kappafile and its imports tell without running them."""
+    from kappa.build.sources import collect_code
+
+    project = read_target_project(ProjectTarget(path))
+    files = [project.file] if project.file is not None else []
+    with suppress(KappaError):  # code with a mistake in it is still watched as far as it is known
+        files += collect_code(project).files.values()
+    for source in (source.path for source in project.sources.values() if source.path is not None):
+        files += source.rglob("*") if source.is_dir() else [source]
+    files += [project.root / example.input_file for example in project.spec.examples if example.input_file is not None]
+    return files
 
 
 # -- testing -----------------------------------------------------------------------------------------------------------

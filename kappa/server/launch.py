@@ -11,7 +11,9 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
+import threading
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
@@ -137,6 +139,8 @@ def serve_uvicorn(
         limit_concurrency=options.max_connections,
     )
     server = uvicorn.Server(config)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has stopped: no failure
     server.run(sockets=[listener])
     if failures:
         raise failures[0]

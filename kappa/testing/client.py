@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,13 @@ class Client:
 
 
 @contextmanager
-def client(target: str | Path, *, environ: MutableMapping[str, str] = os.environ) -> Iterator[Client]:
+def client(target: str | Path, *, environ: Mapping[str, str] = os.environ) -> Iterator[Client]:
     """Load a project or bundle as a server's worker would, and yield a client of it once it is ready.
 
-    ``target`` is what `kappa serve` takes: a path or a tag. Raises `KappaError` when the service cannot be loaded.
+    ``target`` is what `kappa serve` takes: a path, or a tag in the store of ``environ``. Raises `KappaError` when the
+    service cannot be loaded.
     """
-    served = served_target(resolve_target(str(target), environ=environ), environ=environ)
+    served = served_target(resolve_target(str(target), environ=environ))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="kappa-testing", daemon=True)
     thread.start()

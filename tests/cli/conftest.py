@@ -110,6 +110,7 @@ def make_bundle(project: Path) -> Callable[..., Path]:
         package = directory / "Scaler"
         (package / "artifacts" / "factor").mkdir(parents=True)
         (package / "artifacts" / "factor" / "content.json").write_text("10", encoding="utf-8")
+        (package / "__init__.py").touch()
         for source in project.glob("*.py"):
             shutil.copy(source, package)
         shutil.copytree(project / "samples", directory / "examples" / "samples")

@@ -64,7 +64,7 @@ class Server:
             return json.loads(response.read())
 
     def wait_until_ready(self, *, workers: int) -> None:
-        self.wait_for(lambda: True if self.log.read_text(encoding="utf-8").count("Ready.") >= workers else None)
+        self.wait_for(lambda: True if self.log.read_text(encoding="utf-8").count("Ready") >= workers else None)
 
 
 @contextmanager

@@ -1,0 +1,46 @@
+"""`kappa serve`: a bundle, or a project while it is edited."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+import click
+
+from kappa.actions import ProjectTarget, resolve_target, serve_bundle, serve_project, spec_of
+from kappa.cli.arguments import target_argument
+from kappa.cli.command import kappa_command
+from kappa.cli.serving import server_options, server_options_of
+from kappa.errors import UsageError
+
+__all__ = ["command"]
+
+Server = Literal["gunicorn", "uvicorn"]
+
+
+@kappa_command(
+    "serve",
+    examples=["kappa serve", "kappa serve IrisClassifier:latest", "kappa serve IrisClassifier:latest --port 8080"],
+)
+@target_argument(default=".")
+@server_options
+@click.option(
+    "--server",
+    type=click.Choice(["gunicorn", "uvicorn"]),
+    default="uvicorn" if sys.platform == "win32" else "gunicorn",
+    help="What runs the application of a bundle.  [default: gunicorn; uvicorn on Windows]",
+)
+def command(target: str, server: Server, **options: Any) -> None:
+    """Answer requests over HTTP, with a bundle or a project.
+
+    TARGET is a project, by default the one here, or a bundle: a path, or a tag like `IrisClassifier:latest`. A project
+    is served without building it, and anew within a second of every edit.
+    """
+    found = resolve_target(target)
+    chosen = server_options_of(spec_of(found)[0], **options)
+    if not isinstance(found, ProjectTarget):
+        serve_bundle(found.directory, chosen, server=server)
+    elif options["workers"] not in (None, 1):
+        raise UsageError("A project is served by one process: build it first, and serve the bundle with `--workers`.")
+    else:
+        serve_project(found, chosen)
