@@ -8,6 +8,8 @@ calls `setup` and binds every API.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import inspect
 import logging
 import os
 import sys
@@ -15,6 +17,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -101,7 +104,9 @@ class BentoService:
         if name not in declared:
             known = ", ".join(f"`{known}`" for known in declared) or "none"
             raise ConfigurationError(f"`{type(self).__name__}` declares no artifact `{name}`; declared are {known}.")
-        packed = Artifact(model, freeze(metadata or {}))
+        if not isinstance(metadata or {}, Mapping):
+            raise ConfigurationError(f"The metadata of `{name}` must be a mapping, not `{type(metadata).__name__}`.")
+        packed = Artifact(model, _frozen_metadata(name, metadata))
         self.__dict__["_artifacts"] = Artifacts({**self.artifacts, name: packed})
         return self
 
@@ -117,6 +122,8 @@ def env(**options: Any) -> Callable[[Decorated], Decorated]:
 
 def artifacts(declared: Sequence[ArtifactPlugin]) -> Callable[[Decorated], Decorated]:
     """Declare the models of the service, e.g. ``[SklearnModelArtifact("model")]``."""
+    if isinstance(declared, ArtifactPlugin):
+        raise ConfigurationError("`@kappa.artifacts` takes a list of artifacts.")
     for artifact in declared:
         if not isinstance(artifact, ArtifactPlugin):
             raise ConfigurationError(f"`@kappa.artifacts` takes artifacts, not `{artifact!r}`.")
@@ -155,6 +162,13 @@ def api(
     return _marking(
         "__kappa_api__", MappingProxyType({key: value for key, value in given.items() if value is not None})
     )
+
+
+def _frozen_metadata(artifact: str, metadata: Mapping[str, Any] | None) -> Any:
+    try:
+        return freeze(metadata or {})
+    except ValueError as exc:
+        raise ConfigurationError(f"The metadata of `{artifact}`: {exc}.") from None
 
 
 def _marking(attribute: str, value: Any) -> Callable[[Decorated], Decorated]:
@@ -202,8 +216,6 @@ def assemble_spec(
     ``methods`` maps each decorated method to the arguments of `@kappa.api` and the method's docstring. The same
     function serves the class itself and a reader that only parsed its source.
     """
-    import inspect
-
     name = reference.rpartition(":")[2].rpartition(".")[2]
     if not methods:
         raise ConfigurationError(f"`{name}` declares no API: decorate a method with `@kappa.api(input=…)`.")
@@ -301,24 +313,37 @@ def load_service(
     `BundleError` for code that cannot be imported, `InferenceFailedError` when `setup` fails.
     """
     prepare_environment(spec, environ)
-    instance: BentoService | None = None
-    if spec.service_class is not None:
-        declaring = import_reference(spec.service_class, code_directory)
-        instance = declaring.__new__(declaring)
-        instance.__dict__["_artifacts"] = Artifacts(artifacts)
-        _user_call(instance.__init__, what=f"`{spec.name}.__init__`", code_directory=code_directory)  # type: ignore[misc]
+    code_directory = code_directory.absolute()
+    if missing := [plugin.name for plugin in spec.artifacts if plugin.name not in artifacts]:
+        raise BundleError(f"`{spec.name}` needs artifacts that are not here: {_listed(missing)}.")
+    instance = None if spec.service_class is None else _instance_of(spec.service_class, artifacts, code_directory)
+    teardown = None if spec.teardown is None else _user_function("teardown", spec.teardown, code_directory)
     provided = _call_setup(spec, code_directory)
-    injectables = {name: artifact.value for name, artifact in artifacts.items()}
-    if both := injectables.keys() & provided.keys():
-        raise ConfigurationError(f"`setup` returns `{min(both)}`, which is also the name of an artifact.")
-    injectables.update(provided)
-    apis = {
-        api.name: Inference(api, _function_of(api, instance, artifacts, code_directory), injectables)
-        for api in spec.apis
-    }
-    return LoadedService(
-        spec, version, apis, Artifacts(artifacts), instance, _teardown=_teardown_of(spec, code_directory, provided)
-    )
+    teardown = _teardown_of(spec, teardown, provided)
+    service = LoadedService(spec, version, {}, Artifacts(artifacts), instance, _teardown=teardown)
+    try:
+        injectables = {name: artifact.value for name, artifact in artifacts.items()}
+        if both := injectables.keys() & provided.keys():
+            raise ConfigurationError(f"`setup` returns `{min(both)}`, which is also the name of an artifact.")
+        injectables.update(provided)
+        service.apis = {
+            api.name: Inference(api, _function_of(api, instance, artifacts, code_directory), injectables)
+            for api in spec.apis
+        }
+    except BaseException:
+        service.close()  # what `setup` opened must not outlive a service that cannot answer
+        raise
+    return service
+
+
+def _instance_of(reference: str, artifacts: Mapping[str, Artifact], code_directory: Path) -> BentoService:
+    declaring = import_reference(reference, code_directory)
+    if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
+        raise BundleError(f"`{reference}` is not a subclass of `BentoService`.")
+    instance = declaring.__new__(declaring)
+    instance.__dict__["_artifacts"] = Artifacts(artifacts)
+    _user_call(instance.__init__, failed=f"`{declaring.__name__}()` failed", code_directory=code_directory)  # type: ignore[misc]
+    return instance
 
 
 def load_declared(
@@ -334,11 +359,17 @@ def load_declared(
     loaded: dict[str, Artifact] = {}
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
         for plugin in spec.artifacts:
-            source = sources[plugin.name]
-            metadata = freeze(source.metadata or {})
+            source = sources.get(plugin.name)
+            if source is None:
+                raise ConfigurationError(
+                    f"The artifact `{plugin.name}` has no model: say where its file is, in `[artifacts.{plugin.name}]`."
+                )
+            metadata = _frozen_metadata(plugin.name, source.metadata)
             if source.path is None:
                 loaded[plugin.name] = Artifact(source.value, metadata)
                 continue
+            if not source.path.exists():
+                raise ConfigurationError(f"The artifact `{plugin.name}`: there is no `{source.path}`.")
             directory = Path(folder) / plugin.name
             directory.mkdir()
             plugin.adopt(source.path, directory, link=True)
@@ -357,16 +388,16 @@ def load_artifact(plugin: ArtifactPlugin, directory: Path, *, shown: Path | None
     except KappaError:
         raise
     except Exception as exc:
-        message = f"The artifact `{plugin.name}` ({plugin.type}) cannot be loaded from `{shown or directory}`: "
-        raise BundleError(f"{message}{type(exc).__name__}: {exc}.") from exc
+        message = f"The artifact `{plugin.name}` ({plugin.type}) cannot be loaded from `{shown or directory}`"
+        raise BundleError(f"{message}: {_described(exc)}") from exc
 
 
 def prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) -> None:
     """Set the declared variables that are not set; raises `ConfigurationError` that lists every missing secret."""
     if missing := [name for name in spec.env.secrets if not environ.get(name)]:
-        names = ", ".join(f"`{name}`" for name in missing)
         raise ConfigurationError(
-            f"`{spec.name}` needs secrets that are not set: {names}. Set them in the environment before starting it."
+            f"`{spec.name}` needs secrets that are not set: {_listed(missing)}. "
+            "Set them in the environment before starting it."
         )
     for name, value in spec.env.variables.items():
         environ.setdefault(name, value)
@@ -391,10 +422,13 @@ def import_reference(reference: str, code_directory: Path) -> Any:
             f"A module `{module_name}` is already loaded from `{loaded.__file__}`, "
             f"so the service's own `{expected[0]}` cannot be: load it in a process of its own."
         )
-    module = _user_call(
-        lambda: importlib.import_module(module_name), what=f"The module `{module_name}`", code_directory=code_directory
+    if not expected and loaded is None and importlib.util.find_spec(module_name.partition(".")[0]) is None:
+        raise BundleError(f"There is no module `{module_name}` in `{code_directory}`.")
+    value: Any = _user_call(
+        lambda: importlib.import_module(module_name),
+        failed=f"The module `{module_name}` cannot be imported",
+        code_directory=code_directory,
     )
-    value: Any = module
     try:
         for part in qualname.split("."):
             value = getattr(value, part)
@@ -403,29 +437,42 @@ def import_reference(reference: str, code_directory: Path) -> Any:
     return value
 
 
-def _user_call(function: Callable[[], Any], *, what: str, code_directory: Path) -> Any:
+def _user_call(function: Callable[[], Any], *, failed: str, code_directory: Path) -> Any:
     """Call into the user's code while loading; an exception becomes a `BundleError` that says where it came from."""
     try:
         return function()
     except KappaError:
         raise
     except (Exception, SystemExit) as exc:
-        frames = traceback.extract_tb(exc.__traceback__)
-        own = [frame for frame in frames if Path(frame.filename).is_relative_to(code_directory)]
-        where = f" ({Path(own[-1].filename).relative_to(code_directory)}:{own[-1].lineno})" if own else ""
-        hint = " Install it, or add it to `env.pip_packages`." if isinstance(exc, ModuleNotFoundError) else ""
-        _logger.debug("%s failed", what, exc_info=exc)
-        raise BundleError(f"{what} cannot be loaded: {type(exc).__name__}: {exc}{where}.{hint}") from exc
+        _logger.debug("%s", failed, exc_info=exc)
+        raise BundleError(f"{failed}: {_described(exc, code_directory)}") from exc
+
+
+def _described(exc: BaseException, code_directory: Path | None = None) -> str:
+    """Say what an exception of others' code is, where in the service's own code it came from, and what may help."""
+    where = ""
+    for frame in traceback.extract_tb(exc.__traceback__):
+        if code_directory is not None and Path(frame.filename).is_relative_to(code_directory):
+            where = f" ({Path(frame.filename).relative_to(code_directory)}:{frame.lineno})"
+    hint = " Install it, or add it to `env.pip_packages`." if isinstance(exc, ModuleNotFoundError) else ""
+    return f"{type(exc).__name__}: {exc}{where}.{hint}"
+
+
+def _user_function(what: str, reference: str, code_directory: Path) -> Callable[..., Any]:
+    function = import_reference(reference, code_directory)
+    if not callable(function):
+        raise BundleError(f"{what[0].upper()}{what[1:]} (`{reference}`) is a `{type(function).__name__}`, no function.")
+    return function  # type: ignore[no-any-return]
 
 
 def _call_setup(spec: ServiceSpec, code_directory: Path) -> Mapping[str, Any]:
     if spec.setup is None:
         return {}
-    setup = import_reference(spec.setup, code_directory)
+    setup = _user_function("setup", spec.setup, code_directory)
     try:
         provided = setup()
-    except Exception as exc:
-        raise InferenceFailedError(f"`setup` ({spec.setup}) failed: {type(exc).__name__}: {exc}.") from exc
+    except (Exception, SystemExit) as exc:
+        raise InferenceFailedError(f"`setup` ({spec.setup}) failed: {_described(exc, code_directory)}") from exc
     if provided is None:
         return {}
     if not isinstance(provided, Mapping):
@@ -434,14 +481,28 @@ def _call_setup(spec: ServiceSpec, code_directory: Path) -> Mapping[str, Any]:
     return provided
 
 
-def _teardown_of(spec: ServiceSpec, code_directory: Path, provided: Mapping[str, Any]) -> Callable[[], Any] | None:
-    import inspect
-
-    if spec.teardown is None:
+def _teardown_of(
+    spec: ServiceSpec, teardown: Callable[..., Any] | None, provided: Mapping[str, Any]
+) -> Callable[[], Any] | None:
+    """Bind `teardown` to those of its parameters that `setup` provided."""
+    if teardown is None:
         return None
-    function = import_reference(spec.teardown, code_directory)
-    names = inspect.signature(function).parameters
-    return lambda: function(**{name: value for name, value in provided.items() if name in names})
+    parameters = inspect.signature(teardown).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    given = {name: value for name, value in provided.items() if takes_all or name in parameters}
+    needed = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    if missing := [name for name in needed if name not in given]:
+        message = f"`teardown` ({spec.teardown}) takes {_listed(missing)}, which `setup` does not return."
+        raise ConfigurationError(message)
+    return partial(teardown, **given)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _function_of(
@@ -454,6 +515,9 @@ def _function_of(
             kind = type(artifacts[target.artifact].value).__name__
             raise BundleError(f"The artifact `{target.artifact}` is a `{kind}`, which has no method `{target.method}`.")
         return method  # type: ignore[no-any-return]
-    if instance is not None:
-        return getattr(instance, target.function.rpartition(".")[2])  # type: ignore[no-any-return]
-    return import_reference(target.function, code_directory)  # type: ignore[no-any-return]
+    name = target.function.rpartition(".")[2]
+    if instance is None:
+        return _user_function(f"the API `{api.name}`", target.function, code_directory)
+    if not callable(method := getattr(instance, name, None)):
+        raise BundleError(f"The class `{type(instance).__name__}` has no method `{name}`, which answers `{api.name}`.")
+    return method  # type: ignore[no-any-return]
