@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
+from gunicorn.sock import TCP6Socket, TCPSocket
 
 from kappa.errors import InferenceFailedError, KappaError
 from kappa.server.app import Application
@@ -20,16 +22,22 @@ from kappa.server.options import ServerOptions
 from kappa.server.report import Report
 from kappa.server.worker import KappaWorker
 
-__all__ = ["GunicornApplication", "KappaArbiter", "gunicorn_settings", "run_arbiter"]
+__all__ = ["GunicornApplication", "KappaArbiter", "gunicorn_settings", "run_alone", "run_arbiter"]
 
 
 class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     """What gunicorn asks about the application; ``make_app`` is called in each worker."""
 
     def __init__(
-        self, make_app: Callable[[], Application], settings: Mapping[str, Any], *, drain_delay_s: float = 0.0
+        self,
+        make_app: Callable[[], Application],
+        settings: Mapping[str, Any],
+        *,
+        drain_delay_s: float = 0.0,
+        may_listen: asyncio.Event | None = None,
     ) -> None:
         self.drain_delay_s = drain_delay_s
+        self.may_listen = may_listen
         self._make_app = make_app
         self._settings = settings
         super().__init__()
@@ -135,3 +143,24 @@ def run_arbiter(
             raise report.failure from None
         if exc.code:
             raise KappaError(f"The server ended with exit code {exc.code}; the lines above say why.") from None
+
+
+def run_alone(
+    make_app: Callable[[], Application],
+    listener: socket.socket,
+    options: ServerOptions,
+    *,
+    writable: Path,
+    may_listen: asyncio.Event,
+    parent: int,
+) -> None:
+    """Run one worker in this process, without a master; it ends with the process ``parent`` and listens when it may."""
+    settings = gunicorn_settings(options, writable=writable)
+    app = GunicornApplication(make_app, settings, may_listen=may_listen)
+    log = app.cfg.logger_class(app.cfg)
+    kind = TCP6Socket if listener.family == socket.AF_INET6 else TCPSocket
+    address = listener.getsockname()
+    sockets = [kind(address, app.cfg, log, fd=listener.detach())]
+    worker = KappaWorker(0, parent, sockets, app, app.cfg.timeout, app.cfg, log)
+    worker.pid = os.getpid()
+    worker.init_process()

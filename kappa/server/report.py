@@ -11,7 +11,7 @@ from typing import Any
 from kappa import errors
 from kappa.errors import KappaError
 
-__all__ = ["Report"]
+__all__ = ["Report", "say_failed", "say_ready"]
 
 _MAX_REPORT_BYTES = 3000  # below PIPE_BUF, so that the lines of two workers never mix
 
@@ -22,31 +22,60 @@ class Report:
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
         self._pending = b""
-        self.ready: set[int] = set()
-        """The processes that said that they are ready."""
+        self.ready: dict[int, Any] = {}
+        """The processes that said that they are ready, with what else they said then."""
         self.failure: KappaError | None = None
         """The first failure that was reported."""
 
     def say_ready(self) -> None:
-        self._write({"ready": os.getpid()})
+        """Tell the parent that this process can answer."""
+        say_ready(self._writer)
 
     def say_failed(self, error: KappaError) -> None:
-        message = str(error).encode("utf-8", "replace")[:_MAX_REPORT_BYTES].decode("utf-8", "ignore")
-        self._write({"failed": type(error).__name__, "message": message})
+        """Tell the parent why this process cannot."""
+        say_failed(self._writer, error)
 
-    def _write(self, line: Mapping[str, Any]) -> None:
-        os.write(self._writer, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    def hand_over(self) -> int:
+        """Return the writing end, which is the caller's from now on; reading ends when nobody has it any more."""
+        writer, self._writer = self._writer, -1
+        return writer
+
+    def close(self) -> None:
+        """Give both ends up."""
+        for descriptor in (self._reader, self._writer):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._reader = self._writer = -1
 
     def read(self) -> None:
         """Take in what was said, without waiting."""
-        while select.select([self._reader], [], [], 0)[0]:
-            self._pending += os.read(self._reader, 1 << 16)
+        while self._reader >= 0 and select.select([self._reader], [], [], 0)[0]:
+            if not (chunk := os.read(self._reader, 1 << 16)):
+                break
+            self._pending += chunk
         *lines, self._pending = self._pending.split(b"\n")
         for line in map(json.loads, lines):
             if "ready" in line:
-                self.ready.add(line["ready"])
+                self.ready[line["ready"]] = line["with"]
             elif self.failure is None:
                 self.failure = _revived(line["failed"], line["message"])
+
+
+def say_ready(writer: int, **known: Any) -> None:
+    """Write to the descriptor of a report that this process can answer."""
+    _write(writer, {"ready": os.getpid(), "with": known})
+
+
+def say_failed(writer: int, error: KappaError) -> None:
+    """Write to the descriptor of a report why this process cannot answer."""
+    message = str(error).encode("utf-8", "replace")[:_MAX_REPORT_BYTES].decode("utf-8", "ignore")
+    _write(writer, {"failed": type(error).__name__, "message": message})
+
+
+def _write(writer: int, line: Mapping[str, Any]) -> None:
+    data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    while data:
+        data = data[os.write(writer, data) :]
 
 
 def _revived(name: str, message: str) -> KappaError:

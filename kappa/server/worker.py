@@ -168,12 +168,17 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
     def handle_quit_signal(self) -> None:
         """Stop quickly (SIGINT, SIGQUIT)."""
         super().handle_quit_signal()
-        self._woken.set()
+        self._wake()
 
     def stop(self) -> None:
         """Stop accepting, answer what was accepted, and end."""
         self.alive = False
+        self._wake()
+
+    def _wake(self) -> None:
         self._woken.set()
+        if self.app.may_listen is not None:
+            self.app.may_listen.set()
 
     def forget(self, connection: KappaProtocol) -> None:
         """Take note that a connection is gone."""
@@ -198,6 +203,8 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
     async def _listen(self) -> None:
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         await self.lifespan.startup()
+        if self.app.may_listen is not None:
+            await self.app.may_listen.wait()
         for listener in self.sockets:
             server = await self.loop.create_server(
                 lambda: KappaProtocol(self),

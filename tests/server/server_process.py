@@ -6,12 +6,14 @@ python server_process.py FOLDER '{"batch": ["double"], "options": {"port": 0}}'
 from __future__ import annotations
 
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
+from kappa.server.dev import Loader, serve_dev
 from kappa.server.host import BatchingOptions, Served
 from kappa.server.launch import serve_gunicorn, serve_uvicorn
 from kappa.server.options import ServerOptions
@@ -32,8 +34,25 @@ def described(folder: Path, wanted: dict[str, Any]) -> Served:
     return Served(spec, "1", partial(load_declared, spec, {}, root=folder))
 
 
+def described_by(text: str) -> Served:
+    """Describe what ``{"folder": …}`` and the rest of a JSON text say; the target of a `Loader`."""
+    wanted = json.loads(text)
+    return described(Path(wanted["folder"]), wanted)
+
+
+def edited(folder: str, wanted: dict[str, Any]) -> None:
+    """Serve a project that is edited meanwhile."""
+    loader = Loader("server_process:described_by", json.dumps({"folder": folder, **wanted}))
+    options = ServerOptions(host="127.0.0.1", port=0)
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    serve_dev(loader, options, watched=lambda: [Path(folder, "handlers.py")], environ=environ)
+
+
 def main(folder: str, text: str) -> int:
     wanted = json.loads(text)
+    if wanted.pop("edited", False):
+        edited(folder, wanted)
+        return 0
     options = ServerOptions(host="127.0.0.1", batching=BatchingOptions(), **{"port": 0, **wanted.get("options", {})})
     serve = serve_uvicorn if wanted.get("server") == "uvicorn" else serve_gunicorn
     try:

@@ -121,7 +121,7 @@ def test_two_servers_with_workers_never_share_a_port(start: Any) -> None:
 def test_a_service_that_cannot_be_loaded_ends_the_server_with_its_code(start: Any, workers: int) -> None:
     code, log = start("import nowhere_to_be_found", ready=False, batch=["double"], options={"workers": workers}).end()
     assert code == 4
-    assert "error: The module `handlers` cannot be loaded: ModuleNotFoundError: No module named " in log
+    assert "ModuleNotFoundError: No module named 'nowhere_to_be_found'" in log
     assert "Traceback" not in log
     assert log.count("error:") == 1
 

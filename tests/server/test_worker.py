@@ -86,11 +86,10 @@ class Served:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async def wait() -> None:
-        while not holds():
-            await asyncio.sleep(0)
-
-    await asyncio.wait_for(wait(), 5)
+    deadline = asyncio.get_running_loop().time() + 5
+    for _ in iter(holds, True):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -112,7 +111,7 @@ async def serving(reply: Reply = say_hello, *, drain_delay_s: float = 0.0, **set
         config.set(name, value)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
-    app = SimpleNamespace(drain_delay_s=drain_delay_s)
+    app = SimpleNamespace(drain_delay_s=drain_delay_s, may_listen=None)
     worker = KappaWorker(1, os.getppid(), [SimpleNamespace(sock=listener)], app, 30, config, Logger(config))
     worker.loop = asyncio.get_running_loop()
     worker.asgi = application
@@ -129,7 +128,7 @@ async def serving(reply: Reply = say_hello, *, drain_delay_s: float = 0.0, **set
 
 def test_every_overridden_member_is_one_of_the_base() -> None:
     own = {"__init__", "__doc__", "__module__", "__annotations__", "__qualname__", "__firstlineno__"}
-    added = {"close", "sweep", "is_idle"}, {"stop", "forget", "_listen", "_sleep"}
+    added = {"close", "sweep", "is_idle"}, {"stop", "forget", "_listen", "_sleep", "_wake"}
     for changed, base, new in zip((KappaProtocol, KappaWorker), (ASGIProtocol, ASGIWorker), added, strict=True):
         members = {name for name in vars(changed) if name not in own and not name.startswith("__")}
         assert {name for name in members if not hasattr(base, name)} == new
@@ -358,7 +357,13 @@ def test_a_worker_that_cannot_start_ends_the_server(caplog: pytest.LogCaptureFix
     async def run() -> None:
         async with serving() as served:
             other = KappaWorker(
-                2, os.getppid(), [SimpleNamespace(sock=None)], None, 30, served.worker.cfg, served.worker.log
+                2,
+                os.getppid(),
+                [SimpleNamespace(sock=None)],
+                served.worker.app,
+                30,
+                served.worker.cfg,
+                served.worker.log,
             )
             other.loop, other.asgi = served.worker.loop, served.worker.asgi
             with pytest.raises(SystemExit) as ended:

@@ -1,0 +1,110 @@
+"""The process that serves a project for `kappa.server.dev`; run as ``python -m kappa.server.dev_child``.
+
+It reads one order from its standard input, imports what it is told to, waits for the word to load, loads, and serves
+until it is asked to stop or its parent is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import sysconfig
+from contextlib import suppress
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from kappa.errors import KappaError
+from kappa.server.app import Application, create_app
+from kappa.server.arbiter import run_alone
+from kappa.server.dev import EXIT_STALE, Loader
+from kappa.server.host import BatchingOptions, Served
+from kappa.server.launch import log_to_stderr
+from kappa.server.machine import writable_directory
+from kappa.server.options import ServerOptions
+from kappa.server.report import say_failed, say_ready
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Carry out the order on standard input and return the exit code."""
+    log_to_stderr()
+    if not (line := sys.stdin.readline()):
+        return 0  # the parent is gone, or has changed its mind
+    order = json.loads(line)
+    writer: int = order["report"]
+    for name in order["modules"]:
+        with suppress(Exception):  # what cannot be imported now fails again when the project does, and is told then
+            import_module(name)
+    sys.dont_write_bytecode = True  # a .pyc tells edits within one second apart by nothing
+    if sys.stdin.readline() != "load\n":
+        return 0
+    try:
+        served = Loader(**order["loader"])()
+        if order["modules"] and dict(served.spec.env.variables) != order["variables"]:
+            return EXIT_STALE
+        service = served.load()
+    except KappaError as exc:
+        say_failed(writer, exc)
+        return exc.exit_code
+    except Exception as exc:
+        say_failed(writer, KappaError(f"The project cannot be loaded: {type(exc).__name__}: {exc}."))
+        raise
+    options = ServerOptions(**{**order["options"], "batching": BatchingOptions(**order["options"]["batching"])})
+    listener = socket.socket(fileno=order["listener"])
+    _serve(replace(served, load=lambda: service), options, listener, writer, parent=order["parent"])
+    return 0
+
+
+def _serve(served: Served, options: ServerOptions, listener: socket.socket, writer: int, *, parent: int) -> None:
+    may_listen = asyncio.Event()
+
+    def be_ready() -> None:
+        may_listen.set()
+        variables = dict(served.spec.env.variables)
+        say_ready(writer, modules=_installed_modules(), files=_project_files(), variables=variables)
+
+    def fail(error: KappaError) -> None:
+        say_failed(writer, error)
+        os._exit(error.exit_code)
+
+    def make_app() -> Application:
+        return create_app([served], batching=options.batching, on_ready=be_ready, on_failure=fail)
+
+    run_alone(make_app, listener, options, writable=writable_directory(), may_listen=may_listen, parent=parent)
+
+
+def _installed_modules() -> list[str]:
+    """Return the modules of installed distributions, in the order in which they were imported."""
+    return [name for name, file in _modules_with_files() if _is_installed(file) and not name.startswith("kappa.")]
+
+
+def _project_files() -> list[str]:
+    """Return the files of modules that belong neither to Python nor to an installed distribution."""
+    own = Path(__file__).parents[1]
+    standard = Path(sysconfig.get_path("stdlib"))
+    return [
+        str(file)
+        for name, file in _modules_with_files()
+        if not (_is_installed(file) or file.is_relative_to(standard) or file.is_relative_to(own))
+    ]
+
+
+def _modules_with_files() -> list[tuple[str, Path]]:
+    found: list[tuple[str, Any]] = [
+        (name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()) if name != "__main__"
+    ]
+    return [(name, Path(file)) for name, file in found if isinstance(file, str)]
+
+
+def _is_installed(file: Path) -> bool:
+    return any(part in ("site-packages", "dist-packages") for part in file.parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The server for a project that is edited."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+
+def value(number: int) -> str:
+    return f"def value(anything):\n    return {number}\n"
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+
+
+def edit(tmp_path: Path, code: str) -> None:
+    (tmp_path / "handlers.py").write_text(code, encoding="utf-8")
+
+
+def test_an_edit_is_served_without_one_failed_request(start: Any, tmp_path: Path) -> None:
+    server = start(value(1), single=["value"], edited=True, ready=False)
+    server.wait_for("Ready after")
+    assert server.post("/value", 0) == 1
+    for number in (2, 3):
+        edit(tmp_path, value(number))
+        eventually(lambda number=number: server.post("/value", 0) == number)
+    code, log = server.stop(signal.SIGINT)
+    assert code == 0
+    assert log.count("`handlers.py` changed.") == 2
+    assert "Traceback" not in log
+
+
+def test_what_cannot_be_loaded_is_shown_and_the_last_good_state_stays(start: Any, tmp_path: Path) -> None:
+    server = start(value(1), single=["value"], edited=True, ready=False)
+    server.wait_for("Ready after")
+    edit(tmp_path, "def value(")
+    server.wait_for("The last good state is still served. Waiting for the next edit.")
+    assert "SyntaxError: '(' was never closed (handlers.py, line 1)" in "".join(server.lines)
+    assert server.post("/value", 0) == 1
+    edit(tmp_path, value(2))
+    eventually(lambda: server.post("/value", 0) == 2)
+
+
+def test_a_project_that_cannot_be_loaded_at_first_is_served_once_it_can(start: Any, tmp_path: Path) -> None:
+    server = start("import nowhere", single=["value"], edited=True, ready=False)
+    server.wait_for("Nothing is served. Waiting for the next edit.")
+    with pytest.raises(ConnectionError):
+        server.post("/value", 0)
+    edit(tmp_path, value(1))
+    server.wait_for("Ready after")
+    assert server.post("/value", 0) == 1
+
+
+def test_files_that_the_code_imports_are_watched_too(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "numbers_of_handlers.py").write_text("N = 1\n", encoding="utf-8")
+    code = "from numbers_of_handlers import N\ndef value(anything):\n    return N\n"
+    server = start(code, single=["value"], edited=True, ready=False)
+    server.wait_for("Ready after")
+    assert server.post("/value", 0) == 1
+    (tmp_path / "numbers_of_handlers.py").write_text("N = 2\n", encoding="utf-8")
+    eventually(lambda: server.post("/value", 0) == 2)
+
+
+def test_variables_are_there_before_the_code_is_imported_after_an_edit_too(start: Any, tmp_path: Path) -> None:
+    code = "import os\nV = os.environ['KAPPA_TEST_VARIABLE']\ndef value(anything):\n    return V\n"
+    spec = {"env": {"variables": {"KAPPA_TEST_VARIABLE": "set"}}}
+    server = start(code, single=["value"], edited=True, ready=False, spec=spec)
+    server.wait_for("Ready after")
+    assert server.post("/value", 0) == "set"
+    edit(tmp_path, code.replace("return V", "return V + '!'"))
+    eventually(lambda: server.post("/value", 0) == "set!")
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_no_process_is_left_behind(start: Any, with_signal: signal.Signals) -> None:
+    server = start(value(1), single=["value"], edited=True, ready=False)
+    server.wait_for("Ready after")
+    eventually(lambda: len(children_of(server.process.pid)) == 2)  # the one that serves, and the spare one
+    children = children_of(server.process.pid)
+    os.kill(server.process.pid, with_signal)
+    server.end()
+    eventually(lambda: not any(is_alive(child) for child in children))
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_server_process_that_dies_is_started_with_the_next_edit(start: Any, tmp_path: Path) -> None:
+    code = "import os\ndef value(anything):\n    os._exit(5) if anything else None\n    return 1\n"
+    server = start(code, single=["value"], edited=True, ready=False)
+    server.wait_for("Ready after")
+    with pytest.raises(ConnectionError):
+        server.post("/value", 1)
+    server.wait_for("The server process ended with exit code 5. It is started again with the next edit.")
+    edit(tmp_path, value(2))
+    eventually(lambda: answer_or_none(server) == 2)
+
+
+def answer_or_none(server: Any) -> Any:
+    try:
+        return server.post("/value", 0)
+    except ConnectionError:
+        return None

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from kappa.errors import PortInUseError, UsageError
+from kappa.server.ports import bind_to, holder_of, listen_on, reserve, url_of
+
+
+def test_port_zero_is_any_free_port_and_the_url_says_which() -> None:
+    with listen_on("127.0.0.1", 0) as listener:
+        assert url_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_ipv6_addresses_stand_in_brackets() -> None:
+    try:
+        listener = listen_on("::1", 0)
+    except UsageError:
+        pytest.skip("no IPv6 here")
+    with listener:
+        assert url_of(listener) == f"http://[::1]:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("take", [listen_on, bind_to, reserve])
+def test_a_taken_port_is_reported_with_its_holder(take) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUseError) as caught:
+            take("127.0.0.1", port)
+    assert str(caught.value).startswith(f"Port {port} is already in use by process {os.getpid()} (")
+    assert str(caught.value).endswith("Stop that first, or choose another port with `--port`.")
+
+
+def test_a_shared_port_of_others_is_taken_too() -> None:
+    with bind_to("127.0.0.1", 0, is_shared=True) as theirs:
+        theirs.listen()
+        with pytest.raises(PortInUseError):
+            reserve("127.0.0.1", theirs.getsockname()[1])
+
+
+def test_a_reserved_port_can_be_bound_by_each_worker() -> None:
+    with reserve("127.0.0.1", 0) as reserved:
+        port = reserved.getsockname()[1]
+        with bind_to("127.0.0.1", port, is_shared=True) as one, bind_to("127.0.0.1", port, is_shared=True) as other:
+            one.listen()
+            other.listen()
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "no such host"])
+def test_an_address_of_somebody_else_is_refused(host: str) -> None:
+    with pytest.raises(UsageError, match=r"listened on|listen on"):
+        listen_on(host, 0)
+
+
+def test_a_port_nobody_listens_on_has_no_holder(tmp_path: Path) -> None:
+    assert holder_of(1, proc=tmp_path) is None
+    with bind_to("127.0.0.1", 0) as free:
+        assert holder_of(free.getsockname()[1]) is None
