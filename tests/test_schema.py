@@ -6,7 +6,9 @@ that it accepts under `positive` and documents that it refuses under `negative`.
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,9 +18,15 @@ from typing import Any
 import pytest
 import tomli
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from kappa.build.codes import CODES
+from kappa.build.kappafile import read_kappafile
+from kappa.build.validation import validate
 from kappa.cli.main import cli
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import InputAdapter
@@ -223,6 +231,7 @@ def test_the_command_prints_a_schema(name: str) -> None:
 
 
 BEYOND_THE_SCHEMA = {
+    "KF101": "the file",
     "KF102": "the text, not the tree",
     "KF103": "the text, not the tree",
     "KF104": "TOML's dates become text for a schema",
@@ -250,3 +259,89 @@ BEYOND_THE_SCHEMA = {
     "KF402": "code",
 }
 """Problems that only `kappa validate` finds, and what they are about."""
+
+ONLY_THE_MODEL = {"missing_files.yaml": "which extensions tell what an example's file holds"}
+"""Cases of the corpus with a code that a schema knows, for a reason that it does not."""
+
+CORPUS = ROOT / "tests" / "manifests" / "broken"
+BROKEN = [path for path in sorted(CORPUS.iterdir()) if path.suffix != ".txt"]
+UNREADABLE = object()
+
+
+def read_as_checkers_do(file: Path) -> Any:
+    """Return the tree of a case as check-jsonschema has it, or that its text is refused."""
+    try:
+        tree = tree_of(file)
+    except (YAMLError, ValueError):
+        return UNREADABLE
+    return tree["tool"]["kappa"] if file.name.endswith(".pyproject.toml") else tree
+
+
+@pytest.mark.parametrize("file", BROKEN, ids=[file.name for file in BROKEN])
+def test_what_the_model_refuses_the_schema_refuses_and_nothing_else(file: Path) -> None:
+    told = file.with_name(f"{file.name}.txt").read_text(encoding="utf-8")
+    errors = set(re.findall(r": error\[(KF\d{3})\]", told))
+    if (tree := read_as_checkers_do(file)) is UNREADABLE:
+        assert errors & {"KF101", "KF102", "KF103", "KF104", "KF105"}
+        return
+    refused = problems(tree)
+    assert not refused or errors, refused
+    if errors - BEYOND_THE_SCHEMA.keys() and file.name not in ONLY_THE_MODEL:
+        assert refused, told
+
+
+def test_every_code_is_known_to_the_schema_or_listed_as_beyond_it() -> None:
+    assert CODES.keys() - BEYOND_THE_SCHEMA.keys() == {"KF201", "KF202", "KF203", "KF204", "KF205", "KF207"}
+
+
+Place = tuple[str | int, ...]
+EXAMPLE: dict[str, Any] = tree_of(ROOT / "kappafile.example.toml")
+VALUES: list[Any] = [
+    *(None, True, 0, 1, -1, 1.5, 2_000_000, "", "text", "two words", "3.10", "a:b", "a.b:c.d", "a:", "two\nlines"),
+    *("dataframe", "sklearn", "auto", "warn", ">=0.1", "/a", "docs/x", "..", "kappa", "class", "acme.parquet"),
+    *([], ["a"], [1], {}, {"a": "b"}, {"a": 1}, {"type": "json"}, {"type": "dataframe", "columns": ["a", "a"]}),
+]
+NAMES = ["nam", "name", "type", "path", "input", "class", "metrics", "tasks", "é", "9x", "a-b", "encoding", "orient"]
+
+
+def places_in(tree: Any, at: Place = ()) -> list[Place]:
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [place for key, value in items for place in [(*at, key), *places_in(value, (*at, key))]]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> Any:
+    """Draw the example with one value replaced, removed, renamed or added."""
+    tree = copy.deepcopy(EXAMPLE)
+    *way, last = draw(st.sampled_from(places_in(tree)))
+    table: Any = tree
+    for key in way:
+        table = table[key]
+    change = draw(st.sampled_from(["replace", "replace", "remove", "rename", "add"]))
+    if change == "replace" or (isinstance(table, list) and change != "remove"):
+        table[last] = copy.deepcopy(draw(st.sampled_from(VALUES)))
+    elif change == "add":
+        table[draw(st.sampled_from(NAMES))] = copy.deepcopy(draw(st.sampled_from(VALUES)))
+    else:
+        value = table.pop(last)
+        if change == "rename":
+            table[draw(st.sampled_from(NAMES))] = value
+    return tree
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=mutated())
+def test_schema_and_model_agree_about_any_one_change_of_the_example(tree: Any, tmp_path: Path) -> None:
+    file = tmp_path / "kappafile.yaml"
+    file.write_text(json.dumps(tree), encoding="utf-8")
+    document, found = read_kappafile(file)
+    if document is not None:
+        validate(document, found)
+    errors = [problem for problem in found if problem.is_error]
+    is_third_party = any(problem.code == "KF205" and "acme.parquet" in problem.message for problem in errors)
+    is_other_version = any(problem.code == "KF105" for problem in errors)
+    is_nameless = tree.get("service") == {**EXAMPLE["service"], "name": None}  # said when all is put together
+    if is_third_party or is_other_version or is_nameless:
+        return
+    refused = [problem for problem in problems(tree) if "is not one of ['pip-compile']" not in problem]  # a later check
+    assert bool(refused) == bool(errors), (refused, [problem.message for problem in errors])

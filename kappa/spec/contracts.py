@@ -24,7 +24,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     SerializeAsAny,
-    field_validator,
 )
 
 from kappa.errors import PluginNotFoundError
@@ -36,6 +35,7 @@ __all__ = [
     "AnyArtifact",
     "AnyInput",
     "AnyOutput",
+    "ArtifactName",
     "ArtifactPlugin",
     "FrozenMapping",
     "FrozenValue",
@@ -169,14 +169,26 @@ class OutputAdapter(Plugin):
         raise NotImplementedError
 
 
+def _check_artifact_name(name: str) -> str:
+    if name in _TAKEN_NAMES:
+        raise ValueError(f"`{name}` cannot name an artifact: functions know something else by this name")
+    return name
+
+
 _TAKEN_NAMES = frozenset({"get", "items", "keys", "task", "tasks", "values"})
 """What `self.artifacts.<name>` or a parameter of this name already means."""
+
+ArtifactName = Annotated[
+    Name,
+    AfterValidator(_check_artifact_name),
+    Field(json_schema_extra={"not": {"enum": sorted(_TAKEN_NAMES)}}),
+]
 
 
 class ArtifactPlugin(Plugin):
     """How one kind of model is kept on disk. The model itself and its metadata live in the service, not here."""
 
-    name: Name
+    name: ArtifactName
     """The name under which functions find the model."""
 
     filename: ClassVar[str]
@@ -187,13 +199,6 @@ class ArtifactPlugin(Plugin):
     def __init__(self, name: str | None = None, /, **options: Any) -> None:
         given = {} if name is None else {"name": name}  # validation passes it by keyword, users by position
         super().__init__(**given, **options)
-
-    @field_validator("name")
-    @classmethod
-    def _free(cls, name: str) -> str:
-        if name in _TAKEN_NAMES:
-            raise ValueError(f"`{name}` cannot name an artifact: functions know something else by this name")
-        return name
 
     def save(self, model: Any, directory: Path) -> None:
         """Write ``model`` into ``directory``, which exists and is empty."""

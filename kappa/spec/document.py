@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, Spec
+from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, ArtifactName, FrozenMapping, Spec
 from kappa.spec.models import (
     ApiName,
     ApiSpec,
@@ -31,6 +31,8 @@ from kappa.spec.models import (
     ServiceName,
     ServiceSpec,
     ServingSpec,
+    exactly_one,
+    given,
 )
 
 __all__ = ["ApiTable", "ArtifactSource", "ArtifactTable", "Kappafile", "ServiceTable"]
@@ -96,10 +98,8 @@ class ApiTable(Spec):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"required": ["artifact"]},
-            "then": {"not": {"required": ["function"]}},
-            "else": {"required": ["function"]},
-            "dependentRequired": {"method": ["artifact"]},
+            **exactly_one("artifact", "function"),
+            "allOf": [{"if": given("method"), "then": given("artifact")}],
         }
     )
 
@@ -149,7 +149,7 @@ class Kappafile(Spec):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"required": ["service"], "properties": {"service": {"required": ["class"]}}},
+            "if": {"required": ["service"], "properties": {"service": given("class")}},
             "then": {
                 "properties": {
                     "artifacts": {"additionalProperties": {"not": {"required": ["type"]}}},
@@ -159,7 +159,7 @@ class Kappafile(Spec):
             "else": {
                 "required": ["apis"],
                 "properties": {
-                    "service": {"required": ["name"]},
+                    "service": given("name"),
                     "artifacts": {"additionalProperties": {"required": ["type"]}},
                     "apis": {"minProperties": 1},
                 },
@@ -174,7 +174,7 @@ class Kappafile(Spec):
     service: ServiceTable
     env: EnvSpec = EnvSpec()
     bundle: FilesSpec = FilesSpec()
-    artifacts: dict[Name, ArtifactTable] = Field(default_factory=dict)
+    artifacts: dict[ArtifactName, ArtifactTable] = Field(default_factory=dict)
     """The models, and other data made by training, by the names under which functions find them."""
     apis: dict[ApiName, ApiTable] = Field(default_factory=dict)
     """The endpoints, by their names."""

@@ -33,6 +33,8 @@ __all__ = [
     "ServiceSpec",
     "ServingSpec",
     "Variables",
+    "exactly_one",
+    "given",
 ]
 
 RESERVED_NAMES = frozenset(
@@ -114,6 +116,16 @@ def _check_labels(labels: Any) -> Any:
 def _shown(pattern: re.Pattern[str] | str) -> dict[str, Any]:
     """Return what the JSON Schema says of text that a function checks; ECMA 262 reads these patterns as `re` does."""
     return {"pattern": f"^{pattern if isinstance(pattern, str) else pattern.pattern}$"}
+
+
+def given(key: str) -> dict[str, Any]:
+    """Return the JSON Schema of a table that has a key; YAML's null is a key that is not given."""
+    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
+
+
+def exactly_one(key: str, other: str) -> dict[str, Any]:
+    """Return what a table's JSON Schema adds when it needs one of two keys."""
+    return {"if": given(key), "then": {"not": given(other)}, "else": given(other)}
 
 
 _ONE_LINE = _shown(r"[^\x00-\x1f]*")
@@ -251,13 +263,7 @@ class FilesSpec(Spec):
 class ExampleSpec(Spec):
     """A golden request: replayed by `kappa test`, and what workers warm up with."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "if": {"required": ["input"]},
-            "then": {"not": {"required": ["input_file"]}},
-            "else": {"required": ["input_file"]},
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=exactly_one("input", "input_file"))
 
     name: Line
     """Says what the example shows."""

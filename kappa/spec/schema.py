@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kappa.errors import KappaError
-from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, RESOLVERS, Registry
 from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.document import Kappafile
 from kappa.spec.manifest import BundleManifest
@@ -95,6 +95,7 @@ def json_schema(document: DocumentName, *, only_built_in: bool = False) -> Schem
             places[family.base] = {"type": "object", "required": ["type"], **_table_by_type(family, list(plugins))}
         definitions |= {_key(family, name): own for name, own in plugins.items()}
         definitions[_key(family, "types")] = _type_names(plugins)
+    definitions["FilesSpec"]["properties"]["resolver"] |= _name_in(RESOLVERS, only_built_in)
     filled = _fill({**schema, "$defs": dict(sorted(definitions.items()))}, places)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -132,6 +133,12 @@ def _reference(family: Family, name: str) -> Schema:
 
 def _any_name(family: Family) -> Schema:
     return {"type": "string", "if": {"pattern": _THIRD_PARTY}, "else": _reference(family, "types")}
+
+
+def _name_in(registry: Registry, only_built_in: bool) -> Schema:
+    """Return what a place adds that names a plugin without options."""
+    names = sorted(registry.builtins) if only_built_in else registry.names()
+    return {"if": {"pattern": _THIRD_PARTY}, "else": {"enum": names}}
 
 
 def _table_by_type(family: Family, names: Sequence[str]) -> Schema:
