@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import sys
@@ -45,10 +44,6 @@ def exit_code_of(call: Callable[[], Any], shell: Shell) -> int:
         else:
             print_error(str(exc))
         return exc.exit_code
-    except OSError as exc:
-        if exc.errno == errno.EPIPE:
-            return _close_broken_pipe()
-        return _report_unexpected(exc, shell)
     except Exception as exc:  # noqa: BLE001 - this is the boundary
         return _report_unexpected(exc, shell)
     return result if isinstance(result, int) else 0
@@ -67,12 +62,6 @@ def _usage_message(exc: click.UsageError) -> str:
     if not message.endswith((".", "?")):
         message += "."
     return f"{message} Run `{exc.ctx.command_path} --help`." if exc.ctx is not None else message
-
-
-def _close_broken_pipe() -> int:
-    """Leave quietly when the reader of stdout has gone (`kappa list | head -1`), also at interpreter shutdown."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
 
 
 def _report_unexpected(exc: Exception, shell: Shell) -> int:

@@ -87,8 +87,8 @@ class DirectoryStorage:
                 raise
             if read_manifest(destination).bundle_digest != manifest.bundle_digest:
                 raise DestinationExistsError(
-                    f"`{manifest.tag}` is already in the store, and this bundle is not identical to it; a version never "
-                    "changes. Give another `--version`, or none to get one made from the time and the content."
+                    f"`{manifest.tag}` is already in the store, and this bundle is not identical to it; a version "
+                    "never changes. Give another `--version`, or none to get one made from the time and the content."
                 ) from None
         return destination
 
