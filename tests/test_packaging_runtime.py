@@ -108,6 +108,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package = directory / "Doubler"
     (package / "artifacts" / "factor").mkdir(parents=True)
     (package / "artifacts" / "factor" / "content.json").write_text("2", encoding="utf-8")
+    (package / "__init__.py").touch()
     (package / "doubling.py").write_text(HANDLERS, encoding="utf-8")
     manifest = BundleManifest(
         kappa_version="0.1.0",
