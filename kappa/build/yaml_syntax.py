@@ -7,6 +7,7 @@ much: tags, merge keys, dates. After a mistake the lines that hold it are blanke
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,9 @@ def parse_yaml(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
     blamed: set[range] = set()
     while True:
         try:
-            node = YAML(typ="safe", pure=True).compose(text)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an anchor that is used again, which YAML allows
+                node = YAML(typ="safe", pure=True).compose(text)
             break
         except RecursionError:
             found.add("KF102", "The values are nested too deeply.", (), span=Span(1, 1, 1, 2))
