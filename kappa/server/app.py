@@ -117,8 +117,8 @@ def _answer_errors(app: Application, ids: RequestIds) -> None:
         if isinstance(error, falcon.HTTPNotFound | falcon.HTTPRouteNotFound):
             text = f"There is nothing at `{path}`; `/docs.json` lists what there is."
         elif isinstance(error, falcon.HTTPMethodNotAllowed):
-            allowed = headers.get("Allow", "").removesuffix(", OPTIONS")
-            text = f"`{req.method}` is not allowed at `{path}`; use {allowed}."
+            allowed = [method for method in headers.get("Allow", "").split(", ") if method != "OPTIONS"]
+            text = f"`{req.method}` is not allowed at `{path}`; use {' or '.join(allowed)}."
         else:
             text = error.description or f"{error.title}."
         send_error(resp, error.status_code, text, ids.of(req), headers)

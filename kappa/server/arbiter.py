@@ -88,7 +88,7 @@ def gunicorn_settings(options: ServerOptions, *, writable: Path) -> dict[str, An
         "worker_connections": options.max_connections,
         "worker_tmp_dir": str(writable),
         "timeout": max(1, round(options.timeout_s)),
-        "graceful_timeout": max(1, round(options.graceful_timeout_s)),
+        "graceful_timeout": max(2, round(options.drain_delay_s + options.graceful_timeout_s)),
         "keepalive": max(1, round(options.keep_alive_s)),
         "accesslog": "-" if options.access_log else None,
         "loglevel": "warning",

@@ -40,6 +40,9 @@ class Page:
 
     on_head = on_get
 
+    async def on_options(self, req: Request, resp: falcon.asgi.Response) -> None:
+        send_answer(resp, Answer(b"", http_headers={"Allow": "GET, HEAD, OPTIONS"}), self._ids.of(req))
+
 
 async def health(_req: Request) -> Answer:
     """Say that the process lives and its event loop turns, whatever the state of its services."""

@@ -35,7 +35,7 @@ HEADER_TIMEOUT_S = 10.0
 _TICK_S = 1.0
 _FIRST_REQUEST_S = 1.0
 _LINGER_S = 2.0
-_QUICK_STOP_S = 2.0
+_CLOSING_S = 1.0
 
 
 class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
@@ -154,12 +154,15 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         self.connections: set[KappaProtocol] = set()
         self.max_connections = _affordable_connections(self.worker_connections)
         self._woken = asyncio.Event()
+        self._stop_by: float | None = None
 
     def handle_exit_signal(self) -> None:
         """Begin to stop (SIGTERM): after the drain delay, during which `/readyz` already says no."""
         drain: Callable[[], None] | None = self.state.get(DRAIN)
         if drain is not None:
             drain()
+        if self._stop_by is None:
+            self._stop_by = self.loop.time() + self.cfg.graceful_timeout
         if self.app.drain_delay_s:
             self.loop.call_later(self.app.drain_delay_s, self.stop)
         else:
@@ -219,8 +222,8 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         await asyncio.sleep(0)  # what has already arrived counts as accepted
         for server in self.servers:
             server.close()
-        deadline = self.loop.time() + self.cfg.graceful_timeout
-        while self.connections and not self._quick_shutdown and (now := self.loop.time()) < deadline:
+        stop_by = self._stop_by or self.loop.time() + self.cfg.graceful_timeout
+        while self.connections and not self._quick_shutdown and (now := self.loop.time()) < stop_by - _CLOSING_S:
             self.notify()
             for connection in list(self.connections):
                 if connection.is_idle(now):
@@ -228,10 +231,9 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
             await self._sleep(0.05)
         if self.connections and not self._quick_shutdown:
             self.log.warning("%d requests were not answered in time and are given up.", len(self.connections))
+        patience = _CLOSING_S if self._quick_shutdown else max(_CLOSING_S, stop_by - self.loop.time())
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(
-                self.lifespan.shutdown(), _QUICK_STOP_S if self._quick_shutdown else self.cfg.graceful_timeout
-            )
+            await asyncio.wait_for(self.lifespan.shutdown(), patience)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until ``seconds`` have passed or something happened that the worker must look at."""

@@ -280,7 +280,7 @@ def test_a_request_id_is_taken_over_when_it_is_a_good_one(tmp_path: Path, given:
         pytest.param(("GET", "/double"), 405, "`GET` is not allowed at `/double`; use POST.", id="get"),
         pytest.param(("PUT", "/double", "1"), 405, "`PUT` is not allowed at `/double`; use POST.", id="put"),
         pytest.param(
-            ("POST", "/metadata", "1"), 405, "`POST` is not allowed at `/metadata`; use GET, HEAD.", id="page"
+            ("POST", "/metadata", "1"), 405, "`POST` is not allowed at `/metadata`; use GET or HEAD.", id="page"
         ),
         pytest.param(("POST", "/nothing", "1"), 404, "There is nothing at `/nothing`", id="unknown"),
         pytest.param(("GET", "/x" + "y" * 5000), 404, "There is nothing at `/xyyy", id="long"),
@@ -299,7 +299,17 @@ def test_a_refusal_says_why_and_under_which_id(
 
 
 def test_405_names_what_is_allowed(tmp_path: Path) -> None:
-    assert ask([described(tmp_path, "double")], "GET", "/double")[2]["allow"] == "POST, OPTIONS"
+    assert ask([described(tmp_path, "double")], "GET", "/double")[2]["allow"] == "OPTIONS, POST"
+
+
+def test_options_are_answered_with_an_id_too(tmp_path: Path) -> None:
+    page, api = exchange([described(tmp_path, "double")], ("OPTIONS", "/metadata"), ("OPTIONS", "/double"))
+    assert [(status, headers["allow"]) for status, _, headers in (page, api)] == [
+        (200, "GET, HEAD, OPTIONS"),
+        (200, "OPTIONS, POST"),
+    ]
+    assert "x-request-id" in page[2]
+    assert "x-request-id" in api[2]
 
 
 def test_a_deadline_that_has_passed_is_answered_with_504(tmp_path: Path) -> None:

@@ -236,6 +236,24 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(start: Any) -> None:
 
 
 @pytest.mark.engine
+def test_a_request_whose_client_leaves_is_counted_and_not_run(start: Any) -> None:
+    server = start(SLOW, single=["slow"])
+    first, second = server.connect(), server.connect()
+    for client in (first, second):
+        client.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n7")
+        while metric(server, 'kappa_queue_requests{api="slow",service="Numbers"}') != (client is second):
+            pass
+    second.close()
+    gone = 'kappa_request_duration_seconds_count{api="slow",service="Numbers",status="499"}'
+    while metric(server, gone) != 1.0:
+        pass
+    assert metric(server, 'kappa_dropped_requests_total{api="slow",reason="disconnected",service="Numbers"}') == 1.0
+    assert first.recv(1 << 16).endswith(b"7")
+    first.close()
+    assert metric(server, 'kappa_batch_requests_count{api="slow",service="Numbers"}') == 1.0
+
+
+@pytest.mark.engine
 def test_an_interrupt_stops_quickly_and_closes_the_service(start: Any, tmp_path: Path) -> None:
     code = f"""
 import pathlib

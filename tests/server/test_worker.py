@@ -330,7 +330,7 @@ def test_requests_that_take_longer_than_the_graceful_timeout_are_given_up() -> N
         await asyncio.Event().wait()
 
     async def run() -> None:
-        async with serving(wait, graceful_timeout=1) as served:
+        async with serving(wait, graceful_timeout=2) as served:
             client = await served.connect()
             await client.send(GET)
             connection = await served.connection()

@@ -49,9 +49,13 @@ class ApiResource:
 
     def __init__(self, endpoint: Endpoint, host: Host, ids: RequestIds) -> None:
         self.answer = _answering(endpoint, host, ids)
+        self._ids = ids
 
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         await self.answer(req, resp)
+
+    async def on_options(self, req: Request, resp: falcon.asgi.Response) -> None:
+        send_answer(resp, Answer(b"", http_headers={"Allow": "OPTIONS, POST"}), self._ids.of(req))
 
 
 class BatchingMiddleware:
