@@ -515,7 +515,7 @@ def _function_of(
             kind = type(artifacts[target.artifact].value).__name__
             raise BundleError(f"The artifact `{target.artifact}` is a `{kind}`, which has no method `{target.method}`.")
         return method  # type: ignore[no-any-return]
-    name = target.function.rpartition(".")[2]
+    name = target.function.partition(":")[2].rpartition(".")[2]
     if instance is None:
         return _user_function(f"the API `{api.name}`", target.function, code_directory)
     if not callable(method := getattr(instance, name, None)):
