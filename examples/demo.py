@@ -50,13 +50,13 @@ def main() -> int:
         with serving(bundle, port):
             step("Ask it over HTTP")
             species = predict(port, FLOWER)
-            say(f"A flower with the measurements {FLOWER} is an iris {SPECIES[species]}.")
             step(f"Let {CLIENTS} clients ask at the same time")
             burst(port)
     except (DemoFailedError, OSError) as exc:
         print(f"\nThe demo failed: {exc}", file=sys.stderr)
         return 1
-    say(f"\nDone in {time.monotonic() - started:.0f} s. The bundle stays in {bundle.relative_to(ROOT)}.")
+    say(f"\nDone in {time.monotonic() - started:.0f} s; the bundle stays in {bundle.relative_to(ROOT)}.")
+    say(f"The server's answer: a flower with the measurements {FLOWER} is an iris {SPECIES[species]}.")
     return 0
 
 
