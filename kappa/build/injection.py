@@ -12,7 +12,7 @@ from pathlib import Path
 from kappa.build.declarations import Declaration
 from kappa.build.diagnostics import Diagnostic, Label
 from kappa.build.functions import Definition, Parameter, find_definition, parameters_of, returned_keys, span_of
-from kappa.build.modules import CodeBase
+from kappa.build.modules import CodeBase, is_pythons_own
 from kappa.build.positions import Span, TreePath
 from kappa.build.validation import Draft
 from kappa.build.wording import one_of, quoted
@@ -98,6 +98,8 @@ class _Checks:
             return None
         name, _, qualname = reference.partition(":")
         module = self._code.resolve(name)
+        if module is None and is_pythons_own(name):
+            return None
         if module is None:
             self._report_no_module(name, qualname, path)
             return None

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from kappa import _version
 
-__all__ = ["CodeBase", "Module", "SearchPath", "search_path"]
+__all__ = ["CodeBase", "Module", "SearchPath", "is_pythons_own", "search_path"]
 
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
@@ -137,6 +137,12 @@ def _local_folder(url: str) -> Path:
     return Path(path[1:] if len(path) > 2 and path[2] == ":" else path)  # /C:/… on Windows
 
 
+def is_pythons_own(name: str) -> bool:
+    """Return whether a module belongs to the standard library or to Kappa: everywhere, and nobody's to pack."""
+    top = name.partition(".")[0]
+    return top == "kappa" or top in sys.stdlib_module_names
+
+
 class CodeBase:
     """The modules that a project can reach: resolved and parsed when first asked for, never imported."""
 
@@ -160,7 +166,7 @@ class CodeBase:
         if dot:
             parent = self.resolve(parent_name)
             return self._look(name, last, parent.folders) if parent is not None else None
-        if name == "kappa" or name in sys.stdlib_module_names:
+        if is_pythons_own(name):
             return None
         found = self._look(name, name, [*self._search.local, *self._search.installed])
         return found or self._look(name, name, self._search.fallback)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from kappa.build.diagnostics import Diagnostic
 from kappa.build.imports import Import, exported_names, imports_of
-from kappa.build.modules import CodeBase, Module
+from kappa.build.modules import CodeBase, Module, is_pythons_own
 from kappa.build.positions import Span
 from kappa.build.wording import quoted, sentence
 
@@ -83,7 +82,7 @@ def _follow(imported: Import, importer: Module, code: CodeBase, found: Trace, wa
     if not imported.module:
         message = "This import leads out of the package that its module is in."
         found.diagnostics.append(_warning("KF304", message, imported, importer))
-    elif top == "kappa" or top in sys.stdlib_module_names:
+    elif is_pythons_own(top):
         return
     elif (root := code.resolve(top)) is None or not root.is_local:
         _note_foreign(imported, importer, found, is_installed=root is not None)
