@@ -72,7 +72,8 @@ def test_artifacts_and_what_setup_returns_are_injected(project: Callable[..., Lo
 
 def test_a_teardown_that_takes_everything_gets_everything(project: Callable[..., LoadedService]) -> None:
     service = project(
-        "seen = []\ndef connect():\n    return {'a': 1, 'b': 2}\ndef disconnect(a, **rest):\n    seen.append((a, rest))\n"
+        "seen = []\ndef connect():\n    return {'a': 1, 'b': 2}\n"
+        "def disconnect(a, **rest):\n    seen.append((a, rest))\n"
         "def predict(value):\n    return seen\n",
         setup=f"{MODULE}:connect",
         teardown=f"{MODULE}:disconnect",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import SafeRepresenter
 
 from kappa._files import digest_of_lines
 from kappa.errors import BundleError
@@ -34,6 +36,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "kappa.yml"
+_UNSAFE_TEXT = re.compile("[\r\x85\u2028\u2029\ufeff]")
 MAX_SIZE_BYTES = 1 << 20  # the YAML parser reads 0.1 MB/s: a larger one is an attack or a mistake
 
 
@@ -99,6 +102,7 @@ class BundleManifest(Spec):
     def to_yaml(self) -> str:
         buffer = io.StringIO()
         yaml = YAML(typ="safe", pure=True)
+        yaml.Representer = _Representer
         yaml.default_flow_style = False
         yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         yaml.width = 120
@@ -108,6 +112,17 @@ class BundleManifest(Spec):
     def sealed(self) -> BundleManifest:
         """Return this manifest with its own digest in it."""
         return self.model_copy(update={"bundle_digest": bundle_digest(self.to_tree())})
+
+
+class _Representer(SafeRepresenter):
+    """Quotes text with characters that YAML would read back as other ones."""
+
+    def represent_str(self, data: str) -> Any:
+        style = '"' if _UNSAFE_TEXT.search(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
 
 
 def content_digest(files: Mapping[str, str], service: ServiceSpec) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -91,6 +91,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[Any]]]:
     return names, draw(st.lists(row, min_size=1, max_size=4))
 
 
+@settings(max_examples=60)
 @given(st.lists(st.tuples(tables(), st.sampled_from(ORIENTS)), min_size=1, max_size=6))
 def test_a_request_in_a_batch_is_what_it_is_alone(
     requests: list[tuple[tuple[list[str], list[list[Any]]], str]],

@@ -1,0 +1,124 @@
+"""Each artifact type: what it saves it loads, and it says why a file cannot be its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pytest
+from pydantic import ValidationError
+from sklearn.linear_model import LinearRegression
+
+from kappa.errors import BundleError, MissingDependencyError
+from kappa.frameworks.json import JSONArtifact
+from kappa.frameworks.pickle import PickleArtifact
+from kappa.frameworks.sklearn import SklearnModelArtifact
+from kappa.frameworks.text import TextFileArtifact
+from kappa.spec.contracts import ArtifactPlugin
+
+
+@pytest.mark.parametrize(
+    ("artifact", "model"),
+    [
+        (JSONArtifact("m"), {"classes": ["setosa", "ü"], "threshold": 0.5}),
+        (PickleArtifact("m"), {"a": {1, 2}}),
+        (TextFileArtifact("m"), "Zeile 1\r\nZeile ü\n"),
+        (TextFileArtifact("m", encoding="latin-1"), "ü"),
+    ],
+    ids=["json", "pickle", "text", "latin-1"],
+)
+def test_what_is_saved_is_loaded(tmp_path: Path, artifact: ArtifactPlugin, model: Any) -> None:
+    artifact.save(model, tmp_path)
+    assert artifact.load(tmp_path) == model
+    assert [path.name for path in tmp_path.iterdir()] == [artifact.filename]
+    assert artifact.sniff(tmp_path / artifact.filename) is None
+
+
+def test_an_estimator_is_saved_and_loaded(tmp_path: Path) -> None:
+    artifact = SklearnModelArtifact("m")
+    artifact.save(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), tmp_path)
+    assert artifact.load(tmp_path).predict([[3.0]]).round(6).tolist() == [6.0]
+    assert artifact.requires() == ("scikit-learn",)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_that_the_user_made_is_adopted(tmp_path: Path, link: bool) -> None:
+    source, directory = tmp_path / "my-model.json", tmp_path / "artifact"
+    source.write_text("[1]", encoding="utf-8")
+    directory.mkdir()
+    artifact = JSONArtifact("m")
+    artifact.adopt(source, directory, link=link)
+    assert (artifact.load(directory), (directory / artifact.filename).is_symlink()) == ([1], link)
+
+
+def test_where_links_are_not_allowed_a_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError("a privilege is needed")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    source, directory = tmp_path / "words.txt", tmp_path / "artifact"
+    source.write_text("a", encoding="utf-8")
+    directory.mkdir()
+    TextFileArtifact("m").adopt(source, directory, link=True)
+    assert (directory / "content.txt").read_text(encoding="utf-8") == "a"
+
+
+@pytest.mark.parametrize(
+    ("artifact", "data", "reason"),
+    [
+        (JSONArtifact("m"), b"{", "it is not JSON: Expecting property name"),
+        (JSONArtifact("m"), b"\xff", "it is not JSON: 'utf-8' codec can't decode"),
+        (TextFileArtifact("m"), b"\xff", "it is not `utf-8` text: 'utf-8' codec can't decode"),
+        (TextFileArtifact("m", encoding="nonsense"), b"a", "it is not `nonsense` text: unknown encoding: nonsense"),
+        (PickleArtifact("m"), b"", "it is empty"),
+        (PickleArtifact("m"), b"a,b\n1,2\n", "it does not begin as a pickle or a joblib file does"),
+        (SklearnModelArtifact("m"), b"<html>", "it does not begin as a pickle or a joblib file does"),
+    ],
+)
+def test_a_file_of_another_kind_is_told(tmp_path: Path, artifact: ArtifactPlugin, data: bytes, reason: str) -> None:
+    (tmp_path / "model").write_bytes(data)
+    assert (artifact.sniff(tmp_path / "model") or "")[: len(reason)] == reason
+    assert artifact.sniff(tmp_path) == "it is a folder"
+
+
+@pytest.mark.parametrize("compress", [0, "zlib", "gzip", "bz2", "lzma", "xz"])
+def test_every_compression_of_joblib_may_be_a_model(tmp_path: Path, compress: Any) -> None:
+    joblib.dump({"a": 1}, tmp_path / "model", compress=compress)
+    assert SklearnModelArtifact("m").sniff(tmp_path / "model") is None
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_every_binary_protocol_of_pickle_may_be_a_model(tmp_path: Path, protocol: int) -> None:
+    for number, model in enumerate([{"a": 1}, [1.5], "text", LinearRegression(), 5, None]):
+        path = tmp_path / str(number)
+        path.write_bytes(pickle.dumps(model, protocol=protocol))
+        assert PickleArtifact("m").sniff(path) is None
+
+
+@pytest.mark.parametrize(
+    ("artifact", "data", "message"),
+    [
+        (JSONArtifact("m"), b"{", "The artifact `m` is not JSON: "),
+        (TextFileArtifact("m"), b"\xff", "The artifact `m` is not `utf-8` text: "),
+    ],
+)
+def test_a_damaged_file_is_a_bundle_error(tmp_path: Path, artifact: ArtifactPlugin, data: bytes, message: str) -> None:
+    (tmp_path / artifact.filename).write_bytes(data)
+    with pytest.raises(BundleError, match=message):
+        artifact.load(tmp_path)
+
+
+def test_without_scikit_learn_its_name_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    with pytest.raises(MissingDependencyError, match="The artifact type `sklearn` needs `scikit-learn`"):
+        SklearnModelArtifact("m").load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../up", "_a", "items", "get", "task", "tasks", "keys", "values"])
+def test_a_name_that_functions_could_not_use_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"is not a name|cannot name an artifact"):
+        JSONArtifact(name)

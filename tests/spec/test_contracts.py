@@ -1,0 +1,137 @@
+"""Specifications are frozen all the way down, and plugins are found by what users write."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from kappa.adapters import DataframeInput, JsonInput, JsonOutput
+from kappa.frameworks.json import JSONArtifact
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
+from kappa.spec.contracts import Plugin, freeze, thaw
+from kappa.spec.models import ApiSpec, ArtifactMethod, FunctionTarget
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(trees)
+def test_thawing_undoes_freezing(tree: Any) -> None:
+    frozen = freeze(tree)
+    assert (thaw(frozen), freeze(frozen)) == (tree, frozen)
+
+
+def test_what_is_frozen_is_a_copy_that_nobody_can_change() -> None:
+    tree = {"a": [{"b": 1}]}
+    frozen = freeze(tree)
+    tree["a"][0]["b"] = 2
+    assert frozen == {"a": ({"b": 1},)}
+    for change in (lambda: frozen.update(a=1), lambda: frozen["a"].append(1), lambda: frozen["a"][0].clear()):
+        with pytest.raises(AttributeError):
+            change()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"a": np.float32(0.5), "b": np.array([1, 2]), "c": np.bool_(True)}, {"a": 0.5, "b": [1, 2], "c": True}),
+        (
+            {"at": dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc), "on": dt.date(2026, 1, 2)},
+            {"at": "2026-01-02T00:00:00+00:00", "on": "2026-01-02"},
+        ),
+        ({0: "setosa"}, {"0": "setosa"}),
+    ],
+)
+def test_what_python_knows_and_json_does_not_is_frozen_as_json(value: Any, expected: Any) -> None:
+    assert json.loads(json.dumps(thaw(freeze(value)))) == expected
+
+
+def test_what_no_manifest_can_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="a `set` cannot be kept: use text, numbers, true, false, lists and tables"):
+        freeze({"a": [{1, 2}]})
+
+
+REQUIRED = {"artifact type": {"name": "m"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_"),
+    [(registry.kind, name) for registry in (INPUT_ADAPTERS, OUTPUT_ADAPTERS, ARTIFACTS) for name in registry.builtins],
+)
+def test_every_plugin_is_its_own_frozen_configuration(kind: str, type_: str) -> None:
+    registry = next(registry for registry in (INPUT_ADAPTERS, OUTPUT_ADAPTERS, ARTIFACTS) if registry.kind == kind)
+    plugin: Plugin = registry.load(type_)(**REQUIRED.get(kind, {}))
+    assert type(plugin).model_validate_json(plugin.model_dump_json()) == plugin
+    assert type(plugin).model_validate(plugin.model_dump(mode="json")) == plugin
+    with pytest.raises(ValidationError, match="frozen"):
+        plugin.type = "other"
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        type(plugin)(**REQUIRED.get(kind, {}), surely_not_an_option=1)
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        DataframeInput(orient="split", columns=("b", "a")),
+        DataframeInput(columns={"b": "int64", "a": "str"}),
+        JsonInput(example={"b": [1, {"c": None}], "a": 1.5}),
+    ],
+    ids=["names", "dtypes", "example"],
+)
+def test_options_come_back_from_json_in_their_order(plugin: Plugin) -> None:
+    again = type(plugin).model_validate_json(plugin.model_dump_json())
+    assert (again, again.model_dump_json()) == (plugin, plugin.model_dump_json())
+
+
+def test_options_are_those_that_differ_from_the_defaults() -> None:
+    assert DataframeInput().options == {}
+    assert DataframeInput(columns={"a": "int64"}).options == {"columns": {"a": "int64"}}
+
+
+def api(**options: Any) -> ApiSpec:
+    return ApiSpec(name="a", **{"target": FunctionTarget(function="m:f"), "input": JsonInput(), **options})
+
+
+@pytest.mark.parametrize(
+    "written", ["dataframe", {"type": "dataframe"}, DataframeInput()], ids=["name", "table", "object"]
+)
+def test_the_three_ways_to_write_an_adapter_are_one(written: Any) -> None:
+    assert api(input=written, batch=True).input == DataframeInput()
+
+
+@pytest.mark.parametrize(
+    ("input_", "message"),
+    [
+        ("jsonn", "There is no input adapter `jsonn`. Did you mean `json`?"),
+        (JsonInput, "an instance is needed: write `JsonInput()`"),
+        (JsonOutput(), "Input should be a valid dictionary or instance of InputAdapter"),
+        (JSONArtifact("m"), "Input should be a valid dictionary or instance of InputAdapter"),
+        ({}, 'expected the name of an input adapter, or a table with `type = "…"`'),
+        ({"type": 5}, 'expected the name of an input adapter, or a table with `type = "…"`'),
+        (None, 'expected the name of an input adapter, or a table with `type = "…"`'),
+        ({"type": "json", "orient": "split"}, "orient\n  Extra inputs are not permitted"),
+    ],
+)
+def test_what_is_no_adapter(input_: Any, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        api(input=input_)
+    assert message in str(error.value)
+
+
+def test_an_adapter_of_rows_needs_batches() -> None:
+    with pytest.raises(ValidationError, match="the input `dataframe` always brings rows: set `batch = true`"):
+        api(input="dataframe")
+
+
+def test_a_target_is_a_function_or_a_models_method() -> None:
+    assert api(target={"artifact": "m"}).target == ArtifactMethod(artifact="m", method="predict")
+    assert api(target={"function": "m:C.f"}).target == FunctionTarget(function="m:C.f")
