@@ -11,7 +11,7 @@ __all__ = ["SECTIONS", "cli", "main"]
 
 SECTIONS = {
     "Declare and build": {
-        "validate": "Say everything that is wrong with a kappafile.",
+        "validate": "Say everything that is wrong with kappafiles.",
         "explain": "Say what a key of a kappafile means, or the code of a problem.",
         "schema": "Print the JSON Schema that editors check a kappafile with.",
         "build": "Build a bundle: locked, self-contained, ready to serve.",

@@ -30,10 +30,34 @@ def test_problems_are_told_as_json(kappa: Kappa, project: Path) -> None:
         "file": str(project / "kappafile.toml"),
         "line": 3,
         "column": 1,
+        "end_line": 3,
+        "end_column": 4,
         "path": "/service/nam",
         "help": "Did you mean `name`?",
         "replacement": "name",
+        "labels": [],
     }
+
+
+def test_several_kappafiles_are_checked_in_one_call(kappa: Kappa, project: Path) -> None:
+    broken = project / "broken.toml"
+    broken.write_text('kappafile = 2\n[service]\nname = "A"\n', encoding="utf-8")
+    result = kappa("validate", ".", "broken.toml", "kappafile.toml", "--format", "json")
+    assert result.exit_code == 3
+    assert [(Path(record["file"]).name, record["code"]) for record in json.loads(result.stdout)] == [
+        ("broken.toml", "KF105")
+    ]
+    both = kappa("validate", ".", "kappafile.toml")
+    assert (both.exit_code, both.stdout) == (0, "`kappafile.toml` has no problems.\n")
+
+
+def test_good_kappafile_gives_github_nothing_and_sarif_an_empty_run(kappa: Kappa, project: Path) -> None:
+    assert (kappa("validate", "--format", "github").stdout, kappa("validate", "--format", "github").exit_code) == (
+        "",
+        0,
+    )
+    (run,) = json.loads(kappa("validate", "--format", "sarif").stdout)["runs"]
+    assert (run["tool"]["driver"]["name"], run["results"]) == ("kappa", [])
 
 
 @pytest.mark.parametrize(
