@@ -5,16 +5,18 @@ Everything is looked up in files and syntax trees; nothing of the user's is impo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from kappa.build.declarations import Declaration
+from kappa.build.diagnostics import Diagnostic
 from kappa.build.injection import check_functions
 from kappa.build.modules import CodeBase
 from kappa.build.paths import PathChecks
 from kappa.build.patterns import matches_any
-from kappa.build.positions import TreePath
-from kappa.build.requirements import check_requirement
+from kappa.build.positions import Span, TreePath
+from kappa.build.requirements import check_requirement, read_requirements_file
 from kappa.build.tracing import Trace, trace
 from kappa.build.validation import Draft
 from kappa.build.wording import known, one_of, quoted, sentence
@@ -27,6 +29,7 @@ from kappa.spec.document import ArtifactTable
 
 __all__ = ["check_references"]
 
+_PLACED = re.compile(r"(?P<file>.+):(?P<line>\d+): (?P<text>.+)")
 _RESERVED = {"_kappa": "Kappa's own wheel", "artifacts": "the models", "kappa": "Kappa itself"}
 """What a bundle keeps beside the user's modules, by the name that no module of theirs may have."""
 
@@ -59,7 +62,8 @@ def _report_unknown(
 
 def _check_files(draft: Draft, paths: PathChecks) -> None:
     paths.existing(("service", "web_static_content"), "folder")
-    paths.existing(("env", "requirements_txt_file"), "file")
+    if (requirements := paths.existing(("env", "requirements_txt_file"), "file")) is not None:
+        _check_requirements_file(draft, requirements)
     script = draft.get("env", "setup_sh")
     if isinstance(script, str) and "\n" not in script and not script.startswith("#!"):
         paths.existing(("env", "setup_sh"), "file")
@@ -112,6 +116,18 @@ def _check_packages(draft: Draft) -> None:
         message = "`pip_packages` has no effect beside `requirements_txt_file`, which replaces every other source."
         labels = [draft.found.label(replacing, "replaces it")]
         draft.found.add("KF208", message, ("env", "pip_packages"), at="key", severity="warning", labels=labels)
+
+
+def _check_requirements_file(draft: Draft, file: Path) -> None:
+    root, path = draft.document.file.parent, ("env", "requirements_txt_file")
+    for problem in read_requirements_file(file, root=root).problems:
+        if (match := _PLACED.fullmatch(problem)) is None:
+            draft.found.add("KF316", sentence(problem), path)
+            continue
+        line = int(match["line"])
+        span = Span(line, 1, line, 2)
+        label = draft.found.label(path, "named here")
+        draft.found.append(Diagnostic("KF316", sentence(match["text"]), root / match["file"], span, labels=(label,)))
 
 
 def _check_resolver(draft: Draft) -> None:

@@ -53,7 +53,7 @@ class PathChecks:
         for file in matched:
             if not self._allow_outside and not (self._root / file).resolve().is_relative_to(self._real_root):
                 message = f"{quoted(pattern)} matches {quoted(str(file))}, a link that leads out of the project."
-                self._found.add("KF303", message, path, help="Exclude it, or allow it with `--allow-outside`.")
+                self._found.add("KF303", message, path, help="Exclude it, or move what it leads to into the project.")
                 return
 
     def _is_inside(self, text: str, path: TreePath) -> bool:
@@ -70,8 +70,7 @@ class PathChecks:
             return True
         is_link = not Path(text).is_absolute() and ".." not in Path(text).parts
         message = f"{quoted(text)} {'is a link that leads out of' if is_link else 'is outside of'} the project."
-        help_ = "Move it into the project, or allow it with `--allow-outside`."
-        self._found.add("KF303", message, path, help=help_)
+        self._found.add("KF303", message, path, help="Move it into the project.")
         return False
 
     def _report_absent(self, text: str, place: Path, path: TreePath, kind: Kind) -> None:

@@ -288,3 +288,13 @@ def test_the_message_of_the_error_is_the_whole_rendering(tmp_path: Path) -> None
 def test_a_module_with_a_name_that_the_bundle_needs_is_an_error(name: str, tmp_path: Path) -> None:
     found = check(tmp_path, {f"{name}.py": "def predict(value): ..."}, function=f"{name}:predict")
     assert [problem.code for problem in found] == ["KF311"]
+
+
+def test_problems_of_a_requirements_file_are_shown_at_their_line(tmp_path: Path) -> None:
+    files = {**HANDLERS, "requirements.txt": "numpy\n\n-e ../lib\nredis >> 2\n"}
+    found = check(tmp_path, files, more='[env]\nrequirements_txt_file = "requirements.txt"\n')
+    assert [(d.code, d.file.name, d.span.line) for d in found] == [
+        ("KF316", "requirements.txt", 3),
+        ("KF316", "requirements.txt", 4),
+    ]
+    assert {label.span.line for problem in found for label in problem.labels} == {13}
