@@ -155,7 +155,8 @@ def records_of(frame: Any) -> list[dict[str, Any]]:
 def json_rows(value: Any) -> Any:
     """Return a batch's result as a list whose parts have the same JSON as those of ``value``, where that is cheaper.
 
-    PERF: a part of a list is encoded in 0.3 µs, one of an array in 2, of a series in 15, of a frame in 140.
+    PERF: to cut and encode 128 one-row answers costs 1.8 µs each from a list, 2.5 from an array, 14 from a series and
+    120 from a frame.
     """
     numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
