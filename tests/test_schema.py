@@ -255,6 +255,7 @@ BEYOND_THE_SCHEMA = {
     "KF315": "what a type is, and often a warning",
     "KF316": "the grammar of requirements",
     "KF317": "code, and a warning",
+    "KF318": "it is advice, and an example elsewhere in the file answers it",
     "KF401": "code",
     "KF402": "code",
 }

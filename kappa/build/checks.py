@@ -6,7 +6,7 @@ Everything is looked up in files and syntax trees; nothing of the user's is impo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kappa.build.declarations import Declaration
@@ -25,7 +25,7 @@ from kappa.errors import KappaError
 from kappa.inference import MEDIA_TYPES
 from kappa.plugins import RESOLVERS
 from kappa.spec.contracts import ArtifactPlugin
-from kappa.spec.document import ArtifactTable
+from kappa.spec.document import ApiTable, ArtifactTable
 
 __all__ = ["check_references"]
 
@@ -144,6 +144,7 @@ def _check_apis(draft: Draft) -> None:
     for name in draft.names("apis"):
         path: TreePath = ("apis", name)
         _check_artifact_of(draft, path)
+        _check_signature(draft, path)
         has_route = "route" in draft.document.table_at(path)
         route = draft.get(*path, "route") if has_route else name
         if isinstance(route, str):
@@ -162,6 +163,19 @@ def _check_artifact_of(draft: Draft, path: TreePath) -> None:
     if isinstance(name, str) and name not in names and not draft.is_unsure("artifacts") and not draft.uses_class:
         otherwise = f"Declare it in {draft.document.table_name(('artifacts', name))}." if not names else ""
         _report_unknown(draft, "KF301", "artifact", name, names, (*path, "artifact"), otherwise=otherwise)
+
+
+def _check_signature(draft: Draft, path: TreePath) -> None:
+    """Warn of tables whose columns nobody declares or shows: requests of other dtypes share no batch."""
+    table, examples = draft.parts.get(path), draft.document.at(("examples",))
+    plugin = table.input if isinstance(table, ApiTable) else None
+    has_example = isinstance(examples, list) and any(
+        isinstance(example, Mapping) and example.get("api") == path[1] for example in examples
+    )
+    if plugin is not None and getattr(plugin, "columns", plugin) is None and not has_example:
+        message = f"`{path[1]}` takes tables, and nothing says which columns they have."
+        help_ = "Give `columns`, names with dtypes, or an example: requests with other dtypes share no batch."
+        draft.found.add("KF318", message, (*path, "input"), severity="warning", help=help_)
 
 
 def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:

@@ -118,8 +118,8 @@ CODES: Mapping[str, Code] = {
     "KF301": Code(
         "The artifact is not declared",
         "An API names an artifact for which there is no table. Correct the name, or add `[artifacts.NAME]`.",
-        '[apis.predict]\nartifact = "modle"\ninput = "dataframe"',
-        '[apis.predict]\nartifact = "model"\ninput = "dataframe"',
+        '[apis.predict]\nartifact = "modle"\ninput = "json"',
+        '[apis.predict]\nartifact = "model"\ninput = "json"',
     ),
     "KF302": Code(
         "A file or folder does not exist",
@@ -165,7 +165,7 @@ CODES: Mapping[str, Code] = {
         "Adapters of tables bring rows, so their functions take batches; some other adapters bring one request at a "
         "time. Leave `batch` out and it is as the adapter needs it.",
         '[apis.predict]\nartifact = "model"\ninput = "dataframe"\nbatch = false',
-        '[apis.predict]\nartifact = "model"\ninput = "dataframe"\nbatch = true',
+        '[apis.predict]\nartifact = "model"\ninput = { type = "dataframe", columns = { age = "int64" } }\nbatch = true',
     ),
     "KF309": Code(
         "The model file is not of its type",
@@ -222,6 +222,13 @@ CODES: Mapping[str, Code] = {
         "A pattern of `exclude` takes a module out of the bundle that the code imports. Narrow the pattern.",
         '[bundle]\nexclude = ["*.py"]',
         '[bundle]\nexclude = ["test_*.py"]',
+    ),
+    "KF318": Code(
+        "A table has no signature",
+        "Requests whose columns have other dtypes never share a batch: clients that send 5 and 5.0 batch worse. With "
+        "`columns`, names with dtypes, every request is brought to them or refused; an example shows them too.",
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = "dataframe"',
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = { type = "dataframe", columns = { tenure = "int64" } }',
     ),
     "KF401": Code(
         "The class and the kappafile both set a key",

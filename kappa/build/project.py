@@ -26,6 +26,10 @@ from kappa.spec.models import ServiceSpec
 __all__ = ["Project", "check_kappafile", "find_kappafile", "read_class_project", "read_project"]
 
 
+_ADVICE = frozenset({"KF318"})
+"""Warnings that only a validation gives: the service works as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A service as its kappafile declares it, with the files it is made of."""
@@ -42,13 +46,14 @@ class Project:
 def read_project(path: Path, *, allow_outside: bool = False) -> Project:
     """Read a kappafile, or the one of a directory; raises `ManifestError` that carries every problem found.
 
-    Warnings are logged. A class whose declaration is not written out is imported in a process of its own.
+    Warnings are logged, but for mere advice. A class whose declaration is not written out is imported in a process of
+    its own.
     """
     path = path.resolve()
     file = find_kappafile(path) if path.is_dir() else path
     project, found = check_kappafile(file, runs_code=True, allow_outside=allow_outside)
     found.check()
-    for warning in found:
+    for warning in (warning for warning in found if warning.code not in _ADVICE):
         log(f"{warning.file.name}:{warning.span.line}: {warning.message} {warning.help}".rstrip(), kind="warning")
     if project is None:
         raise ManifestError(f"`{file}` declares no service.", diagnostics=tuple(found))

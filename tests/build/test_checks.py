@@ -10,6 +10,7 @@ import pytest
 from kappa.build.diagnostics import Diagnostic
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ManifestError
+from kappa.log import listening
 
 BASE = """\
 kappafile = 1
@@ -132,7 +133,7 @@ def test_the_parameter_is_shown_where_it_stands(tmp_path: Path) -> None:
 def test_the_word_for_the_task_follows_the_batch(adapter: str, api: str, word: str, tmp_path: Path) -> None:
     for parameter in ("task", "tasks"):
         found = check(tmp_path, {"handlers.py": f"def predict(v, {parameter}): ..."}, adapter=adapter, api=api)
-        assert bool(found) == (parameter != word)
+        assert any(problem.code == "KF306" for problem in found) == (parameter != word)
 
 
 SETUPS = {
@@ -298,3 +299,19 @@ def test_problems_of_a_requirements_file_are_shown_at_their_line(tmp_path: Path)
         ("KF316", "requirements.txt", 4),
     ]
     assert {label.span.line for problem in found for label in problem.labels} == {13}
+
+
+def test_a_table_without_a_signature_is_advice_of_validation_alone(tmp_path: Path) -> None:
+    (problem,) = check(tmp_path, HANDLERS, adapter="dataframe")
+    assert (problem.code, problem.severity, problem.path) == ("KF318", "warning", "/apis/predict/input")
+    lines: list[str] = []
+    with listening(lambda message, _: lines.append(message)):
+        read_project(tmp_path)
+    assert lines == []
+    example = '[[examples]]\nname = "one"\napi = "predict"\ninput = [{ a = 1 }]\n'
+    assert check(tmp_path, HANDLERS, adapter="dataframe", more=example) == []
+    declared = 'input = { type = "dataframe", columns = { a = "int64" } }'
+    check(tmp_path, HANDLERS, adapter="dataframe")
+    file = tmp_path / "kappafile.toml"
+    file.write_text(file.read_text().replace('input = "dataframe"', declared))
+    assert list(check_kappafile(file)[1]) == []
