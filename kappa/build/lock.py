@@ -137,7 +137,7 @@ class Lock:
     def pins(self) -> tuple[str, ...]:
         """The pinned requirements without hashes, e.g. ``falcon==4.4.0``, in the order of the file."""
         matches = (_PIN.match(line) for line in self.body.splitlines())
-        return tuple(match["requirement"].strip() for match in matches if match)
+        return tuple(match["requirement"].partition(" --hash")[0].strip() for match in matches if match)
 
     @classmethod
     def parse(cls, text: str) -> Lock | None:

@@ -27,6 +27,7 @@ pear @ https://example.org/pear.zip \\
 plum==2.0 ; sys_platform != "win32" \\
     --hash=sha256:dd
 quince==1.0  # via pear
+rowan==1.0 --hash=sha256:ee
 """
 
 
@@ -103,6 +104,7 @@ def test_pins_are_the_requirements_without_hashes_and_comments() -> None:
         "pear @ https://example.org/pear.zip",
         'plum==2.0 ; sys_platform != "win32"',
         "quince==1.0",
+        "rowan==1.0",
     )
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from kappa._files import sha256_of_file
 from kappa.build.lock import LockInputs, lock_packages, running_platform, running_python
 from kappa.build.resolvers.pip_compile import PipCompileResolver, explain_failure, resolver_environment
 from kappa.errors import ResolutionError
@@ -106,6 +114,99 @@ def test_index_that_does_not_answer_is_not_a_missing_package(index_environ: dict
         lock_packages(INPUTS, committed=None, environ=environ)
     assert "`127.0.0.1`" in str(raised.value)
     assert "hunter2" not in str(raised.value)
+
+
+class LoggedIn(SimpleHTTPRequestHandler):
+    """Serves a folder as an index to those who know the password; everybody may have `/open`."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, directory=str(self.server_folder), **options)
+
+    server_folder: ClassVar[Path]
+
+    def do_GET(self) -> None:
+        expected = "Basic " + base64.b64encode(b"user:hunter2").decode()
+        if self.path.startswith("/open/") or self.headers["Authorization"] == expected:
+            super().do_GET()
+        else:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def index_server(tiny_index: Path, tmp_path: Path) -> Iterator[str]:
+    """Serve `pear` and `apple` with a password, and `apple` to everybody below `/open`; yield host and port."""
+    for place in ("simple/pear", "simple/apple", "open"):
+        (tmp_path / "www" / place).mkdir(parents=True)
+        wheels = [*tiny_index.glob(f"{Path(place).name}-*.whl")] or [*tiny_index.glob("apple-1.0-*.whl")]
+        for wheel in wheels:
+            shutil.copy(wheel, tmp_path / "www" / place)
+    handler = type("Handler", (LoggedIn,), {"server_folder": tmp_path / "www"})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_password_of_an_index_reaches_it_and_nothing_else(index_environ: dict[str, str], index_server: str) -> None:
+    bare = {key: value for key, value in index_environ.items() if not key.startswith("PIP_")}
+    environ = {**bare, "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"http://user:hunter2@{index_server}/simple"}
+    lock = lock_packages(INPUTS, committed=None, environ=environ)
+    assert lock.pins == ("apple==1.0", "pear==1.0")
+    assert "hunter2" not in lock.text
+    assert index_server not in lock.text
+
+
+def test_hash_that_the_index_states_is_taken_without_a_download(
+    index_environ: dict[str, str], index_server: str, tiny_index: Path, tmp_path: Path
+) -> None:
+    stated = "ab" * 32
+    (tmp_path / "www" / "open" / "pages" / "apple").mkdir(parents=True)
+    (tmp_path / "www" / "open" / "pages" / "apple" / "index.html").write_text(
+        '<a href="../../apple-1.0-py3-none-any.whl">apple-1.0-py3-none-any.whl</a>\n'
+        f'<a href="../../apple-1.0-py3-none-win_amd64.whl#sha256={stated}">apple-1.0-py3-none-win_amd64.whl</a>\n'
+    )
+    bare = {key: value for key, value in index_environ.items() if not key.startswith("PIP_")}
+    environ = {**bare, "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"http://{index_server}/open/pages"}
+    lock = lock_packages(replace(INPUTS, requirements=("apple",)), committed=None, environ=environ)
+    computed = sha256_of_file(tiny_index / "apple-1.0-py3-none-any.whl")
+    assert re.findall("sha256:([0-9a-f]+)", lock.body) == sorted([computed, stated])
+
+
+def test_direct_url_is_kept_verbatim_with_its_hash(
+    index_environ: dict[str, str], index_server: str, tiny_index: Path
+) -> None:
+    requirement = f"apple @ http://{index_server}/open/apple-1.0-py3-none-any.whl"
+    lock = lock_packages(replace(INPUTS, requirements=(requirement, "pear")), committed=None, environ=index_environ)
+    digest = sha256_of_file(tiny_index / "apple-1.0-py3-none-any.whl")
+    assert lock.pins == (requirement, "pear==1.0")
+    assert lock.body.startswith(f"{requirement} \\\n    --hash=sha256:{digest}\n")
+
+
+def test_command_is_pip_compile_with_nothing_that_could_leave_a_trace(index_environ: dict[str, str]) -> None:
+    seen: list[list[str]] = []
+
+    def run(command: Sequence[str], directory: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+        seen.append([*command, (directory / "requirements.in").read_text()])
+        (directory / "requirements.txt").write_text("apple==1.0\n")
+        return 0, ""
+
+    inputs = replace(INPUTS, requirements=("pear", "apple", "pear"), constraints=("plum<2",), options=("--pre",))
+    assert PipCompileResolver(run).resolve(inputs, environ=index_environ).body == "apple==1.0\n"
+    flags = (
+        "--no-config --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-options "
+        "--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --verbose --output-file requirements.txt"
+    )
+    command = [sys.executable, "-m", "kappa.build.resolvers.compile_command", *flags.split(), "requirements.in"]
+    assert seen == [[*command, "--pre\n-c constraints.txt\napple\npear\n"]]
 
 
 def test_target_that_is_not_this_interpreter_is_refused() -> None:
