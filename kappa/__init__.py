@@ -15,19 +15,19 @@ from kappa._version import __version__
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
     from kappa.bundle import load as load
-    from kappa.service import BentoService as BentoService
-    from kappa.service import api as api
-    from kappa.service import artifacts as artifacts
-    from kappa.service import env as env
-    from kappa.service import web_static_content as web_static_content
+    from kappa.declaring import BentoService as BentoService
+    from kappa.declaring import api as api
+    from kappa.declaring import artifacts as artifacts
+    from kappa.declaring import env as env
+    from kappa.declaring import web_static_content as web_static_content
 
 _HOMES = {
-    "BentoService": "kappa.service",
-    "api": "kappa.service",
-    "artifacts": "kappa.service",
-    "env": "kappa.service",
+    "BentoService": "kappa.declaring",
+    "api": "kappa.declaring",
+    "artifacts": "kappa.declaring",
+    "env": "kappa.declaring",
     "load": "kappa.bundle",
-    "web_static_content": "kappa.service",
+    "web_static_content": "kappa.declaring",
 }
 
 __all__ = ["BentoService", "__version__", "api", "artifacts", "env", "load", "web_static_content"]

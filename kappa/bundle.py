@@ -8,16 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kappa._files import sha256_of_file, walk_files
+from kappa.declaring import Artifact, BentoService
 from kappa.errors import BundleError, BundleNotFoundError
-from kappa.service import (
-    Artifact,
-    BentoService,
-    LoadedService,
-    load_artifact,
-    load_service,
-    prepare_environment,
-    sys_path_entry,
-)
+from kappa.service import LoadedService, load_artifact, load_service, prepare_environment, sys_path_entry
 from kappa.spec.contracts import freeze
 from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, bundle_digest, read_manifest, read_tree
 

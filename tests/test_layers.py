@@ -35,7 +35,15 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ),
     ("kappa.spec",),
     ("kappa.adapters", "kappa.frameworks"),
-    ("kappa.bundle", "kappa.comparison", "kappa.inference", "kappa.offline", "kappa.openapi", "kappa.service"),
+    (
+        "kappa.bundle",
+        "kappa.comparison",
+        "kappa.declaring",
+        "kappa.inference",
+        "kappa.offline",
+        "kappa.openapi",
+        "kappa.service",
+    ),
     ("kappa.build", "kappa.gamma", "kappa.server"),
     ("kappa.actions",),
     ("kappa.__main__", "kappa.cli", "kappa.testing"),
@@ -80,7 +88,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.adapters": ({"orjson", "pydantic"}, {"numpy", "pandas"}),
     "kappa.frameworks": (set(), {"joblib"}),
     "kappa.offline": ({"orjson"}, set()),
-    "kappa.service": ({"pydantic"}, set()),
+    "kappa.declaring": ({"pydantic"}, set()),
     "kappa.build": (
         {
             "packaging",

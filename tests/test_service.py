@@ -13,11 +13,12 @@ import pytest
 
 import kappa
 from kappa.adapters import DataframeInput, JsonInput, JsonOutput
+from kappa.declaring import Artifact, Artifacts, BentoService, declared_spec
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.text import TextFileArtifact
-from kappa.service import Artifact, Artifacts, BentoService, LoadedService, declared_spec, load_declared, load_service
+from kappa.service import LoadedService, load_declared, load_service
 from kappa.spec.document import ArtifactSource, Kappafile
 from kappa.spec.models import ApiSpec, EnvSpec, FunctionTarget, ServiceSpec
 from kappa.types import Payload

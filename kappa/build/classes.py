@@ -22,7 +22,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kappa import service
+from kappa import declaring
 from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.functions import Definition, NotDefined, find_definition, span_of
 from kappa.build.modules import CodeBase, Module
@@ -36,10 +36,10 @@ from kappa.spec.models import ServiceSpec
 __all__ = ["DECORATORS", "import_class", "read_class"]
 
 DECORATORS: tuple[Callable[..., Any], ...] = (
-    service.api,
-    service.artifacts,
-    service.env,
-    service.web_static_content,
+    declaring.api,
+    declaring.artifacts,
+    declaring.env,
+    declaring.web_static_content,
 )
 """The functions that may be called to rebuild a class."""
 
@@ -60,9 +60,9 @@ def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | O
     rebuilding = _Rebuilding(code)
     try:
         rebuilt = rebuilding.rebuild(definition, f"{module.name}:{qualname}")
-        if not issubclass(rebuilt, service.BentoService):
+        if not issubclass(rebuilt, declaring.BentoService):
             return ClassProblem(f"`{qualname}` is not a `kappa.BentoService`.", place)
-        return Declaration(service.declared_spec(rebuilt), place, rebuilding.places)
+        return Declaration(declaring.declared_spec(rebuilt), place, rebuilding.places)
     except _OpaqueError as exc:
         return Opaque(exc.why, Place(exc.file, _span(exc.node)))
     except _DeclarationError as exc:
@@ -119,8 +119,8 @@ class _Rebuilding:
         return rebuilt
 
     def _base(self, base: ast.expr, values: _Values) -> type:
-        if values.object_of(base) is service.BentoService:
-            return service.BentoService
+        if values.object_of(base) is declaring.BentoService:
+            return declaring.BentoService
         if (definition := values.definition_of(base)) is None:
             raise _OpaqueError(f"the base class `{ast.unparse(base)}` cannot be read", base, values.file)
         name = ast.unparse(base).rpartition(".")[2]
@@ -152,16 +152,16 @@ class _Rebuilding:
         return values.call(function, decorator)(decorated)
 
     def _note_places(self, function: Callable[..., Any], call: ast.Call, values: _Values) -> None:
-        if function is service.env:
+        if function is declaring.env:
             for keyword in call.keywords:
                 if keyword.arg is not None:
                     self.places["env", keyword.arg] = Place(values.file, _keyword_span(keyword))
-        elif function is service.artifacts:
+        elif function is declaring.artifacts:
             for item in getattr(_argument(call), "elts", ()):
                 name = _argument(item) if isinstance(item, ast.Call) else None
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
                     self.places["artifacts", name.value, "type"] = Place(values.file, _span(item))
-        elif function is service.web_static_content:
+        elif function is declaring.web_static_content:
             self.places["service", "web_static_content"] = Place(values.file, _span(call))
 
 

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kappa.declaring import BentoService, declared_spec
 from kappa.errors import KappaError
-from kappa.service import BentoService, declared_spec, import_reference
+from kappa.service import import_reference
 
 __all__ = ["describe", "main"]
 

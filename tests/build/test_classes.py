@@ -16,9 +16,9 @@ from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.positions import Span
 from kappa.build.project import read_class_project, read_project
+from kappa.declaring import declared_spec
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import Kind, listening
-from kappa.service import declared_spec
 from kappa.spec.models import ServiceSpec
 
 HEAD = """\
