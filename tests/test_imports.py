@@ -35,7 +35,15 @@ HEAVY = {
 }
 """What neither `import kappa` nor `kappa --help` may load."""
 
-BUILD_SIDE = ("kappa.build", "kappa.cli", "kappa.actions", "kappa.service", "kappa.bundle", "kappa.spec")
+BUILD_SIDE = (
+    "kappa.build",
+    "kappa.cli",
+    "kappa.actions",
+    "kappa.declaring",
+    "kappa.service",
+    "kappa.bundle",
+    "kappa.spec",
+)
 """What must be importable on Windows: everything but the production server."""
 
 ABSENT_ON_WINDOWS = ("fcntl", "grp", "gunicorn", "pwd", "resource", "termios", "uvloop")
