@@ -183,9 +183,9 @@ CODES: Mapping[str, Code] = {
         '[apis.score]\nfunction = "handlers:predict"\ninput = "json"\nroute = "score"',
     ),
     "KF311": Code(
-        "A module has a name that the bundle needs",
-        "The bundle is a package of its own with files beside your code; a module of the same name would hide them. "
-        "Rename the module.",
+        "A module has a name that is taken",
+        "The bundle is a package of its own with files beside your code, and Python has modules of its own: one of the "
+        "same name would hide them, or be hidden. Rename the module.",
     ),
     "KF312": Code(
         "The Python code cannot be parsed",

@@ -99,6 +99,9 @@ class _Checks:
         name, _, qualname = reference.partition(":")
         module = self._code.resolve(name)
         if module is None and is_pythons_own(name):
+            if (hidden := self._code.hidden(name)) is not None:
+                message = f"`{name}` means Python's own module, which hides {quoted(hidden.name)}."
+                self._found.add("KF311", message, path, help="Rename the module.")
             return None
         if module is None:
             self._report_no_module(name, qualname, path)

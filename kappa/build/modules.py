@@ -73,7 +73,9 @@ def search_path(root: Path, entries: Sequence[str] | None = None) -> SearchPath:
     scheme = sysconfig.get_paths()
     installed = {_real(scheme[key]) for key in ("purelib", "platlib")}
     installed |= {_real(folder) for folder in (*_site_packages(), site.getusersitepackages())}
-    excluded = {_real(scheme[key]) for key in ("stdlib", "platstdlib")} | {_real(Path(_version.__file__).parents[1])}
+    excluded = {_real(scheme[key]) for key in ("stdlib", "platstdlib", "scripts")} | {
+        _real(Path(_version.__file__).parents[1])
+    }
     excluded |= {folder / "lib-dynload" for folder in set(excluded)}
     local, found = [root], []
     for entry in entries if entries is not None else sys.path:
@@ -196,6 +198,13 @@ class CodeBase:
         if file not in self._trees:
             self._trees[file] = _parse(file)
         return self._trees[file]
+
+    def hidden(self, name: str) -> Path | None:
+        """Return the project's own module that Python's, of the same name, hides; ``None`` if there is none."""
+        top, root = name.partition(".")[0], self._search.local[0]
+        if top not in sys.stdlib_module_names:
+            return None
+        return next((file for file in (root / f"{top}.py", root / top / "__init__.py") if file.is_file()), None)
 
     def top_names(self) -> list[str]:
         """Return the names of the modules at the top of the project."""

@@ -83,7 +83,9 @@ def _follow(imported: Import, importer: Module, code: CodeBase, found: Trace, wa
         message = "This import leads out of the package that its module is in."
         found.diagnostics.append(_warning("KF304", message, imported, importer))
     elif is_pythons_own(top):
-        return
+        if (hidden := code.hidden(top)) is not None and hidden != importer.file:
+            message = f"This imports Python's own {quoted(top)}, which hides {quoted(hidden.name)}."
+            found.diagnostics.append(_warning("KF311", message, imported, importer))
     elif (root := code.resolve(top)) is None or not root.is_local:
         _note_foreign(imported, importer, found, is_installed=root is not None)
     elif (module := _request(imported.module, code, found, waiting)) is None:

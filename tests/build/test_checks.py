@@ -315,3 +315,11 @@ def test_a_table_without_a_signature_is_advice_of_validation_alone(tmp_path: Pat
     file = tmp_path / "kappafile.toml"
     file.write_text(file.read_text().replace('input = "dataframe"', declared))
     assert list(check_kappafile(file)[1]) == []
+
+
+def test_a_module_that_pythons_own_hides_is_said_to_be_hidden(tmp_path: Path) -> None:
+    files = {"random.py": "def predict(value): ...", "handlers.py": "import random\ndef predict(value): ..."}
+    assert said(check(tmp_path, files)) == [("KF311", "This imports Python's own `random`, which hides `random.py`.")]
+    found = check(tmp_path, files, function="random:predict")
+    assert said(found) == [("KF311", "`random` means Python's own module, which hides `random.py`.")]
+    assert found[0].is_error
