@@ -41,6 +41,9 @@ class Mistake:
     edits: Mapping[str, Edit]
 
 
+KAPPA_INPUT_TOML = 'input = { type = "dataframe", columns = { petal_length = "float64", petal_width = "float64" } }\n'
+KAPPA_INPUT_YAML = "    input: {type: dataframe, columns: {petal_length: float64, petal_width: float64}}\n"
+
 KAPPA_TOML = """\
 kappafile = 1
 
@@ -58,7 +61,7 @@ path = "model.joblib"
 
 [apis.predict]
 artifact = "model"
-input = "dataframe"
+input = { type = "dataframe", columns = { petal_length = "float64", petal_width = "float64" } }
 max_batch_size = 256
 
 [security]
@@ -85,7 +88,7 @@ artifacts:
 apis:
   predict:
     artifact: model
-    input: dataframe
+    input: {type: dataframe, columns: {petal_length: float64, petal_width: float64}}
     max_batch_size: 256
 
 security:
@@ -220,8 +223,8 @@ MISTAKES = (
     Mistake(
         "A required key is missing",
         {
-            "kappa-toml": Edit('input = "dataframe"\n', "", r"\binput\b", r"\binput\b", "[apis.predict]"),
-            "kappa-yaml": Edit("    input: dataframe\n", "", r"\binput\b", r"\binput\b", "  predict:"),
+            "kappa-toml": Edit(KAPPA_INPUT_TOML, "", r"\binput\b", r"\binput\b", "[apis.predict]"),
+            "kappa-yaml": Edit(KAPPA_INPUT_YAML, "", r"\binput\b", r"\binput\b", "  predict:"),
             "bentoml": Edit("docker:", "models:\n  - alias: iris\ndocker:", r"\btag\b", r"\btag\b"),
             "truss": Edit(
                 "requirements:", "model_cache:\n  - revision: main\nrequirements:", r"\brepo_id\b", r"\brepo_id\b"

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, time
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
@@ -63,6 +64,8 @@ def freeze(value: Any) -> Any:
         return freeze(value.tolist())
     if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"`{value}` cannot be kept: neither JSON nor a kappafile has such a number")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise ValueError(f"a `{type(value).__name__}` cannot be kept: use text, numbers, true, false, lists and tables")

@@ -19,7 +19,7 @@ from kappa.spec.contracts import Plugin, freeze, thaw
 from kappa.spec.models import ApiSpec, ArtifactMethod, FunctionTarget
 
 trees = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
 )
 
@@ -58,6 +58,8 @@ def test_what_python_knows_and_json_does_not_is_frozen_as_json(value: Any, expec
 def test_what_no_manifest_can_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="a `set` cannot be kept: use text, numbers, true, false, lists and tables"):
         freeze({"a": [{1, 2}]})
+    with pytest.raises(ValueError, match="`inf` cannot be kept: neither JSON nor a kappafile has such a number"):
+        freeze({"loss": float("inf")})
 
 
 REQUIRED = {"artifact type": {"name": "m"}}

@@ -50,7 +50,7 @@ columns = (
     | st.dictionaries(texts, dtypes, min_size=1, max_size=3)
 )
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
 )
 words = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).map(lambda word: f"{word}_")
