@@ -198,7 +198,7 @@ def test_a_terminal_shows_finished_and_failed_steps(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     script = "from kappa.cli.main import main; import sys; sys.argv = ['kappa', 'completion', 'bash']; main()"
-    command = f'{sys.executable} -c "{script}" | true'
+    command = f'"{sys.executable}" -c "{script}" | true'
     finished = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     assert finished.stderr == ""
 
