@@ -36,7 +36,7 @@ from kappa.build.project import read_project
 from kappa.server.arbiter import run_arbiter
 from kappa.server.host import Served
 from kappa.server.launch import serve_gunicorn
-from kappa.server.machine import writable_directory
+from kappa.server.machine import settle_memory, writable_directory
 from kappa.server.options import ServerOptions
 from kappa.server.ports import listen_on
 from kappa.server.report import Report
@@ -113,6 +113,7 @@ def serve_noop(options: ServerOptions) -> None:
         app = falcon.asgi.App()
         app.add_route("/predict", Constant())
         app.add_route("/readyz", Ready())
+        settle_memory()  # as the worker of a service does
         return app
 
     run_arbiter(

@@ -116,32 +116,35 @@ async def read_body(req: Request, *, max_bytes: int, timeout_s: float) -> bytes:
     with 408 for one that takes longer than ``timeout_s``.
     """
     event = req.first_event
-    body: bytes = event.get("body", b"")
+    body: bytes | None = event.get("body", b"")
     if event.get("more_body"):
         if (announced := req.content_length) is not None and announced > max_bytes:
             raise _too_large(max_bytes)
         try:
-            return await asyncio.wait_for(_read_rest(req, body, max_bytes), timeout_s)
+            body = await asyncio.wait_for(_read_on(req, max_bytes=max_bytes), timeout_s)
         except asyncio.TimeoutError:
             raise BadInputError(f"The body did not arrive within {timeout_s:g} seconds.", http_status=408) from None
+    if body is None:
+        raise ClientGoneError
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     return body
 
 
-async def _read_rest(req: Request, first: bytes, max_bytes: int) -> bytes:
-    chunks = [first]
-    size = len(first)
-    more = True
-    while more:
+async def _read_on(req: Request, *, max_bytes: int) -> bytes | None:
+    """Return the body, or the part of it that is already too much; ``None`` when the client leaves.
+
+    Nothing is raised here: this runs in a task that may be cancelled together with whoever waits for it.
+    """
+    event = req.first_event
+    chunks: list[bytes] = [event.get("body", b"")]
+    size = len(chunks[0])
+    while event.get("more_body", False) and size <= max_bytes:
         event = await req.receive()
         if event["type"] == "http.disconnect":
-            raise ClientGoneError
+            return None
         chunks.append(event.get("body", b""))
         size += len(chunks[-1])
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        more = event.get("more_body", False)
     return b"".join(chunks)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from kappa.errors import KappaError, MissingDependencyError, UsageError
 from kappa.server.app import Application, create_app
 from kappa.server.host import Served
-from kappa.server.machine import available_cores, set_thread_counts, writable_directory
+from kappa.server.machine import available_cores, set_thread_counts, settle_memory, writable_directory
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
 from kappa.server.ports import listen_on, reserve, url_of
@@ -87,6 +87,7 @@ def _worker_app(
         os.kill(os.getpid(), signal.SIGTERM)
 
     def be_ready() -> None:
+        settle_memory()
         report.say_ready()
         _logger.info("Ready.")
 

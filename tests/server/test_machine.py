@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
 
-from kappa.server.machine import available_cores, set_thread_counts
+from kappa.server.machine import available_cores, set_thread_counts, settle_memory
 
 AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -39,3 +40,17 @@ def test_thread_counts_share_the_cores_and_leave_the_users_choice_alone() -> Non
     crowded: dict[str, str] = {}
     set_thread_counts(crowded, workers=4, cores=2)
     assert set(crowded.values()) == {"1"}
+
+
+def test_what_is_alive_is_settled_and_new_garbage_is_still_found() -> None:
+    thresholds = gc.get_threshold()
+    try:
+        settle_memory()
+        assert gc.get_freeze_count() > 1000
+        cycle: list[object] = []
+        cycle.append(cycle)
+        del cycle
+        assert gc.collect() >= 1
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)

@@ -221,6 +221,24 @@ def test_a_request_is_never_idle_however_long_it_takes() -> None:
     asyncio.run(run())
 
 
+def test_a_request_is_answered_in_its_connections_own_task() -> None:
+    tasks = []
+
+    async def remember(_scope: Any, _receive: Any, send: Any) -> None:
+        tasks.append(asyncio.current_task())
+        await answer(send, b"hello")
+
+    async def run() -> None:
+        async with serving(remember) as served:
+            client = await served.connect()
+            await client.send(GET + GET)  # pipelined
+            assert [(await client.reply())[2], (await client.reply())[2]] == [b"hello", b"hello"]
+            connection = await served.connection()
+            assert tasks == [connection._task, connection._task]
+
+    asyncio.run(run())
+
+
 def test_a_new_connection_may_send_its_first_request_during_a_stop() -> None:
     async def run() -> None:
         async with serving() as served:
