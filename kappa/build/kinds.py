@@ -51,6 +51,8 @@ class _Walk:
     def value(self, annotation: Any, value: Any, path: TreePath) -> None:
         if path in _FREE_TEXTS and isinstance(value, Mapping):
             self._texts(value, path)
+        elif value is None and not self._document.is_whole:
+            return  # what stood here may be what could not be read
         elif not fits(annotation, value):
             self._misfit(annotation, value, path)
         elif value is None:

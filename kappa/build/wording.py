@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from pydantic_core import ErrorDetails
 
-__all__ = ["explained", "known", "one_of", "printable", "quoted", "reason_of", "sentence"]
+__all__ = ["USER_INFORMATION", "explained", "known", "one_of", "printable", "quoted", "reason_of", "sentence"]
 
 USER_INFORMATION = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
 """The user and password in a URL: never shown."""

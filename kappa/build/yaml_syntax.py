@@ -34,51 +34,61 @@ _HEX = re.compile(r"0x[0-9a-fA-F]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN")  # YAML 1.2.2, section 10.3.2
 
+_UNCLOSED_QUOTE = "The text that begins here has no closing quote."
+_OPENING_QUOTE = re.compile(r"(?:^|[:,\[{-])[ ]*([\"'])(?=[^\n]*$)", re.MULTILINE)
+_MAX_SWALLOWED = 4000  # characters that an unclosed quote may take in before it is looked for in vain
+
 _CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
 def parse_yaml(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
     """Return the tree, and whether the whole text is in it; fill ``found`` and its positions."""
-    text, mistakes = source.text, 0
-    blamed: set[range] = set()
-    while True:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of an anchor that is used again, which YAML allows
-                node = YAML(typ="safe", pure=True).compose(text)
-            break
-        except RecursionError:
-            found.add("KF102", "The values are nested too deeply.", (), span=Span(1, 1, 1, 2))
-            return {}, False
-        except (YAMLError, ValueError) as exc:
-            offset = _offset(exc, source)
-            section = _section(source, source.line_at(offset) - 1)
-            if "found another document" in str(getattr(exc, "problem", "")):
-                _report(exc, offset, source, found)
-                mistakes += 1
-                blanked = text[:offset]
-            elif section not in blamed:
-                _report(exc, offset, source, found)
-                mistakes += 1
-                blamed.add(section)
-                blanked = _blank(source, text, _block(source, source.line_at(offset) - 1))
-            else:  # most likely a consequence: nothing of this section can be trusted
-                blanked = _blank(source, text, section)
-            if mistakes >= _MAX_MISTAKES or blanked == text or len(text) > _RECOVERABLE_SIZE:
-                return {}, False
-            text = blanked
+    text, blamed = source.text, set[range]()
     try:
+        while True:
+            try:
+                node = _composed(text)
+                break
+            except (YAMLError, ValueError) as exc:
+                rest = _without_mistake(exc, source, text, blamed, found)
+            if len(found) >= _MAX_MISTAKES or rest == text or len(text) > _RECOVERABLE_SIZE:
+                return {}, False
+            text = rest
+        is_whole = not found.has_errors
         builder = _Builder(source, found)
         tree = builder.value(node, ()) if node is not None else {}
     except RecursionError:
         found.add("KF102", "The values are nested too deeply.", (), span=Span(1, 1, 1, 2))
         return {}, False
-    if found.has_error_at(()) and not mistakes:
-        return {}, False
-    return tree, builder.is_whole and not mistakes
+    return ({}, False) if builder.is_endless else (tree, is_whole and builder.is_whole)
+
+
+def _composed(text: str) -> Node | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an anchor that is used again, which YAML allows
+        node: Node | None = YAML(typ="safe", pure=True).compose(text)
+        return node
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
+
+
+def _without_mistake(exc: Exception, source: TextLines, text: str, blamed: set[range], found: Diagnostics) -> str:
+    """Report a mistake and return the text without the lines that hold it, as many characters long."""
+    offset = _offset(exc, source)
+    if (opening := _unclosed_quote(text, offset)) is not None:
+        found.add("KF102", _UNCLOSED_QUOTE, (), span=source.span(opening, opening + 1))
+        line = source.line_at(opening) - 1
+        return _blank(source, text, range(line, line + 1))
+    line = source.line_at(offset) - 1
+    section = _section(source, line)
+    if section in blamed:  # most likely a consequence: nothing of this section can be trusted
+        return _blank(source, text, section)
+    _report(exc, offset, source, found)
+    if "found another document" in str(getattr(exc, "problem", "")):
+        return text[:offset]
+    blamed.add(section)
+    return _blank(source, text, _block(source, line))
 
 
 def _offset(exc: Exception, source: TextLines) -> int:
@@ -91,6 +101,22 @@ def _offset(exc: Exception, source: TextLines) -> int:
             if mark is not None:
                 return min(int(mark.index), len(source.text))
     return 0
+
+
+def _unclosed_quote(text: str, offset: int) -> int | None:
+    """Return where a quote opens that only a later line's quote closes, right before the mistake at ``offset``.
+
+    YAML lets quoted text span lines, so a forgotten quote shows where the next text begins instead of ending.
+    """
+    start = max(0, offset - _MAX_SWALLOWED)
+    closing = max(text.rfind('"', start, offset), text.rfind("'", start, offset))
+    if closing < 0 or "\n" in text[closing:offset]:
+        return None
+    for match in _OPENING_QUOTE.finditer(text, start, closing):
+        opening = match.start(1)
+        if text.find(match[1], opening + 1) == closing and "\n" in text[opening:closing]:
+            return opening
+    return None
 
 
 def _section(source: TextLines, line: int) -> range:
@@ -138,7 +164,7 @@ def _report(exc: Exception, offset: int, source: TextLines, found: Diagnostics) 
         message = f"A value cannot begin with {quoted(source.text[offset : offset + 1])}."
         help_ = "Put it in quotes."
     elif context.startswith("while scanning a quoted scalar"):
-        message = "The text that begins here has no closing quote."
+        message = _UNCLOSED_QUOTE
     elif context.startswith("while parsing a flow"):
         what, sign = ("list", "]") if "sequence" in context else ("table", "}")
         message = f"The {what} is not closed with `{sign}`, or a comma is missing between two of its values."
@@ -172,6 +198,7 @@ class _Builder:
     def __init__(self, source: TextLines, found: Diagnostics) -> None:
         self._source, self._found = source, found
         self.is_whole = True
+        self.is_endless = False
         self._open: list[int] = []
         self._count = 0
 
@@ -180,7 +207,8 @@ class _Builder:
             self._found.positions.values[path] = self._span(node)
         self._count += 1
         if self._count > _MAX_VALUES or id(node) in self._open:
-            if not self._found.has_error_at(()):
+            if not self.is_endless:
+                self.is_endless = True
                 what = "contains itself" if id(node) in self._open else f"stands for more than {_MAX_VALUES} values"
                 self._found.add(
                     "KF104", f"Through its aliases the file {what}.", (), span=self._span(node), help="Write it out."

@@ -323,3 +323,31 @@ def test_a_module_that_pythons_own_hides_is_said_to_be_hidden(tmp_path: Path) ->
     found = check(tmp_path, files, function="random:predict")
     assert said(found) == [("KF311", "`random` means Python's own module, which hides `random.py`.")]
     assert found[0].is_error
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param("name: Service", "name:", [("KF203", "`service` has no `name`.")], id="name"),
+        pytest.param(
+            "function: handlers:predict",
+            "function:",
+            [("KF203", "`apis.predict` has neither `function` nor `artifact`.")],
+            id="function",
+        ),
+        pytest.param(
+            "input: json",
+            "input: {type: acme.parquet, columns: 3}",
+            [("KF205", "There is no input adapter `acme.parquet`.")],
+            id="an unknown plugin with options",
+        ),
+    ],
+)
+def test_a_key_that_is_empty_is_missing_and_one_that_is_wrong_is_not(
+    old: str, new: str, expected: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    text = (
+        "kappafile: 1\nservice:\n  name: Service\napis:\n  predict:\n    function: handlers:predict\n    input: json\n"
+    )
+    write(tmp_path, {**HANDLERS, "kappafile.yaml": text.replace(old, new)})
+    assert said(list(check_kappafile(tmp_path / "kappafile.yaml")[1])) == expected

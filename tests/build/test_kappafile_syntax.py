@@ -156,6 +156,30 @@ def test_after_mistakes_the_rest_of_yaml_is_read() -> None:
     assert [(d.code, d.span.line) for d in found] == [("KF102", 3), ("KF102", 5)]
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        pytest.param('a:\n  b: "x\n  c: "y"\nd: 1\n', (2, 6), id="before a quoted text"),
+        pytest.param('a:\n  b: "x\nd: "1"\n', (2, 6), id="before another section"),
+        pytest.param("a: 'x\nb: ['y']\nd: 1\n", (1, 4), id="before a list of quoted texts"),
+        pytest.param("a: 'x\nd: 1\n", (1, 4), id="before the end"),
+    ],
+)
+def test_a_quote_that_yaml_closes_too_late_is_blamed_where_it_opens(text: str, place: tuple[int, int]) -> None:
+    tree, is_whole, found = parse(text, "yaml")
+    (problem,) = found
+    assert problem.message == "The text that begins here has no closing quote."
+    assert (problem.span.line, problem.span.column) == place
+    assert "d" in tree or "b" in tree
+    assert not is_whole
+
+
+def test_quoted_texts_of_several_lines_are_read_and_not_blamed() -> None:
+    tree, _, found = parse("a: 'x\n  y'\nb: [1\nc: \"z\n  w\"\n", "yaml")
+    assert [(problem.span.line, problem.span.column) for problem in found] == [(3, 4)]
+    assert tree == {"a": "x y", "c": "z w"}
+
+
 def test_an_array_of_tables_after_a_duplicate_keeps_its_numbers() -> None:
     text = "[[a]]\nx = 1\nx = 2\n[[a]]\nx = 3\n"
     tree, _, found = parse(text, "toml")
