@@ -40,7 +40,6 @@ from kappa.tag import BundleReference
 from kappa.types import Answer, Payload
 
 if TYPE_CHECKING:
-    from kappa.build.diagnostics import Diagnostics
     from kappa.build.plan import BuildPlan
     from kappa.build.project import Project
     from kappa.server.host import Served
@@ -55,7 +54,6 @@ __all__ = [
     "Target",
     "api_of",
     "build_and_store",
-    "check_target_project",
     "examples_of",
     "find_bundle",
     "local_store",
@@ -151,15 +149,6 @@ def read_target_project(target: ProjectTarget) -> Project:
     from kappa.build.project import read_project
 
     return read_project(target.path)
-
-
-def check_target_project(target: ProjectTarget) -> tuple[Path, Diagnostics]:
-    """Return a project's kappafile and every problem found in it, warnings too; nothing of its code is run."""
-    from kappa.build.project import check_kappafile, find_kappafile
-
-    path = target.path.resolve()
-    file = find_kappafile(path) if path.is_dir() else path
-    return file, check_kappafile(file)[1]
 
 
 def spec_of(target: Target) -> tuple[ServiceSpec, str]:

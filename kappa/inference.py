@@ -17,21 +17,12 @@ from typing import Any
 from kappa.adapters.json import encode_json
 from kappa.errors import BadInputError, ConfigurationError, ResultMismatchError
 from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec
-from kappa.types import Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
+from kappa.types import MEDIA_TYPES, Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
 
-__all__ = ["MEDIA_TYPES", "Inference", "error_answer", "example_payload", "read_payload", "split"]
+__all__ = ["Inference", "error_answer", "example_payload", "read_payload", "split"]
 
 _logger = logging.getLogger("kappa.inference")
 _NO_HEADERS = HTTPHeaders()
-
-MEDIA_TYPES = {
-    ".csv": "text/csv",
-    ".json": "application/json",
-    ".jsonl": "application/x-ndjson",
-    ".ndjson": "application/x-ndjson",
-    ".txt": "text/plain",
-}
-"""The media type of an input file, by its extension."""
 
 
 def read_payload(path: Path) -> Payload:

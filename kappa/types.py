@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 __all__ = [
+    "MEDIA_TYPES",
     "Answer",
     "HTTPHeaders",
     "InferenceError",
@@ -22,6 +23,15 @@ __all__ = [
     "JsonSerializable",
     "Payload",
 ]
+
+MEDIA_TYPES = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".ndjson": "application/x-ndjson",
+    ".txt": "text/plain",
+}
+"""The media type of an input file, by its extension."""
 
 JsonSerializable = str | int | float | bool | None | Mapping[str, Any] | list[Any]
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from kappa.build.explain import Key, Problem, explain, keys, render_overview, render_text
 from kappa.cli.main import cli
 from kappa.errors import UsageError
+from kappa.spec.contracts import field_docs
 from kappa.spec.document import ApiTable
 from kappa.spec.models import EnvSpec
 
@@ -19,7 +20,7 @@ def test_a_key_is_explained_by_the_docstring_under_its_field() -> None:
     assert explain("env.pip_packages") == Key(
         key="env.pip_packages",
         kind="a list of texts",
-        doc=EnvSpec.model_fields["pip_packages"].description or "",
+        doc=field_docs(EnvSpec)["pip_packages"],
         example='[env]\npip_packages = ["xgboost>=2", "redis"]',
     )
 

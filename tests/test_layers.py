@@ -84,7 +84,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
 
 THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.settings": ({"pydantic", "ruamel"}, set()),
-    "kappa.spec": ({"pydantic", "ruamel"}, set()),
+    "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, set()),
     "kappa.adapters": ({"orjson", "pydantic"}, {"numpy", "pandas"}),
     "kappa.frameworks": (set(), {"joblib"}),
     "kappa.offline": ({"orjson"}, set()),

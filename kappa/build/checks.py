@@ -22,10 +22,10 @@ from kappa.build.validation import Draft
 from kappa.build.wording import known, one_of, quoted, sentence
 from kappa.build.words import nearest
 from kappa.errors import KappaError
-from kappa.inference import MEDIA_TYPES
 from kappa.plugins import RESOLVERS
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
+from kappa.types import MEDIA_TYPES
 
 __all__ = ["check_references"]
 

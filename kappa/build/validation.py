@@ -23,7 +23,7 @@ from kappa.build.shapes import fields_of, items_of, table_of
 from kappa.build.wording import explained, known, quoted, reason_of, sentence
 from kappa.errors import KappaError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS
-from kappa.spec.contracts import InputAdapter, Spec
+from kappa.spec.contracts import InputAdapter, Spec, field_docs
 from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
 from kappa.spec.models import Name
 
@@ -73,7 +73,7 @@ class Draft:
 
     @property
     def uses_class(self) -> bool:
-        return "class" in self.document.table_at(("service",))
+        return self.document.at(("service", "class")) is not None
 
 
 def validate(document: Document, found: Diagnostics) -> Draft:
@@ -151,12 +151,12 @@ def _without_bad(table: Mapping[str, Any], path: TreePath, found: Diagnostics) -
 def _report_missing(draft: Draft, model: type[Spec], path: TreePath, key: str) -> None:
     """Report a required key that is absent, unless it is there under another word or may be in what is unread."""
     at, document, found = (*path, key), draft.document, draft.found
-    if at in draft.meant or not document.is_whole or found.has_error_at(at):
+    is_there = document.at(at) is not None
+    if is_there or at in draft.meant or not document.is_whole or found.has_error_at(at):
         return
     table = document.table_name(path) if path else "The file"
     sign = ": " if document.is_yaml else " = "
-    info = fields_of(model).get(key)
-    description = ((info and info.description) or "").split(". ")[0].rstrip(".")
+    description = field_docs(model).get(key, "").split(". ")[0].rstrip(".")
     help_ = f"`{key}{sign}…`: {description}." if description else f"Add `{key}{sign}…`."
     if not path:
         help_ = f"Begin with `kappafile{sign}1`." if key == "kappafile" else f"Add {document.table_name((key,))}."
@@ -175,11 +175,12 @@ def _check_exactly_one(draft: Draft, kind: str) -> None:
         table = document.at(path)
         if not isinstance(table, Mapping):
             continue
-        if one in table and other in table:
+        given = {key for key in (one, other) if table.get(key) is not None}
+        if len(given) == 2:
             labels = [found.label((*path, one), "the other one")]
             message = f"`{one}` and `{other}` exclude each other."
             found.add("KF207", message, (*path, other), at="key", labels=labels, help=advice)
-        elif not {one, other} & table.keys() and not {(*path, one), (*path, other)} & draft.meant and document.is_whole:
+        elif not given and not {(*path, one), (*path, other)} & draft.meant and document.is_whole:
             message = f"{document.table_name(path)} has neither `{one}` nor `{other}`."
             found.add("KF203", message, (*path, one), span=found.positions.of_key(path), help=advice)
 
@@ -201,7 +202,7 @@ def _check_batch(draft: Draft, path: TreePath) -> None:
 def _check_without_class(draft: Draft) -> None:
     """Report what a service that no class declares lacks."""
     document, found = draft.document, draft.found
-    if isinstance(document.at(("service",)), Mapping) and "name" not in document.table_at(("service",)):
+    if isinstance(document.at(("service",)), Mapping) and document.at(("service", "name")) is None:
         _report_missing(draft, ServiceTable, ("service",), "name")
     if not draft.names("apis") and ("apis",) not in draft.meant and document.is_whole and not found.is_bad(("apis",)):
         help_ = f"Add {document.table_name(('apis', 'predict'))}, or name a class in `service.class`."

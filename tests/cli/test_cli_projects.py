@@ -65,8 +65,8 @@ def test_good_kappafile_gives_github_nothing_and_sarif_an_empty_run(kappa: Kappa
     [
         pytest.param(
             ["validate", "Scaler:1.0"],
-            "`Scaler:1.0` is not a project but a bundle, which was validated when it was built.",
-            id="validate-a-bundle",
+            "There is no kappafile or directory `Scaler:1.0`.",
+            id="validate-what-is-not-there",
         ),
         pytest.param(
             ["serve", ".", "--workers", "2"],

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from kappa.adapters import DataframeInput, JsonInput, JsonOutput
 from kappa.frameworks.json import JSONArtifact
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
-from kappa.spec.contracts import Plugin, freeze, thaw
+from kappa.spec.contracts import Plugin, Spec, field_docs, freeze, thaw
 from kappa.spec.models import ApiSpec, ArtifactMethod, FunctionTarget
 
 trees = st.recursive(
@@ -137,3 +137,20 @@ def test_an_adapter_of_rows_needs_batches() -> None:
 def test_a_target_is_a_function_or_a_models_method() -> None:
     assert api(target={"artifact": "m"}).target == ArtifactMethod(artifact="m", method="predict")
     assert api(target={"function": "m:C.f"}).target == FunctionTarget(function="m:C.f")
+
+
+def test_fields_are_documented_by_the_docstring_under_them_inherited_ones_included() -> None:
+    class Parent(Spec):
+        kept: int = 1
+        """Stays."""
+        replaced: int = 1
+        """Goes."""
+
+    class Child(Parent):
+        replaced: int = 2
+        class_: str = Field(default="", alias="class")
+        """Written otherwise."""
+        silent: int = 0
+
+    assert field_docs(Child) == {"kept": "Stays.", "class": "Written otherwise."}
+    assert Child.model_json_schema()["properties"]["class"]["description"] == "Written otherwise."

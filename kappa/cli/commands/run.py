@@ -15,9 +15,9 @@ from kappa.cli.arguments import target_argument
 from kappa.cli.command import KappaCommand, kappa_command
 from kappa.cli.console import current_shell, print_error
 from kappa.errors import InferenceFailedError, UsageError
-from kappa.inference import MEDIA_TYPES, read_payload
+from kappa.inference import read_payload
 from kappa.offline import Failure, answer_parts
-from kappa.types import Payload
+from kappa.types import MEDIA_TYPES, Payload
 
 __all__ = ["command", "spread_values"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from kappa.actions import ProjectTarget, check_target_project, resolve_target
 from kappa.build.diagnostics import Diagnostic, display_path, render_text
+from kappa.build.project import check_kappafile, find_kappafile
 from kappa.build.reports import render_github, render_json, render_sarif
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
@@ -43,10 +43,10 @@ def command(targets: tuple[str, ...], output_format: str) -> int:
     files: list[Path] = []
     found: list[Diagnostic] = []
     for target in targets or (".",):
-        file, problems = check_target_project(_project(target))
+        file = _kappafile_of(target)
         if file not in files:
             files.append(file)
-            found += problems
+            found += check_kappafile(file)[1]
     if output_format == "json":
         print_result(render_json(found))
     elif output_format == "sarif":
@@ -61,8 +61,10 @@ def command(targets: tuple[str, ...], output_format: str) -> int:
     return ManifestError.exit_code if any(diagnostic.is_error for diagnostic in found) else 0
 
 
-def _project(target: str) -> ProjectTarget:
-    named = resolve_target(target)
-    if not isinstance(named, ProjectTarget):
-        raise UsageError(f"`{target}` is not a project but a bundle, which was validated when it was built.")
-    return named
+def _kappafile_of(target: str) -> Path:
+    """Return the kappafile that a target is or has; bundles, which were validated when they were built, have none."""
+    path = Path(target).expanduser()
+    if not path.exists():
+        raise UsageError(f"There is no kappafile or directory `{target}`.")
+    path = path.resolve()
+    return find_kappafile(path) if path.is_dir() else path
