@@ -42,13 +42,7 @@ CLI_HEAD = """\
 Every command takes `-q/--quiet` and `--verbose`, prints its result to stdout and everything else to stderr, and exits
 with a code of [its own kind of failure](errors.md)."""
 
-PLAIN_TYPES = {
-    "string": "text",
-    "integer": "whole number",
-    "number": "number",
-    "boolean": "true or false",
-    "object": "table",
-}
+PLAIN_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 
 
 def pages() -> dict[Path, str]:
@@ -93,51 +87,28 @@ def settings_page() -> str:
 
 
 def table_of(model: type[BaseModel], *, leave_out: Set[str] = frozenset()) -> str:
-    """Return a Markdown table of a model's keys, or nothing for a model without any."""
-    schema = model.model_json_schema(by_alias=True)
-    required = set(schema.get("required", ()))
+    """Return a Markdown table of the settings in a model."""
+    fields = model.model_json_schema()["properties"]
     rows = [
-        (f"`{key}`", type_of(field), default_of(field, is_required=key in required), one_line(field["description"]))
-        for key, field in schema.get("properties", {}).items()
-        if key not in leave_out and "description" in field
+        (f"`{key}`", type_of(field), default_of(field), " ".join(field["description"].split()))
+        for key, field in fields.items()
+        if key not in leave_out
     ]
-    return markdown_table(("key", "type", "default", ""), rows) if rows else ""
+    return markdown_table(("key", "type", "default", ""), rows)
+
+
+def type_of(field: Mapping[str, Any]) -> str:
+    kinds = [option["type"] for option in field.get("anyOf", [field])]
+    return " or ".join(PLAIN_TYPES[kind] for kind in kinds if kind != "null")
+
+
+def default_of(field: Mapping[str, Any]) -> str:
+    return "" if field["default"] is None else f"`{field['default']}`"
 
 
 def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def one_line(text: str) -> str:
-    """Join the lines of a docstring, with code in single backticks as Markdown has it."""
-    return " ".join(text.replace("``", "`").split())
-
-
-def type_of(field: Mapping[str, Any]) -> str:
-    """Say in words what a JSON schema allows."""
-    if "const" in field:
-        return f"`{field['const']}`"
-    if "enum" in field:
-        return " or ".join(f"`{value}`" for value in field["enum"])
-    if "anyOf" in field:
-        kinds = [type_of(option) for option in field["anyOf"] if option.get("type") != "null"]
-        return " or ".join(dict.fromkeys(kinds))
-    if field.get("type") == "array":
-        inner = type_of(field.get("items", {}))
-        return f"list of {inner}" if inner != "any value" else "list"
-    if "$ref" in field:
-        return "table"
-    return PLAIN_TYPES.get(field.get("type", ""), "any value")
-
-
-def default_of(field: Mapping[str, Any], *, is_required: bool) -> str:
-    if is_required:
-        return "required"
-    value = field.get("default")
-    if value in (None, "", [], {}):
-        return ""
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def errors_page() -> str:
