@@ -1,10 +1,11 @@
 """The iris API beside a constant answer on the same Falcon and gunicorn: what a prediction costs besides HTTP.
 
-Three servers, one worker each, take turns under the same closed-loop load: a Falcon resource that reads the body and
-answers three bytes (the *no-op limit*: nothing on this stack can be faster), the service of `examples/iris` (a class,
-whose method runs in the API's own thread), and the same model without any code (its `predict` may run on the event
-loop). Rates move with whatever else the machine does, so the servers take turns in one run, and beside each rate stands
-the CPU time that the worker used per request, which moves less.
+Four servers, one worker each, take turns under the same closed-loop load: a Falcon resource that reads the body and
+answers three bytes (the *no-op limit*: nothing on this stack can be faster), a function that returns the JSON it got
+(what Kappa itself adds: decoding, batching, encoding, metrics), the service of `examples/iris` (a class, whose method
+runs in the API's own thread), and the same model without any code (its `predict` may run on the event loop). Rates
+move with whatever else the machine does, so the servers take turns in one run, and beside each rate stands the CPU
+time that the worker used per request, which moves less.
 
     python benchmarks/serve.py            # about a minute; --write puts the result into docs/benchmarks/serve.md
 """
@@ -46,7 +47,16 @@ __all__ = ["main"]
 
 ROOT = Path(__file__).parents[1]
 CONNECTIONS = (1, 16, 128)
-NAMES = {"noop": "no-op", "class": "iris class", "model": "iris model"}
+NAMES = {"noop": "no-op", "echo": "echo", "class": "iris class", "model": "iris model"}
+ECHO = """
+kappafile = 1
+[service]
+name = "Echo"
+[apis.predict]
+function = "handlers:predict"
+batch = true
+input = "json"
+"""
 ZERO_CODE = """
 kappafile = 1
 [service]
@@ -131,7 +141,10 @@ def serve_noop(options: ServerOptions) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Train the example's model and lay out the two projects."""
+    """Train the example's model and lay out the projects."""
+    (folder / "echo").mkdir()
+    (folder / "echo" / "handlers.py").write_text("def predict(values):\n    return values\n", encoding="utf-8")
+    (folder / "echo" / "kappafile.toml").write_text(ECHO, encoding="utf-8")
     shutil.copytree(
         ROOT / "examples" / "iris", folder / "class", ignore=shutil.ignore_patterns("*.joblib", "__pycache__")
     )
@@ -255,7 +268,7 @@ rounds. The load generator shares the processors with the server.
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.8, help="of each load run")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each load run")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/serve.md")
     parser.add_argument("--port", type=int, default=17810)
     parser.add_argument("--serve", choices=NAMES, help=argparse.SUPPRESS)

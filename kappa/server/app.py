@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import falcon
@@ -37,8 +37,8 @@ def create_app(
     *,
     batching: BatchingOptions | None = None,
     metrics: Metrics | None = None,
-    on_ready: Any = None,
-    on_failure: Any = None,
+    on_ready: Callable[[], None] | None = None,
+    on_failure: Callable[[KappaError], None] | None = None,
 ) -> Application:
     """Build the application of one process; its start-up event begins to load the services.
 

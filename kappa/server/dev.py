@@ -40,6 +40,7 @@ __all__ = ["Loader", "serve_dev"]
 _logger = logging.getLogger("kappa.server")
 
 _POLL_S = 0.1
+_MOST_LOOKS = 20
 _STOP_S = 5.0
 
 Stamps = dict[Path, tuple[int, int]]
@@ -190,13 +191,19 @@ class _Supervisor:
         self._coming: _Child | None = None
         self._spare: _Child | None = None
         self._leaving: list[_Child] = []
+        self._imports: dict[str, Any] = {}
+        """What the last good state had imported, and under which variables."""
 
     def run(self) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP."""
         before = {number: signal.signal(number, _request_stop) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             with suppress(KeyboardInterrupt, _StopRequested):
-                _logger.info("Serving %s at %s until Ctrl-C; edits are noticed.", self._name(), url_of(self._listener))
+                _logger.info(
+                    "Serving %s at %s until Ctrl-C; edits are noticed.",
+                    f"`{self._loader.argument}`",
+                    url_of(self._listener),
+                )
                 self._stamps = _stamps(self._watched)
                 self._load()
                 while True:
@@ -206,9 +213,6 @@ class _Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._end()
-
-    def _name(self) -> str:
-        return f"`{self._loader.argument}`"
 
     def _look(self) -> None:
         """See to whatever has happened since the last look."""
@@ -231,11 +235,11 @@ class _Supervisor:
         changed = sorted(path for path in self._watched if now.get(path) != self._stamps.get(path))
         if not changed:
             return []
-        while True:
-            time.sleep(_POLL_S / 2)  # editors and version control write one file after the other
-            if (later := _stamps(self._watched)) == now:
+        for _ in range(_MOST_LOOKS):  # editors and version control write one file after the other
+            time.sleep(_POLL_S / 2)
+            before, now = now, _stamps(self._watched)
+            if now == before:
                 break
-            now = later
         with suppress(KappaError):  # the child meets the same error and reports it
             self._watched |= set(self._list_watched())
         self._stamps = _stamps(self._watched)
@@ -245,7 +249,11 @@ class _Supervisor:
         """Load the present state in a child, the spare one if it is there."""
         if self._coming is not None:
             self._dismiss(self._coming)
-        self._coming, self._spare = self._spare or self._new_child(), None
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.process.poll() is not None:
+            self._leaving.append(spare)
+            spare = None
+        self._coming = spare or self._new_child()
         self._coming.load()
 
     def _look_at_coming(self, child: _Child) -> None:
@@ -255,7 +263,8 @@ class _Supervisor:
                 self._dismiss(self._current)
             self._current, self._coming = child, None
             self._watch_also(Path(file) for file in known["files"])
-            self._spare = self._new_child(modules=known["modules"], variables=known["variables"])
+            self._imports = {"modules": known["modules"], "variables": known["variables"]}
+            self._spare = self._new_child(**self._imports)
         elif (failure := child.failure) is not None:
             self._coming = None
             self._leaving.append(child)
@@ -264,14 +273,16 @@ class _Supervisor:
                 return
             after = "The last good state is still served." if self._current is not None else "Nothing is served."
             _logger.error("%s\n%s Waiting for the next edit.", failure, after)
+            if self._imports:
+                self._spare = self._new_child(**self._imports)
 
     def _watch_also(self, files: Iterable[Path]) -> None:
         new = set(files) - self._watched
         self._watched |= new
         self._stamps.update(_stamps(new))
 
-    def _new_child(self, **known: Any) -> _Child:
-        return _Child(self._loader, self._options, self._listener, self._environ, **known)
+    def _new_child(self, **imports: Any) -> _Child:
+        return _Child(self._loader, self._options, self._listener, self._environ, **imports)
 
     def _dismiss(self, child: _Child) -> None:
         child.stop()

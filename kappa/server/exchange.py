@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -101,6 +102,7 @@ class RequestHeaders(HTTPHeaders):
         return f"HTTPHeaders({sorted(self)})"
 
 
+@lru_cache(maxsize=256)
 def _encoded(name: str) -> bytes:
     return name.lower().encode("latin-1", "replace")
 
@@ -171,7 +173,7 @@ def send_answer(resp: falcon.asgi.Response, answer: Answer, request_id: str) -> 
     resp.data = answer.body
     if answer.http_status != 200:
         resp.status = answer.http_status
-    resp.content_type = answer.media_type
+    resp.set_header("Content-Type", answer.media_type)
     resp.set_header("X-Request-Id", request_id)
     for name, value in answer.http_headers.items():
         if name.lower() == "set-cookie":

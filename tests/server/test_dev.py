@@ -48,6 +48,7 @@ def test_what_cannot_be_loaded_is_shown_and_the_last_good_state_stays(start: Any
     server.wait_for("The last good state is still served. Waiting for the next edit.")
     assert "SyntaxError: '(' was never closed (handlers.py, line 1)" in "".join(server.lines)
     assert server.post("/value", 0) == 1
+    eventually(lambda: len(children_of(server.process.pid)) == 2)  # a spare one waits for the remedy
     edit(tmp_path, value(2))
     eventually(lambda: server.post("/value", 0) == 2)
 
