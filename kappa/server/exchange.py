@@ -28,6 +28,7 @@ __all__ = [
     "send_answer",
     "send_error",
     "timeout_of",
+    "too_large",
     "valid_headers",
 ]
 
@@ -121,7 +122,7 @@ async def read_body(req: Request, *, max_bytes: int, timeout_s: float) -> bytes:
     body: bytes | None = event.get("body", b"")
     if event.get("more_body"):
         if (announced := req.content_length) is not None and announced > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         try:
             body = await asyncio.wait_for(_read_on(req, max_bytes=max_bytes), timeout_s)
         except asyncio.TimeoutError:
@@ -129,7 +130,7 @@ async def read_body(req: Request, *, max_bytes: int, timeout_s: float) -> bytes:
     if body is None:
         raise ClientGoneError
     if len(body) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
     return body
 
 
@@ -150,7 +151,8 @@ async def _read_on(req: Request, *, max_bytes: int) -> bytes | None:
     return b"".join(chunks)
 
 
-def _too_large(max_bytes: int) -> BadInputError:
+def too_large(max_bytes: int) -> BadInputError:
+    """Return the refusal of a body over ``max_bytes``."""
     return BadInputError(f"The body is larger than the {max_bytes} bytes that are taken here.", http_status=413)
 
 

@@ -87,6 +87,8 @@ class Endpoint:
     metrics: ApiMetrics
     inference: Inference | None = None
     batcher: Batcher[InferenceTask, Answer] | None = None
+    arriving_bytes: int = 0
+    """Of bodies that are being read."""
 
 
 class Host:

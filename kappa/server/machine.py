@@ -65,12 +65,12 @@ def settle_memory() -> None:
     gc.set_threshold(10_000)
 
 
-def writable_directory() -> Path:
+def writable_directory(*, in_memory: Path = Path("/dev/shm")) -> Path:  # noqa: S108 - files get names of their own
     """Return a folder for small files that live as long as the server, in memory where possible.
 
     Raises `ConfigurationError` when there is none, as in a container with a read-only root and no `/tmp`.
     """
-    for candidate in (Path("/dev/shm"), _temporary_directory()):  # noqa: S108 - files get names of their own there
+    for candidate in (in_memory, _temporary_directory()):
         if candidate is not None and os.access(candidate, os.W_OK | os.X_OK):
             return candidate
     raise ConfigurationError(

@@ -17,7 +17,9 @@ import falcon.testing
 import pytest
 
 from kappa.errors import BundleError, ConfigurationError, KappaError
+from kappa.server import host as host_module
 from kappa.server.app import create_app
+from kappa.server.batching.policy import Limits
 from kappa.server.host import BatchingOptions, Served
 from kappa.service import load_declared
 from kappa.spec.models import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
@@ -336,6 +338,52 @@ def test_a_full_queue_is_answered_with_503_and_when_to_come_back(tmp_path: Path)
             return {(answer.status_code, "retry-after" in answer.headers) for answer in answers}
 
     assert asyncio.run(run()) == {(200, False), (503, True)}
+
+
+def test_bodies_on_their_way_count_against_what_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "Limits", partial(Limits, max_queue_bytes=10_000))
+
+    async def run() -> None:
+        async with running([described(tmp_path, "double")]) as conductor:
+            first, second = Upload(conductor.app, 8000), Upload(conductor.app, 8000)
+            await first.send(b"[" + b"1," * 100)
+            await second.send(b"[")
+            assert (await second.answer())[0] == 503
+            await first.send(b"1]", more=False)
+            assert (await first.answer())[0] == 200
+            third = Upload(conductor.app, 8000)
+            await third.send(b"[")
+            await third.send(b"1]", more=False)
+            assert (await third.answer())[0] == 200
+            metrics = (await conductor.simulate_get("/metrics")).text
+            refusals = 'kappa_refused_requests_total{api="double",reason="queue_bytes",service="Numbers"}'
+            assert series(metrics, refusals) == 1
+
+    asyncio.run(run())
+
+
+class Upload:
+    """A POST whose body is sent in parts."""
+
+    def __init__(self, app: Any, length: int) -> None:
+        headers = [(b"content-length", str(length).encode()), (b"content-type", b"application/json")]
+        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/double"}
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._sent: list[dict[str, Any]] = []
+        complete = {**scope, "query_string": b"", "headers": headers}
+        self._task = asyncio.create_task(app(complete, self._events.get, self._take))
+
+    async def _take(self, event: dict[str, Any]) -> None:
+        self._sent.append(event)
+
+    async def send(self, part: bytes, *, more: bool = True) -> None:
+        await self._events.put({"type": "http.request", "body": part, "more_body": more})
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def answer(self) -> tuple[int, bytes]:
+        await asyncio.wait_for(self._task, 5)
+        return self._sent[0]["status"], self._sent[1]["body"]
 
 
 # -- other pages -------------------------------------------------------------------------------------------------------

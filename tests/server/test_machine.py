@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.server.machine import available_cores, set_thread_counts, settle_memory
+from kappa.errors import ConfigurationError
+from kappa.server.machine import available_cores, set_thread_counts, settle_memory, writable_directory
 
 AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -54,3 +55,15 @@ def test_what_is_alive_is_settled_and_new_garbage_is_still_found() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
+
+
+def test_small_files_go_to_memory_else_to_the_temporary_folder_else_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert writable_directory(in_memory=tmp_path) == tmp_path
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert writable_directory(in_memory=tmp_path / "absent") == tmp_path
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "absent")])
+    with pytest.raises(ConfigurationError, match="Mount a `tmpfs` at `/tmp`"):
+        writable_directory(in_memory=tmp_path / "absent")

@@ -27,6 +27,7 @@ from kappa.server.exchange import (
     send_answer,
     send_error,
     timeout_of,
+    too_large,
     valid_headers,
 )
 from kappa.server.host import Endpoint, Host
@@ -42,6 +43,7 @@ _OFF_LOOP_BYTES = 64 * 1024
 _CLIENT_GONE = 499
 _OFF_LOOP_KINDS = ("image/", "text/csv")
 _BODY_TIMEOUT_S = 30.0
+_UNKNOWN_BYTES = 1 << 20
 
 
 class ApiResource:
@@ -91,12 +93,9 @@ def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
                 return
             event = req.first_event
             if event.get("more_body"):
-                _refuse_early(batcher, req)
-                body = await read_body(req, max_bytes=max_bytes, timeout_s=_BODY_TIMEOUT_S)
-            else:
-                body = event.get("body", b"")
-                if len(body) > max_bytes:
-                    body = await read_body(req, max_bytes=max_bytes, timeout_s=_BODY_TIMEOUT_S)
+                body = await _read_if_admitted(req, endpoint, batcher, max_bytes=max_bytes)
+            elif len(body := event.get("body", b"")) > max_bytes:
+                raise too_large(max_bytes)
             headers = req.raw_headers
             media_type, charset, is_heavy = _media_type(req.content_type or "")
             if b"content-encoding" in headers:
@@ -159,11 +158,28 @@ def _check_encoding(encoding: bytes) -> None:
         raise BadInputError(f"The content encoding `{shown}` is not taken here; send the body plain.", http_status=415)
 
 
-def _refuse_early(batcher: Batcher[InferenceTask, Answer], req: Request) -> None:
-    """Refuse before the rest of the body is read, when its announced length already says that it will not fit."""
-    refusal = batcher.refusal(size_bytes=req.content_length or 0)
+async def _read_if_admitted(
+    req: Request, endpoint: Endpoint, batcher: Batcher[InferenceTask, Answer], *, max_bytes: int
+) -> bytes:
+    """Read a body that comes in parts, unless it is known already that the request will not be taken.
+
+    Bodies that are being read count against the bytes that may wait; one of unknown length counts as a megabyte.
+    """
+    announced = req.content_length
+    size = min(max_bytes, _UNKNOWN_BYTES if announced is None else announced)
+    arriving = endpoint.arriving_bytes
+    if arriving and arriving + size > batcher.limits.max_queue_bytes:
+        refusal: RefusedError | None = RefusedError("queue_bytes", retry_after_s=1.0)
+    else:
+        refusal = batcher.refusal(size_bytes=arriving + size)
     if refusal is not None:
+        endpoint.metrics.request_refused(refusal.reason)
         raise refusal
+    endpoint.arriving_bytes += size
+    try:
+        return await read_body(req, max_bytes=max_bytes, timeout_s=_BODY_TIMEOUT_S)
+    finally:
+        endpoint.arriving_bytes -= size
 
 
 def _send_not_ready(resp: falcon.asgi.Response, request_id: str) -> int:

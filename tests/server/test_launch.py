@@ -1,0 +1,77 @@
+"""What is decided before a server runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from kappa.errors import MissingDependencyError, UsageError
+from kappa.server.host import BatchingOptions, Served
+from kappa.server.launch import _start_line, serve_uvicorn
+from kappa.server.options import ServerOptions
+from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+
+API = ApiSpec(name="double", target=FunctionTarget(function="handlers:double"), input="json", batch=True)
+
+
+def served(name: str) -> Served:
+    def load() -> Any:
+        raise AssertionError("nothing is loaded here")
+
+    return Served(ServiceSpec(name=name, apis=(API,)), "7", load)
+
+
+@pytest.mark.parametrize(
+    ("names", "workers", "batching", "line"),
+    [
+        (
+            ["Iris"],
+            1,
+            BatchingOptions(),
+            "Serving Iris:7 at http://x:1 with 1 worker, batching on. 4 processors are available: `--workers 4` uses "
+            + "them all.",
+        ),
+        (
+            ["Iris", "Wine"],
+            4,
+            BatchingOptions(is_enabled=False),
+            "Serving Iris:7, Wine:7 at http://x:1 with 4 workers, batching off.",
+        ),
+    ],
+)
+def test_the_start_line_says_what_is_served_where_and_how(
+    names: list[str], workers: int, batching: BatchingOptions, line: str
+) -> None:
+    options = ServerOptions(workers=workers, batching=batching)
+    assert _start_line([served(name) for name in names], options, url="http://x:1", workers=workers, cores=4) == line
+
+
+def test_uvicorn_serves_from_one_process() -> None:
+    with pytest.raises(UsageError, match="uvicorn serves from one process"):
+        serve_uvicorn([served("Iris")], ServerOptions(workers=2), environ={})
+
+
+def test_an_absent_uvicorn_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'kappa-ml\[uvicorn\]'"):
+        serve_uvicorn([served("Iris")], ServerOptions(), environ={})
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        (BatchingOptions(), (1000, None)),
+        (BatchingOptions(is_enabled=False), (1, None)),
+        (BatchingOptions(max_batch_size=5, max_latency_ms=20), (5, 0.02)),
+    ],
+)
+def test_the_operators_word_on_batching_is_the_last(options: BatchingOptions, limits: tuple[int, float | None]) -> None:
+    found = options.limits_of(API, max_queue_items=7)
+    assert (found.max_batch_size, found.max_latency_s, found.max_queue_items) == (*limits, 7)
+
+
+def test_an_api_that_is_not_batched_is_asked_one_request_at_a_time() -> None:
+    single = API.model_copy(update={"batch": False})
+    assert BatchingOptions(max_batch_size=5).limits_of(single, max_queue_items=7).max_batch_size == 1
