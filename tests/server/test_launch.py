@@ -15,6 +15,8 @@ from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
 
 API = ApiSpec(name="double", target=FunctionTarget(function="handlers:double"), input="json", batch=True)
 
+MORE = "4 processors are available: `--workers 4` uses them all."
+
 
 def served(name: str) -> Served:
     def load() -> Any:
@@ -30,8 +32,7 @@ def served(name: str) -> Served:
             ["Iris"],
             1,
             BatchingOptions(),
-            "Serving Iris:7 at http://x:1 with 1 worker, batching on. 4 processors are available: `--workers 4` uses "
-            + "them all.",
+            f"Serving Iris:7 at http://x:1 with 1 worker, batching on. {MORE}",
         ),
         (
             ["Iris", "Wine"],
