@@ -11,10 +11,11 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines lint format generate bench-serve bench-cli clean
+.PHONY: help venv demo test test-engines fuzz lint format generate bench-serve bench-cli bench-validate \
+  bench-manifest-errors clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
 
 venv: $(INSTALLED) ## make .venv with Kappa (editable) and what its tests need
 
@@ -40,6 +41,9 @@ test: $(INSTALLED) ## the tests that need no network and no engine
 test-engines: $(INSTALLED) ## the tests that start servers, use engines or ask the package index
 	$(PYTHON) -m pytest -n $(WORKERS) --maxprocesses 8 -m 'index or engine'
 
+fuzz: $(INSTALLED) ## thousands of mutated kappafiles: never a traceback, always a position
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-3000} $(PYTHON) -m pytest -n $(WORKERS) tests/build/test_diagnostics_fuzz.py
+
 lint: $(INSTALLED) ## formatting, lint rules and types
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
@@ -57,6 +61,12 @@ bench-serve: $(INSTALLED) ## the iris API beside a no-op on the same server stac
 
 bench-cli: $(INSTALLED) ## `import kappa` and `kappa --help` beside a bare Python
 	$(PYTHON) benchmarks/cli.py
+
+bench-validate: $(INSTALLED) ## `kappa validate` of a kappafile of 300 lines beside a bare Python
+	$(PYTHON) benchmarks/validate.py
+
+bench-manifest-errors: $(INSTALLED) ## ten mistakes in Kappa, BentoML, Truss and MLServer; installs them, and takes minutes
+	$(PYTHON) benchmarks/manifest_errors/run.py
 
 clean: ## remove everything that the targets made
 	rm -rf .venv .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
