@@ -74,6 +74,11 @@ def test_good_kappafile_gives_github_nothing_and_sarif_an_empty_run(kappa: Kappa
             id="a-project-with-workers",
         ),
         pytest.param(
+            ["serve", ".", "--server", "uvicorn"],
+            "A project has a server of its own: build it first, and serve the bundle with `--server`.",
+            id="a-project-with-a-server",
+        ),
+        pytest.param(
             ["serve-gunicorn", "."],
             "`.` is not a bundle but a project: build it first with `kappa build .`.",
             id="a-project-in-production",

@@ -17,6 +17,8 @@ __all__ = ["command"]
 
 Server = Literal["gunicorn", "uvicorn"]
 
+_USUAL_SERVER: Server = "uvicorn" if sys.platform == "win32" else "gunicorn"
+
 
 @kappa_command(
     "serve",
@@ -27,10 +29,9 @@ Server = Literal["gunicorn", "uvicorn"]
 @click.option(
     "--server",
     type=click.Choice(["gunicorn", "uvicorn"]),
-    default="uvicorn" if sys.platform == "win32" else "gunicorn",
     help="What runs the application of a bundle.  [default: gunicorn; uvicorn on Windows]",
 )
-def command(target: str, server: Server, **options: Any) -> None:
+def command(target: str, server: Server | None, **options: Any) -> None:
     """Answer requests over HTTP, with a bundle or a project.
 
     TARGET is a project, by default the one here, or a bundle: a path, or a tag like `IrisClassifier:latest`. A project
@@ -39,7 +40,9 @@ def command(target: str, server: Server, **options: Any) -> None:
     found = resolve_target(target)
     chosen = server_options_of(spec_of(found)[0], **options)
     if not isinstance(found, ProjectTarget):
-        serve_bundle(found.directory, chosen, server=server)
+        serve_bundle(found.directory, chosen, server=server or _USUAL_SERVER)
+    elif server is not None:
+        raise UsageError("A project has a server of its own: build it first, and serve the bundle with `--server`.")
     elif options["workers"] not in (None, 1):
         raise UsageError("A project is served by one process: build it first, and serve the bundle with `--workers`.")
     else:
