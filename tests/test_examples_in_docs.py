@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -187,6 +188,6 @@ def test_whole_kappafiles_of_the_pages_have_no_problems(tmp_path: Path) -> None:
     for number, text in enumerate(whole):
         folder = tmp_path / str(number)
         shutil.copytree(ROOT / "examples" / "iris", folder)
-        (folder / "model.joblib").touch()
+        (folder / "model.joblib").write_bytes(pickle.dumps("any model"))
         (folder / "kappafile.toml").write_text(text, encoding="utf-8")
         read_project(folder)

@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
-from importlib.metadata import distribution, packages_distributions
+from importlib.metadata import Distribution, distribution, distributions
+from inspect import getmodulename
 from pathlib import Path
 
 import pytest
@@ -94,11 +95,19 @@ def absent_modules() -> list[str]:
     """Return the modules of all packages that are installed here and are no part of `runtime`."""
     project = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     runtime = closure(project["optional-dependencies"]["runtime"]) | {"kappa-ml"}
-    return sorted(
-        module
-        for module, distributions in packages_distributions().items()
-        if not runtime & set(map(canonicalize_name, distributions))
-    )
+    brought: dict[bool, set[str]] = {True: set(), False: set()}
+    for each in distributions():
+        brought[canonicalize_name(each.name) in runtime] |= top_level_modules(each)
+    return sorted(brought[False] - brought[True])
+
+
+def top_level_modules(installed: Distribution) -> set[str]:
+    names = {
+        path.parts[0] if len(path.parts) > 1 else getmodulename(path.name) or ""
+        for path in installed.files or []
+        if path.suffix in {".py", ".so", ".pyd"}
+    }
+    return {name for name in names if name.isidentifier()}
 
 
 @pytest.fixture(scope="module")
