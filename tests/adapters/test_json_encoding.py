@@ -82,7 +82,9 @@ class Tensor:
         pytest.param(np.array(["2020-01-02", "NaT"], dtype="M8[ns]"), ["2020-01-02T00:00:00", None], id="dates"),
         pytest.param(np.array(["2020-01-02", "NaT"], dtype="M8[D]"), ["2020-01-02T00:00:00", None], id="days"),
         pytest.param(np.array(["2020", "NaT"], dtype="M8[Y]")[::-1], [None, "2020-01-01T00:00:00"], id="years"),
-        pytest.param([np.datetime64("NaT", "ns"), np.datetime64("1970-01-01")], [None, "1970-01-01T00:00:00"], id="epoch"),
+        pytest.param(
+            [np.datetime64("NaT", "ns"), np.datetime64("1970-01-01")], [None, "1970-01-01T00:00:00"], id="epoch"
+        ),
         pytest.param([pd.NaT, pd.NA, None], [None, None, None], id="missing"),
         pytest.param(pd.Timestamp("2020-01-02 03:04:05.000000006"), "2020-01-02T03:04:05.000000006", id="nanoseconds"),
         pytest.param(
