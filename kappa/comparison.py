@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kappa.spec.contracts import thaw
+
 __all__ = ["differences"]
 
 
@@ -49,5 +51,5 @@ def _place(where: str) -> str:
 
 
 def _shown(value: Any, *, limit: int = 60) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=list)
+    text = json.dumps(thaw(value), ensure_ascii=False)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from kappa.labels import LABEL, check_label
-from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, Name, Spec
+from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, Name, Spec
 from kappa.tag import IDENTIFIER, check_identifier, check_name
 
 __all__ = [
@@ -269,11 +269,11 @@ class ExampleSpec(Spec):
     """Says what the example shows."""
     api: Name
     """The API it calls."""
-    input: Any = None
+    input: FrozenValue = None
     """The request body as a value, sent as JSON."""
     input_file: Line | None = None
     """A file with the request body; its extension tells the media type."""
-    expect: Any = None
+    expect: FrozenValue = None
     """The answer as a value; not compared if not given."""
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """How far numbers in the answer may be from those expected, absolutely."""

@@ -183,7 +183,12 @@ def test_csv_gives_what_pandas_reads(rows: list[tuple[int, float, str]]) -> None
         pytest.param("\n\na\n\n1\n\n", {"a": [1]}, id="blank lines"),
         pytest.param("a,b\nNA,null\n", {"a": ["NA"], "b": ["null"]}, id="words are words"),
         pytest.param("a,b\n9007199254740993,1\n,2\n", {"a": [9007199254740993, None], "b": [1, 2]}, id="exact"),
-        pytest.param("a\n123456789012345678901234\n", {"a": [123456789012345678901234]}, id="very long"),
+        pytest.param(
+            "a\n123456789012345678901234\n",
+            {"a": [123456789012345678901234]},
+            id="very long",
+            marks=pytest.mark.skipif(pd.__version__ < "3", reason="pandas 2 leaves integers over 64 bits as text"),
+        ),
         pytest.param("a\n1e300\n2\n", {"a": [1e300, 2.0]}, id="large float"),
         pytest.param("a,b\n1\n", {"a": [1], "b": [None]}, id="short line"),
         pytest.param(',a\n"x\ny",1\n', {"Unnamed: 0": ["x\ny"], "a": [1]}, id="unnamed and quoted"),

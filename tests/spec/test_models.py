@@ -113,3 +113,9 @@ def test_an_api_is_found_by_its_name() -> None:
     assert spec.api("b").name == "b"
     with pytest.raises(KeyError):
         spec.api("c")
+
+
+def test_an_example_expects_only_what_a_manifest_can_hold() -> None:
+    with pytest.raises(ValidationError, match="`nan` cannot be kept"):
+        ExampleSpec(name="e", api="a", input=1, expect=[float("nan")])
+    assert ExampleSpec(name="e", api="a", input=[1], expect={"a": [1.5]}).model_dump()["expect"] == {"a": [1.5]}

@@ -14,6 +14,7 @@ from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
 from kappa.errors import ExampleFailedError
+from kappa.spec.contracts import thaw
 
 __all__ = ["command"]
 
@@ -68,7 +69,7 @@ def _as_json(replays: Sequence[Replay]) -> str:
                 "api": replay.example.api,
                 "passed": not replay.problems,
                 "problems": replay.problems,
-                "expected": replay.example.expect,
+                "expected": thaw(replay.example.expect),
                 "got": replay.got,
                 "duration_ms": round(replay.duration_ms, 3),
             }
