@@ -61,7 +61,7 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str] = os_environ) -> boo
 def print_result(text: str) -> None:
     """Write a command's result to stdout, with nothing of Kappa's own around it."""
     current_shell().finish_steps()
-    click.echo(text)
+    click.echo(text, color=wants_colour(sys.stdout))
 
 
 def print_note(text: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click import unstyle
 from click.testing import Result
 
 from kappa.actions import project_files
@@ -16,6 +17,18 @@ def test_a_good_kappafile_has_no_problems(kappa: Kappa, project: Path) -> None:
     text, records = kappa("validate"), kappa("validate", "--format", "json")
     assert (text.exit_code, text.stdout, text.stderr) == (0, "`kappafile.toml` has no problems.\n", "")
     assert (records.exit_code, records.stdout) == (0, "[]\n")
+
+
+def test_problems_are_coloured_when_asked_and_never_against_no_color(
+    kappa: Kappa, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "kappafile.toml").write_text('kappafile = 1\n[service]\nnam = "A"\n', encoding="utf-8")
+    plain = kappa("validate").stdout
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    coloured = kappa("validate").stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert kappa("validate").stdout == plain
+    assert ("\x1b[" in plain, "\x1b[" in coloured, unstyle(coloured) == plain) == (False, True, True)
 
 
 def test_problems_are_told_as_json(kappa: Kappa, project: Path) -> None:
