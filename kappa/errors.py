@@ -12,6 +12,7 @@ The tree, with the exit code of each class (a subclass keeps its parent's unless
     │   └── BundleNotFoundError
     ├── BuildError .............................  5  a build that could not be finished
     │   ├── DestinationExistsError
+    │   ├── LockError ..........................     the committed lock does not fit, and nothing else was allowed
     │   └── ResolutionError
     ├── ContainerError .........................  6
     ├── GammaError .............................  7
@@ -45,6 +46,7 @@ __all__ = [
     "GammaError",
     "InferenceFailedError",
     "KappaError",
+    "LockError",
     "ManifestError",
     "MissingDependencyError",
     "PluginNotFoundError",
@@ -104,6 +106,10 @@ class BuildError(KappaError):
 
 class DestinationExistsError(BuildError):
     """The place to write to is not absent or empty; nothing was touched."""
+
+
+class LockError(BuildError):
+    """`kappafile.lock` is missing, out of date or edited by hand, and `--locked` or `--check` asked for it."""
 
 
 class ResolutionError(BuildError):

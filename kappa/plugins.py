@@ -94,5 +94,9 @@ ARTIFACTS = Registry(
 RESOLVERS = Registry(
     "resolver",
     group="kappa.resolvers",
-    builtins={"pip-compile": "kappa.build.resolvers.pip_compile:PipCompileResolver"},
+    builtins={
+        "installed": "kappa.build.resolvers.installed:InstalledResolver",
+        "pip-compile": "kappa.build.resolvers.pip_compile:PipCompileResolver",
+        "uv": "kappa.build.resolvers.uv:UvResolver",
+    },
 )

@@ -62,16 +62,22 @@ REGISTRY = "kappa.plugins"
 
 _NO_BUILD_SIDE = "a bundle runs where the packages of the build side are not installed"
 _ONE_SYNTAX = "a kappafile has one syntax; the other's parser need not be imported"
+_NO_DATABASE = "a bundle named by its path or version is found without one, which takes a fifth of a second to load"
 _NO_SERVER = "building, running and testing need no server, and its packages take a quarter of a second to load"
 _LIGHT_HELP = "`kappa --help` and completion answer without loading what only a command's work needs"
 FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.build.builder"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.ledger"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.lock"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.locking"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.plan"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.project"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.sources"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.gamma.service"): _NO_DATABASE,
     ("kappa.actions", "kappa.server.dev"): _NO_SERVER,
     ("kappa.actions", "kappa.server.host"): _NO_SERVER,
     ("kappa.actions", "kappa.server.launch"): _NO_SERVER,
+    ("kappa.build.environment_checks", "kappa.build.conda"): "only conda's environments are YAML inside a TOML file",
     ("kappa.build.kappafile", "kappa.build.toml_syntax"): _ONE_SYNTAX,
     ("kappa.build.kappafile", "kappa.build.yaml_syntax"): _ONE_SYNTAX,
     ("kappa.build.project", "kappa.build.classes"): "a kappafile without a class is read without the decorators",
@@ -91,18 +97,21 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.declaring": ({"pydantic"}, set()),
     "kappa.build": (
         {
+            "filelock",
             "packaging",
             "pip",
             "piptools",
             "pydantic",
             "pydantic_core",
             "ruamel",
+            "tinydb",
             "tomli",
             "tree_sitter",
             "tree_sitter_toml",
         },
-        {"jinja2"},
+        {"jinja2", "uv"},
     ),
+    "kappa.gamma": ({"alembic", "filelock", "sqlalchemy"}, {"alembic"}),
     "kappa.server": ({"falcon", "gunicorn", "prometheus_client"}, {"uvicorn"}),
     "kappa.actions": ({"orjson"}, set()),
     "kappa.cli": ({"click"}, {"rich"}),

@@ -256,6 +256,9 @@ BEYOND_THE_SCHEMA = {
     "KF316": "the grammar of requirements",
     "KF317": "code, and a warning",
     "KF318": "it is advice, and an example elsewhere in the file answers it",
+    "KF319": "which URLs a bundle may hold",
+    "KF320": "files, and a warning",
+    "KF321": "files, and versions in the words of conda",
     "KF401": "code",
     "KF402": "code",
 }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
+from packaging.utils import canonicalize_name
+
 from kappa._files import staged_directory
 from kappa._version import __version__
-from kappa.build.lock import LOCK_NAME, Lock, lock_packages
+from kappa.build.lock import LOCK_NAME, Lock
+from kappa.build.locking import LockMode, lock_packages
 from kappa.build.plan import BuildPlan
 from kappa.build.render import (
     ApiRow,
@@ -24,6 +28,8 @@ from kappa.build.render import (
     SetupContext,
     render,
 )
+from kappa.build.requirements import OWN_NAMES
+from kappa.build.stopwatch import Stopwatch
 from kappa.build.wheel import describe_kappa, kappa_wheel
 from kappa.build.writer import BundleTree
 from kappa.errors import BuildError, ConfigurationError, DestinationExistsError
@@ -40,7 +46,7 @@ from kappa.spec.manifest import (
 )
 from kappa.tag import default_version, to_pep440
 
-__all__ = ["build_bundle", "build_time"]
+__all__ = ["Build", "build_bundle", "build_time"]
 
 Clock = Callable[[], datetime]
 
@@ -60,31 +66,62 @@ def build_time(environ: Mapping[str, str], *, clock: Clock = _now) -> datetime:
         raise ConfigurationError(f"`SOURCE_DATE_EPOCH` must be a number of seconds, not `{text}`.") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A finished bundle: what it says of itself, and the lock that its packages come from."""
+
+    manifest: BundleManifest
+    lock: Lock
+
+
 def build_bundle(
-    plan: BuildPlan, destination: Path, *, environ: Mapping[str, str], clock: Clock = _now
-) -> BundleManifest:
-    """Build ``plan`` as the directory ``destination``, which must be absent or empty; return its manifest.
+    plan: BuildPlan,
+    destination: Path,
+    *,
+    environ: Mapping[str, str],
+    clock: Clock = _now,
+    lock_mode: LockMode = "reuse",
+    stopwatch: Stopwatch | None = None,
+) -> Build:
+    """Build ``plan`` as the directory ``destination``, which must be absent or empty.
 
     With ``SOURCE_DATE_EPOCH`` set, the same inputs give the same bytes. A failure leaves nothing: raises
-    `DestinationExistsError`, `ResolutionError` or another `BuildError`.
+    `DestinationExistsError`, `LockError`, `ResolutionError` or another `BuildError`.
     """
     at = build_time(environ, clock=clock)
+    watch = stopwatch or Stopwatch()
     destination = destination.expanduser().resolve()
     for warning in plan.warnings:
         log(warning, kind="warning")
     try:
         if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
             raise DestinationExistsError(f"`{destination}` exists and is not an empty folder; nothing was written.")
-        lock = lock_packages(plan.lock_inputs, committed=plan.project.root / LOCK_NAME, environ=environ)
+        with watch.step("lock"):
+            lock = lock_packages(
+                plan.lock_inputs, committed=plan.project.root / LOCK_NAME, environ=environ, mode=lock_mode
+            )
+        for warning in _unpinned(plan, lock):
+            log(warning, kind="warning")
         log(f"Packing {plan.spec.name}", kind="step")
-        with staged_directory(destination) as staging:
+        with watch.step("write"), staged_directory(destination) as staging:
             manifest = _Bundle(plan, lock, at, BundleTree(staging)).write()
     except OSError as exc:
         place = f" (`{exc.filename}`)" if exc.filename else ""
         raise BuildError(
             f"`{destination}` could not be built: {exc.strerror or exc}{place}. Nothing was left behind."
         ) from exc
-    return manifest
+    return Build(manifest, lock)
+
+
+def _unpinned(plan: BuildPlan, lock: Lock) -> Iterator[str]:
+    """Say which packages the code imports that the bundle will not have."""
+    pinned = {pin.name for pin in lock.pins}
+    for name, place in plan.imported.items():
+        if canonicalize_name(name) not in pinned | OWN_NAMES:
+            yield (
+                f"`{place}` imports what `{name}` brings, which is not among the packages of the bundle: add it to "
+                "`pip_packages`, or set `infer_pip_packages = true`."
+            )
 
 
 class _Bundle:
@@ -111,6 +148,9 @@ class _Bundle:
                 docker_base_image=self.plan.base_image,
                 requirements=self.requirements,
                 resolver=self.lock.resolver,
+                platforms=tuple(self.lock.platform.split(",")),
+                unlocked=self.lock.is_unlocked,
+                conda_environment=self.plan.conda_environment,
             ),
             artifacts=artifacts,
             labels=self.plan.labels,
@@ -142,12 +182,13 @@ class _Bundle:
         self.tree.write("requirements.txt", self.lock.text)
         if self.plan.setup_script is not None:
             self.tree.write("setup.sh", self.plan.setup_script, is_executable=True)
+        if self.plan.conda_environment:
+            self.tree.write("environment.yml", self.plan.conda_environment)
         return artifacts
 
     def _write_generated(self, version: str) -> None:
         """Write what follows from the content, the version and the Kappa that builds."""
         kappa, wheel, name, spec = describe_kappa(), kappa_wheel(), self.name, self.spec
-        has_setup_script = self.plan.setup_script is not None
         self.tree.copy({PurePosixPath("examples") / path: source for path, source in self.plan.examples.items()})
         self.tree.write(f"{name}/_kappa/{wheel.name}", wheel.data)
         self.tree.write(f"{name}/__init__.py", render(PackageContext(name, version, __version__, wheel.name)))
@@ -157,13 +198,14 @@ class _Bundle:
         self.tree.write("kappa-init.sh", render(InitScriptContext(spec.env.system_packages)), is_executable=True)
         self.tree.write("docker-entrypoint.sh", render(EntrypointContext()), is_executable=True)
         self.tree.write(".dockerignore", render(DockerignoreContext()))
-        self.tree.write("MANIFEST.in", render(ManifestInContext(name, has_setup_script, bool(self.plan.examples))))
+        self.tree.write("MANIFEST.in", render(self._manifest_in()))
         dockerfile = DockerfileContext(
             name=name,
             version=version,
             kappa_version=__version__,
             base_image=self.plan.base_image,
-            has_setup_script=has_setup_script,
+            has_setup_script=self.plan.setup_script is not None,
+            has_conda_environment=bool(self.plan.conda_environment),
             variables=spec.env.variables,
             labels=self.plan.labels,
         )
@@ -175,9 +217,17 @@ class _Bundle:
             summary=_first_line(spec.doc) or f"The prediction service {name}.",
             requires_python=kappa.requires_python,
             requirements=self.requirements,
-            pins=self.lock.pins,
+            pins=self.lock.requirements,
         )
         self.tree.write("setup.py", render(setup))
+
+    def _manifest_in(self) -> ManifestInContext:
+        return ManifestInContext(
+            self.name,
+            has_setup_script=self.plan.setup_script is not None,
+            has_conda_environment=bool(self.plan.conda_environment),
+            has_examples=bool(self.plan.examples),
+        )
 
     def _readme(self, version: str) -> ReadmeContext:
         spec = self.spec

@@ -5,31 +5,27 @@ Everything is looked up in files and syntax trees; nothing of the user's is impo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kappa.build.declarations import Declaration
-from kappa.build.diagnostics import Diagnostic
+from kappa.build.environment_checks import check_environment
 from kappa.build.injection import check_functions
 from kappa.build.modules import CodeBase
 from kappa.build.paths import PathChecks
 from kappa.build.patterns import matches_any
-from kappa.build.positions import Span, TreePath
-from kappa.build.requirements import check_requirement, read_requirements_file
+from kappa.build.positions import TreePath
 from kappa.build.tracing import Trace, trace
 from kappa.build.validation import Draft
-from kappa.build.wording import known, one_of, quoted, sentence
+from kappa.build.wording import known, one_of, quoted
 from kappa.build.words import nearest
 from kappa.errors import KappaError
-from kappa.plugins import RESOLVERS
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
 from kappa.types import MEDIA_TYPES
 
 __all__ = ["check_references"]
 
-_PLACED = re.compile(r"(?P<file>.+):(?P<line>\d+): (?P<text>.+)")
 _RESERVED = {"_kappa": "Kappa's own wheel", "artifacts": "the models", "kappa": "Kappa itself"}
 """What a bundle keeps beside the user's modules, by the name that no module of theirs may have."""
 
@@ -41,8 +37,7 @@ def check_references(
     paths = PathChecks(draft, allow_outside=allow_outside)
     _check_files(draft, paths)
     _check_models(draft, paths, declaration)
-    _check_packages(draft)
-    _check_resolver(draft)
+    check_environment(draft, paths)
     check_functions(draft, code, declaration)
     _check_apis(draft)
     _check_examples(draft, paths, declaration)
@@ -62,16 +57,11 @@ def _report_unknown(
 
 def _check_files(draft: Draft, paths: PathChecks) -> None:
     paths.existing(("service", "web_static_content"), "folder")
-    if (requirements := paths.existing(("env", "requirements_txt_file"), "file")) is not None:
-        _check_requirements_file(draft, requirements)
-    script = draft.get("env", "setup_sh")
-    if isinstance(script, str) and "\n" not in script and not script.startswith("#!"):
-        paths.existing(("env", "setup_sh"), "file")
     for index, pattern in enumerate(draft.get("bundle", "include") or ()):
         paths.pattern(pattern, ("bundle", "include", index))
 
 
-# -- models and packages -----------------------------------------------------------------------------------------------
+# -- models -----------------------------------------------------------------------------------------------
 
 
 def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:
@@ -99,41 +89,6 @@ def _sniffed(plugin: ArtifactPlugin, place: Path) -> str | None:
         return plugin.sniff(place)
     except (OSError, KappaError) as exc:
         return f"it cannot be read: {exc}"
-
-
-def _check_packages(draft: Draft) -> None:
-    packages = draft.get("env", "pip_packages") or ()
-    for index, requirement in enumerate(packages):
-        path: TreePath = ("env", "pip_packages", index)
-        if requirement.strip().startswith("-"):
-            message = f"{quoted(requirement)} is an option of pip, not a package."
-            help_ = "Put options into a file, and name it in `requirements_txt_file`."
-            draft.found.add("KF316", message, path, help=help_)
-        elif (problem := check_requirement(requirement)) is not None:
-            draft.found.add("KF316", sentence(problem), path)
-    replacing: TreePath = ("env", "requirements_txt_file")
-    if packages and draft.get(*replacing) is not None:
-        message = "`pip_packages` has no effect beside `requirements_txt_file`, which replaces every other source."
-        labels = [draft.found.label(replacing, "replaces it")]
-        draft.found.add("KF208", message, ("env", "pip_packages"), at="key", severity="warning", labels=labels)
-
-
-def _check_requirements_file(draft: Draft, file: Path) -> None:
-    root, path = draft.document.file.parent, ("env", "requirements_txt_file")
-    for problem in read_requirements_file(file, root=root).problems:
-        if (match := _PLACED.fullmatch(problem)) is None:
-            draft.found.add("KF316", sentence(problem), path)
-            continue
-        line = int(match["line"])
-        span = Span(line, 1, line, 2)
-        label = draft.found.label(path, "named here")
-        draft.found.append(Diagnostic("KF316", sentence(match["text"]), root / match["file"], span, labels=(label,)))
-
-
-def _check_resolver(draft: Draft) -> None:
-    resolver = draft.get("bundle", "resolver")
-    if isinstance(resolver, str) and resolver not in RESOLVERS.names():
-        _report_unknown(draft, "KF205", "resolver", resolver, RESOLVERS.names(), ("bundle", "resolver"))
 
 
 # -- APIs and examples -------------------------------------------------------------------------------------------------

@@ -230,6 +230,26 @@ CODES: Mapping[str, Code] = {
         '[apis.predict]\nfunction = "handlers:predict"\ninput = "dataframe"',
         '[apis.predict]\nfunction = "handlers:predict"\ninput = { type = "dataframe", columns = { tenure = "int64" } }',
     ),
+    "KF319": Code(
+        "An index cannot be named in a bundle",
+        "The URL of an index stands in the lock of every bundle, so it may hold no password, and no folder of one "
+        "machine. Credentials reach the resolver through its environment: `PIP_INDEX_URL`, `PIP_EXTRA_INDEX_URL`, a "
+        "`.netrc` file or pip's own configuration.",
+        '[env]\npip_index_url = "https://me:secret@packages.example.org/simple"',
+        '[env]\npip_index_url = "https://packages.example.org/simple"',
+    ),
+    "KF320": Code(
+        "A lock beside `pyproject.toml` is out of date",
+        "`uv.lock` and `pylock.toml` say at which versions the dependencies of `pyproject.toml` are taken, as long as "
+        "they were made from the same dependencies. This one was not, so the newest versions are resolved instead.",
+    ),
+    "KF321": Code(
+        "The conda environment cannot be used",
+        "The environment file must be one that `conda env update` reads, with `channels` and `dependencies`. Python's "
+        "version comes from `env.python`, and packages of pip from `pip_packages`, which pins them with hashes.",
+        '[env]\npython = "3.11"\nconda_dependencies = ["python=3.9", "libgdal=3.9"]',
+        '[env]\npython = "3.11"\nconda_dependencies = ["libgdal=3.9"]',
+    ),
     "KF401": Code(
         "The class and the kappafile both set a key",
         "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "

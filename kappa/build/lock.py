@@ -1,62 +1,51 @@
-"""Locks: every package of a service, pinned with its hashes, reused as long as what was asked for is the same.
+"""Locks: every package of a service, pinned with its hashes, and what they were made from.
 
 A lock is a requirements file whose first line says what it was made from::
 
     # kappa-lock: 1 inputs=sha256:… body=sha256:… python=3.11 platform=linux_x86_64 resolver=pip-compile 7.6
 
 *Inputs* are everything that was asked for: requirements, constraints, options, the target and the name of the
-resolver. The *body* is all lines after the first; one that does not fit its digest was edited by hand.
+resolver. The *body* is all lines after the first; one that does not fit its digest was edited by hand. When a lock is
+reused, and when another one is made, is decided in `kappa.build.locking`.
 """
 
 from __future__ import annotations
 
-import platform
 import re
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
-from packaging.utils import canonicalize_name
-
-from kappa._files import sha256_of_bytes, write_atomically
+from kappa._files import sha256_of_bytes
 from kappa.build.requirements import OWN_NAMES
+from kappa.build.targets import Target, system_named
 from kappa.errors import ResolutionError
-from kappa.log import log
-from kappa.plugins import RESOLVERS
-from kappa.settings import home_directory
 from kappa.spec.manifest import canonical_json
+from kappa.spec.pins import Pin, pins_of
 
 __all__ = [
     "LOCK_NAME",
+    "UNHASHED",
     "Lock",
     "LockInputs",
+    "Origin",
     "Resolution",
     "Resolver",
-    "lock_packages",
-    "running_platform",
-    "running_python",
+    "check_lock",
 ]
 
 LOCK_NAME = "kappafile.lock"
 """The committed copy, beside the kappafile."""
+UNHASHED = "installed"
+"""The resolver whose pins have no hashes: what it finds is no lock that anybody else could rely on."""
+
+Origin = Literal["committed", "cached", "resolved"]
+"""Where a lock comes from: the file beside the kappafile, `$KAPPA_HOME/locks`, or a resolver just now."""
 
 _HEADER = re.compile(
     r"# kappa-lock: 1 inputs=(?P<inputs>sha256:[0-9a-f]{64}) body=(?P<body>sha256:[0-9a-f]{64})"
     r" python=(?P<python>\S+) platform=(?P<platform>\S+) resolver=(?P<resolver>.+)"
 )
-_PIN = re.compile(r"^(?P<requirement>[A-Za-z0-9][^\\]*?)\s*(\\|\s#.*)?$")
-
-
-def running_python() -> str:
-    """Return the version of this interpreter, as kappafiles write it."""
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def running_platform() -> str:
-    """Return the system and processor of this interpreter, e.g. ``linux_x86_64``."""
-    return f"{sys.platform}_{platform.machine()}".lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +55,7 @@ class LockInputs:
     requirements: tuple[str, ...]
     """Requirements (PEP 508), with ``--hash`` where the user gave one."""
     constraints: tuple[str, ...] = ()
+    """Versions that hold where a distribution is needed at all, with ``--hash`` where the user's own lock has one."""
     options: tuple[str, ...] = ()
     """Where packages come from, e.g. ``--index-url https://…``: lines that the lock repeats."""
     python: str = ""
@@ -84,6 +74,10 @@ class LockInputs:
         }
         return f"sha256:{sha256_of_bytes(canonical_json(tree))}"
 
+    @property
+    def target(self) -> Target:
+        return Target(self.python, tuple(system_named(name) for name in self.platform.split(",")))
+
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
@@ -96,10 +90,11 @@ class Resolution:
 class Resolver(Protocol):
     """Pins everything that a set of requirements needs; registered in `kappa.plugins.RESOLVERS`."""
 
-    def resolve(self, inputs: LockInputs, *, environ: Mapping[str, str]) -> Resolution:
-        """Resolve for the interpreter and system of ``inputs``; raises `ResolutionError`.
+    def resolve(self, inputs: LockInputs, *, environ: Mapping[str, str], preferred: str = "") -> Resolution:
+        """Resolve for the target of ``inputs``; raises `ResolutionError`.
 
-        Settings of indexes, credentials, certificates and proxies come from ``environ``; none may stand in the body.
+        ``preferred`` holds the pins of an earlier lock, to be kept where they still fit. Settings of indexes,
+        credentials, certificates and proxies come from ``environ``; none may stand in the body.
         """
 
 
@@ -116,6 +111,7 @@ class Lock:
     body: str
     stated_body_digest: str = ""
     """What the file says of its body; empty for a lock that was just made."""
+    origin: Origin = field(default="resolved", compare=False)
 
     @property
     def body_digest(self) -> str:
@@ -127,6 +123,11 @@ class Lock:
         return bool(self.stated_body_digest) and self.stated_body_digest != self.body_digest
 
     @property
+    def is_unlocked(self) -> bool:
+        """Whether its pins have no hashes, so that it promises nothing to another machine."""
+        return self.resolver.split(" ")[0] == UNHASHED
+
+    @property
     def text(self) -> str:
         return (
             f"# kappa-lock: 1 inputs={self.inputs} body={self.body_digest} python={self.python} "
@@ -134,13 +135,25 @@ class Lock:
         )
 
     @property
-    def pins(self) -> tuple[str, ...]:
+    def pins(self) -> tuple[Pin, ...]:
+        """What is pinned, in the order of the file."""
+        return tuple(pins_of(self.body))
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
         """The pinned requirements without hashes, e.g. ``falcon==4.4.0``, in the order of the file."""
-        matches = (_PIN.match(line) for line in self.body.splitlines())
-        return tuple(match["requirement"].partition(" --hash")[0].strip() for match in matches if match)
+        return tuple(pin.requirement for pin in self.pins)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each distribution by its normalised name, where there is one for all of the target."""
+        found: dict[str, set[str]] = {}
+        for pin in self.pins:
+            found.setdefault(pin.name, set()).add(pin.version)
+        return {name: versions.pop() for name, versions in found.items() if len(versions) == 1}
 
     @classmethod
-    def parse(cls, text: str) -> Lock | None:
+    def parse(cls, text: str, *, origin: Origin = "committed") -> Lock | None:
         """Read a lock; ``None`` for a file that Kappa did not make."""
         header, _, body = text.partition("\n")
         if (match := _HEADER.fullmatch(header.rstrip("\r"))) is None:
@@ -152,53 +165,18 @@ class Lock:
             resolver=match["resolver"],
             body=body.replace("\r\n", "\n"),
             stated_body_digest=match["body"],
+            origin=origin,
         )
 
 
-def lock_packages(inputs: LockInputs, *, committed: Path | None, environ: Mapping[str, str]) -> Lock:
-    """Return the lock of ``inputs``: the committed one or the cached one where they fit, else a new one, then cached.
-
-    The cache is ``$KAPPA_HOME/locks/<inputs digest>``. Raises `ResolutionError`.
-    """
-    if committed is not None and (lock := _read_lock(committed)) is not None:
-        if lock.inputs == inputs.digest:
-            if lock.is_edited:
-                log(f"`{committed.name}` was edited by hand; it is used as it is.", kind="warning")
-            log(f"Packages are those of `{committed.name}`")
-            return lock
-        log(f"`{committed.name}` was made for other requirements and is not used.", kind="warning")
-    cached = home_directory(environ) / "locks" / inputs.digest.replace(":", "-")
-    if (lock := _read_lock(cached)) is not None and lock.inputs == inputs.digest and not lock.is_edited:
-        log("Packages are those of the last build with the same requirements")
-        return lock
-    log(f"Resolving {len(inputs.requirements)} requirements with {inputs.resolver}", kind="step")
-    resolver: Resolver = RESOLVERS.load(inputs.resolver)()
-    resolution = resolver.resolve(inputs, environ=environ)
-    options = "".join(f"{option}\n" for option in inputs.options)
-    lock = Lock(inputs.digest, inputs.python, inputs.platform, resolution.resolver, options + resolution.body)
-    _check(lock)
-    try:
-        write_atomically(cached, lock.text.encode())
-    except OSError as exc:  # a build does not fail for a cache
-        log(f"The lock could not be kept in `{cached.parent}`: {exc.strerror}.", kind="warning")
-    return lock
-
-
-def _read_lock(path: Path) -> Lock | None:
-    try:
-        return Lock.parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _check(lock: Lock) -> None:
-    """Refuse what an image could not install, or what would bring a foreign Kappa."""
+def check_lock(lock: Lock) -> None:
+    """Refuse what an image could not install, or what would bring a foreign Kappa; raises `ResolutionError`."""
     for pin in lock.pins:
-        name = canonicalize_name(re.split(r"[\s=@\[;<>!~]", pin, maxsplit=1)[0])
-        if name in OWN_NAMES:
+        if pin.name in OWN_NAMES:
             raise ResolutionError(
-                f"A package needs `{name}`, which a bundle never takes from an index because it carries Kappa itself. "
-                "Leave out the package that needs it; `--verbose` shows which one."
+                f"A package needs `{pin.name}`, which a bundle never takes from an index because it carries Kappa "
+                "itself. Leave out the package that needs it; `--verbose` shows which one."
             )
-        if "file:" in pin:
-            raise ResolutionError(f"`{pin}` is a file of this machine, which nobody else has: publish it to an index.")
+        if "file:" in pin.requirement:
+            message = f"`{pin.requirement}` is a file of this machine, which nobody else has: publish it to an index."
+            raise ResolutionError(message)

@@ -10,13 +10,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from kappa.build.models import NamedByModels
 from kappa.build.project import Project
-from kappa.build.requirements import OWN_NAMES, check_requirement, name_of, read_requirements_file
+from kappa.build.pyproject import ProjectDependencies, read_dependencies
+from kappa.build.requirements import OWN_NAMES, check_location, check_requirement, name_of, read_requirements_file
+from kappa.build.targets import Target
 from kappa.build.wheel import describe_kappa
 from kappa.spec.contracts import Plugin
-from kappa.spec.models import ServiceSpec
+from kappa.spec.models import EnvSpec, ServiceSpec
 
-__all__ = ["Packages", "PlannedRequirement", "choose_packages"]
+__all__ = ["Found", "Packages", "PlannedRequirement", "choose_packages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,31 @@ class PlannedRequirement:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What code, models and an earlier lock tell of the packages that a service needs."""
+
+    imported: Mapping[str, str]
+    """The distributions that the code imports, to where it does, e.g. ``handlers.py:3``."""
+    models: NamedByModels
+    locked: Mapping[str, str]
+    """The versions of the committed lock, by normalised names."""
+
+    def pinned(self, requirement: str) -> str:
+        """Pin to the version that a model was made with, else to what is installed here, else to what was locked.
+
+        A local part like `+cpu` is of one machine and left out.
+        """
+        parsed = Requirement(requirement)
+        name = canonicalize_name(parsed.name)
+        version = self.models.versions.get(name) or _installed(parsed.name) or self.locked.get(name)
+        if version is None:
+            return requirement
+        extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
+        marker = f"; {parsed.marker}" if parsed.marker else ""
+        return f"{name}{extras}=={Version(version).public}{marker}"
+
+
+@dataclass(frozen=True, slots=True)
 class Packages:
     """What a resolver is asked for."""
 
@@ -36,45 +64,74 @@ class Packages:
     """The requirements, with the hashes that the user gave."""
     constraints: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    """Where packages come from, as the requirements file says it."""
+    """Where packages come from, as the user says it."""
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def choose_packages(project: Project, imported: Mapping[str, str]) -> Packages:
+def choose_packages(project: Project, found: Found, target: Target) -> Packages:
     """Collect the direct requirements of a service.
 
-    ``imported`` maps the distributions that its code imports to where it does. The user's words win: a plugin's or an
-    inferred requirement is left out where the user names the distribution, and a requirements file replaces them all.
+    The user's words win: a plugin's, a model's or an inferred requirement is left out where the user names the
+    distribution, and a requirements file replaces them all.
     """
-    if project.spec.env.requirements_txt_file is not None:
-        return _from_file(project, project.spec.env.requirements_txt_file)
     env = project.spec.env
+    if env.requirements_txt_file is not None:
+        return _from_file(project, env.requirements_txt_file)
     problems: list[str] = []
     warnings: list[str] = []
-    user = []
+    user = [*_listed(env, problems, warnings)]
+    own_project = ProjectDependencies()
+    if env.pyproject is not None:
+        own_project = read_dependencies(project.root / env.pyproject, target, shown=env.pyproject)
+        problems += own_project.problems
+        warnings += own_project.warnings
+        for text in own_project.requirements:
+            if name_of(text) in OWN_NAMES:
+                warnings.append(_own(text, env.pyproject))
+            else:
+                user.append(PlannedRequirement(text, f"`{env.pyproject}`"))
+    named = {name_of(one.text) for one in user} | OWN_NAMES
+    needed = [
+        PlannedRequirement(found.pinned(text), why)
+        for text, why in [*_needs(project.spec, found), *(found.imported.items() if env.infer_pip_packages else ())]
+        if name_of(text) not in named
+    ]
+    requirements = _merged([*user, *needed, *_runtime()])
+    return Packages(
+        requirements,
+        inputs=tuple(one.text for one in requirements),
+        constraints=tuple(pin for pin in own_project.pins if not _is_own(pin)),
+        options=_options(env, problems),
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+    )
+
+
+def _listed(env: EnvSpec, problems: list[str], warnings: list[str]) -> Iterator[PlannedRequirement]:
     for text in map(str.strip, env.pip_packages):
         if problem := check_requirement(text):
             problems.append(f"`pip_packages`: {problem}.")
         elif name_of(text) in OWN_NAMES:
             warnings.append(_own(text, "pip_packages"))
         else:
-            user.append(PlannedRequirement(text, "`pip_packages`"))
-    named = {name_of(one.text) for one in user}
-    needed = [
-        PlannedRequirement(_at_installed_version(text), why)
-        for plugin, why in _plugins(project.spec)
-        for text in plugin.requires()
-        if name_of(text) not in named
-    ]
-    inferred = [
-        PlannedRequirement(_at_installed_version(name), f"imported at {place}")
-        for name, place in imported.items()
-        if env.infer_pip_packages and canonicalize_name(name) not in named | OWN_NAMES
-    ]
-    requirements = _merged([*user, *needed, *inferred, *_runtime()])
-    inputs = tuple(one.text for one in requirements)
-    return Packages(requirements, inputs, problems=tuple(problems), warnings=tuple(warnings))
+            yield PlannedRequirement(text, "`pip_packages`")
+
+
+def _needs(spec: ServiceSpec, found: Found) -> Iterator[tuple[str, str]]:
+    for plugin, why in _plugins(spec):
+        for text in plugin.requires():
+            yield text, why
+    yield from found.models.distributions.items()
+
+
+def _options(env: EnvSpec, problems: list[str]) -> tuple[str, ...]:
+    """Return the lines of a requirements file that say where packages come from."""
+    indexes = [("pip_index_url", "--index-url", env.pip_index_url)] if env.pip_index_url is not None else []
+    indexes += [("pip_extra_index_url", "--extra-index-url", url) for url in env.pip_extra_index_url]
+    problems += [f"`{key}` {problem}." for key, _, url in indexes if (problem := check_location(url))]
+    hosts = [f"--trusted-host {host}" for host in env.pip_trusted_host]
+    return (*(f"{option} {url}" for _, option, url in indexes), *hosts)
 
 
 def _from_file(project: Project, name: str) -> Packages:
@@ -116,16 +173,15 @@ def _own(requirement: str, place: str) -> str:
     return f"`{requirement}` in `{place}` is left out, because the bundle carries Kappa itself."
 
 
-def _at_installed_version(requirement: str) -> str:
-    """Pin to what is installed here, if it is; a local part like `+cpu` is of this machine and left out."""
-    parsed = Requirement(requirement)
+def _is_own(pin: str) -> bool:
+    return name_of(pin.partition(" --hash=")[0]) in OWN_NAMES
+
+
+def _installed(name: str) -> str | None:
     try:
-        version = Version(metadata.version(parsed.name)).public
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return requirement
-    extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
-    marker = f"; {parsed.marker}" if parsed.marker else ""
-    return f"{canonicalize_name(parsed.name)}{extras}=={version}{marker}"
+        return None
 
 
 def _merged(requirements: Iterable[PlannedRequirement]) -> tuple[PlannedRequirement, ...]:

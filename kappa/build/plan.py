@@ -15,10 +15,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kappa._files import is_ignored
-from kappa.build.lock import LockInputs, running_platform, running_python
-from kappa.build.packages import PlannedRequirement, choose_packages
+from kappa.build.conda import conda_environment, uses_conda
+from kappa.build.lock import LOCK_NAME, UNHASHED, LockInputs
+from kappa.build.locking import read_lock
+from kappa.build.models import inspect_models
+from kappa.build.modules import CodeBase, search_path
+from kappa.build.packages import Found, PlannedRequirement, choose_packages
 from kappa.build.project import Project
 from kappa.build.sources import Code, collect_code, collect_includes
+from kappa.build.targets import Target, running_platform, running_python
 from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError
 from kappa.labels import check_label
 from kappa.plugins import RESOLVERS
@@ -59,11 +64,15 @@ class BuildPlan:
     static_content: Files
     examples: Files
     setup_script: bytes | None
+    conda_environment: str
+    """The text of `environment.yml`; empty for a service without conda packages."""
     artifacts: tuple[PlannedArtifact, ...]
     requirements: tuple[PlannedRequirement, ...]
     lock_inputs: LockInputs
     """What is asked of the resolver, and for which Python and system."""
     base_image: str
+    imported: Mapping[str, str]
+    """The distributions that the code imports, to where it does."""
     warnings: tuple[str, ...]
 
     @property
@@ -82,10 +91,14 @@ class BuildPlan:
             "name": self.spec.name,
             "version": self.version,
             "python": self.lock_inputs.python,
+            "platforms": self.lock_inputs.platform.split(","),
             "docker_base_image": self.base_image,
             "resolver": self.lock_inputs.resolver,
             "requirements": [{"requirement": one.text, "why": one.why} for one in self.requirements],
-            "constraints": list(self.lock_inputs.constraints),
+            "constraints": [_without_hashes(text) for text in self.lock_inputs.constraints],
+            "options": list(self.lock_inputs.options),
+            "system_packages": list(self.spec.env.system_packages),
+            "conda_environment": self.conda_environment or None,
             "code": [str(path) for path in self.code],
             "include": [str(path) for path in self.includes],
             "web_static_content": [str(path) for path in self.static_content],
@@ -103,9 +116,13 @@ class BuildPlan:
         asked = self.lock_inputs
         lines = [
             f"{self.spec.name} ({self.version or 'version made from the time and the content'})",
-            f"  Python {asked.python}, image from {self.base_image}, packages pinned by {asked.resolver}",
+            f"  Python {asked.python} on {asked.platform.replace(',', ', ')}, packages pinned by {asked.resolver}",
+            f"  Image from {self.base_image}",
             *_section("Requirements", [(one.text, one.why) for one in self.requirements]),
-            *_section("Constraints", [(text, "") for text in asked.constraints]),
+            *_section("Constraints", [(_without_hashes(text), "") for text in asked.constraints]),
+            *_section("Options", [(text, "") for text in asked.options]),
+            *_section("System packages", [(text, "") for text in self.spec.env.system_packages]),
+            *_section("Conda environment", [(line, "") for line in self.conda_environment.splitlines()]),
             *_section("Code", [(str(path), "") for path in self.code]),
             *_section("Included files", [(str(path), "") for path in self.includes]),
             *_section("Static content", [(str(path), "") for path in self.static_content]),
@@ -129,19 +146,37 @@ class BuildPlan:
 
 
 def plan_build(
-    project: Project, *, version: str | None, labels: Mapping[str, str], environ: Mapping[str, str]
+    project: Project,
+    *,
+    version: str | None,
+    labels: Mapping[str, str],
+    environ: Mapping[str, str],
+    resolver: str | None = None,
 ) -> BuildPlan:
-    """Decide how a project becomes a bundle; raises `ConfigurationError` that lists everything wrong."""
+    """Decide how a project becomes a bundle; raises `ConfigurationError` that lists everything wrong.
+
+    ``resolver`` pins the packages instead of the one that the project names.
+    """
     if version is not None:
         try:
             check_version(version)
         except ValueError as exc:
             raise UsageError(f"{exc}.") from None
-    code = collect_code(project)
-    packages = choose_packages(project, code.distributions)
-    planner = _Planner(project, problems=[*packages.problems], warnings=[*packages.warnings])
+    search = search_path(project.root)
+    models = inspect_models(project, CodeBase(search))
+    code = collect_code(project, modules=models.modules, search=search)
+    planner = _Planner(project, problems=[*models.problems], warnings=[*models.warnings])
+    target, resolver = planner.target(resolver or project.spec.files.resolver)
+    committed = read_lock(project.root / LOCK_NAME)
+    found = Found(
+        imported={name: f"imported at {place}" for name, place in code.distributions.items()},
+        models=models,
+        locked=committed.versions if committed is not None else {},
+    )
+    packages = choose_packages(project, found, target)
+    planner.problems += packages.problems
+    planner.warnings += packages.warnings
     files = planner.code_and_includes(code)
-    python = planner.python()
     plan = BuildPlan(
         project=project,
         version=version,
@@ -151,17 +186,19 @@ def plan_build(
         static_content=planner.static_content(),
         examples=planner.examples(),
         setup_script=planner.setup_script(),
+        conda_environment=planner.conda_environment(target.python),
         artifacts=planner.artifacts(),
         requirements=packages.requirements,
         lock_inputs=LockInputs(
             requirements=packages.inputs,
             constraints=packages.constraints,
             options=packages.options,
-            python=python,
-            platform=running_platform(),
-            resolver=project.spec.files.resolver,
+            python=target.python,
+            platform=target.platform,
+            resolver=resolver,
         ),
-        base_image=planner.base_image(python, environ),
+        base_image=planner.base_image(target, environ),
+        imported=code.distributions,
         warnings=tuple(planner.warnings),
     )
     planner.check_name(plan)
@@ -276,29 +313,35 @@ class _Planner:
 
     # -- environment
 
-    def python(self) -> str:
-        resolver, running = self.spec.files.resolver, running_python()
+    def target(self, resolver: str) -> tuple[Target, str]:
+        """Return what the packages are pinned for, and by which resolver."""
+        target = Target.of(self.spec.env.python or running_python(), self.spec.files.platforms)
         try:
             RESOLVERS.load(resolver)
         except PluginNotFoundError as exc:
             self.problems.append(str(exc))
-        wanted = self.spec.env.python or running
-        if wanted != running and resolver == "pip-compile":
+        if resolver in ("pip-compile", UNHASHED) and not target.is_running:
             self.problems.append(
-                f"The service wants Python {wanted}, and pip-compile can pin packages only for the Python that runs "
-                f'it, which is {running} here: build with Python {wanted}, or set `resolver = "uv"` in `[bundle]`.'
+                f"The service wants packages for Python {target.python} on {target.platform.replace(',', ' and ')}, "
+                f"and {resolver} can pin them only for what runs it, which is Python {running_python()} on "
+                f'{running_platform()} here: build there, or set `resolver = "uv"` in `[bundle]`.'
             )
-        return wanted
+        return target, resolver
 
-    def base_image(self, python: str, environ: Mapping[str, str]) -> str:
+    def conda_environment(self, python: str) -> str:
+        made = conda_environment(self.spec.name, self.spec.env, python=python, root=self.project.root)
+        self.problems += made.problems
+        return made.text
+
+    def base_image(self, target: Target, environ: Mapping[str, str]) -> str:
         image = self.spec.env.docker_base_image or read_settings(environ).default_docker_base_image
-        image = image or f"python:{python}-slim"
+        image = image or ("mambaorg/micromamba" if uses_conda(self.spec.env) else f"python:{target.python}-slim")
         if not _IMAGE.fullmatch(image):
             self.problems.append(f"`{image}` does not name an image: write it as `docker pull` takes it.")
-        if sys.platform != "linux":
+        if all(system.sys_platform != "linux" for system in target.systems):
             self.warnings.append(
-                f"The packages are pinned for {running_platform()}; an image runs Linux, where a package may need "
-                "others. Build on Linux what is meant for an image."
+                f"The packages are pinned for {target.platform}, and an image runs Linux, where a package may need "
+                "others. Build on Linux what is meant for an image, or name `platforms` in `[bundle]`."
             )
         return image
 
@@ -350,6 +393,10 @@ def _is_plain(metadata: Mapping[str, Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _without_hashes(constraint: str) -> str:
+    return constraint.partition(" --hash=")[0]
 
 
 def _section(title: str, rows: list[tuple[str, str]]) -> list[str]:

@@ -48,6 +48,7 @@ class DockerfileContext(Context):
     kappa_version: str
     base_image: str
     has_setup_script: bool
+    has_conda_environment: bool
     variables: Mapping[str, str]
     labels: Mapping[str, str]
 
@@ -75,6 +76,7 @@ class ManifestInContext(Context):
 
     name: str
     has_setup_script: bool
+    has_conda_environment: bool
     has_examples: bool
 
 

@@ -15,7 +15,15 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-__all__ = ["OWN_NAMES", "RequirementLine", "RequirementsFile", "check_requirement", "name_of", "read_requirements_file"]
+__all__ = [
+    "OWN_NAMES",
+    "RequirementLine",
+    "RequirementsFile",
+    "check_location",
+    "check_requirement",
+    "name_of",
+    "read_requirements_file",
+]
 
 OWN_NAMES = frozenset({"kappa", "kappa-ml"})
 """What never stands in a lock: a bundle carries Kappa itself, and `kappa` on the index is an unrelated project."""
@@ -87,6 +95,21 @@ def check_requirement(text: str) -> str | None:
     return None
 
 
+def check_location(url: str) -> str | None:
+    """Return what is wrong with the URL of an index, as the end of a sentence; ``None`` if a bundle may hold it."""
+    if _USER_INFORMATION.search(url):
+        return (
+            "has a user or password in its URL, which a bundle would publish: remove it, and give it to the resolver "
+            "with `PIP_INDEX_URL` or a `.netrc` file"
+        )
+    if not _URL.match(url) or url.lower().startswith("file:"):
+        return (
+            "names a folder of this machine, which nobody else has: name a URL, or set it for the resolver alone with "
+            "`PIP_FIND_LINKS`"
+        )
+    return None
+
+
 def read_requirements_file(path: Path, *, root: Path) -> RequirementsFile:
     """Read a requirements file of the project in ``root``, and those it names; collects problems and raises nothing."""
     found = _Found()
@@ -146,16 +169,8 @@ def _read_option(option: str, value: str, place: str, found: _Found) -> None:
     elif (name := _OPTIONS.get(option)) is None:
         if option != "--require-hashes":  # a lock always has hashes
             found.problems.append(f"{place}: `{option}` has no meaning in a bundle: remove it.")
-    elif name in _LOCATIONS and _USER_INFORMATION.search(value):
-        found.problems.append(
-            f"{place}: `{name} {_without_user_information(value)}` has a user or password in its URL, which a bundle "
-            "would publish: remove it, and give it to the resolver with `PIP_INDEX_URL` or a `.netrc` file."
-        )
-    elif name in _LOCATIONS and (not _URL.match(value) or value.lower().startswith("file:")):
-        found.problems.append(
-            f"{place}: `{name} {value}` names a folder of this machine, which nobody else has: name a URL, "
-            "or set it for the resolver alone with `PIP_FIND_LINKS`."
-        )
+    elif name in _LOCATIONS and (problem := check_location(value)):
+        found.problems.append(f"{place}: `{name} {_without_user_information(value)}` {problem}.")
     else:
         found.options.append(f"{name} {value}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -29,13 +29,14 @@ class Code:
     """Third-party distribution to the first place that imports it, e.g. ``handlers.py:3``."""
 
 
-def collect_code(project: Project, *, search: SearchPath | None = None) -> Code:
-    """Follow the imports of the service's functions through the user's own modules.
+def collect_code(project: Project, *, modules: Sequence[str] = (), search: SearchPath | None = None) -> Code:
+    """Follow the imports of the service's functions, and of further ``modules``, through the user's own modules.
 
     Warnings are logged; raises `ManifestError` for code that cannot be parsed.
     """
     spec = project.spec
-    found = trace(CodeBase(search or search_path(project.root)), [*_named_modules(spec), *spec.files.modules])
+    starts = [*_named_modules(spec), *spec.files.modules, *modules]
+    found = trace(CodeBase(search or search_path(project.root)), starts)
     unknown: list[Diagnostic] = []
     distributions = _distributions(found, unknown)
     problems = [*found.diagnostics, *unknown]

@@ -21,8 +21,9 @@ from kappa.build.kinds import check_kinds
 from kappa.build.positions import TreePath
 from kappa.build.shapes import fields_of, items_of, table_of
 from kappa.build.wording import explained, known, quoted, reason_of, sentence
+from kappa.build.words import nearest
 from kappa.errors import KappaError
-from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, RESOLVERS
 from kappa.spec.contracts import InputAdapter, Spec, field_docs
 from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
 from kappa.spec.models import Name
@@ -93,6 +94,8 @@ def validate(document: Document, found: Diagnostics) -> Draft:
     if not draft.uses_class:
         _check_without_class(draft)
     _check_range(draft)
+    _check_resolver(draft)
+    _check_channels(draft)
     return draft
 
 
@@ -223,6 +226,24 @@ def _check_range(draft: Draft) -> None:
         except InvalidSpecifier:
             message = f"{quoted(required)} is not a range of versions."
             draft.found.add("KF204", message, ("requires_kappa",), help='Write, for example, `">=0.1"`.')
+
+
+def _check_channels(draft: Draft) -> None:
+    """Report that conda's own channels are switched off, and no others named."""
+    path: TreePath = ("env", "conda_override_channels")
+    if draft.get(*path) is True and not draft.get("env", "conda_channels") and not draft.is_unsure("env"):
+        message = "`conda_override_channels` says something only beside `conda_channels`."
+        draft.found.add("KF207", message, path, at="key", help="Name the channels, or leave it out.")
+
+
+def _check_resolver(draft: Draft) -> None:
+    resolver, names = draft.get("bundle", "resolver"), RESOLVERS.names()
+    if isinstance(resolver, str) and resolver not in names:
+        near = nearest(resolver, names, cutoff=0.6)
+        help_ = f"Did you mean `{near}`?" if near else known(names)
+        replacement = f'"{near}"' if near else None
+        message = f"There is no resolver {quoted(resolver)}."
+        draft.found.add("KF205", message, ("bundle", "resolver"), help=help_, replacement=replacement)
 
 
 # -- what pydantic finds -----------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ _ENV = {
     "apt": "env.system_packages",
     "apt_packages": "env.system_packages",
     "base_image": "env.docker_base_image",
-    "conda_packages": "env.pip_packages",
+    "channels": "env.conda_channels",
+    "conda_env": "env.conda_env_yml_file",
+    "conda_packages": "env.conda_dependencies",
     "dependencies": "env.pip_packages",
     "docker_image": "env.docker_base_image",
     "env_vars": "env.variables",
@@ -21,7 +23,10 @@ _ENV = {
     "environment_variables": "env.variables",
     "envs": "env.variables",
     "from": "env.docker_base_image",
+    "extra_index_url": "env.pip_extra_index_url",
+    "extra_index_urls": "env.pip_extra_index_url",
     "image": "env.docker_base_image",
+    "index_url": "env.pip_index_url",
     "infer_packages": "env.infer_pip_packages",
     "install_requires": "env.pip_packages",
     "packages": "env.pip_packages",
@@ -39,6 +44,7 @@ _ENV = {
     "secret": "env.secrets",
     "setup_script": "env.setup_sh",
     "system_dependencies": "env.system_packages",
+    "trusted_host": "env.pip_trusted_host",
     "vars": "env.variables",
 }
 
@@ -104,6 +110,7 @@ WORDS_OF_OTHERS: Mapping[Table, Mapping[str, str]] = {
         "excludes": "bundle.exclude",
         "lock": "bundle.resolver",
         "packages": "bundle.modules",
+        "platform": "bundle.platforms",
     },
     ("artifacts", "NAME"): {
         "artifact_type": "artifacts.NAME.type",

@@ -6,7 +6,8 @@ import pickle
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from kappa.spec.contracts import ArtifactPlugin
+from kappa.frameworks.pickled_names import needs_of_object, needs_of_pickle
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["PickleArtifact", "sniff_pickle"]
 
@@ -43,3 +44,9 @@ class PickleArtifact(ArtifactPlugin):
 
     def sniff(self, path: Path) -> str | None:
         return sniff_pickle(path)
+
+    def needs_of_file(self, path: Path) -> ModelNeeds:
+        return needs_of_pickle(path)
+
+    def needs_of_model(self, model: Any) -> ModelNeeds:
+        return needs_of_object(model)

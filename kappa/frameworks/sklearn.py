@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from kappa.errors import MissingDependencyError
 from kappa.frameworks.pickle import sniff_pickle
-from kappa.spec.contracts import ArtifactPlugin
+from kappa.frameworks.pickled_names import needs_of_object, needs_of_pickle
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["SklearnModelArtifact"]
 
@@ -31,6 +32,12 @@ class SklearnModelArtifact(ArtifactPlugin):
 
     def sniff(self, path: Path) -> str | None:
         return sniff_pickle(path)
+
+    def needs_of_file(self, path: Path) -> ModelNeeds:
+        return needs_of_pickle(path)
+
+    def needs_of_model(self, model: Any) -> ModelNeeds:
+        return needs_of_object(model)
 
 
 def _joblib() -> Any:

@@ -19,7 +19,7 @@ from math import isfinite
 from pathlib import Path
 from textwrap import dedent
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -48,6 +48,7 @@ __all__ = [
     "FrozenMapping",
     "FrozenValue",
     "InputAdapter",
+    "ModelNeeds",
     "Name",
     "OutputAdapter",
     "Plugin",
@@ -226,6 +227,15 @@ ArtifactName = Annotated[
 ]
 
 
+class ModelNeeds(NamedTuple):
+    """What a model says of the packages it needs, without being loaded."""
+
+    modules: tuple[str, ...] = ()
+    """Dotted names of modules that loading it imports."""
+    versions: Mapping[str, str] = MappingProxyType({})
+    """By the name of a distribution, the version that the model was made with."""
+
+
 class ArtifactPlugin(Plugin):
     """How one kind of model is kept on disk. The model itself and its metadata live in the service, not here."""
 
@@ -257,6 +267,14 @@ class ArtifactPlugin(Plugin):
                 target.symlink_to(path.resolve())
                 return
         shutil.copyfile(path, target)
+
+    def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - most formats name nothing
+        """Return what a model file names of the packages it needs; nothing of it is run."""
+        return ModelNeeds()
+
+    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002
+        """Return the same for a model that is packed from Python."""
+        return ModelNeeds()
 
     def sniff(self, path: Path) -> str | None:  # noqa: ARG002 - some formats have no signature
         """Return why ``path`` cannot be such a model, judged by its first bytes alone; ``None`` if it may be."""

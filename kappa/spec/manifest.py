@@ -53,6 +53,12 @@ class ResolvedEnv(Spec):
     """The hash-pinned lock inside the bundle."""
     resolver: str
     """What made the lock, with its version."""
+    platforms: tuple[str, ...] = ()
+    """The systems that the lock is for, e.g. `linux_x86_64`; the building one if none is named."""
+    unlocked: bool = False
+    """Whether the pins have no hashes: what was installed where it was built, promised to nobody else."""
+    conda_environment: str = ""
+    """The text of `environment.yml`; empty without conda packages."""
 
 
 class ResolvedArtifact(Spec):

@@ -25,6 +25,7 @@ __all__ = [
     "Labels",
     "Line",
     "Name",
+    "Platform",
     "PythonVersion",
     "Reference",
     "Route",
@@ -149,6 +150,7 @@ Route = Annotated[
     AfterValidator(_check_route),
     Field(json_schema_extra={**_shown(rf"/?{_ROUTE.pattern}"), "not": {"type": "string", "pattern": _NO_ROUTE}}),
 ]
+Platform = Literal["linux/amd64", "linux/arm64", "macos/amd64", "macos/arm64", "windows/amd64"]
 PythonVersion = Annotated[str, AfterValidator(_check_python), Field(json_schema_extra=_shown(_PYTHON))]
 Variables = Annotated[
     FrozenMapping,
@@ -227,6 +229,16 @@ class ApiSpec(Spec):
 class EnvSpec(Spec):
     """What the service needs to run: the arguments of `@kappa.env`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["conda_override_channels"], "properties": {"conda_override_channels": {"const": True}}},
+            "then": {
+                "required": ["conda_channels"],
+                "properties": {"conda_channels": {"type": "array", "minItems": 1}},
+            },
+        }
+    )
+
     python: PythonVersion | None = None
     """The Python version as text, e.g. `"3.11"`; the building interpreter's if not given. The base image follows."""
     pip_packages: tuple[Line, ...] = ()
@@ -235,6 +247,22 @@ class EnvSpec(Spec):
     """Add the distributions that the bundled code imports, at their installed versions."""
     requirements_txt_file: Line | None = None
     """A requirements file; it replaces every other source of packages."""
+    pyproject: Line | None = None
+    """A `pyproject.toml` whose dependencies are taken, at the versions of an up-to-date `uv.lock` or `pylock.toml`."""
+    pip_index_url: Line | None = None
+    """The package index, instead of PyPI; without a password, which belongs into the environment of the build."""
+    pip_extra_index_url: tuple[Line, ...] = ()
+    """Further package indexes."""
+    pip_trusted_host: tuple[Line, ...] = ()
+    """Hosts of indexes that have no valid certificate."""
+    conda_channels: tuple[Line, ...] = ()
+    """Where conda packages come from; instead of those of `conda_env_yml_file`, if that is given."""
+    conda_dependencies: tuple[Line, ...] = ()
+    """Conda packages that the image installs; they come before those of `conda_env_yml_file`."""
+    conda_override_channels: bool = False
+    """Take conda packages from `conda_channels` alone, not from conda's own default channels."""
+    conda_env_yml_file: Line | None = None
+    """A conda environment file to start from."""
     system_packages: tuple[Line, ...] = ()
     """Debian packages that the image installs."""
     setup_sh: str | None = None
@@ -256,8 +284,10 @@ class FilesSpec(Spec):
     """Glob patterns of files to leave out, code included."""
     modules: tuple[Line, ...] = ()
     """Local modules that no import statement shows."""
+    platforms: tuple[Platform, ...] = ()
+    """The systems that packages are pinned for; the building one if not given. Others than that need `uv`."""
     resolver: Line = "pip-compile"
-    """What pins the packages."""
+    """What pins the packages: `pip-compile`, `uv`, or `installed` (what is installed here, without hashes)."""
 
 
 class ExampleSpec(Spec):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kappa.spec.conda import environment_text
 from kappa.spec.contracts import Plugin, thaw
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.models import ApiSpec, ServiceSpec
@@ -12,26 +13,32 @@ from kappa.spec.models import ApiSpec, ServiceSpec
 __all__ = ["bundle_view", "metadata_view", "service_view"]
 
 
-def bundle_view(manifest: BundleManifest, *, uri: str, uri_type: str = "LOCAL") -> dict[str, Any]:
-    """Return the whole record of a bundle kept at ``uri``; plain dicts and lists, numbers stay numbers."""
+def bundle_view(metadata: Mapping[str, Any], *, uri: str, uri_type: str = "LOCAL") -> dict[str, Any]:
+    """Return the whole record of a bundle kept at ``uri``, of which ``metadata`` is the `metadata_view`."""
     return {
-        "name": manifest.name,
-        "version": manifest.version,
+        "name": metadata["name"],
+        "version": metadata["version"],
         "uri": {"type": uri_type, "uri": uri},
-        "bentoServiceMetadata": metadata_view(manifest),
+        "bentoServiceMetadata": dict(metadata),
     }
 
 
 def metadata_view(manifest: BundleManifest) -> dict[str, Any]:
-    """Return what a service says of itself, wherever it is kept or served."""
+    """Return what a service says of itself, wherever it is kept or served; plain values, numbers stay numbers."""
+    env = manifest.env
     return {
         "name": manifest.name,
         "version": manifest.version,
         "createdAt": manifest.created_at,
         "env": {
-            "pipDependencies": "\n".join(manifest.env.requirements),
-            "pythonVersion": manifest.env.python_version,
-            "dockerBaseImage": manifest.env.docker_base_image,
+            "condaEnv": env.conda_environment or environment_text(manifest.name, python=env.python_version),
+            "pipDependencies": "\n".join(env.requirements),
+            "pythonVersion": env.python_version,
+            "dockerBaseImage": env.docker_base_image,
+            "setupSh": manifest.service.env.setup_sh,
+            "systemPackages": list(manifest.service.env.system_packages),
+            "resolver": env.resolver,
+            "unlocked": env.unlocked,
         },
         **service_view(
             manifest.service,

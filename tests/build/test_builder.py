@@ -26,6 +26,7 @@ from kappa.build.builder import build_bundle, build_time
 from kappa.build.lock import Lock
 from kappa.build.plan import BuildPlan, plan_build
 from kappa.build.project import Project
+from kappa.build.targets import running_platform
 from kappa.build.wheel import kappa_wheel
 from kappa.bundle import load, open_bundle
 from kappa.errors import BuildError, BundleError, ConfigurationError, DestinationExistsError
@@ -41,7 +42,7 @@ WHEEL = kappa_wheel().name
 
 
 def built(plan: BuildPlan, destination: Path, **environ: str) -> BundleManifest:
-    return build_bundle(plan, destination, environ={**os.environ, **environ})
+    return build_bundle(plan, destination, environ={**os.environ, **environ}).manifest
 
 
 def tree_of(root: Path) -> dict[str, tuple[str, int, int]]:
@@ -95,6 +96,7 @@ def test_manifest_says_what_was_built(plan: BuildPlan, tmp_path: Path) -> None:
             docker_base_image=plan.base_image,
             requirements=plan.lock_inputs.requirements,
             resolver="pip-compile 7.6",
+            platforms=(running_platform(),),
         ),
         artifacts=(ResolvedArtifact(name="words", metadata={"languages": 2}, size_bytes=model.stat().st_size),),
         labels={"team": "growth"},

@@ -139,7 +139,7 @@ def test_moved_iris_bundle_installs_into_an_empty_environment_and_answers(tmp_pa
     shutil.copytree(IRIS, tmp_path / "iris", ignore=shutil.ignore_patterns("*.joblib", "__pycache__"))
     run(sys.executable, "train.py", cwd=tmp_path / "iris")
     plan = plan_build(read_project(tmp_path / "iris"), version=None, labels={}, environ=os.environ)
-    manifest = build_bundle(plan, tmp_path / "built", environ=os.environ)
+    manifest = build_bundle(plan, tmp_path / "built", environ=os.environ).manifest
     moved = (tmp_path / "built").rename(tmp_path / "moved")
     shutil.rmtree(tmp_path / "iris")
     before = files_of(moved)
@@ -177,7 +177,7 @@ UPLOADED = "import sys\nprint('twine', *sys.argv[1:])\n"
 @pytest.mark.index
 @pytest.mark.engine
 def test_sdist_and_wheel_hold_the_bundle_and_twine_gets_them(plan: BuildPlan, tmp_path: Path) -> None:
-    manifest = build_bundle(plan, tmp_path / "bundle", environ=os.environ)
+    manifest = build_bundle(plan, tmp_path / "bundle", environ=os.environ).manifest
     before = files_of(tmp_path / "bundle")
     run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", tmp_path / "bundle")
     assert files_of(tmp_path / "bundle") == before, "building wrote into the bundle"

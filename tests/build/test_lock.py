@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.lock import Lock, LockInputs, Resolution, lock_packages
+from kappa.build.lock import Lock, LockInputs, Resolution
+from kappa.build.locking import lock_packages
 from kappa.errors import ResolutionError
 from kappa.log import Kind, listening
 from kappa.plugins import RESOLVERS
@@ -39,7 +40,7 @@ class CountingResolver:
     def __call__(self) -> CountingResolver:
         return self
 
-    def resolve(self, inputs: LockInputs, *, environ: Mapping[str, str]) -> Resolution:
+    def resolve(self, inputs: LockInputs, *, environ: Mapping[str, str], preferred: str = "") -> Resolution:
         self.calls.append(inputs)
         return Resolution(self.body, "pip-compile 7.6")
 
@@ -99,7 +100,7 @@ def test_file_that_kappa_did_not_make_is_no_lock() -> None:
 
 
 def test_pins_are_the_requirements_without_hashes_and_comments() -> None:
-    assert lock_of().pins == (
+    assert lock_of().requirements == (
         "apple==1.0",
         "pear @ https://example.org/pear.zip",
         'plum==2.0 ; sys_platform != "win32"',
@@ -138,14 +139,14 @@ def test_cached_lock_with_a_changed_body_is_resolved_again(resolver: CountingRes
     lock_packages(INPUTS, committed=None, environ=os.environ)
     (cached,) = (kappa_home / "locks").iterdir()
     cached.write_text(cached.read_text().replace("apple==1.0", "apple==6.6"))
-    assert lock_packages(INPUTS, committed=None, environ=os.environ).pins[0] == "apple==1.0"
+    assert lock_packages(INPUTS, committed=None, environ=os.environ).requirements[0] == "apple==1.0"
     assert len(resolver.calls) == 2
 
 
 def test_committed_lock_of_the_same_inputs_is_taken(resolver: CountingResolver, tmp_path: Path) -> None:
     committed = tmp_path / "kappafile.lock"
     committed.write_text(lock_of(body="apple==1.5\n").text)
-    assert lock_packages(INPUTS, committed=committed, environ=os.environ).pins == ("apple==1.5",)
+    assert lock_packages(INPUTS, committed=committed, environ=os.environ).requirements == ("apple==1.5",)
     assert resolver.calls == []
 
 
@@ -156,7 +157,7 @@ def test_committed_lock_that_was_edited_is_taken_with_a_warning(
     committed.write_text(lock_of().text.replace("apple==1.0", "apple==1.1"))
     with listening(hears):
         lock = lock_packages(INPUTS, committed=committed, environ=os.environ)
-    assert lock.pins[0] == "apple==1.1"
+    assert lock.requirements[0] == "apple==1.1"
     assert warnings == ["`kappafile.lock` was edited by hand; it is used as it is."]
 
 
@@ -169,14 +170,16 @@ def test_committed_lock_of_other_inputs_is_left_aside_with_a_warning(
         lock = lock_packages(INPUTS, committed=committed, environ=os.environ)
     assert lock.inputs == INPUTS.digest
     assert len(resolver.calls) == 1
-    assert warnings == ["`kappafile.lock` was made for other requirements and is not used."]
+    assert warnings == [
+        "`kappafile.lock` is not used: the requirements have changed since it was made. Run `kappa lock`."
+    ]
 
 
 def test_index_options_of_the_requirements_file_stand_in_the_lock(resolver: CountingResolver) -> None:
     inputs = replace(INPUTS, options=("--extra-index-url https://example.org/simple",))
     lock = lock_packages(inputs, committed=None, environ=os.environ)
     assert lock.body == f"--extra-index-url https://example.org/simple\n{BODY}"
-    assert lock.pins == lock_of().pins
+    assert lock.requirements == lock_of().requirements
 
 
 @pytest.mark.parametrize("line", ["kappa-ml==0.1", "Kappa==1.0 \\", "kappa_ml==0.1"])

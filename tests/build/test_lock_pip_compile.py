@@ -17,8 +17,11 @@ from typing import Any, ClassVar
 import pytest
 
 from kappa._files import sha256_of_file
-from kappa.build.lock import LockInputs, lock_packages, running_platform, running_python
-from kappa.build.resolvers.pip_compile import PipCompileResolver, explain_failure, resolver_environment
+from kappa.build.lock import LockInputs
+from kappa.build.locking import lock_packages
+from kappa.build.resolvers.indexes import pip_environment
+from kappa.build.resolvers.pip_compile import PipCompileResolver, explain_failure
+from kappa.build.targets import running_platform, running_python
 from kappa.errors import ResolutionError
 
 INPUTS = LockInputs(requirements=("pear",), python=running_python(), platform=running_platform())
@@ -59,7 +62,7 @@ def test_index_settings_of_pips_configuration_file_reach_the_resolver(
     settings.write_text(f"[global]\nno-index = true\nfind-links = {tiny_index}\npre = true\n")
     bare = {key: value for key, value in index_environ.items() if not key.startswith("PIP_")}
     environ = {**bare, "PIP_CONFIG_FILE": str(settings)}
-    seen = resolver_environment(environ)
+    seen = pip_environment(environ)
     assert seen["PIP_FIND_LINKS"] == str(tiny_index)
     assert seen["PIP_NO_INDEX"] == "true"
     assert seen["PIP_CONFIG_FILE"] == os.devnull
@@ -70,7 +73,7 @@ def test_relative_find_links_mean_the_callers_folder(
     index_environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    seen = resolver_environment({**index_environ, "PIP_FIND_LINKS": "wheels https://example.org/links"})
+    seen = pip_environment({**index_environ, "PIP_FIND_LINKS": "wheels https://example.org/links"})
     assert seen["PIP_FIND_LINKS"] == f"{tmp_path / 'wheels'} https://example.org/links"
 
 
@@ -93,7 +96,7 @@ def test_missing_version_names_the_requirement_and_the_versions(index_environ: d
 
 def test_constraints_hold(index_environ: dict[str, str]) -> None:
     inputs = replace(INPUTS, requirements=("apple",), constraints=("apple<2", "pear==9"))
-    assert lock_packages(inputs, committed=None, environ=index_environ).pins == ("apple==1.0",)
+    assert lock_packages(inputs, committed=None, environ=index_environ).requirements == ("apple==1.0",)
 
 
 def test_hash_of_the_user_that_does_not_fit_is_refused(index_environ: dict[str, str]) -> None:
@@ -160,7 +163,7 @@ def test_password_of_an_index_reaches_it_and_nothing_else(index_environ: dict[st
     bare = {key: value for key, value in index_environ.items() if not key.startswith("PIP_")}
     environ = {**bare, "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"http://user:hunter2@{index_server}/simple"}
     lock = lock_packages(INPUTS, committed=None, environ=environ)
-    assert lock.pins == ("apple==1.0", "pear==1.0")
+    assert lock.requirements == ("apple==1.0", "pear==1.0")
     assert "hunter2" not in lock.text
     assert index_server not in lock.text
 
@@ -187,7 +190,7 @@ def test_direct_url_is_kept_verbatim_with_its_hash(
     requirement = f"apple @ http://{index_server}/open/apple-1.0-py3-none-any.whl"
     lock = lock_packages(replace(INPUTS, requirements=(requirement, "pear")), committed=None, environ=index_environ)
     digest = sha256_of_file(tiny_index / "apple-1.0-py3-none-any.whl")
-    assert lock.pins == (requirement, "pear==1.0")
+    assert lock.requirements == (requirement, "pear==1.0")
     assert lock.body.startswith(f"{requirement} \\\n    --hash=sha256:{digest}\n")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from kappa.build.lock import running_python
 from kappa.build.plan import BuildPlan, plan_build
 from kappa.build.project import Project
+from kappa.build.targets import running_platform, running_python
 from kappa.build.wheel import describe_kappa
 from kappa.errors import ConfigurationError, UsageError
 from kappa.spec.document import ArtifactSource
@@ -187,8 +187,9 @@ def test_base_image(
 
 def test_other_python_names_the_ways_out(write_project: WriteProject) -> None:
     assert problems_of(changed(write_project(), env={"python": "3.99"})).endswith(
-        "The service wants Python 3.99, and pip-compile can pin packages only for the Python that runs it, which is "
-        f'{running_python()} here: build with Python 3.99, or set `resolver = "uv"` in `[bundle]`.'
+        f"The service wants packages for Python 3.99 on {running_platform()}, and pip-compile can pin them only for "
+        f"what runs it, which is Python {running_python()} on {running_platform()} here: build there, or set "
+        '`resolver = "uv"` in `[bundle]`.'
     )
 
 

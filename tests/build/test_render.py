@@ -31,7 +31,7 @@ from kappa.build.render import (
 GOLDEN = Path(__file__).parents[1] / "golden" / "bundle"
 VERSION = "20261122101222_9A0D55"
 
-DOCKERFILE = DockerfileContext("ChurnScorer", VERSION, "0.1.0", "python:3.11-slim", False, {}, {})
+DOCKERFILE = DockerfileContext("ChurnScorer", VERSION, "0.1.0", "python:3.11-slim", False, False, {}, {})
 SETUP = SetupContext(
     name="ChurnScorer",
     package_version="20261122101222.10095957",
@@ -59,6 +59,7 @@ CASES: dict[str, Context] = {
         DOCKERFILE,
         base_image="registry.example.org:5000/team/python@sha256:0123",
         has_setup_script=True,
+        has_conda_environment=True,
         variables={"REDIS_URL": "redis://features:6379/0", "GREETING": 'say "hi" for $5 \\o/'},
         labels={"team": "growth", "stage": "test"},
     ),
@@ -66,8 +67,8 @@ CASES: dict[str, Context] = {
     "minimal/kappa-init.sh": InitScriptContext(()),
     "full/kappa-init.sh": InitScriptContext(("libgomp1", "curl=8.5*", "o'reilly")),
     "minimal/docker-entrypoint.sh": EntrypointContext(),
-    "minimal/MANIFEST.in": ManifestInContext("ChurnScorer", has_setup_script=False, has_examples=False),
-    "full/MANIFEST.in": ManifestInContext("ChurnScorer", has_setup_script=True, has_examples=True),
+    "minimal/MANIFEST.in": ManifestInContext("ChurnScorer", False, False, False),
+    "full/MANIFEST.in": ManifestInContext("ChurnScorer", True, True, True),
     "minimal/setup.py": replace(SETUP, pins=(), requirements=()),
     "full/setup.py": replace(SETUP, summary='Scores "customers" \\ it\'s'),
     "minimal/__init__.py": PackageContext("ChurnScorer", VERSION, "0.1.0", "kappa_ml-0.1.0-py3-none-any.whl"),

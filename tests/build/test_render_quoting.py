@@ -81,7 +81,7 @@ def pair_of(text: str) -> tuple[str, str]:
 def test_variables_and_labels_arrive_in_the_image_as_they_are(
     variables: dict[str, str], labels: dict[str, str]
 ) -> None:
-    plain = DockerfileContext("Churn", "1.0", "0.1.0", "python:3.11-slim", False, {}, {})
+    plain = DockerfileContext("Churn", "1.0", "0.1.0", "python:3.11-slim", False, False, {}, {})
     before = instructions(render(plain))
     after = instructions(render(replace(plain, variables=variables, labels=labels)))
     added = [one for one in after if one not in before]

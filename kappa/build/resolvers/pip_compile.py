@@ -7,22 +7,21 @@ output: without the flags below passwords, local folders and extra indexes would
 
 from __future__ import annotations
 
-import ast
 import itertools
-import os
 import re
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from kappa.build.lock import LockInputs, Resolution, running_platform, running_python
+from kappa.build.lock import LockInputs, Resolution
+from kappa.build.resolvers.indexes import pip_environment
+from kappa.build.resolvers.process import Runner, run_and_log, say_unreachable
+from kappa.build.targets import running_platform, running_python
 from kappa.errors import ResolutionError
-from kappa.log import log
 
-__all__ = ["FLAGS", "PipCompileResolver", "Runner", "explain_failure", "resolver_environment", "run_and_log"]
+__all__ = ["FLAGS", "PipCompileResolver", "explain_failure"]
 
 FLAGS = (
     "--no-config",
@@ -36,26 +35,6 @@ FLAGS = (
     "--no-emit-find-links",
 )
 
-_INDEX_SETTINGS = (
-    "index-url",
-    "extra-index-url",
-    "find-links",
-    "no-index",
-    "trusted-host",
-    "cert",
-    "client-cert",
-    "proxy",
-    "keyring-provider",
-    "default-timeout",
-    "timeout",
-    "retries",
-    "cache-dir",
-    "no-cache-dir",
-)
-"""The settings of pip that say where packages come from and how to get there, by their names in its files."""
-
-_PATH_SETTINGS = frozenset({"cert", "client-cert", "cache-dir"})
-
 _ERROR = re.compile(r"\s*ERROR: (?P<message>.+)")
 _INPUT_LINE = re.compile(r"-r requirements\.in \(line (\d+)\)")
 _VERSIONS = re.compile(r"\(from versions: (?P<versions>[^)]+)\)")
@@ -67,33 +46,6 @@ _UNREACHED = re.compile(r"host='([^']+)', port=\d+\): (Failed to [^(\"\[\n]+)")
 _COLLECTING = re.compile(r"Collecting (\S+)")
 _EXCEPTION = re.compile(r"^[a-z_][\w.]*\.(?P<class>[A-Z]\w*): (?P<message>.+)", re.MULTILINE)
 
-Runner = Callable[[Sequence[str], Path, Mapping[str, str]], tuple[int, str]]
-"""Runs a command in a folder with an environment; returns its exit status and everything it printed."""
-
-
-def run_and_log(command: Sequence[str], directory: Path, environ: Mapping[str, str]) -> tuple[int, str]:
-    """Run a command and log each line as it comes."""
-    lines: list[str] = []
-    with subprocess.Popen(
-        command,
-        cwd=directory,
-        env=dict(environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        try:
-            for line in process.stdout or ():
-                lines.append(line)
-                log(line.rstrip(), kind="output")
-        except BaseException:
-            process.kill()
-            raise
-    return process.returncode, "".join(lines)
-
 
 class PipCompileResolver:
     """Pins with `pip-compile`, for the running interpreter and system only."""
@@ -101,9 +53,9 @@ class PipCompileResolver:
     def __init__(self, run: Runner = run_and_log) -> None:
         self.run = run
 
-    def resolve(self, inputs: LockInputs, *, environ: Mapping[str, str]) -> Resolution:
+    def resolve(self, inputs: LockInputs, *, environ: Mapping[str, str], preferred: str = "") -> Resolution:
         """Resolve ``inputs``; raises `ResolutionError` with pip's own words about the requirement at fault."""
-        if (inputs.python, inputs.platform) != (running_python(), running_platform()):
+        if not inputs.target.is_running:
             raise ResolutionError(
                 f"pip-compile can pin for Python {running_python()} on {running_platform()}, which runs it, and not "
                 f"for Python {inputs.python} on {inputs.platform}."
@@ -113,33 +65,17 @@ class PipCompileResolver:
             directory = Path(name)
             lines = [*inputs.options, *(["-c constraints.txt"] if inputs.constraints else []), *requirements]
             (directory / "requirements.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            (directory / "constraints.txt").write_text("\n".join(inputs.constraints) + "\n", encoding="utf-8")
+            constraints = [constraint.partition(" --hash=")[0] for constraint in inputs.constraints]
+            (directory / "constraints.txt").write_text("\n".join(constraints) + "\n", encoding="utf-8")
+            if preferred:
+                (directory / "requirements.txt").write_text(preferred, encoding="utf-8")
             command = [sys.executable, "-m", "kappa.build.resolvers.compile_command", *FLAGS, "--verbose"]
             command += ["--output-file", "requirements.txt", "requirements.in"]
-            status, output = self.run(command, directory, resolver_environment(environ))
+            status, output = self.run(command, directory, pip_environment(environ))
             if status != 0:
                 raise ResolutionError(explain_failure(output, lines))
             body = (directory / "requirements.txt").read_text(encoding="utf-8")
         return Resolution(body=body, resolver=f"pip-compile {_version()}")
-
-
-def resolver_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environ`` with pip's settings reduced to those of indexes and connections, wherever they were set.
-
-    pip's configuration files are read through `pip config list` and then switched off: a `--pre` or `--only-binary`
-    of this machine must not decide what a lock holds.
-    """
-    clean = {
-        key: value
-        for key, value in environ.items()
-        if key in {"PIP_CONFIG_FILE", "PIP_TOOLS_CACHE_DIR"} or not key.startswith(("PIP_", "CUSTOM_COMPILE_COMMAND"))
-    }
-    settings = _configured_settings(clean)
-    for name in _INDEX_SETTINGS:
-        variable = f"PIP_{name.replace('-', '_').upper()}"
-        if value := environ.get(variable) or settings.get(name):
-            clean[variable] = _absolute(name, value)
-    return {**clean, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def explain_failure(output: str, lines: Sequence[str]) -> str:
@@ -155,10 +91,7 @@ def explain_failure(output: str, lines: Sequence[str]) -> str:
     text = _VERSIONS.sub(_few_versions, text)
     if _UNREACHABLE.search(output):
         hosts = dict.fromkeys(f"`{host}`: {what.strip()}." for host, what in _UNREACHED.findall(output))
-        return (
-            "The package index could not be asked. Check the network, `HTTPS_PROXY`, and the index and certificate "
-            f"that `pip config list` shows.\n{chr(10).join([*hosts] or [text])}"
-        )
+        return say_unreachable("\n".join([*hosts] or [text]))
     return f"The packages cannot be resolved. pip says:\n{text}"
 
 
@@ -174,26 +107,6 @@ def _few_versions(match: re.Match[str]) -> str:
     versions = match["versions"].split(", ")
     shown = versions if len(versions) <= 6 else ["…", *versions[-6:]]
     return f"(from versions: {', '.join(shown)})"
-
-
-def _configured_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return pip's settings from its configuration files, as `pip install` would see them."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, encoding="utf-8", check=False)
-    settings: dict[str, dict[str, str]] = {"global": {}, "install": {}}
-    for line in done.stdout.splitlines():
-        key, equals, value = line.partition("=")
-        section, _, name = key.partition(".")
-        if equals and section in settings:
-            settings[section][name] = ast.literal_eval(value)
-    return {**settings["global"], **settings["install"]}
-
-
-def _absolute(name: str, value: str) -> str:
-    """Return a setting with its paths absolute, because the resolver runs in another folder."""
-    if name == "find-links":
-        return " ".join(word if "://" in word else str(Path(word).expanduser().absolute()) for word in value.split())
-    return str(Path(value).expanduser().absolute()) if name in _PATH_SETTINGS else value
 
 
 def _version() -> str:

@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # Prepares an image, or a machine, for this bundle. Without arguments it takes every step but the last; with arguments,
-# the steps that they name: install_system_packages custom_setup ensure_python install_pip_packages install_kappa
-# create_user. Variables: EXTRA_PIP_INSTALL_ARGS, words for `pip install`; KAPPA_VENV, where packages go (/opt/kappa);
-# KAPPA_UID and KAPPA_GID, whom the server runs as (1034).
+# the steps that they name: install_system_packages custom_setup restore_conda_env ensure_python install_pip_packages
+# install_kappa create_user. Variables: EXTRA_PIP_INSTALL_ARGS, words for `pip install`; KAPPA_ALLOW_UNLOCKED, any text
+# to install packages that have no hashes; KAPPA_VENV, where packages go (/opt/kappa); KAPPA_UID and KAPPA_GID, whom the
+# server runs as (1034).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 venv=${KAPPA_VENV:-/opt/kappa}
-steps='install_system_packages custom_setup ensure_python install_pip_packages install_kappa'
+conda=${MAMBA_ROOT_PREFIX:-${CONDA_PREFIX:-/opt/conda}}
+steps='install_system_packages custom_setup restore_conda_env ensure_python install_pip_packages install_kappa'
+if [ -f environment.yml ] && [ -x "$conda/bin/python3" ]; then
+    PATH="$conda/bin:$PATH" # the Python of a conda image is not on its PATH
+fi
 
 fail() {
     echo "kappa-init.sh: $*" >&2
@@ -28,6 +33,22 @@ custom_setup() {
     fi
 }
 
+restore_conda_env() {
+    local tool
+    if [ ! -f environment.yml ]; then
+        return 0 # the kappafile asks for nothing of conda's
+    fi
+    for tool in micromamba mamba conda; do
+        command -v "$tool" >/dev/null || continue
+        case $tool in
+            micromamba) micromamba install --yes --name base --file environment.yml && micromamba clean --all --yes ;;
+            *) "$tool" env update --name base --file environment.yml && "$tool" clean --all --yes ;;
+        esac
+        return
+    done
+    echo 'kappa-init.sh: this image has no conda, mamba or micromamba: environment.yml is ignored.' >&2
+}
+
 ensure_python() {
     local wanted found
     wanted=$(cat python_version)
@@ -38,9 +59,15 @@ ensure_python() {
 }
 
 install_pip_packages() {
-    # Every package has its hash in requirements.txt; the variable is several words on purpose.
+    local hashes=--require-hashes
+    if head -n 1 requirements.txt | grep -q ' resolver=installed$'; then
+        [ -n "${KAPPA_ALLOW_UNLOCKED:-}" ] ||
+            fail 'the packages of this bundle have no hashes: build it again where an index can be asked, or allow it with KAPPA_ALLOW_UNLOCKED=1.'
+        hashes=
+    fi
+    # The variables are none or several words on purpose.
     # shellcheck disable=SC2086
-    "$venv/bin/python3" -m pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+    "$venv/bin/python3" -m pip install --no-cache-dir --disable-pip-version-check $hashes \
         -r requirements.txt ${EXTRA_PIP_INSTALL_ARGS:-}
 }
 

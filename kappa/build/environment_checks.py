@@ -1,0 +1,112 @@
+"""What `[env]` of a kappafile names must exist and fit: packages, indexes, requirements, conda, the set-up script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kappa.build.diagnostics import Diagnostic
+from kappa.build.paths import PathChecks
+from kappa.build.positions import Span, TreePath
+from kappa.build.pyproject import read_dependencies
+from kappa.build.requirements import check_location, check_requirement, read_requirements_file
+from kappa.build.targets import Target, running_python
+from kappa.build.validation import Draft
+from kappa.build.wording import quoted, sentence
+from kappa.spec.models import EnvSpec
+
+__all__ = ["check_environment"]
+
+_PLACED = re.compile(r"(?P<file>.+):(?P<line>\d+): (?P<text>.+)")
+_REPLACED = ("pip_packages", "pyproject", "pip_index_url", "pip_extra_index_url", "pip_trusted_host")
+"""What a requirements file leaves without effect."""
+
+
+def check_environment(draft: Draft, paths: PathChecks) -> None:
+    """Report everything that `[env]` names and that is not there, or is not what it should be."""
+    if (requirements := paths.existing(("env", "requirements_txt_file"), "file")) is not None:
+        _check_requirements_file(draft, requirements)
+    script = draft.get("env", "setup_sh")
+    if isinstance(script, str) and "\n" not in script and not script.startswith("#!"):
+        paths.existing(("env", "setup_sh"), "file")
+    _check_packages(draft)
+    _check_indexes(draft)
+    _check_pyproject(draft, paths)
+    _check_conda(draft, paths)
+    _check_replaced(draft)
+
+
+def _check_packages(draft: Draft) -> None:
+    packages = draft.get("env", "pip_packages") or ()
+    for index, requirement in enumerate(packages):
+        path: TreePath = ("env", "pip_packages", index)
+        if requirement.strip().startswith("-"):
+            message = f"{quoted(requirement)} is an option of pip, not a package."
+            help_ = "Put options into a file, and name it in `requirements_txt_file`."
+            draft.found.add("KF316", message, path, help=help_)
+        elif (problem := check_requirement(requirement)) is not None:
+            draft.found.add("KF316", sentence(problem), path)
+
+
+def _check_requirements_file(draft: Draft, file: Path) -> None:
+    root, path = draft.document.file.parent, ("env", "requirements_txt_file")
+    for problem in read_requirements_file(file, root=root).problems:
+        if (match := _PLACED.fullmatch(problem)) is None:
+            draft.found.add("KF316", sentence(problem), path)
+            continue
+        line = int(match["line"])
+        span = Span(line, 1, line, 2)
+        label = draft.found.label(path, "named here")
+        draft.found.append(Diagnostic("KF316", sentence(match["text"]), root / match["file"], span, labels=(label,)))
+
+
+def _check_indexes(draft: Draft) -> None:
+    places: list[TreePath] = [("env", "pip_index_url")]
+    extra = draft.get("env", "pip_extra_index_url") or ()
+    places += [("env", "pip_extra_index_url", index) for index in range(len(extra))]
+    for path in places:
+        url = draft.get(*path)
+        if isinstance(url, str) and (problem := check_location(url)) is not None:
+            message, _, help_ = f"This index {problem}".partition(": ")
+            draft.found.add("KF319", sentence(message), path, help=sentence(help_) if help_ else "")
+
+
+def _check_pyproject(draft: Draft, paths: PathChecks) -> None:
+    path: TreePath = ("env", "pyproject")
+    if (file := paths.existing(path, "file")) is None:
+        return
+    python = draft.get("env", "python")
+    target = Target.of(python if isinstance(python, str) else running_python(), ())
+    read = read_dependencies(file, target, shown=str(draft.get(*path)))
+    for problem in read.problems:
+        draft.found.add("KF316", sentence(problem), path)
+    for warning in read.warnings:
+        draft.found.add("KF320", sentence(warning), path, severity="warning")
+
+
+def _check_conda(draft: Draft, paths: PathChecks) -> None:
+    file: TreePath = ("env", "conda_env_yml_file")
+    is_there = draft.get(*file) is None or paths.existing(file, "file") is not None
+    env = draft.parts.get(("env",))
+    if not is_there or not isinstance(env, EnvSpec):
+        return
+    if not (env.conda_dependencies or env.conda_env_yml_file):
+        return
+    from kappa.build.conda import conda_environment
+
+    root, python = draft.document.file.parent, env.python or running_python()
+    made = conda_environment("x", env.model_copy(update={"conda_override_channels": False}), python=python, root=root)
+    for problem in made.problems:
+        at = file if env.conda_env_yml_file is not None else ("env", "conda_dependencies")
+        draft.found.add("KF321", sentence(problem), at)
+
+
+def _check_replaced(draft: Draft) -> None:
+    replacing: TreePath = ("env", "requirements_txt_file")
+    if draft.get(*replacing) is None:
+        return
+    for key in _REPLACED:
+        if draft.get("env", key):
+            message = f"`{key}` has no effect beside `requirements_txt_file`, which replaces every other source."
+            labels = [draft.found.label(replacing, "replaces it")]
+            draft.found.add("KF208", message, ("env", key), at="key", severity="warning", labels=labels)

@@ -1,0 +1,191 @@
+"""Locks of other tools, read as data: `uv.lock` (version 1) and `pylock.toml` (PEP 751).
+
+Each reader returns what a lock pins for a target, or ``None`` for a lock that is not up to date with the dependencies
+it was made from. A lock holds every system and extra of a project; here only what the target needs is taken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from kappa.build.targets import System, Target, holds_on, marker_for
+
+__all__ = ["ForeignLock", "pylock_pins", "uv_pins"]
+
+Entry = Mapping[str, Any]  # a package as TOML gives it
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignLock:
+    """What a lock pins; ``problems`` are sentences about what a bundle cannot pin by hash."""
+
+    name: str
+    pins: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Needed:
+    """One version of a distribution and the systems that need it."""
+
+    entry: Entry
+    systems: list[System] = field(default_factory=list)
+
+
+def _lock_of(name: str, needed: Iterable[_Needed], target: Target) -> ForeignLock:
+    pins, problems = [], []
+    for one in needed:
+        entry = one.entry
+        hashes = sorted(set(_hashes(entry)))
+        if (source := _unhashable(entry)) is not None or not hashes:
+            problems.append(f"`{entry['name']}` comes from {source or 'nowhere'} there, which has no hash.")
+            continue
+        requirement = f"{canonicalize_name(entry['name'])}=={entry.get('version', '')}"
+        if (url := _url(entry)) is not None:
+            requirement = f"{canonicalize_name(entry['name'])} @ {url}"
+        if len(one.systems) < len(target.systems):
+            requirement += f" ; {marker_for(one.systems)}"
+        pins.append(" ".join([requirement, *(f"--hash={digest}" for digest in hashes)]))
+    return ForeignLock(name, tuple(sorted(pins)), tuple(problems))
+
+
+def _unhashable(entry: Entry) -> str | None:
+    source = entry.get("source", entry)
+    words = {"git": "a repository", "vcs": "a repository", "path": "a file of this machine"}
+    words |= dict.fromkeys(("directory", "editable", "virtual"), "a folder of this machine")
+    return next((words[key] for key in words if key in source), None)
+
+
+def _url(entry: Entry) -> str | None:
+    """Return the URL of a package that is taken from there and not from an index."""
+    archive = entry.get("archive", {})
+    url = entry.get("source", {}).get("url") or archive.get("url")
+    return str(url) if url is not None else None
+
+
+def _hashes(entry: Entry) -> Iterator[str]:
+    files = [*entry.get("wheels", ()), *(entry[key] for key in ("sdist", "archive") if key in entry)]
+    for file in files:
+        if "hash" in file:
+            yield str(file["hash"])
+        elif "sha256" in file.get("hashes", {}):
+            yield f"sha256:{file['hashes']['sha256']}"
+
+
+# -- uv.lock -----------------------------------------------------------------------------------------------------------
+
+
+def uv_pins(
+    tree: Mapping[str, Any], name: str, dependencies: Sequence[Requirement], target: Target
+) -> ForeignLock | None:
+    """Return what a `uv.lock` pins for the project ``name``; ``None`` if it does not fit its dependencies."""
+    if tree["version"] != 1:
+        raise ValueError(f"its format has the version {tree['version']}, and only 1 is known")
+    packages: dict[str, list[Entry]] = {}
+    for entry in tree.get("package", ()):
+        packages.setdefault(canonicalize_name(entry["name"]), []).append(entry)
+    root = next((entry for entry in packages.get(name, ()) if {"virtual", "editable"} & entry["source"].keys()), None)
+    if root is None or not _asks_for(root, dependencies):
+        return None
+    needed: dict[tuple[str, str], _Needed] = {}
+    for system in target.systems:
+        for entry in _reached(root, packages, target.python, system):
+            key = (entry["name"], entry.get("version", ""))
+            needed.setdefault(key, _Needed(entry)).systems.append(system)
+    return _lock_of("uv.lock", needed.values(), target)
+
+
+def _asks_for(root: Entry, dependencies: Sequence[Requirement]) -> bool:
+    """Return whether a lock was made from these dependencies; uv rewrites markers, so only their presence counts."""
+    stated = [
+        one for one in root.get("metadata", {}).get("requires-dist", ()) if "extra ==" not in one.get("marker", "")
+    ]
+    locked = sorted(
+        (
+            canonicalize_name(one["name"]),
+            str(SpecifierSet(one.get("specifier", ""))),
+            tuple(sorted(one.get("extras", ()))),
+        )
+        for one in stated
+    )
+    asked = sorted((canonicalize_name(one.name), str(one.specifier), tuple(sorted(one.extras))) for one in dependencies)
+    return locked == asked
+
+
+def _reached(root: Entry, packages: Mapping[str, list[Entry]], python: str, system: System) -> Iterator[Entry]:
+    """Yield the packages that the project needs on a system, itself left out."""
+    waiting = deque(root.get("dependencies", ()))
+    seen: set[tuple[str, str, str]] = set()
+    while waiting:
+        edge = waiting.popleft()
+        if "marker" in edge and holds_on(edge["marker"], python, system) is False:
+            continue
+        entry = _chosen(edge, packages[canonicalize_name(edge["name"])], python, system)
+        for extra in ("", *edge.get("extra", ())):
+            key = (entry["name"], entry.get("version", ""), extra)
+            if key in seen:
+                continue
+            if not any(key[:2] == other[:2] for other in seen):
+                yield entry
+            seen.add(key)
+            waiting.extend(
+                entry.get("optional-dependencies", {}).get(extra, ()) if extra else entry.get("dependencies", ())
+            )
+
+
+def _chosen(edge: Entry, entries: Sequence[Entry], python: str, system: System) -> Entry:
+    """Return the version that an edge means: the one it names, or the one that its markers allow on the system."""
+    fitting = [entry for entry in entries if edge.get("version", entry.get("version")) == entry.get("version")]
+    for entry in fitting:
+        markers = entry.get("resolution-markers", ())
+        if not markers or any(holds_on(marker, python, system) is not False for marker in markers):
+            return entry
+    return fitting[0]
+
+
+# -- pylock.toml -------------------------------------------------------------------------------------------------------
+
+
+def pylock_pins(
+    tree: Mapping[str, Any],
+    name: str,
+    dependencies: Sequence[Requirement],
+    target: Target,
+) -> ForeignLock | None:
+    """Return what a `pylock.toml` pins; ``None`` if a dependency is not satisfied by what it pins.
+
+    The format does not say what a lock was made from, so that is all that can be asked of it.
+    """
+    if not str(tree["lock-version"]).startswith("1."):
+        raise ValueError(f"its format has the version {tree['lock-version']}, and only 1.x is known")
+    needed = []
+    for entry in tree["packages"]:
+        systems = [system for system in target.systems if _is_needed(entry, target.python, system)]
+        if systems and canonicalize_name(entry["name"]) != name:
+            needed.append(_Needed(entry, systems))
+    for system in target.systems:
+        pinned = {canonicalize_name(one.entry["name"]): one.entry for one in needed if system in one.systems}
+        for requirement in dependencies:
+            if requirement.marker and holds_on(str(requirement.marker), target.python, system) is False:
+                continue
+            entry = pinned.get(canonicalize_name(requirement.name))
+            if entry is None or not requirement.specifier.contains(entry.get("version", "0"), prereleases=True):
+                return None
+    return _lock_of("pylock.toml", needed, target)
+
+
+def _is_needed(entry: Entry, python: str, system: System) -> bool:
+    marker = entry.get("marker", "")
+    if " in extras" in marker or " in dependency_groups" in marker:
+        return False  # what an installer takes only when it is asked for
+    wanted = entry.get("requires-python", "")
+    if wanted and not SpecifierSet(wanted).contains(f"{python}.99"):
+        return False
+    return not marker or holds_on(marker, python, system) is not False

@@ -1,0 +1,49 @@
+"""Running a resolver's command: line by line into the log, without the secrets of its environment."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kappa.build.resolvers.indexes import redacted, secrets_in
+from kappa.log import log
+
+__all__ = ["Runner", "run_and_log", "say_unreachable"]
+
+Runner = Callable[[Sequence[str], Path, Mapping[str, str]], tuple[int, str]]
+"""Runs a command in a folder with an environment; returns its exit status and everything it printed."""
+
+
+def run_and_log(command: Sequence[str], directory: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command and log each line as it comes; secrets of the environment are neither logged nor returned."""
+    secrets = secrets_in(environ)
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        cwd=directory,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                lines.append(redacted(line, secrets))
+                log(lines[-1].rstrip(), kind="output")
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode, "".join(lines)
+
+
+def say_unreachable(what_it_said: str) -> str:
+    """Return the message for an index that does not answer, with a resolver's own words about it."""
+    return (
+        "The package index could not be asked. Check the network, `HTTPS_PROXY`, and the index and certificate that "
+        'pip is told (`pip config list`). Without an index, `resolver = "installed"` in `[bundle]` or '
+        "`--resolver installed` pins what is installed here, without hashes.\n" + what_it_said
+    )

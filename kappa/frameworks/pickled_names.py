@@ -1,0 +1,112 @@
+"""The modules that a pickle names, found without loading it: loading is what imports them, and runs their code.
+
+A pickle of protocol 4 and later names a class by two short texts, its module and its name, and the opcode STACK_GLOBAL;
+earlier ones by the opcode GLOBAL with two lines (`pickletools` describes both). The file is searched for these
+sequences and not interpreted, because joblib puts raw arrays between the opcodes.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import mmap
+import pickle
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from kappa.spec.contracts import ModelNeeds
+
+__all__ = ["needs_of_object", "needs_of_pickle"]
+
+_STACK_GLOBAL = re.compile(
+    rb"\x8c(.)([A-Za-z_][\w.]*)\x94?(?:\x95.{8})?(?:\x8c.[A-Za-z_][\w.]*|h.|j.{4})\x94?(?:\x95.{8})?\x93", re.DOTALL
+)
+_GLOBAL = re.compile(rb"c([A-Za-z_][\w.]*)\n[A-Za-z_][\w.]*\n")
+_SKLEARN_VERSION = re.compile(
+    rb"_sklearn_version(?:\x94?(?:\x95.{8})?\x8c(.)|(?:q.|r.{4})X(.)\0\0\0)([0-9][\w.+]*)", re.DOTALL
+)
+_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open, b"\x5d\x00": lzma.open}
+_OVERLAP = 4096  # longer than any of these sequences
+_CHUNK = 1 << 22
+_MOST_BYTES = 1 << 33  # what is unpacked of a compressed file
+
+
+def needs_of_pickle(path: Path) -> ModelNeeds:
+    """Return what a pickle or a joblib file names, as far as it can be read."""
+    found = _Search()
+    with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), path.open("rb") as file:
+        for part in _parts(file):
+            found.read(part)
+    return found.needs
+
+
+def needs_of_object(value: Any) -> ModelNeeds:
+    """Return what a pickle of ``value`` would name; nothing for what cannot be pickled. Large arrays are not copied."""
+    found = _Search()
+    with suppress(Exception):
+        found.read(pickle.dumps(value, protocol=5, buffer_callback=lambda _: None))
+    return found.needs
+
+
+class _Search:
+    """Collects names from the parts of one file, in order."""
+
+    def __init__(self) -> None:
+        self._modules: set[str] = set()
+        self._versions: dict[str, str] = {}
+        self._is_old: bool | None = None
+
+    def read(self, data: bytes | mmap.mmap) -> None:
+        if self._is_old is None:
+            self._is_old = data[:1] == b"\x80" and data[1] < 4
+        if self._is_old:
+            self._modules.update(match[1].decode() for match in _GLOBAL.finditer(data))
+        for match in _STACK_GLOBAL.finditer(data):
+            if len(match[2]) == match[1][0]:
+                self._modules.add(match[2].decode())
+        for match in _SKLEARN_VERSION.finditer(data):
+            version = match[3][: (match[1] or match[2])[0]]
+            self._versions.setdefault("scikit-learn", version.decode())
+
+    @property
+    def needs(self) -> ModelNeeds:
+        return ModelNeeds(tuple(sorted(self._modules)), self._versions)
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
+    """Yield the content of a file, unpacked, in parts that overlap."""
+    head = file.read(6)
+    file.seek(0)
+    if head[:1] == b"\x80":
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+            yield whole
+        return
+    kept, total = b"", 0
+    for chunk in _unpacked(file, head):
+        yield kept + chunk
+        kept = chunk[-_OVERLAP:]
+        total += len(chunk)
+        if total > _MOST_BYTES:
+            return
+
+
+def _unpacked(file: IO[bytes], head: bytes) -> Iterator[bytes]:
+    """Yield what joblib compressed: zlib, gzip, bz2, xz or lzma; lz4 is not in Python's library, and is left."""
+    if head[:1] == b"\x78":
+        unpacking = zlib.decompressobj()
+        while packed := file.read(_CHUNK // 4):
+            data = unpacking.decompress(packed, _CHUNK)
+            while data:
+                yield data
+                data = unpacking.decompress(unpacking.unconsumed_tail, _CHUNK) if unpacking.unconsumed_tail else b""
+        return
+    opener = _OPENERS.get(head[:2])
+    if opener is not None:
+        with opener(file, "rb") as unpacked:
+            while chunk := unpacked.read(_CHUNK):
+                yield chunk
