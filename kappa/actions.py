@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,21 +27,27 @@ from kappa.errors import (
     ConfigurationError,
     InferenceFailedError,
     KappaError,
+    MissingDependencyError,
     UsageError,
 )
 from kappa.gamma.storage import DirectoryStorage
 from kappa.inference import Inference, example_payload
-from kappa.log import log
+from kappa.labels import parse_selector
 from kappa.service import LoadedService, load_declared
 from kappa.settings import home_directory
-from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, read_manifest
+from kappa.spec.manifest import MANIFEST_NAME, BundleManifest
 from kappa.spec.models import ExampleSpec, ServiceSpec
-from kappa.tag import BundleReference
+from kappa.spec.views import bundle_view, metadata_view
+from kappa.tag import BundleReference, Tag
 from kappa.types import Answer, Payload
 
 if TYPE_CHECKING:
+    from kappa.build.lock import Lock
+    from kappa.build.locking import LockMode, Relock
     from kappa.build.plan import BuildPlan
     from kappa.build.project import Project
+    from kappa.gamma.repository import BundleRecord
+    from kappa.gamma.service import GammaService
     from kappa.server.host import Served
     from kappa.server.options import ServerOptions
 
@@ -51,12 +57,21 @@ __all__ = [
     "Examples",
     "ProjectTarget",
     "Replay",
+    "StoredBundle",
     "Target",
+    "Verified",
     "api_of",
     "build_and_store",
+    "build_project",
+    "bundle_record",
+    "bundles_to_delete",
+    "check_project_lock",
+    "delete_bundles",
     "examples_of",
     "find_bundle",
+    "list_bundles",
     "local_store",
+    "lock_project",
     "open_target",
     "plan_of",
     "project_files",
@@ -68,7 +83,8 @@ __all__ = [
     "served_project",
     "served_target",
     "spec_of",
-    "stored_manifests",
+    "stored_tags",
+    "verify_bundles",
 ]
 
 _REMOTE_TIMEOUT_S = 60.0
@@ -94,9 +110,34 @@ class BundleTarget:
 Target = ProjectTarget | BundleTarget
 
 
-def local_store(environ: Mapping[str, str] = os.environ) -> DirectoryStorage:
-    """Return the store of bundles below ``$KAPPA_HOME``."""
+def local_store(environ: Mapping[str, str] = os.environ) -> GammaService:
+    """Return the registry of the bundles below ``$KAPPA_HOME``."""
+    try:
+        from kappa.gamma.service import local_service
+    except ModuleNotFoundError as exc:
+        raise MissingDependencyError("kappa-ml", needed_for="finding bundles by their names") from exc
+    return local_service(environ)
+
+
+def stored_tags(environ: Mapping[str, str] = os.environ) -> list[Tag]:
+    """Return the tags of all bundles below ``$KAPPA_HOME``, sorted; quicker than asking the registry."""
+    return sorted(_local_storage(environ).tags())
+
+
+def _local_storage(environ: Mapping[str, str]) -> DirectoryStorage:
     return DirectoryStorage(home_directory(environ) / "repository")
+
+
+def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Path:
+    """Return the directory of a stored bundle.
+
+    PERF: a version tells its place; only for the rest is the database asked, which takes 0.2 s to load.
+    """
+    if reference.version is not None:
+        storage, tag = _local_storage(environ), Tag(reference.name, reference.version)
+        if storage.has(tag):
+            return storage.path_of(tag)
+    return local_store(environ).find(reference)
 
 
 def resolve_target(text: str, *, environ: Mapping[str, str] = os.environ) -> Target:
@@ -120,7 +161,7 @@ def resolve_target(text: str, *, environ: Mapping[str, str] = os.environ) -> Tar
         reference = BundleReference.parse(text)
     except UsageError as exc:
         raise UsageError(f"`{text}` is neither a path that exists nor the tag of a bundle: {exc}") from None
-    return BundleTarget(local_store(environ).find(reference))
+    return BundleTarget(_stored_bundle(reference, environ))
 
 
 def find_bundle(text: str, *, environ: Mapping[str, str] = os.environ) -> Bundle:
@@ -129,19 +170,6 @@ def find_bundle(text: str, *, environ: Mapping[str, str] = os.environ) -> Bundle
     if isinstance(target, ProjectTarget):
         raise UsageError(f"`{text}` is not a bundle but a project: build it first with `kappa build {text}`.")
     return open_bundle(target.directory)
-
-
-def stored_manifests(store: DirectoryStorage, name: str | None = None) -> list[BundleManifest]:
-    """Return the manifests of all bundles in the store, or of one service's, newest first; broken ones are skipped."""
-    return [manifest for tag in store.tags(name) if (manifest := _manifest_or_warning(store.path_of(tag))) is not None]
-
-
-def _manifest_or_warning(directory: Path) -> BundleManifest | None:
-    try:
-        return read_manifest(directory)
-    except BundleError as exc:
-        log(str(exc), kind="warning")
-        return None
 
 
 def read_target_project(target: ProjectTarget) -> Project:
@@ -181,6 +209,130 @@ def api_of(service: LoadedService, name: str) -> Inference:
     raise UsageError(f"`{service.name}` has no API `{name}`. {hint}It has {known}.")
 
 
+# -- the store ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """What the registry knows of a bundle, and where it is."""
+
+    record: BundleRecord
+    directory: Path
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """The whole record, as `kappa get` prints it."""
+        return bundle_view(self.record.view, uri=str(self.directory))
+
+
+def list_bundles(
+    *,
+    name: str | None = None,
+    selector: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+    order_by: Literal["created_at", "name"] = "created_at",
+    ascending: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> list[StoredBundle]:
+    """List the bundles of the store, or of one service, that a label selector chooses.
+
+    Raises `UsageError` for a selector that cannot be read, `BundleNotFoundError` for a name that has no bundle at all.
+    """
+    requirements = parse_selector(selector) if selector is not None else ()
+    store = local_store(environ)
+    found = store.list_bundles(
+        name=name, selector=requirements, limit=limit, offset=offset, order_by=order_by, ascending=ascending
+    )
+    if not found and name is not None:
+        store.find(BundleReference.parse(name))
+    return [StoredBundle(record, store.path_of(record)) for record in found]
+
+
+def bundle_record(text: str, *, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return the whole record of one bundle, wherever it is."""
+    bundle = find_bundle(text, environ=environ)
+    return bundle_view(metadata_view(bundle.manifest), uri=str(bundle.directory))
+
+
+def bundles_to_delete(
+    targets: Sequence[str], *, selector: str | None, everything: bool, environ: Mapping[str, str] = os.environ
+) -> list[StoredBundle]:
+    """Return the stored bundles that a user names for deletion; nothing is deleted.
+
+    A target is one bundle; a name alone means all its versions, and only together with ``selector`` or ``everything``.
+    Raises `UsageError` or `BundleNotFoundError`.
+    """
+    chosen = selector is not None or everything
+    if not targets:
+        return list_bundles(selector=selector, environ=environ) if chosen else []
+    found: dict[Tag, StoredBundle] = {}
+    for target in targets:
+        reference = BundleReference.parse(target)
+        if target == reference.name:
+            if not chosen:
+                raise UsageError(
+                    f"`{target}` names every version of a service: say `{target} --all` for all of them, "
+                    f"`{target}:latest` for the newest, or name a version."
+                )
+            named = list_bundles(name=reference.name, selector=selector, environ=environ)
+        else:
+            place = local_store(environ).find(reference)
+            named = [one for one in list_bundles(name=reference.name, environ=environ) if one.directory == place]
+        found.update({one.record.tag: one for one in named})
+    return list(found.values())
+
+
+def delete_bundles(tags: Sequence[Tag], *, environ: Mapping[str, str] = os.environ) -> list[Tag]:
+    """Delete bundles from the store and return those that were there."""
+    with _failing_writes_explained("The store"):
+        return local_store(environ).delete(tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a comparison of a bundle's files with its digests found."""
+
+    name: str
+    directory: Path | None
+    files: int = 0
+    digest: str = ""
+    problem: str | None = None
+
+    def to_tree(self) -> dict[str, Any]:
+        return {
+            "bundle": self.name,
+            "path": str(self.directory) if self.directory is not None else None,
+            "files": self.files,
+            "bundle_digest": self.digest or None,
+            "ok": self.problem is None,
+            "problem": self.problem,
+        }
+
+
+def verify_bundles(
+    targets: Sequence[str], *, everything: bool = False, environ: Mapping[str, str] = os.environ
+) -> Iterator[Verified]:
+    """Compare every file of bundles with its digest; with ``everything``, of all that the store holds too."""
+    stored = [str(tag) for tag in stored_tags(environ)] if everything else []
+    for target in [*targets, *stored]:
+        yield _verified(target, environ)
+
+
+def _verified(target: str, environ: Mapping[str, str]) -> Verified:
+    directory = None
+    try:
+        bundle = find_bundle(target, environ=environ)
+        directory = bundle.directory
+        bundle.verify()
+        if target.partition("@")[2] and not bundle.manifest.bundle_digest.startswith(target.partition("@")[2]):
+            raise BundleError(f"The bundle in `{directory}` is not `{target}`: its digest is another one.")
+    except BundleError as exc:
+        return Verified(target, directory, problem=str(exc))
+    manifest = bundle.manifest
+    return Verified(str(manifest.tag), directory, len(manifest.files), manifest.bundle_digest)
+
+
 # -- building ----------------------------------------------------------------------------------------------------------
 
 
@@ -197,13 +349,42 @@ def plan_of(
     *,
     version: str | None = None,
     labels: Mapping[str, str] | None = None,
+    resolver: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> BuildPlan:
     """Decide everything about the bundle of a project, and write nothing."""
     from kappa.build.plan import plan_build
     from kappa.build.project import read_project
 
-    return plan_build(read_project(path), version=version, labels=labels or {}, environ=environ)
+    return plan_build(read_project(path), version=version, labels=labels or {}, environ=environ, resolver=resolver)
+
+
+def lock_project(
+    path: Path,
+    *,
+    upgrade: bool = False,
+    packages: Collection[str] = (),
+    resolver: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Path, Relock]:
+    """Bring the committed lock of a project up to date; return its path and what changed."""
+    from kappa.build.lock import LOCK_NAME
+    from kappa.build.locking import relock
+
+    plan = plan_of(path, resolver=resolver, environ=environ)
+    committed = plan.project.root / LOCK_NAME
+    with _failing_writes_explained("The lock"):
+        done = relock(plan.lock_inputs, committed, environ=environ, upgrade=upgrade, packages=packages)
+    return committed, done
+
+
+def check_project_lock(path: Path, *, resolver: str | None = None, environ: Mapping[str, str] = os.environ) -> Lock:
+    """Return the committed lock of a project if it is up to date; raises `LockError` that says why it is not."""
+    from kappa.build.lock import LOCK_NAME
+    from kappa.build.locking import check_committed
+
+    plan = plan_of(path, resolver=resolver, environ=environ)
+    return check_committed(plan.lock_inputs, plan.project.root / LOCK_NAME)
 
 
 def build_and_store(
@@ -212,34 +393,84 @@ def build_and_store(
     version: str | None = None,
     labels: Mapping[str, str] | None = None,
     output: Path | None = None,
+    resolver: str | None = None,
+    lock_mode: LockMode = "reuse",
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
-    """Build the bundle of a project: into the store, or as the directory ``output``, which must be absent or empty.
+    """Build the bundle of the project at ``path``; see `build_project`."""
+    return build_project(
+        lambda: read_target_project(ProjectTarget(path)),
+        version=version,
+        labels=labels,
+        output=output,
+        resolver=resolver,
+        lock_mode=lock_mode,
+        environ=environ,
+    )
 
-    A failure leaves nothing behind. In the store, a bundle of the same tag and the same bytes stays as it is; one of
-    other bytes is a `DestinationExistsError`.
+
+def build_project(
+    read: Callable[[], Project],
+    *,
+    version: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    output: Path | None = None,
+    resolver: str | None = None,
+    lock_mode: LockMode = "reuse",
+    environ: Mapping[str, str] = os.environ,
+) -> Built:
+    """Build the bundle of the project that ``read`` returns: into the store, or as the directory ``output``.
+
+    ``output`` must be absent or empty. A failure leaves nothing behind. In the store, a bundle of the same tag and the
+    same bytes stays as it is; one of other bytes is a `DestinationExistsError`. What happened, and how long it took,
+    goes to the ledger of builds.
     """
     from kappa.build.builder import build_bundle
+    from kappa.build.ledger import recording
+    from kappa.build.plan import plan_build
 
-    plan = plan_of(path, version=version, labels=labels, environ=environ)
-    with _failing_writes_explained():
-        if output is not None:
-            manifest = build_bundle(plan, output, environ=environ)
-            return Built(output.resolve(), manifest)
-        store = local_store(environ)
-        with store.staging() as staging:
-            manifest = build_bundle(plan, staging / "bundle", environ=environ)
-            return Built(store.put(staging / "bundle"), manifest)
+    with recording(home_directory(environ)) as record:
+        with record.step("plan"):
+            plan = plan_build(read(), version=version, labels=labels or {}, environ=environ, resolver=resolver)
+            record.planned(plan)
+        if lock_mode == "upgrade":
+            lock_mode = _upgrade(plan, environ)
+        with _failing_writes_explained("The bundle"):
+            if output is not None:
+                build = build_bundle(plan, output, environ=environ, lock_mode=lock_mode, stopwatch=record.stopwatch)
+                directory = output.expanduser().resolve()
+            else:
+                store = local_store(environ)
+                with store.staging() as staging:
+                    build = build_bundle(
+                        plan, staging / "bundle", environ=environ, lock_mode=lock_mode, stopwatch=record.stopwatch
+                    )
+                    with record.step("store"):
+                        directory = store.put(staging / "bundle")
+        record.built(build, directory)
+        return Built(directory, build.manifest)
+
+
+def _upgrade(plan: BuildPlan, environ: Mapping[str, str]) -> LockMode:
+    """Upgrade the committed lock, which the build then takes; without one, the build itself takes the newest."""
+    from kappa.build.lock import LOCK_NAME
+    from kappa.build.locking import relock
+
+    committed = plan.project.root / LOCK_NAME
+    if not committed.is_file():
+        return "upgrade"
+    relock(plan.lock_inputs, committed, environ=environ, upgrade=True)
+    return "reuse"
 
 
 @contextmanager
-def _failing_writes_explained() -> Iterator[None]:
+def _failing_writes_explained(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
         place = f" (`{exc.filename}`)" if exc.filename else ""
         raise BuildError(
-            f"The bundle could not be written: {exc.strerror or exc}{place}. Nothing was left behind."
+            f"{what} could not be written: {exc.strerror or exc}{place}. Nothing was left behind."
         ) from exc
 
 

@@ -1,13 +1,24 @@
-"""Labels: key/value pairs that identify a bundle or a deployment."""
+"""Labels, key/value pairs that identify a bundle or a deployment, and selectors, which choose among those.
+
+A *selector* is one or several *requirements*, joined by commas, all of which must hold::
+
+    framework=pytorch, stage!=test, team In (growth, core), platform NotIn (lambda), cohort Exists, cicd DoesNotExist
+
+Only `DoesNotExist` selects what does not have the key: `!=` and `NotIn` need it, unlike in Kubernetes.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from kappa.errors import UsageError
 
-__all__ = ["LABEL", "check_label", "parse_labels"]
+__all__ = ["LABEL", "Operator", "Requirement", "check_label", "matches", "parse_labels", "parse_selector"]
+
+Operator = Literal["in", "notin", "exists", "doesnotexist"]
 
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 """What a key and a value of a label may be."""
@@ -38,3 +49,83 @@ def parse_labels(pairs: Iterable[str]) -> dict[str, str]:
         if labels.setdefault(key, value) != value:
             raise UsageError(f"The label `{key}` is given twice, as `{labels[key]}` and as `{value}`.")
     return labels
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One requirement of a selector; `=` and `!=` are `in` and `notin` with one value."""
+
+    key: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Return whether something with these labels is selected."""
+        if self.operator == "in":
+            return labels.get(self.key) in self.values
+        if self.operator == "notin":
+            return self.key in labels and labels[self.key] not in self.values
+        if self.operator == "exists":
+            return self.key in labels
+        return self.key not in labels
+
+
+def matches(labels: Mapping[str, str], selector: Iterable[Requirement]) -> bool:
+    """Return whether every requirement holds."""
+    return all(requirement.holds(labels) for requirement in selector)
+
+
+_PARTS = re.compile(r"[^,()]*(?:\([^()]*\))?[^,()]*")
+_EQUALITY = re.compile(r"(?P<key>[^=!\s()]+)\s*(?P<sign>!?=)\s*(?P<value>[^=!\s()]*)")
+_SET = re.compile(r"(?P<key>\S+)\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)", re.IGNORECASE)
+_PRESENCE = re.compile(r"(?P<key>[^\s()=!]+)(?:\s+(?P<operator>exists|doesnotexist))?", re.IGNORECASE)
+_WORDS = frozenset({"in", "notin", "exists", "doesnotexist"})
+
+
+def parse_selector(text: str) -> tuple[Requirement, ...]:
+    """Read a selector; raises `UsageError` that shows the part at fault."""
+    try:
+        return tuple(_requirement(part) for part in _split(text))
+    except ValueError as exc:
+        raise UsageError(
+            f"The label selector `{text}` cannot be read: {exc}. Requirements are `key=value`, `key!=value`, "
+            "`key In (a, b)`, `key NotIn (a, b)`, `key Exists` and `key DoesNotExist`, joined by commas."
+        ) from None
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yield the parts between commas that stand outside of parentheses."""
+    position = 0
+    while True:
+        match = _PARTS.match(text, position)
+        part = (match[0] if match else "").strip()
+        position += len(match[0]) if match else 0
+        if not part:
+            raise ValueError("a requirement is empty" if text.strip() else "it is empty")
+        yield part
+        if position == len(text):
+            return
+        if text[position] != ",":
+            raise ValueError(f"`{text[position]}` is not expected after `{part}`")
+        position += 1
+
+
+def _requirement(part: str) -> Requirement:
+    if match := _SET.fullmatch(part):
+        values = tuple(value.strip() for value in match["values"].split(","))
+        operator: Operator = "in" if match["operator"].lower() == "in" else "notin"
+        return Requirement(_key(match["key"]), operator, tuple(check_label(value) for value in values))
+    if match := _EQUALITY.fullmatch(part):
+        return Requirement(
+            _key(match["key"]), "in" if match["sign"] == "=" else "notin", (check_label(match["value"]),)
+        )
+    if match := _PRESENCE.fullmatch(part):
+        is_absence = (match["operator"] or "").lower() == "doesnotexist"
+        return Requirement(_key(match["key"]), "doesnotexist" if is_absence else "exists")
+    raise ValueError(f"`{part}` is not a requirement")
+
+
+def _key(text: str) -> str:
+    if text.lower() in _WORDS:
+        raise ValueError(f"`{text}` has no key before it")
+    return check_label(text, what="key")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kappa.actions import BundleTarget, ProjectTarget, resolve_target
 from kappa.errors import BundleNotFoundError, UsageError
+
+Store = Callable[[Path, str, str], Path]
 
 
 @pytest.fixture
@@ -20,8 +23,10 @@ def touch(path: Path) -> Path:
     return path
 
 
-def store(home: Path, name: str, version: str) -> Path:
-    return touch(home / "repository" / name / version / "kappa.yml").parent
+@pytest.fixture
+def store(stage_bundle: Callable[..., Path]) -> Callable[[Path, str, str], Path]:
+    """Return a function that puts a bundle where the store of a home keeps it."""
+    return lambda home, name, version: stage_bundle(home / "repository" / name / version, name, version)
 
 
 @pytest.mark.parametrize("text", ["{root}/bundle", "{root}/bundle/kappa.yml", "./bundle", "bundle"])
@@ -51,18 +56,20 @@ def test_the_home_directory_may_be_written_as_in_a_shell(here: Path, monkeypatch
 
 
 @pytest.mark.parametrize("text", ["Iris:1", "Iris", "Iris:latest"])
-def test_other_words_are_references_to_the_store(here: Path, kappa_home: Path, text: str) -> None:
+def test_other_words_are_references_to_the_store(here: Path, kappa_home: Path, store: Store, text: str) -> None:
     directory = store(kappa_home, "Iris", "1")
     assert resolve_target(text) == BundleTarget(directory)
 
 
-def test_a_folder_that_is_no_project_does_not_hide_a_bundle_of_its_name(here: Path, kappa_home: Path) -> None:
+def test_a_folder_that_is_no_project_does_not_hide_a_bundle_of_its_name(
+    here: Path, kappa_home: Path, store: Store
+) -> None:
     (here / "Iris").mkdir()
     directory = store(kappa_home, "Iris", "1")
     assert resolve_target("Iris") == BundleTarget(directory)
 
 
-def test_the_store_is_that_of_the_environment_given(here: Path, tmp_path: Path) -> None:
+def test_the_store_is_that_of_the_environment_given(here: Path, tmp_path: Path, store: Store) -> None:
     directory = store(tmp_path / "elsewhere", "Iris", "1")
     assert resolve_target("Iris", environ={"KAPPA_HOME": str(tmp_path / "elsewhere")}) == BundleTarget(directory)
 

@@ -14,6 +14,7 @@ SECTIONS = {
         "validate": "Say everything that is wrong with kappafiles.",
         "explain": "Say what a key of a kappafile means, or the code of a problem.",
         "schema": "Print the JSON Schema that editors check a kappafile with.",
+        "lock": "Pin every package of a service, with its hashes.",
         "build": "Build a bundle: locked, self-contained, ready to serve.",
     },
     "Run and serve": {
@@ -26,6 +27,9 @@ SECTIONS = {
         "list": "List the bundles in the store.",
         "get": "Show one bundle, or the versions of a service.",
         "info": "Print the manifest of a bundle.",
+        "verify": "Compare every file of bundles with the digests in their manifests.",
+        "delete": "Remove bundles from the store.",
+        "builds": "Show what was built on this machine, and how.",
         "open-api-spec": "Print the OpenAPI document of a service.",
     },
     "Shell": {

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from kappa.spec.manifest import BundleManifest
-
-__all__ = ["age_of", "bundle_table", "text_table"]
+__all__ = ["age_of", "bundle_table", "size_of", "text_table"]
 
 _UNITS = (("year", 31_557_600), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+_SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
-def bundle_table(manifests: Sequence[BundleManifest], *, now: datetime | None = None) -> str:
-    """Return one line per bundle: with its age if ``now`` is given, else with the time it was built (UTC)."""
-    rows = [["MODEL_VERSION", "CREATED_AT" if now is None else "AGE", "APIS", "ARTIFACTS"]]
-    for manifest in manifests:
-        created = datetime.fromisoformat(manifest.created_at.replace("Z", "+00:00"))
-        service = manifest.service
+def bundle_table(
+    views: Sequence[Mapping[str, Any]],
+    *,
+    now: datetime | None = None,
+    more: Mapping[str, Callable[[int], str]] | None = None,
+) -> str:
+    """Return one line per bundle, of which ``views`` are the metadata (`kappa.spec.views`).
+
+    With its age if ``now`` is given, else with the time it was built (UTC). ``more`` are further columns: by heading,
+    what the row of a number holds.
+    """
+    further = more or {}
+    rows = [["MODEL_VERSION", "CREATED_AT" if now is None else "AGE", "APIS", "ARTIFACTS", *further]]
+    for number, view in enumerate(views):
+        created = datetime.fromisoformat(view["createdAt"].replace("Z", "+00:00"))
         rows.append(
             [
-                str(manifest.tag),
+                f"{view['name']}:{view['version']}",
                 f"{created:%Y-%m-%d %H:%M}" if now is None else age_of(created, now=now),
-                ", ".join(f"{api.name}<{type(api.input).__name__}>" for api in service.apis),
-                ", ".join(f"{artifact.name}<{type(artifact).__name__}>" for artifact in service.artifacts),
+                ", ".join(f"{api['name']}<{api['InputType']}>" for api in view["apis"]),
+                ", ".join(f"{artifact['name']}<{artifact['artifactType']}>" for artifact in view["artifacts"]),
+                *(cell(number) for cell in further.values()),
             ]
         )
     return text_table(rows)
@@ -45,3 +55,11 @@ def age_of(created: datetime, *, now: datetime) -> str:
         if count:
             parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
     return " and ".join(parts[:2]) or "0 seconds"
+
+
+def size_of(size_bytes: int) -> str:
+    """Return a size in the largest unit that leaves a whole number, to three digits: ``1.21 MB``."""
+    size, unit = float(size_bytes), 0
+    while size >= 1000 and unit < len(_SIZES) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.3g} {_SIZES[unit]}" if size < 999.5 or not unit else f"{size:.0f} {_SIZES[unit]}"

@@ -34,9 +34,14 @@ def record_of(directory: Path) -> dict[str, Any]:
             "version": "1.0",
             "createdAt": "2026-01-02T03:04:05Z",
             "env": {
+                "condaEnv": "name: kappa-Scaler\nchannels:\n- defaults\ndependencies:\n- python=3.11\n- pip\n",
                 "pipDependencies": "falcon>=4.2\npydantic>=2.9",
                 "pythonVersion": "3.11",
                 "dockerBaseImage": "python:3.11-slim",
+                "setupSh": None,
+                "systemPackages": [],
+                "resolver": "none",
+                "unlocked": False,
             },
             "artifacts": [
                 {"name": "factor", "artifactType": "JSONArtifact", "metadata": {"accuracy": 0.5, "rounds": 3}}
@@ -64,16 +69,24 @@ def test_list_shows_the_newest_first_with_their_age(kappa: Kappa, make_bundle: A
     )
 
 
-WIDE = (
+PLAIN = (
     "MODEL_VERSION  CREATED_AT        APIS                                  ARTIFACTS\n"
     "Scaler:1.0     2026-01-02 03:04  scale<JsonInput>, explode<JsonInput>  factor<JSONArtifact>\n"
 )
 
 
-@pytest.mark.parametrize("arguments", [["list", "-o", "wide"], ["get", "Scaler"]])
-def test_times_of_build_are_shown_in_utc(kappa: Kappa, bundle: Path, arguments: list[str]) -> None:
+def test_times_of_build_are_shown_in_utc(kappa: Kappa, bundle: Path) -> None:
+    result = kappa("get", "Scaler")
+    assert (result.exit_code, result.stdout) == (0, PLAIN)
+
+
+@pytest.mark.parametrize("arguments", [["list", "-o", "wide"], ["get", "Scaler", "-o", "wide"]])
+def test_a_wide_table_has_labels_and_sizes_too(kappa: Kappa, bundle: Path, arguments: list[str]) -> None:
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    head, row = PLAIN.splitlines()
     result = kappa(*arguments)
-    assert (result.exit_code, result.stdout) == (0, WIDE)
+    expected = f"{head}             LABELS       SIZE\n{row}  team=growth  {size / 1000:.3g} kB\n"
+    assert (result.exit_code, result.stdout) == (0, expected)
 
 
 @pytest.mark.parametrize("arguments", [["list", "--format", "json"], ["get", "Scaler", "-o", "json"]])
@@ -111,8 +124,8 @@ def test_a_broken_bundle_hides_no_other(kappa: Kappa, bundle: Path) -> None:
     broken = bundle.parent / "2.0"
     broken.mkdir()
     (broken / "kappa.yml").write_text("no manifest\n", encoding="utf-8")
-    result = kappa("list", "-o", "wide")
-    assert (result.exit_code, result.stdout) == (0, WIDE)
+    result = kappa("get", "Scaler")
+    assert (result.exit_code, result.stdout) == (0, PLAIN)
     assert result.stderr == f"warning: `{broken}/kappa.yml` is not a bundle's manifest: it has no `schema_version`.\n"
 
 

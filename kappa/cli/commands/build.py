@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import click
 
@@ -15,6 +16,7 @@ from kappa.actions import Built, build_and_store, plan_of
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
+from kappa.cli.projects import project_arguments, project_of, resolver_option
 from kappa.errors import UsageError
 from kappa.labels import parse_labels
 
@@ -28,13 +30,11 @@ __all__ = ["command"]
         "kappa build",
         "kappa build -f kappafile.gpu.toml --label team=growth --label stage=test",
         "kappa build --output dist/iris --version 1.0.0",
+        "kappa build --locked",
         "kappa build --dry-run",
     ],
 )
-@click.argument("target", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "-f", "--file", type=click.Path(path_type=Path), help="The kappafile.  [default: the one of the current directory]"
-)
+@project_arguments
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -43,6 +43,9 @@ __all__ = ["command"]
 )
 @click.option("--version", help="The version.  [default: made from the time and the content]")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label the bundle; repeatable.")
+@click.option("--locked", is_flag=True, help="Take the packages of `kappafile.lock`, or fail if it is out of date.")
+@click.option("--upgrade", is_flag=True, help="Take the newest versions, in `kappafile.lock` too if there is one.")
+@resolver_option
 @click.option("--dry-run", is_flag=True, help="Print what would be built, and write nothing.")
 @format_option("text", "json")
 def command(
@@ -51,7 +54,10 @@ def command(
     output: Path | None,
     version: str | None,
     labels: Sequence[str],
+    resolver: str | None,
     *,
+    locked: bool,
+    upgrade: bool,
     dry_run: bool,
     output_format: str,
 ) -> None:
@@ -60,16 +66,19 @@ def command(
     TARGET is a kappafile or its directory; without it, `--file`, or else the kappafile of the current directory. The
     bundle goes to the store, where its tag names it from now on. The last line on stdout is its path.
     """
-    if target is not None and file is not None:
-        raise UsageError(f"Both `{target}` and `--file {file}` name a kappafile; give one.")
-    project = target or file or Path()
+    project = project_of(target, file)
     parsed = parse_labels(labels)
+    if locked and upgrade:
+        raise UsageError("`--locked` and `--upgrade` exclude each other.")
     if dry_run:
-        plan = plan_of(project, version=version, labels=parsed)
+        plan = plan_of(project, version=version, labels=parsed, resolver=resolver)
         print_result(json.dumps(plan.to_tree(), indent=2) if output_format == "json" else plan.summary())
         return
     signal.signal(signal.SIGTERM, _stop)
-    built = build_and_store(project, version=version, labels=parsed, output=output)
+    lock_mode: Literal["reuse", "locked", "upgrade"] = "locked" if locked else "upgrade" if upgrade else "reuse"
+    built = build_and_store(
+        project, version=version, labels=parsed, output=output, resolver=resolver, lock_mode=lock_mode
+    )
     if output_format == "json":
         print_result(json.dumps(_record(built), indent=2))
     else:

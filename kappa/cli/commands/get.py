@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
-from kappa.actions import find_bundle, local_store, stored_manifests
+from kappa.actions import bundle_record, find_bundle, list_bundles
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
-from kappa.cli.console import print_result
-from kappa.cli.tables import bundle_table
-from kappa.spec.views import bundle_view
-from kappa.tag import BundleReference
+from kappa.cli.console import print_note, print_result
+from kappa.cli.queries import query_options, stored_table
 
 __all__ = ["command"]
 
@@ -21,27 +20,30 @@ __all__ = ["command"]
     "get",
     examples=[
         "kappa get IrisClassifier",
+        "kappa get IrisClassifier --labels 'key1=value1, key2 In (value2, value3)'",
         "kappa get IrisClassifier:latest",
         "saved_path=$(kappa get IrisClassifier:latest --print-location --quiet)",
     ],
 )
 @target_argument()
 @click.option("--print-location", is_flag=True, help="Print where the bundle is, and nothing else.")
-@format_option("text", "json")
-def command(target: str, *, print_location: bool, output_format: str) -> None:
+@query_options
+@format_option("text", "wide", "json")
+def command(target: str, *, print_location: bool, output_format: str, **query: Any) -> None:
     """Show one bundle, or the versions of a service.
 
     TARGET is a name, for all its versions, or one bundle: a tag like `IrisClassifier:latest`, or a path. With
-    `--print-location` a name means its newest version.
+    `--print-location` a name means its newest version. The options that choose and order count for a name alone.
     """
     if print_location:
         print_result(str(find_bundle(target).directory))
     elif target.isidentifier():
-        store = local_store()
-        store.find(BundleReference.parse(target))
-        manifests = stored_manifests(store, target)
-        views = [bundle_view(manifest, uri=str(store.path_of(manifest.tag))) for manifest in manifests]
-        print_result(json.dumps(views, indent=2) if output_format == "json" else bundle_table(manifests))
+        bundles = list_bundles(name=target, **query)
+        if output_format == "json":
+            print_result(json.dumps([one.view for one in bundles], indent=2))
+            return
+        print_result(stored_table(bundles, is_wide=output_format == "wide"))
+        if not bundles:
+            print_note(f"No version of `{target}` has these labels.")
     else:
-        bundle = find_bundle(target)
-        print_result(json.dumps(bundle_view(bundle.manifest, uri=str(bundle.directory)), indent=2))
+        print_result(json.dumps(bundle_record(target), indent=2))

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from typing import Any
 
-from kappa.actions import local_store, stored_manifests
+from kappa.actions import list_bundles
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
-from kappa.cli.tables import bundle_table
-from kappa.spec.views import bundle_view
+from kappa.cli.queries import query_options, stored_table
+from kappa.settings import home_directory
 
 __all__ = ["command"]
 
 
-@kappa_command("list", examples=["kappa list", "kappa list -o wide", "kappa list --format json"])
+@kappa_command(
+    "list",
+    examples=[
+        "kappa list",
+        "kappa list -o wide",
+        "kappa list --labels 'team=growth, stage In (test, live)' --limit 5",
+        "kappa list --format json",
+    ],
+)
+@query_options
 @format_option("text", "wide", "json")
-def command(output_format: str) -> None:
+def command(output_format: str, **query: Any) -> None:
     """List the bundles in the store.
 
-    The newest comes first. `wide` shows when each was built instead of its age.
+    The newest comes first. `wide` shows when each was built instead of its age, its labels and its size.
     """
-    store = local_store()
-    manifests = stored_manifests(store)
+    bundles = list_bundles(**query)
     if output_format == "json":
-        views = [bundle_view(manifest, uri=str(store.path_of(manifest.tag))) for manifest in manifests]
-        print_result(json.dumps(views, indent=2))
+        print_result(json.dumps([one.view for one in bundles], indent=2))
         return
-    print_result(bundle_table(manifests, now=datetime.now(timezone.utc) if output_format == "text" else None))
-    if not manifests:
-        print_note(f"The store `{store.root}` is empty. `kappa build` puts bundles there.")
+    is_wide = output_format == "wide"
+    print_result(stored_table(bundles, now=None if is_wide else datetime.now(timezone.utc), is_wide=is_wide))
+    if not bundles:
+        place = home_directory() / "repository"
+        empty = f"The store `{place}` is empty. `kappa build` puts bundles there."
+        print_note("No bundle has these labels." if query["selector"] is not None else empty)

@@ -1,0 +1,67 @@
+"""`kappa delete`: remove bundles from the store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+import click
+
+from kappa.actions import StoredBundle, bundles_to_delete, delete_bundles
+from kappa.cli.arguments import format_option, targets_argument
+from kappa.cli.command import kappa_command
+from kappa.cli.console import print_note, print_result
+from kappa.cli.queries import stored_table
+from kappa.errors import UsageError
+
+__all__ = ["command", "is_terminal"]
+
+
+def is_terminal() -> bool:
+    """Return whether somebody can answer a question."""
+    return sys.stdin.isatty()
+
+
+@kappa_command(
+    "delete",
+    examples=[
+        "kappa delete IrisClassifier:20261122195729_851BAB",
+        "kappa delete IrisClassifier --labels 'stage=test' --yes",
+        "kappa delete IrisClassifier --all",
+    ],
+)
+@targets_argument
+@click.option("--labels", "selector", metavar="SELECTOR", help="Only those with these labels.")
+@click.option("--all", "everything", is_flag=True, help="Every version of the names given; without a name, everything.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@format_option("text", "json")
+def command(targets: Sequence[str], selector: str | None, *, everything: bool, yes: bool, output_format: str) -> None:
+    """Remove bundles from the store.
+
+    Each TARGET is one bundle, by tag or digest, or a name together with `--labels` or `--all`. Nothing is deleted that
+    is not named, and nothing without a question, unless `--yes` answers it.
+    """
+    if not targets and selector is None and not everything:
+        raise UsageError("Nothing is named: give a bundle, or `--labels` or `--all`.")
+    found = bundles_to_delete(targets, selector=selector, everything=everything)
+    if not found:
+        print_note("There is no such bundle; nothing was deleted.")
+    elif not yes:
+        _ask(found)
+    deleted = delete_bundles([one.record.tag for one in found])
+    if output_format == "json":
+        print_result(json.dumps([str(tag) for tag in deleted], indent=2))
+    else:
+        for tag in deleted:
+            print_result(str(tag))
+
+
+def _ask(bundles: Sequence[StoredBundle]) -> None:
+    """Show what would be deleted and ask; raises `UsageError` where nobody can answer, `click.Abort` for a no."""
+    print_note(stored_table(bundles, now=datetime.now(timezone.utc)))
+    if not is_terminal():
+        raise UsageError("Nobody can be asked here, so nothing was deleted. Say `--yes` to delete these bundles.")
+    noun = "this bundle" if len(bundles) == 1 else f"these {len(bundles)} bundles"
+    click.confirm(f"Delete {noun}?", abort=True, err=True)

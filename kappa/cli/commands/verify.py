@@ -1,0 +1,48 @@
+"""`kappa verify`: whether bundles are as they were built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from kappa.actions import verify_bundles
+from kappa.cli.arguments import format_option, targets_argument
+from kappa.cli.command import kappa_command
+from kappa.cli.console import print_error, print_result
+from kappa.errors import BundleError, UsageError
+
+__all__ = ["command"]
+
+
+@kappa_command(
+    "verify",
+    examples=[
+        "kappa verify IrisClassifier:latest",
+        "kappa verify dist/iris",
+        "kappa verify --all",
+        "kappa verify IrisClassifier@sha256:1f0c…",
+    ],
+)
+@targets_argument
+@click.option("--all", "everything", is_flag=True, help="Every bundle of the store.")
+@format_option("text", "json")
+def command(targets: Sequence[str], *, everything: bool, output_format: str) -> int:
+    """Compare every file of bundles with the digests in their manifests.
+
+    Each TARGET is a bundle: a path, a tag like `IrisClassifier:latest`, or a digest. The exit code is 4 if a file is
+    missing, was added or was changed. This finds corruption; against somebody who can change the files, name the bundle
+    by a digest that you have from elsewhere.
+    """
+    if not targets and not everything:
+        raise UsageError("Nothing is named: give a bundle, or `--all`.")
+    verified = list(verify_bundles(targets, everything=everything))
+    if output_format == "json":
+        print_result(json.dumps([one.to_tree() for one in verified], indent=2))
+    for one in verified:
+        if one.problem is not None:
+            print_error(one.problem)
+        elif output_format == "text":
+            print_result(f"`{one.name}` is as it was built: {one.files} files, {one.digest}.")
+    return BundleError.exit_code if any(one.problem is not None for one in verified) else 0

@@ -1,0 +1,42 @@
+"""The arguments of the commands that work on a project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kappa.errors import UsageError
+from kappa.plugins import RESOLVERS
+
+__all__ = ["project_arguments", "project_of", "resolver_option"]
+
+
+def project_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument `TARGET` and the option `--file`, which `project_of` reads."""
+    argument = click.argument("target", type=click.Path(path_type=Path), required=False)
+    option = click.option(
+        "-f",
+        "--file",
+        type=click.Path(path_type=Path),
+        help="The kappafile.  [default: the one of the current directory]",
+    )
+    return argument(option(command))
+
+
+def project_of(target: Path | None, file: Path | None) -> Path:
+    """Return the kappafile or directory that is meant; raises `UsageError` when two are named."""
+    if target is not None and file is not None:
+        raise UsageError(f"Both `{target}` and `--file {file}` name a kappafile; give one.")
+    return target or file or Path()
+
+
+def resolver_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--resolver`."""
+    return click.option(
+        "--resolver",
+        metavar="|".join(sorted(RESOLVERS.builtins)),
+        help="What pins the packages.  [default: as the kappafile says, or pip-compile]",
+    )(command)

@@ -1,0 +1,50 @@
+"""The options of the commands that list bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from kappa.actions import StoredBundle
+from kappa.cli.tables import bundle_table, size_of
+
+__all__ = ["query_options", "stored_table"]
+
+
+def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose and order bundles."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS = (
+    click.option(
+        "--labels",
+        "selector",
+        metavar="SELECTOR",
+        help="Those with these labels, e.g. 'framework=xgboost, stage In (test, live)'.",
+    ),
+    click.option("--limit", type=click.IntRange(min=1), help="At most so many."),
+    click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out so many first."),
+    click.option(
+        "--order-by",
+        type=click.Choice(["created_at", "name"]),
+        default="created_at",
+        show_default=True,
+        help="What comes first: the newest, or the last name.",
+    ),
+    click.option("--ascending-order", "ascending", is_flag=True, help="Turn the order round."),
+)
+
+
+def stored_table(bundles: Sequence[StoredBundle], *, now: datetime | None = None, is_wide: bool = False) -> str:
+    """Return one line per bundle; wide with its labels and its size."""
+    more: dict[str, Callable[[int], str]] = {
+        "LABELS": lambda number: ", ".join(f"{key}={value}" for key, value in bundles[number].record.labels.items()),
+        "SIZE": lambda number: size_of(bundles[number].record.size_bytes),
+    }
+    return bundle_table([one.record.view for one in bundles], now=now, more=more if is_wide else None)

@@ -1,0 +1,175 @@
+"""What the registry knows of bundles, as rows: added, found, listed and removed on a connection of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, insert, not_, select
+
+from kappa.gamma.tables import bundles, labels, locked_packages
+from kappa.labels import Requirement
+from kappa.tag import Tag
+
+__all__ = ["BundleRecord", "Order", "Query", "add_bundle", "find_bundles", "names_of", "remove_bundle", "tags_of"]
+
+Order = Literal["created_at", "name"]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRecord:
+    """One bundle as the registry knows it."""
+
+    tag: Tag
+    created_at: datetime
+    """When it was built, in UTC."""
+    uri: str
+    """Where it is, relative to the root of the repository."""
+    kappa_version: str
+    content_digest: str
+    bundle_digest: str
+    size_bytes: int
+    view: Mapping[str, Any]
+    """What it says of itself: `kappa.spec.views.metadata_view`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[tuple[str, str], ...] = ()
+    """Its lock, as distributions and versions; empty when it was read back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which bundles to list, and in which order; those of one name are listed newest first."""
+
+    namespace: str
+    name: str | None = None
+    version: str | None = None
+    digest: str | None = None
+    """The beginning of a bundle digest, with ``sha256:``."""
+    selector: tuple[Requirement, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    order_by: Order = "created_at"
+    ascending: bool = False
+
+
+def add_bundle(connection: Connection, namespace: str, record: BundleRecord) -> None:
+    """Add a bundle, in place of one of the same tag."""
+    remove_bundle(connection, namespace, record.tag)
+    row = {
+        "namespace": namespace,
+        "name": record.tag.name,
+        "version": record.tag.version,
+        "created_at": record.created_at,
+        "uri": record.uri,
+        "kappa_version": record.kappa_version,
+        "content_digest": record.content_digest,
+        "bundle_digest": record.bundle_digest,
+        "size_bytes": record.size_bytes,
+        "view": dict(record.view),
+    }
+    (bundle_id,) = connection.execute(insert(bundles).values(row)).inserted_primary_key or (None,)
+    own = {"namespace": namespace, "bundle_id": bundle_id}
+    _insert(connection, labels, [{**own, "key": key, "value": value} for key, value in record.labels.items()])
+    packages = dict.fromkeys(record.packages)
+    _insert(
+        connection, locked_packages, [{**own, "distribution": name, "version": version} for name, version in packages]
+    )
+
+
+def _insert(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)
+
+
+def remove_bundle(connection: Connection, namespace: str, tag: Tag) -> None:
+    """Remove a bundle, with its labels and its lock; one that is not there is no error."""
+    connection.execute(delete(bundles).where(*_is(namespace, tag)))
+
+
+def tags_of(connection: Connection, namespace: str) -> set[Tag]:
+    """Return the tags of all bundles."""
+    rows = connection.execute(select(bundles.c.name, bundles.c.version).where(bundles.c.namespace == namespace))
+    return {Tag(name, version) for name, version in rows}
+
+
+def names_of(connection: Connection, namespace: str) -> list[str]:
+    """Return the names of all services that have a bundle, sorted."""
+    rows = connection.execute(
+        select(bundles.c.name).where(bundles.c.namespace == namespace).distinct().order_by(bundles.c.name)
+    )
+    return [name for (name,) in rows]
+
+
+def find_bundles(connection: Connection, query: Query) -> list[BundleRecord]:
+    """Return the bundles that a query selects, in its order; those of one moment in the order they were added."""
+    statement = select(bundles).where(*_conditions(query))
+    rows = connection.execute(_ordered(statement, query).limit(query.limit).offset(query.offset)).all()
+    found = _labels_of(connection, [row.id for row in rows])
+    return [_record(row, found.get(row.id, {})) for row in rows]
+
+
+def _conditions(query: Query) -> Iterable[ColumnElement[bool]]:
+    yield bundles.c.namespace == query.namespace
+    if query.name is not None:
+        yield bundles.c.name == query.name
+    if query.version is not None:
+        yield bundles.c.version == query.version
+    if query.digest is not None:
+        yield bundles.c.bundle_digest.startswith(query.digest, autoescape=True)
+    for requirement in query.selector:
+        yield _selected(requirement)
+
+
+def _selected(requirement: Requirement) -> ColumnElement[bool]:
+    """Say in SQL what `Requirement.holds` says of one set of labels."""
+    own = and_(labels.c.bundle_id == bundles.c.id, labels.c.key == requirement.key)
+    if requirement.operator == "in":
+        own = and_(own, labels.c.value.in_(requirement.values))
+    elif requirement.operator == "notin":
+        own = and_(own, labels.c.value.not_in(requirement.values))
+    found = exists().where(own)
+    return not_(found) if requirement.operator == "doesnotexist" else found
+
+
+def _ordered(statement: Select[Any], query: Query) -> Select[Any]:
+    age = [bundles.c.created_at, bundles.c.id]
+    if query.order_by == "created_at":
+        return statement.order_by(*(age if query.ascending else [column.desc() for column in age]))
+    name = bundles.c.name if query.ascending else bundles.c.name.desc()
+    return statement.order_by(name, *(column.desc() for column in age))
+
+
+def _labels_of(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    found: dict[int, dict[str, str]] = {}
+    for start in range(0, len(ids), 500):  # SQLite takes a limited number of parameters
+        part = select(labels.c.bundle_id, labels.c.key, labels.c.value).where(
+            labels.c.bundle_id.in_(ids[start : start + 500])
+        )
+        for bundle_id, key, value in connection.execute(part.order_by(labels.c.key)):
+            found.setdefault(bundle_id, {})[key] = value
+    return found
+
+
+def _record(row: Row[Any], own_labels: Mapping[str, str]) -> BundleRecord:
+    created: datetime = row.created_at
+    return BundleRecord(
+        tag=Tag(row.name, row.version),
+        created_at=created if created.tzinfo is not None else created.replace(tzinfo=timezone.utc),
+        uri=row.uri,
+        kappa_version=row.kappa_version,
+        content_digest=row.content_digest,
+        bundle_digest=row.bundle_digest,
+        size_bytes=row.size_bytes,
+        view=row.view,
+        labels=own_labels,
+    )
+
+
+def _is(namespace: str, tag: Tag) -> tuple[ColumnElement[bool], ...]:
+    return (
+        bundles.c.namespace == namespace,
+        bundles.c.name == tag.name,
+        bundles.c.version == tag.version,
+    )
