@@ -1,8 +1,9 @@
 """The modules that a pickle names, found without loading it: loading is what imports them, and runs their code.
 
-A pickle of protocol 4 and later names a class by two short texts, its module and its name, and the opcode STACK_GLOBAL;
-earlier ones by the opcode GLOBAL with two lines (`pickletools` describes both). The file is searched for these
-sequences and not interpreted, because joblib puts raw arrays between the opcodes.
+A pickle of protocol 4 and later names a class by two short texts, its module and its name, and the opcode STACK_GLOBAL,
+earlier ones by the opcode GLOBAL with two lines (`pickletools` describes both). The file is searched for the sequence
+of the former and not interpreted, because joblib puts raw arrays between the opcodes. The latter looks like any text:
+a file of an earlier protocol is read opcode by opcode, and one of joblib's only as far as its first array.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import gzip
 import lzma
 import mmap
 import pickle
+import pickletools
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +29,6 @@ __all__ = ["needs_of_object", "needs_of_pickle"]
 _STACK_GLOBAL = re.compile(
     rb"\x8c(.)([A-Za-z_][\w.]*)\x94?(?:\x95.{8})?(?:\x8c.[A-Za-z_][\w.]*|h.|j.{4})\x94?(?:\x95.{8})?\x93", re.DOTALL
 )
-_GLOBAL = re.compile(rb"c([A-Za-z_][\w.]*)\n[A-Za-z_][\w.]*\n")
 _SKLEARN_VERSION = re.compile(
     rb"_sklearn_version(?:\x94?(?:\x95.{8})?\x8c(.)|(?:q.|r.{4})X(.)\0\0\0)([0-9][\w.+]*)", re.DOTALL
 )
@@ -59,13 +61,12 @@ class _Search:
     def __init__(self) -> None:
         self._modules: set[str] = set()
         self._versions: dict[str, str] = {}
-        self._is_old: bool | None = None
+        self._is_first = True
 
     def read(self, data: bytes | mmap.mmap) -> None:
-        if self._is_old is None:
-            self._is_old = data[:1] == b"\x80" and data[1] < 4
-        if self._is_old:
-            self._modules.update(match[1].decode() for match in _GLOBAL.finditer(data))
+        if self._is_first and data[:2] in (b"\x80\x02", b"\x80\x03"):
+            self._modules.update(_old_globals(data))
+        self._is_first = False
         for match in _STACK_GLOBAL.finditer(data):
             if len(match[2]) == match[1][0]:
                 self._modules.add(match[2].decode())
@@ -76,6 +77,14 @@ class _Search:
     @property
     def needs(self) -> ModelNeeds:
         return ModelNeeds(tuple(sorted(self._modules)), self._versions)
+
+
+def _old_globals(data: bytes | mmap.mmap) -> Iterator[str]:
+    opcodes = pickletools.genops(data if isinstance(data, bytes) else BytesIO(data[:]))
+    with suppress(Exception):  # raw arrays are no opcodes
+        for opcode, argument, _ in opcodes:
+            if opcode.name == "GLOBAL":
+                yield str(argument).split(" ")[0]
 
 
 def _parts(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:

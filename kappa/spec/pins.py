@@ -30,15 +30,19 @@ class Pin:
     @property
     def version(self) -> str:
         """The version, or the URL for a direct one."""
-        requirement = self.requirement.partition(";")[0].strip()
-        _, equals, version = requirement.partition("==")
-        return version.strip() if equals else requirement.partition("@")[2].strip()
+        name, equals, version = self._parts[0].partition("==")
+        return version.strip() if equals and "@" not in name else self._parts[0].partition("@")[2].strip()
 
     @property
     def marker(self) -> str:
-        """Where it is needed; empty for everywhere. A URL ends at a blank before the ``;`` (PEP 508)."""
-        separator = " ;" if "@" in self.requirement else ";"
-        return self.requirement.partition(separator)[2].strip()
+        """Where it is needed; empty for everywhere."""
+        return self._parts[1]
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        """The requirement and its marker; a URL ends at a blank before the ``;`` (PEP 508)."""
+        requirement, _, marker = self.requirement.partition(" ;" if "@" in self.requirement else ";")
+        return requirement.strip(), marker.strip()
 
     @property
     def text(self) -> str:

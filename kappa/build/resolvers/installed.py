@@ -22,6 +22,8 @@ from kappa.spec.pins import Pin, unite
 
 __all__ = ["InstalledResolver"]
 
+_SERVICE = "the service"
+
 
 class InstalledResolver:
     """Pins what this interpreter has installed, and asks nobody."""
@@ -50,7 +52,7 @@ class _Closure:
         self.problems: list[str] = []
 
     def follow(self, requirements: Iterable[str]) -> None:
-        waiting = deque((Requirement(text.partition(" --hash=")[0]), "", "the service") for text in requirements)
+        waiting = deque((Requirement(text.partition(" --hash=")[0]), "", _SERVICE) for text in requirements)
         seen: set[tuple[str, str]] = set()
         while waiting:
             requirement, extra, needed_by = waiting.popleft()
@@ -71,10 +73,12 @@ class _Closure:
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
-            self.problems.append(f"`{requirement.name}`, which {needed_by} needs, is not installed.")
+            subject = f"`{needed_by}`" if needed_by != _SERVICE else needed_by
+            self.problems.append(f"`{requirement.name}`, which {subject} needs, is not installed.")
             return None
         if not requirement.specifier.contains(distribution.version, prereleases=True):
-            self.problems.append(f"{needed_by} needs `{requirement}`, and {distribution.version} is installed.")
+            subject = f"`{needed_by}`" if needed_by != _SERVICE else "The service"
+            self.problems.append(f"{subject} needs `{requirement}`, and {distribution.version} is installed.")
             return None
         self._found[name] = distribution
         return distribution
