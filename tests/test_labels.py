@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kappa.errors import UsageError
-from kappa.labels import check_label, parse_labels
+from kappa.labels import LABEL, Requirement, check_label, matches, parse_labels, parse_selector
 
 
 @pytest.mark.parametrize("text", ["a", "0", "created_by", "Tim_Apple", "2020.9.10-2020.9.11", "a" * 63])
@@ -35,3 +37,82 @@ def test_what_is_no_list_of_labels(pairs: list[str], message: str) -> None:
     with pytest.raises(UsageError) as error:
         parse_labels(pairs)
     assert str(error.value)[: len(message)] == message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("framework=pytorch", [Requirement("framework", "in", ("pytorch",))]),
+        ("cicd_result!=failed", [Requirement("cicd_result", "notin", ("failed",))]),
+        ("a = b", [Requirement("a", "in", ("b",))]),
+        ("framework In (xgboost, lightgbm)", [Requirement("framework", "in", ("xgboost", "lightgbm"))]),
+        ("platform NOTIN(lambda,azure-function)", [Requirement("platform", "notin", ("lambda", "azure-function"))]),
+        ("fb_cohort Exists", [Requirement("fb_cohort", "exists")]),
+        ("cicd doesnotexist", [Requirement("cicd", "doesnotexist")]),
+        ("team", [Requirement("team", "exists")]),
+        (
+            "key1=value1, key2 In (value2, value3)",
+            [Requirement("key1", "in", ("value1",)), Requirement("key2", "in", ("value2", "value3"))],
+        ),
+    ],
+)
+def test_a_selector(text: str, expected: list[Requirement]) -> None:
+    assert list(parse_selector(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "it is empty"),
+        ("  ", "it is empty"),
+        ("a,,b", "a requirement is empty"),
+        ("a=b,", "a requirement is empty"),
+        ("a==b", "`a==b` is not a requirement"),
+        ("a=", "`` cannot be the value of a label"),
+        ("a In ()", "`` cannot be the value of a label"),
+        ("a In b", "`a In b` is not a requirement"),
+        ("a Foo (b)", "`a Foo (b)` is not a requirement"),
+        ("in", "`in` has no key before it"),
+        ("exists", "`exists` has no key before it"),
+        ("-a=b", "`-a` cannot be the key of a label"),
+        ("a=b c", "`a=b c` is not a requirement"),
+        ("a in (b))", "`)` is not expected after `a in (b)`"),
+        ("a b c", "`a b c` is not a requirement"),
+    ],
+)
+def test_what_is_no_selector(text: str, problem: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse_selector(text)
+    assert str(error.value).startswith(f"The label selector `{text}` cannot be read: {problem}")
+
+
+OPERATORS = ("in", "notin", "exists", "doesnotexist")
+keys = st.from_regex(LABEL, fullmatch=True).filter(lambda key: key.lower() not in OPERATORS)
+values = st.from_regex(LABEL, fullmatch=True)
+requirements = st.one_of(
+    st.builds(Requirement, keys, st.sampled_from(["in", "notin"]), st.lists(values, min_size=1, max_size=3).map(tuple)),
+    st.builds(Requirement, keys, st.sampled_from(["exists", "doesnotexist"])),
+)
+
+
+def written(one: Requirement) -> str:
+    words = {"in": "In", "notin": "NotIn", "exists": "Exists", "doesnotexist": "DoesNotExist"}
+    return f"{one.key} {words[one.operator]}" + (f" ({', '.join(one.values)})" if one.values else "")
+
+
+@given(st.lists(requirements, min_size=1, max_size=4))
+def test_a_selector_is_read_back_as_it_was_written(selector: list[Requirement]) -> None:
+    assert list(parse_selector(", ".join(map(written, selector)))) == selector
+
+
+@given(st.dictionaries(keys, values, max_size=4), keys, values)
+def test_only_absence_selects_what_does_not_have_the_key(labels: dict[str, str], key: str, value: str) -> None:
+    labels.pop(key, None)
+    for operator in ("in", "notin"):
+        assert not Requirement(key, operator, (value,)).holds(labels)  # type: ignore[arg-type]
+    assert not Requirement(key, "exists").holds(labels)
+    assert Requirement(key, "doesnotexist").holds(labels)
+    with_key = {**labels, key: value}
+    assert Requirement(key, "in", (value,)).holds(with_key)
+    assert not Requirement(key, "notin", (value,)).holds(with_key)
+    assert not matches(with_key, [Requirement(key, "exists"), Requirement(key, "doesnotexist")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from kappa._files import write_atomically
 from kappa.build.lock import Lock
 from kappa.build.plan import BuildPlan, plan_build
 from kappa.build.project import Project, read_project
-from kappa.build.wheel import describe_kappa, write_zip
 
 GREETER = {
     "kappafile.toml": """\
@@ -88,35 +87,6 @@ def plan(write_project: WriteProject, seed_lock: SeedLock) -> BuildPlan:
     made = plan_build(write_project(), version=None, labels={}, environ=os.environ)
     seed_lock(made)
     return made
-
-
-def tiny_wheel(folder: Path, name: str, version: str, requires: Sequence[str] = ()) -> None:
-    """Write a wheel that holds one empty module."""
-    stem = f"{name.replace('-', '_')}-{version}"
-    info = f"{stem}.dist-info"
-    described = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
-    described += [f"Requires-Dist: {requirement}" for requirement in requires]
-    entries = {
-        f"{name.replace('-', '_')}.py": b"",
-        f"{info}/METADATA": ("\n".join(described) + "\n").encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{path},,\n" for path in (*entries, f"{info}/RECORD"))
-    data = write_zip({**entries, f"{info}/RECORD": record.encode()})
-    (folder / f"{stem}-py3-none-any.whl").write_bytes(data)
-
-
-@pytest.fixture(scope="session")
-def tiny_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of wheels: those that Kappa needs at run time, `apple` (1.0, 2.0), and `pear` that needs it."""
-    folder = tmp_path_factory.mktemp("index")
-    for requirement in describe_kappa().runtime:
-        name, _, version = requirement.partition(";")[0].partition(">=")
-        tiny_wheel(folder, name.partition("<")[0].strip(), version.strip())
-    tiny_wheel(folder, "apple", "1.0")
-    tiny_wheel(folder, "apple", "2.0")
-    tiny_wheel(folder, "pear", "1.0", requires=["apple<2"])
-    return folder
 
 
 @pytest.fixture

@@ -191,3 +191,69 @@ def test_set_up_script_of_the_user_runs_in_the_bundle_and_its_failure_stops(scri
     (scripts / "setup.sh").write_text("pwd\nexit 3\n")
     done = run_script(scripts, "kappa-init.sh", "custom_setup", "ensure_python")
     assert (done.returncode, done.stdout, done.stderr) == (3, f"{scripts}\n", "")
+
+
+def fake_tool(folder: Path, name: str) -> None:
+    """Put a command on the path that says how it was called."""
+    command = folder / "bin" / name
+    command.write_text(f'#!/bin/sh\necho {name} "$@"\n')
+    command.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("tools", "called"),
+    [
+        pytest.param(["conda"], "conda env update --name base --file environment.yml", id="conda"),
+        pytest.param(["conda", "mamba"], "mamba env update --name base --file environment.yml", id="mamba"),
+        pytest.param(
+            ["conda", "mamba", "micromamba"],
+            "micromamba install --yes --name base --file environment.yml",
+            id="micromamba",
+        ),
+    ],
+)
+def test_conda_packages_are_installed_with_what_the_image_has(scripts: Path, tools: list[str], called: str) -> None:
+    (scripts / "environment.yml").write_text("dependencies: []\n")
+    for tool in tools:
+        fake_tool(scripts, tool)
+    done = run_script(scripts, "kappa-init.sh", "restore_conda_env")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [called, f"{called.split(maxsplit=1)[0]} clean --all --yes"],
+    )
+
+
+def test_an_image_without_conda_says_that_its_packages_are_ignored(scripts: Path) -> None:
+    (scripts / "environment.yml").write_text("dependencies: []\n")
+    done = run_script(scripts, "kappa-init.sh", "restore_conda_env")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith("no conda, mamba or micromamba: environment.yml is ignored.\n")
+
+
+def test_a_bundle_without_conda_packages_asks_nobody(scripts: Path) -> None:
+    fake_tool(scripts, "conda")
+    done = run_script(scripts, "kappa-init.sh", "restore_conda_env")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("resolver", "environ", "flag"),
+    [
+        pytest.param("pip-compile 7.6", {}, " --require-hashes", id="locked"),
+        pytest.param("uv 0.13", {"KAPPA_ALLOW_UNLOCKED": "1"}, " --require-hashes", id="locked, allowed"),
+        pytest.param("installed", {"KAPPA_ALLOW_UNLOCKED": "1"}, "", id="unlocked, allowed"),
+        pytest.param("installed", {}, None, id="unlocked"),
+    ],
+)
+def test_packages_without_hashes_are_installed_only_where_that_is_allowed(
+    scripts: Path, resolver: str, environ: dict[str, str], flag: str | None
+) -> None:
+    (scripts / "requirements.txt").write_text(f"# kappa-lock: 1 inputs=x resolver={resolver}\napple==1.0\n")
+    fake_tool(scripts, "python3")
+    done = run_script(scripts, "kappa-init.sh", "install_pip_packages", KAPPA_VENV=str(scripts), **environ)
+    if flag is None:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "the packages of this bundle have no hashes" in done.stderr
+    else:
+        options = f"--no-cache-dir --disable-pip-version-check{flag} -r requirements.txt"
+        assert (done.returncode, done.stdout) == (0, f"python3 -m pip install {options}\n")

@@ -1,0 +1,146 @@
+"""The store when many use it at once, and when those who use it are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kappa._files import write_atomically
+from kappa.actions import plan_of
+from kappa.build.ledger import read_builds
+from kappa.build.lock import Lock
+from kappa.bundle import open_bundle
+from kappa.gamma.service import local_service
+
+pytestmark = pytest.mark.engine
+
+WORKER = """
+import random, sys
+from pathlib import Path
+from kappa.actions import build_and_store, delete_bundles, list_bundles, verify_bundles
+from kappa.errors import BundleNotFoundError
+
+number, rounds = int(sys.argv[1]), int(sys.argv[2])
+choose = random.Random(number)
+mine, deleted = [], []
+for count in range(rounds):
+    built = build_and_store(Path("."), version=f"{number}.{count}", labels={"worker": str(number)})
+    mine.append(built.manifest.tag)
+    for stored in list_bundles():
+        assert (stored.directory / "kappa.yml").is_file() or stored.record.tag not in mine, stored.record.tag
+    if choose.random() < 0.4:
+        tag = mine.pop(choose.randrange(len(mine)))
+        assert delete_bundles([tag]) == [tag]
+        deleted.append(tag)
+    assert {one.record.tag for one in list_bundles(selector=f"worker={number}")} == set(mine)
+for one in verify_bundles([str(tag) for tag in mine]):
+    assert one.problem is None, one.problem
+print(*mine)
+"""
+
+
+@pytest.fixture
+def lockable(tmp_path: Path, kappa_home: Path) -> Path:
+    """Write a small project whose lock is in the cache, so that a build takes no resolver; return its folder."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "kappafile.toml").write_text(
+        'kappafile = 1\n\n[service]\nname = "Greeter"\n\n[artifacts.words]\ntype = "json"\npath = "words.json"\n\n'
+        '[apis.greet]\nfunction = "handlers:greet"\ninput = "json"\n'
+    )
+    (root / "handlers.py").write_text("def greet(person, words):\n    return words[person]\n")
+    (root / "words.json").write_text(json.dumps({str(number): "Good day" for number in range(20_000)}))
+    asked = plan_of(root).lock_inputs
+    lock = Lock(asked.digest, asked.python, asked.platform, "pip-compile 7.6", "falcon==4.4.0 --hash=sha256:00\n")
+    write_atomically(kappa_home / "locks" / asked.digest.replace(":", "-"), lock.text.encode())
+    return root
+
+
+def start(code: str, *words: object, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(processes: Sequence[subprocess.Popen[str]]) -> list[list[str]]:
+    outcomes = []
+    for process in processes:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        outcomes.append(out.split())
+    return outcomes
+
+
+def assert_sound(home: Path) -> set[str]:
+    """Assert that trees and rows agree and that every bundle is as it was built; return the tags."""
+    service = local_service(os.environ)
+    records = {str(record.tag): record for record in service.list_bundles()}
+    trees = {f"{path.parent.name}:{path.name}" for path in (home / "repository").glob("[!.]*/*")}
+    assert records.keys() == trees
+    for record in records.values():
+        bundle = open_bundle(service.path_of(record))
+        bundle.verify()
+        assert (bundle.manifest.bundle_digest, bundle.manifest.tag) == (record.bundle_digest, record.tag)
+    return trees
+
+
+def test_eight_processes_build_list_and_delete_at_once(lockable: Path, kappa_home: Path) -> None:
+    outcomes = finish([start(WORKER, number, 6, cwd=lockable) for number in range(8)])
+    assert assert_sound(kappa_home) == {tag for tags in outcomes for tag in tags}
+    assert len(read_builds(kappa_home)) == 48
+    assert [path.name for path in (kappa_home / "repository").glob(".*")] == []
+
+
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+from kappa.actions import build_and_store, delete_bundles, local_store, verify_bundles
+
+def work(number, say):
+    for count in range(1000):
+        tag = build_and_store(Path("."), version=f"{number}.{count}").manifest.tag
+        say(f"+{tag}")
+        if count % 3 == 2:
+            say(f"?{tag}")
+            delete_bundles([tag])
+            say(f"-{tag}")
+
+build_and_store(Path("."), version="warm")
+began = time.monotonic()
+kept, uncertain = {str(build_and_store(Path("."), version="timed").manifest.tag)}, set()
+longest = 3 * (time.monotonic() - began)
+choose = random.Random(7)
+for number in range(int(sys.argv[1])):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        work(number, lambda text: os.write(writer, f"{text}\\n".encode()))
+    os.close(writer)
+    time.sleep(choose.random() * longest)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with open(reader) as said:
+        for line in said.read().split():
+            {"+": kept.add, "?": uncertain.add, "-": kept.discard}[line[0]](line[1:])
+            {"+": uncertain.discard, "?": kept.discard, "-": uncertain.discard}[line[0]](line[1:])
+    there = {str(tag) for tag in local_store().tags()}
+    assert kept <= there, kept - there
+    assert not [one.problem for one in verify_bundles(sorted(there - kept)) if one.problem]
+    kept |= there - uncertain
+print(*kept)
+"""
+
+
+def test_killing_builds_at_any_moment_loses_nothing_and_shows_nothing_half(lockable: Path, kappa_home: Path) -> None:
+    """Kill 100 building processes at random moments: what they announced is there, and all that is there is whole."""
+    (kept,) = finish([start(KILLER, 100, cwd=lockable)])
+    there = assert_sound(kappa_home)
+    assert set(kept) <= there
+    assert len(there) > 20
+    assert read_builds(kappa_home)
