@@ -89,6 +89,7 @@ ARTIFACTS = Registry(
         "pickle": "kappa.frameworks.pickle:PickleArtifact",
         "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",
         "text": "kappa.frameworks.text:TextFileArtifact",
+        "xgboost": "kappa.frameworks.xgboost:XgboostModelArtifact",
     },
 )
 RESOLVERS = Registry(

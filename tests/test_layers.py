@@ -92,7 +92,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.settings": ({"pydantic", "ruamel"}, set()),
     "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, set()),
     "kappa.adapters": ({"orjson", "pydantic"}, {"numpy", "pandas"}),
-    "kappa.frameworks": (set(), {"joblib"}),
+    "kappa.frameworks": (set(), {"joblib", "xgboost"}),
     "kappa.offline": ({"orjson"}, set()),
     "kappa.declaring": ({"pydantic"}, set()),
     "kappa.build": (

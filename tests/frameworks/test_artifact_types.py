@@ -18,7 +18,8 @@ from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.frameworks.text import TextFileArtifact
-from kappa.spec.contracts import ArtifactPlugin
+from kappa.frameworks.xgboost import XgboostModelArtifact
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 
 @pytest.mark.parametrize(
@@ -122,3 +123,27 @@ def test_without_scikit_learn_its_name_is_given(tmp_path: Path, monkeypatch: pyt
 def test_a_name_that_functions_could_not_use_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match=r"is not a name|cannot name an artifact"):
         JSONArtifact(name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b'{"learner":{},"version":[2,1,3]}', id="json"),
+        pytest.param(b"{L\0\0\0\0\0\0\0\x07version[#L\0\0\0\0\0\0\0\x03i\x02i\x01i\x03}", id="ubjson"),
+    ],
+)
+def test_an_xgboost_file_tells_the_version_that_wrote_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model").write_bytes(content)
+    artifact = XgboostModelArtifact("m")
+    assert artifact.needs_of_file(tmp_path / "model") == ModelNeeds(("xgboost",), {"xgboost": "2.1.3"})
+    assert artifact.sniff(tmp_path / "model") is None
+    (tmp_path / "model").write_bytes(b"{}")
+    assert artifact.needs_of_file(tmp_path / "model") == ModelNeeds(("xgboost",))
+    (tmp_path / "model").write_bytes(b"binf")
+    assert artifact.sniff(tmp_path / "model") == "it does not begin as XGBoost's formats do, which `save_model` writes"
+
+
+def test_an_xgboost_model_without_the_library_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    with pytest.raises(MissingDependencyError, match="The artifact type `xgboost` needs `xgboost`"):
+        XgboostModelArtifact("m").load(tmp_path)

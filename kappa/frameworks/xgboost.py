@@ -1,0 +1,94 @@
+"""XGBoost models, kept in the library's own binary format."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from kappa.errors import MissingDependencyError
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+
+__all__ = ["XgboostModelArtifact"]
+
+_ESTIMATORS = {"classifier": "XGBClassifier", "regressor": "XGBRegressor", "ranker": "XGBRanker"}
+_IN_JSON = re.compile(rb'"version"\s*:\s*\[(\d+),\s*(\d+),\s*(\d+)\]')
+_IN_UBJSON = re.compile(rb"version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
+_END = 4096
+
+
+class XgboostModelArtifact(ArtifactPlugin):
+    """A booster or an estimator of XGBoost's, as `save_model` writes it (UBJSON or JSON)."""
+
+    filename: ClassVar[str] = "model.ubj"
+
+    type: Literal["xgboost"] = "xgboost"
+    estimator: str | None = None
+    """The estimator's class to load it as, e.g. `XGBClassifier`; what the model says of itself if not given."""
+
+    def requires(self) -> tuple[str, ...]:
+        return ("xgboost",)
+
+    def save(self, model: Any, directory: Path) -> None:
+        model.save_model(str(directory / self.filename))
+
+    def load(self, directory: Path) -> Any:
+        """Read a booster back, or the estimator that it was a part of."""
+        xgboost = _xgboost()
+        path = str(directory / self.filename)
+        booster = xgboost.Booster()
+        booster.load_model(path)
+        name = self.estimator or _estimator_of(booster)
+        if name is None:
+            return booster
+        estimator = getattr(xgboost, name)()
+        estimator.load_model(path)
+        return estimator
+
+    def sniff(self, path: Path) -> str | None:
+        if path.is_dir():
+            return "it is a folder"
+        with path.open("rb") as file:
+            head = file.read(1)
+        return None if head == b"{" else "it does not begin as XGBoost's formats do, which `save_model` writes"
+
+    def needs_of_file(self, path: Path) -> ModelNeeds:
+        version, is_estimator = _facts_of(path)
+        return ModelNeeds(_modules(is_estimator=is_estimator), {"xgboost": version} if version is not None else {})
+
+    def needs_of_model(self, model: Any) -> ModelNeeds:
+        return ModelNeeds(_modules(is_estimator=hasattr(model, "get_booster")))
+
+
+def _modules(*, is_estimator: bool) -> tuple[str, ...]:
+    """Name what loading a model imports: its estimators are those of scikit-learn."""
+    return ("sklearn", "xgboost") if is_estimator else ("xgboost",)
+
+
+def _facts_of(path: Path) -> tuple[str | None, bool]:
+    """Return the version that wrote a file, which stands at its end, and whether its beginning names an estimator."""
+    with path.open("rb") as file:
+        head = file.read(_END)
+        file.seek(max(0, path.stat().st_size - _END))
+        tail = file.read()
+    is_estimator = b"_estimator_type" in head
+    if match := _IN_JSON.search(tail):
+        return ".".join(number.decode() for number in match.groups()), is_estimator
+    match = _IN_UBJSON.search(tail)
+    return ".".join(str(number[0]) for number in match.groups()) if match else None, is_estimator
+
+
+def _estimator_of(booster: Any) -> str | None:
+    """Return the class of the estimator that a booster was saved by, as it says in an attribute of its own."""
+    said = booster.attr("scikit_learn")
+    kind = json.loads(said).get("_estimator_type") if said else None
+    return _ESTIMATORS.get(kind or "")
+
+
+def _xgboost() -> Any:
+    try:
+        import xgboost
+    except ModuleNotFoundError as exc:
+        raise MissingDependencyError("xgboost", needed_for="the artifact type `xgboost`") from exc
+    return xgboost
