@@ -11,7 +11,7 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines fuzz lint format generate bench-serve bench-cli bench-validate \
+.PHONY: help venv demo test test-engines fuzz lint format generate bench-build bench-serve bench-cli bench-validate \
   bench-manifest-errors clean
 
 help: ## list the targets
@@ -55,6 +55,9 @@ format: $(INSTALLED) ## rewrite the sources as `make lint` wants them
 
 generate: $(INSTALLED) ## rewrite the generated files; a test compares them
 	$(PYTHON) docs/generate.py
+
+bench-build: $(INSTALLED) ## the first and the second build of the iris example, with each resolver
+	$(PYTHON) benchmarks/build.py
 
 bench-serve: $(INSTALLED) ## the iris API beside a no-op on the same server stack
 	$(PYTHON) benchmarks/serve.py
