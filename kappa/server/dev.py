@@ -93,7 +93,7 @@ class _Child:
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.report = Report()
-        self.began = 0.0
+        self.began, self.began_at_ns = 0.0, 0
         writer = self.report.hand_over()
         order = {
             "loader": asdict(loader),
@@ -116,7 +116,7 @@ class _Child:
 
     def load(self) -> None:
         """Begin to load and serve."""
-        self.began = time.monotonic()
+        self.began, self.began_at_ns = time.monotonic(), time.time_ns()
         self._tell("load")
 
     def _tell(self, line: str) -> None:
@@ -262,7 +262,7 @@ class _Supervisor:
             if self._current is not None:
                 self._dismiss(self._current)
             self._current, self._coming = child, None
-            self._watch_also(Path(file) for file in known["files"])
+            self._watch_also((Path(file) for file in known["files"]), loaded_since_ns=child.began_at_ns)
             self._imports = {"modules": known["modules"], "variables": known["variables"]}
             self._spare = self._new_child(**self._imports)
         elif (failure := child.failure) is not None:
@@ -276,10 +276,11 @@ class _Supervisor:
             if self._imports:
                 self._spare = self._new_child(**self._imports)
 
-    def _watch_also(self, files: Iterable[Path]) -> None:
+    def _watch_also(self, files: Iterable[Path], *, loaded_since_ns: int) -> None:
+        """Watch further files from now on; one that was written after the load began counts as edited."""
         new = set(files) - self._watched
         self._watched |= new
-        self._stamps.update(_stamps(new))
+        self._stamps.update({path: stamp for path, stamp in _stamps(new).items() if stamp[0] < loaded_since_ns})
 
     def _new_child(self, **imports: Any) -> _Child:
         return _Child(self._loader, self._options, self._listener, self._environ, **imports)
