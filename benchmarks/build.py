@@ -80,12 +80,13 @@ def render(timings: Sequence[Timing], nothing: float, rounds: int) -> str:
             lines.append(f"| {resolver} | {build} | {seconds:.2f} | {share:.0%} | {seconds / nothing:.0f}x |")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("pip", "pip-tools", "uv"))
     goal = f"The goal for a second build is {GOAL_SECONDS:.0f} s."
+    machine = f"{os.cpu_count()} processors, Python {platform.python_version()}"
     taken = f"Medians of {rounds} rounds; a bare Python takes {nothing * 1000:.0f} ms."
     lines += [
         "",
         f"{taken} {goal}",
         "",
-        f"{datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors, Python {platform.python_version()}, {versions}.",
+        f"{datetime.now(timezone.utc):%Y-%m-%d}, {machine}, {versions}.",
     ]
     return "\n".join(lines) + "\n"
 
