@@ -128,7 +128,7 @@ def test_without_an_index_what_is_installed_can_be_packed_and_says_so(
     require(indexed)
     monkeypatch.setenv("PIP_NO_INDEX", "0")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.delenv("PIP_FIND_LINKS")
     failed = kappa("build")
     assert failed.exit_code == 5

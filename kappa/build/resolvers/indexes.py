@@ -76,6 +76,8 @@ def pip_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
     for name, value in index_settings(environ).items():
         clean[f"PIP_{name.replace('-', '_').upper()}"] = value
+    if clean.get("PIP_RETRIES") == "0":
+        clean["PIP_RETRIES"] = "1"  # without one, pip says of an index that does not answer that it has no packages
     return {**clean, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
