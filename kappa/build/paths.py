@@ -32,7 +32,12 @@ class PathChecks:
         if not isinstance(text, str) or not self._is_inside(text, path):
             return None
         place = self._root / text
-        if not place.exists():
+        try:
+            is_there = place.exists()
+        except OSError as exc:  # a name that is too long
+            self._found.add("KF302", f"{quoted(text)} is not a path: {exc.strerror}.", path)
+            return None
+        if not is_there:
             self._report_absent(text, place, path, kind)
             return None
         if (kind == "file" and not place.is_file()) or (kind == "folder" and not place.is_dir()):
