@@ -354,5 +354,6 @@ def test_a_key_that_is_empty_is_missing_and_one_that_is_wrong_is_not(
 
 
 def test_a_path_longer_than_any_file_system_takes_is_a_problem_and_no_crash(tmp_path: Path) -> None:
-    (found,) = check(tmp_path, {}, more=f'[env]\nsetup_sh = "echo {"a" * 5000}"\n')
+    files = {"handlers.py": "def predict(value): ..."}
+    (found,) = check(tmp_path, files, more=f'[env]\nsetup_sh = "echo {"a" * 5000}"\n')
     assert (found.code, found.message.endswith("is not a path: File name too long.")) == ("KF302", True)
