@@ -1,7 +1,8 @@
 """The database of the registry: opened, and brought to the newest tables where it is older.
 
 SQLite is the default, one file that several processes write to: each waits for the others instead of failing, and a
-transaction takes its write lock when it begins, so that no two of them read the same state and then both write.
+transaction takes its write lock when it begins, so that no two of them read the same state and then both write. Its
+connections are opened for each use, which costs nothing, so that none is left open.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
 
 from kappa.errors import GammaError
 from kappa.gamma.tables import REVISION
@@ -36,7 +38,8 @@ def open_database(url: str) -> Engine:
     The caller makes sure that no other process does the same at the same time.
     """
     is_sqlite = url.startswith("sqlite")
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S} if is_sqlite else {})
+    own: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool} if is_sqlite else {}
+    engine = create_engine(url, **own)
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
