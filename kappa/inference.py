@@ -11,27 +11,37 @@ import logging
 import sys
 import uuid
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from kappa.adapters.json import encode_json
+from kappa.adapters.multipart import FORM, sole_part
 from kappa.errors import BadInputError, ConfigurationError, ResultMismatchError
+from kappa.plugins import load_dotted
+from kappa.spec.contracts import InputAdapter
 from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec
 from kappa.types import MEDIA_TYPES, Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
 
-__all__ = ["Inference", "error_answer", "example_payload", "read_payload", "split"]
+__all__ = ["Inference", "error_answer", "example_payload", "extensions_of", "read_payload", "split"]
 
 _logger = logging.getLogger("kappa.inference")
 _NO_HEADERS = HTTPHeaders()
 
 
+def extensions_of(adapter: InputAdapter) -> list[str]:
+    """Return the extensions of the files that an adapter takes; empty for one that takes any file."""
+    taken = set(adapter.request_content())
+    if adapter.part_names or "*/*" in taken:
+        return []
+    if "application/json" in taken:
+        taken |= {"application/x-ndjson", "text/plain"}
+    return [extension for extension, media_type in MEDIA_TYPES.items() if media_type in taken]
+
+
 def read_payload(path: Path) -> Payload:
-    """Read a file as a request body; raises `BadInputError` for one that is missing or of an unknown extension."""
-    media_type = MEDIA_TYPES.get(path.suffix.lower())
-    if media_type is None:
-        raise BadInputError(
-            f"`{path}`: no media type is known for `{path.suffix}`; known are {', '.join(MEDIA_TYPES)}."
-        )
+    """Read a file as a request body, its media type told by its extension; raises `BadInputError`."""
+    media_type = MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
     try:
         return Payload(path.read_bytes(), media_type, name=str(path))
     except OSError as exc:
@@ -61,10 +71,19 @@ class Inference:
     the values that its further parameters may name: artifacts, and what `setup` returned.
     """
 
-    def __init__(self, spec: ApiSpec, function: Callable[..., Any], injectables: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        spec: ApiSpec,
+        function: Callable[..., Any],
+        injectables: Mapping[str, Any],
+        *,
+        load: Callable[[str], Any] = load_dotted,
+    ) -> None:
         self.spec = spec
         self._function = function
         self._input = spec.input
+        self._decode = spec.input.decoder(load)
+        self._takes_parts = bool(spec.input.part_names)
         self._output = spec.output
         self._task_keyword = ""
         self._keywords: dict[str, Any] = {}
@@ -81,12 +100,14 @@ class Inference:
             parameters = list(inspect.signature(self._function).parameters.values())
         except (TypeError, ValueError) as exc:
             raise ConfigurationError(f"{where} cannot be called: {exc}.") from None
-        if not parameters or parameters[0].kind not in (
-            inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        ):
+        names = self._input.part_names
+        inputs = list(takewhile(_is_positional, parameters))[: len(names) or 1]
+        if len(inputs) < (len(names) or 1):
+            if names:
+                listed = ", ".join(f"`{name}`" for name in names)
+                raise ConfigurationError(f"{where} needs {len(names)} parameters for its inputs {listed}.")
             raise ConfigurationError(f"{where} takes no input: its first parameter receives the request.")
-        for parameter in parameters[1:]:
+        for parameter in parameters[len(inputs) :]:
             if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
                 raise ConfigurationError(f"{where} takes `{parameter}`; name each parameter.")
             if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
@@ -102,15 +123,17 @@ class Inference:
                     f"Known here are {known}."
                 )
 
-    def call(self, argument: Any) -> Any:
-        """Call the function as it is with an argument it understands: no adapter, no batching, no encoding."""
-        return self._function(argument, **self._keywords)
+    def call(self, *arguments: Any) -> Any:
+        """Call the function as it is with arguments it understands: no adapter, no batching, no encoding."""
+        return self._function(*arguments, **self._keywords)
 
     def decode(
         self, payload: Payload, *, headers: HTTPHeaders | None = None, task_id: str | None = None
     ) -> InferenceTask:
         """Turn a payload into a task; raises `BadInputError` for a request that this API refuses."""
-        form = self._input.decode(payload)
+        if payload.media_type == FORM and not self._takes_parts:
+            payload = sole_part(payload)
+        form = self._decode(payload)
         if task_id is None:
             return InferenceTask(form, headers or _NO_HEADERS)
         return InferenceTask(form, headers or _NO_HEADERS, task_id)
@@ -138,10 +161,12 @@ class Inference:
             (task,) = tasks
             if self._task_keyword:
                 keywords = {**keywords, self._task_keyword: task}
-            return self._function(self._input.single(task.data), **keywords)
-        if self._task_keyword:
-            keywords = {**keywords, self._task_keyword: tasks}
-        return self._function(self._input.merge([task.data for task in tasks]), **keywords)
+            argument = self._input.single(task.data)
+        else:
+            if self._task_keyword:
+                keywords = {**keywords, self._task_keyword: tasks}
+            argument = self._input.merge([task.data for task in tasks])
+        return self._function(*argument, **keywords) if self._takes_parts else self._function(argument, **keywords)
 
     def _values(self, tasks: Sequence[InferenceTask], value: Any) -> list[Any]:
         if not self.spec.batch:
@@ -180,7 +205,7 @@ class Inference:
         """Run tasks of one group together and encode what came of each."""
         value = self._call(tasks)
         if self.spec.batch:
-            value = self._output.prepare(value)
+            value = self._output.prepare(value, accepts=(task.http_headers["accept"] for task in tasks))
         return [self.encode(part, task) for part, task in zip(self._values(tasks, value), tasks, strict=True)]
 
     def answer_payload(self, payload: Payload, *, headers: HTTPHeaders | None = None) -> Answer:
@@ -228,6 +253,10 @@ def split(value: Any, counts: Sequence[int | None]) -> list[Any]:
         parts.append(part)
         start = stop
     return parts
+
+
+def _is_positional(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 _RESULTS = frozenset({InferenceResult, InferenceError})

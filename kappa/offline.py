@@ -1,29 +1,49 @@
-"""Answers one input without a server: a value is answered whole, a file of rows in parts.
+"""Answers inputs without a server: a value is answered whole, a file of rows in parts.
 
-A *file of rows* is CSV or JSON lines. Its answer is one JSON array, made of as many calls as the rows need; a row that
-fails is ``null`` in its place and a `Failure` beside it. Rows that the adapter refuses are found by halving, because
-decoding changes nothing. Calls that raise are halved only for a model's own method: a user's function may have done
-half of its work, and nobody may repeat that unseen.
+A *file of rows* is CSV, JSON lines or Parquet. Its answer is one JSON array, made of as many calls as the rows need,
+while only the rows of one call are in memory; a row that fails is ``null`` in its place and a `Failure` beside it. Rows
+that the adapter refuses are found by halving, because decoding changes nothing. Calls that raise are halved only for a
+model's own method: a user's function may have done half of its work, and nobody may repeat that unseen.
+
+What comes of an input is a sequence of *events*: one `Answer`, or the `Rows` of an array in order, and `Failure`s.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import orjson
 
-from kappa.adapters.json import encode_json
+from kappa.adapters.arrow import PARQUET, arrow_payload, parquet_batches
+from kappa.adapters.json import LINES_MEDIA_TYPES, encode_json
+from kappa.adapters.multipart import FORM, form_payload
 from kappa.errors import BadInputError, InferenceFailedError, KappaError
 from kappa.inference import Inference
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.models import ArtifactMethod
 from kappa.types import Answer, InferenceTask, Payload
 
-__all__ = ["Failure", "answer_parts"]
+__all__ = [
+    "Event",
+    "Failure",
+    "InputFile",
+    "InputForm",
+    "Rows",
+    "Source",
+    "answer_events",
+    "answer_parts",
+    "answer_together",
+    "is_file_of_rows",
+    "payload_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,54 +66,161 @@ class Failure:
         )
 
 
-def answer_parts(inference: Inference, payload: Payload, *, rows_per_call: int) -> Iterator[bytes | Failure]:
-    """Answer ``payload``; the bytes, joined, are the body that HTTP would send, or ``null`` where that is an error.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The answers to consecutive rows: JSON values with commas between them."""
+
+    elements: bytes
+    count: int
+
+
+Event = Answer | Rows | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that is read when its turn comes; one that ends in `.gz` is unpacked on the way."""
+
+    path: Path
+    media_type: str
+    on_read: Callable[[int], None] | None = None
+    """Called with the number of bytes read so far, again and again, while rows are read."""
+
+    def read(self) -> Payload:
+        """Return the whole file as one request body."""
+        with self.open() as file:
+            return Payload(file.read(), self.media_type, name=self.path.name)
+
+    def open(self) -> BinaryIO:
+        """Open the file; `-` is standard input."""
+        raw: Any = sys.stdin.buffer if str(self.path) == "-" else self.path.open("rb")
+        if self.on_read is not None:
+            raw = io.BufferedReader(_Counted(raw, self.on_read), 1 << 18)
+        return gzip.open(raw) if self.path.suffix == ".gz" else raw  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class InputForm:
+    """Several inputs that make one request, each with its name."""
+
+    parts: tuple[tuple[str, Payload | InputFile], ...]
+    media_type: str = FORM
+
+    def read(self) -> Payload:
+        """Return the form as a request body."""
+        return form_payload((name, payload_of(part)) for name, part in self.parts)
+
+
+Source = Payload | InputFile | InputForm
+
+
+def payload_of(source: Source) -> Payload:
+    """Return an input as a request body."""
+    return source if isinstance(source, Payload) else source.read()
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells how far it was read."""
+
+    def __init__(self, file: BinaryIO, on_read: Callable[[int], None]) -> None:
+        self._file, self._on_read = file, on_read
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self._on_read(self._file.tell())
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def answer_parts(inference: Inference, source: Source, *, rows_per_call: int) -> Iterator[bytes | Failure]:
+    """Answer ``source``; the bytes, joined, are the body that HTTP would send, or ``null`` where that is an error.
 
     A file of more than ``rows_per_call`` rows is answered in parts of that many, each joined to the array as soon as
     it is there.
     """
-    try:
-        rows = _rows_of(payload, inference)
-    except (UnicodeDecodeError, LookupError) as exc:
-        yield Failure(f"The text cannot be decoded: {exc}.", cause=exc)
+    opened = b"["
+    has_answer = False
+    for event in answer_events(inference, source, rows_per_call=rows_per_call):
+        if isinstance(event, Failure):
+            yield event
+        elif isinstance(event, Answer):
+            yield event.body
+            has_answer = True
+        else:
+            yield opened + event.elements
+            opened = b","
+    if opened == b",":
+        yield b"]"
+    elif not has_answer:
         yield b"null"
+
+
+def answer_events(inference: Inference, source: Source, *, rows_per_call: int) -> Iterator[Event]:
+    """Answer ``source``: with one `Answer` or `Failure` if it is one request, else with the `Rows` of its array."""
+    if isinstance(source, InputForm) or not is_file_of_rows(source.media_type, inference):
+        yield _answer_whole(inference, payload_of(source))
         return
-    parts = rows.parts(rows_per_call) if rows is not None else iter([])
-    first, second = next(parts, []), next(parts, [])
-    if rows is None or not first:
-        yield from _answer_whole(inference, payload)
+    stream = io.BytesIO(source.data) if isinstance(source, Payload) else source.open()
+    with stream:
+        charset = source.charset if isinstance(source, Payload) else "utf-8"
+        yield from _answer_rows(_rows_of(inference, source.media_type, stream, charset, rows_per_call))
+
+
+def answer_together(inference: Inference, payloads: Sequence[Payload]) -> list[Answer | Failure]:
+    """Answer requests with as few calls as their groups need; one that the adapter refuses fails alone."""
+    rows = _RowsOfFile(inference, iter([payloads]), lambda part: part[0], are_merged=False)
+    return [span.failure or span.answer or Failure("") for span in rows.answer(payloads, first_row=1)]
+
+
+def _answer_rows(rows: _RowsOfFile) -> Iterator[Event]:
+    try:
+        first, second = next(rows.parts, ()), next(rows.parts, ())
+        if not len(first):
+            yield _answer_whole(rows.inference, rows.pack(first))
+            return
+    except BadInputError as exc:
+        yield Failure(str(exc), cause=exc)
         return
     spans = rows.answer(first, first_row=1)
-    if len(spans) == 1 and not second and rows.are_merged and spans[0].answer is not None:
-        yield spans[0].answer.body
+    if len(spans) == 1 and not len(second) and rows.are_merged and spans[0].answer is not None:
+        yield spans[0].answer
         return
     if (failure := _common_refusal(spans)) is not None:
         yield failure
-        yield b"null"
         return
-    yield b"["
     yield from rows.joined(spans)
     number = 1 + len(first)
-    while second:
-        yield b","
+    while len(second):
         yield from rows.joined(rows.answer(second, first_row=number))
         number += len(second)
-        second = next(parts, [])
-    yield b"]"
+        try:
+            second = next(rows.parts, ())
+        except BadInputError as exc:
+            yield Failure(f"Nothing is read from row {number} on. {exc}", cause=exc)
+            return
 
 
-def _answer_whole(inference: Inference, payload: Payload) -> Iterator[bytes | Failure]:
+def _answer_whole(inference: Inference, payload: Payload) -> Answer | Failure:
     try:
         answer = inference.answer_payload(payload)
     except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
-        yield Failure(_sentence(exc), cause=exc)
-        yield b"null"
-        return
-    if answer.http_status >= 400:
-        yield Failure(_refusal(answer))
-        yield b"null"
-    else:
-        yield answer.body
+        return Failure(_sentence(exc), cause=exc)
+    return answer if answer.http_status < 400 else Failure(_refusal(answer))
 
 
 @dataclass(slots=True)
@@ -101,49 +228,41 @@ class _Span:
     """Consecutive rows of a file that one task stands for, and what came of them."""
 
     first: int
-    texts: Sequence[str]
+    rows: Any
+    """What `_RowsOfFile.pack` takes; has a length and can be cut."""
     task: InferenceTask | None = None
     answer: Answer | None = None
     elements: bytes = b""
     failure: Failure | None = None
 
     def fail(self, exc: Exception) -> _Span:
-        return self.without_answer(Failure(_sentence(exc), self.first, len(self.texts), exc))
+        return self.without_answer(Failure(_sentence(exc), self.first, len(self.rows), exc))
 
     def without_answer(self, failure: Failure) -> _Span:
-        return replace(self, elements=b",".join([b"null"] * len(self.texts)), failure=failure)
+        return replace(self, elements=b",".join([b"null"] * len(self.rows)), failure=failure)
 
     def halves(self) -> tuple[_Span, _Span]:
-        middle = len(self.texts) // 2
-        return _Span(self.first, self.texts[:middle]), _Span(self.first + middle, self.texts[middle:])
+        middle = len(self.rows) // 2
+        return _Span(self.first, self.rows[:middle]), _Span(self.first + middle, self.rows[middle:])
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of a file for one API: ``pack`` makes the payload of some of them."""
+class _RowsOfFile:
+    """The rows of a file for one API, a call's share at a time: ``pack`` makes the payload of some of them."""
 
     inference: Inference
-    texts: Iterator[str]
-    pack: Callable[[Sequence[str]], Payload]
+    parts: Iterator[Any]
+    """Raises `BadInputError` where the file cannot be read on."""
+    pack: Callable[[Any], Payload]
     are_merged: bool
     """Whether the adapter takes many rows in one request; otherwise each row is a request."""
 
-    def parts(self, size: int) -> Iterator[list[str]]:
-        """Yield the texts of up to ``size`` rows at a time."""
-        try:
-            while part := list(islice(self.texts, size)):
-                yield part
-        except csv.Error as exc:
-            raise BadInputError(f"The CSV cannot be read: {exc}.") from exc
-
-    def answer(self, texts: Sequence[str], *, first_row: int) -> list[_Span]:
+    def answer(self, rows: Any, *, first_row: int) -> list[_Span]:
         """Answer some rows; the spans returned cover all of them, in order, each answered or failed."""
         if self.are_merged:
-            decoded = self._decode(_Span(first_row, texts))
+            decoded = self._decode(_Span(first_row, rows))
             return [answered for span in decoded for answered in self._run([span])]
-        decoded = [
-            span for number, text in enumerate(texts) for span in self._decode(_Span(first_row + number, [text]))
-        ]
+        decoded = [span for number, row in enumerate(rows) for span in self._decode(_Span(first_row + number, [row]))]
         groups: dict[Hashable, list[_Span]] = {}
         for span in decoded:
             is_shared = span.task is not None and self.inference.spec.batch
@@ -154,9 +273,9 @@ class _Rows:
 
     def _decode(self, span: _Span) -> list[_Span]:
         try:
-            return [replace(span, task=self.inference.decode(self.pack(span.texts)))]
+            return [replace(span, task=self.inference.decode(self.pack(span.rows)))]
         except BadInputError as exc:
-            if len(span.texts) == 1:
+            if len(span.rows) == 1:
                 return [span.fail(exc)]
             return [decoded for half in span.halves() for decoded in self._decode(half)]
 
@@ -166,26 +285,25 @@ class _Rows:
         if len(tasks) < len(spans):
             return spans
         try:
-            values = self.inference.run(tasks)
+            answers = self.inference.answer(tasks)
         except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
             return self._run_again(spans, exc)
-        encoded = map(self.inference.encode, values, tasks)
-        return [_answered(span, answer) for span, answer in zip(spans, encoded, strict=True)]
+        return [_answered(span, answer) for span, answer in zip(spans, answers, strict=True)]
 
     def _run_again(self, spans: list[_Span], exc: Exception) -> list[_Span]:
         if isinstance(self.inference.spec.target, ArtifactMethod):
             if len(spans) > 1:
                 middle = len(spans) // 2
                 return self._run(spans[:middle]) + self._run(spans[middle:])
-            if len(spans[0].texts) > 1:
+            if len(spans[0].rows) > 1:
                 halves = [decoded for half in spans[0].halves() for decoded in self._decode(half)]
                 return [answered for half in halves for answered in self._run([half])]
         return [span.fail(exc) for span in spans]
 
-    def joined(self, spans: Sequence[_Span]) -> Iterator[bytes | Failure]:
+    def joined(self, spans: Sequence[_Span]) -> Iterator[Rows | Failure]:
         """Yield the elements of the array that the spans make, then why some of them are ``null``."""
         spans = [self._checked(span) for span in spans]
-        yield b",".join(span.elements for span in spans)
+        yield Rows(b",".join(span.elements for span in spans), sum(len(span.rows) for span in spans))
         yield from _merged(span.failure for span in spans if span.failure is not None)
 
     def _checked(self, span: _Span) -> _Span:
@@ -197,57 +315,106 @@ class _Rows:
             is_json = "json" in span.answer.media_type
             return replace(span, elements=body if is_json else encode_json(body.decode(errors="replace")))
         array = orjson.loads(body) if body.startswith(b"[") else None
-        if not isinstance(array, list) or len(array) != len(span.texts):
+        if not isinstance(array, list) or len(array) != len(span.rows):
             return span.fail(
                 InferenceFailedError(
-                    f"The answer is not an array of {len(span.texts)} results, so it cannot be joined with those of "
+                    f"The answer is not an array of {len(span.rows)} results, so it cannot be joined with those of "
                     "the other rows. Answer the file in one call: raise `--max-batch-size` to its number of rows."
                 )
             )
         return replace(span, elements=body[1:-1])
 
 
-def _rows_of(payload: Payload, inference: Inference) -> _Rows | None:
-    """Return the rows of a CSV or JSON-lines file for this API, or ``None`` for an input that is one value."""
+# -- reading rows ------------------------------------------------------------------------------------------------------
+
+
+def is_file_of_rows(media_type: str, inference: Inference) -> bool:
+    """Return whether a file is rows for this API: JSON lines always are, where it takes JSON at all."""
+    adapter = inference.spec.input
+    takes_rows = type(adapter).rows_of is not InputAdapter.rows_of
+    if media_type in LINES_MEDIA_TYPES:
+        return "application/json" in adapter.request_content()
+    return takes_rows and media_type in ("text/csv", PARQUET) and media_type in adapter.request_content()
+
+
+def _rows_of(inference: Inference, media_type: str, stream: BinaryIO, charset: str, size: int) -> _RowsOfFile:
     takes_rows = type(inference.spec.input).rows_of is not InputAdapter.rows_of
-    is_csv, is_lines = payload.media_type == "text/csv", payload.media_type == "application/x-ndjson"
-    if not (is_lines or (is_csv and takes_rows)):
-        return None
-    text = payload.data.decode(payload.charset).removeprefix("\ufeff")
-    if is_csv:
-        records = _csv_records(text)
-        header = next(records, "")
-        return _Rows(
-            inference, records, lambda rows: replace(payload, data="".join([header, *rows]).encode()), are_merged=True
-        )
-    lines = (line for line in text.split("\n") if line.strip())  # not `splitlines`: JSON texts may hold U+2028
-    as_json = replace(payload, media_type="application/json")
-    if takes_rows:
-        return _Rows(
-            inference, lines, lambda rows: replace(as_json, data=f"[{','.join(rows)}]".encode()), are_merged=True
-        )
-    return _Rows(inference, lines, lambda rows: replace(as_json, data=rows[0].encode()), are_merged=False)
+    if media_type == PARQUET:
+        return _RowsOfFile(inference, parquet_batches(stream, rows=size), _packed_table, are_merged=True)
+    if media_type == "text/csv":
+        records = _csv_records(_text_lines(stream, charset, newline=""))
+        header: list[str] = []
+
+        def packed_records(rows: Sequence[str]) -> Payload:
+            return Payload("".join([*header, *rows]).encode(), "text/csv")
+
+        return _RowsOfFile(inference, _after_header(records, header, size), packed_records, are_merged=True)
+    lines = (line.rstrip("\r\n").encode() for line in _text_lines(stream, charset, newline="\n") if line.strip())
+    return _RowsOfFile(
+        inference, _in_parts(lines, size), _packed_lines if takes_rows else _packed_line, are_merged=takes_rows
+    )
 
 
-def _csv_records(text: str) -> Iterator[str]:
-    """Yield the records of a CSV text (RFC 4180) as they stand there; a quoted field may hold line breaks."""
-    taken: list[str] = []
+def _packed_table(table: Any) -> Payload:
+    return arrow_payload(table) if len(table) else Payload(b"[]", "application/json")
 
-    def lines() -> Iterator[str]:
-        for line in io.StringIO(text, newline=""):
-            taken.append(line)
-            yield line
 
-    for fields in csv.reader(lines()):
-        record = "".join(taken)
-        taken.clear()
-        if fields:
-            yield record
+def _packed_lines(lines: Sequence[bytes]) -> Payload:
+    return Payload(b"[%b]" % b",".join(lines), "application/json")
+
+
+def _packed_line(lines: Sequence[bytes]) -> Payload:
+    return Payload(lines[0] if lines else b"", "application/json")
+
+
+def _after_header(records: Iterator[str], header: list[str], size: int) -> Iterator[list[str]]:
+    """Put the first record into ``header`` and yield the others."""
+    try:
+        header += islice(records, 1)
+        yield from _in_parts(records, size)
+    except csv.Error as exc:
+        raise BadInputError(f"The CSV cannot be read: {exc}.") from exc
+
+
+def _in_parts(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while part := list(islice(rows, size)):
+        yield part
+
+
+def _text_lines(stream: BinaryIO, charset: str, *, newline: str) -> Iterator[str]:
+    """Yield the lines of a text; ``newline`` is as `open` takes it: JSON texts may hold U+2028, quoted fields CR."""
+    try:
+        with io.TextIOWrapper(stream, charset, newline=newline) as text:
+            yield from (line.removeprefix("\ufeff") for line in islice(text, 1))
+            yield from text
+    except (UnicodeDecodeError, LookupError) as exc:
+        raise BadInputError(f"The text cannot be decoded: {exc}.") from exc
+
+
+def _csv_records(lines: Iterator[str]) -> Iterator[str]:
+    """Yield the records of a CSV text (RFC 4180) as they stand there; a quoted field may hold line breaks.
+
+    PERF: only a line with a quote in it needs a parser to tell whether its record ends there.
+    """
+    for line in lines:
+        if '"' not in line:
+            if line.strip("\r\n"):
+                yield line
+            continue
+        taken = [line]
+        if next(csv.reader(chain([line], _noted(lines, taken)))):
+            yield "".join(taken)
+
+
+def _noted(lines: Iterator[str], taken: list[str]) -> Iterator[str]:
+    for line in lines:
+        taken.append(line)
+        yield line
 
 
 def _answered(span: _Span, answer: Answer) -> _Span:
     if answer.http_status >= 400:
-        return span.without_answer(Failure(_refusal(answer), span.first, len(span.texts)))
+        return span.without_answer(Failure(_refusal(answer), span.first, len(span.rows)))
     return replace(span, answer=answer)
 
 

@@ -68,7 +68,7 @@ def _operation(api: ApiSpec) -> dict[str, Any]:
         "summary": summary,
         **({"description": api.doc} if api.doc else {}),
         "operationId": api.name,
-        "requestBody": {"required": True, "content": api.input.request_content()},
+        "requestBody": {"required": True, "content": api.input.documented_content()},
         "responses": {
             "200": {"description": "The prediction", "content": api.output.response_content()},
             **dict.fromkeys(("400", "413", "415", "422", "500", "503"), _ERROR),

@@ -68,8 +68,17 @@ INPUT_ADAPTERS = Registry(
     "input adapter",
     group="kappa.input_adapters",
     builtins={
+        "annotated_image": "kappa.adapters.annotated_image:AnnotatedImageInput",
         "dataframe": "kappa.adapters.dataframe:DataframeInput",
+        "file": "kappa.adapters.file:FileInput",
+        "image": "kappa.adapters.image:ImageInput",
         "json": "kappa.adapters.json:JsonInput",
+        "multi_file": "kappa.adapters.multi_file:MultiFileInput",
+        "multi_image": "kappa.adapters.multi_image:MultiImageInput",
+        "ndarray": "kappa.adapters.ndarray:NdarrayInput",
+        "pytorch_tensor": "kappa.adapters.pytorch_tensor:PytorchTensorInput",
+        "string": "kappa.adapters.string:StringInput",
+        "tf_tensor": "kappa.adapters.tf_tensor:TfTensorInput",
     },
 )
 OUTPUT_ADAPTERS = Registry(
@@ -78,7 +87,12 @@ OUTPUT_ADAPTERS = Registry(
     builtins={
         "dataframe": "kappa.adapters.dataframe:DataframeOutput",
         "default": "kappa.adapters.default:DefaultOutput",
+        "file": "kappa.adapters.file:FileOutput",
+        "image": "kappa.adapters.image:ImageOutput",
         "json": "kappa.adapters.json:JsonOutput",
+        "ndarray": "kappa.adapters.ndarray:NdarrayOutput",
+        "series": "kappa.adapters.series:SeriesOutput",
+        "tf_tensor": "kappa.adapters.tf_tensor:TfTensorOutput",
     },
 )
 ARTIFACTS = Registry(

@@ -7,31 +7,50 @@ output adapter encodes into an *answer*.
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 __all__ = [
     "MEDIA_TYPES",
     "Answer",
+    "FileLike",
     "HTTPHeaders",
     "InferenceError",
     "InferenceResult",
     "InferenceTask",
     "JsonSerializable",
     "Payload",
+    "extension_of",
 ]
 
 MEDIA_TYPES = {
+    ".arrow": "application/vnd.apache.arrow.file",
+    ".arrows": "application/vnd.apache.arrow.stream",
+    ".bmp": "image/bmp",
     ".csv": "text/csv",
+    ".feather": "application/vnd.apache.arrow.file",
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
     ".ndjson": "application/x-ndjson",
+    ".npy": "application/x-npy",
+    ".parquet": "application/vnd.apache.parquet",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
     ".txt": "text/plain",
+    ".wav": "audio/wav",
+    ".webp": "image/webp",
 }
-"""The media type of an input file, by its extension."""
+"""The media type of a file, by its extension: how inputs are read, and what files that are answered are called."""
 
 JsonSerializable = str | int | float | bool | None | Mapping[str, Any] | list[Any]
 
@@ -63,6 +82,11 @@ class HTTPHeaders(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._values)
 
+    @property
+    def content_type(self) -> str:
+        """The media type of the request without its parameters, lower case; ``""`` if not given."""
+        return self["content-type"].partition(";")[0].strip().lower()
+
     def __repr__(self) -> str:
         return f"HTTPHeaders({sorted(self._values)})"  # names only: values may be credentials
 
@@ -75,7 +99,37 @@ class Payload:
     media_type: str = ""
     charset: str = "utf-8"
     name: str = ""
-    """Where it came from, for messages: a file's name, or empty."""
+    """The name of the file that it came from, where there is one."""
+    boundary: str = ""
+    """What stands between the parts of `multipart/form-data`."""
+
+
+class FileLike(io.BytesIO):
+    """A file in memory, as file adapters give it to functions and take it from them: an `io.BytesIO` with a name.
+
+    >>> FileLike(b"a,b", name="rows.csv").read()
+    b'a,b'
+    """
+
+    def __init__(self, bytes_: bytes = b"", *, name: str = "", media_type: str = "") -> None:
+        super().__init__(bytes_)
+        self.name = name
+        """What the client called it; empty where it did not say."""
+        self.media_type = media_type or MEDIA_TYPES.get(extension_of(name), "")
+
+    @property
+    def stream(self) -> io.BytesIO:
+        """The file itself, from which it is read."""
+        return self
+
+
+def extension_of(name: str) -> str:
+    """Return the extension of a file's name in lower case, with its dot; ``""`` if it has none.
+
+    >>> extension_of("photos/CAT.JPG")
+    '.jpg'
+    """
+    return PurePath(name).suffix.lower()
 
 
 @dataclass(slots=True, eq=False)
@@ -89,9 +143,11 @@ class InferenceTask:
     """The request id: what the client sent as ``X-Request-Id``, or made here."""
     error: InferenceError | None = None
 
-    def discard(self, err_msg: str = "", *, http_status: int = 400) -> InferenceTask:
+    def discard(
+        self, err_msg: str = "", *, http_status: int = 400, http_headers: Mapping[str, str] | None = None
+    ) -> InferenceTask:
         """Refuse this request alone; it gets ``err_msg`` with ``http_status`` and no result."""
-        self.error = InferenceError(err_msg=err_msg, http_status=http_status)
+        self.error = InferenceError(err_msg=err_msg, http_status=http_status, http_headers=http_headers or {})
         return self
 
     @property

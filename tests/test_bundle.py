@@ -50,7 +50,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
                     {
                         "name": "predict",
                         "target": {"function": "tiers_bundled:predict"},
-                        "input": {"type": "json", "example": {"b": 1, "a": None}},
+                        "input": {"type": "json", "http_input_example": {"b": 1, "a": None}},
                     }
                 ],
             }

@@ -72,7 +72,12 @@ def test_a_key_is_found_by_its_path_its_end_or_another_tools_word(name: str, key
         ("env.pip_pakages", "`env.pip_pakages` is not a key of a kappafile. Did you mean `env.pip_packages`?"),
         ("max_latencyms", "`max_latencyms` is not a key of a kappafile. Did you mean `apis.NAME.max_latency_ms`?"),
         ("zzz", "`zzz` is not a key of a kappafile. Run `kappa explain` for all of them."),
-        ("orient", "`orient` is the end of several keys: `input.dataframe.orient`, `output.dataframe.orient`."),
+        (
+            "orient",
+            "`orient` is the end of several keys: "
+            + ", ".join(f"`{key}.orient`" for key in ("input.dataframe", "output.dataframe", "output.series"))
+            + ".",
+        ),
         ("KF999", "There is no code `KF999`."),
     ],
 )

@@ -91,7 +91,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
 THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.settings": ({"pydantic", "ruamel"}, set()),
     "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, set()),
-    "kappa.adapters": ({"orjson", "pydantic"}, {"numpy", "pandas"}),
+    "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
     "kappa.frameworks": (set(), {"joblib", "xgboost"}),
     "kappa.offline": ({"orjson"}, set()),
     "kappa.declaring": ({"pydantic"}, set()),
@@ -114,7 +114,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.gamma": ({"alembic", "filelock", "sqlalchemy"}, {"alembic"}),
     "kappa.server": ({"falcon", "gunicorn", "prometheus_client"}, {"uvicorn"}),
     "kappa.actions": ({"orjson"}, set()),
-    "kappa.cli": ({"click"}, {"rich"}),
+    "kappa.cli": ({"click", "orjson"}, {"rich"}),
     "kappa.testing": ({"falcon"}, set()),
 }
 """What each unit imports of others' packages: when it is imported itself, and only inside functions."""

@@ -42,7 +42,8 @@ def test_every_operation_has_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("input_type", sorted(INPUT_ADAPTERS.builtins))
 @pytest.mark.parametrize("output_type", sorted(OUTPUT_ADAPTERS.builtins))
 def test_the_document_of_every_adapter_is_plain_json(input_type: str, output_type: str) -> None:
-    document = openapi_document(spec({"input": input_type, "output": output_type}), version="1")
+    options = {"input_names": ["a", "b"]} if input_type == "multi_file" else {}
+    document = openapi_document(spec({"input": {"type": input_type, **options}, "output": output_type}), version="1")
     assert json.loads(json.dumps(document)) == document
 
 
@@ -54,9 +55,11 @@ def test_declared_columns_and_examples_are_shown() -> None:
     content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert content["application/json"]["schema"]["items"] == {
         "type": "object",
-        "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
+        "properties": {"a": {"type": "integer"}, "b": {"type": ["string", "null"]}},
         "required": ["a", "b"],
     }
-    document = openapi_document(spec({"input": {"type": "json", "example": {"x": [1, {"y": None}]}}}), version="1")
+    document = openapi_document(
+        spec({"input": {"type": "json", "http_input_example": {"x": [1, {"y": None}]}}}), version="1"
+    )
     content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert json.loads(json.dumps(content["application/json"]["example"])) == {"x": [1, {"y": None}]}

@@ -55,7 +55,7 @@ def test_every_built_in_name_leads_to_the_class_of_that_type(registry: Registry)
 def test_a_plugin_of_another_distribution_is_found_by_its_dotted_name(acme: Registry) -> None:
     assert acme.load("acme.parquet").__name__ == "Parquet"
     assert acme.names() == [
-        *("dataframe", "json"),
+        *sorted(INPUT_ADAPTERS.builtins),
         *("acme.broken", "acme.gone", "acme.needy", "acme.nothing", "acme.parquet"),
     ]
 
@@ -90,7 +90,8 @@ def test_a_plugin_that_cannot_be_had(acme: Registry, name: str, error: type[Exce
 def test_an_unlike_name_is_answered_with_all_that_are_known() -> None:
     with pytest.raises(PluginNotFoundError) as raised:
         OUTPUT_ADAPTERS.load("zzz")
-    assert str(raised.value) == "There is no output adapter `zzz`. Known are `dataframe`, `default`, `json`."
+    known = "`dataframe`, `default`, `file`, `image`, `json`, `ndarray`, `series`, `tf_tensor`"
+    assert str(raised.value) == f"There is no output adapter `zzz`. Known are {known}."
 
 
 def test_a_plugin_that_is_no_adapter_is_refused_where_it_is_used(acme: Registry) -> None:

@@ -1,155 +1,185 @@
 """Tables in and out, as pandas frames.
 
-A request is decoded to *columns*: names, a *kind* per column and the values, column by column. The kind is the dtype
-that pandas would give the column of this request alone; requests of equal names and kinds form one group, and a batch
-of a group becomes one frame. So no request's types, column order or missing values depend on its neighbours, and
-building the frame costs once per batch instead of once per request (PERF: 47 to 109 µs against about 1).
+A request is decoded to `Columns` and merged with those of its group; `kappa.adapters.columns` says how they keep apart.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cache
-from itertools import chain
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from kappa.adapters.json import JSON_MEDIA_TYPES, decode_text, encode_json, parse_json, records_of
-from kappa.errors import BadInputError, InferenceFailedError
+from kappa.adapters.arrow import (
+    ARROW_STREAM,
+    PARQUET,
+    TABLE_MEDIA_TYPES,
+    columns_of_arrow,
+    encode_arrow,
+    encode_parquet,
+)
+from kappa.adapters.columns import (
+    Columns,
+    Orient,
+    columns_of_json,
+    frame_of,
+    group_of,
+    shown,
+)
+from kappa.adapters.csv import columns_of_csv, csv_lines
+from kappa.adapters.json import (
+    JSON_MEDIA_TYPES,
+    LINES_MEDIA_TYPES,
+    encode_json,
+    parse_json,
+    parse_json_lines,
+    records_of,
+)
+from kappa.adapters.multipart import FORM
+from kappa.adapters.negotiation import preferred
+from kappa.adapters.signature import DTYPES, ExtraColumns, Signature, columns_option, loosely_converted
+from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import FrozenMapping, InputAdapter, OutputAdapter
 from kappa.types import Answer, Payload
 
-__all__ = ["Columns", "DataframeInput", "DataframeOutput"]
+__all__ = ["Columns", "DataframeInput", "DataframeOutput", "encode_frame", "frame_content"]
 
-Orient = Literal["records", "values", "split", "columns", "index"]
-Kind = Literal["int64", "uint64", "float64", "bool", "str", "object"]
-
-_JSON_TYPES = {"int64": "integer", "float64": "number", "bool": "boolean", "str": "string"}
-ColumnNames = Annotated[tuple[str, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
-ColumnDtypes = Annotated[
-    FrozenMapping,
-    Field(json_schema_extra={"minProperties": 1, "additionalProperties": {"enum": list(_JSON_TYPES)}}),
-]
-
-_KINDS_OF_TYPES: dict[type, Kind] = {float: "float64", bool: "bool", str: "str", int: "int64"}
-_FLOAT64: Kind = "float64"
-_EXACT_FLOAT = 1 << 53  # integers up to this size survive as float64
-_INT64 = range(-(1 << 63), 1 << 63)
-_UINT64 = range(1 << 64)
-_SPARSE_CELLS = 10_000_000  # rows that share few names must not fill the memory with missing values
-_EMPTY = "The table is empty; at least one row and one column are needed."
-
-
-class Columns(NamedTuple):
-    """One decoded request: ``values[i]`` are the ``rows`` values of column ``names[i]``, of kind ``kinds[i]``."""
-
-    names: tuple[Hashable, ...]
-    kinds: tuple[Kind, ...]
-    values: Sequence[Sequence[Any]]
-    rows: int
+_DTYPE = {
+    "anyOf": [
+        {"enum": list(DTYPES)},
+        {
+            "type": "object",
+            "properties": {"dtype": {"enum": list(DTYPES)}, "nullable": {"type": "boolean"}},
+            "required": ["dtype"],
+            "additionalProperties": False,
+        },
+    ]
+}
+_Names = Annotated[tuple[str, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
+_Dtypes = Annotated[FrozenMapping, Field(json_schema_extra={"minProperties": 1, "additionalProperties": _DTYPE})]
 
 
 class DataframeInput(InputAdapter):
-    """Rows of a table, as JSON or CSV; functions receive one `pandas.DataFrame` with the rows of the whole batch."""
+    """Rows of a table, as JSON, CSV, Parquet or Arrow; functions receive one `pandas.DataFrame` with the rows of the
+    whole batch."""
 
     supports_single = False
 
     type: Literal["dataframe"] = "dataframe"
     orient: Orient | None = None
     """How JSON bodies are laid out, in pandas' words; told from each body if not given."""
-    columns: ColumnNames | ColumnDtypes | None = None
+    columns: _Names | _Dtypes | None = None
     """The columns that the function sees, in this order: names, or names with dtypes (`int64`, `float64`, `bool`,
-    `str`). Requests are reordered to them, further columns are ignored, missing ones refused with 422, and values are
-    converted without loss or refused."""
+    `str`, `datetime`, …), as in `{ age = "int64", income = { dtype = "float64", nullable = false } }`. Requests are
+    reordered to them, missing columns are refused with 422, and values are converted without loss or refused."""
+    columns_from: str | None = None
+    """A file with some rows as a client would send them; its names, order, dtypes and where values are missing become
+    `columns` when the service is built."""
+    extra_columns: ExtraColumns = "ignore"
+    """What becomes of a request's columns beyond `columns`: `ignore` leaves them out, `pass` puts them after the
+    others, `forbid` refuses the request with 422."""
+    dtypes: _Dtypes | None = None
+    """Dtypes by column, to which a request's columns are brought where no value changes; others stay as they are, and
+    batch apart. Without `columns`, a build records those of the API's examples."""
 
-    @field_validator("columns")
+    @model_validator(mode="before")
+    @classmethod
+    def _dtype_means_columns(cls, options: Any) -> Any:
+        """Take `dtype`, a mapping or a list beside a list of names, as `columns` with dtypes."""
+        if not isinstance(options, Mapping) or options.get("dtype") is None:
+            return options
+        rest = {key: value for key, value in options.items() if key != "dtype"}
+        dtype, names = options["dtype"], options.get("columns")
+        if not isinstance(dtype, Mapping):
+            if names is None or isinstance(names, Mapping) or len(names) != len(dtype):
+                raise ValueError("a list in `dtype` needs a list of as many names in `columns`")
+            dtype = dict(zip(names, dtype, strict=True))
+        if names is not None and set(names) != set(dtype):
+            raise ValueError("`columns` and `dtype` name different columns")
+        return {**rest, "columns": {name: dtype[name] for name in (names if names is not None else dtype)}}
+
+    @field_validator("columns", "dtypes")
     @classmethod
     def _known_dtypes(cls, columns: Any) -> Any:
-        if isinstance(columns, Mapping):
-            for name, dtype in columns.items():
-                if not isinstance(dtype, str) or dtype not in _CASTS:
-                    known = ", ".join(f"`{known}`" for known in _CASTS)
-                    raise ValueError(f"`{dtype}` of the column `{name}` is not a known dtype; known are {known}")
-        elif columns is not None and len(set(columns)) < len(columns):
-            raise ValueError("a column is named twice")
-        if columns is not None and not columns:
-            raise ValueError("at least one column is needed")
-        return columns
+        return None if columns is None else columns_option(columns)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataframeInput:
+        if self.columns is not None and self.columns_from is not None:
+            raise ValueError("`columns` and `columns_from` exclude each other: both say which columns there are")
+        return self
+
+    @cached_property
+    def signature(self) -> Signature | None:
+        """What requests are brought to; ``None`` if nothing is declared."""
+        return None if self.columns is None else Signature.of(self.columns, self.extra_columns)
 
     def requires(self) -> tuple[str, ...]:
         return ("pandas",)
 
     def decode(self, payload: Payload) -> Columns:
-        if payload.media_type == "text/csv":
-            decoded = _from_csv(payload, self.columns)
-        elif payload.media_type in JSON_MEDIA_TYPES or payload.media_type.endswith("+json"):
-            decoded = _from_json(parse_json(payload), self.orient)
-        else:
-            message = f"`{payload.media_type}` is not taken here; send `application/json` or `text/csv`."
-            raise BadInputError(message, http_status=415)
-        if not decoded.rows or not decoded.names:
-            raise BadInputError(_EMPTY)
-        return decoded if self.columns is None else _conform(decoded, self.columns)
+        decoded = self._decoded(payload)
+        if self.signature is not None:
+            decoded = self.signature.conform(decoded)
+        return decoded if self.dtypes is None else loosely_converted(decoded, self.dtypes)
+
+    def _decoded(self, payload: Payload) -> Columns:
+        media_type = payload.media_type
+        if media_type in JSON_MEDIA_TYPES or media_type.endswith("+json"):
+            return columns_of_json(parse_json(payload), self.orient)
+        if media_type == "text/csv":
+            return columns_of_csv(payload, texts=self.signature.texts if self.signature is not None else ())
+        if media_type in LINES_MEDIA_TYPES:
+            return columns_of_json(parse_json_lines(payload), None)
+        if media_type in TABLE_MEDIA_TYPES:
+            try:
+                return columns_of_arrow(payload)
+            except MissingDependencyError as exc:
+                raise BadInputError(str(exc), http_status=415) from None
+        message = f"`{media_type}` is not taken here; send `application/json` or `text/csv`."
+        raise BadInputError(message, http_status=415)
 
     def group_of(self, form: Columns) -> Hashable:
-        return form[:2]  # names and kinds
+        return group_of(form)
 
     def rows_of(self, form: Columns) -> int:
         return form.rows
 
     def merge(self, forms: Sequence[Columns]) -> Any:
-        """Build one frame from the columns of several requests, in request order.
-
-        Request ``i`` holds ``n_i`` rows of ``k`` columns; the result is ``(sum(n_i), k)`` with a fresh index. All
-        requests are of one group: same names and kinds.
-        """
-        import numpy as np
-        import pandas as pd
-
-        first = forms[0]
-        if len(forms) == 1:
-            values: list[Sequence[Any]] = list(first.values)
-        else:
-            values = [
-                list(chain.from_iterable(column)) for column in zip(*(form.values for form in forms), strict=True)
-            ]
-        is_numbered = first.names == _numbers(len(first.names))
-        if set(first.kinds) == {"float64"}:  # PERF: one block; the common case of numeric models
-            block = np.array(values, dtype="float64").T
-            return pd.DataFrame(block, columns=None if is_numbered else pd.Index(first.names))
-        arrays = {i: _array(column, kind) for i, (column, kind) in enumerate(zip(values, first.kinds, strict=True))}
-        frame = pd.DataFrame(arrays)
-        if not is_numbered:
-            frame.columns = pd.Index(first.names)
-        return frame
+        return frame_of(forms)
 
     def request_content(self) -> dict[str, Any]:
-        row: dict[str, Any] = {"type": "object"}
-        if isinstance(self.columns, Mapping):
-            row["properties"] = {name: {"type": _JSON_TYPES[dtype]} for name, dtype in self.columns.items()}
-            row["required"] = list(self.columns)
-        elif self.columns is not None:
-            row["properties"] = {name: {} for name in self.columns}
-            row["required"] = list(self.columns)
-        rows = {"type": "array", "minItems": 1, "items": row}
-        table = {"type": "array", "minItems": 1, "items": {"type": "array", "minItems": 1}}
+        signature = self.signature
+        row = signature.row_schema() if signature is not None else {"type": "object", "minProperties": 1}
+        array = signature.array_schema() if signature is not None else {"type": "array", "minItems": 1}
         by_name = {"type": "object", "minProperties": 1}
         layouts: dict[str, Any] = {
-            "records": rows,
-            "values": table,
-            "split": by_name,
+            "records": {"type": "array", "minItems": 1, "items": row},
+            "values": {"type": "array", "minItems": 1, "items": array},
+            "split": {"type": "object", "required": ["columns", "data"]},
             "columns": by_name,
-            "index": by_name,
+            "index": {**by_name, "additionalProperties": row},
+            "table": {"type": "object", "required": ["schema", "data"]},
         }
-        schema = layouts[self.orient] if self.orient else {"anyOf": [rows, table, by_name]}
-        return {"application/json": {"schema": schema}, "text/csv": {"schema": {"type": "string"}}}
+        any_layout = {"anyOf": [layouts["records"], layouts["values"], by_name]}
+        csv: dict[str, Any] = {"schema": {"type": "string"}}
+        if signature is not None:
+            csv["schema"]["description"] = (
+                f"A header line with the columns `{signature.csv_header().strip()}`, then rows."
+            )
+        return {
+            "application/json": {"schema": layouts[self.orient] if self.orient else any_layout},
+            "text/csv": csv,
+            PARQUET: {"schema": {}},
+            ARROW_STREAM: {"schema": {}},
+            FORM: {"schema": {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}},
+        }
 
 
 class DataframeOutput(OutputAdapter):
-    """A frame (or what makes one: a series, an array, a list of records) as JSON in the chosen layout."""
+    """A frame, or what makes one (a series, an array, a list of records), as JSON in the chosen layout; as CSV, Arrow
+    or Parquet for clients that accept that rather."""
 
     type: Literal["dataframe"] = "dataframe"
     orient: Orient = "records"
@@ -158,26 +188,81 @@ class DataframeOutput(OutputAdapter):
     def requires(self) -> tuple[str, ...]:
         return ("pandas",)
 
-    def encode(self, value: Any, *, accept: str = "") -> Answer:  # noqa: ARG002 - CSV and Arrow come with their issue
-        frame = _frame(value)
-        if self.orient == "values":
-            return Answer(encode_json(list(frame.itertuples(index=False, name=None))))
-        names = _texts(frame.columns, "columns")
-        if self.orient == "records":
-            return Answer(encode_json(records_of(frame)))
-        if self.orient == "split":
-            rows = list(frame.itertuples(index=False, name=None))
-            return Answer(encode_json({"columns": names, "index": frame.index.tolist(), "data": rows}))
-        labels = _texts(frame.index, "rows")
-        if self.orient == "index":
-            return Answer(encode_json(dict(zip(labels, records_of(frame), strict=True))))
-        columns = (frame.iloc[:, i].tolist() for i in range(len(names)))
-        by_name = {name: dict(zip(labels, column, strict=True)) for name, column in zip(names, columns, strict=True)}
-        return Answer(encode_json(by_name))
+    def prepare(self, value: Any, *, accepts: Iterable[str] = ()) -> Any:
+        import pandas as pd
+
+        is_rows = self.orient == "records" and isinstance(value, pd.DataFrame) and value.columns.is_unique
+        return records_of(value) if is_rows and not any(_form_of(accept) != _JSON for accept in accepts) else value
+
+    def encode(self, value: Any, *, accept: str = "") -> Answer:
+        if self.orient == "records" and _are_records(value) and _form_of(accept) == _JSON:
+            return Answer(encode_json(value))
+        return encode_frame(_frame(value), orient=self.orient, accept=accept)
 
     def response_content(self) -> dict[str, Any]:
-        is_list = self.orient in ("records", "values")
-        return {"application/json": {"schema": {"type": "array" if is_list else "object"}}}
+        return frame_content(self.orient)
+
+
+_JSON = "application/json"
+_FORMS = (_JSON, "text/csv", ARROW_STREAM, PARQUET)
+
+
+def _form_of(accept: str) -> str:
+    return preferred(accept, _FORMS)
+
+
+def frame_content(orient: Orient) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 content of an answer that is a table."""
+    is_list = orient in ("records", "values")
+    return {
+        _JSON: {"schema": {"type": "array" if is_list else "object"}},
+        "text/csv": {"schema": {"type": "string"}},
+        ARROW_STREAM: {"schema": {}},
+        PARQUET: {"schema": {}},
+    }
+
+
+def encode_frame(frame: Any, *, orient: Orient, accept: str) -> Answer:
+    """Write a frame in the form that the client accepts; what pyarrow would be needed for is JSON without it."""
+    form = _form_of(accept)
+    if form == "text/csv":
+        names = _texts(frame.columns, "columns")
+        return Answer(csv_lines([names, *frame.itertuples(index=False, name=None)]).encode(), "text/csv; charset=utf-8")
+    if form != _JSON:
+        _texts(frame.columns, "columns")
+        return Answer((encode_arrow if form == ARROW_STREAM else encode_parquet)(frame), form)
+    return Answer(_encoded(frame, orient))
+
+
+def _encoded(frame: Any, orient: Orient) -> bytes:
+    if orient == "values":
+        return encode_json(list(frame.itertuples(index=False, name=None)))
+    names = _texts(frame.columns, "columns")
+    if orient == "records":
+        return encode_json(records_of(frame))
+    if orient == "split":
+        rows = list(frame.itertuples(index=False, name=None))
+        return encode_json({"columns": names, "index": frame.index.tolist(), "data": rows})
+    if orient == "table":
+        import pandas as pd
+
+        whole = frame.rename_axis(index=frame.index.name or "index").reset_index()
+        return encode_json({"schema": pd.io.json.build_table_schema(frame, version=False), "data": records_of(whole)})
+    labels = _texts(frame.index, "rows")
+    if orient == "index":
+        return encode_json(dict(zip(labels, records_of(frame), strict=True)))
+    columns = (frame.iloc[:, i].tolist() for i in range(len(names)))
+    return encode_json(
+        {name: dict(zip(labels, column, strict=True)) for name, column in zip(names, columns, strict=True)}
+    )
+
+
+def _are_records(value: Any) -> bool:
+    """Return whether a value is a list of rows that have the same names: a table as JSON has it."""
+    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        return False
+    names = value[0].keys()
+    return all(isinstance(row, dict) and row.keys() == names for row in value) and all(type(n) is str for n in names)
 
 
 def _frame(value: Any) -> Any:
@@ -196,282 +281,5 @@ def _frame(value: Any) -> Any:
 def _texts(index: Any, what: str) -> list[str]:
     texts = [str(label) for label in index]
     if len(set(texts)) < len(texts):
-        raise InferenceFailedError(f"Two {what} of the table are called {_shown(max(texts, key=texts.count))}.")
+        raise InferenceFailedError(f"Two {what} of the table are called {shown(max(texts, key=texts.count))}.")
     return texts
-
-
-def _shown(value: Any) -> str:
-    """Return a value of a request as messages show it: short, and in JSON's words."""
-    text = encode_json(value).decode()
-    return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
-
-
-def _numbers(count: int) -> tuple[int, ...]:
-    return _SHORT_NUMBERS[count] if count < len(_SHORT_NUMBERS) else tuple(range(count))
-
-
-_SHORT_NUMBERS = [tuple(range(count)) for count in range(64)]
-
-
-def _from_json(body: Any, orient: Orient | None) -> Columns:
-    found = _orient_of(body)
-    if orient is not None and found != orient and not (isinstance(body, dict) and orient in ("columns", "index")):
-        raise BadInputError(f"The body is laid out as `{found}`; this API takes `{orient}`.")
-    return _READERS[orient or found](body)
-
-
-def _orient_of(body: Any) -> Orient:
-    if isinstance(body, list) and body:
-        return "records" if isinstance(body[0], dict) else "values"
-    if isinstance(body, dict) and body:
-        return "split" if {"columns", "data"} <= body.keys() <= {"columns", "data", "index"} else "columns"
-    if isinstance(body, list | dict):
-        raise BadInputError(_EMPTY)
-    raise BadInputError(f"A table is needed: an array of rows or an object of columns, not {_shown(body)}.")
-
-
-def _from_values(rows: list[Any]) -> Columns:
-    width = len(rows[0]) if isinstance(rows[0], list) else -1
-    for number, row in enumerate(rows):
-        if not isinstance(row, list):
-            raise BadInputError(f"Row {number} is not an array of values.")
-        if len(row) != width:
-            raise BadInputError(f"Row {number} has {len(row)} values and row 0 has {width}.")
-    return _columns(_numbers(width), list(zip(*rows, strict=True)), len(rows))
-
-
-def _from_records(records: list[Any]) -> Columns:
-    names: dict[str, None] = {}
-    given = 0
-    for number, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise BadInputError(f"Row {number} is not an object of values by column name.")
-        names.update(dict.fromkeys(record))
-        given += len(record)
-    if len(names) * len(records) > max(given, _SPARSE_CELLS):
-        message = f"{len(records)} rows have {len(names)} different names and share too few of them to make a table."
-        raise BadInputError(message, http_status=413)
-    return _columns(tuple(names), [[record.get(name) for record in records] for name in names], len(records))
-
-
-def _from_split(body: dict[str, Any]) -> Columns:
-    names, rows = body["columns"], body["data"]
-    if not (isinstance(names, list) and all(type(name) in (str, int) for name in names)):
-        raise BadInputError("`columns` must be an array of names.")
-    if not (isinstance(rows, list) and all(isinstance(row, list) and len(row) == len(names) for row in rows)):
-        raise BadInputError(f"`data` must be an array of rows with {len(names)} values each, one per column.")
-    return _columns(_distinct(names), list(zip(*rows, strict=True)), len(rows))
-
-
-def _from_columns(body: dict[str, Any]) -> Columns:
-    values = []
-    labels: list[str] | None = None
-    for name, column in body.items():
-        if isinstance(column, dict):
-            labels = labels if labels is not None else list(column)
-            if len(column) != len(labels) or any(label not in column for label in labels):
-                raise BadInputError(f"The column {_shown(name)} has other row labels than the first column.")
-            values.append([column[label] for label in labels])
-        elif isinstance(column, list):
-            values.append(column)
-        else:
-            raise BadInputError(
-                f"The column {_shown(name)} is neither an array nor an object of values. "
-                "A single row is sent as an array of one object: `[{…}]`."
-            )
-    rows = len(values[0])
-    if any(len(column) != rows for column in values):
-        raise BadInputError("The columns have different numbers of rows.")
-    return _columns(tuple(body), values, rows)
-
-
-def _from_index(body: dict[str, Any]) -> Columns:
-    return _from_records(list(body.values()))
-
-
-_READERS: dict[Orient, Callable[[Any], Columns]] = {
-    "records": _from_records,
-    "values": _from_values,
-    "split": _from_split,
-    "columns": _from_columns,
-    "index": _from_index,
-}
-
-
-def _from_csv(payload: Payload, declared: Sequence[str] | Mapping[str, Any] | None) -> Columns:
-    """Read CSV with a header line (RFC 4180); an empty field is missing, numbers are as pandas reads them."""
-    import pandas as pd
-
-    text = decode_text(payload).removeprefix("\ufeff")
-    texts = [name for name, dtype in declared.items() if dtype == "str"] if isinstance(declared, Mapping) else []
-    options: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "low_memory": False}
-    try:
-        names = _csv_header(text)
-        frame = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(texts, str), **options)
-        if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
-            raise BadInputError("Some lines of the CSV have more fields than its header line has names.")
-        values = [_csv_column(frame.iloc[:, i]) for i in range(len(names))]
-        for i in [i for i, column in enumerate(values) if _may_be_rounded(column)]:
-            exact = pd.read_csv(io.StringIO(text), usecols=[i], dtype=str, **options).iloc[:, 0]
-            values[i] = [_number(field) for field in _csv_column(exact)]
-    except (csv.Error, ValueError) as exc:
-        raise BadInputError(f"The body is not valid CSV: {exc}.") from None
-    return _columns(names, values, len(frame))
-
-
-def _csv_header(text: str) -> tuple[str, ...]:
-    """Return the names of the header line as they stand there; pandas would rename those that are there twice."""
-    line = next((line for line in csv.reader(io.StringIO(text, newline="")) if line), [])
-    if not line:
-        raise BadInputError(_EMPTY)
-    if all(_is_number(name) for name in line):
-        raise BadInputError(
-            "The CSV has no header line: its first line holds only numbers. Put the columns' names there."
-        )
-    return _distinct([name or f"Unnamed: {i}" for i, name in enumerate(line)])
-
-
-def _csv_column(column: Any) -> list[Any]:
-    values: list[Any] = column.astype(object).where(column.notna(), None).tolist()
-    return values
-
-
-def _may_be_rounded(column: Sequence[Any]) -> bool:
-    """Return whether pandas may have made floats of integers too large for them: those beside an empty field."""
-    return any(type(value) is float and _EXACT_FLOAT <= abs(value) < 1e300 for value in column)
-
-
-def _number(field: str | None) -> int | float | None:
-    if field is None:
-        return None
-    try:
-        return int(field)
-    except ValueError:
-        return float(field)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _distinct(names: Sequence[Any]) -> tuple[Any, ...]:
-    if len(set(names)) < len(names):
-        raise BadInputError(f"Two columns are called {_shown(max(names, key=names.count))}.")
-    return tuple(names)
-
-
-def _columns(names: tuple[Hashable, ...], values: Sequence[Sequence[Any]], rows: int) -> Columns:
-    if set(map(type, chain.from_iterable(values))) == {float}:  # PERF: one look at the common case of numeric models
-        return Columns(names, (_FLOAT64,) * len(names), values, rows)
-    return Columns(names, tuple([_kind_of(column) for column in values]), values, rows)
-
-
-def _kind_of(column: Sequence[Any]) -> Kind:
-    """Return the dtype that pandas gives this column by itself; text is ``str`` whether or not values are missing."""
-    types = set(map(type, column))
-    if len(types) == 1:
-        kind = _KINDS_OF_TYPES.get(next(iter(types)), "object")
-        return _integer_kind(column) if kind == "int64" else kind
-    present = types - {type(None)}
-    if present == {str}:
-        return "str"
-    if present == {float} or (present <= {int, float} and _fits_float(column)):
-        return "float64"
-    return "object"
-
-
-def _integer_kind(column: Sequence[int]) -> Kind:
-    low, high = min(column), max(column)
-    if low in _INT64 and high in _INT64:
-        return "int64"
-    return "uint64" if low in _UINT64 and high in _UINT64 else "object"
-
-
-def _fits_float(column: Sequence[Any]) -> bool:
-    return all(value is None or isinstance(value, float) or abs(value) <= _EXACT_FLOAT for value in column)
-
-
-def _array(column: Sequence[Any], kind: Kind) -> Any:
-    import numpy as np
-    import pandas as pd
-
-    if kind == "str":
-        return pd.Series(column, dtype=_text_dtype())
-    if kind == "object":
-        array = np.empty(len(column), dtype=object)
-        array[:] = column
-        return array
-    return np.array(column, dtype=kind)
-
-
-@cache
-def _text_dtype() -> Any:
-    """Return what this pandas makes of text: ``str`` since 3.0, ``object`` before."""
-    import pandas as pd
-
-    return pd.Series(["text"]).dtype
-
-
-def _conform(decoded: Columns, declared: Sequence[str] | Mapping[str, Any]) -> Columns:
-    """Bring a request to the declared columns: their order, and their dtypes where given."""
-    names = tuple(declared)
-    positions: dict[Any, int]
-    if decoded.names == _numbers(len(decoded.names)):  # rows without names are taken in the declared order
-        if len(decoded.names) != len(names):
-            message = f"The rows have {len(decoded.names)} values each; this API takes {len(names)}, one per column."
-            raise BadInputError(message, http_status=422)
-        positions = {name: i for i, name in enumerate(names)}
-    else:
-        positions = {str(name): i for i, name in enumerate(decoded.names)}
-    if missing := [name for name in names if name not in positions]:
-        raise BadInputError(f"Missing columns: {', '.join(f'`{name}`' for name in missing)}.", http_status=422)
-    values = [decoded.values[positions[name]] for name in names]
-    if not isinstance(declared, Mapping):
-        return Columns(names, tuple([decoded.kinds[positions[name]] for name in names]), values, decoded.rows)
-    converted, problems = [], []
-    for name, column in zip(names, values, strict=True):
-        dtype = declared[name]
-        try:
-            converted.append([_CASTS[dtype](value) for value in column])
-        except (TypeError, ValueError, OverflowError) as exc:
-            problems.append(f"The column `{name}` must be `{dtype}`: {exc}.")
-    if problems:
-        raise BadInputError(" ".join(problems), http_status=422)
-    return Columns(names, tuple([declared[name] for name in names]), converted, decoded.rows)
-
-
-def _to_int(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise ValueError(f"{_shown(value)} is not a whole number")
-    if int(value) not in _INT64:
-        raise ValueError(f"{_shown(value)} does not fit 64 bits")
-    return int(value)
-
-
-def _to_float(value: Any) -> float:
-    if value is None:
-        return float("nan")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{_shown(value)} is not a number")  # noqa: TRY004
-    if isinstance(value, int) and abs(value) > _EXACT_FLOAT:
-        raise ValueError(f"{_shown(value)} would lose digits")
-    return float(value)
-
-
-def _to_bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{_shown(value)} is not true or false")  # noqa: TRY004 - one kind of refusal for all casts
-    return value
-
-
-def _to_str(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{_shown(value)} is not text")
-    return value
-
-
-_CASTS: dict[str, Callable[[Any], Any]] = {"int64": _to_int, "float64": _to_float, "bool": _to_bool, "str": _to_str}

@@ -5,28 +5,38 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import orjson
+from pydantic import BeforeValidator, Field, PydanticUserError, TypeAdapter, ValidationError
 
-from kappa.errors import BadInputError, InferenceFailedError
-from kappa.spec.contracts import FrozenValue, InputAdapter, OutputAdapter, thaw
+from kappa.errors import BadInputError, BundleError, InferenceFailedError
+from kappa.spec.contracts import InputAdapter, OutputAdapter
+from kappa.spec.models import Reference
 from kappa.types import Answer, Payload
 
 __all__ = [
     "JSON_MEDIA_TYPES",
+    "LINES_MEDIA_TYPES",
     "JsonInput",
     "JsonOutput",
+    "array_of_tensor",
     "decode_text",
     "encode_json",
     "json_rows",
     "parse_json",
+    "parse_json_lines",
     "records_of",
+    "refusal_of",
 ]
 
 JSON_MEDIA_TYPES = frozenset({"", "application/json", "text/json", "application/x-www-form-urlencoded", "text/plain"})
 """What is read as JSON: the media type itself, none at all, and what curl and browsers send when not told."""
+
+LINES_MEDIA_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+"""What is read as JSON lines: one value per line."""
 
 _LONG_INTEGER = re.compile(rb"\d{20}|-\d{19}")  # over 64 bits orjson reads floats, the standard library integers
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
@@ -36,16 +46,34 @@ _INTEGERS = range(-(1 << 63), 1 << 64)
 
 def parse_json(payload: Payload) -> Any:
     """Parse a body; raises `BadInputError` with the position of the fault."""
-    data = payload.data
-    if payload.charset not in ("utf-8", "utf8", "us-ascii"):
-        data = decode_text(payload).encode()
+    data = _utf8(payload)
     try:
-        value = orjson.loads(data)
-        return json.loads(data) if _LONG_INTEGER.search(data) else value
+        return _parsed(data)
     except ValueError as exc:
         if not data.strip():
             raise BadInputError("The body is empty; it must be JSON.") from None
         raise BadInputError(f"The body is not valid JSON: {exc}.") from None
+
+
+def parse_json_lines(payload: Payload) -> list[Any]:
+    """Parse one value per line; blank lines are passed over. Raises `BadInputError` with the line of the fault."""
+    number, values = 0, []
+    try:
+        for number, line in enumerate(_utf8(payload).split(b"\n"), start=1):  # noqa: B007 - the refusal says it
+            if line.strip():
+                values.append(_parsed(line))
+    except ValueError as exc:
+        raise BadInputError(f"Line {number} of the body is not valid JSON: {exc}.") from None
+    return values
+
+
+def _utf8(payload: Payload) -> bytes:
+    return payload.data if payload.charset in ("utf-8", "utf8", "us-ascii") else decode_text(payload).encode()
+
+
+def _parsed(data: bytes) -> Any:
+    value = orjson.loads(data)
+    return json.loads(data) if _LONG_INTEGER.search(data) else value
 
 
 def decode_text(payload: Payload) -> str:
@@ -123,11 +151,20 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, set | frozenset):
         return sorted(value)
-    if hasattr(value, "numpy"):  # TensorFlow and PyTorch tensors
-        return (value.detach().cpu() if hasattr(value, "detach") else value).numpy()
+    if hasattr(value, "numpy"):
+        return array_of_tensor(value)
     if hasattr(value, "model_dump"):  # pydantic models
         return value.model_dump(mode="json")
     raise TypeError(f"`{type(value).__name__}` has no JSON form")
+
+
+def array_of_tensor(tensor: Any) -> Any:
+    """Return a tensor of TensorFlow's or PyTorch's, on whatever device, as an array."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu()
+        if "bfloat16" in str(getattr(tensor, "dtype", "")):  # which NumPy does not have
+            tensor = tensor.float()
+    return tensor.numpy()
 
 
 def _plain_numpy(value: Any, numpy: Any) -> Any:
@@ -163,28 +200,82 @@ def json_rows(value: Any) -> Any:
         return records_of(value) if value.columns.is_unique else value
     if pandas is not None and isinstance(value, pandas.Series):
         return value.tolist()
+    if hasattr(value, "numpy") and hasattr(value, "shape"):
+        value = array_of_tensor(value)
     if numpy is not None and type(value) is numpy.ndarray and value.ndim and value.dtype.char in "?bBhHiIlLqQdO":
         return value.tolist()
     return value
+
+
+def _reference(value: Any) -> Any:
+    """Take a class of the user's as what names it."""
+    return f"{_module_of(value)}:{value.__qualname__}" if isinstance(value, type) else value
+
+
+def _module_of(defined: type) -> str:
+    """Return the name of a class's module; a script's is that of its file."""
+    if defined.__module__ != "__main__":
+        return defined.__module__
+    return Path(getattr(sys.modules["__main__"], "__file__", None) or "__main__").stem
 
 
 class JsonInput(InputAdapter):
     """Any JSON value; functions receive it parsed, batch functions a list of them."""
 
     type: Literal["json"] = "json"
-    example: FrozenValue = None
-    """A request body shown in the OpenAPI document."""
+    schema_: Annotated[Reference | None, BeforeValidator(_reference)] = Field(default=None, alias="schema")
+    """A pydantic model, or any other type that pydantic validates, of the service's own code, as `module:Model`.
+    Functions receive instances of it, and what does not fit is refused with 422 that says where."""
+
+    def references(self) -> tuple[str, ...]:
+        return (self.schema_,) if self.schema_ is not None else ()
+
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
+        if self.schema_ is None:
+            return self.decode
+        try:
+            validated = TypeAdapter(load(self.schema_)).validate_json
+        except PydanticUserError as exc:
+            raise BundleError(f"`{self.schema_}` is nothing that pydantic validates: {exc.message}.") from None
+
+        def decode(payload: Payload) -> Any:
+            self._check_media_type(payload)
+            try:
+                return validated(_utf8(payload))
+            except ValidationError as exc:
+                raise refusal_of(exc) from None
+
+        return decode
 
     def decode(self, payload: Payload) -> Any:
-        if payload.media_type not in JSON_MEDIA_TYPES and not payload.media_type.endswith("+json"):
-            raise BadInputError(f"`{payload.media_type}` is not taken here; send `application/json`.", http_status=415)
+        self._check_media_type(payload)
         return parse_json(payload)
 
+    def _check_media_type(self, payload: Payload) -> None:
+        if payload.media_type not in JSON_MEDIA_TYPES and not payload.media_type.endswith("+json"):
+            raise BadInputError(f"`{payload.media_type}` is not taken here; send `application/json`.", http_status=415)
+
     def request_content(self) -> dict[str, Any]:
-        content: dict[str, Any] = {"schema": {}}
-        if self.example is not None:
-            content["example"] = thaw(self.example)
-        return {"application/json": content}
+        return {"application/json": {"schema": {}}}
+
+
+def refusal_of(exc: ValidationError) -> BadInputError:
+    """Return the refusal of a body that a model of the user's does not accept: all that is wrong, and where."""
+    errors = exc.errors(include_url=False, include_context=False)
+    if errors[0]["type"] == "json_invalid":
+        return BadInputError(f"The body is not valid JSON: {errors[0]['msg'].removeprefix('Invalid JSON: ')}.")
+    problems = [f"{_location(error['loc'])}: {error['msg'].removeprefix('Value error, ')}" for error in errors]
+    more = f"; and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
+    return BadInputError(f"{'; '.join(problems[:_MOST_PROBLEMS])}{more}.", http_status=422)
+
+
+_MOST_PROBLEMS = 20
+
+
+def _location(parts: tuple[int | str, ...]) -> str:
+    """Return where in a body something is, as in `` `items[0].price` ``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return f"`{text.removeprefix('.')}`" if text else "The body"
 
 
 class JsonOutput(OutputAdapter):
@@ -192,7 +283,7 @@ class JsonOutput(OutputAdapter):
 
     type: Literal["json"] = "json"
 
-    def prepare(self, value: Any) -> Any:
+    def prepare(self, value: Any, *, accepts: Iterable[str] = ()) -> Any:  # noqa: ARG002 - JSON whatever is accepted
         return json_rows(value)
 
     def encode(self, value: Any, *, accept: str = "") -> Answer:  # noqa: ARG002 - JSON whatever is accepted

@@ -20,9 +20,9 @@ from kappa.build.validation import Draft
 from kappa.build.wording import known, one_of, quoted
 from kappa.build.words import nearest
 from kappa.errors import KappaError
+from kappa.inference import extensions_of
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
-from kappa.types import MEDIA_TYPES
 
 __all__ = ["check_references"]
 
@@ -135,14 +135,18 @@ def _check_signature(draft: Draft, path: TreePath) -> None:
 
 def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:
     names = [api.name for api in declaration.spec.apis] if declaration is not None else draft.names("apis")
+    inputs = {api.name: api.input for api in declaration.spec.apis} if declaration is not None else {}
     examples = draft.document.at(("examples",))
     for index in range(len(examples) if isinstance(examples, list) else 0):
         at: TreePath = ("examples", index, "input_file")
         place = paths.existing(at, "file")
-        if place is not None and place.suffix.lower() not in MEDIA_TYPES:
-            message = f"{quoted(place.name)} has an extension that does not tell what it holds."
-            draft.found.add("KF204", message, at, help=f"Use {one_of(f'`{suffix}`' for suffix in MEDIA_TYPES)}.")
         api = draft.get("examples", index, "api")
+        table = draft.parts.get(("apis", api)) if isinstance(api, str) else None
+        adapter = table.input if isinstance(table, ApiTable) else inputs.get(api)
+        known_extensions = extensions_of(adapter) if adapter is not None else []
+        if place is not None and known_extensions and place.suffix.lower() not in known_extensions:
+            message = f"{quoted(place.name)} has an extension that does not tell what it holds."
+            draft.found.add("KF204", message, at, help=f"Use {one_of(f'`{suffix}`' for suffix in known_extensions)}.")
         if isinstance(api, str) and names and api not in names and not draft.is_unsure("apis"):
             _report_unknown(draft, "KF307", "API", api, names, ("examples", index, "api"))
 

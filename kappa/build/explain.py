@@ -317,6 +317,8 @@ class _Examples:
         for line in self.lines:
             if not option and line.text == f'{word} = "{name}"':
                 return f"{line.table}\n{line.text}"
+            if option and line.key == option and line.table.endswith(end):  # what all plugins of a family have
+                return f"{line.table}\n{line.text}"
         return ""
 
 

@@ -7,6 +7,7 @@ An API's function receives its input first. Every further parameter is filled by
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from kappa.build.declarations import Declaration
@@ -17,6 +18,7 @@ from kappa.build.positions import Span, TreePath
 from kappa.build.validation import Draft
 from kappa.build.wording import one_of, quoted
 from kappa.build.words import nearest
+from kappa.spec.document import ApiTable
 
 __all__ = ["check_functions"]
 
@@ -78,7 +80,9 @@ class _Checks:
         is_batched: bool | None = batch if isinstance(batch, bool) else None
         if is_batched is None and adapter is not None and not self._draft.is_unsure(*api, "batch"):
             is_batched = not adapter.supports_single
-        self._parameters(definition, path, is_batched=is_batched)
+        table = self._draft.parts.get(api)
+        inputs = table.input.part_names if isinstance(table, ApiTable) else ()
+        self._parameters(definition, path, is_batched=is_batched, inputs=inputs)
 
     def methods(self, declaration: Declaration) -> None:
         """Check the methods that a class declares as APIs."""
@@ -87,7 +91,7 @@ class _Checks:
             module = self._code.resolve(module_name)
             found = find_definition(self._code, module, qualname) if module is not None else None
             if isinstance(found, Definition):
-                self._parameters(found, None, is_batched=api.batch)
+                self._parameters(found, None, is_batched=api.batch, inputs=api.input.part_names)
 
     # -- finding
 
@@ -129,19 +133,29 @@ class _Checks:
 
     # -- parameters
 
-    def _parameters(self, definition: Definition, path: TreePath | None, *, is_batched: bool | None) -> None:
-        """Check the parameters of an API's function; ``path`` is where it is named, ``None`` for a method."""
+    def _parameters(
+        self, definition: Definition, path: TreePath | None, *, is_batched: bool | None, inputs: Sequence[str]
+    ) -> None:
+        """Check the parameters of an API's function; ``path`` is where it is named, ``None`` for a method.
+
+        ``inputs`` are the names that the adapter's inputs have, if there are several.
+        """
         parameters = parameters_of(definition)
         if parameters is None or definition.node is None:
             return
         function = definition.node.name
-        if not parameters or not parameters[0].is_positional or parameters[0].is_variadic:
+        count = len(inputs) or 1
+        given = list(takewhile(lambda one: one.is_positional and not one.is_variadic, parameters))[:count]
+        if len(given) < count:
             message = f"`{function}` takes no input: its first parameter receives the request."
+            if inputs:
+                named = one_of((f"`{name}`" for name in inputs), joined_by="and")
+                message = f"`{function}` needs {count} parameters for its inputs {named}."
             self._report(message, path, definition, None)
             return
         words = ["tasks"] if is_batched else ["task"] if is_batched is False else ["task", "tasks"]
         known = [*self._artifacts, *sorted(self._provided or ()), *words]
-        for parameter in parameters[1:]:
+        for parameter in parameters[count:]:
             if parameter.is_variadic:
                 message = f"`{function}` takes `{'*' if parameter.is_positional else '**'}{parameter.name}`."
                 self._report(message, path, definition, parameter, help_="Name each parameter.")

@@ -6,11 +6,13 @@ import asyncio
 import math
 import os
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import count
 from typing import Any
 
+import falcon
 import falcon.asgi
 from falcon.asgi_spec import AsgiEvent
 from falcon.request import RequestOptions
@@ -24,11 +26,13 @@ __all__ = [
     "Request",
     "RequestHeaders",
     "RequestIds",
+    "media_type_of",
     "read_body",
     "send_answer",
     "send_error",
     "timeout_of",
     "too_large",
+    "unpacked",
     "valid_headers",
 ]
 
@@ -154,6 +158,49 @@ async def _read_on(req: Request, *, max_bytes: int) -> bytes | None:
 def too_large(max_bytes: int) -> BadInputError:
     """Return the refusal of a body over ``max_bytes``."""
     return BadInputError(f"The body is larger than the {max_bytes} bytes that are taken here.", http_status=413)
+
+
+_OFF_LOOP_KINDS = ("image/", "multipart/", "text/csv", "application/vnd.apache.")
+
+
+@lru_cache(maxsize=256)
+def media_type_of(content_type: str) -> tuple[str, str, str, bool]:
+    """Read a `Content-Type` (RFC 9110, section 8.3): media type, charset, boundary, and whether decoding takes long."""
+    media_type, parameters = falcon.parse_header(content_type)
+    media_type = media_type.strip().lower()
+    charset = parameters.get("charset", "").lower() or "utf-8"
+    return media_type, charset, parameters.get("boundary", ""), media_type.startswith(_OFF_LOOP_KINDS)
+
+
+def unpacked(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:
+    """Undo a body's `Content-Encoding`; raises `BadInputError`: 413 for one that grows over ``max_bytes``, which is
+    noticed before it does, 415 for an encoding that is not known here."""
+    name = encoding.strip().lower()
+    if name in (b"", b"identity"):
+        return body
+    if name not in _WINDOW_BITS:
+        shown = encoding.decode("latin-1")
+        message = f"The content encoding `{shown}` is not taken here; send the body plain, or packed with `gzip`."
+        raise BadInputError(message, http_status=415)
+    parts: list[bytes] = []
+    room = max_bytes
+    try:
+        while body:  # gzip files may follow each other (RFC 1952, section 2.2)
+            unpacking = zlib.decompressobj(_WINDOW_BITS[name])
+            parts.append(unpacking.decompress(body, room + 1))
+            room -= len(parts[-1])
+            if room < 0:
+                raise too_large(max_bytes)
+            if not unpacking.eof:
+                raise BadInputError(f"The body is not valid `{name.decode()}`: it ends too soon.")
+            body = unpacking.unused_data.lstrip(b"\0")
+    except zlib.error as exc:
+        raise BadInputError(f"The body is not valid `{name.decode()}`: {exc}.") from None
+    return b"".join(parts)
+
+
+_WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+"""By encoding, what zlib is told of the header that it finds (RFC 9110, section 8.4.1)."""
 
 
 def timeout_of(req: Request) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import shutil
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, time
 from functools import cache, partial
@@ -162,13 +162,38 @@ class InputAdapter(Plugin):
     never meets another. `merge` runs once per batch, in the thread that runs the function, over forms of one group.
     """
 
+    http_input_example: FrozenValue = None
+    """A request body, as a value, that the OpenAPI document shows."""
+    request_schema: FrozenMapping | None = None
+    """What the OpenAPI document says of the request body, in place of what the adapter says: the JSON Schema of a JSON
+    body, or schemas by media type as in `{"text/csv": {"schema": {…}}}`."""
+
     supports_batch: ClassVar[bool] = True
     """Whether ``batch = true`` is possible."""
     supports_single: ClassVar[bool] = True
     """Whether ``batch = false`` is possible."""
 
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The names of the form's parts that an adapter of several inputs takes; empty for one that takes a body.
+
+        With names, requests are `multipart/form-data`, and `merge` and `single` return one argument per name.
+        """
+        return ()
+
+    def references(self) -> tuple[str, ...]:
+        """Name what is needed of the service's own code, as ``module:qualname``: a bundle carries these modules."""
+        return ()
+
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:  # noqa: ARG002 - few refer to code
+        """Return `decode`, or what does its work once ``load`` has imported the `references`."""
+        return self.decode
+
     def decode(self, payload: Payload) -> Any:
-        """Return the form of one request; raises `BadInputError` for what does not fit."""
+        """Return the form of one request; raises `BadInputError` for what does not fit.
+
+        A body of one uploaded file arrives as that file; adapters with `part_names` get the whole form.
+        """
         raise NotImplementedError
 
     def group_of(self, form: Any) -> Hashable:  # noqa: ARG002 - the default has one group
@@ -191,15 +216,30 @@ class InputAdapter(Plugin):
         return form
 
     def request_content(self) -> dict[str, Any]:
-        """Return the OpenAPI 3.1 *content* map of the request body: media type to ``{"schema", "example"}``."""
+        """Return the OpenAPI 3.1 *content* map of the request body, by media type; the preferred one first."""
         raise NotImplementedError
+
+    def documented_content(self) -> dict[str, Any]:
+        """Return `request_content` with the user's own schema and example in it."""
+        content = self.request_content()
+        if self.request_schema is not None:
+            given = thaw(self.request_schema)
+            is_content = bool(given) and all("/" in key for key in given)
+            content = given if is_content else {"application/json": {"schema": given}}
+        if self.http_input_example is not None:
+            media_type = "application/json" if "application/json" in content else next(iter(content))
+            content = {**content, media_type: {**content[media_type], "example": thaw(self.http_input_example)}}
+        return content
 
 
 class OutputAdapter(Plugin):
     """Turns what a function returned for one request into an answer."""
 
-    def prepare(self, value: Any) -> Any:
-        """Return what a batch function returned, unsplit, in a form whose parts `encode` to the same bytes faster."""
+    def prepare(self, value: Any, *, accepts: Iterable[str] = ()) -> Any:  # noqa: ARG002 - mostly nothing to win
+        """Return what a batch function returned, unsplit, in a form whose parts `encode` to the same bytes faster.
+
+        ``accepts`` are the `Accept` headers of the batch's requests.
+        """
         return value
 
     def encode(self, value: Any, *, accept: str = "") -> Answer:

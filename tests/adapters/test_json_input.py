@@ -88,8 +88,8 @@ def test_requests_are_items_and_a_batch_a_list_of_them() -> None:
 
 
 def test_an_example_cannot_be_changed_and_is_shown_as_it_was_written() -> None:
-    adapter = JsonInput(example={"rows": [[1, 2]]})
+    adapter = JsonInput(http_input_example={"rows": [[1, 2]]})
     with pytest.raises(TypeError):
-        adapter.example["rows"] = []
-    assert adapter.request_content() == {"application/json": {"schema": {}, "example": {"rows": [[1, 2]]}}}
+        adapter.http_input_example["rows"] = []
+    assert adapter.documented_content() == {"application/json": {"schema": {}, "example": {"rows": [[1, 2]]}}}
     assert JsonInput.model_validate_json(adapter.model_dump_json()) == adapter

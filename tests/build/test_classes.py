@@ -62,7 +62,7 @@ class Service(BentoService):
     def predict(self, df, tasks):
         return df
 
-    @api(input=JsonInput(example={"x": [1, -2.5, None, True]}), route="v1/explain", api_name="why", api_doc="Why?")
+    @api(input=JsonInput(http_input_example={"x": [1, -2.5, None, True]}), route="v1/x", api_name="why", api_doc="Why?")
     def explain(self, value, model):
         def inner(): ...
         return value
@@ -221,7 +221,7 @@ PROBLEMS = {
     "an unknown option": ("@env(pip_package=['a'])\nclass Service(BentoService): ...", "pip_package"),
     "an option that is refused": (
         "class Service(BentoService):\n    @api(input=DataframeInput(orient='recods'))\n    def p(self, x): ...",
-        "`orient` must be `records`, `values`, `split`, `columns` or `index`, not `recods`.",
+        "`orient` must be `records`, `values`, `split`, `columns`, `index` or `table`, not `recods`.",
     ),
     "a wrong call": (
         "class Service(BentoService):\n    @api(inputs=JsonInput())\n    def p(self, x): ...",

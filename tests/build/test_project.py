@@ -98,6 +98,7 @@ def test_the_example_of_every_key_is_good_where_its_files_exist(tmp_path: Path) 
         "handlers.py": (
             "def connect():\n    return {'db': 1}\ndef disconnect(db): ...\n"
             "def predict(df, model, db): ...\ndef greet(value, greeting, db): ...\n"
+            "def answer(value): ...\ndef answer_two(one, other): ...\nclass Customer: ...\n"
         ),
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ def record_of(directory: Path) -> dict[str, Any]:
     api = {
         "InputType": "JsonInput",
         "docs": "",
-        "inputConfig": {"example": None},
+        "inputConfig": {"http_input_example": None, "request_schema": None, "schema": None},
         "outputConfig": {},
         "maxBatchSize": 1000,
         "maxLatencyMs": None,

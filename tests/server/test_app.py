@@ -267,10 +267,28 @@ def test_a_request_id_is_taken_over_when_it_is_a_good_one(tmp_path: Path, given:
         pytest.param(("POST", "/double", ""), 400, "The body is empty", id="empty"),
         pytest.param(("POST", "/double", "1", {"Content-Type": "image/png"}), 415, "`image/png` is not ", id="media"),
         pytest.param(
-            ("POST", "/double", gzip.compress(b"1"), {"Content-Encoding": "gzip"}),
+            ("POST", "/double", b"1", {"Content-Encoding": "br"}),
             415,
-            "The content encoding `gzip` is not taken here",
-            id="gzip",
+            "The content encoding `br` is not taken here; send the body plain, or packed with `gzip`.",
+            id="encoding",
+        ),
+        pytest.param(
+            ("POST", "/double", gzip.compress(b"1" * 2000), {"Content-Encoding": "gzip"}),
+            413,
+            "The body is larger than the 1000 bytes",
+            id="bomb",
+        ),
+        pytest.param(
+            ("POST", "/double", b"no", {"Content-Encoding": "gzip"}),
+            400,
+            "The body is not valid `gzip`: Error -3 while decompressing data: incorrect header check.",
+            id="no-gzip",
+        ),
+        pytest.param(
+            ("POST", "/double", gzip.compress(b"1")[:-1], {"Content-Encoding": "gzip"}),
+            400,
+            "The body is not valid `gzip`: it ends too soon.",
+            id="half-a-gzip",
         ),
         pytest.param(("POST", "/double", "1" * 2000), 413, "The body is larger than the 1000 bytes", id="large"),
         pytest.param(

@@ -10,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.errors import BadInputError
-from kappa.server.batching.middleware import _media_type
-from kappa.server.exchange import ClientGoneError, Request, RequestHeaders, RequestIds, read_body, timeout_of
+from kappa.server.exchange import (
+    ClientGoneError,
+    Request,
+    RequestHeaders,
+    RequestIds,
+    media_type_of,
+    read_body,
+    timeout_of,
+)
 from kappa.types import HTTPHeaders
 
 
@@ -98,13 +105,14 @@ def test_headers_that_are_decoded_late_read_like_any_others(values: dict[str, st
 @pytest.mark.parametrize(
     ("content_type", "expected"),
     [
-        ("", ("", "utf-8", False)),
-        ("application/json", ("application/json", "utf-8", False)),
-        ("Application/JSON; charset=ISO-8859-1", ("application/json", "iso-8859-1", False)),
-        ('text/csv; header=present; charset="UTF-16"', ("text/csv", "utf-16", True)),
-        ("image/png", ("image/png", "utf-8", True)),
-        ("text/plain; charset", ("text/plain", "utf-8", False)),
+        ("", ("", "utf-8", "", False)),
+        ("application/json", ("application/json", "utf-8", "", False)),
+        ("Application/JSON; charset=ISO-8859-1", ("application/json", "iso-8859-1", "", False)),
+        ('text/csv; header=present; charset="UTF-16"', ("text/csv", "utf-16", "", True)),
+        ("image/png", ("image/png", "utf-8", "", True)),
+        ("text/plain; charset", ("text/plain", "utf-8", "", False)),
+        ('multipart/form-data; boundary="a b"', ("multipart/form-data", "utf-8", "a b", True)),
     ],
 )
-def test_media_types_are_read_with_their_charset(content_type: str, expected: tuple[str, str, bool]) -> None:
-    assert _media_type(content_type) == expected
+def test_media_types_are_read_with_their_parameters(content_type: str, expected: tuple[str, str, str, bool]) -> None:
+    assert media_type_of(content_type) == expected

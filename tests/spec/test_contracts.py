@@ -62,7 +62,7 @@ def test_what_no_manifest_can_hold_is_refused() -> None:
         freeze({"loss": float("inf")})
 
 
-REQUIRED = {"artifact type": {"name": "m"}}
+REQUIRED = {"artifact type": {"name": "m"}, "multi_file": {"input_names": ["a"]}}
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ REQUIRED = {"artifact type": {"name": "m"}}
 )
 def test_every_plugin_is_its_own_frozen_configuration(kind: str, type_: str) -> None:
     registry = next(registry for registry in (INPUT_ADAPTERS, OUTPUT_ADAPTERS, ARTIFACTS) if registry.kind == kind)
-    plugin: Plugin = registry.load(type_)(**REQUIRED.get(kind, {}))
+    plugin: Plugin = registry.load(type_)(**(required := REQUIRED.get(kind, REQUIRED.get(type_, {}))))
     assert type(plugin).model_validate_json(plugin.model_dump_json()) == plugin
     assert type(plugin).model_validate(plugin.model_dump(mode="json")) == plugin
     with pytest.raises(ValidationError, match="frozen"):
         plugin.type = "other"
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        type(plugin)(**REQUIRED.get(kind, {}), surely_not_an_option=1)
+        type(plugin)(**required, surely_not_an_option=1)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_every_plugin_is_its_own_frozen_configuration(kind: str, type_: str) -> 
     [
         DataframeInput(orient="split", columns=("b", "a")),
         DataframeInput(columns={"b": "int64", "a": "str"}),
-        JsonInput(example={"b": [1, {"c": None}], "a": 1.5}),
+        JsonInput(http_input_example={"b": [1, {"c": None}], "a": 1.5}),
     ],
     ids=["names", "dtypes", "example"],
 )

@@ -69,7 +69,7 @@ def manifests(draw: st.DrawFn) -> BundleManifest:
     items = {
         "name": "items",
         "target": {"function": "m:f"},
-        "input": {"type": "json", "example": draw(values)},
+        "input": {"type": "json", "http_input_example": draw(values)},
         "output": {"type": "dataframe", "orient": "split"},
         "max_latency_ms": draw(st.none() | st.floats(0.001, 1e6)),
         "doc": draw(texts),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import glob
+import re
 import sys
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -14,31 +18,47 @@ from kappa.actions import api_of, open_target, resolve_target
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import KappaCommand, kappa_command
 from kappa.cli.console import current_shell, print_error
+from kappa.cli.progress import watching
+from kappa.cli.results import Printer, ResultForm, printer
 from kappa.errors import InferenceFailedError, UsageError
-from kappa.inference import read_payload
-from kappa.offline import Failure, answer_parts
-from kappa.types import MEDIA_TYPES, Payload
+from kappa.inference import Inference, extensions_of
+from kappa.offline import (
+    Event,
+    Failure,
+    InputFile,
+    InputForm,
+    Source,
+    answer_events,
+    answer_together,
+    is_file_of_rows,
+    payload_of,
+)
+from kappa.types import MEDIA_TYPES, Payload, extension_of
 
 __all__ = ["command", "spread_values"]
 
-_FORMATS = {extension.removeprefix("."): media_type for extension, media_type in MEDIA_TYPES.items()}
+_FORMATS = ("csv", "json", "jsonl", "ndjson", "parquet", "arrow", "npy", "txt")
+_NAMED = re.compile(r"--input-(?P<kind>file-)?(?P<name>[A-Za-z_]\w*)(?:=(?P<value>.*))?", re.DOTALL)
+"""`--input-NAME` and `--input-file-NAME`, which adapters of several inputs have."""
+_NAMED_INPUTS = "kappa.run.named_inputs"
+_BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures grow to many times their size
 
 
 class _RunCommand(KappaCommand):
-    """Takes several values after one `--input`, as a shell gives them for `--input-file *.json`."""
+    """Takes several values after one `--input`, as a shell gives them for `--input-file *.json`, and `--input-NAME`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         options = [parameter for parameter in self.params if isinstance(parameter, click.Option)]
-        return super().parse_args(
-            ctx,
-            spread_values(
-                args,
-                spreading={"--input", "--input-file"},
-                with_value={name for option in options if not option.is_flag for name in option.opts},
-                flags={name for option in options if option.is_flag for name in option.opts} | {"-h", "--help"},
-                arguments=len(self.params) - len(options),
-            ),
+        with_value = {name for option in options if not option.is_flag for name in option.opts}
+        spread = spread_values(
+            args,
+            spreading={"--input", "--input-file"},
+            with_value=with_value,
+            flags={name for option in options if option.is_flag for name in option.opts} | {"-h", "--help"},
+            arguments=len(self.params) - len(options),
         )
+        rest, ctx.meta[_NAMED_INPUTS] = _without_named(spread, known=with_value)
+        return super().parse_args(ctx, rest)
 
 
 def spread_values(
@@ -62,10 +82,12 @@ def spread_values(
         rewritten.append(word)
         if word == "--":
             return rewritten + words
-        if word in with_value:
+        is_named = word not in with_value and _NAMED.fullmatch(word) is not None
+        if word in with_value or (is_named and "=" not in word):
             rewritten += words[:1]
             del words[:1]
-            while word in spreading and seen >= arguments and words and words[0] not in {*with_value, *flags, "--"}:
+            is_spreading = word in spreading or is_named
+            while is_spreading and seen >= arguments and words and words[0] not in {*with_value, *flags, "--"}:
                 if words[0].startswith("--"):
                     break
                 rewritten += [word, words.pop(0)]
@@ -74,12 +96,45 @@ def spread_values(
     return rewritten
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """One value of `--input-NAME`, or one file of `--input-file-NAME`."""
+
+    option: str
+    name: str
+    is_file: bool
+    value: str
+
+
+def _without_named(args: Sequence[str], *, known: Collection[str]) -> tuple[list[str], list[_Named]]:
+    """Take `--input-NAME VALUE` out of the arguments: only the API can tell which names there are."""
+    rest: list[str] = []
+    named: list[_Named] = []
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        match = _NAMED.fullmatch(word)
+        if word == "--":
+            return [*rest, word, *words], named
+        if match is None or word.partition("=")[0] in known:
+            rest.append(word)
+            continue
+        value = match["value"]
+        if value is None:
+            if not words:
+                raise click.UsageError(f"Option '{word}' requires an argument.")
+            value = words.pop(0)
+        named.append(_Named(word.partition("=")[0], match["name"], match["kind"] is not None, value))
+    return rest, named
+
+
 @kappa_command(
     "run",
     cls=_RunCommand,
     examples=[
         "kappa run IrisClassifier:latest predict --input '[[5.1, 3.5, 1.4, 0.2]]'",
         "kappa run IrisClassifier:latest predict --input-file iris.csv",
+        "kappa run IrisClassifier:latest predict --input-file iris.csv --output csv > answers.csv",
         "kappa run IrisClassifier:latest predict --input-file requests/*.json",
         "kappa run . predict --input '[[5.1, 3.5, 1.4, 0.2]]' '[[6.7, 3.1, 4.7, 1.5]]'",
     ],
@@ -89,26 +144,46 @@ def spread_values(
 @click.option("--input", "inputs", metavar="VALUE...", multiple=True, help="One or more request bodies.")
 @click.option(
     "--input-file",
-    "files",
+    "patterns",
     metavar="FILE...",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=f"One or more files with a request body each; the extension tells the format: {', '.join(MEDIA_TYPES)}.",
+    help="One or more files, or glob patterns of files, with a request body each; the extension tells the format.",
 )
 @click.option(
-    "--input-format", type=click.Choice(list(_FORMATS)), help="The format of all inputs, whatever their extension."
+    "--input-format",
+    "--format",
+    "input_format",
+    type=click.Choice(_FORMATS),
+    help="The format of all inputs, whatever their extension.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(get_args(ResultForm)),
+    default="json",
+    show_default=True,
+    help="How answers are printed: as the server would send them, text without quotes, CSV, or a table.",
+)
+@click.option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each answer into a file of this folder and print its path.",
 )
 @click.option(
     "--max-batch-size",
     type=click.IntRange(min=1),
-    help="The most rows of a file that are answered in one call.  [default: as the API declares]",
+    help="The most rows of a file that are answered in one call, or inputs of a batch API, which are otherwise "
+    "answered one by one.  [default: as the API declares]",
 )
 def command(
     target: str,
     api: str,
     inputs: Sequence[str],
-    files: Sequence[Path],
+    patterns: Sequence[str],
     input_format: str | None,
+    form: ResultForm,
+    output_dir: Path | None,
     max_batch_size: int | None,
 ) -> int:
     """Answer inputs from the command line or from files.
@@ -116,43 +191,163 @@ def command(
     TARGET is a bundle (a path or a tag like `IrisClassifier:latest`), a kappafile or its directory. API is the name of
     one of its APIs.
 
-    Each input gets one line on stdout: the body that the server would have sent, or `null` if it failed. A CSV or
-    JSON-lines file is one input; a row of it that fails is `null` in its place and a line on stderr. The exit code is 9
-    if anything failed.
+    Each input gets one line on stdout: the body that the server would have sent, or `null` if it failed. A file of
+    rows (CSV, JSON lines, Parquet, each also with `.gz`) is one input of any size; a row of it that fails is `null` in
+    its place and a line on stderr. The exit code is 9 if anything failed; what was answered is printed all the same.
+
+    An API of several inputs takes `--input-NAME` or `--input-file-NAME` for each, with as many values for one as for
+    the others.
     """
-    if not inputs and not files:
+    named: list[_Named] = click.get_current_context().meta[_NAMED_INPUTS]
+    if not inputs and not patterns and not named:
         raise UsageError("There is no input: give `--input` or `--input-file`.")
-    if not input_format and (unknown := [path for path in files if path.suffix.lower() not in MEDIA_TYPES]):
-        known = ", ".join(MEDIA_TYPES)
-        raise UsageError(f"The extension of `{unknown[0]}` tells no format; known are {known}. Give `--input-format`.")
-    stdout = sys.stdout.buffer
-    failed = 0
+    files = [path for pattern in patterns for path in _files_of(pattern, "--input-file")]
+    count = len(inputs) + len(files) + max((len(group) for group in _by_name(named).values()), default=0)
+    answers = printer(form, directory=output_dir, is_alone=count == 1)
     with redirect_stdout(sys.stderr), open_target(resolve_target(target)) as service:  # user code may print
         inference = api_of(service, api)
-        rows_per_call = max_batch_size or inference.spec.max_batch_size
-        for payload in _payloads(inputs, files, input_format):
-            label = payload.name if len(inputs) + len(files) > 1 else ""
-            is_whole = True
-            for part in answer_parts(inference, payload, rows_per_call=rows_per_call):
-                if isinstance(part, Failure):
-                    is_whole = False
-                    _report(part, label)
-                else:
-                    stdout.write(part)
-            stdout.write(b"\n")
-            stdout.flush()
-            failed += not is_whole
-    if failed and len(inputs) + len(files) > 1:
-        raise InferenceFailedError(f"{failed} of {len(inputs) + len(files)} inputs failed.")
+        media_type = MEDIA_TYPES[f".{input_format}"] if input_format else ""
+        if named or inference.spec.input.part_names:
+            found = _forms(inference, named, is_mixed=bool(inputs or files))
+        else:
+            found = _bodies(inference, inputs, files, media_type)
+        with watching([one.data for one in found], is_quiet=current_shell().is_quiet) as watched:
+            watched_inputs = [replace(one, data=data) for one, data in zip(found, watched, strict=True)]
+            failed = _answer_all(inference, watched_inputs, answers, max_batch_size)
+    if failed and count > 1:
+        raise InferenceFailedError(f"{failed} of {count} inputs failed.")
     return InferenceFailedError.exit_code if failed else 0
 
 
-def _payloads(inputs: Sequence[str], files: Sequence[Path], input_format: str | None) -> Iterator[Payload]:
-    media_type = _FORMATS[input_format] if input_format else None
-    for number, text in enumerate(inputs, start=1):
-        yield Payload(text.encode(), media_type or "", name=f"input {number}")
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """One input, and what messages call it."""
+
+    label: str
+    data: Source
+
+
+def _files_of(pattern: str, option: str) -> list[Path]:
+    """Return the files that a path or glob pattern names; a shell that knows patterns leaves only paths."""
+    if Path(pattern).is_file() or pattern == "-":
+        return [Path(pattern)]
+    found = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []  # noqa: PTH207 - absolute patterns, which `Path.glob` refuses
+    if files := [path for path in map(Path, found) if path.is_file()]:
+        return files
+    kind = "is a directory" if Path(pattern).is_dir() else "does not exist"
+    problem = f"No file matches '{pattern}'." if glob.has_magic(pattern) else f"File '{pattern}' {kind}."
+    raise click.BadParameter(problem, ctx=click.get_current_context(), param_hint=f"'{option}'")
+
+
+def _bodies(inference: Inference, inputs: Sequence[str], files: Sequence[Path], media_type: str) -> list[_Input]:
+    """Return the inputs of an API that takes one body; raises `UsageError` for files whose format is not told."""
+    known = extensions_of(inference.spec.input)
     for path in files:
-        yield Payload(path.read_bytes(), media_type, name=str(path)) if media_type else read_payload(path)
+        if not media_type and known and _extension(path) not in known:
+            raise UsageError(
+                f"The extension of `{path}` tells no format; known are {', '.join(known)}. Give `--input-format`."
+            )
+    return [
+        *(_Input(f"input {number}", Payload(text.encode(), media_type)) for number, text in enumerate(inputs, start=1)),
+        *(_Input(str(path), InputFile(path, media_type or _media_type(path))) for path in files),
+    ]
+
+
+def _forms(inference: Inference, named: Sequence[_Named], *, is_mixed: bool) -> list[_Input]:
+    """Return one form for each place in the lists of values that the names have."""
+    names = inference.spec.input.part_names
+    if is_mixed or not named:
+        options = " and ".join(f"`--input-{name}` or `--input-file-{name}`" for name in names)
+        raise UsageError(f"`{inference.spec.name}` takes several inputs: give {options}.")
+    if unknown := next((one for one in named if one.name not in names), None):
+        known = f"takes {', '.join(map('`{}`'.format, names))}" if names else "takes one input: give `--input`"
+        raise UsageError(f"There is no option `{unknown.option}`: `{inference.spec.name}` {known}.")
+    columns = {name: list(_parts(values)) for name, values in _by_name(named).items()}
+    if len({len(parts) for parts in columns.values()}) > 1:
+        counts = ", ".join(f"{len(parts)} for `{name}`" for name, parts in columns.items())
+        raise UsageError(f"Each input needs as many values as the others; there are {counts}.")
+    rows = zip(*columns.values(), strict=True)
+    forms = (InputForm(tuple(zip(columns, parts, strict=True))) for parts in rows)
+    return [_Input(f"input {number}", form) for number, form in enumerate(forms, start=1)]
+
+
+def _by_name(named: Sequence[_Named]) -> dict[str, list[_Named]]:
+    groups: dict[str, list[_Named]] = {}
+    for one in named:
+        groups.setdefault(one.name, []).append(one)
+    return groups
+
+
+def _parts(values: Sequence[_Named]) -> Iterator[Payload | InputFile]:
+    for one in values:
+        if one.is_file:
+            yield from (InputFile(path, _media_type(path)) for path in _files_of(one.value, one.option))
+        else:
+            yield Payload(one.value.encode())
+
+
+def _extension(path: Path) -> str:
+    """Return a file's extension, that of what is packed if it ends in `.gz`."""
+    return extension_of(path.stem if path.suffix == ".gz" else path.name)
+
+
+def _media_type(path: Path) -> str:
+    return MEDIA_TYPES.get(_extension(path), "application/octet-stream")
+
+
+# -- answering ---------------------------------------------------------------------------------------------------------
+
+
+def _answer_all(inference: Inference, inputs: Sequence[_Input], answers: Printer, max_batch_size: int | None) -> int:
+    """Print what comes of every input; return how many of them failed, wholly or in part."""
+    rows_per_call = max_batch_size or inference.spec.max_batch_size
+    inputs_per_call = max_batch_size if max_batch_size and inference.spec.batch else 1
+    failed = 0
+    for group in _groups(inference, inputs, inputs_per_call):
+        if len(group) > 1:
+            together = answer_together(inference, [payload_of(one.data) for one in group])
+            answered: list[Iterable[Event]] = [[event] for event in together]
+        else:
+            answered = [answer_events(inference, one.data, rows_per_call=rows_per_call) for one in group]
+        for one, events in zip(group, answered, strict=True):
+            failed += not _print_answer(events, one.label, answers, is_alone=len(inputs) == 1)
+    answers.close()
+    return failed
+
+
+def _groups(inference: Inference, inputs: Sequence[_Input], size: int) -> Iterator[list[_Input]]:
+    """Yield the inputs that are answered together; a file of rows is answered by itself."""
+    group: list[_Input] = []
+    size_bytes = 0
+    for one in inputs:
+        is_alone = size == 1 or is_file_of_rows(one.data.media_type, inference)
+        if group and (is_alone or len(group) == size or size_bytes > _BYTES_PER_CALL):
+            yield group
+            group, size_bytes = [], 0
+        group.append(one)
+        size_bytes += one.data.path.stat().st_size if isinstance(one.data, InputFile) else 0
+        if is_alone:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _print_answer(events: Iterable[Event], label: str, answers: Printer, *, is_alone: bool) -> bool:
+    """Print what comes of one input; return whether all of it was answered."""
+    is_answered, is_whole = False, True
+    answers.begin(label)
+    try:
+        for event in events:
+            if isinstance(event, Failure):
+                is_whole = False
+                _report(event, "" if is_alone else label)
+            else:
+                answers.write(event)
+                is_answered = True
+    finally:  # what was answered before an interrupt is kept, and valid
+        answers.end(is_answered=is_answered)
+    return is_whole
 
 
 def _report(failure: Failure, label: str) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -23,11 +23,13 @@ from kappa.server.exchange import (
     Request,
     RequestHeaders,
     RequestIds,
+    media_type_of,
     read_body,
     send_answer,
     send_error,
     timeout_of,
     too_large,
+    unpacked,
     valid_headers,
 )
 from kappa.server.host import Endpoint, Host
@@ -41,7 +43,6 @@ _logger = logging.getLogger("kappa.server")
 
 _OFF_LOOP_BYTES = 64 * 1024
 _CLIENT_GONE = 499
-_OFF_LOOP_KINDS = ("image/", "text/csv")
 _BODY_TIMEOUT_S = 30.0
 _UNKNOWN_BYTES = 1 << 20
 
@@ -97,11 +98,12 @@ def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
             elif len(body := event.get("body", b"")) > max_bytes:
                 raise too_large(max_bytes)
             headers = req.raw_headers
-            media_type, charset, is_heavy = _media_type(req.content_type or "")
+            media_type, charset, boundary, is_heavy = media_type_of(req.content_type or "")
             if b"content-encoding" in headers:
-                _check_encoding(headers[b"content-encoding"])
+                unpacking = partial(unpacked, body, headers[b"content-encoding"], max_bytes=max_bytes)
+                body = await asyncio.get_running_loop().run_in_executor(host.decoders, unpacking)
             timeout_s = timeout_of(req) if b"x-request-timeout-seconds" in headers else None
-            payload = Payload(body, media_type, charset)
+            payload = Payload(body, media_type, charset, "", boundary)
             seen = RequestHeaders(headers)
             if is_heavy or len(body) > _OFF_LOOP_BYTES:
                 decode = partial(inference.decode, payload, headers=seen, task_id=request_id)
@@ -137,25 +139,6 @@ def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
             count_answer(status, monotonic() - started)
 
     return answer
-
-
-@lru_cache(maxsize=256)
-def _media_type(content_type: str) -> tuple[str, str, bool]:
-    """Read a `Content-Type` (RFC 9110, section 8.3): media type, charset, and whether decoding it takes long."""
-    media_type, *parameters = (part.strip() for part in content_type.split(";"))
-    charset = "utf-8"
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            charset = value.strip().strip('"').lower() or charset
-    media_type = media_type.lower()
-    return media_type, charset, media_type.startswith(_OFF_LOOP_KINDS)
-
-
-def _check_encoding(encoding: bytes) -> None:
-    if encoding.strip().lower() not in (b"", b"identity"):
-        shown = encoding.decode("latin-1")
-        raise BadInputError(f"The content encoding `{shown}` is not taken here; send the body plain.", http_status=415)
 
 
 async def _read_if_admitted(

@@ -1,0 +1,36 @@
+"""Tensors in, as PyTorch's; the only place where PyTorch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from kappa.adapters.arrays import ArrayInput
+from kappa.errors import MissingDependencyError
+
+__all__ = ["PytorchTensorInput"]
+
+
+class PytorchTensorInput(ArrayInput):
+    """Rows of a tensor, as nested JSON arrays or as the `.npy` that `numpy.save` writes; functions receive a
+    `torch.Tensor`, batch functions one with the rows of the whole batch. Declare `dtype = "float32"` for most models:
+    JSON alone makes `float64` or `int64`."""
+
+    type: Literal["pytorch_tensor"] = "pytorch_tensor"
+
+    def requires(self) -> tuple[str, ...]:
+        return ("numpy", "torch")
+
+    def merge(self, forms: Sequence[Any]) -> Any:
+        return _tensor(super().merge(forms))
+
+    def single(self, form: Any) -> Any:
+        return _tensor(form)
+
+
+def _tensor(array: Any) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError("torch", needed_for="the input adapter `pytorch_tensor`") from None
+    return torch.from_numpy(array)

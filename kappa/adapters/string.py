@@ -1,0 +1,23 @@
+"""Text: a request's body, decoded by its charset."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from kappa.adapters.json import decode_text
+from kappa.spec.contracts import InputAdapter
+from kappa.types import Payload
+
+__all__ = ["StringInput"]
+
+
+class StringInput(InputAdapter):
+    """Text, whatever it is; functions receive a `str`, batch functions a list of them."""
+
+    type: Literal["string"] = "string"
+
+    def decode(self, payload: Payload) -> str:
+        return decode_text(payload)
+
+    def request_content(self) -> dict[str, Any]:
+        return {"text/plain": {"schema": {"type": "string"}}}

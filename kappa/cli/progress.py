@@ -1,0 +1,48 @@
+"""How far a long job is, on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import accumulate
+
+from kappa.cli.console import wants_colour
+from kappa.offline import InputFile, Source
+
+__all__ = ["watching"]
+
+_LONG_BYTES = 8 << 20
+
+
+@contextmanager
+def watching(sources: Sequence[Source], *, is_quiet: bool) -> Iterator[list[Source]]:
+    """Yield the inputs so that their reading moves a bar; as they are, where nobody would see it or it is soon over.
+
+    The bar is on stderr and counts bytes of files; answers that go to the same terminal would tear it apart.
+    """
+    sizes = [_size_of(source) for source in sources]
+    is_shown = sys.stderr.isatty() and not sys.stdout.isatty() and wants_colour(sys.stderr) and not is_quiet
+    if not is_shown or sum(sizes) < _LONG_BYTES or not find_spec("rich"):
+        yield list(sources)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=sum(sizes))
+        before = accumulate([0, *sizes])
+
+        def moving(source: Source, start: int) -> Source:
+            if not isinstance(source, InputFile):
+                return source
+            return replace(source, on_read=lambda position: bar.update(task, completed=start + position))
+
+        yield [moving(source, start) for source, start in zip(sources, before, strict=False)]
+
+
+def _size_of(source: Source) -> int:
+    return source.path.stat().st_size if isinstance(source, InputFile) and source.path.is_file() else 0
