@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kappa.spec.contracts import thaw
 from kappa.spec.models import ApiSpec, ServiceSpec
 
 __all__ = ["openapi_document"]
@@ -14,7 +15,11 @@ _ERROR = {"$ref": "#/components/responses/Error"}
 def openapi_document(spec: ServiceSpec, *, version: str) -> dict[str, Any]:
     """Describe every endpoint, the operational ones included; plain dicts and lists, keys in a stable order."""
     title = spec.doc.partition("\n")[0].strip()
-    paths: dict[str, Any] = {f"/{api.path}": {"post": _operation(api)} for api in spec.apis}
+    models: dict[str, Any] = {}
+    shown = {example.api: example.input for example in reversed(spec.examples) if example.input is not None}
+    paths: dict[str, Any] = {
+        f"/{api.path}": {"post": _operation(api, shown.get(api.name), models)} for api in spec.apis
+    }
     for path, summary in _OPERATIONAL.items():
         paths[path] = {
             "get": {
@@ -40,7 +45,8 @@ def openapi_document(spec: ServiceSpec, *, version: str) -> dict[str, Any]:
                     "type": "object",
                     "properties": {"error": {"type": "string"}, "request_id": {"type": "string"}},
                     "required": ["error", "request_id"],
-                }
+                },
+                **models,
             },
             "responses": {
                 "Error": {
@@ -61,16 +67,59 @@ _OPERATIONAL = {
 }
 
 
-def _operation(api: ApiSpec) -> dict[str, Any]:
+def _operation(api: ApiSpec, example: Any, models: dict[str, Any]) -> dict[str, Any]:
+    content = api.input.documented_content()
+    if example is not None and "example" not in content.get("application/json", {"example": None}):
+        content["application/json"] = {**content["application/json"], "example": thaw(example)}
     summary = api.doc.partition("\n")[0].strip() or api.name
     return {
         "tags": ["predictions"],
         "summary": summary,
         **({"description": api.doc} if api.doc else {}),
         "operationId": api.name,
-        "requestBody": {"required": True, "content": api.input.documented_content()},
+        "requestBody": {"required": True, "content": _shared(content, api.name, models)},
         "responses": {
-            "200": {"description": "The prediction", "content": api.output.response_content()},
-            **dict.fromkeys(("400", "413", "415", "422", "500", "503"), _ERROR),
+            "200": {
+                "description": "The prediction",
+                "content": _shared(api.output.response_content(), api.name, models),
+            },
+            **dict.fromkeys(("400", "408", "413", "415", "422", "500", "503", "504"), _ERROR),
         },
     }
+
+
+def _shared(content: dict[str, Any], owner: str, models: dict[str, Any]) -> dict[str, Any]:
+    """Move the definitions that schemas bring (`$defs`) into ``models``, the document's own; return what refers there.
+
+    Two that differ under one name keep apart: the later one gets the name of the API that brings it before its own.
+    """
+    found: dict[str, Any] = {}
+    _collect(content, found)
+    names = {}
+    for name, schema in found.items():
+        schema_here = _referring(schema, {})
+        is_taken = name == "Error" or models.get(name, schema_here) != schema_here
+        names[name] = f"{owner}_{name}" if is_taken else name
+    models.update({names[name]: _referring(schema, names) for name, schema in found.items()})
+    shared: dict[str, Any] = _referring(content, names)
+    return shared
+
+
+def _collect(tree: Any, found: dict[str, Any]) -> None:
+    if isinstance(tree, dict):
+        found.update(tree.get("$defs", {}))
+    for part in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        _collect(part, found)
+
+
+def _referring(tree: Any, names: dict[str, str]) -> Any:
+    """Return a schema without its definitions, its references leading to where they are now."""
+    if isinstance(tree, list):
+        return [_referring(part, names) for part in tree]
+    if not isinstance(tree, dict):
+        return tree
+    moved = {key: _referring(part, names) for key, part in tree.items() if key != "$defs"}
+    reference = moved.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/$defs/"):
+        moved["$ref"] = f"#/components/schemas/{names.get(name := reference.removeprefix('#/$defs/'), name)}"
+    return moved

@@ -116,9 +116,12 @@ def load_service(
         if both := injectables.keys() & provided.keys():
             raise ConfigurationError(f"`setup` returns `{min(both)}`, which is also the name of an artifact.")
         injectables.update(provided)
+        load = partial(import_reference, code_directory=code_directory)
+        described = [api.model_copy(update={"input": api.input.described(load)}) for api in spec.apis]
+        service.spec = spec.model_copy(update={"apis": tuple(described)})
         service.apis = {
-            api.name: Inference(api, _function_of(api, instance, artifacts, code_directory), injectables)
-            for api in spec.apis
+            api.name: Inference(api, _function_of(api, instance, artifacts, code_directory), injectables, load=load)
+            for api in described
         }
     except BaseException:
         service.close()  # what `setup` opened must not outlive a service that cannot answer

@@ -29,7 +29,7 @@ def test_an_operation_per_api_and_per_page() -> None:
         "Predict.",
         "Predict.\n\nMore.",
     )
-    assert list(operation["responses"]) == ["200", "400", "413", "415", "422", "500", "503"]
+    assert list(operation["responses"]) == ["200", "400", "408", "413", "415", "422", "500", "503", "504"]
 
 
 def test_every_operation_has_an_id_of_its_own() -> None:

@@ -259,6 +259,7 @@ BEYOND_THE_SCHEMA = {
     "KF319": "which URLs a bundle may hold",
     "KF320": "files, and a warning",
     "KF321": "files, and versions in the words of conda",
+    "KF322": "a file",
     "KF401": "code",
     "KF402": "code",
 }

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kappa.adapters.arrow import (
     ARROW_STREAM,
@@ -41,6 +41,7 @@ from kappa.adapters.negotiation import preferred
 from kappa.adapters.signature import DTYPES, ExtraColumns, Signature, columns_option, loosely_converted
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import FrozenMapping, InputAdapter, OutputAdapter
+from kappa.spec.models import given
 from kappa.types import Answer, Payload
 
 __all__ = ["Columns", "DataframeInput", "DataframeOutput", "encode_frame", "frame_content"]
@@ -64,6 +65,7 @@ class DataframeInput(InputAdapter):
     """Rows of a table, as JSON, CSV, Parquet or Arrow; functions receive one `pandas.DataFrame` with the rows of the
     whole batch."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"allOf": [given("columns"), given("columns_from")]}})
     supports_single = False
 
     type: Literal["dataframe"] = "dataframe"

@@ -230,13 +230,19 @@ class JsonInput(InputAdapter):
     def references(self) -> tuple[str, ...]:
         return (self.schema_,) if self.schema_ is not None else ()
 
+    def described(self, load: Callable[[str], Any]) -> JsonInput:
+        if self.schema_ is None or self.request_schema is not None:
+            return self
+        try:
+            schema = _type_adapter(self.schema_, load).json_schema()
+        except PydanticUserError as exc:
+            raise BundleError(f"`{self.schema_}` has no JSON Schema: {exc.message}.") from None
+        return self.with_options(request_schema=_named(schema))
+
     def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
         if self.schema_ is None:
             return self.decode
-        try:
-            validated = TypeAdapter(load(self.schema_)).validate_json
-        except PydanticUserError as exc:
-            raise BundleError(f"`{self.schema_}` is nothing that pydantic validates: {exc.message}.") from None
+        validated = _type_adapter(self.schema_, load).validate_json
 
         def decode(payload: Payload) -> Any:
             self._check_media_type(payload)
@@ -257,6 +263,22 @@ class JsonInput(InputAdapter):
 
     def request_content(self) -> dict[str, Any]:
         return {"application/json": {"schema": {}}}
+
+
+def _named(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's schema with the model itself among its definitions, so that clients have a name for it."""
+    definitions, title = schema.get("$defs", {}), schema.get("title", "")
+    if "$ref" in schema or not title.isidentifier() or title in definitions:
+        return schema
+    own = {key: part for key, part in schema.items() if key != "$defs"}
+    return {"$ref": f"#/$defs/{title}", "$defs": {**definitions, title: own}}
+
+
+def _type_adapter(reference: str, load: Callable[[str], Any]) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(load(reference))
+    except PydanticUserError as exc:
+        raise BundleError(f"`{reference}` is nothing that pydantic validates: {exc.message}.") from None
 
 
 def refusal_of(exc: ValidationError) -> BadInputError:

@@ -17,7 +17,16 @@ from kappa.adapters.columns import EXACT_FLOAT, Columns, Kind, is_array, numbers
 from kappa.adapters.csv import csv_lines
 from kappa.errors import BadInputError
 
-__all__ = ["DTYPES", "Column", "ExtraColumns", "Signature", "columns_option", "loosely_converted", "signature_of"]
+__all__ = [
+    "DTYPES",
+    "Column",
+    "ExtraColumns",
+    "Signature",
+    "columns_option",
+    "loosely_converted",
+    "sampled_dtypes",
+    "signature_of",
+]
 
 ExtraColumns = Literal["ignore", "pass", "forbid"]
 
@@ -126,6 +135,21 @@ def signature_of(decoded: Columns) -> Mapping[str, Any]:
         str(name): _sampled(str(name), kind, values).option()
         for name, kind, values in zip(decoded.names, decoded.kinds, decoded.values, strict=True)
     }
+
+
+def sampled_dtypes(samples: Sequence[Columns]) -> Mapping[str, str]:
+    """Return the dtypes of columns by name, as far as the samples agree: whole and other numbers are `float64`."""
+    dtypes: dict[str, str] = {}
+    for sample in samples:
+        for name, kind in zip(map(str, sample.names), sample.kinds, strict=True):
+            found = str(kind)
+            if dtypes.setdefault(name, found) != found:
+                dtypes[name] = "float64" if {dtypes[name], found} == {"int64", "float64"} else ""
+    return {name: dtype for name, dtype in dtypes.items() if dtype in _SAMPLED}
+
+
+_SAMPLED = frozenset({"int64", "float64", "bool", "str"})
+"""What the columns of JSON and CSV are, as far as it is known."""
 
 
 def _sampled(name: str, kind: Kind, values: Sequence[Any]) -> Column:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from kappa.adapters.dataframe import DataframeInput
 from kappa.build.declarations import Declaration
 from kappa.build.environment_checks import check_environment
-from kappa.build.injection import check_functions
+from kappa.build.injection import check_functions, input_references
 from kappa.build.modules import CodeBase
 from kappa.build.paths import PathChecks
 from kappa.build.patterns import matches_any
 from kappa.build.positions import TreePath
+from kappa.build.signatures import columns_of_sample
 from kappa.build.tracing import Trace, trace
 from kappa.build.validation import Draft
 from kappa.build.wording import known, one_of, quoted
@@ -39,7 +41,7 @@ def check_references(
     _check_models(draft, paths, declaration)
     check_environment(draft, paths)
     check_functions(draft, code, declaration)
-    _check_apis(draft)
+    _check_apis(draft, paths)
     _check_examples(draft, paths, declaration)
     _check_modules(draft, code)
     _check_code(draft, code, declaration)
@@ -94,12 +96,12 @@ def _sniffed(plugin: ArtifactPlugin, place: Path) -> str | None:
 # -- APIs and examples -------------------------------------------------------------------------------------------------
 
 
-def _check_apis(draft: Draft) -> None:
+def _check_apis(draft: Draft, paths: PathChecks) -> None:
     routes: dict[str, TreePath] = {}
     for name in draft.names("apis"):
         path: TreePath = ("apis", name)
         _check_artifact_of(draft, path)
-        _check_signature(draft, path)
+        _check_signature(draft, path, paths)
         has_route = "route" in draft.document.table_at(path)
         route = draft.get(*path, "route") if has_route else name
         if isinstance(route, str):
@@ -120,16 +122,24 @@ def _check_artifact_of(draft: Draft, path: TreePath) -> None:
         _report_unknown(draft, "KF301", "artifact", name, names, (*path, "artifact"), otherwise=otherwise)
 
 
-def _check_signature(draft: Draft, path: TreePath) -> None:
-    """Warn of tables whose columns nobody declares or shows: requests of other dtypes share no batch."""
+def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
+    """Check the sample of a table; warn of tables whose columns nobody declares or shows."""
     table, examples = draft.parts.get(path), draft.document.at(("examples",))
     plugin = table.input if isinstance(table, ApiTable) else None
+    at = (*path, "input", "columns_from")
+    if isinstance(plugin, DataframeInput) and plugin.columns_from is not None:
+        if (place := paths.existing(at, "file")) is not None:
+            try:
+                columns_of_sample(plugin, place)
+            except ValueError as exc:
+                draft.found.add("KF322", f"{quoted(place.name)} cannot be the sample of a table: {exc}.", at)
+        return
     has_example = isinstance(examples, list) and any(
         isinstance(example, Mapping) and example.get("api") == path[1] for example in examples
     )
     if plugin is not None and getattr(plugin, "columns", plugin) is None and not has_example:
         message = f"`{path[1]}` takes tables, and nothing says which columns they have."
-        help_ = "Give `columns`, names with dtypes, or an example: requests with other dtypes share no batch."
+        help_ = "Give `columns`, `columns_from` or an example: requests with other dtypes share no batch."
         draft.found.add("KF318", message, (*path, "input"), severity="warning", help=help_)
 
 
@@ -188,6 +198,7 @@ def _named_modules(draft: Draft) -> Iterator[tuple[str, TreePath]]:
     """Yield the modules that the file names, and where."""
     paths: list[TreePath] = [("service", key) for key in ("class", "setup", "teardown")]
     paths += [("apis", name, "function") for name in draft.names("apis")]
+    paths += [path for name in draft.names("apis") for path in input_references(draft, ("apis", name))]
     for path in paths:
         if isinstance(reference := draft.get(*path), str):
             yield reference.partition(":")[0], path

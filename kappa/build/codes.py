@@ -226,7 +226,8 @@ CODES: Mapping[str, Code] = {
     "KF318": Code(
         "A table has no signature",
         "Requests whose columns have other dtypes never share a batch: clients that send 5 and 5.0 batch worse. With "
-        "`columns`, names with dtypes, every request is brought to them or refused; an example shows them too.",
+        "`columns`, names with dtypes, or `columns_from`, a file of some rows, every request is brought to them or "
+        "refused; an example shows what values should be, too.",
         '[apis.predict]\nfunction = "handlers:predict"\ninput = "dataframe"',
         '[apis.predict]\nfunction = "handlers:predict"\ninput = { type = "dataframe", columns = { tenure = "int64" } }',
     ),
@@ -249,6 +250,15 @@ CODES: Mapping[str, Code] = {
         "version comes from `env.python`, and packages of pip from `pip_packages`, which pins them with hashes.",
         '[env]\npython = "3.11"\nconda_dependencies = ["python=3.9", "libgdal=3.9"]',
         '[env]\npython = "3.11"\nconda_dependencies = ["libgdal=3.9"]',
+    ),
+    "KF322": Code(
+        "The sample of a table cannot be used",
+        "`columns_from` names a file with some rows as clients will send them: CSV with a header line, JSON, JSON "
+        "lines or Parquet. Its columns need names, and dtypes that `columns` could declare.",
+        '[apis.predict]\nfunction = "handlers:predict"\n'
+        'input = { type = "dataframe", columns_from = "requirements.txt" }',
+        '[apis.predict]\nfunction = "handlers:predict"\n'
+        'input = { type = "dataframe", columns_from = "samples/rows.json" }',
     ),
     "KF401": Code(
         "The class and the kappafile both set a key",

@@ -14,7 +14,7 @@ from kappa.build.validation import Draft
 from kappa.build.wording import quoted
 from kappa.build.words import nearest
 from kappa.spec.document import Kappafile
-from kappa.spec.models import ServiceSpec
+from kappa.spec.models import ApiSpec, ServiceSpec
 
 __all__ = ["check_shared_keys", "combine"]
 
@@ -101,10 +101,19 @@ def _rebased(spec: ServiceSpec, folder: Path, root: Path) -> dict[str, Any]:
         if (text := env.get(key)) is not None and "\n" not in text and not text.startswith("#!"):
             env[key] = _relative(text, folder, root)
     static = spec.web_static_content
+    inputs = [_rebased_sample(api, folder, root) for api in spec.apis]
     return {
+        "apis": tuple(inputs),
         "env": type(spec.env).model_validate(env),
         "web_static_content": _relative(static, folder, root) if static is not None else None,
     }
+
+
+def _rebased_sample(api: ApiSpec, folder: Path, root: Path) -> ApiSpec:
+    sample = getattr(api.input, "columns_from", None)
+    if sample is None:
+        return api
+    return api.model_copy(update={"input": api.input.with_options(columns_from=_relative(sample, folder, root))})
 
 
 def _relative(text: str, folder: Path, root: Path) -> str:

@@ -20,7 +20,15 @@ from kappa.build.wording import one_of, quoted
 from kappa.build.words import nearest
 from kappa.spec.document import ApiTable
 
-__all__ = ["check_functions"]
+__all__ = ["check_functions", "input_references"]
+
+
+def input_references(draft: Draft, api: TreePath) -> list[TreePath]:
+    """Return where an API's input names something in the user's code, like the model of its requests."""
+    table = draft.parts.get(api)
+    references = table.input.references() if isinstance(table, ApiTable) else ()
+    options = draft.document.table_at((*api, "input"))
+    return [(*api, "input", key) for key, value in options.items() if value in references and key != "type"]
 
 
 def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
@@ -72,6 +80,8 @@ class _Checks:
 
     def function_of(self, api: TreePath) -> None:
         """Check the function that an API's table names."""
+        for reference in input_references(self._draft, api):
+            self._definition(reference)
         path = (*api, "function")
         definition = self._definition(path)
         if definition is None:

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,6 +22,7 @@ from kappa.build.models import inspect_models
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.packages import Found, PlannedRequirement, choose_packages
 from kappa.build.project import Project
+from kappa.build.signatures import with_schemas, with_signatures
 from kappa.build.sources import Code, collect_code, collect_includes
 from kappa.build.targets import Target, running_platform, running_python
 from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError
@@ -157,6 +158,8 @@ def plan_build(
 
     ``resolver`` pins the packages instead of the one that the project names.
     """
+    spec = with_schemas(with_signatures(project.spec, project.root), project.root)
+    project = replace(project, spec=spec)
     if version is not None:
         try:
             check_version(version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from kappa.build.diagnostics import Diagnostic, Diagnostics, Label, render_text
 from kappa.build.kappafile import Document, find_kappafile, read_kappafile
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.positions import Span
+from kappa.build.signatures import with_signatures
 from kappa.build.validation import Draft, validate
 from kappa.build.wording import sentence
 from kappa.build.words import nearest
@@ -57,7 +58,7 @@ def read_project(path: Path, *, allow_outside: bool = False) -> Project:
         log(f"{warning.file.name}:{warning.span.line}: {warning.message} {warning.help}".rstrip(), kind="warning")
     if project is None:
         raise ManifestError(f"`{file}` declares no service.", diagnostics=tuple(found))
-    return project
+    return replace(project, spec=with_signatures(project.spec, project.root))
 
 
 def check_kappafile(
@@ -101,7 +102,7 @@ def read_class_project(reference: str, directory: Path) -> Project:
             raise ConfigurationError(told.message)
         problem = Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span)
         raise ManifestError(render_text([problem]), diagnostics=[problem])
-    return Project(root=root, file=None, spec=combine(None, told, root), sources={})
+    return Project(root=root, file=None, spec=with_signatures(combine(None, told, root), root), sources={})
 
 
 def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaration | None:

@@ -61,9 +61,10 @@ def collect_includes(project: Project) -> Mapping[PurePosixPath, Path]:
 
 
 def _named_modules(spec: ServiceSpec) -> Iterator[str]:
-    """Yield the modules that a service names: of its functions, its class, `setup` and `teardown`."""
+    """Yield the modules that a service names: of its functions, its class, its inputs, `setup` and `teardown`."""
     targets = [api.target.function for api in spec.apis if isinstance(api.target, FunctionTarget)]
-    for reference in (spec.service_class, *targets, spec.setup, spec.teardown):
+    inputs = [reference for api in spec.apis for reference in api.input.references()]
+    for reference in (spec.service_class, *targets, *inputs, spec.setup, spec.teardown):
         if reference is not None:
             yield reference.partition(":")[0]
 

@@ -75,7 +75,7 @@ def _routes(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
         prefix = "" if is_alone else f"/{name}"
         yield prefix or "/", Page(ids, pages.index(served, host, prefix=prefix))
         yield f"{prefix}/metadata", Page(ids, pages.metadata(served))
-        yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, prefix=prefix))
+        yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, host, prefix=prefix))
         for endpoint in host.endpoints[name].values():
             yield f"{prefix}/{endpoint.spec.path}", ApiResource(endpoint, host, ids)
 

@@ -77,13 +77,16 @@ def metadata(served: Served) -> Answering:
     return _json(encoded)
 
 
-def openapi(served: Served, *, prefix: str) -> Answering:
+def openapi(served: Served, host: Host, *, prefix: str) -> Answering:
+    """Show the OpenAPI document; the models in the code of a project are known once it is loaded."""
+
     @cache
-    def encoded() -> bytes:
-        document = openapi_document(served.spec, version=served.version)
+    def encoded(is_loaded: bool) -> bytes:
+        spec = host.loaded[served.spec.name].spec if is_loaded else served.spec
+        document = openapi_document(spec, version=served.version)
         return encode_json({**document, "servers": [{"url": prefix}]} if prefix else document)
 
-    return _json(encoded)
+    return _json(lambda: encoded(served.spec.name in host.loaded))
 
 
 def _json(encoded: Callable[[], bytes]) -> Answering:

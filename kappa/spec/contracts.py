@@ -19,7 +19,7 @@ from math import isfinite
 from pathlib import Path
 from textwrap import dedent
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -140,6 +140,9 @@ class Spec(BaseModel):
         return made
 
 
+P = TypeVar("P", bound="Plugin")
+
+
 class Plugin(Spec):
     """A plugin's options; subclasses fix ``type`` to a literal, the name under which it is registered."""
 
@@ -148,6 +151,11 @@ class Plugin(Spec):
     def requires(self) -> tuple[str, ...]:
         """Name the distributions that it needs at run time, as requirements (PEP 508) without versions."""
         return ()
+
+    def with_options(self: P, **options: Any) -> P:
+        """Return this plugin with other options."""
+        given = {name: getattr(self, name) for name in self.model_fields_set} | options
+        return type(self).model_validate({**given, "type": self.type})
 
     @property
     def options(self) -> dict[str, Any]:
@@ -184,6 +192,10 @@ class InputAdapter(Plugin):
     def references(self) -> tuple[str, ...]:
         """Name what is needed of the service's own code, as ``module:qualname``: a bundle carries these modules."""
         return ()
+
+    def described(self, load: Callable[[str], Any]) -> InputAdapter:  # noqa: ARG002 - few refer to code
+        """Return this adapter with what its `references` tell of requests, e.g. `request_schema`."""
+        return self
 
     def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:  # noqa: ARG002 - few refer to code
         """Return `decode`, or what does its work once ``load`` has imported the `references`."""

@@ -1,0 +1,36 @@
+"""Tells what requests look like, as classes in the user's code say it, by importing them: run in a process of its own,
+``python -m kappa.build.describe_inputs``. The answer goes to a file, because the user's code may print.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kappa.errors import KappaError
+from kappa.service import import_reference
+from kappa.spec.models import ServiceSpec
+
+__all__ = ["describe_inputs", "main"]
+
+
+def describe_inputs(spec: ServiceSpec, root: Path) -> dict[str, Any]:
+    """Return the input adapters of a service as JSON, with what they refer to written into them; or the problem."""
+    try:
+        inputs = [api.input.described(partial(import_reference, code_directory=root)) for api in spec.apis]
+    except KappaError as exc:
+        return {"problem": str(exc)}
+    return {"inputs": [adapter.model_dump(mode="json", by_alias=True) for adapter in inputs]}
+
+
+def main() -> None:
+    asked, root, answer = map(Path, sys.argv[1:])
+    spec = ServiceSpec.model_validate_json(asked.read_text(encoding="utf-8"))
+    answer.write_text(json.dumps(describe_inputs(spec, root)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
