@@ -27,7 +27,7 @@ ARROW_STREAM = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 TABLE_MEDIA_TYPES = frozenset({ARROW_FILE, ARROW_STREAM, PARQUET, "application/parquet", "application/x-parquet"})
 
-_KINDS_OF_JSON = frozenset({"int64", "uint64", "float64", "bool"})
+_MOST_CELLS = 100_000_000
 
 
 def _pyarrow() -> Any:
@@ -49,12 +49,22 @@ def columns_of_arrow(payload: Payload) -> Columns:
         elif payload.media_type == ARROW_FILE:
             table = pa.ipc.open_file(source).read_all()
         else:
-            table = pa.parquet.read_table(source)
+            file = pa.parquet.ParquetFile(source)
+            _limit(file.metadata.num_rows, file.metadata.num_columns)
+            table = file.read()
+        _limit(table.num_rows, table.num_columns)
         frame = table.to_pandas()
     except (pa.ArrowException, OSError, ValueError, TypeError) as exc:
         reason = str(exc).strip().rstrip(".")
         raise BadInputError(f"The body is not a table in `{payload.media_type}`: {reason}.") from None
     return _columns_of_frame(frame)
+
+
+def _limit(rows: int, columns: int) -> None:
+    """Refuse a table that few bytes unfold to: a column of equal values takes no room in a file."""
+    if rows * columns > _MOST_CELLS:
+        message = f"The table has {rows * columns} cells, and {_MOST_CELLS} are taken here at once."
+        raise BadInputError(message, http_status=413)
 
 
 def _columns_of_frame(frame: Any) -> Columns:
@@ -75,10 +85,11 @@ def _column(column: Any) -> tuple[Kind, Sequence[Any]]:
     """Return the kind and values of a column; those that JSON could have brought are as if it had."""
     import numpy as np
 
-    if column.dtype == object or (column.dtype.kind == "O" and str(column.dtype).startswith("str")):
+    is_text = str(column.dtype) in ("str", "string")
+    if is_text or column.dtype == object:
         values = column.astype(object).where(column.notna(), None).tolist()
         plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
-        return kind_of(plain), plain
+        return "str" if is_text else kind_of(plain), plain
     if isinstance(column.dtype, np.dtype):
         return str(column.dtype), column.to_numpy()
     return column.dtype, column.array

@@ -292,7 +292,7 @@ def _converted(values: Sequence[Any], kind: Kind, column: Column) -> tuple[Kind,
             return column.kind, values
         raise _MisfitError(f"`null` is not {_WORDS[column.dtype]}", row)
     if kind in _RANGES and (range_ := _INTEGERS_OF.get(column.dtype)) is not None:
-        low, high = min(values), max(values)
+        low, high = int(min(values)), int(max(values))  # of arrays: whether a range holds NumPy's takes for ever
         if low in range_ and high in range_:
             return column.kind, values
     convert = _CONVERSIONS[column.dtype]
