@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from pydantic import model_validator
 
-from kappa.adapters.image import IMAGE_FORMATS, ImageFormats, Mode, array_of_image
+from kappa.adapters.image import IMAGE_FORMATS, ImageFormats, Mode, array_of_image, pillow
 from kappa.adapters.json import parse_json
 from kappa.adapters.multi_file import arguments_of, form_of
 from kappa.adapters.multipart import FORM, form_content
@@ -43,6 +43,10 @@ class AnnotatedImageInput(InputAdapter):
 
     def requires(self) -> tuple[str, ...]:
         return ("numpy", "pillow")
+
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
+        pillow()
+        return super().decoder(load)
 
     def decode(self, payload: Payload) -> tuple[Any, ...]:
         readers = {self.image_input_name: self._read_image, self.annotation_input_name: parse_json}

@@ -53,11 +53,12 @@ def columns_of_arrow(payload: Payload) -> Columns:
             _limit(file.metadata.num_rows, file.metadata.num_columns)
             table = file.read()
         _limit(table.num_rows, table.num_columns)
-        frame = table.to_pandas()
-    except (pa.ArrowException, OSError, ValueError, TypeError) as exc:
+        return _columns_of_frame(table.to_pandas())
+    except BadInputError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - damaged files raise whatever they lead to
         reason = str(exc).strip().rstrip(".")
         raise BadInputError(f"The body is not a table in `{payload.media_type}`: {reason}.") from None
-    return _columns_of_frame(frame)
 
 
 def _limit(rows: int, columns: int) -> None:

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeGuard, cast
 
 from kappa.adapters.json import encode_json
-from kappa.errors import BadInputError
+from kappa.errors import BadInputError, MissingDependencyError
 
 __all__ = [
     "EMPTY_TABLE",
@@ -30,6 +30,7 @@ __all__ = [
     "distinct_names",
     "frame_of",
     "group_of",
+    "import_pandas",
     "is_array",
     "kind_of",
     "labels_of",
@@ -74,6 +75,15 @@ class Columns(NamedTuple):
     rows: int
     labels: RowLabels | None = None
     """``None`` for rows that are numbered from 0."""
+
+
+def import_pandas() -> Any:
+    """Import pandas; raises `MissingDependencyError`."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingDependencyError("pandas", needed_for="the input adapter `dataframe`") from None
+    return pd
 
 
 def group_of(form: Columns) -> Hashable:

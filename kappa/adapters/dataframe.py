@@ -5,7 +5,7 @@ A request is decoded to `Columns` and merged with those of its group; `kappa.ada
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ from kappa.adapters.columns import (
     columns_of_json,
     frame_of,
     group_of,
+    import_pandas,
     shown,
 )
 from kappa.adapters.csv import columns_of_csv, csv_lines
@@ -119,6 +120,10 @@ class DataframeInput(InputAdapter):
 
     def requires(self) -> tuple[str, ...]:
         return ("pandas",)
+
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
+        import_pandas()
+        return super().decoder(load)
 
     def decode(self, payload: Payload) -> Columns:
         decoded = self._decoded(payload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -15,7 +16,16 @@ from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyE
 from kappa.spec.contracts import InputAdapter, OutputAdapter
 from kappa.types import MEDIA_TYPES, Answer, Payload, extension_of
 
-__all__ = ["IMAGE_FORMATS", "ImageFormats", "ImageInput", "ImageOutput", "Mode", "array_of_image", "encode_image"]
+__all__ = [
+    "IMAGE_FORMATS",
+    "ImageFormats",
+    "ImageInput",
+    "ImageOutput",
+    "Mode",
+    "array_of_image",
+    "encode_image",
+    "pillow",
+]
 
 Mode = Literal["L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F"]
 
@@ -42,7 +52,8 @@ IMAGE_FORMATS = (".jpg", ".jpeg", ".png", ".tiff", ".webp", ".bmp")
 _UNTOLD = frozenset({"", "application/octet-stream"})
 
 
-def _pillow() -> Any:
+def pillow() -> Any:
+    """Import Pillow; raises `MissingDependencyError`."""
     try:
         from PIL import Image
     except ImportError:
@@ -58,7 +69,7 @@ def array_of_image(payload: Payload, *, formats: tuple[str, ...], mode: Mode) ->
     """
     import numpy as np
 
-    image_module = _pillow()
+    image_module = pillow()
     accepted = ", ".join(f"`{one}`" for one in formats)
     extension = extension_of(payload.name)
     told = MEDIA_TYPES.get(extension, "") if extension in MEDIA_TYPES else payload.media_type
@@ -97,6 +108,10 @@ class ImageInput(InputAdapter):
 
     def requires(self) -> tuple[str, ...]:
         return ("numpy", "pillow")
+
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
+        pillow()
+        return super().decoder(load)
 
     def decode(self, payload: Payload) -> Any:
         return array_of_image(payload, formats=self.accept_image_formats, mode=self.pilmode)
@@ -139,7 +154,7 @@ def encode_image(value: Any, *, accept: str = "", first: str = "png") -> Answer:
 
 
 def _image_of(value: Any) -> Any:
-    image_module = _pillow()
+    image_module = pillow()
     if isinstance(value, image_module.Image):
         return value
     import numpy as np

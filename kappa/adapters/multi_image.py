@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from kappa.adapters.image import IMAGE_FORMATS, ImageFormats, Mode, array_of_image
+from kappa.adapters.image import IMAGE_FORMATS, ImageFormats, Mode, array_of_image, pillow
 from kappa.adapters.multi_file import InputNames, arguments_of, form_of
 from kappa.adapters.multipart import form_content
 from kappa.spec.contracts import InputAdapter
@@ -32,6 +32,10 @@ class MultiImageInput(InputAdapter):
 
     def requires(self) -> tuple[str, ...]:
         return ("numpy", "pillow")
+
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
+        pillow()
+        return super().decoder(load)
 
     def decode(self, payload: Payload) -> tuple[Any, ...]:
         return form_of(payload, dict.fromkeys(self.input_names, self._read))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from kappa.adapters.arrays import ArrayInput
 from kappa.errors import MissingDependencyError
+from kappa.types import Payload
 
 __all__ = ["PytorchTensorInput"]
 
@@ -21,16 +22,20 @@ class PytorchTensorInput(ArrayInput):
     def requires(self) -> tuple[str, ...]:
         return ("numpy", "torch")
 
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
+        _torch()
+        return super().decoder(load)
+
     def merge(self, forms: Sequence[Any]) -> Any:
-        return _tensor(super().merge(forms))
+        return _torch().from_numpy(super().merge(forms))
 
     def single(self, form: Any) -> Any:
-        return _tensor(form)
+        return _torch().from_numpy(form)
 
 
-def _tensor(array: Any) -> Any:
+def _torch() -> Any:
     try:
         import torch
     except ImportError:
         raise MissingDependencyError("torch", needed_for="the input adapter `pytorch_tensor`") from None
-    return torch.from_numpy(array)
+    return torch

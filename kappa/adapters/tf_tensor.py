@@ -7,7 +7,7 @@ value, nested lists, or an object of named inputs, and ``{"b64": text}`` stands 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from kappa.adapters.arrays import ArrayInput, rows_of_json
@@ -15,7 +15,7 @@ from kappa.adapters.columns import shown
 from kappa.adapters.json import array_of_tensor, encode_json, json_rows
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import OutputAdapter
-from kappa.types import Answer
+from kappa.types import Answer, Payload
 
 __all__ = ["NamedRows", "TfTensorInput", "TfTensorOutput"]
 
@@ -37,6 +37,10 @@ class TfTensorInput(ArrayInput):
 
     def requires(self) -> tuple[str, ...]:
         return ("numpy", "tensorflow")
+
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
+        _tensorflow()
+        return super().decoder(load)
 
     def rows_in(self, body: Any) -> Any:
         if isinstance(body, dict) and "inputs" in body:

@@ -198,7 +198,10 @@ class InputAdapter(Plugin):
         return self
 
     def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:  # noqa: ARG002 - few refer to code
-        """Return `decode`, or what does its work once ``load`` has imported the `references`."""
+        """Return `decode`, or what does its work once ``load`` has imported the `references`.
+
+        Called once, when a service is loaded: what is slow to import, or may be absent, is imported here.
+        """
         return self.decode
 
     def decode(self, payload: Payload) -> Any:

@@ -212,11 +212,12 @@ def test_times_are_in_utc(text: str, expected: str) -> None:
 
 def test_everything_that_does_not_fit_is_said_at_once() -> None:
     adapter = DataframeInput(columns={"a": "int64", "b": "str", "c": "bool"}, extra_columns="forbid")
-    assert refusal(adapter, [{"a": "x", "c": 1, "d": 1, "e": 2}]) == (
-        422,
+    status, text = refusal(adapter, [{"a": "x", "c": 1, "d": 1, "e": 2}])
+    assert status == 422
+    assert text == (
         "Missing columns: `b`. Unknown columns: `d`, `e`. "
         'The column `a` must be `int64`: `"x"` is not a whole number. '
-        "The column `c` must be `bool`: `1` is not true or false.",
+        "The column `c` must be `bool`: `1` is not true or false."
     )
 
 
