@@ -74,8 +74,8 @@ def test_functions_get_instances() -> None:
         (
             {"items": [{"name": "a1", "price": 1}, {"price": "x"}]},
             422,
-            "`items[0].name`: letters only; `items[1].name`: Field required; "
-            "`items[1].price`: Input should be a valid number, unable to parse string as a number.",
+            "`items[0].name`: letters only; `items[1].name`: Field required; `items[1].price`: Input should be a valid "
+            "number, unable to parse string as a number.",
         ),
         ({}, 422, "`items`: Field required."),
         (5, 422, "The body: Input should be an object."),
