@@ -72,10 +72,9 @@ def test_functions_get_instances() -> None:
     [
         ({"items": [{"name": "a", "price": 0}]}, 422, "`items[0].price`: Input should be greater than 0."),
         (
-            {"items": [{"name": "a1", "price": 1}, {"price": "x"}]},
+            {"items": [{"name": "a1", "price": 1}, {"price": 2}]},
             422,
-            "`items[0].name`: letters only; `items[1].name`: Field required; `items[1].price`: Input should be a valid "
-            "number, unable to parse string as a number.",
+            "`items[0].name`: letters only; `items[1].name`: Field required.",
         ),
         ({}, 422, "`items`: Field required."),
         (5, 422, "The body: Input should be an object."),
