@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import kappa.testing
 from kappa.adapters import DataframeInput
 from kappa.adapters.multipart import form_payload
 from kappa.errors import ResultMismatchError
@@ -136,8 +137,6 @@ def test_a_body_that_cannot_be_parsed_is_the_clients_fault_and_shows_no_code(pay
 
 
 def test_a_packed_body_is_unpacked_once(tmp_path: Path) -> None:
-    import kappa.testing
-
     (tmp_path / "packed_of_defects.py").write_text("def double(values):\n    return [2 * value for value in values]\n")
     (tmp_path / "kappafile.toml").write_text(
         'kappafile = 1\n[service]\nname = "Packed"\n[apis.double]\nfunction = "packed_of_defects:double"\n'
@@ -155,23 +154,14 @@ def test_a_packed_body_is_unpacked_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch", [False, True])
 def test_the_form_of_an_answer_follows_each_value(batch: bool) -> None:
-    values = [
-        pd.DataFrame({"a": [1]}),
-        pd.Series([1, 2]),
-        np.array([[1.5]]),
-        np.int64(3),
-        {"k": None},
-        "text",
-        None,
-        [1],
-    ]
+    frame, series, array = pd.DataFrame({"a": [1]}), pd.Series([1, 2]), np.array([[1.5]])
+    values = [frame, series, array, np.int64(3), {"k": None}, "text", None, [1]]
     expected = [[{"a": 1}], [1, 2], [[1.5]], 3, {"k": None}, "text", None, [1]]
-    inference = inference_of(
-        (lambda numbers: [values[n] for n in numbers]) if batch else values.__getitem__, input="json", batch=batch
-    )
     if batch:
+        inference = inference_of(lambda numbers: [values[n] for n in numbers], input="json", batch=True)
         assert answers(inference, [rows(n) for n in range(len(values))]) == expected
     else:
+        inference = inference_of(lambda number: values[number], input="json")
         assert [json.loads(inference.answer_payload(rows(n)).body) for n in range(len(values))] == expected
 
 
@@ -220,4 +210,4 @@ def test_a_request_that_its_adapter_refuses_never_reaches_the_function() -> None
     def fail(values: Any) -> None:
         raise AssertionError
 
-    assert inference_of(fail, input="json", batch=True).answer_payload(rows(1).__class__(b"{")).http_status == 400
+    assert inference_of(fail, input="json", batch=True).answer_payload(Payload(b"{")).http_status == 400
