@@ -59,12 +59,18 @@ def absence_of_spark() -> str | None:
     return None if importlib.util.find_spec("pyspark") else "`pyspark` is not installed"
 
 
+def absence_of_package(name: str) -> str | None:
+    return None if importlib.util.find_spec(name) else f"`{name}` is not installed"
+
+
 ENGINES = {
     "docker": absence_of_docker,
     "browser": absence_of_browser,
     "postgres": absence_of_postgres,
     "s3": absence_of_s3,
     "spark": absence_of_spark,
+    "tensorflow": partial(absence_of_package, "tensorflow"),
+    "torch": partial(absence_of_package, "torch"),
 }
 """Engine markers, each with the function that says why the engine cannot be used here."""
 

@@ -115,7 +115,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.server": ({"falcon", "gunicorn", "prometheus_client"}, {"uvicorn"}),
     "kappa.actions": ({"orjson"}, set()),
     "kappa.cli": ({"click", "orjson"}, {"rich"}),
-    "kappa.testing": ({"falcon"}, set()),
+    "kappa.testing": ({"falcon", "packaging"}, set()),
 }
 """What each unit imports of others' packages: when it is imported itself, and only inside functions."""
 

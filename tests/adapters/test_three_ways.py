@@ -271,11 +271,12 @@ def native(api: str, argument: Any) -> Any:
     return argument
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=getattr(pytest.mark, name) if name in FRAMEWORKS.values() else ()) for name in CASES],
+)
 def test_the_answer_is_the_same_each_way(name: str, project: Path, http: Client, tmp_path: Path) -> None:
     case = CASES[name]
-    if (framework := FRAMEWORKS.get(case.api)) and not find_spec(framework):
-        pytest.skip(f"`{framework}` is not installed")
     over_http = asked_through_http(http, case)
     printed = asked_on_the_command_line(project, case, tmp_path)
     value = asked_from_python(project, case, native)

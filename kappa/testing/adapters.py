@@ -1,0 +1,231 @@
+"""Conformance suites: what every adapter must do, as tests that an adapter of your own inherits.
+
+>>> class TestLines(InputAdapterSuite):  # pytest finds what it inherits
+...     adapter = LinesInput()
+...     good = [Payload(b"one"), Payload(b"two, three")]
+...     bad = [Payload(bytes([255]))]
+
+Nothing here needs pytest itself; the names of the methods are what must hold.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from packaging.requirements import Requirement
+
+from kappa.adapters.multipart import FORM, sole_part
+from kappa.errors import BadInputError, KappaError
+from kappa.inference import split
+from kappa.spec.contracts import InputAdapter, OutputAdapter, Plugin
+from kappa.types import Answer, FileLike, Payload
+
+__all__ = ["InputAdapterSuite", "OutputAdapterSuite", "is_same"]
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Return whether two arguments of a function are the same: values, types, dtypes, shapes, names and labels."""
+    if isinstance(one, FileLike):
+        return isinstance(other, FileLike) and (one.name, one.getvalue()) == (other.name, other.getvalue())
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
+    if hasattr(one, "columns") and hasattr(one, "equals"):
+        return bool(one.equals(other) and list(one.dtypes) == list(other.dtypes) and one.index.equals(other.index))
+    if hasattr(one, "numpy") and not hasattr(one, "tolist"):
+        one, other = one.numpy(), other.numpy()
+    if hasattr(one, "tolist") and hasattr(one, "dtype"):
+        return (
+            one.dtype == other.dtype
+            and tuple(one.shape) == tuple(other.shape)
+            and is_same(one.tolist(), other.tolist())
+        )
+    return bool(one == other) or (one != one and other != other)
+
+
+class _PluginSuite:
+    adapter: ClassVar[Any]
+
+    def test_its_options_are_what_a_manifest_holds(self) -> None:
+        plugin: Plugin = self.adapter
+        written = json.loads(json.dumps(plugin.model_dump(mode="json", by_alias=True)))
+        assert type(plugin).model_validate(written) == plugin, "a manifest gives another adapter back"
+
+    def test_it_cannot_be_changed(self) -> None:
+        try:
+            self.adapter.type = "other"
+        except ValueError:
+            return
+        raise AssertionError("its options can be changed: leave `frozen` as it is")
+
+    def test_what_it_requires_are_requirements(self) -> None:
+        for text in self.adapter.requires():
+            Requirement(text)
+
+
+class InputAdapterSuite(_PluginSuite):
+    """What every input adapter must do; give the adapter, and requests that it takes and refuses."""
+
+    adapter: ClassVar[InputAdapter]
+    good: ClassVar[Sequence[Payload]]
+    """Requests that it takes; some of them should be able to share a batch."""
+    bad: ClassVar[Sequence[Payload]] = ()
+    """Requests that it refuses."""
+
+    def decode(self, payload: Payload) -> Any:
+        """Return a request's form, as the server does: a sole uploaded file arrives as that file."""
+        is_upload = payload.media_type == FORM and not self.adapter.part_names
+        return self.adapter.decode(sole_part(payload) if is_upload else payload)
+
+    def part(self, argument: Any, start: int, stop: int) -> Any:
+        """Return a request's share of a batch's argument; override it for arguments that are cut in another way."""
+        if isinstance(argument, tuple):
+            return tuple(self.part(each, start, stop) for each in argument)
+        if isinstance(argument, dict):
+            return {name: self.part(each, start, stop) for name, each in argument.items()}
+        if hasattr(argument, "iloc"):
+            part = argument.iloc[start:stop]
+            is_numbered = list(argument.index) == list(range(len(argument)))
+            return part.reset_index(drop=True) if is_numbered else part
+        return argument[start:stop]
+
+    def test_good_requests_are_decoded(self) -> None:
+        assert self.good, "give requests that it takes in `good`"
+        for payload in self.good:
+            self.decode(payload)
+
+    def test_bad_requests_are_refused_with_a_4xx_and_a_reason(self) -> None:
+        for payload in self.bad:
+            try:
+                self.decode(payload)
+            except BadInputError as exc:
+                assert 400 <= exc.http_status < 500, f"{exc.http_status} is no status of a refusal"
+                assert str(exc).endswith("."), f"a reason is a whole sentence: {exc}"
+            else:
+                raise AssertionError(f"{payload!r} was taken")
+
+    def test_damaged_requests_are_decoded_or_refused(self) -> None:
+        chance = random.Random(0)  # noqa: S311 - the same damage in every run
+        for payload in self.good:
+            for _ in range(50):
+                data = bytearray(payload.data)
+                for _ in range(chance.randint(1, 3)):
+                    place = chance.randint(0, len(data))
+                    data[place : place + chance.randint(0, 2)] = chance.randbytes(chance.randint(0, 2))
+                damaged = Payload(bytes(data), payload.media_type, payload.charset, payload.name, payload.boundary)
+                with suppress(BadInputError):
+                    self.decode(damaged)
+
+    def test_a_form_has_one_group(self) -> None:
+        for payload in self.good:
+            form = self.decode(payload)
+            assert hash(self.adapter.group_of(form)) == hash(self.adapter.group_of(form))
+            assert self.adapter.group_of(form) == self.adapter.group_of(form)
+
+    def test_a_request_in_a_batch_is_what_it_is_alone(self) -> None:
+        if not self.adapter.supports_batch:
+            return
+        groups: dict[Any, list[Any]] = {}
+        for payload in [*self.good, *reversed(self.good)]:
+            form = self.decode(payload)
+            groups.setdefault(self.adapter.group_of(form), []).append(form)
+        for forms in groups.values():
+            batch, start = self.adapter.merge(forms), 0
+            for form in forms:
+                stop = start + self._count(form)
+                part, alone = self.part(batch, start, stop), self.adapter.merge([form])
+                assert is_same(part, alone), f"in a batch {part!r}, alone {alone!r}"
+                start = stop
+
+    def _count(self, form: Any) -> int:
+        rows = self.adapter.rows_of(form)
+        return 1 if rows is None else rows
+
+    def test_every_request_has_rows_or_is_one_item(self) -> None:
+        counts = {self.adapter.rows_of(self.decode(payload)) for payload in self.good}
+        assert counts == {None} or all(count is not None and count > 0 for count in counts)
+
+    def test_a_batch_can_be_built_again(self) -> None:
+        """A batch that failed is run again in parts: what the function did to its argument must not be seen."""
+        if self.adapter.supports_batch:
+            for payload in self.good:
+                form = self.decode(payload)
+                assert is_same(self.adapter.merge([form]), self.adapter.merge([form]))
+
+    def test_a_single_request_makes_an_argument(self) -> None:
+        if self.adapter.supports_single:
+            for payload in self.good:
+                argument = self.adapter.single(self.decode(payload))
+                assert not self.adapter.part_names or len(argument) == len(self.adapter.part_names)
+
+    def test_the_openapi_document_says_what_it_takes(self) -> None:
+        content = self.adapter.documented_content()
+        assert json.loads(json.dumps(content)) == content, "it is not plain JSON"
+        assert content, "it takes no media type"
+        for media_type, about in content.items():
+            assert media_type.count("/") == 1, f"`{media_type}` is no media type"
+            assert isinstance(about.get("schema"), dict), f"`{media_type}` has no schema"
+
+
+class OutputAdapterSuite(_PluginSuite):
+    """What every output adapter must do; give the adapter, and values that it writes and does not."""
+
+    adapter: ClassVar[OutputAdapter]
+    values: ClassVar[Sequence[Any]]
+    """What functions return for one request."""
+    batches: ClassVar[Sequence[tuple[Any, Sequence[int | None]]]] = ()
+    """What functions return for a batch, with the number of rows of each request, or ``None`` where it is one item."""
+    unwritable: ClassVar[Sequence[Any]] = ()
+    """Values that it cannot write."""
+
+    def _accepts(self) -> list[str]:
+        return ["", "*/*", "application/json", "text/html", "nonsense;;", *self.adapter.response_content()]
+
+    def _check(self, answer: Answer) -> None:
+        assert isinstance(answer.body, bytes)
+        media_type = answer.media_type.partition(";")[0]
+        assert media_type in self.adapter.response_content(), f"`{media_type}` is not in `response_content`"
+        if media_type == "application/json":
+            json.loads(answer.body, parse_constant=_not_json)
+
+    def test_values_are_written_as_the_openapi_document_says(self) -> None:
+        assert self.values, "give values that it writes in `values`"
+        for value in self.values:
+            for accept in self._accepts():
+                self._check(self.adapter.encode(value, accept=accept))
+
+    def test_a_media_type_that_it_offers_is_given_to_who_accepts_it(self) -> None:
+        for media_type in self.adapter.response_content():
+            answer = self.adapter.encode(self.values[0], accept=media_type)
+            assert answer.media_type.partition(";")[0] == media_type
+
+    def test_the_parts_of_a_batch_are_written_as_they_are_alone(self) -> None:
+        for value, counts in self.batches:
+            for accepts in ([accept] * len(counts) for accept in self._accepts()):
+                prepared = split(self.adapter.prepare(value, accepts=iter(accepts)), counts)
+                for part, alone, accept in zip(prepared, split(value, counts), accepts, strict=True):
+                    assert self.adapter.encode(part, accept=accept) == self.adapter.encode(alone, accept=accept)
+
+    def test_what_cannot_be_written_is_an_error_of_kappas(self) -> None:
+        for value in self.unwritable:
+            try:
+                answer = self.adapter.encode(value)
+            except KappaError:
+                continue
+            raise AssertionError(f"{value!r} was written as {answer!r}")
+
+    def test_the_openapi_document_says_what_it_gives(self) -> None:
+        content = self.adapter.response_content()
+        assert json.loads(json.dumps(content)) == content, "it is not plain JSON"
+        assert content, "it gives no media type"
+
+
+def _not_json(word: str) -> None:
+    raise AssertionError(f"`{word}` is no JSON")
