@@ -14,7 +14,9 @@ import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -85,6 +87,11 @@ class InputFile:
     media_type: str
     on_read: Callable[[int], None] | None = None
     """Called with the number of bytes read so far, again and again, while rows are read."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the file is; 0 for one that tells only when it is read."""
+        return self.path.stat().st_size if self.path.is_file() else 0
 
     def read(self) -> Payload:
         """Return the whole file as one request body."""
@@ -184,7 +191,8 @@ def answer_events(inference: Inference, source: Source, *, rows_per_call: int) -
 def answer_together(inference: Inference, payloads: Sequence[Payload]) -> list[Answer | Failure]:
     """Answer requests with as few calls as their groups need; one that the adapter refuses fails alone."""
     rows = _RowsOfFile(inference, iter([payloads]), lambda part: part[0], are_merged=False)
-    return [span.failure or span.answer or Failure("") for span in rows.answer(payloads, first_row=1)]
+    spans = rows.answer(payloads, first_row=1)
+    return [replace(span.failure, first_row=None) if span.failure else span.answer or Failure("") for span in spans]
 
 
 def _answer_rows(rows: _RowsOfFile) -> Iterator[Event]:
@@ -342,17 +350,14 @@ def _rows_of(inference: Inference, media_type: str, stream: BinaryIO, charset: s
     if media_type == PARQUET:
         return _RowsOfFile(inference, parquet_batches(stream, rows=size), _packed_table, are_merged=True)
     if media_type == "text/csv":
-        records = _csv_records(_text_lines(stream, charset, newline=""))
         header: list[str] = []
 
         def packed_records(rows: Sequence[str]) -> Payload:
             return Payload("".join([*header, *rows]).encode(), "text/csv")
 
-        return _RowsOfFile(inference, _after_header(records, header, size), packed_records, are_merged=True)
-    lines = (line.rstrip("\r\n").encode() for line in _text_lines(stream, charset, newline="\n") if line.strip())
-    return _RowsOfFile(
-        inference, _in_parts(lines, size), _packed_lines if takes_rows else _packed_line, are_merged=takes_rows
-    )
+        return _RowsOfFile(inference, _csv_parts(stream, charset, header, size), packed_records, are_merged=True)
+    packed = _packed_lines if takes_rows else _packed_line
+    return _RowsOfFile(inference, _line_parts(stream, charset, size), packed, are_merged=takes_rows)
 
 
 def _packed_table(table: Any) -> Payload:
@@ -367,42 +372,39 @@ def _packed_line(lines: Sequence[bytes]) -> Payload:
     return Payload(lines[0] if lines else b"", "application/json")
 
 
-def _after_header(records: Iterator[str], header: list[str], size: int) -> Iterator[list[str]]:
-    """Put the first record into ``header`` and yield the others."""
-    try:
-        header += islice(records, 1)
-        yield from _in_parts(records, size)
-    except csv.Error as exc:
-        raise BadInputError(f"The CSV cannot be read: {exc}.") from exc
+def _line_parts(stream: BinaryIO, charset: str, size: int) -> Iterator[list[bytes]]:
+    """Yield up to ``size`` JSON lines at a time; only line feeds end a line, because JSON texts may hold U+2028."""
+    with _reading_problems(), io.TextIOWrapper(stream, charset, newline="\n") as text:
+        lines = chain((line.removeprefix("\ufeff") for line in islice(text, 1)), text)
+        while block := list(islice(lines, size)):
+            if part := [stripped.encode() for line in block if (stripped := line.strip())]:
+                yield part
 
 
-def _in_parts(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while part := list(islice(rows, size)):
-        yield part
+def _csv_parts(stream: BinaryIO, charset: str, header: list[str], size: int) -> Iterator[list[str]]:
+    """Yield up to ``size`` records of a CSV text at a time, as they stand there; the first is put into ``header``.
 
-
-def _text_lines(stream: BinaryIO, charset: str, *, newline: str) -> Iterator[str]:
-    """Yield the lines of a text; ``newline`` is as `open` takes it: JSON texts may hold U+2028, quoted fields CR."""
-    try:
-        with io.TextIOWrapper(stream, charset, newline=newline) as text:
-            yield from (line.removeprefix("\ufeff") for line in islice(text, 1))
-            yield from text
-    except (UnicodeDecodeError, LookupError) as exc:
-        raise BadInputError(f"The text cannot be decoded: {exc}.") from exc
-
-
-def _csv_records(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the records of a CSV text (RFC 4180) as they stand there; a quoted field may hold line breaks.
-
-    PERF: only a line with a quote in it needs a parser to tell whether its record ends there.
+    PERF: only where there are quotes, in which a line may break, does a parser have to tell where records end.
     """
+    with _reading_problems(), io.TextIOWrapper(stream, charset, newline="") as text:
+        while not header and (line := text.readline().removeprefix("\ufeff")):
+            header += _csv_records(iter([line]), text)
+        while block := list(islice(text, size)):
+            joined = "".join(block)
+            is_plain = '"' not in joined and "\n\n" not in joined and "\r" not in joined and block[0] != "\n"
+            if part := block if is_plain else list(_csv_records(iter(block), text)):
+                yield part
+
+
+def _csv_records(lines: Iterator[str], further: Iterator[str]) -> Iterator[str]:
+    """Yield the records that begin in ``lines`` (RFC 4180); the last may end in the ``further`` ones."""
     for line in lines:
         if '"' not in line:
             if line.strip("\r\n"):
                 yield line
             continue
         taken = [line]
-        if next(csv.reader(chain([line], _noted(lines, taken)))):
+        if next(csv.reader(chain([line], _noted(chain(lines, further), taken)))):
             yield "".join(taken)
 
 
@@ -410,6 +412,19 @@ def _noted(lines: Iterator[str], taken: list[str]) -> Iterator[str]:
     for line in lines:
         taken.append(line)
         yield line
+
+
+@contextmanager
+def _reading_problems() -> Iterator[None]:
+    """Refuse a file that cannot be read on."""
+    try:
+        yield
+    except csv.Error as exc:
+        raise BadInputError(f"The CSV cannot be read: {exc}.") from exc
+    except (UnicodeDecodeError, LookupError) as exc:
+        raise BadInputError(f"The text cannot be decoded: {exc}.") from exc
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise BadInputError(f"The file cannot be unpacked: {exc}.") from exc
 
 
 def _answered(span: _Span, answer: Answer) -> _Span:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kappa.adapters.columns import EMPTY_TABLE, EXACT_FLOAT, Columns, columns_of_values, distinct_names
+from kappa.adapters.columns import EMPTY_TABLE, EXACT_FLOAT, Columns, Kind, distinct_names, kind_of
 from kappa.adapters.json import decode_text
 from kappa.errors import BadInputError
 from kappa.types import Payload
@@ -29,15 +29,29 @@ def columns_of_csv(payload: Payload, *, texts: Iterable[str] = ()) -> Columns:
         frame = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(texts, str), **options)
         if len(frame.columns) != len(names) or not isinstance(frame.index, pd.RangeIndex):
             raise BadInputError("Some lines of the CSV have more fields than its header line has names.")
-        values = [_column(frame.iloc[:, i]) for i in range(len(names))]
-        for i in [i for i, column in enumerate(values) if _may_be_rounded(column)]:
+        if not len(frame):
+            raise BadInputError(EMPTY_TABLE)
+        columns = [_column(frame.iloc[:, i]) for i in range(len(names))]
+        for i in [i for i, (kind, values) in enumerate(columns) if kind == "float64" and _may_be_rounded(values)]:
             exact = pd.read_csv(io.StringIO(text), usecols=[i], dtype=str, **options).iloc[:, 0]
-            values[i] = [_number(field) for field in _column(exact)]
+            numbers = [_number(field) for field in _values(exact)]
+            columns[i] = kind_of(numbers), numbers
     except (csv.Error, ValueError) as exc:
         raise BadInputError(f"The body is not valid CSV: {exc}.") from None
-    if not len(frame):
-        raise BadInputError(EMPTY_TABLE)
-    return columns_of_values(names, values, len(frame))
+    kinds, values = zip(*columns, strict=True)
+    return Columns(names, kinds, values, len(frame))
+
+
+def _column(column: Any) -> tuple[Kind, Sequence[Any]]:
+    """Return the kind and the values of a column; an array where JSON would have brought the same dtype."""
+    if column.dtype.kind in "iub":
+        return str(column.dtype), column.to_numpy()
+    if column.dtype.kind == "f" and column.notna().any():
+        return "float64", column.to_numpy()
+    if str(column.dtype) == "str" and column.notna().any():
+        return "str", column.array
+    values = _values(column)
+    return kind_of(values), values
 
 
 def _header(text: str) -> tuple[str, ...]:
@@ -52,14 +66,15 @@ def _header(text: str) -> tuple[str, ...]:
     return distinct_names([name or f"Unnamed: {i}" for i, name in enumerate(line)])
 
 
-def _column(column: Any) -> list[Any]:
+def _values(column: Any) -> list[Any]:
     values: list[Any] = column.astype(object).where(column.notna(), None).tolist()
     return values
 
 
-def _may_be_rounded(column: Sequence[Any]) -> bool:
+def _may_be_rounded(column: Any) -> bool:
     """Return whether pandas may have made floats of integers too large for them: those beside an empty field."""
-    return any(type(value) is float and EXACT_FLOAT <= abs(value) < 1e300 for value in column)
+    sizes = abs(column)
+    return bool(((sizes >= EXACT_FLOAT) & (sizes < 1e300)).any())
 
 
 def _number(field: str | None) -> int | float | None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kappa.adapters.arrow import (
+    ARROW_FILE,
     ARROW_STREAM,
     PARQUET,
     TABLE_MEDIA_TYPES,
@@ -180,6 +181,7 @@ class DataframeInput(InputAdapter):
             "text/csv": csv,
             PARQUET: {"schema": {}},
             ARROW_STREAM: {"schema": {}},
+            ARROW_FILE: {"schema": {}},
             FORM: {"schema": {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}},
         }
 

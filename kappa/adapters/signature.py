@@ -292,7 +292,7 @@ def _converted(values: Sequence[Any], kind: Kind, column: Column) -> tuple[Kind,
             return column.kind, values
         raise _MisfitError(f"`null` is not {_WORDS[column.dtype]}", row)
     if kind in _RANGES and (range_ := _INTEGERS_OF.get(column.dtype)) is not None:
-        low, high = int(min(values)), int(max(values))  # of arrays: whether a range holds NumPy's takes for ever
+        low, high = _extremes(values)
         if low in range_ and high in range_:
             return column.kind, values
     convert = _CONVERSIONS[column.dtype]
@@ -307,6 +307,11 @@ def _converted(values: Sequence[Any], kind: Kind, column: Column) -> tuple[Kind,
         except (TypeError, ValueError, OverflowError) as exc:
             raise _MisfitError(str(exc), row) from None
     return column.kind, converted
+
+
+def _extremes(values: Any) -> tuple[int, int]:
+    """Return the least and the greatest value, as Python's: whether a range holds NumPy's takes for ever to tell."""
+    return (int(values.min()), int(values.max())) if is_array(values) else (min(values), max(values))
 
 
 def _plain(values: Sequence[Any]) -> Sequence[Any]:

@@ -20,4 +20,4 @@ class StringInput(InputAdapter):
         return decode_text(payload)
 
     def request_content(self) -> dict[str, Any]:
-        return {"text/plain": {"schema": {"type": "string"}}}
+        return {"text/plain": {"schema": {"type": "string"}}, "*/*": {"schema": {"type": "string"}}}

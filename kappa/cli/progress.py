@@ -23,7 +23,7 @@ def watching(sources: Sequence[Source], *, is_quiet: bool) -> Iterator[list[Sour
 
     The bar is on stderr and counts bytes of files; answers that go to the same terminal would tear it apart.
     """
-    sizes = [_size_of(source) for source in sources]
+    sizes = [source.size_bytes if isinstance(source, InputFile) else 0 for source in sources]
     is_shown = sys.stderr.isatty() and not sys.stdout.isatty() and wants_colour(sys.stderr) and not is_quiet
     if not is_shown or sum(sizes) < _LONG_BYTES or not find_spec("rich"):
         yield list(sources)
@@ -42,7 +42,3 @@ def watching(sources: Sequence[Source], *, is_quiet: bool) -> Iterator[list[Sour
             return replace(source, on_read=lambda position: bar.update(task, completed=start + position))
 
         yield [moving(source, start) for source, start in zip(sources, before, strict=False)]
-
-
-def _size_of(source: Source) -> int:
-    return source.path.stat().st_size if isinstance(source, InputFile) and source.path.is_file() else 0

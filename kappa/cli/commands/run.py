@@ -325,7 +325,7 @@ def _groups(inference: Inference, inputs: Sequence[_Input], size: int) -> Iterat
             yield group
             group, size_bytes = [], 0
         group.append(one)
-        size_bytes += one.data.path.stat().st_size if isinstance(one.data, InputFile) else 0
+        size_bytes += one.data.size_bytes if isinstance(one.data, InputFile) else 0
         if is_alone:
             yield group
             group = []
@@ -345,8 +345,10 @@ def _print_answer(events: Iterable[Event], label: str, answers: Printer, *, is_a
             else:
                 answers.write(event)
                 is_answered = True
-    finally:  # what was answered before an interrupt is kept, and valid
+    except KeyboardInterrupt:  # what was answered so far is kept, and valid
         answers.end(is_answered=is_answered)
+        raise
+    answers.end(is_answered=is_answered)
     return is_whole
 
 
