@@ -16,7 +16,7 @@ import io
 import sys
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -95,15 +95,21 @@ class InputFile:
 
     def read(self) -> Payload:
         """Return the whole file as one request body."""
-        with self.open() as file:
+        with self.opened() as file, _reading_problems():
             return Payload(file.read(), self.media_type, name=self.path.name)
 
-    def open(self) -> BinaryIO:
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
         """Open the file; `-` is standard input."""
-        raw: Any = sys.stdin.buffer if str(self.path) == "-" else self.path.open("rb")
-        if self.on_read is not None:
-            raw = io.BufferedReader(_Counted(raw, self.on_read), 1 << 18)
-        return gzip.open(raw) if self.path.suffix == ".gz" else raw  # type: ignore[return-value]
+        with ExitStack() as stack:
+            raw: Any = sys.stdin.buffer
+            if str(self.path) != "-":
+                raw = stack.enter_context(self.path.open("rb"))
+            if self.on_read is not None:
+                raw = stack.enter_context(io.BufferedReader(_Counted(raw, self.on_read), 1 << 18))
+            if self.path.suffix == ".gz":
+                raw = stack.enter_context(gzip.GzipFile(fileobj=raw))
+            yield raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +186,10 @@ def answer_parts(inference: Inference, source: Source, *, rows_per_call: int) ->
 def answer_events(inference: Inference, source: Source, *, rows_per_call: int) -> Iterator[Event]:
     """Answer ``source``: with one `Answer` or `Failure` if it is one request, else with the `Rows` of its array."""
     if isinstance(source, InputForm) or not is_file_of_rows(source.media_type, inference):
-        yield _answer_whole(inference, payload_of(source))
+        yield _answer_source(inference, source)
         return
-    stream = io.BytesIO(source.data) if isinstance(source, Payload) else source.open()
-    with stream:
-        charset = source.charset if isinstance(source, Payload) else "utf-8"
+    charset = source.charset if isinstance(source, Payload) else "utf-8"
+    with io.BytesIO(source.data) if isinstance(source, Payload) else source.opened() as stream:
         yield from _answer_rows(_rows_of(inference, source.media_type, stream, charset, rows_per_call))
 
 
@@ -196,16 +201,14 @@ def answer_together(inference: Inference, payloads: Sequence[Payload]) -> list[A
 
 
 def _answer_rows(rows: _RowsOfFile) -> Iterator[Event]:
-    try:
-        first, second = next(rows.parts, ()), next(rows.parts, ())
-        if not len(first):
-            yield _answer_whole(rows.inference, rows.pack(first))
-            return
-    except BadInputError as exc:
-        yield Failure(str(exc), cause=exc)
+    parts = _Parts(rows.parts)
+    first, second = parts.next(), parts.next()
+    if not len(first):
+        yield parts.failure or _answer_whole(rows.inference, rows.pack(first))
         return
     spans = rows.answer(first, first_row=1)
-    if len(spans) == 1 and not len(second) and rows.are_merged and spans[0].answer is not None:
+    is_all = not len(second) and parts.failure is None
+    if len(spans) == 1 and is_all and rows.are_merged and spans[0].answer is not None:
         yield spans[0].answer
         return
     if (failure := _common_refusal(spans)) is not None:
@@ -216,11 +219,33 @@ def _answer_rows(rows: _RowsOfFile) -> Iterator[Event]:
     while len(second):
         yield from rows.joined(rows.answer(second, first_row=number))
         number += len(second)
+        second = parts.next()
+    if parts.failure is not None:
+        yield replace(parts.failure, message=f"Nothing is read from row {number} on. {parts.failure.message}")
+
+
+class _Parts:
+    """The rows of a file, a call's share at a time, as far as it can be read."""
+
+    def __init__(self, parts: Iterator[Any]) -> None:
+        self._parts = parts
+        self.failure: Failure | None = None
+        """Why there are no more, if not because the file ended."""
+
+    def next(self) -> Any:
+        """Return the next rows; none at the end."""
         try:
-            second = next(rows.parts, ())
+            return next(self._parts, ()) if self.failure is None else ()
         except BadInputError as exc:
-            yield Failure(f"Nothing is read from row {number} on. {exc}", cause=exc)
-            return
+            self.failure = Failure(str(exc), cause=exc)
+            return ()
+
+
+def _answer_source(inference: Inference, source: Source) -> Answer | Failure:
+    try:
+        return _answer_whole(inference, payload_of(source))
+    except BadInputError as exc:
+        return Failure(str(exc), cause=exc)
 
 
 def _answer_whole(inference: Inference, payload: Payload) -> Answer | Failure:

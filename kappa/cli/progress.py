@@ -18,13 +18,13 @@ _LONG_BYTES = 8 << 20
 
 
 @contextmanager
-def watching(sources: Sequence[Source], *, is_quiet: bool) -> Iterator[list[Source]]:
+def watching(sources: Sequence[Source], *, is_wanted: bool) -> Iterator[list[Source]]:
     """Yield the inputs so that their reading moves a bar; as they are, where nobody would see it or it is soon over.
 
-    The bar is on stderr and counts bytes of files; answers that go to the same terminal would tear it apart.
+    The bar is on stderr and counts bytes of files.
     """
     sizes = [source.size_bytes if isinstance(source, InputFile) else 0 for source in sources]
-    is_shown = sys.stderr.isatty() and not sys.stdout.isatty() and wants_colour(sys.stderr) and not is_quiet
+    is_shown = is_wanted and sys.stderr.isatty() and wants_colour(sys.stderr)
     if not is_shown or sum(sizes) < _LONG_BYTES or not find_spec("rich"):
         yield list(sources)
         return

@@ -57,7 +57,7 @@ class _RunCommand(KappaCommand):
             flags={name for option in options if option.is_flag for name in option.opts} | {"-h", "--help"},
             arguments=len(self.params) - len(options),
         )
-        rest, ctx.meta[_NAMED_INPUTS] = _without_named(spread, known=with_value)
+        rest, ctx.meta[_NAMED_INPUTS] = _without_named(spread, ctx, known=with_value)
         return super().parse_args(ctx, rest)
 
 
@@ -106,7 +106,9 @@ class _Named:
     value: str
 
 
-def _without_named(args: Sequence[str], *, known: Collection[str]) -> tuple[list[str], list[_Named]]:
+def _without_named(
+    args: Sequence[str], ctx: click.Context, *, known: Collection[str]
+) -> tuple[list[str], list[_Named]]:
     """Take `--input-NAME VALUE` out of the arguments: only the API can tell which names there are."""
     rest: list[str] = []
     named: list[_Named] = []
@@ -122,7 +124,7 @@ def _without_named(args: Sequence[str], *, known: Collection[str]) -> tuple[list
         value = match["value"]
         if value is None:
             if not words:
-                raise click.UsageError(f"Option '{word}' requires an argument.")
+                raise click.BadOptionUsage(word, f"Option '{word}' requires an argument.", ctx)
             value = words.pop(0)
         named.append(_Named(word.partition("=")[0], match["name"], match["kind"] is not None, value))
     return rest, named
@@ -203,6 +205,7 @@ def command(
         raise UsageError("There is no input: give `--input` or `--input-file`.")
     files = [path for pattern in patterns for path in _files_of(pattern, "--input-file")]
     count = len(inputs) + len(files) + max((len(group) for group in _by_name(named).values()), default=0)
+    is_watched = not current_shell().is_quiet and not sys.stdout.isatty()  # answers beside a bar would tear it apart
     answers = printer(form, directory=output_dir, is_alone=count == 1)
     with redirect_stdout(sys.stderr), open_target(resolve_target(target)) as service:  # user code may print
         inference = api_of(service, api)
@@ -211,7 +214,7 @@ def command(
             found = _forms(inference, named, is_mixed=bool(inputs or files))
         else:
             found = _bodies(inference, inputs, files, media_type)
-        with watching([one.data for one in found], is_quiet=current_shell().is_quiet) as watched:
+        with watching([one.data for one in found], is_wanted=is_watched) as watched:
             watched_inputs = [replace(one, data=data) for one, data in zip(found, watched, strict=True)]
             failed = _answer_all(inference, watched_inputs, answers, max_batch_size)
     if failed and count > 1:
