@@ -40,6 +40,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.comparison",
         "kappa.declaring",
         "kappa.inference",
+        "kappa.inputs",
         "kappa.offline",
         "kappa.openapi",
         "kappa.service",

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from itertools import accumulate
 
 from kappa.cli.console import wants_colour
-from kappa.offline import InputFile, Source
+from kappa.inputs import InputFile, Source
 
 __all__ = ["watching"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from kappa.cli.commands.run import spread_values
+from kappa.cli.run_arguments import spread_values
 from kappa.spec.manifest import read_manifest
 
 Kappa = Callable[..., Result]

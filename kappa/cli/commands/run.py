@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import glob
-import re
 import sys
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,123 +15,26 @@ import click
 
 from kappa.actions import api_of, open_target, resolve_target
 from kappa.cli.arguments import target_argument
-from kappa.cli.command import KappaCommand, kappa_command
+from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_error
 from kappa.cli.progress import watching
 from kappa.cli.results import Printer, ResultForm, printer
+from kappa.cli.run_arguments import NAMED_INPUTS, NamedInput, RunCommand
 from kappa.errors import InferenceFailedError, UsageError
 from kappa.inference import Inference, extensions_of
-from kappa.offline import (
-    Event,
-    Failure,
-    InputFile,
-    InputForm,
-    Source,
-    answer_events,
-    answer_together,
-    is_file_of_rows,
-    payload_of,
-)
+from kappa.inputs import InputFile, InputForm, Source, is_file_of_rows, payload_of
+from kappa.offline import Event, Failure, answer_events, answer_together
 from kappa.types import MEDIA_TYPES, Payload, extension_of
 
-__all__ = ["command", "spread_values"]
+__all__ = ["command"]
 
 _FORMATS = ("csv", "json", "jsonl", "ndjson", "parquet", "arrow", "npy", "txt")
-_NAMED = re.compile(r"--input-(?P<kind>file-)?(?P<name>[A-Za-z_]\w*)(?:=(?P<value>.*))?", re.DOTALL)
-"""`--input-NAME` and `--input-file-NAME`, which adapters of several inputs have."""
-_NAMED_INPUTS = "kappa.run.named_inputs"
 _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures grow to many times their size
-
-
-class _RunCommand(KappaCommand):
-    """Takes several values after one `--input`, as a shell gives them for `--input-file *.json`, and `--input-NAME`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        options = [parameter for parameter in self.params if isinstance(parameter, click.Option)]
-        with_value = {name for option in options if not option.is_flag for name in option.opts}
-        spread = spread_values(
-            args,
-            spreading={"--input", "--input-file"},
-            with_value=with_value,
-            flags={name for option in options if option.is_flag for name in option.opts} | {"-h", "--help"},
-            arguments=len(self.params) - len(options),
-        )
-        rest, ctx.meta[_NAMED_INPUTS] = _without_named(spread, ctx, known=with_value)
-        return super().parse_args(ctx, rest)
-
-
-def spread_values(
-    args: Sequence[str],
-    *,
-    spreading: Collection[str],
-    with_value: Collection[str],
-    flags: Collection[str],
-    arguments: int,
-) -> list[str]:
-    """Rewrite ``--input a b`` to ``--input a --input b``.
-
-    Only once the ``arguments`` positional words were seen: before, the word after the first value is one of them. A
-    value may begin with a dash, as negative numbers do, unless it is the name of an option.
-    """
-    rewritten: list[str] = []
-    words = list(args)
-    seen = 0
-    while words:
-        word = words.pop(0)
-        rewritten.append(word)
-        if word == "--":
-            return rewritten + words
-        is_named = word not in with_value and _NAMED.fullmatch(word) is not None
-        if word in with_value or (is_named and "=" not in word):
-            rewritten += words[:1]
-            del words[:1]
-            is_spreading = word in spreading or is_named
-            while is_spreading and seen >= arguments and words and words[0] not in {*with_value, *flags, "--"}:
-                if words[0].startswith("--"):
-                    break
-                rewritten += [word, words.pop(0)]
-        elif word not in flags and not word.startswith("--"):
-            seen += 1
-    return rewritten
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """One value of `--input-NAME`, or one file of `--input-file-NAME`."""
-
-    option: str
-    name: str
-    is_file: bool
-    value: str
-
-
-def _without_named(
-    args: Sequence[str], ctx: click.Context, *, known: Collection[str]
-) -> tuple[list[str], list[_Named]]:
-    """Take `--input-NAME VALUE` out of the arguments: only the API can tell which names there are."""
-    rest: list[str] = []
-    named: list[_Named] = []
-    words = list(args)
-    while words:
-        word = words.pop(0)
-        match = _NAMED.fullmatch(word)
-        if word == "--":
-            return [*rest, word, *words], named
-        if match is None or word.partition("=")[0] in known:
-            rest.append(word)
-            continue
-        value = match["value"]
-        if value is None:
-            if not words:
-                raise click.BadOptionUsage(word, f"Option '{word}' requires an argument.", ctx)
-            value = words.pop(0)
-        named.append(_Named(word.partition("=")[0], match["name"], match["kind"] is not None, value))
-    return rest, named
 
 
 @kappa_command(
     "run",
-    cls=_RunCommand,
+    cls=RunCommand,
     examples=[
         "kappa run IrisClassifier:latest predict --input '[[5.1, 3.5, 1.4, 0.2]]'",
         "kappa run IrisClassifier:latest predict --input-file iris.csv",
@@ -200,7 +102,7 @@ def command(
     An API of several inputs takes `--input-NAME` or `--input-file-NAME` for each, with as many values for one as for
     the others.
     """
-    named: list[_Named] = click.get_current_context().meta[_NAMED_INPUTS]
+    named: list[NamedInput] = click.get_current_context().meta[NAMED_INPUTS]
     if not inputs and not patterns and not named:
         raise UsageError("There is no input: give `--input` or `--input-file`.")
     files = [path for pattern in patterns for path in _files_of(pattern, "--input-file")]
@@ -256,7 +158,7 @@ def _bodies(inference: Inference, inputs: Sequence[str], files: Sequence[Path], 
     ]
 
 
-def _forms(inference: Inference, named: Sequence[_Named], *, is_mixed: bool) -> list[_Input]:
+def _forms(inference: Inference, named: Sequence[NamedInput], *, is_mixed: bool) -> list[_Input]:
     """Return one form for each place in the lists of values that the names have."""
     names = inference.spec.input.part_names
     if is_mixed or not named:
@@ -274,14 +176,14 @@ def _forms(inference: Inference, named: Sequence[_Named], *, is_mixed: bool) -> 
     return [_Input(f"input {number}", form) for number, form in enumerate(forms, start=1)]
 
 
-def _by_name(named: Sequence[_Named]) -> dict[str, list[_Named]]:
-    groups: dict[str, list[_Named]] = {}
+def _by_name(named: Sequence[NamedInput]) -> dict[str, list[NamedInput]]:
+    groups: dict[str, list[NamedInput]] = {}
     for one in named:
         groups.setdefault(one.name, []).append(one)
     return groups
 
 
-def _parts(values: Sequence[_Named]) -> Iterator[Payload | InputFile]:
+def _parts(values: Sequence[NamedInput]) -> Iterator[Payload | InputFile]:
     for one in values:
         if one.is_file:
             yield from (InputFile(path, _media_type(path)) for path in _files_of(one.value, one.option))
@@ -323,7 +225,7 @@ def _groups(inference: Inference, inputs: Sequence[_Input], size: int) -> Iterat
     group: list[_Input] = []
     size_bytes = 0
     for one in inputs:
-        is_alone = size == 1 or is_file_of_rows(one.data.media_type, inference)
+        is_alone = size == 1 or is_file_of_rows(one.data, inference.spec.input)
         if group and (is_alone or len(group) == size or size_bytes > _BYTES_PER_CALL):
             yield group
             group, size_bytes = [], 0
