@@ -11,7 +11,7 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines fuzz lint format generate bench-build bench-serve bench-cli bench-validate \
+.PHONY: help venv demo test test-engines fuzz lint format generate bench-adapters bench-build bench-serve bench-cli bench-validate \
   bench-manifest-errors clean
 
 help: ## list the targets
@@ -61,6 +61,9 @@ bench-build: $(INSTALLED) ## the first and the second build of the iris example,
 
 bench-serve: $(INSTALLED) ## the iris API beside a no-op on the same server stack
 	$(PYTHON) benchmarks/serve.py
+
+bench-adapters: $(INSTALLED) ## what adapters cost per request, beside pandas, NumPy and Pillow by hand
+	$(PYTHON) benchmarks/adapters.py
 
 bench-cli: $(INSTALLED) ## `import kappa` and `kappa --help` beside a bare Python
 	$(PYTHON) benchmarks/cli.py

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from math import inf
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ _SCHEMAS: Mapping[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """One column: ``dtype`` is ``None`` where only its name is declared."""
 
@@ -79,8 +80,9 @@ class Column:
     nullable: bool = True
     """Whether its values may be missing."""
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
+        """How the column is built."""
         return _KINDS.get((self.dtype or "", self.nullable), self.dtype)
 
     def schema(self) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def _missing(values: Sequence[Any]) -> Iterator[int]:
         yield from (place for place, value in enumerate(values) if value is None or value != value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signature:
     """What the requests of one API are brought to."""
 
@@ -186,23 +188,38 @@ class Signature:
             return cls(tuple(_declared(name, about) for name, about in option.items()), extra)
         return cls(tuple(Column(name) for name in option), extra)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
-    @property
-    def texts(self) -> list[str]:
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
         """The columns that CSV must not take for numbers."""
-        return [column.name for column in self.columns if column.dtype in ("str", "datetime")]
+        return frozenset(column.name for column in self.columns if column.dtype in ("str", "datetime"))
+
+    @cached_property
+    def _sure_kinds(self) -> tuple[Kind, ...] | None:
+        """The kinds of a request that fits without further looking; ``None`` if there are none such."""
+        if any(
+            column.dtype is None or not (column.nullable or column.kind in _NEVER_MISSING) for column in self.columns
+        ):
+            return None
+        return tuple(column.kind for column in self.columns)
 
     def conform(self, decoded: Columns) -> Columns:
         """Bring a request to this signature; raises a `BadInputError` of 422 that names all that does not fit.
 
         Row labels are no part of it: who needs them declares a column.
         """
+        if decoded.names == self.names and decoded.kinds == self._sure_kinds:
+            return decoded if decoded.labels is None else decoded._replace(labels=None)
         places = self._places(decoded)
         missing = [f"`{name}`" for name in self.names if name not in places]
-        extra = [name for name in places if name not in set(self.names)]
+        extra = [name for name in places if name not in self._known]
         problems = [f"Missing columns: {', '.join(missing)}."] if missing else []
         if extra and self.extra == "forbid":
             problems.append(f"Unknown columns: {', '.join(f'`{name}`' for name in extra)}.")
