@@ -49,7 +49,7 @@ ImageFormats = Annotated[
 """File extensions like `.png`, with or without the dot."""
 
 IMAGE_FORMATS = (".jpg", ".jpeg", ".png", ".tiff", ".webp", ".bmp")
-_UNTOLD = frozenset({"", "application/octet-stream"})
+_UNTOLD = frozenset({"", "application/octet-stream", "image/*"})
 
 
 def pillow() -> Any:
@@ -72,7 +72,7 @@ def array_of_image(payload: Payload, *, formats: tuple[str, ...], mode: Mode) ->
     image_module = pillow()
     accepted = ", ".join(f"`{one}`" for one in formats)
     extension = extension_of(payload.name)
-    told = MEDIA_TYPES.get(extension, "") if extension in MEDIA_TYPES else payload.media_type
+    told = MEDIA_TYPES.get(extension, payload.media_type)
     if extension not in formats and told not in _UNTOLD and told not in {MEDIA_TYPES.get(one) for one in formats}:
         raise BadInputError(f"`{told}` is not taken here; send one of {accepted}.", http_status=415)
     known = image_module.registered_extensions()

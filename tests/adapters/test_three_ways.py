@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from every_adapter import APIS, FRAMEWORKS, MODULE, write_project
 from PIL import Image
 
 import kappa.testing
@@ -25,89 +25,6 @@ from kappa.cli.main import cli
 from kappa.plugins import INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.testing import Client
 from kappa.types import FileLike, Payload
-
-SOURCE = """\
-import numpy as np
-from pydantic import BaseModel
-
-from kappa.types import FileLike
-
-
-class Order(BaseModel):
-    item: str
-    count: int
-
-
-def upper(texts):
-    return [text.upper() for text in texts]
-
-
-def total(order):
-    return {"item": order.item, "total": order.count * 2.5}
-
-
-def describe(value):
-    return {"got": value, "none": None}
-
-
-def add(frame):
-    return frame.assign(total=frame.sum(axis=1, numeric_only=True))
-
-
-def sums(frame):
-    return frame.sum(axis=1, numeric_only=True)
-
-
-def size(files):
-    return [[len(file.read()), file.name] for file in files]
-
-
-def reverse(file):
-    return FileLike(file.read()[::-1], name="reversed.bin")
-
-
-def halve(image):
-    return image[::2, ::2]
-
-
-def shape(images):
-    return [image.shape for image in images]
-
-
-def names(left, right):
-    return [left.read().decode(), None if right is None else right.read().decode()]
-
-
-def same(lefts, rights):
-    return [bool((left == right).all()) for left, right in zip(lefts, rights)]
-
-
-def boxes(image, notes):
-    return {"size": image.shape[:2], "notes": notes}
-
-
-def double(array):
-    return array * 2
-"""
-
-APIS: Mapping[str, str] = {
-    "upper": 'input = "string"\nbatch = true',
-    "total": 'input = { type = "json", schema = "MODULE:Order" }\noutput = "json"',
-    "describe": 'input = "json"',
-    "add": 'input = "dataframe"\noutput = { type = "dataframe", orient = "split" }',
-    "sums": 'input = { type = "dataframe", columns = { a = "int64", b = "float64" } }\noutput = "series"',
-    "size": 'input = "file"\nbatch = true',
-    "reverse": 'input = "file"\noutput = "file"',
-    "halve": 'input = "image"\noutput = "image"',
-    "shape": 'input = { type = "image", pilmode = "L" }\nbatch = true',
-    "names": 'input = { type = "multi_file", input_names = ["left", "right"], allow_none = true }',
-    "same": 'input = { type = "multi_image", input_names = ["left", "right"] }\nbatch = true',
-    "boxes": 'input = "annotated_image"',
-    "double": 'input = { type = "ndarray", dtype = "float32", shape = [2] }\noutput = "ndarray"',
-    "double_tf": 'function = "MODULE:double"\ninput = "tf_tensor"\noutput = "tf_tensor"',
-    "double_torch": 'function = "MODULE:double"\ninput = { type = "pytorch_tensor", dtype = "float32" }\nbatch = true',
-}
-FRAMEWORKS = {"double_tf": "tensorflow", "double_torch": "torch"}
 
 
 def picture(*size: int) -> bytes:
@@ -198,14 +115,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("three-ways")
-    module = "functions_of_test_three_ways"
-    (root / f"{module}.py").write_text(SOURCE, encoding="utf-8")
-    tables = ['kappafile = 1\n[service]\nname = "Everything"']
-    for name, text in APIS.items():
-        if find_spec(FRAMEWORKS.get(name, "numpy")):
-            function = "" if "function" in text else f'function = "{module}:{name}"\n'
-            tables.append(f"[apis.{name}]\n{function}{text.replace('MODULE', module)}")
-    (root / "kappafile.toml").write_text("\n".join(tables), encoding="utf-8")
+    write_project(root)
     path = list(sys.path)
     yield root
     sys.path[:] = path
@@ -257,7 +167,7 @@ def asked_from_python(project: Path, case: Case, convert: Callable[[str, Any], A
 def native(api: str, argument: Any) -> Any:
     """Return an argument as the frameworks and models of the user's have it."""
     if isinstance(argument, str) and argument == "ORDER":
-        return sys.modules["functions_of_test_three_ways"].Order(item="tea", count=2)
+        return sys.modules[MODULE].Order(item="tea", count=2)
     if api == "double_tf":
         import tensorflow as tf
 

@@ -1,0 +1,73 @@
+"""Schemathesis, which makes requests from a service's own OpenAPI document, finds no 500 and no undocumented answer."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from every_adapter import write_project
+
+pytestmark = pytest.mark.engine
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+)
+"""All that hold for any API; what a schema cannot say of tables, pictures and forms, the adapter refuses with a 4xx."""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    write_project(tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "kappa", "serve", str(tmp_path), "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}/readyz", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        assert server.poll() is None, "the server ended"
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(url)
+
+
+def test_no_request_made_from_the_document_finds_a_500_or_an_undocumented_answer(url: str) -> None:
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("schemathesis"),
+            *("run", f"{url}/docs.json", "--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
+            *("--max-examples", "40", "--seed", "1", "--continue-on-failure", "--warnings", "off", "--no-color"),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    assert "Failures" not in done.stdout
