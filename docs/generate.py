@@ -6,19 +6,24 @@ things are documented. `pages` returns what the files must hold; a test compares
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Mapping, Sequence, Set
+import json
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import BaseModel
 
-from kappa import errors
+from kappa import errors, types
 from kappa.build import explain
 from kappa.cli.command import KappaCommand, load_command
 from kappa.cli.main import SECTIONS, cli
+from kappa.plugins import INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.settings import Settings
+from kappa.spec.contracts import InputAdapter, OutputAdapter, field_docs
 from kappa.spec.schema import DOCUMENTS, schema_text
 
 __all__ = ["pages", "write"]
@@ -42,16 +47,38 @@ CLI_HEAD = """\
 Every command takes `-q/--quiet` and `--verbose`, prints its result to stdout and everything else to stderr, and exits
 with a code of [its own kind of failure](errors.md)."""
 
+ADAPTERS_HEAD = """\
+An input adapter turns requests into the argument of a function, an output adapter what the function returns into an
+answer. In a kappafile an adapter is named by its `type`, alone (`input = "json"`) or in a table with its options
+(`input = { type = "dataframe", orient = "split" }`); in Python it is an instance of its class, with the same options
+(`DataframeInput(orient="split")`, from `kappa.adapters`). Adapters of others have a dot in their name;
+[how to write one](../how-to/write-an-adapter.md).
+
+Every input adapter takes bodies packed with gzip (`Content-Encoding: gzip`), text in the charset that `Content-Type`
+names, and uploads: the one file of `multipart/form-data` is read as if it had been sent alone, its type told by the
+part or by the file's extension. A body over `max_request_size_bytes`, packed or not, is refused with 413; one that
+cannot be parsed with 400, of a media type that is not taken with 415, and one that does not fit what is declared with
+422. What is wrong with a request is found before it joins a batch, and never touches another.
+
+NaN and the infinities are answered as `null`, because JSON has no other words for them."""
+
+TYPES_HEAD = """\
+What passes between the server, the adapters and your functions, from `kappa.types`. A function receives an
+`InferenceTask` if it has a parameter `task` (`tasks` for a batch), and may return an `InferenceResult` or an
+`InferenceError` in place of a value: [how to answer exactly as you want](../how-to/control-the-answer.md)."""
+
 PLAIN_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 
 
 def pages() -> dict[Path, str]:
     """Return the text of every generated file by its path."""
     return {
+        REFERENCE / "adapters.md": adapters_page(),
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "kappafile.md": kappafile_page(),
         REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "types.md": types_page(),
         **{SCHEMAS / f"{name}.schema.json": schema_text(name, only_built_in=True) for name in DOCUMENTS},
     }
 
@@ -148,6 +175,88 @@ def command_section(command: click.Command) -> str:
     if isinstance(command, KappaCommand) and command.examples:
         parts.append("```bash\n" + "\n".join(command.examples) + "\n```")
     return "\n\n".join(parts)
+
+
+def adapters_page() -> str:
+    sections = [ADAPTERS_HEAD]
+    for heading, registry in (("Input adapters", INPUT_ADAPTERS), ("Output adapters", OUTPUT_ADAPTERS)):
+        sections.append(f"## {heading}")
+        plugins = [registry.load(name) for name in registry.builtins]
+        if registry is INPUT_ADAPTERS:
+            shared = markdown_table(
+                ("option of every input adapter", ""), option_rows(InputAdapter, leave_out={"type"})
+            )
+            sections.append(shared)
+        sections += [adapter_section(plugin) for plugin in plugins]
+    return page("Adapters", *sections)
+
+
+def adapter_section(plugin: type[InputAdapter] | type[OutputAdapter]) -> str:
+    name = plugin.model_fields["type"].default
+    adapter = plugin(**({"input_names": ["left", "right"]} if name == "multi_file" else {}))
+    facts = []
+    if isinstance(adapter, InputAdapter):
+        is_either = adapter.supports_batch and adapter.supports_single
+        facts += [] if is_either else [f"Always `batch = {'true' if adapter.supports_batch else 'false'}`."]
+        facts.append(f"Takes {listed(adapter.request_content())}.")
+    else:
+        facts.append(f"Gives {listed(adapter.response_content())}.")
+    if adapter.requires():
+        facts.append(f"Needs {listed(adapter.requires())}.")
+    parts = [f"### `{plugin.__name__}`", f'`type = "{name}"`. {" ".join(facts)}', plain_text(plugin.__doc__)]
+    leave_out = {"type", *(InputAdapter.model_fields if isinstance(adapter, InputAdapter) else ())}
+    if rows := option_rows(plugin, leave_out=leave_out):
+        parts.append(markdown_table(("option", ""), rows))
+    return "\n\n".join(parts)
+
+
+def option_rows(plugin: type[BaseModel], *, leave_out: Set[str]) -> list[tuple[str, str]]:
+    docs = field_docs(plugin)
+    rows = []
+    for name, field in plugin.model_fields.items():
+        if name not in leave_out:
+            default = field.get_default(call_default_factory=True)
+            is_shown = not field.is_required() and default is not None
+            shown = f" Default: `{json.dumps(default)}`." if is_shown else " Required." if field.is_required() else ""
+            rows.append((f"`{field.alias or name}`", f"{plain_text(docs[field.alias or name])}{shown}"))
+    return rows
+
+
+def types_page() -> str:
+    sections = [TYPES_HEAD]
+    members = {name: getattr(types, name) for name in types.__all__}
+    for name, member in members.items():
+        if isinstance(member, type):
+            sections += [f"## `{name}`", plain_text(member.__doc__), *attribute_table(member)]
+    return page("Types", *sections)
+
+
+def attribute_table(member: type) -> list[str]:
+    """Return a table of what a class shows: its fields, with what stands under them, its properties and methods."""
+    (definition,) = ast.parse(inspect.getsource(member)).body
+    assert isinstance(definition, ast.ClassDef)
+    rows = []
+    for statement, below in pairwise([*definition.body, ast.Pass()]):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+            default = f" = {ast.unparse(statement.value)}" if isinstance(statement.value, ast.Constant) else ""
+            rows.append((f"`{statement.target.id}{default}`", plain_text(str(text))))
+        elif isinstance(statement, ast.FunctionDef) and not statement.name.startswith("_"):
+            is_property = any(ast.unparse(decorator) == "property" for decorator in statement.decorator_list)
+            arguments = "" if is_property else f"({ast.unparse(statement.args).removeprefix('self').lstrip(', ')})"
+            rows.append((f"`{statement.name}{arguments}`", plain_text(ast.get_docstring(statement))))
+    shown = [row for row in rows if row[1]]
+    return [markdown_table(("member", ""), shown)] if shown else []
+
+
+def listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def plain_text(text: str | None) -> str:
+    """Return a docstring's first paragraphs in Markdown, each in one line, without its examples."""
+    prose = inspect.cleandoc(text or "").partition("\n>>>")[0]
+    return "\n\n".join(" ".join(part.split()) for part in prose.split("\n\n")).replace("``", "`").strip()
 
 
 if __name__ == "__main__":

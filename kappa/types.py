@@ -93,11 +93,14 @@ class HTTPHeaders(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """One input as it arrived: ``data`` and its media type without parameters, lower case; ``""`` if not given."""
+    """One input as it arrived: an HTTP body, a part of a form, a file or an argument of the command line."""
 
     data: bytes
+    """The body."""
     media_type: str = ""
+    """Without parameters, in lower case; empty where nobody said."""
     charset: str = "utf-8"
+    """What text is decoded by."""
     name: str = ""
     """The name of the file that it came from, where there is one."""
     boundary: str = ""
@@ -139,9 +142,11 @@ class InferenceTask:
     data: Any
     """What the input adapter decoded, in its own batchable form."""
     http_headers: HTTPHeaders = field(default_factory=HTTPHeaders)
+    """The headers of the request; none on the command line."""
     task_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     """The request id: what the client sent as ``X-Request-Id``, or made here."""
     error: InferenceError | None = None
+    """What it was discarded with."""
 
     def discard(
         self, err_msg: str = "", *, http_status: int = 400, http_headers: Mapping[str, str] | None = None
@@ -152,6 +157,7 @@ class InferenceTask:
 
     @property
     def is_discarded(self) -> bool:
+        """Whether the function, or another before it, has refused the request."""
         return self.error is not None
 
 
@@ -160,8 +166,12 @@ class InferenceResult:
     """An answer with its own status and headers, for functions that want to say more than a value."""
 
     data: Any = None
+    """Any value that the API's output adapter writes; with a `Content-Type` of its own, `bytes` or text go out as they
+    are."""
     http_status: int = 200
+    """The status of the answer; on the command line, one from 400 on is a failure."""
     http_headers: Mapping[str, str] = field(default_factory=dict)
+    """Further headers of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +179,20 @@ class InferenceError:
     """A refusal of one request, returned in place of a value."""
 
     err_msg: str = ""
+    """What the client reads: the answer is ``{"error": err_msg, "request_id": …}``."""
     http_status: int = 500
+    """The status of the answer, from 400 on."""
     http_headers: Mapping[str, str] = field(default_factory=dict)
+    """Further headers of the answer."""
 
 
 class Answer(NamedTuple):
     """An encoded result: what HTTP sends, and what the command line prints."""
 
     body: bytes
+    """What is sent."""
     media_type: str = "application/json"
+    """The `Content-Type`."""
     http_status: int = 200
+    """The status."""
     http_headers: Mapping[str, str] = MappingProxyType({})
