@@ -40,7 +40,15 @@ from kappa.adapters.json import (
 )
 from kappa.adapters.multipart import FORM
 from kappa.adapters.negotiation import preferred
-from kappa.adapters.signature import DTYPES, ExtraColumns, Signature, columns_option, loosely_converted
+from kappa.adapters.signature import (
+    DTYPES,
+    Column,
+    ExtraColumns,
+    Signature,
+    columns_option,
+    declared_columns,
+    loosely_converted,
+)
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import FrozenMapping, InputAdapter, OutputAdapter
 from kappa.spec.models import given
@@ -83,7 +91,7 @@ class DataframeInput(InputAdapter):
     extra_columns: ExtraColumns = "ignore"
     """What becomes of a request's columns beyond `columns`: `ignore` leaves them out, `pass` puts them after the
     others, `forbid` refuses the request with 422."""
-    dtypes: _Dtypes | None = None
+    prefer_dtypes: _Dtypes | None = None
     """Dtypes by column, to which a request's columns are brought where no value changes; others stay as they are, and
     batch apart. Without `columns`, a build records those of the API's examples."""
 
@@ -103,7 +111,7 @@ class DataframeInput(InputAdapter):
             raise ValueError("`columns` and `dtype` name different columns")
         return {**rest, "columns": {name: dtype[name] for name in (names if names is not None else dtype)}}
 
-    @field_validator("columns", "dtypes")
+    @field_validator("columns", "prefer_dtypes")
     @classmethod
     def _known_dtypes(cls, columns: Any) -> Any:
         return None if columns is None else columns_option(columns)
@@ -119,6 +127,10 @@ class DataframeInput(InputAdapter):
         """What requests are brought to; ``None`` if nothing is declared."""
         return None if self.columns is None else Signature.of(self.columns, self.extra_columns)
 
+    @cached_property
+    def _preferred(self) -> Mapping[str, Column] | None:
+        return None if self.prefer_dtypes is None else declared_columns(self.prefer_dtypes)
+
     def requires(self) -> tuple[str, ...]:
         return ("pandas",)
 
@@ -130,7 +142,7 @@ class DataframeInput(InputAdapter):
         decoded = self._decoded(payload)
         if self.signature is not None:
             decoded = self.signature.conform(decoded)
-        return decoded if self.dtypes is None else loosely_converted(decoded, self.dtypes)
+        return decoded if self._preferred is None else loosely_converted(decoded, self._preferred)
 
     def _decoded(self, payload: Payload) -> Columns:
         media_type = payload.media_type

@@ -24,6 +24,7 @@ __all__ = [
     "ExtraColumns",
     "Signature",
     "columns_option",
+    "declared_columns",
     "loosely_converted",
     "sampled_dtypes",
     "signature_of",
@@ -126,6 +127,11 @@ def _declared(name: str, about: Any) -> Column:
     return Column(name, dtype, nullable)
 
 
+def declared_columns(option: Mapping[str, Any]) -> Mapping[str, Column]:
+    """Return columns by name from an option that gives them dtypes."""
+    return {name: _declared(name, about) for name, about in option.items()}
+
+
 def signature_of(decoded: Columns) -> Mapping[str, Any]:
     """Return the option `columns` that fits a sample: its names, order, dtypes, and where values are missing.
 
@@ -185,7 +191,7 @@ class Signature:
     def of(cls, option: Any, extra: ExtraColumns) -> Signature:
         """Return the signature that an adapter's option `columns` declares."""
         if isinstance(option, Mapping):
-            return cls(tuple(_declared(name, about) for name, about in option.items()), extra)
+            return cls(tuple(declared_columns(option).values()), extra)
         return cls(tuple(Column(name) for name in option), extra)
 
     @cached_property
@@ -279,14 +285,15 @@ class Signature:
 # -- conversion without loss -------------------------------------------------------------------------------------------
 
 
-def loosely_converted(decoded: Columns, dtypes: Mapping[str, Any]) -> Columns:
-    """Bring columns to the dtypes that are known for their names, where nothing is lost; leave the others."""
+def loosely_converted(decoded: Columns, preferred: Mapping[str, Column]) -> Columns:
+    """Bring columns to the dtypes that are preferred for their names, where nothing is lost; leave the others."""
     kinds, values = list(decoded.kinds), list(decoded.values)
     for place, name in enumerate(decoded.names):
-        if (about := dtypes.get(str(name))) is not None:
+        column = preferred.get(name if isinstance(name, str) else str(name))
+        if column is not None and column.kind != kinds[place]:
             with suppress(_MisfitError):
-                kinds[place], values[place] = _converted(values[place], kinds[place], _declared(str(name), about))
-    return decoded._replace(kinds=tuple(kinds), values=values)
+                kinds[place], values[place] = _converted(values[place], kinds[place], column)
+    return decoded if tuple(kinds) == decoded.kinds else decoded._replace(kinds=tuple(kinds), values=values)
 
 
 class _MisfitError(ValueError):

@@ -137,7 +137,8 @@ def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
     has_example = isinstance(examples, list) and any(
         isinstance(example, Mapping) and example.get("api") == path[1] for example in examples
     )
-    if plugin is not None and getattr(plugin, "columns", plugin) is None and not has_example:
+    is_open = isinstance(plugin, DataframeInput) and plugin.columns is None and plugin.prefer_dtypes is None
+    if is_open and not has_example:
         message = f"`{path[1]}` takes tables, and nothing says which columns they have."
         help_ = "Give `columns`, `columns_from` or an example: requests with other dtypes share no batch."
         draft.found.add("KF318", message, (*path, "input"), severity="warning", help=help_)

@@ -48,9 +48,9 @@ def _learned(api: ApiSpec, examples: Sequence[ExampleSpec], root: Path, problems
             problems.append(f"The API `{api.name}`: `columns_from` names `{adapter.columns_from}`, and {exc}.")
             return adapter
         return adapter.with_options(columns=columns, columns_from=None)
-    if adapter.columns is None and adapter.dtypes is None:
+    if adapter.columns is None and adapter.prefer_dtypes is None:
         dtypes = _dtypes_of(adapter, [example for example in examples if example.api == api.name], root)
-        return adapter.with_options(dtypes=dtypes) if dtypes else adapter
+        return adapter.with_options(prefer_dtypes=dtypes) if dtypes else adapter
     return adapter
 
 

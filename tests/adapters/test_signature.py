@@ -155,7 +155,7 @@ def test_dtype_is_taken_as_columns_with_dtypes() -> None:
         ({"dtype": ["int64"]}, "a list in `dtype` needs a list of as many names in `columns`"),
         ({"columns": ["a"], "dtype": {"b": "str"}}, "`columns` and `dtype` name different columns"),
         ({"columns": ["a"], "columns_from": "rows.csv"}, "`columns` and `columns_from` exclude each other"),
-        ({"dtypes": {"a": "int"}}, "`int` of the column `a` is not a known dtype"),
+        ({"prefer_dtypes": {"a": "int"}}, "`int` of the column `a` is not a known dtype"),
     ],
 )
 def test_what_cannot_be_declared(options: Any, message: str) -> None:
@@ -240,7 +240,7 @@ def test_row_labels_are_no_part_of_a_signature() -> None:
 
 
 def test_values_are_brought_to_recorded_dtypes_where_nothing_is_lost() -> None:
-    adapter = DataframeInput(dtypes={"a": "float64", "b": "int64", "s": "str"})
+    adapter = DataframeInput(prefer_dtypes={"a": "float64", "b": "int64", "s": "str"})
     forms = [
         decode(adapter, [{"a": 5, "b": 1.0, "s": None}]),
         decode(adapter, [{"a": 5.5, "b": 2, "s": "x"}]),
@@ -251,7 +251,7 @@ def test_values_are_brought_to_recorded_dtypes_where_nothing_is_lost() -> None:
 
 
 def test_what_would_be_lost_stays_as_it_is_and_batches_apart() -> None:
-    adapter = DataframeInput(dtypes={"b": "int64", "s": "str"})
+    adapter = DataframeInput(prefer_dtypes={"b": "int64", "s": "str"})
     whole, half = decode(adapter, [{"b": 1, "s": "x"}]), decode(adapter, [{"b": 1.5, "s": 7}])
     assert adapter.group_of(whole) != adapter.group_of(half)
     assert dtypes_of(adapter.merge([half])) == ["float64", "int64"]
