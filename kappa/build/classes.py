@@ -201,7 +201,7 @@ class _Values:
         for keyword in node.keywords:
             if keyword.arg is None:
                 raise _OpaqueError("arguments are unpacked", node, self.file)
-            keywords[keyword.arg] = self.value(keyword.value)
+            keywords[keyword.arg] = self._named_class(keyword) or self.value(keyword.value)
         try:
             return function(*arguments, **keywords)
         except ValidationError as exc:
@@ -213,6 +213,13 @@ class _Values:
         except KappaError as exc:
             message = str(exc)
         raise _DeclarationError(message, node, self.file)
+
+    def _named_class(self, keyword: ast.keyword) -> str | None:
+        """Return where the class is defined that an adapter's `schema` names, as the adapter itself would say it."""
+        definition = self.definition_of(keyword.value) if keyword.arg == "schema" else None
+        if definition is None or not isinstance(definition.node, ast.ClassDef):
+            return None
+        return f"{definition.module.name}:{definition.node.name}"
 
     def value(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Constant):
