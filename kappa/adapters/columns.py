@@ -29,7 +29,6 @@ __all__ = [
     "columns_of_values",
     "distinct_names",
     "frame_of",
-    "group_of",
     "import_pandas",
     "is_array",
     "kind_of",
@@ -50,6 +49,7 @@ _FLOAT64 = "float64"
 _INT64 = range(-(1 << 63), 1 << 63)
 _UINT64 = range(1 << 64)
 _FEW_COLUMNS = 50
+_LISTS = frozenset({list, tuple})
 _SPARSE_CELLS = 10_000_000  # rows that share few names must not fill the memory with missing values
 EMPTY_TABLE = "The table is empty; at least one row and one column are needed."
 
@@ -87,11 +87,6 @@ def import_pandas() -> Any:
     return pd
 
 
-def group_of(form: Columns) -> Hashable:
-    """Return the key of the requests whose columns may stand below each other."""
-    return form[:2] if form.labels is None else (form.names, form.kinds, form.labels)
-
-
 def frame_of(forms: Sequence[Columns]) -> Any:
     """Build one frame from the columns of several requests of one group, in request order.
 
@@ -119,12 +114,12 @@ def frame_of(forms: Sequence[Columns]) -> Any:
 
 def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Put the values of a column below each other: lists to a list, arrays, and both together, to an array."""
-    arrays = [part for part in parts if is_array(part)]
-    if not arrays:
+    if set(map(type, parts)) <= _LISTS:
         return list(chain.from_iterable(parts))
     import numpy as np
     import pandas as pd
 
+    arrays = [part for part in parts if is_array(part)]
     if all(isinstance(part, np.ndarray) for part in arrays):
         return cast("Sequence[Any]", np.concatenate([np.asarray(part, dtype=arrays[0].dtype) for part in parts]))
     return cast("Sequence[Any]", pd.concat([pd.Series(part) for part in parts], ignore_index=True).array)

@@ -25,7 +25,6 @@ from kappa.adapters.columns import (
     Orient,
     columns_of_json,
     frame_of,
-    group_of,
     import_pandas,
     shown,
 )
@@ -134,9 +133,9 @@ class DataframeInput(InputAdapter):
     def requires(self) -> tuple[str, ...]:
         return ("pandas",)
 
-    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:
+    def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:  # noqa: ARG002 - it refers to no code
         import_pandas()
-        return super().decoder(load)
+        return self.decode if self.signature or self.prefer_dtypes else self._decoded
 
     def decode(self, payload: Payload) -> Columns:
         decoded = self._decoded(payload)
@@ -161,7 +160,7 @@ class DataframeInput(InputAdapter):
         raise BadInputError(message, http_status=415)
 
     def group_of(self, form: Columns) -> Hashable:
-        return group_of(form)
+        return form[:2] if form.labels is None else (form.names, form.kinds, form.labels)
 
     def rows_of(self, form: Columns) -> int:
         return form.rows
