@@ -12,10 +12,8 @@ import inspect
 import shutil
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import date, time
 from functools import cache, partial
 from itertools import pairwise
-from math import isfinite
 from pathlib import Path
 from textwrap import dedent
 from types import MappingProxyType
@@ -28,7 +26,6 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    PlainSerializer,
     SerializeAsAny,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -36,6 +33,7 @@ from pydantic_core import CoreSchema
 
 from kappa.errors import PluginNotFoundError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
+from kappa.spec.freezing import FrozenMapping, FrozenValue, freeze, thaw
 from kappa.tag import IDENTIFIER, check_identifier
 from kappa.types import Answer, Payload
 
@@ -57,43 +55,6 @@ __all__ = [
     "freeze",
     "thaw",
 ]
-
-
-def freeze(value: Any) -> Any:
-    """Return a deeply immutable copy that a manifest can hold and give back as it was.
-
-    Mappings become read-only views with text for keys, lists tuples, dates ISO 8601 text, numpy's values Python's.
-    Raises `ValueError` for what has no such form.
-    """
-    if isinstance(value, Mapping):
-        return MappingProxyType({str(key): freeze(item) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(freeze(item) for item in value)
-    if hasattr(value, "tolist"):
-        return freeze(value.tolist())
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, float) and not isfinite(value):
-        raise ValueError(f"`{value}` cannot be kept: neither JSON nor a kappafile has such a number")
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise ValueError(f"a `{type(value).__name__}` cannot be kept: use text, numbers, true, false, lists and tables")
-
-
-def thaw(value: Any) -> Any:
-    """Return plain dicts and lists again, as JSON and YAML writers want them."""
-    if isinstance(value, Mapping):
-        return {key: thaw(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [thaw(item) for item in value]
-    return value
-
-
-FrozenMapping = Annotated[Mapping[str, Any], AfterValidator(freeze), PlainSerializer(thaw)]
-"""A mapping that nobody can change, however deep; numbers keep their type."""
-
-FrozenValue = Annotated[Any, AfterValidator(freeze), PlainSerializer(thaw)]
-"""Any JSON value that nobody can change."""
 
 Name = Annotated[str, AfterValidator(check_identifier), Field(json_schema_extra={"pattern": f"^{IDENTIFIER.pattern}$"})]
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, ArtifactName, FrozenMapping, Spec
+from kappa.spec.freezing import FrozenDict
 from kappa.spec.models import (
     ApiName,
     ApiSpec,
@@ -63,7 +64,7 @@ class ServiceTable(Spec):
     """`module:Class`: the decorators of this class declare the APIs, artifacts and environment."""
     doc: str = ""
     """What the service does; the README of the bundle."""
-    labels: Labels = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=FrozenDict)
     """Key/value pairs that identify the bundle."""
     web_static_content: Line | None = None
     """A folder hosted at the service's root."""
@@ -80,7 +81,7 @@ class ArtifactTable(Spec):
     """What kind of model it is: how its file is read, and with which library. The class says it, if there is one."""
     path: Line
     """The model's file or folder, relative to the kappafile."""
-    metadata: FrozenMapping = Field(default_factory=dict)
+    metadata: FrozenMapping = Field(default_factory=FrozenDict)
     """Facts about the model, e.g. its accuracy; shown wherever the bundle is, never changed."""
 
     @model_validator(mode="before")

@@ -17,6 +17,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from kappa._files import digest_of_lines
 from kappa.errors import BundleError
 from kappa.spec.contracts import FrozenMapping, Spec
+from kappa.spec.freezing import FrozenDict
 from kappa.spec.models import Labels, ServiceSpec
 from kappa.tag import Tag
 
@@ -65,7 +66,7 @@ class ResolvedArtifact(Spec):
     """What a build learned of one artifact of the service."""
 
     name: str
-    metadata: FrozenMapping = Field(default_factory=dict)
+    metadata: FrozenMapping = Field(default_factory=FrozenDict)
     size_bytes: int
     """Of all its files together."""
 
@@ -82,7 +83,7 @@ class BundleManifest(Spec):
     service: ServiceSpec
     env: ResolvedEnv
     artifacts: tuple[ResolvedArtifact, ...] = ()
-    labels: Labels = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=FrozenDict)
     """The service's labels and those given to the build."""
     content_digest: str
     """What the service is: code, models, lock and declaration."""

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from kappa.labels import LABEL, check_label
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, Name, Spec
+from kappa.spec.freezing import FrozenDict
 from kappa.tag import IDENTIFIER, check_identifier, check_name
 
 __all__ = [
@@ -269,7 +270,7 @@ class EnvSpec(Spec):
     """A script that the image runs while it is built: text if it has a line break or starts with `#!`, else a path."""
     docker_base_image: Line | None = None
     """The image to start from; it needs bash and the right Python."""
-    variables: Variables = Field(default_factory=dict)
+    variables: Variables = Field(default_factory=FrozenDict)
     """Environment variables set before the service's code is imported; the real environment wins."""
     secrets: tuple[Name, ...] = ()
     """Names of environment variables that must be set when the service starts; never their values."""
@@ -355,7 +356,7 @@ class ServiceSpec(Spec):
     files: FilesSpec = FilesSpec()
     serving: ServingSpec = ServingSpec()
     security: SecuritySpec = SecuritySpec()
-    labels: Labels = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=FrozenDict)
 
     @model_validator(mode="after")
     def _consistent(self) -> ServiceSpec:

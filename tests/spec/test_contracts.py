@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from kappa.adapters import DataframeInput, JsonInput, JsonOutput
 from kappa.frameworks.json import JSONArtifact
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import Plugin, Spec, field_docs, freeze, thaw
-from kappa.spec.models import ApiSpec, ArtifactMethod, FunctionTarget
+from kappa.spec.freezing import FrozenDict
+from kappa.spec.models import ApiSpec, ArtifactMethod, EnvSpec, FunctionTarget, ServiceSpec
 
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -38,6 +41,34 @@ def test_what_is_frozen_is_a_copy_that_nobody_can_change() -> None:
     for change in (lambda: frozen.update(a=1), lambda: frozen["a"].append(1), lambda: frozen["a"][0].clear()):
         with pytest.raises(AttributeError):
             change()
+
+
+@given(trees)
+def test_what_is_frozen_can_be_pickled_copied_and_hashed(tree: Any) -> None:
+    frozen = freeze({"tree": tree})
+    for again in (pickle.loads(pickle.dumps(frozen)), copy.deepcopy(frozen), copy.copy(frozen)):
+        assert (again, type(again), repr(again)) == (frozen, type(frozen), repr(frozen))
+    assert hash(frozen) == hash(freeze({"tree": tree}))
+
+
+def test_a_frozen_mapping_reads_like_a_dict_and_has_no_attributes_to_set() -> None:
+    frozen = freeze({"rows": 3, "auc": 3.0, "is_final": True, "steps": [{"x": None}]})
+    assert repr(frozen) == "{'rows': 3, 'auc': 3.0, 'is_final': True, 'steps': ({'x': None},)}"
+    assert [type(value) for value in frozen.values()] == [int, float, bool, tuple]
+    for change in (lambda: setattr(frozen, "_items", {}), lambda: delattr(frozen, "_items")):
+        with pytest.raises(AttributeError, match="a frozen mapping cannot be changed"):
+            change()
+    for change in (lambda: frozen.__setitem__("rows", 4), lambda: frozen._items.update(rows=4)):
+        with pytest.raises(AttributeError):
+            change()
+
+
+def test_specifications_can_be_pickled_and_their_defaults_are_frozen_too() -> None:
+    api = ApiSpec(name="a", target=FunctionTarget(function="m:f"), input=JsonInput(example={"x": [1]}))
+    spec = ServiceSpec(name="S", apis=(api,), env=EnvSpec(variables={"A": "1"}))
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    assert copy.deepcopy(spec) == spec
+    assert type(ServiceSpec(name="S", apis=(api,)).labels) is type(EnvSpec().variables) is FrozenDict
 
 
 @pytest.mark.parametrize(
