@@ -162,7 +162,13 @@ def cli_page() -> str:
 
 
 def command_section(command: click.Command) -> str:
-    context = click.Context(command, info_name=f"kappa {command.name}", max_content_width=100, terminal_width=100)
+    context = click.Context(
+        command,
+        info_name=f"kappa {command.name}",
+        max_content_width=100,
+        terminal_width=100,
+        help_option_names=["-h", "--help"],  # click remembers the first that it is told
+    )
     usage = command.get_usage(context).removeprefix("Usage: ")
     parts = [f"### `kappa {command.name}`", f"```text\n{usage}\n```", inspect.cleandoc(command.help or "")]
     rows = []

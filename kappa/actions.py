@@ -7,7 +7,9 @@ functions that need them, because a bundle runs where the packages of the build 
 from __future__ import annotations
 
 import difflib
+import logging
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -33,6 +35,7 @@ from kappa.errors import (
 from kappa.gamma.storage import DirectoryStorage
 from kappa.inference import Inference, example_payload
 from kappa.labels import parse_selector
+from kappa.log import Kind, listening
 from kappa.service import LoadedService, load_declared
 from kappa.settings import home_directory
 from kappa.spec.manifest import MANIFEST_NAME, BundleManifest
@@ -42,6 +45,7 @@ from kappa.tag import BundleReference, Tag
 from kappa.types import Answer, Payload
 
 if TYPE_CHECKING:
+    from kappa.bento import BentoService
     from kappa.build.lock import Lock
     from kappa.build.locking import LockMode, Relock
     from kappa.build.plan import BuildPlan
@@ -75,9 +79,11 @@ __all__ = [
     "open_target",
     "plan_of",
     "project_files",
+    "project_to_build",
     "read_target_project",
     "replay_examples",
     "resolve_target",
+    "save_service",
     "serve_bundle",
     "serve_project",
     "served_project",
@@ -88,6 +94,7 @@ __all__ = [
 ]
 
 _REMOTE_TIMEOUT_S = 60.0
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 
 
 # -- what a user names -------------------------------------------------------------------------------------------------
@@ -344,8 +351,24 @@ class Built:
     manifest: BundleManifest
 
 
+def project_to_build(target: str | Path, *, models: Mapping[str, Path] | None = None) -> Project:
+    """Read the project that a user names: a kappafile, its directory, or a class as ``module:Class``.
+
+    ``models`` says where the models of a class lie. Raises `ConfigurationError`, or `ManifestError` that carries every
+    problem found.
+    """
+    from kappa.build.class_project import read_class_project
+    from kappa.build.project import read_project
+
+    if _CLASS.fullmatch(str(target)) and not Path(target).exists():
+        return read_class_project(str(target), Path.cwd(), models=models)
+    if models:
+        raise UsageError("`--artifact` says where the models of a class lie; a kappafile says it in `[artifacts]`.")
+    return read_project(Path(target))
+
+
 def plan_of(
-    path: Path,
+    path: Path | Project,
     *,
     version: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -354,9 +377,10 @@ def plan_of(
 ) -> BuildPlan:
     """Decide everything about the bundle of a project, and write nothing."""
     from kappa.build.plan import plan_build
-    from kappa.build.project import read_project
+    from kappa.build.project import Project, read_project
 
-    return plan_build(read_project(path), version=version, labels=labels or {}, environ=environ, resolver=resolver)
+    project = path if isinstance(path, Project) else read_project(path)
+    return plan_build(project, version=version, labels=labels or {}, environ=environ, resolver=resolver)
 
 
 def lock_project(
@@ -461,6 +485,29 @@ def _upgrade(plan: BuildPlan, environ: Mapping[str, str]) -> LockMode:
         return "upgrade"
     relock(plan.lock_inputs, committed, environ=environ, upgrade=True)
     return "reuse"
+
+
+def save_service(
+    service: BentoService,
+    *,
+    version: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Built:
+    """Build the bundle of an instance with its packed models, as `build_and_store` does; what it says is logged."""
+    from kappa.build.class_project import project_of, standing_for_its_file
+
+    directory = None if output is None else Path(output).expanduser()
+    with listening(_to_logging), standing_for_its_file(type(service)):
+        return build_project(
+            lambda: project_of(service), version=version, labels=labels, output=directory, environ=environ
+        )
+
+
+def _to_logging(message: str, kind: Kind) -> None:
+    levels = {"detail": logging.DEBUG, "warning": logging.WARNING}
+    logging.getLogger("kappa.build").log(levels.get(kind, logging.INFO), "%s", message)
 
 
 @contextmanager

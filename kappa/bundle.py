@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kappa._files import sha256_of_file, walk_files
-from kappa.declaring import Artifact, BentoService
+from kappa.bento import BentoService
 from kappa.errors import BundleError, BundleNotFoundError
-from kappa.service import LoadedService, load_artifact, load_service, prepare_environment, sys_path_entry
-from kappa.spec.contracts import freeze
+from kappa.loading import code_of_bundle
+from kappa.packed import Artifact
+from kappa.service import LoadedService, load_artifact, load_service, prepare_environment
+from kappa.spec.freezing import freeze
 from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, bundle_digest, read_manifest, read_tree
 
 __all__ = ["Bundle", "load", "load_bundle", "open_bundle"]
@@ -70,23 +72,28 @@ def open_bundle(directory: Path) -> Bundle:
     return Bundle(directory, read_manifest(directory))
 
 
-def load_bundle(directory: Path, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
-    """Import the code of a bundle, load its models and call its `setup`; raises `KappaError`."""
+def load_bundle(
+    directory: Path, *, on_path: bool = True, environ: MutableMapping[str, str] = os.environ
+) -> LoadedService:
+    """Import the code of a bundle, load its models and call its `setup`; raises `KappaError`.
+
+    Unless ``on_path``, `sys.path` stays as it is. Where a module of the same name comes from elsewhere already, the
+    bundle's are imported beside it, under names of their own.
+    """
     bundle = open_bundle(directory)
-    spec = bundle.manifest.service
+    manifest, spec = bundle.manifest, bundle.manifest.service
     prepare_environment(spec, environ)
-    sys_path_entry(bundle.package)  # artifacts that are pickles may name classes of the bundle
-    metadata = {artifact.name: artifact.metadata for artifact in bundle.manifest.artifacts}
+    code = code_of_bundle(bundle.package, manifest.bundle_digest, on_path=on_path)
+    metadata = {artifact.name: artifact.metadata for artifact in manifest.artifacts}
     artifacts = {}
-    for plugin in spec.artifacts:
-        directory = bundle.package / "artifacts" / plugin.name
-        if not directory.is_dir():
-            raise BundleError(f"The bundle in `{bundle.directory}` has no artifact `{plugin.name}`.")
-        artifacts[plugin.name] = Artifact(load_artifact(plugin, directory), freeze(metadata.get(plugin.name, {})))
-    service = load_service(
-        spec, code_directory=bundle.package, artifacts=artifacts, version=bundle.manifest.version, environ=environ
-    )
-    service.manifest = bundle.manifest
+    with code.unpickling():  # artifacts that are pickles may name classes of the bundle
+        for plugin in spec.artifacts:
+            folder = bundle.package / "artifacts" / plugin.name
+            if not folder.is_dir():
+                raise BundleError(f"The bundle in `{bundle.directory}` has no artifact `{plugin.name}`.")
+            artifacts[plugin.name] = Artifact(load_artifact(plugin, folder), freeze(metadata.get(plugin.name, {})))
+    service = load_service(spec, code=code, artifacts=artifacts, version=manifest.version, environ=environ)
+    service.manifest = manifest
     service.examples_directory = None if bundle.is_installed else bundle.directory / "examples"
     if spec.web_static_content is not None:
         service.static_directory = bundle.package / "web_static_content"
@@ -96,6 +103,14 @@ def load_bundle(directory: Path, *, environ: MutableMapping[str, str] = os.envir
 def load(path: str | os.PathLike[str]) -> BentoService:
     """Load the bundle in a directory; each API is a method of what is returned and takes the function's own argument.
 
+    Several versions of a service can be loaded in one process, each with its own code and models.
+
     >>> kappa.load("bundles/iris").predict([[5.1, 3.5, 1.4, 0.2]])  # doctest: +SKIP
     """
-    return load_bundle(Path(path)).as_object()
+    directory = Path(path).expanduser()
+    if not directory.exists() and ":" in str(path):
+        raise BundleNotFoundError(
+            f"There is no bundle in `{path}`: `load` takes a folder. "
+            f"`kappa get {path} --print-location` prints the one of a tag."
+        )
+    return load_bundle(directory, on_path=False).as_object()

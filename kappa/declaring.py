@@ -1,103 +1,86 @@
-"""Services declared in Python: a `BentoService` class and its decorators.
+"""Services declared in Python: the decorators of a `kappa.BentoService` class.
 
-A decorator sets one frozen value on the class or function it decorates and changes nothing else; `declared_spec` turns
-those values into the same `ServiceSpec` that a kappafile gives.
+Each table of a kappafile has its decorator, whose arguments are the table's keys. A decorator sets one frozen value on
+the class or method it decorates and changes nothing else; `declared_spec` turns those values into the same
+`ServiceSpec` that a kappafile gives.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kappa.errors import ConfigurationError
-from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter, freeze
-from kappa.spec.models import ApiSpec, EnvSpec, FunctionTarget, ServiceSpec
+from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter
+from kappa.spec.freezing import FrozenDict
+from kappa.spec.models import (
+    ApiSpec,
+    EnvSpec,
+    ExampleSpec,
+    FilesSpec,
+    FunctionTarget,
+    SecuritySpec,
+    ServiceSpec,
+    ServingSpec,
+    VersionPrefix,
+)
 
 __all__ = [
-    "Artifact",
-    "Artifacts",
-    "BentoService",
-    "Model",
+    "ENV_ALIASES",
     "api",
     "artifacts",
-    "assemble_spec",
+    "declared_artifacts",
     "declared_spec",
     "env",
-    "frozen_metadata",
+    "example",
+    "files",
+    "label",
+    "name",
+    "security",
+    "serving",
+    "setup",
+    "teardown",
+    "ver",
     "web_static_content",
 ]
 
-Model = Any  # whatever the user's framework calls a model
 Decorated = TypeVar("Decorated")
+Decorator = Callable[[Decorated], Decorated]
+Table = TypeVar("Table", bound=BaseModel)
+
+ENV_ALIASES: Mapping[str, str] = {
+    "auto_pip_dependencies": "infer_pip_packages",
+    "conda_overwrite_channels": "conda_override_channels",
+    "pip_dependencies": "pip_packages",
+}
+"""Former names of arguments of `@kappa.env`, each with what it is called now."""
+
+_API_ALIASES = {"mb_max_batch_size": "max_batch_size", "mb_max_latency": "max_latency_ms"}
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A model at hand: its native object and what is known about it."""
-
-    value: Model
-    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+# -- decorators of a class: the tables of a kappafile ------------------------------------------------------------------
 
 
-class Artifacts(Mapping[str, Artifact]):
-    """The models of one service: ``artifacts.model`` is the native object, ``artifacts["model"]`` the `Artifact`."""
-
-    def __init__(self, values: Mapping[str, Artifact] | None = None) -> None:
-        self._values = dict(values or {})
-
-    def __getitem__(self, name: str) -> Artifact:
-        return self._values[name]
-
-    def __getattr__(self, name: str) -> Model:
-        try:
-            return self.__dict__["_values"][name].value
-        except KeyError:
-            known = ", ".join(f"`{known}`" for known in self.__dict__.get("_values", {})) or "none"
-            raise AttributeError(f"there is no artifact `{name}` here; packed are {known}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
-class BentoService:
-    """The base of a prediction service declared in Python: subclass it, decorate it, and name it in a kappafile."""
-
-    @property
-    def artifacts(self) -> Artifacts:
-        """The packed or loaded models."""
-        return self.__dict__.setdefault("_artifacts", Artifacts())  # type: ignore[no-any-return]
-
-    def pack(self, name: str, model: Model, *, metadata: Mapping[str, Any] | None = None) -> BentoService:
-        """Give the declared artifact ``name`` its model; returns the service, so that calls can be chained."""
-        declared = [artifact.name for artifact in _artifacts_of(type(self))]
-        if name not in declared:
-            known = ", ".join(f"`{known}`" for known in declared) or "none"
-            raise ConfigurationError(f"`{type(self).__name__}` declares no artifact `{name}`; declared are {known}.")
-        if not isinstance(metadata or {}, Mapping):
-            raise ConfigurationError(f"The metadata of `{name}` must be a mapping, not `{type(metadata).__name__}`.")
-        packed = Artifact(model, frozen_metadata(name, metadata))
-        self.__dict__["_artifacts"] = Artifacts({**self.artifacts, name: packed})
-        return self
-
-
-def env(**options: Any) -> Callable[[Decorated], Decorated]:
+def env(**options: Any) -> Decorator[Decorated]:
     """Declare what the service needs to run; the arguments are the keys of the kappafile's `[env]`."""
-    try:
-        spec = EnvSpec(**options)
-    except ValidationError as exc:
-        raise ConfigurationError(f"`@kappa.env`: {_first_problem(exc)}.") from None
-    return _marking("__kappa_env__", spec)
+    given: dict[str, Any] = {}
+    for key, value in options.items():
+        now = ENV_ALIASES.get(key, key)
+        if now in given:
+            raise ConfigurationError(f"`@kappa.env`: `{now}` is given twice, once as `{key}` or `{_alias_of(now)}`.")
+        given[now] = value
+    return _marking("__kappa_env__", _table(EnvSpec, "env", given))
 
 
-def artifacts(declared: Sequence[ArtifactPlugin]) -> Callable[[Decorated], Decorated]:
+def _alias_of(key: str) -> str:
+    return next(alias for alias, now in ENV_ALIASES.items() if now == key)
+
+
+def artifacts(declared: Sequence[ArtifactPlugin]) -> Decorator[Decorated]:
     """Declare the models of the service, e.g. ``[SklearnModelArtifact("model")]``."""
     if isinstance(declared, ArtifactPlugin):
         raise ConfigurationError("`@kappa.artifacts` takes a list of artifacts.")
@@ -107,9 +90,78 @@ def artifacts(declared: Sequence[ArtifactPlugin]) -> Callable[[Decorated], Decor
     return _marking("__kappa_artifacts__", tuple(declared))
 
 
-def web_static_content(path: str) -> Callable[[Decorated], Decorated]:
+def files(**options: Any) -> Decorator[Decorated]:
+    """Declare how the service is packed; the arguments are the keys of the kappafile's `[bundle]`.
+
+    Patterns and folders are relative to the class's file.
+    """
+    return _marking("__kappa_files__", _table(FilesSpec, "files", options))
+
+
+def serving(**options: Any) -> Decorator[Decorated]:
+    """Declare defaults of the server; the arguments are the keys of the kappafile's `[serving]`."""
+    return _marking("__kappa_serving__", _table(ServingSpec, "serving", options))
+
+
+def security(**options: Any) -> Decorator[Decorated]:
+    """Declare what a bundle may contain; the arguments are the keys of the kappafile's `[security]`."""
+    return _marking("__kappa_security__", _table(SecuritySpec, "security", options))
+
+
+def example(name: str, **options: Any) -> Decorator[Decorated]:
+    """Declare a golden request; the arguments are the keys of one of the kappafile's `[[examples]]`.
+
+    May be repeated. On a method that is an API, `api` is this one.
+    """
+
+    def decorate(decorated: Decorated) -> Decorated:
+        given = {"name": name, **options}
+        if inspect.isfunction(decorated):
+            if "api" in options:
+                raise ConfigurationError(f"`@kappa.example({name!r})`: on a method, leave out `api`.")
+            given["api"] = decorated.__name__
+        made = _table(ExampleSpec, f"example({name!r})", given)
+        others: tuple[ExampleSpec, ...] = vars(decorated).get("__kappa_examples__", ())
+        decorated.__kappa_examples__ = (made, *others)  # type: ignore[attr-defined] # decorators run upwards
+        return decorated
+
+    return decorate
+
+
+# -- decorators of a class: the keys of `[service]` --------------------------------------------------------------------
+
+
+def name(text: str) -> Decorator[Decorated]:
+    """Declare what the service is called, where that is not the name of its class."""
+    return _marking("__kappa_name__", text)
+
+
+def label(**labels: str) -> Decorator[Decorated]:
+    """Declare labels, e.g. ``@kappa.label(team="growth")``; keys that are no identifiers are given as ``**{…}``."""
+    return _marking("__kappa_labels__", FrozenDict(labels))
+
+
+def web_static_content(path: str) -> Decorator[Decorated]:
     """Declare a folder, relative to the class's file, that the server hosts at its root."""
     return _marking("__kappa_web_static_content__", path)
+
+
+def setup(reference: str) -> Decorator[Decorated]:
+    """Name the function (`module:function`) that is called once per worker; methods get what it returns by name."""
+    return _marking("__kappa_setup__", reference)
+
+
+def teardown(reference: str) -> Decorator[Decorated]:
+    """Name the function (`module:function`) that is called with what `setup` returned when a worker stops."""
+    return _marking("__kappa_teardown__", reference)
+
+
+def ver(major: int, minor: int) -> Decorator[Decorated]:
+    """Begin the service's versions with two numbers: ``@kappa.ver(1, 2)`` makes them `1.2.<version>`."""
+    return _marking("__kappa_ver__", _table(VersionPrefix, "ver", {"major": major, "minor": minor}))
+
+
+# -- the decorator of a method -----------------------------------------------------------------------------------------
 
 
 def api(
@@ -120,99 +172,106 @@ def api(
     route: str | None = None,
     api_doc: str | None = None,
     batch: bool = False,
-    max_batch_size: int = 1000,
-    max_latency_ms: float | None = None,
-) -> Callable[[Decorated], Decorated]:
-    """Declare a method as an endpoint; the method itself stays as it is and can be called directly."""
-    if not isinstance(input, InputAdapter):
-        raise ConfigurationError(f"`@kappa.api`: `input` must be an adapter like `JsonInput()`, not `{input!r}`.")
+    **options: Any,
+) -> Decorator[Decorated]:
+    """Declare a method as an endpoint; the method itself stays as it is and can be called directly.
+
+    Further arguments are the keys of the kappafile's `[apis.NAME]`, like `max_batch_size` and `max_latency_ms`.
+    """
+    for what, adapter, family in (("input", input, InputAdapter), ("output", output, OutputAdapter)):
+        if adapter is not None and not isinstance(adapter, family):
+            like = "JsonInput()" if what == "input" else "JsonOutput()"
+            raise ConfigurationError(f"`@kappa.api`: `{what}` must be an adapter like `{like}`, not `{adapter!r}`.")
+    own = {"input": input, "output": output, "name": api_name, "route": route, "doc": api_doc, "batch": batch}
+    further = {_API_ALIASES.get(key, key): value for key, value in options.items()}
+    if len(further) < len(options) or further.keys() & {*own, "target"}:
+        raise ConfigurationError(f"`@kappa.api`: {', '.join(f'`{key}`' for key in options)} cannot be given together.")
+    if unknown := [key for key, now in zip(options, further, strict=True) if now not in ApiSpec.model_fields]:
+        raise TypeError(f"api() got an unexpected keyword argument '{unknown[0]}'")
+    given = {key: value for key, value in {**own, **further}.items() if value is not None}
+    return _marking("__kappa_api__", MappingProxyType(given))
+
+
+# -- what was declared -------------------------------------------------------------------------------------------------
+
+
+def declared_artifacts(declaring: type) -> tuple[ArtifactPlugin, ...]:
+    """Return the artifacts that a class declares."""
+    return getattr(declaring, "__kappa_artifacts__", ())
+
+
+def declared_spec(declaring: type, *, module: str | None = None) -> ServiceSpec:
+    """Return what the decorators of a `BentoService` class declare; raises `ConfigurationError`.
+
+    ``module`` is the name under which the class will be imported, where that is not the one it has now.
+    """
+    reference = f"{module or declaring.__module__}:{declaring.__qualname__}"
+    if not (methods := _api_methods(declaring)):
+        raise ConfigurationError(
+            f"`{declaring.__name__}` declares no API: decorate a method with `@kappa.api(input=…)`."
+        )
     given: dict[str, Any] = {
-        "input": input,
-        "output": output,
-        "name": api_name,
-        "route": route,
-        "doc": api_doc,
-        "batch": batch,
-        "max_batch_size": max_batch_size,
-        "max_latency_ms": max_latency_ms,
+        "name": getattr(declaring, "__kappa_name__", None) or declaring.__name__,
+        "doc": inspect.cleandoc(declaring.__doc__ or ""),
+        "examples": tuple(_examples(declaring, methods)),
     }
-    return _marking(
-        "__kappa_api__", MappingProxyType({key: value for key, value in given.items() if value is not None})
-    )
-
-
-def frozen_metadata(artifact: str, metadata: Mapping[str, Any] | None) -> Any:
-    """Return an artifact's metadata deeply immutable; raises `ConfigurationError` for what JSON cannot hold."""
+    for key in ("env", "artifacts", "files", "serving", "security", "labels", "ver"):
+        if (value := getattr(declaring, f"__kappa_{key}__", None)) is not None:
+            given[key] = value
+    for key in ("web_static_content", "setup", "teardown"):
+        given[key] = getattr(declaring, f"__kappa_{key}__", None)
     try:
-        return freeze(metadata or {})
-    except ValueError as exc:
-        raise ConfigurationError(f"The metadata of `{artifact}`: {exc}.") from None
+        apis = tuple(_api_spec(method, function, reference) for method, function in methods.items())
+        return ServiceSpec(service_class=reference, apis=apis, **given)
+    except ValidationError as exc:
+        raise ConfigurationError(f"`{declaring.__name__}` is not declared right: {_first_problem(exc)}.") from None
 
 
-def _marking(attribute: str, value: Any) -> Callable[[Decorated], Decorated]:
+def _api_methods(declaring: type) -> dict[str, Any]:
+    """Return the methods that are APIs, in the order in which they are first defined, those of bases first."""
+    methods: dict[str, Any] = {}
+    for owner in reversed(declaring.__mro__):
+        for method, function in vars(owner).items():
+            if getattr(function, "__kappa_api__", None) is not None:
+                methods[method] = function
+            else:
+                methods.pop(method, None)
+    return methods
+
+
+def _api_spec(method: str, function: Any, reference: str) -> ApiSpec:
+    doc = inspect.cleandoc(function.__doc__ or "")
+    target = FunctionTarget(function=f"{reference}.{method}")
+    return ApiSpec(**{"name": method, "doc": doc, **function.__kappa_api__, "target": target})
+
+
+def _examples(declaring: type, methods: Mapping[str, Any]) -> Iterator[ExampleSpec]:
+    yield from getattr(declaring, "__kappa_examples__", ())
+    for method, function in methods.items():
+        called = function.__kappa_api__.get("name", method)
+        for made in getattr(function, "__kappa_examples__", ()):
+            yield made.model_copy(update={"api": called})
+
+
+def _marking(attribute: str, value: Any) -> Decorator[Decorated]:
     def decorate(decorated: Decorated) -> Decorated:
+        if attribute in vars(decorated):
+            word = attribute.removeprefix("__kappa_").removesuffix("__")
+            raise ConfigurationError(
+                f"`{getattr(decorated, '__name__', decorated)}` is decorated twice with "
+                f"`@kappa.{'label' if word == 'labels' else word}`: say everything in one of them."
+            )
         setattr(decorated, attribute, value)
         return decorated
 
     return decorate
 
 
-def _artifacts_of(declaring: type) -> tuple[ArtifactPlugin, ...]:
-    return getattr(declaring, "__kappa_artifacts__", ())
-
-
-def declared_spec(declaring: type) -> ServiceSpec:
-    """Return what the decorators of a `BentoService` class declare; raises `ConfigurationError`."""
-    methods: dict[str, tuple[Mapping[str, Any], str]] = {}
-    for owner in reversed(declaring.__mro__):
-        for name, function in vars(owner).items():
-            if (options := getattr(function, "__kappa_api__", None)) is not None:
-                methods[name] = options, function.__doc__ or ""
-            else:
-                methods.pop(name, None)
-    return assemble_spec(
-        f"{declaring.__module__}:{declaring.__qualname__}",
-        doc=declaring.__doc__ or "",
-        env=getattr(declaring, "__kappa_env__", None),
-        artifacts=_artifacts_of(declaring),
-        methods=methods,
-        web_static_content=getattr(declaring, "__kappa_web_static_content__", None),
-    )
-
-
-def assemble_spec(
-    reference: str,
-    *,
-    doc: str,
-    env: EnvSpec | None,  # noqa: A002, RUF100 - the decorator's word
-    artifacts: Sequence[ArtifactPlugin],
-    methods: Mapping[str, tuple[Mapping[str, Any], str]],
-    web_static_content: str | None,
-) -> ServiceSpec:
-    """Build the specification of the class ``reference`` (`module:Class`) from what its decorators say.
-
-    ``methods`` maps each decorated method to the arguments of `@kappa.api` and the method's docstring. The same
-    function serves the class itself and a reader that only parsed its source.
-    """
-    name = reference.rpartition(":")[2].rpartition(".")[2]
-    if not methods:
-        raise ConfigurationError(f"`{name}` declares no API: decorate a method with `@kappa.api(input=…)`.")
+def _table(model: type[Table], decorator: str, options: Mapping[str, Any]) -> Table:
     try:
-        apis = []
-        for method, (options, method_doc) in methods.items():
-            target = FunctionTarget(function=f"{reference}.{method}")
-            apis.append(ApiSpec(**{"name": method, "doc": inspect.cleandoc(method_doc), **options, "target": target}))
-        return ServiceSpec(
-            name=name,
-            service_class=reference,
-            doc=inspect.cleandoc(doc),
-            env=env or EnvSpec(),
-            artifacts=tuple(artifacts),
-            apis=tuple(apis),
-            web_static_content=web_static_content,
-        )
+        return model(**options)
     except ValidationError as exc:
-        raise ConfigurationError(f"`{name}` is not declared right: {_first_problem(exc)}.") from None
+        raise ConfigurationError(f"`@kappa.{decorator}`: {_first_problem(exc)}.") from None
 
 
 def _first_problem(exc: ValidationError) -> str:

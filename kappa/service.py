@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import logging
 import os
-import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kappa.declaring import Artifact, Artifacts, BentoService, Model, frozen_metadata
+from kappa.bento import BentoService
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.inference import Inference
+from kappa.loading import ServiceCode, code_on_path, described, import_reference, user_call
+from kappa.packed import Artifact, Artifacts, Model, frozen_metadata
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ArtifactSource
 from kappa.spec.manifest import BundleManifest
@@ -26,12 +24,10 @@ from kappa.spec.models import ApiSpec, ArtifactMethod, ServiceSpec
 
 __all__ = [
     "LoadedService",
-    "import_reference",
     "load_artifact",
     "load_declared",
     "load_service",
     "prepare_environment",
-    "sys_path_entry",
 ]
 
 _logger = logging.getLogger("kappa.service")
@@ -64,7 +60,7 @@ class LoadedService:
         if self.instance is not None:
             return self.instance
         standing = _FunctionService()
-        standing.__dict__.update(_artifacts=self.artifacts, _apis=self.apis)
+        standing.__dict__.update(_facts(self.spec, self.version, self.artifacts), _apis=self.apis)
         return standing
 
     def close(self) -> None:
@@ -88,27 +84,30 @@ class _FunctionService(BentoService):
             )
         return apis[name].call
 
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.__dict__.get("_apis", ())]
+
 
 def load_service(
     spec: ServiceSpec,
     *,
-    code_directory: Path,
+    code: ServiceCode,
     artifacts: Mapping[str, Artifact],
     version: str,
     environ: MutableMapping[str, str] = os.environ,
 ) -> LoadedService:
-    """Make ``spec`` answer, with its modules below ``code_directory`` and its models given.
+    """Make ``spec`` answer, with its modules and its models given.
 
     Sets `env.variables` that the environment does not have. Raises `ConfigurationError` for missing secrets,
     `BundleError` for code that cannot be imported, `InferenceFailedError` when `setup` fails.
     """
     prepare_environment(spec, environ)
-    code_directory = code_directory.absolute()
     if missing := [plugin.name for plugin in spec.artifacts if plugin.name not in artifacts]:
         raise BundleError(f"`{spec.name}` needs artifacts that are not here: {_listed(missing)}.")
-    instance = None if spec.service_class is None else _instance_of(spec.service_class, artifacts, code_directory)
-    teardown = None if spec.teardown is None else _user_function("teardown", spec.teardown, code_directory)
-    provided = _call_setup(spec, code_directory)
+    facts = _facts(spec, version, Artifacts(artifacts))
+    instance = None if spec.service_class is None else _instance_of(spec.service_class, facts, code)
+    teardown = None if spec.teardown is None else _user_function("teardown", spec.teardown, code)
+    provided = _call_setup(spec, code)
     teardown = _teardown_of(spec, teardown, provided)
     service = LoadedService(spec, version, {}, Artifacts(artifacts), instance, _teardown=teardown)
     try:
@@ -116,12 +115,12 @@ def load_service(
         if both := injectables.keys() & provided.keys():
             raise ConfigurationError(f"`setup` returns `{min(both)}`, which is also the name of an artifact.")
         injectables.update(provided)
-        load = partial(import_reference, code_directory=code_directory)
-        described = [api.model_copy(update={"input": api.input.described(load)}) for api in spec.apis]
-        service.spec = spec.model_copy(update={"apis": tuple(described)})
+        load = partial(import_reference, code=code)
+        apis = [api.model_copy(update={"input": api.input.described(load)}) for api in spec.apis]
+        service.spec = spec.model_copy(update={"apis": tuple(apis)})
         service.apis = {
-            api.name: Inference(api, _function_of(api, instance, artifacts, code_directory), injectables, load=load)
-            for api in described
+            api.name: Inference(api, _function_of(api, instance, artifacts, code), injectables, load=load)
+            for api in apis
         }
     except BaseException:
         service.close()  # what `setup` opened must not outlive a service that cannot answer
@@ -129,13 +128,18 @@ def load_service(
     return service
 
 
-def _instance_of(reference: str, artifacts: Mapping[str, Artifact], code_directory: Path) -> BentoService:
-    declaring = import_reference(reference, code_directory)
+def _facts(spec: ServiceSpec, version: str, artifacts: Artifacts) -> dict[str, Any]:
+    """Return what a `BentoService` that was loaded knows about itself."""
+    return {"_artifacts": artifacts, "_loaded_spec": spec, "_version": version}
+
+
+def _instance_of(reference: str, facts: Mapping[str, Any], code: ServiceCode) -> BentoService:
+    declaring = import_reference(reference, code)
     if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
         raise BundleError(f"`{reference}` is not a subclass of `BentoService`.")
     instance = declaring.__new__(declaring)
-    instance.__dict__["_artifacts"] = Artifacts(artifacts)
-    _user_call(instance.__init__, failed=f"`{declaring.__name__}()` failed", code_directory=code_directory)  # type: ignore[misc]
+    instance.__dict__.update(facts)
+    user_call(instance.__init__, failed=f"`{declaring.__name__}()` failed", code=code)  # type: ignore[misc]
     return instance
 
 
@@ -148,7 +152,7 @@ def load_declared(
 ) -> LoadedService:
     """Load a project as it lies on disk, without building it: code and models are taken from where they are."""
     prepare_environment(spec, environ)
-    sys_path_entry(root)  # artifacts that are pickles may name classes of the project
+    code = code_on_path(root)  # artifacts that are pickles may name classes of the project
     loaded: dict[str, Artifact] = {}
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
         for plugin in spec.artifacts:
@@ -167,7 +171,7 @@ def load_declared(
             directory.mkdir()
             plugin.adopt(source.path, directory, link=True)
             loaded[plugin.name] = Artifact(load_artifact(plugin, directory, shown=source.path), metadata)
-    service = load_service(spec, code_directory=root, artifacts=loaded, version="project", environ=environ)
+    service = load_service(spec, code=code, artifacts=loaded, version="project", environ=environ)
     service.examples_directory = root
     if spec.web_static_content is not None:
         service.static_directory = root / spec.web_static_content
@@ -182,7 +186,7 @@ def load_artifact(plugin: ArtifactPlugin, directory: Path, *, shown: Path | None
         raise
     except Exception as exc:
         message = f"The artifact `{plugin.name}` ({plugin.type}) cannot be loaded from `{shown or directory}`"
-        raise BundleError(f"{message}: {_described(exc)}") from exc
+        raise BundleError(f"{message}: {described(exc)}") from exc
 
 
 def prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) -> None:
@@ -196,76 +200,21 @@ def prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) ->
         environ.setdefault(name, value)
 
 
-def sys_path_entry(code_directory: Path) -> None:
-    """Put the folder of a service's code first on `sys.path`, once."""
-    entry = str(code_directory)
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
-
-
-def import_reference(reference: str, code_directory: Path) -> Any:
-    """Import ``module:qualname`` from a service's code; raises `BundleError` that says where the user's code failed."""
-    module_name, _, qualname = reference.partition(":")
-    sys_path_entry(code_directory)
-    base = code_directory.joinpath(*module_name.split("."))
-    expected = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
-    loaded = sys.modules.get(module_name)
-    if loaded is not None and expected and Path(loaded.__file__ or "").resolve() != expected[0].resolve():
-        raise BundleError(
-            f"A module `{module_name}` is already loaded from `{loaded.__file__}`, "
-            f"so the service's own `{expected[0]}` cannot be: load it in a process of its own."
-        )
-    if not expected and loaded is None and importlib.util.find_spec(module_name.partition(".")[0]) is None:
-        raise BundleError(f"There is no module `{module_name}` in `{code_directory}`.")
-    value: Any = _user_call(
-        lambda: importlib.import_module(module_name),
-        failed=f"The module `{module_name}` cannot be imported",
-        code_directory=code_directory,
-    )
-    try:
-        for part in qualname.split("."):
-            value = getattr(value, part)
-    except AttributeError:
-        raise BundleError(f"The module `{module_name}` has no `{qualname}`.") from None
-    return value
-
-
-def _user_call(function: Callable[[], Any], *, failed: str, code_directory: Path) -> Any:
-    """Call into the user's code while loading; an exception becomes a `BundleError` that says where it came from."""
-    try:
-        return function()
-    except KappaError:
-        raise
-    except (Exception, SystemExit) as exc:
-        _logger.debug("%s", failed, exc_info=exc)
-        raise BundleError(f"{failed}: {_described(exc, code_directory)}") from exc
-
-
-def _described(exc: BaseException, code_directory: Path | None = None) -> str:
-    """Say what an exception of others' code is, where in the service's own code it came from, and what may help."""
-    where = ""
-    for frame in traceback.extract_tb(exc.__traceback__):
-        if code_directory is not None and Path(frame.filename).is_relative_to(code_directory):
-            where = f" ({Path(frame.filename).relative_to(code_directory)}:{frame.lineno})"
-    hint = " Install it, or add it to `env.pip_packages`." if isinstance(exc, ModuleNotFoundError) else ""
-    return f"{type(exc).__name__}: {exc}{where}.{hint}"
-
-
-def _user_function(what: str, reference: str, code_directory: Path) -> Callable[..., Any]:
-    function = import_reference(reference, code_directory)
+def _user_function(what: str, reference: str, code: ServiceCode) -> Callable[..., Any]:
+    function = import_reference(reference, code)
     if not callable(function):
         raise BundleError(f"{what[0].upper()}{what[1:]} (`{reference}`) is a `{type(function).__name__}`, no function.")
     return function  # type: ignore[no-any-return]
 
 
-def _call_setup(spec: ServiceSpec, code_directory: Path) -> Mapping[str, Any]:
+def _call_setup(spec: ServiceSpec, code: ServiceCode) -> Mapping[str, Any]:
     if spec.setup is None:
         return {}
-    setup = _user_function("setup", spec.setup, code_directory)
+    setup = _user_function("setup", spec.setup, code)
     try:
         provided = setup()
     except (Exception, SystemExit) as exc:
-        raise InferenceFailedError(f"`setup` ({spec.setup}) failed: {_described(exc, code_directory)}") from exc
+        raise InferenceFailedError(f"`setup` ({spec.setup}) failed: {described(exc, code)}") from exc
     if provided is None:
         return {}
     if not isinstance(provided, Mapping):
@@ -299,7 +248,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _function_of(
-    api: ApiSpec, instance: BentoService | None, artifacts: Mapping[str, Artifact], code_directory: Path
+    api: ApiSpec, instance: BentoService | None, artifacts: Mapping[str, Artifact], code: ServiceCode
 ) -> Callable[..., Any]:
     target = api.target
     if isinstance(target, ArtifactMethod):
@@ -310,7 +259,7 @@ def _function_of(
         return method  # type: ignore[no-any-return]
     name = target.function.partition(":")[2].rpartition(".")[2]
     if instance is None:
-        return _user_function(f"the API `{api.name}`", target.function, code_directory)
+        return _user_function(f"the API `{api.name}`", target.function, code)
     if not callable(method := getattr(instance, name, None)):
         raise BundleError(f"The class `{type(instance).__name__}` has no method `{name}`, which answers `{api.name}`.")
     return method  # type: ignore[no-any-return]

@@ -28,11 +28,12 @@ __all__ = [
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_DEFAULT_VERSION = re.compile(r"([1-9][0-9]{13})_([0-9A-F]{6})")
+_PREFIX = r"((?:(?:0|[1-9][0-9]*)\.){2})?"  # what `@kappa.ver` puts before a version
+_DEFAULT_VERSION = re.compile(_PREFIX + r"([1-9][0-9]{13})_([0-9A-F]{6})")
 _CANONICAL_PEP440 = re.compile(
     r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*((a|b|rc)(0|[1-9]\d*))?(\.post(0|[1-9]\d*))?(\.dev(0|[1-9]\d*))?", re.ASCII
 )  # PEP 440, appendix B, without epoch and local part, which no version of a bundle can hold
-_DEFAULT_PEP440 = re.compile(r"([1-9][0-9]{13})\.(0|[1-9][0-9]{0,7})")
+_DEFAULT_PEP440 = re.compile(_PREFIX + r"([1-9][0-9]{13})\.(0|[1-9][0-9]{0,7})")
 _ENCODED_PEP440 = re.compile(r"0\+kappa\.([0-9a-f]+)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{6,64}")
 
@@ -122,8 +123,8 @@ def default_version(content_digest: str, *, at: datetime) -> str:
 def to_pep440(version: str) -> str:
     """Map a bundle's version to a valid PEP 440 version, one to one; `from_pep440` is the inverse."""
     if match := _DEFAULT_VERSION.fullmatch(version):
-        stamp, digits = match.groups()
-        return f"{stamp}.{int(digits, 16)}"
+        prefix, stamp, digits = match.groups("")
+        return f"{prefix}{stamp}.{int(digits, 16)}"
     if _CANONICAL_PEP440.fullmatch(version) and not _DEFAULT_PEP440.fullmatch(version):
         return version
     return f"0+kappa.{version.encode().hex()}"
@@ -131,8 +132,8 @@ def to_pep440(version: str) -> str:
 
 def from_pep440(version: str) -> str:
     """Map back what `to_pep440` made."""
-    if (match := _DEFAULT_PEP440.fullmatch(version)) and int(match[2]) < 0x1000000:
-        return f"{match[1]}_{int(match[2]):06X}"
+    if (match := _DEFAULT_PEP440.fullmatch(version)) and int(match[3]) < 0x1000000:
+        return f"{match[1] or ''}{match[2]}_{int(match[3]):06X}"
     if match := _ENCODED_PEP440.fullmatch(version):
         return bytes.fromhex(match[1]).decode()
     return version

@@ -36,13 +36,16 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("kappa.spec",),
     ("kappa.adapters", "kappa.frameworks"),
     (
+        "kappa.bento",
         "kappa.bundle",
         "kappa.comparison",
         "kappa.declaring",
         "kappa.inference",
         "kappa.inputs",
+        "kappa.loading",
         "kappa.offline",
         "kappa.openapi",
+        "kappa.packed",
         "kappa.service",
     ),
     ("kappa.build", "kappa.gamma", "kappa.server"),
@@ -65,12 +68,14 @@ _NO_BUILD_SIDE = "a bundle runs where the packages of the build side are not ins
 _ONE_SYNTAX = "a kappafile has one syntax; the other's parser need not be imported"
 _NO_DATABASE = "a bundle named by its path or version is found without one, which takes a fifth of a second to load"
 _NO_SERVER = "building, running and testing need no server, and its packages take a quarter of a second to load"
+_ON_THE_CLASS = "`save` and the development server are methods of the class on the concepts page: the one upward import"
 _LIGHT_HELP = "`kappa --help` and completion answer without loading what only a command's work needs"
 FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.build.builder"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.ledger"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.lock"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.locking"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.class_project"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.plan"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.project"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.sources"): _NO_BUILD_SIDE,
@@ -79,6 +84,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.server.host"): _NO_SERVER,
     ("kappa.actions", "kappa.server.launch"): _NO_SERVER,
     ("kappa.build.environment_checks", "kappa.build.conda"): "only conda's environments are YAML inside a TOML file",
+    ("kappa.bento", "kappa.actions"): _ON_THE_CLASS,
     ("kappa.build.kappafile", "kappa.build.toml_syntax"): _ONE_SYNTAX,
     ("kappa.build.kappafile", "kappa.build.yaml_syntax"): _ONE_SYNTAX,
     ("kappa.build.project", "kappa.build.classes"): "a kappafile without a class is read without the decorators",

@@ -13,11 +13,14 @@ import pytest
 
 import kappa
 from kappa.adapters import DataframeInput, JsonInput, JsonOutput
-from kappa.declaring import Artifact, Artifacts, BentoService, declared_spec
+from kappa.bento import BentoService
+from kappa.declaring import declared_spec
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.text import TextFileArtifact
+from kappa.loading import code_on_path
+from kappa.packed import Artifact, Artifacts
 from kappa.service import LoadedService, load_declared, load_service
 from kappa.spec.document import ArtifactSource, Kappafile
 from kappa.spec.models import ApiSpec, EnvSpec, FunctionTarget, ServiceSpec
@@ -286,7 +289,7 @@ def test_a_model_file_that_is_not_there_is_named(tmp_path: Path, project: Callab
 def test_artifacts_that_are_not_given_are_named(tmp_path: Path, project: Callable[..., LoadedService]) -> None:
     spec = project(GOOD).spec
     with pytest.raises(BundleError, match="`Demo` needs artifacts that are not here: `factor`"):
-        load_service(spec, code_directory=tmp_path, artifacts={}, version="1", environ={})
+        load_service(spec, code=code_on_path(tmp_path), artifacts={}, version="1", environ={})
 
 
 def test_a_module_of_the_same_name_from_elsewhere_is_never_taken(
@@ -300,7 +303,7 @@ def test_a_module_of_the_same_name_from_elsewhere_is_never_taken(
         name="Other", apis=(ApiSpec(name="p", target=FunctionTarget(function=f"{MODULE}:predict"), input=JsonInput()),)
     )
     with pytest.raises(BundleError, match=f"A module `{MODULE}` is already loaded from"):
-        load_service(spec, code_directory=other, artifacts={}, version="1", environ={})
+        load_service(spec, code=code_on_path(other), artifacts={}, version="1", environ={})
 
 
 # what decorators declare

@@ -135,7 +135,7 @@ class _Bundle:
     def write(self) -> BundleManifest:
         artifacts = self._write_content()
         content = content_digest(self.tree.digests(), self.spec)
-        version = self.plan.version or default_version(content, at=self.at)
+        version = self.plan.version or self.spec.version_of(default_version(content, at=self.at))
         log("Writing the image's, the package's and the reader's files", kind="step")
         self._write_generated(version)
         manifest = BundleManifest(

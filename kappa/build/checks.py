@@ -5,7 +5,7 @@ Everything is looked up in files and syntax trees; nothing of the user's is impo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from kappa.adapters.dataframe import DataframeInput
@@ -33,12 +33,20 @@ _RESERVED = {"_kappa": "Kappa's own wheel", "artifacts": "the models", "kappa": 
 
 
 def check_references(
-    draft: Draft, code: CodeBase, declaration: Declaration | None, *, allow_outside: bool = False
+    draft: Draft,
+    code: CodeBase,
+    declaration: Declaration | None,
+    *,
+    allow_outside: bool = False,
+    packed: Collection[str] = (),
 ) -> None:
-    """Report everything that a kappafile names and that is not there, or is not what it should be."""
+    """Report everything that a kappafile names and that is not there, or is not what it should be.
+
+    The models of ``packed`` artifacts come from elsewhere, so their files are not looked at.
+    """
     paths = PathChecks(draft, allow_outside=allow_outside)
     _check_files(draft, paths)
-    _check_models(draft, paths, declaration)
+    _check_models(draft, paths, declaration, packed)
     check_environment(draft, paths)
     check_functions(draft, code, declaration)
     _check_apis(draft, paths)
@@ -66,12 +74,12 @@ def _check_files(draft: Draft, paths: PathChecks) -> None:
 # -- models -----------------------------------------------------------------------------------------------
 
 
-def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:
+def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | None, packed: Collection[str]) -> None:
     found = draft.found
     declared = {artifact.name: artifact for artifact in declaration.spec.artifacts} if declaration is not None else {}
     for name in draft.names("artifacts"):
         path: TreePath = ("artifacts", name)
-        place = paths.existing((*path, "path"), "file or folder")
+        place = paths.existing((*path, "path"), "file or folder") if name not in packed else None
         table = draft.parts.get(path)
         plugin = (table.plugin if isinstance(table, ArtifactTable) else None) or declared.get(name)
         if plugin is None:

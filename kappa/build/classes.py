@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kappa import declaring
+from kappa.bento import BentoService
 from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.functions import Definition, NotDefined, find_definition, span_of
 from kappa.build.modules import CodeBase, Module
@@ -30,7 +31,7 @@ from kappa.build.positions import Span, TreePath
 from kappa.build.wording import explained
 from kappa.errors import ConfigurationError, KappaError
 from kappa.log import log
-from kappa.spec.contracts import Plugin
+from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.models import ServiceSpec
 
 __all__ = ["DECORATORS", "import_class", "read_class"]
@@ -39,9 +40,35 @@ DECORATORS: tuple[Callable[..., Any], ...] = (
     declaring.api,
     declaring.artifacts,
     declaring.env,
+    declaring.example,
+    declaring.files,
+    declaring.label,
+    declaring.name,
+    declaring.security,
+    declaring.serving,
+    declaring.setup,
+    declaring.teardown,
+    declaring.ver,
     declaring.web_static_content,
 )
 """The functions that may be called to rebuild a class."""
+
+_TABLES = {
+    declaring.env: "env",
+    declaring.files: "bundle",
+    declaring.security: "security",
+    declaring.serving: "serving",
+}
+"""Decorators whose arguments are the keys of a table."""
+_SERVICE_KEYS = {
+    declaring.label: "labels",
+    declaring.name: "name",
+    declaring.setup: "setup",
+    declaring.teardown: "teardown",
+    declaring.ver: "ver",
+    declaring.web_static_content: "web_static_content",
+}
+"""Decorators that are one key of `[service]` each."""
 
 Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
 
@@ -60,7 +87,7 @@ def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | O
     rebuilding = _Rebuilding(code)
     try:
         rebuilt = rebuilding.rebuild(definition, f"{module.name}:{qualname}")
-        if not issubclass(rebuilt, declaring.BentoService):
+        if not issubclass(rebuilt, BentoService):
             return ClassProblem(f"`{qualname}` is not a `kappa.BentoService`.", place)
         return Declaration(declaring.declared_spec(rebuilt), place, rebuilding.places)
     except _OpaqueError as exc:
@@ -119,8 +146,8 @@ class _Rebuilding:
         return rebuilt
 
     def _base(self, base: ast.expr, values: _Values) -> type:
-        if values.object_of(base) is declaring.BentoService:
-            return declaring.BentoService
+        if values.object_of(base) is BentoService:
+            return BentoService
         if (definition := values.definition_of(base)) is None:
             raise _OpaqueError(f"the base class `{ast.unparse(base)}` cannot be read", base, values.file)
         name = ast.unparse(base).rpartition(".")[2]
@@ -152,17 +179,18 @@ class _Rebuilding:
         return values.call(function, decorator)(decorated)
 
     def _note_places(self, function: Callable[..., Any], call: ast.Call, values: _Values) -> None:
-        if function is declaring.env:
+        if function in _TABLES:
             for keyword in call.keywords:
                 if keyword.arg is not None:
-                    self.places["env", keyword.arg] = Place(values.file, _keyword_span(keyword))
+                    key = declaring.ENV_ALIASES.get(keyword.arg, keyword.arg)
+                    self.places[_TABLES[function], key] = Place(values.file, _keyword_span(keyword))
         elif function is declaring.artifacts:
             for item in getattr(_argument(call), "elts", ()):
                 name = _argument(item) if isinstance(item, ast.Call) else None
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
                     self.places["artifacts", name.value, "type"] = Place(values.file, _span(item))
-        elif function is declaring.web_static_content:
-            self.places["service", "web_static_content"] = Place(values.file, _span(call))
+        elif function in _SERVICE_KEYS:
+            self.places["service", _SERVICE_KEYS[function]] = Place(values.file, _span(call))
 
 
 class _Values:
@@ -352,5 +380,10 @@ def import_class(reference: str, root: Path, opaque: Opaque, *, run: Runner = _r
         spec = ServiceSpec.model_validate(told["spec"])
     except (ValidationError, KappaError) as exc:
         return ClassProblem(f"`{reference}` declares what Kappa cannot read back: {exc}", opaque.place)
-    env = type(spec.env).model_validate({key: getattr(spec.env, key) for key in told["env"]})
-    return Declaration(spec.model_copy(update={"env": env}), opaque.place)
+    tables = {name: _only(getattr(spec, name), keys) for name, keys in told["given"].items()}
+    return Declaration(spec.model_copy(update=tables), opaque.place)
+
+
+def _only(table: Spec, keys: Sequence[str]) -> Spec:
+    """Return a table in which only some keys count as given."""
+    return type(table).model_validate({key: getattr(table, key) for key in keys})

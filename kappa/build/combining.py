@@ -14,13 +14,13 @@ from kappa.build.validation import Draft
 from kappa.build.wording import quoted
 from kappa.build.words import nearest
 from kappa.spec.document import Kappafile
-from kappa.spec.models import ApiSpec, ServiceSpec
+from kappa.spec.models import ApiSpec, ExampleSpec, ServiceSpec
 
 __all__ = ["check_shared_keys", "combine"]
 
 _TABLES = {"env": "env", "bundle": "files", "serving": "serving", "security": "security"}
 """Tables of a kappafile, and the fields of a service that they are."""
-_SERVICE_KEYS = ("doc", "web_static_content", "setup", "teardown", "labels")
+_SERVICE_KEYS = ("doc", "web_static_content", "setup", "teardown", "labels", "ver")
 _OWN_KEYS = ("path", "metadata")
 """What a kappafile says of an artifact that a class declares."""
 
@@ -37,6 +37,8 @@ def check_shared_keys(draft: Draft, declaration: Declaration) -> None:
             call_default_factory=True
         ):
             _report(draft, declaration, ("service", key))
+    if "name" in document.table_at(("service",)) and spec.name != _class_name(spec):
+        _report(draft, declaration, ("service", "name"))
     for name in draft.names("apis"):
         _report(draft, declaration, ("apis", name))
     declared = [artifact.name for artifact in spec.artifacts]
@@ -53,6 +55,10 @@ def check_shared_keys(draft: Draft, declaration: Declaration) -> None:
         for key in document.table_at(("artifacts", name)):
             if key not in _OWN_KEYS:
                 _report(draft, declaration, ("artifacts", name, key), place_of=("artifacts", name, "type"))
+
+
+def _class_name(spec: ServiceSpec) -> str:
+    return (spec.service_class or "").rpartition(":")[2].rpartition(".")[2]
 
 
 def _report(draft: Draft, declaration: Declaration, path: TreePath, *, place_of: TreePath | None = None) -> None:
@@ -78,7 +84,7 @@ def combine(kappafile: Kappafile | None, declaration: Declaration, root: Path) -
     if kappafile is None:
         return ServiceSpec.model_validate(values)
     values["name"] = kappafile.service.name or spec.name
-    values["examples"] = (*spec.examples, *kappafile.examples)
+    values["examples"] = (*values["examples"], *kappafile.examples)
     for key in _SERVICE_KEYS:
         if key in kappafile.service.model_fields_set:
             values[key] = getattr(kappafile.service, key)
@@ -96,15 +102,20 @@ def _given(table: Any) -> Mapping[str, Any]:
 def _rebased(spec: ServiceSpec, folder: Path, root: Path) -> dict[str, Any]:
     if folder == root:
         return {}
-    env = dict(_given(spec.env))
-    for key in ("requirements_txt_file", "setup_sh"):
+    env, files = dict(_given(spec.env)), dict(_given(spec.files))
+    for key in ("requirements_txt_file", "setup_sh", "conda_env_yml_file"):
         if (text := env.get(key)) is not None and "\n" not in text and not text.startswith("#!"):
             env[key] = _relative(text, folder, root)
+    for key in ("include", "exclude"):
+        if key in files:
+            files[key] = tuple(_relative(pattern, folder, root) for pattern in files[key])
     static = spec.web_static_content
     inputs = [_rebased_sample(api, folder, root) for api in spec.apis]
     return {
         "apis": tuple(inputs),
         "env": type(spec.env).model_validate(env),
+        "files": type(spec.files).model_validate(files),
+        "examples": tuple(_example(example, folder, root) for example in spec.examples),
         "web_static_content": _relative(static, folder, root) if static is not None else None,
     }
 
@@ -114,6 +125,12 @@ def _rebased_sample(api: ApiSpec, folder: Path, root: Path) -> ApiSpec:
     if sample is None:
         return api
     return api.model_copy(update={"input": api.input.with_options(columns_from=_relative(sample, folder, root))})
+
+
+def _example(example: ExampleSpec, folder: Path, root: Path) -> ExampleSpec:
+    if example.input_file is None:
+        return example
+    return example.model_copy(update={"input_file": _relative(example.input_file, folder, root)})
 
 
 def _relative(text: str, folder: Path, root: Path) -> str:

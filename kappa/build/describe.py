@@ -10,23 +10,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kappa.declaring import BentoService, declared_spec
+from kappa.bento import BentoService
+from kappa.declaring import declared_spec
 from kappa.errors import KappaError
-from kappa.service import import_reference
+from kappa.loading import code_on_path, import_reference
 
-__all__ = ["describe", "main"]
+__all__ = ["TABLES", "describe", "main"]
+
+TABLES = ("env", "files", "security", "serving")
+"""Fields of a specification of which it matters which keys the user gave."""
 
 
 def describe(reference: str, root: Path) -> dict[str, Any]:
-    """Return the specification of a class as JSON, and which keys of its environment are set; or the problem."""
+    """Return the specification of a class as JSON, and which keys of its tables are set; or the problem."""
     try:
-        declaring = import_reference(reference, root)
+        declaring = import_reference(reference, code_on_path(root))
         if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
             return {"problem": f"`{reference}` is not a `kappa.BentoService`."}
         spec = declared_spec(declaring)
     except KappaError as exc:
         return {"problem": str(exc)}
-    return {"spec": spec.model_dump(mode="json", by_alias=True), "env": sorted(spec.env.model_fields_set)}
+    given = {table: sorted(getattr(spec, table).model_fields_set) for table in TABLES}
+    return {"spec": spec.model_dump(mode="json", by_alias=True), "given": given}
 
 
 def main() -> None:

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
-from kappa.service import import_reference
+from kappa.loading import code_on_path, import_reference, loading
 from kappa.spec.models import ServiceSpec
 
 __all__ = ["describe_inputs", "main"]
 
 
+@loading()
 def describe_inputs(spec: ServiceSpec, root: Path) -> dict[str, Any]:
     """Return the input adapters of a service as JSON, with what they refer to written into them; or the problem."""
     try:
-        inputs = [api.input.described(partial(import_reference, code_directory=root)) for api in spec.apis]
+        inputs = [api.input.described(partial(import_reference, code=code_on_path(root))) for api in spec.apis]
     except KappaError as exc:
         return {"problem": str(exc)}
     return {"inputs": [adapter.model_dump(mode="json", by_alias=True) for adapter in inputs]}

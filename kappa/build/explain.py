@@ -211,9 +211,12 @@ class _Reader:
                 yield from self.key(below, inner, is_required=False, example=self.examples.key(below))
 
     def resolved(self, about: Any) -> Mapping[str, Any]:
-        """Return a schema with what it refers to in it."""
+        """Return a schema with what it refers to in it; a table that may be absent is that table."""
         if not isinstance(about, Mapping):
             return {}
+        parts = [part for part in about.get("anyOf", ()) if part != {"type": "null"}]
+        if len(parts) == 1 and "$ref" in parts[0]:
+            return {**self.resolved(parts[0]), **{word: part for word, part in about.items() if word != "anyOf"}}
         if "$ref" not in about:
             return about
         target: Mapping[str, Any] = self.definitions[about["$ref"].removeprefix("#/$defs/")]

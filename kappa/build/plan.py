@@ -161,6 +161,7 @@ def plan_build(
     spec = with_schemas(with_signatures(project.spec, project.root), project.root)
     project = replace(project, spec=spec)
     if version is not None:
+        version = project.spec.version_of(version)
         try:
             check_version(version)
         except ValueError as exc:

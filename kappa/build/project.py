@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from kappa.build.checks import check_references
 from kappa.build.combining import check_shared_keys, combine
 from kappa.build.declarations import ClassProblem, Declaration, Opaque
-from kappa.build.diagnostics import Diagnostic, Diagnostics, Label, render_text
+from kappa.build.diagnostics import Diagnostic, Diagnostics, Label
 from kappa.build.kappafile import Document, find_kappafile, read_kappafile
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.positions import Span
@@ -19,12 +19,12 @@ from kappa.build.signatures import with_signatures
 from kappa.build.validation import Draft, validate
 from kappa.build.wording import sentence
 from kappa.build.words import nearest
-from kappa.errors import ConfigurationError, ManifestError
+from kappa.errors import ManifestError
 from kappa.log import log
 from kappa.spec.document import ArtifactSource, Kappafile
 from kappa.spec.models import ServiceSpec
 
-__all__ = ["Project", "check_kappafile", "find_kappafile", "read_class_project", "read_project"]
+__all__ = ["Project", "check_kappafile", "checked_project", "find_kappafile", "read_project"]
 
 
 _ADVICE = frozenset({"KF318"})
@@ -47,12 +47,15 @@ class Project:
 def read_project(path: Path, *, allow_outside: bool = False) -> Project:
     """Read a kappafile, or the one of a directory; raises `ManifestError` that carries every problem found.
 
-    Warnings are logged, but for mere advice. A class whose declaration is not written out is imported in a process of
-    its own.
+    A class whose declaration is not written out is imported in a process of its own.
     """
     path = path.resolve()
     file = find_kappafile(path) if path.is_dir() else path
-    project, found = check_kappafile(file, runs_code=True, allow_outside=allow_outside)
+    return checked_project(file, *check_kappafile(file, runs_code=True, allow_outside=allow_outside))
+
+
+def checked_project(file: Path, project: Project | None, found: Diagnostics) -> Project:
+    """Return what `check_kappafile` found, if it has no errors; warnings are logged, but for mere advice."""
     found.check()
     for warning in (warning for warning in found if warning.code not in _ADVICE):
         log(f"{warning.file.name}:{warning.span.line}: {warning.message} {warning.help}".rstrip(), kind="warning")
@@ -62,12 +65,18 @@ def read_project(path: Path, *, allow_outside: bool = False) -> Project:
 
 
 def check_kappafile(
-    file: Path, *, runs_code: bool = False, allow_outside: bool = False
+    file: Path,
+    *,
+    runs_code: bool = False,
+    allow_outside: bool = False,
+    declaration: Declaration | None = None,
+    packed: Collection[str] = (),
 ) -> tuple[Project | None, Diagnostics]:
     """Read and check a kappafile; return the project if it has no errors, and every problem in any case.
 
     Unless ``runs_code``, nothing of the user's runs: a class whose declaration is not written out is then left
-    unchecked, and there is no project.
+    unchecked, and there is no project. Who knows the declaration of the class gives it; files of artifacts that are
+    ``packed`` from elsewhere need not be there.
     """
     file = file.absolute()
     document, found = read_kappafile(file)
@@ -75,34 +84,14 @@ def check_kappafile(
         return None, found
     draft = validate(document, found)
     code = CodeBase(search_path(file.parent))
-    declaration = _declaration(draft, code, runs_code=runs_code) if draft.uses_class else None
+    if declaration is None and draft.uses_class:
+        declaration = _declaration(draft, code, runs_code=runs_code)
     if declaration is not None:
         check_shared_keys(draft, declaration)
-    check_references(draft, code, declaration, allow_outside=allow_outside)
+    check_references(draft, code, declaration, allow_outside=allow_outside, packed=packed)
     if found.has_errors or (draft.uses_class and declaration is None):
         return None, found
     return _project(document, declaration, found), found
-
-
-def read_class_project(reference: str, directory: Path) -> Project:
-    """Read what the class ``module:Class`` of a directory declares without a kappafile."""
-    from kappa.build import classes
-
-    root = directory.resolve()
-    name, _, qualname = reference.partition(":")
-    code = CodeBase(search_path(root))
-    module = code.resolve(name)
-    if module is None:
-        raise ConfigurationError(f"There is no module `{name}` in `{root}`.")
-    told = classes.read_class(code, module, qualname)
-    if isinstance(told, Opaque):
-        told = classes.import_class(reference, root, told)
-    if isinstance(told, ClassProblem):
-        if told.place is None:
-            raise ConfigurationError(told.message)
-        problem = Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span)
-        raise ManifestError(render_text([problem]), diagnostics=[problem])
-    return Project(root=root, file=None, spec=with_signatures(combine(None, told, root), root), sources={})
 
 
 def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaration | None:

@@ -32,6 +32,7 @@ from kappa.spec.models import (
     ServiceName,
     ServiceSpec,
     ServingSpec,
+    VersionPrefix,
     exactly_one,
     given,
 )
@@ -62,6 +63,8 @@ class ServiceTable(Spec):
     """Names the bundle, its package and its command; the class's name if `class` is given and this is not."""
     class_: Reference | None = Field(default=None, alias="class")
     """`module:Class`: the decorators of this class declare the APIs, artifacts and environment."""
+    ver: VersionPrefix | None = None
+    """What its versions begin with: `1.2.<version>` for `{ major = 1, minor = 2 }`."""
     doc: str = ""
     """What the service does; the README of the bundle."""
     labels: Labels = Field(default_factory=FrozenDict)
@@ -201,6 +204,7 @@ class Kappafile(Spec):
         service = self.service
         return ServiceSpec(
             name=service.name or "",
+            ver=service.ver,
             doc=service.doc,
             env=self.env,
             artifacts=tuple(table.plugin for table in self.artifacts.values() if table.plugin is not None),

@@ -133,9 +133,12 @@ _Representer.add_representer(str, _Representer.represent_str)
 
 
 def content_digest(files: Mapping[str, str], service: ServiceSpec) -> str:
-    """Return the digest of what a service is: its content files (sha256 by path) and its declaration without labels."""
+    """Return the digest of what a service is: its content files (sha256 by path) and its declaration.
+
+    The declaration without what only names it: its labels, and the beginning of its versions.
+    """
     return digest_of_lines(
-        files, then=canonical_json(service.model_dump(mode="json", by_alias=True, exclude={"labels"}))
+        files, then=canonical_json(service.model_dump(mode="json", by_alias=True, exclude={"labels", "ver"}))
     )
 
 

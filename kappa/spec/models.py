@@ -35,6 +35,7 @@ __all__ = [
     "ServiceSpec",
     "ServingSpec",
     "Variables",
+    "VersionPrefix",
     "exactly_one",
     "given",
 ]
@@ -334,11 +335,25 @@ class SecuritySpec(Spec):
     """Whether artifacts may be pickles, whose loading runs code that the file chooses."""
 
 
+class VersionPrefix(Spec):
+    """The numbers that a service's versions begin with: the arguments of `@kappa.ver`."""
+
+    major: Annotated[int, Field(ge=0)]
+    """Raised when clients have to change."""
+    minor: Annotated[int, Field(ge=0)]
+    """Raised when clients may use something new."""
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
 class ServiceSpec(Spec):
     """A service as declared, before anything is resolved. It says nothing of where the model files are."""
 
     name: ServiceName
     """Names the bundle, its package and its command."""
+    ver: VersionPrefix | None = None
+    """What its versions begin with: `1.2.<version>` for `{ major = 1, minor = 2 }`."""
     service_class: Reference | None = None
     """`module:Class` when a `BentoService` class declares the service."""
     doc: str = ""
@@ -381,6 +396,10 @@ class ServiceSpec(Spec):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def version_of(self, version: str) -> str:
+        """Return a version as bundles of this service have it: with `ver` before it, if that is declared."""
+        return version if self.ver is None else f"{self.ver}.{version}"
 
     def api(self, name: str) -> ApiSpec:
         """Return the API of that name; `KeyError` if there is none."""

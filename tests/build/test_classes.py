@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import kappa
+from kappa.build.class_project import read_class_project
 from kappa.build.classes import DECORATORS, import_class, read_class
 from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.positions import Span
-from kappa.build.project import read_class_project, read_project
+from kappa.build.project import read_project
 from kappa.declaring import declared_spec
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import Kind, listening

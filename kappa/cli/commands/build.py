@@ -6,13 +6,14 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Literal
 
 import click
 
-from kappa.actions import Built, build_and_store, plan_of
+from kappa.actions import Built, build_project, plan_of, project_to_build
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
@@ -32,6 +33,7 @@ __all__ = ["command"]
         "kappa build --output dist/iris --version 1.0.0",
         "kappa build --locked",
         "kappa build --dry-run",
+        "kappa build iris_classifier:IrisClassifier --artifact model=model.joblib",
     ],
 )
 @project_arguments
@@ -40,6 +42,13 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     metavar="DIRECTORY",
     help="Make this the bundle, absent or empty so far, and leave the store alone.",
+)
+@click.option(
+    "--artifact",
+    "artifacts",
+    metavar="NAME=PATH",
+    multiple=True,
+    help="Where a model of the class lies; repeatable.",
 )
 @click.option("--version", help="The version.  [default: made from the time and the content]")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label the bundle; repeatable.")
@@ -52,6 +61,7 @@ def command(
     target: Path | None,
     file: Path | None,
     output: Path | None,
+    artifacts: Sequence[str],
     version: str | None,
     labels: Sequence[str],
     resolver: str | None,
@@ -63,27 +73,36 @@ def command(
 ) -> None:
     """Build a bundle: locked, self-contained, ready to serve.
 
-    TARGET is a kappafile or its directory; without it, `--file`, or else the kappafile of the current directory. The
-    bundle goes to the store, where its tag names it from now on. The last line on stdout is its path.
+    TARGET is a kappafile or its directory; without it, `--file`, or else the kappafile of the current directory. It may
+    also be a class as `module:Class`, looked for in the current directory. The bundle goes to the store, where its tag
+    names it from now on. The last line on stdout is its path.
     """
-    project = project_of(target, file)
+    read = partial(project_to_build, project_of(target, file), models=_models(artifacts))
     parsed = parse_labels(labels)
     if locked and upgrade:
         raise UsageError("`--locked` and `--upgrade` exclude each other.")
     if dry_run:
-        plan = plan_of(project, version=version, labels=parsed, resolver=resolver)
+        plan = plan_of(read(), version=version, labels=parsed, resolver=resolver)
         print_result(json.dumps(plan.to_tree(), indent=2) if output_format == "json" else plan.summary())
         return
     signal.signal(signal.SIGTERM, _stop)
     lock_mode: Literal["reuse", "locked", "upgrade"] = "locked" if locked else "upgrade" if upgrade else "reuse"
-    built = build_and_store(
-        project, version=version, labels=parsed, output=output, resolver=resolver, lock_mode=lock_mode
-    )
+    built = build_project(read, version=version, labels=parsed, output=output, resolver=resolver, lock_mode=lock_mode)
     if output_format == "json":
         print_result(json.dumps(_record(built), indent=2))
     else:
         print_note(f"Built `{built.manifest.tag}` with {len(built.manifest.files)} files.")
         print_result(str(built.directory))
+
+
+def _models(given: Sequence[str]) -> dict[str, Path]:
+    models: dict[str, Path] = {}
+    for text in given:
+        name, separator, path = text.partition("=")
+        if not (separator and name and path) or name in models:
+            raise UsageError(f"`--artifact {text}`: write it as `NAME=PATH`, once for each model.")
+        models[name] = Path(path).expanduser()
+    return models
 
 
 def _record(built: Built) -> dict[str, str]:

@@ -1,0 +1,234 @@
+"""Projects that a class declares: named as ``module:Class``, or an instance that was packed in this process.
+
+Where a kappafile beside the code names the same class, it completes what the class says, here as in `kappa build`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType, FunctionType, ModuleType
+
+from kappa.bento import BentoService
+from kappa.build.classes import import_class, read_class
+from kappa.build.combining import combine
+from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
+from kappa.build.diagnostics import Diagnostic, render_text
+from kappa.build.functions import Definition, find_definition, span_of
+from kappa.build.kappafile import KAPPAFILE_NAMES, PYPROJECT, read_kappafile
+from kappa.build.modules import CodeBase, search_path
+from kappa.build.positions import Span
+from kappa.build.project import Project, check_kappafile, checked_project
+from kappa.build.signatures import with_signatures
+from kappa.build.wording import sentence
+from kappa.declaring import declared_spec
+from kappa.errors import ConfigurationError, ManifestError
+from kappa.log import log
+from kappa.spec.document import ArtifactSource
+
+__all__ = ["project_of", "read_class_project", "standing_for_its_file"]
+
+_MAIN = "__main__"
+
+
+def read_class_project(reference: str, directory: Path, *, models: Mapping[str, Path] | None = None) -> Project:
+    """Read what the class ``module:Class`` of a directory declares; ``models`` says where its models lie.
+
+    Raises `ConfigurationError`, or `ManifestError` that carries every problem found.
+    """
+    root = directory.resolve()
+    given = {name: ArtifactSource(path=path.absolute()) for name, path in (models or {}).items()}
+    if (file := _kappafile_naming(reference, root)) is not None:
+        project = checked_project(file, *check_kappafile(file, runs_code=True, packed=given.keys()))
+        return _with_sources(project, given)
+    name, _, qualname = reference.partition(":")
+    code = CodeBase(search_path(root))
+    if (module := code.resolve(name)) is None:
+        raise ConfigurationError(f"There is no module `{name}` in `{root}`.")
+    told = read_class(code, module, qualname)
+    if isinstance(told, Opaque):
+        told = import_class(reference, root, told)
+    if isinstance(told, ClassProblem):
+        if told.place is None:
+            raise ConfigurationError(told.message)
+        problem = Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span)
+        raise ManifestError(render_text([problem]), diagnostics=[problem])
+    return Project(root=root, file=None, spec=with_signatures(combine(None, told, root), root), sources=given)
+
+
+def project_of(service: BentoService) -> Project:
+    """Return the project of an instance: what its class declares, the files it is made of, and its packed models.
+
+    Raises `ConfigurationError` for a class that is in no file.
+    """
+    home = _home_of(type(service))
+    reference = f"{home.module}:{type(service).__qualname__}"
+    declaration = Declaration(declared_spec(type(service), module=home.module), home.place)
+    packed = {
+        name: ArtifactSource(value=artifact.value, metadata=artifact.metadata)
+        for name, artifact in service.artifacts.items()
+    }
+    if (file := _kappafile_naming(reference, home.root)) is not None:
+        project = checked_project(file, *check_kappafile(file, declaration=declaration, packed=packed.keys()))
+        return _with_sources(project, packed)
+    return Project(
+        root=home.root,
+        file=None,
+        spec=with_signatures(combine(None, declaration, home.root), home.root),
+        sources=packed,
+    )
+
+
+def _kappafile_naming(reference: str, root: Path) -> Path | None:
+    """Return the kappafile of a folder whose `service.class` is ``reference``, if there is one."""
+    for name in (*KAPPAFILE_NAMES, PYPROJECT):
+        file = root / name
+        if file.is_file() and "class" in file.read_text(encoding="utf-8-sig", errors="replace"):
+            document, _ = read_kappafile(file)
+            if document is not None and document.at(("service", "class")) == reference:
+                return file
+    return None
+
+
+def _with_sources(project: Project, given: Mapping[str, ArtifactSource]) -> Project:
+    """Return a project with models given besides; metadata of the kappafile holds where none was given."""
+    known = project.sources
+    added = {
+        name: replace(source, metadata=known[name].metadata) if name in known and not source.metadata else source
+        for name, source in given.items()
+    }
+    return replace(project, sources={**known, **added})
+
+
+# -- where a class is --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    module: str
+    """The name under which the module can be imported; for a script that runs, the stem of its file."""
+    root: Path
+    """The folder from which it can be."""
+    place: Place
+
+
+def _home_of(declaring: type) -> _Home:
+    """Return where a class is defined; raises `ConfigurationError` for one that a bundle cannot bring."""
+    loaded = sys.modules.get(declaring.__module__)
+    file = Path(getattr(loaded, "__file__", None) or "")
+    if loaded is None or not file.is_file() or not _is_defined_in(declaring, file):
+        raise ConfigurationError(_not_in_a_file(declaring))
+    file = file.resolve()
+    name = _name_of_script(loaded, file) if declaring.__module__ == _MAIN else declaring.__module__
+    if "<locals>" in declaring.__qualname__:
+        raise ConfigurationError(
+            f"`{declaring.__name__}` is defined inside of a function, from where no server could import it: "
+            f"define it at the top level of `{file.name}`."
+        )
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigurationError(
+            f"`{file.name}` cannot be imported as a module: rename it, to letters, digits and `_`."
+        )
+    root = file.parents[name.count(".") + (file.name == "__init__.py")]
+    if root.name in ("site-packages", "dist-packages"):
+        raise ConfigurationError(
+            f"`{declaring.__name__}` comes from an installed package (`{file}`), whose code is no project's: "
+            "subclass it in a file of your own."
+        )
+    code = CodeBase(search_path(root))
+    module = code.resolve(name)
+    found = find_definition(code, module, declaring.__qualname__) if module is not None else None
+    node = found.node if isinstance(found, Definition) else None
+    return _Home(name, root, Place(file, span_of(node) if node is not None else Span(1, 1, 1, 2)))
+
+
+def _name_of_script(loaded: ModuleType, file: Path) -> str:
+    """Return what the module that runs as a script is called when it is imported."""
+    _warn_of_unguarded_code(file)
+    return loaded.__spec__.name if loaded.__spec__ is not None else file.stem
+
+
+def _is_defined_in(declaring: type, file: Path) -> bool:
+    """Return whether a file can have defined a class; not so for a notebook's, whose kernel runs from another file."""
+    if declaring.__module__ != _MAIN:
+        return True
+    words = file.read_text(encoding="utf-8", errors="replace")
+    return re.search(rf"\b{re.escape(declaring.__name__)}\b", words) is not None
+
+
+def _not_in_a_file(declaring: type) -> str:
+    module = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", declaring.__name__).lower()
+    return (
+        f"`{declaring.__name__}` is defined in a notebook cell or an interactive session, and a bundle is made of "
+        f"files. Begin the cell with `%%writefile {module}.py`, run it, and go on with "
+        f"`from {module} import {declaring.__name__}`."
+    )
+
+
+# -- scripts -----------------------------------------------------------------------------------------------------------
+
+
+def _warn_of_unguarded_code(file: Path) -> None:
+    """Say it if what a script is doing now would be done again by every import of the module."""
+    tree = ast.parse(file.read_bytes())
+    running = _running_line(file)
+    for statement in tree.body:
+        if statement.lineno <= running <= (statement.end_lineno or 0) and not _is_guard(statement):
+            log(
+                f'`{file.name}:{running}` is not under `if __name__ == "__main__":`, so whatever stands at the top '
+                "level, training too, runs again whenever the bundle is loaded. Put it there, or into another file.",
+                kind="warning",
+            )
+
+
+def _running_line(file: Path) -> int:
+    """Return the line of a script's top level that is being executed; 0 if there is none."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - there is no other way to see who calls
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and Path(frame.f_code.co_filename).resolve() == file:
+            return frame.f_lineno
+        frame = frame.f_back
+    return 0
+
+
+def _is_guard(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and any(
+        isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(statement.test)
+    )
+
+
+@contextmanager
+def standing_for_its_file(declaring: type) -> Iterator[None]:
+    """While this lasts, what a running script defines belongs to the module that its file is when it is imported.
+
+    Models that are pickled meanwhile then name classes and functions as the bundle has them, and not `__main__`.
+    """
+    main = sys.modules[_MAIN]
+    file = getattr(main, "__file__", None)
+    if declaring.__module__ != _MAIN or file is None:
+        yield
+        return
+    name = main.__spec__.name if main.__spec__ is not None else Path(file).stem
+    own = [
+        value
+        for value in vars(main).values()
+        if isinstance(value, type | FunctionType) and getattr(value, "__module__", None) == _MAIN
+    ]
+    before = sys.modules.get(name)
+    sys.modules[name] = main
+    for value in own:
+        value.__module__ = name
+    try:
+        yield
+    finally:
+        for value in own:
+            value.__module__ = _MAIN
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before

@@ -1,0 +1,308 @@
+"""How a service's own code is imported: under its own names, or beside another version of itself.
+
+Modules of a service have names like ``handlers``, and so may those of another service, of an older version of the same
+one, or of the program that loads it. Three ways:
+
+- *on the path*: the folder is on `sys.path`. A process that serves one service, or runs one, does this; child processes
+  and imports by name find the modules as well.
+- *found*: the folder is not on `sys.path`; a finder knows the names of its modules. `kappa.load` does this.
+- *isolated*: the modules live below ``_kappa_bundle_<digest>``, because one of their names is taken already. Their own
+  imports, late ones too, get the module of their own bundle: Python asks ``__builtins__["__import__"]`` of the module
+  that an import statement stands in, and theirs is one that looks inside first. What is unpickled meanwhile resolves
+  inside too. Not covered: `importlib.import_module` with a name, and child processes.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.util
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from kappa.errors import BundleError, KappaError
+
+__all__ = ["ServiceCode", "code_of_bundle", "code_on_path", "described", "import_reference", "user_call"]
+
+_logger = logging.getLogger("kappa.service")
+_SUFFIXES = (".py", *EXTENSION_SUFFIXES)
+_OWN_FOLDERS = frozenset({"_kappa", "artifacts", "web_static_content"})
+"""Folders of a bundle's package that are no code."""
+_folders: list[Path] = []
+"""Where modules are imported from under their own names; what is not imported yet may be, later."""
+_swapping = threading.RLock()
+T = TypeVar("T")
+
+
+class ServiceCode:
+    """The modules below one folder, under their own names."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def import_module(self, name: str) -> ModuleType:
+        """Return the module of the service's own that is called ``name``."""
+        return importlib.import_module(name)
+
+    def imported(self, name: str) -> ModuleType | None:
+        """Return what `import_module` would, if it is imported already."""
+        return sys.modules.get(name)
+
+    @contextmanager
+    def unpickling(self) -> Iterator[None]:
+        """While this lasts, the names of modules in pickles mean those of the service."""
+        yield
+
+
+def code_on_path(directory: Path) -> ServiceCode:
+    """Put a folder first on `sys.path`, once."""
+    directory = directory.absolute()
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+    return _named_code(directory)
+
+
+def code_of_bundle(directory: Path, digest: str, *, on_path: bool) -> ServiceCode:
+    """Return the code of a bundle, isolated if one of its modules' names is taken by something else.
+
+    Unless ``on_path``, `sys.path` stays as it is.
+    """
+    directory = directory.absolute()
+    names = _module_names(directory)
+    if any(_is_taken(name, directory) for name in names):
+        return _isolated(directory, digest, names)
+    if on_path:
+        return code_on_path(directory)
+    if not any(isinstance(finder, _Finder) and finder.directory == directory for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder(directory, names))
+    return _named_code(directory)
+
+
+def _named_code(directory: Path) -> ServiceCode:
+    if directory not in _folders:
+        _folders.append(directory)
+    return ServiceCode(directory)
+
+
+def _module_names(directory: Path) -> frozenset[str]:
+    """Return the names of the modules and packages in a folder; one without any Python file below it is data."""
+    files = {path.name.partition(".")[0] for path in directory.iterdir() if path.name.endswith(_SUFFIXES)}
+    folders = {path.name for path in directory.iterdir() if path.name.isidentifier() and any(path.rglob("*.py"))}
+    return frozenset((files | folders) - {"__init__", *_OWN_FOLDERS})
+
+
+def _is_taken(name: str, directory: Path) -> bool:
+    """Return whether a module of this name is imported from elsewhere, or would be by another service's late import."""
+    if (module := sys.modules.get(name)) is not None:
+        return not _is_below(module, directory)
+    others = [str(folder) for folder in _folders if folder != directory]
+    spec = PathFinder.find_spec(name, others)
+    return spec is not None and spec.origin is not None
+
+
+def _is_below(module: ModuleType, directory: Path) -> bool:
+    """Return whether a module, or a package without a file of its own, comes from a folder."""
+    places = [file] if (file := getattr(module, "__file__", None)) else [*getattr(module, "__path__", ())]
+    return any(Path(place).resolve().is_relative_to(directory.resolve()) for place in places)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of one folder that is not on `sys.path`."""
+
+    def __init__(self, directory: Path, names: frozenset[str]) -> None:
+        self.directory = directory
+        self.names = names
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is not None or fullname not in self.names:
+            return None
+        return PathFinder.find_spec(fullname, [str(self.directory)], target)
+
+
+# -- isolated ----------------------------------------------------------------------------------------------------------
+
+
+def _isolated(directory: Path, digest: str, names: frozenset[str]) -> ServiceCode:
+    """Return the code below a name that no other bundle has, the same for one that was loaded before."""
+    namespace = f"_kappa_bundle_{sha256(f'{digest} {directory}'.encode()).hexdigest()[:16]}"
+    for finder in sys.meta_path:
+        if isinstance(finder, _IsolatingFinder) and finder.code.namespace == namespace:
+            return finder.code
+    code = _IsolatedCode(directory, namespace, names)
+    root = ModuleType(namespace, f"The code of the bundle in {directory}.")
+    root.__path__ = [str(directory)]
+    root.__spec__ = ModuleSpec(namespace, None, is_package=True)
+    sys.modules[namespace] = root
+    sys.meta_path.insert(0, _IsolatingFinder(code))
+    return code
+
+
+class _IsolatedCode(ServiceCode):
+    """The modules of one folder, below a name of their own."""
+
+    def __init__(self, directory: Path, namespace: str, names: frozenset[str]) -> None:
+        super().__init__(directory)
+        self.namespace = namespace
+        self.names = names
+        self.builtins = {**vars(builtins), "__import__": self._import}
+
+    def import_module(self, name: str) -> ModuleType:
+        return importlib.import_module(f"{self.namespace}.{name}" if self.has(name) else name)
+
+    def imported(self, name: str) -> ModuleType | None:
+        return sys.modules.get(f"{self.namespace}.{name}" if self.has(name) else name)
+
+    def has(self, name: str) -> bool:
+        return name.partition(".")[0] in self.names
+
+    def _import(
+        self,
+        name: str,
+        globals: Any = None,  # noqa: A002 - the signature of `__import__`
+        locals: Any = None,  # noqa: A002
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        if level or not self.has(name):
+            return builtins.__import__(name, globals, locals, fromlist or (), level)
+        module = self.import_module(name)
+        if not fromlist:
+            return sys.modules[f"{self.namespace}.{name.partition('.')[0]}"]  # `import a.b` binds `a`
+        return builtins.__import__(module.__name__, globals, locals, fromlist, 0)
+
+    @contextmanager
+    def unpickling(self) -> Iterator[None]:
+        with _swapping:
+            before = [*sys.modules.items()]
+            start = f"{self.namespace}."
+            outside = {name: module for name, module in before if self.has(name)}
+            inside = {name.removeprefix(start): module for name, module in before if name.startswith(start)}
+            for name in outside:
+                del sys.modules[name]
+            sys.modules.update(inside)
+            finder = _InwardFinder(self)
+            sys.meta_path.insert(0, finder)
+            try:
+                yield
+            finally:
+                sys.meta_path.remove(finder)
+                for name in [name for name in [*sys.modules] if self.has(name)]:
+                    del sys.modules[name]
+                sys.modules.update(outside)
+
+
+class _IsolatingFinder(MetaPathFinder):
+    """Finds the modules of one isolated bundle."""
+
+    def __init__(self, code: _IsolatedCode) -> None:
+        self.code = code
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(f"{self.code.namespace}."):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _IsolatingLoader(spec.loader.name, spec.loader.path, self.code.builtins)
+        return spec
+
+
+class _IsolatingLoader(SourceFileLoader):
+    """Gives a module an `__import__` of its own before its code runs."""
+
+    def __init__(self, fullname: str, path: str, builtins: dict[str, Any]) -> None:
+        super().__init__(fullname, path)
+        self._builtins = builtins
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__builtins__"] = self._builtins
+        super().exec_module(module)
+
+
+class _InwardFinder(MetaPathFinder, Loader):
+    """Makes the plain name of a bundle's module mean the isolated one."""
+
+    def __init__(self, code: _IsolatedCode) -> None:
+        self._code = code
+        self._specs: dict[str, ModuleSpec | None] = {}
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the signature of finders
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if self._code.has(fullname) else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = self._code.import_module(spec.name)
+        self._specs[spec.name] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Undo what the import system has set; the module has run already."""
+        name = module.__spec__.name if module.__spec__ is not None else ""
+        module.__spec__ = self._specs.pop(name, module.__spec__)
+
+
+# -- into the user's code ----------------------------------------------------------------------------------------------
+
+
+def import_reference(reference: str, code: ServiceCode) -> Any:
+    """Import ``module:qualname`` from a service's code; raises `BundleError` that says where the user's code failed."""
+    module_name, _, qualname = reference.partition(":")
+    base = code.directory.joinpath(*module_name.split("."))
+    expected = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+    loaded = code.imported(module_name)
+    if loaded is not None and expected and Path(loaded.__file__ or "").resolve() != expected[0].resolve():
+        raise BundleError(
+            f"A module `{module_name}` is already loaded from `{loaded.__file__}`, "
+            f"so the service's own `{expected[0]}` cannot be: load it in a process of its own."
+        )
+    if not expected and loaded is None and importlib.util.find_spec(module_name.partition(".")[0]) is None:
+        raise BundleError(f"There is no module `{module_name}` in `{code.directory}`.")
+    value: Any = user_call(
+        lambda: code.import_module(module_name),
+        failed=f"The module `{module_name}` cannot be imported",
+        code=code,
+    )
+    try:
+        for part in qualname.split("."):
+            value = getattr(value, part)
+    except AttributeError:
+        raise BundleError(f"The module `{module_name}` has no `{qualname}`.") from None
+    return value
+
+
+def user_call(function: Callable[[], T], *, failed: str, code: ServiceCode) -> T:
+    """Call into the user's code while loading; an exception becomes a `BundleError` that says where it came from."""
+    try:
+        return function()
+    except KappaError:
+        raise
+    except (Exception, SystemExit) as exc:
+        _logger.debug("%s", failed, exc_info=exc)
+        raise BundleError(f"{failed}: {described(exc, code)}") from exc
+
+
+def described(exc: BaseException, code: ServiceCode | None = None) -> str:
+    """Say what an exception of others' code is, where in the service's own code it came from, and what may help."""
+    where = ""
+    for frame in traceback.extract_tb(exc.__traceback__):
+        if code is not None and Path(frame.filename).is_relative_to(code.directory):
+            where = f" ({Path(frame.filename).relative_to(code.directory)}:{frame.lineno})"
+    hint = " Install it, or add it to `env.pip_packages`." if isinstance(exc, ModuleNotFoundError) else ""
+    return f"{type(exc).__name__}: {exc}{where}.{hint}"

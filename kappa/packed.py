@@ -1,0 +1,60 @@
+"""Models at hand: packed in this process or loaded from a bundle, with what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kappa.errors import ConfigurationError
+from kappa.spec.freezing import FrozenDict, freeze
+
+__all__ = ["Artifact", "Artifacts", "Model", "frozen_metadata"]
+
+Model = Any  # whatever the user's framework calls a model
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model at hand: its native object and what is known about it."""
+
+    value: Model
+    metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
+    """Nobody can change it, however deep; numbers keep their type."""
+
+
+class Artifacts(Mapping[str, Artifact]):
+    """The models of one service: ``artifacts.model`` is the native object, ``artifacts["model"]`` the `Artifact`."""
+
+    def __init__(self, values: Mapping[str, Artifact] | None = None) -> None:
+        self._values = dict(values or {})
+
+    def __getitem__(self, name: str) -> Artifact:
+        return self._values[name]
+
+    def __getattr__(self, name: str) -> Model:
+        try:
+            return self.__dict__["_values"][name].value
+        except KeyError:
+            known = ", ".join(f"`{known}`" for known in self.__dict__.get("_values", {})) or "none"
+            raise AttributeError(f"there is no artifact `{name}` here; packed are {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._values]
+
+    def __repr__(self) -> str:
+        return f"<artifacts: {', '.join(self._values) or 'none'}>"
+
+
+def frozen_metadata(artifact: str, metadata: Mapping[str, Any] | None) -> Any:
+    """Return an artifact's metadata deeply immutable; raises `ConfigurationError` for what JSON cannot hold."""
+    try:
+        return freeze(metadata or {})
+    except ValueError as exc:
+        raise ConfigurationError(f"The metadata of `{artifact}`: {exc}.") from None
