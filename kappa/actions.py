@@ -7,7 +7,6 @@ functions that need them, because a bundle runs where the packages of the build 
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 import time
@@ -35,7 +34,7 @@ from kappa.errors import (
 from kappa.gamma.storage import DirectoryStorage
 from kappa.inference import Inference, example_payload
 from kappa.labels import parse_selector
-from kappa.log import Kind, listening
+from kappa.log import listening, to_logging
 from kappa.service import LoadedService, load_declared
 from kappa.settings import home_directory
 from kappa.spec.manifest import MANIFEST_NAME, BundleManifest
@@ -499,15 +498,10 @@ def save_service(
     from kappa.build.class_project import project_of, standing_for_its_file
 
     directory = None if output is None else Path(output).expanduser()
-    with listening(_to_logging), standing_for_its_file(type(service)):
-        return build_project(
-            lambda: project_of(service), version=version, labels=labels, output=directory, environ=environ
-        )
-
-
-def _to_logging(message: str, kind: Kind) -> None:
-    levels = {"detail": logging.DEBUG, "warning": logging.WARNING}
-    logging.getLogger("kappa.build").log(levels.get(kind, logging.INFO), "%s", message)
+    with listening(to_logging):
+        project = project_of(service)
+        with standing_for_its_file(type(service)):
+            return build_project(lambda: project, version=version, labels=labels, output=directory, environ=environ)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from kappa.declaring import declared_artifacts, declared_spec
 from kappa.errors import ConfigurationError, UsageError
+from kappa.loading import end_script
 from kappa.packed import Artifact, Artifacts, Model, frozen_metadata
 from kappa.spec.models import ApiSpec, EnvSpec, ServiceSpec
 from kappa.tag import check_version, default_version
@@ -92,6 +93,11 @@ class BentoService:
         loaded: ServiceSpec | None = self.__dict__.get("_loaded_spec")
         return declared_spec(type(self)) if loaded is None else loaded
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it came from a bundle, or is what a server answers with, rather than from its class."""
+        return "_loaded_spec" in self.__dict__
+
     # -- versions
 
     @property
@@ -143,6 +149,7 @@ class BentoService:
     ) -> str:
         from kappa.actions import save_service
 
+        end_script(f"save `{type(self).__name__}`")
         if version is None and type(self).versioneer is not BentoService.versioneer:
             self.set_version(self.__dict__.get("_next_version"))
         decided: str | None = self.__dict__.get("_next_version") if version is None else version
@@ -156,11 +163,11 @@ class BentoService:
 
         Without ``port``, it is 5000 or the next that is free. Calling it again serves what is packed now.
         """
-        from kappa.actions import start_dev_server
+        from kappa.dev_server import start_dev_server
 
+        end_script(f"serve `{type(self).__name__}`")
         self.stop_dev_server()
-        server = start_dev_server(self, port=port)
-        self.__dict__["_dev_server"] = server
+        self.__dict__["_dev_server"] = server = start_dev_server(self, port=port)
         return server.url
 
     def stop_dev_server(self) -> None:

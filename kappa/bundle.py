@@ -10,9 +10,9 @@ from pathlib import Path
 from kappa._files import sha256_of_file, walk_files
 from kappa.bento import BentoService
 from kappa.errors import BundleError, BundleNotFoundError
-from kappa.loading import code_of_bundle
+from kappa.loading import code_of_bundle, loading
 from kappa.packed import Artifact
-from kappa.service import LoadedService, load_artifact, load_service, prepare_environment
+from kappa.service import LoadedService, import_class, load_artifact, load_service, prepare_environment
 from kappa.spec.freezing import freeze
 from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, bundle_digest, read_manifest, read_tree
 
@@ -72,6 +72,7 @@ def open_bundle(directory: Path) -> Bundle:
     return Bundle(directory, read_manifest(directory))
 
 
+@loading()
 def load_bundle(
     directory: Path, *, on_path: bool = True, environ: MutableMapping[str, str] = os.environ
 ) -> LoadedService:
@@ -84,6 +85,7 @@ def load_bundle(
     manifest, spec = bundle.manifest, bundle.manifest.service
     prepare_environment(spec, environ)
     code = code_of_bundle(bundle.package, manifest.bundle_digest, on_path=on_path)
+    import_class(spec, code)
     metadata = {artifact.name: artifact.metadata for artifact in manifest.artifacts}
     artifacts = {}
     with code.unpickling():  # artifacts that are pickles may name classes of the bundle

@@ -136,9 +136,9 @@ def name(text: str) -> Decorator[Decorated]:
     return _marking("__kappa_name__", text)
 
 
-def label(**labels: str) -> Decorator[Decorated]:
-    """Declare labels, e.g. ``@kappa.label(team="growth")``; keys that are no identifiers are given as ``**{…}``."""
-    return _marking("__kappa_labels__", FrozenDict(labels))
+def label(labels: Mapping[str, str] | None = None, /, **more: str) -> Decorator[Decorated]:
+    """Declare labels: ``@kappa.label(team="growth")``, or ``@kappa.label({"cicd-status": "success"})``."""
+    return _marking("__kappa_labels__", FrozenDict({**(labels or {}), **more}))
 
 
 def web_static_content(path: str) -> Decorator[Decorated]:

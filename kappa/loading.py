@@ -21,18 +21,28 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import sha256
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 from kappa.errors import BundleError, KappaError
 
-__all__ = ["ServiceCode", "code_of_bundle", "code_on_path", "described", "import_reference", "user_call"]
+__all__ = [
+    "ServiceCode",
+    "code_of_bundle",
+    "code_on_path",
+    "described",
+    "end_script",
+    "import_reference",
+    "loading",
+    "user_call",
+]
 
 _logger = logging.getLogger("kappa.service")
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
@@ -41,6 +51,7 @@ _OWN_FOLDERS = frozenset({"_kappa", "artifacts", "web_static_content"})
 _folders: list[Path] = []
 """Where modules are imported from under their own names; what is not imported yet may be, later."""
 _swapping = threading.RLock()
+_loading: ContextVar[bool] = ContextVar("kappa_loading", default=False)
 T = TypeVar("T")
 
 
@@ -275,7 +286,7 @@ def import_reference(reference: str, code: ServiceCode) -> Any:
     if not expected and loaded is None and importlib.util.find_spec(module_name.partition(".")[0]) is None:
         raise BundleError(f"There is no module `{module_name}` in `{code.directory}`.")
     value: Any = user_call(
-        lambda: code.import_module(module_name),
+        lambda: _imported(module_name, code),
         failed=f"The module `{module_name}` cannot be imported",
         code=code,
     )
@@ -285,6 +296,53 @@ def import_reference(reference: str, code: ServiceCode) -> Any:
     except AttributeError:
         raise BundleError(f"The module `{module_name}` has no `{qualname}`.") from None
     return value
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """While this lasts, a service is being loaded in this thread: scripts end at `end_script`."""
+    token = _loading.set(True)
+    try:
+        yield
+    finally:
+        _loading.reset(token)
+
+
+class _ScriptEnd(BaseException):
+    """A script that defines a service was imported, and has come to what it does with the service."""
+
+    def __init__(self, modules: Mapping[str, ModuleType]) -> None:
+        super().__init__()
+        self.modules = modules
+
+
+def end_script(doing: str) -> None:
+    """Stop the module that is being imported, if a service is being loaded: saving it again is not what is wanted.
+
+    Training and saving at the top level of the file that defines the class is how scripts begin. What stands above is
+    run again by every import, which is said.
+    """
+    if not _loading.get():
+        return
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - there is no other way to see who calls
+    modules: dict[str, ModuleType] = {}
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if frame.f_code.co_name == "<module>" and name in sys.modules:
+            if not modules:
+                where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+                _logger.warning("The import of `%s` ended at %s, which would %s.", name, where, doing)
+            modules[name] = sys.modules[name]
+        frame = frame.f_back
+    raise _ScriptEnd(modules)
+
+
+def _imported(name: str, code: ServiceCode) -> ModuleType:
+    try:
+        return code.import_module(name)
+    except _ScriptEnd as end:
+        sys.modules.update({key: module for key, module in end.modules.items() if key not in sys.modules})
+        return code.imported(name) or code.import_module(name)
 
 
 def user_call(function: Callable[[], T], *, failed: str, code: ServiceCode) -> T:

@@ -6,12 +6,13 @@ nothing is shown). Servers use the standard library's loggers instead.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
-__all__ = ["Kind", "Listener", "listening", "log"]
+__all__ = ["Kind", "Listener", "listening", "log", "to_logging"]
 
 Kind = Literal["step", "detail", "warning", "output"]
 """``step``: a stage begins. ``detail``: shown with --verbose. ``warning``: shown unless --quiet. ``output``: a line
@@ -36,3 +37,9 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def to_logging(message: str, kind: Kind) -> None:
+    """Hand a line to the standard library's logger `kappa.build`: the listener of what is called from Python."""
+    levels = {"detail": logging.DEBUG, "warning": logging.WARNING}
+    logging.getLogger("kappa.build").log(levels.get(kind, logging.INFO), "%s", message)

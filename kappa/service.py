@@ -15,7 +15,7 @@ from typing import Any
 from kappa.bento import BentoService
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.inference import Inference
-from kappa.loading import ServiceCode, code_on_path, described, import_reference, user_call
+from kappa.loading import ServiceCode, code_on_path, described, import_reference, loading, user_call
 from kappa.packed import Artifact, Artifacts, Model, frozen_metadata
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ArtifactSource
@@ -24,6 +24,7 @@ from kappa.spec.models import ApiSpec, ArtifactMethod, ServiceSpec
 
 __all__ = [
     "LoadedService",
+    "import_class",
     "load_artifact",
     "load_declared",
     "load_service",
@@ -88,6 +89,7 @@ class _FunctionService(BentoService):
         return [*super().__dir__(), *self.__dict__.get("_apis", ())]
 
 
+@loading()
 def load_service(
     spec: ServiceSpec,
     *,
@@ -128,6 +130,12 @@ def load_service(
     return service
 
 
+def import_class(spec: ServiceSpec, code: ServiceCode) -> None:
+    """Import the module of the service's class, before models that may need it are loaded."""
+    if spec.service_class is not None:
+        import_reference(spec.service_class, code)
+
+
 def _facts(spec: ServiceSpec, version: str, artifacts: Artifacts) -> dict[str, Any]:
     """Return what a `BentoService` that was loaded knows about itself."""
     return {"_artifacts": artifacts, "_loaded_spec": spec, "_version": version}
@@ -143,6 +151,7 @@ def _instance_of(reference: str, facts: Mapping[str, Any], code: ServiceCode) ->
     return instance
 
 
+@loading()
 def load_declared(
     spec: ServiceSpec,
     sources: Mapping[str, ArtifactSource],
@@ -153,6 +162,7 @@ def load_declared(
     """Load a project as it lies on disk, without building it: code and models are taken from where they are."""
     prepare_environment(spec, environ)
     code = code_on_path(root)  # artifacts that are pickles may name classes of the project
+    import_class(spec, code)
     loaded: dict[str, Artifact] = {}
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
         for plugin in spec.artifacts:

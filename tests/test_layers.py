@@ -40,6 +40,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.bundle",
         "kappa.comparison",
         "kappa.declaring",
+        "kappa.handover",
         "kappa.inference",
         "kappa.inputs",
         "kappa.loading",
@@ -49,7 +50,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.service",
     ),
     ("kappa.build", "kappa.gamma", "kappa.server"),
-    ("kappa.actions",),
+    ("kappa.actions", "kappa.dev_server"),
     ("kappa.__main__", "kappa.cli", "kappa.testing"),
 )
 """Units (a module, or a package with everything in it) from the foundation to the shell."""
@@ -85,6 +86,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.server.launch"): _NO_SERVER,
     ("kappa.build.environment_checks", "kappa.build.conda"): "only conda's environments are YAML inside a TOML file",
     ("kappa.bento", "kappa.actions"): _ON_THE_CLASS,
+    ("kappa.bento", "kappa.dev_server"): _ON_THE_CLASS,
     ("kappa.build.kappafile", "kappa.build.toml_syntax"): _ONE_SYNTAX,
     ("kappa.build.kappafile", "kappa.build.yaml_syntax"): _ONE_SYNTAX,
     ("kappa.build.project", "kappa.build.classes"): "a kappafile without a class is read without the decorators",

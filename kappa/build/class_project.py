@@ -66,6 +66,11 @@ def project_of(service: BentoService) -> Project:
 
     Raises `ConfigurationError` for a class that is in no file.
     """
+    if service.is_loaded:
+        raise ConfigurationError(
+            f"`{service.name}` was loaded from a bundle, and bundles are built from projects: pack the model into an "
+            "instance of the project's own class, and save that."
+        )
     home = _home_of(type(service))
     reference = f"{home.module}:{type(service).__qualname__}"
     declaration = Declaration(declared_spec(type(service), module=home.module), home.place)
@@ -132,7 +137,7 @@ def _home_of(declaring: type) -> _Home:
         )
     if not all(part.isidentifier() for part in name.split(".")):
         raise ConfigurationError(
-            f"`{file.name}` cannot be imported as a module: rename it, to letters, digits and `_`."
+            f"`{file.name}` cannot be imported as a module: rename it with letters, digits and `_`."
         )
     root = file.parents[name.count(".") + (file.name == "__init__.py")]
     if root.name in ("site-packages", "dist-packages"):
@@ -177,13 +182,13 @@ def _warn_of_unguarded_code(file: Path) -> None:
     """Say it if what a script is doing now would be done again by every import of the module."""
     tree = ast.parse(file.read_bytes())
     running = _running_line(file)
-    for statement in tree.body:
-        if statement.lineno <= running <= (statement.end_lineno or 0) and not _is_guard(statement):
-            log(
-                f'`{file.name}:{running}` is not under `if __name__ == "__main__":`, so whatever stands at the top '
-                "level, training too, runs again whenever the bundle is loaded. Put it there, or into another file.",
-                kind="warning",
-            )
+    at_it = [one for one in tree.body if one.lineno <= running <= (one.end_lineno or 0)]
+    if at_it and not _is_guard(at_it[0]):
+        log(
+            f'`{file.name}:{running}` is not under `if __name__ == "__main__":`, so whatever stands above it, '
+            "training too, runs again whenever the bundle is loaded. Put it there, or into another file.",
+            kind="warning",
+        )
 
 
 def _running_line(file: Path) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from kappa.bento import BentoService
 from kappa.declaring import declared_spec
 from kappa.errors import KappaError
-from kappa.loading import code_on_path, import_reference
+from kappa.loading import code_on_path, import_reference, loading
 
 __all__ = ["TABLES", "describe", "main"]
 
@@ -21,6 +21,7 @@ TABLES = ("env", "files", "security", "serving")
 """Fields of a specification of which it matters which keys the user gave."""
 
 
+@loading()
 def describe(reference: str, root: Path) -> dict[str, Any]:
     """Return the specification of a class as JSON, and which keys of its tables are set; or the problem."""
     try:

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -42,11 +43,16 @@ def log_to_stderr() -> None:
 
 
 def serve_gunicorn(
-    services: Sequence[Served], options: ServerOptions, *, environ: MutableMapping[str, str] = os.environ
+    services: Sequence[Served],
+    options: ServerOptions,
+    *,
+    environ: MutableMapping[str, str] = os.environ,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve until asked to stop (SIGTERM, SIGINT); raises `KappaError` when the services cannot be started.
 
-    Workers leave through this function too, with `SystemExit`.
+    One worker may be given the ``listener`` that somebody else made. Workers leave through this function too, with
+    `SystemExit`.
     """
     from kappa.server.arbiter import run_arbiter
 
@@ -59,7 +65,8 @@ def serve_gunicorn(
     folder = writable_directory()
     shared = Path(tempfile.mkdtemp(prefix="kappa-metrics-", dir=folder)) if workers > 1 else None
     try:
-        listener = (reserve if workers > 1 else listen_on)(options.host, options.port)
+        if listener is None:
+            listener = (reserve if workers > 1 else listen_on)(options.host, options.port)
         _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=workers, cores=cores))
         run_arbiter(
             lambda: _worker_app(services, options, report=report, shared=shared),
@@ -109,7 +116,11 @@ def _start_line(services: Sequence[Served], options: ServerOptions, *, url: str,
 
 
 def serve_uvicorn(
-    services: Sequence[Served], options: ServerOptions, *, environ: MutableMapping[str, str] = os.environ
+    services: Sequence[Served],
+    options: ServerOptions,
+    *,
+    environ: MutableMapping[str, str] = os.environ,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve from this process with uvicorn, the only server on Windows; raises as `serve_gunicorn` does."""
     try:
@@ -127,7 +138,7 @@ def serve_uvicorn(
         failures.append(error)
         server.should_exit = True
 
-    listener = listen_on(options.host, options.port)
+    listener = listener or listen_on(options.host, options.port)
     _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=1, cores=1))
     app = create_app(services, batching=options.batching, on_ready=lambda: _logger.info("Ready."), on_failure=fail)
     config = uvicorn.Config(

@@ -73,6 +73,31 @@ class Service(BentoService):
     @staticmethod
     def other_helper(): ...
 """,
+    "a decorator for every table": """
+LIMIT = 64
+
+
+@kappa.name("Renamed")
+@kappa.label({"cicd-status": "success"}, team="growth")
+@kappa.ver(major=1, minor=2)
+@kappa.setup("hooks:connect")
+@kappa.teardown("hooks:disconnect")
+@kappa.files(include=["lookup/*.csv"], modules=["plugins.eu"])
+@kappa.serving(workers=2)
+@kappa.security(pickle="allow")
+@kappa.example("one", api="first", input={"x": 1}, expect=[1])
+@kappa.example("two", api="why", input_file="two.json", tolerance=1e-6)
+@env(auto_pip_dependencies=True, pip_dependencies=["redis"])
+class Service(BentoService):
+    @kappa.example("above", input=1)
+    @kappa.example("again", input=2)
+    @api(input=JsonInput(), mb_max_batch_size=LIMIT, mb_max_latency=300, batch=True)
+    def first(self, values): ...
+
+    @api(input=JsonInput(), api_name="why")
+    @kappa.example("below", input=3)
+    def second(self, value): ...
+""",
     "inherited": """
 class Mixin:
     def note(self): ...
@@ -163,6 +188,21 @@ def test_places_of_decorators_are_known(tmp_path: Path) -> None:
     assert text_at("service", "web_static_content") == 'kappa.web_static_content("static")'
 
 
+def test_places_are_known_by_the_names_that_keys_have_now(tmp_path: Path) -> None:
+    told = read(tmp_path, WRITTEN_OUT["a decorator for every table"])
+    assert isinstance(told, Declaration)
+    keys = {path for path in told.places if path[0] not in ("apis", "artifacts")}
+    assert keys == {
+        *(("service", key) for key in ("name", "labels", "ver", "setup", "teardown")),
+        ("bundle", "include"),
+        ("bundle", "modules"),
+        ("serving", "workers"),
+        ("security", "pickle"),
+        ("env", "infer_pip_packages"),
+        ("env", "pip_packages"),
+    }
+
+
 OPAQUE = {
     "a computed argument": (
         "@env(pip_packages=[p for p in 'ab'])\nclass Service(BentoService): ...",
@@ -210,7 +250,8 @@ def test_nothing_of_kappas_but_decorators_and_plugins_is_called(tmp_path: Path) 
 
 
 def test_every_decorator_of_the_facade_may_be_called() -> None:
-    decorators = {getattr(kappa, name) for name in kappa.__all__ if name not in ("BentoService", "__version__", "load")}
+    others = {"BentoService", "__version__", "load"}
+    decorators = {getattr(kappa, name) for name in kappa.__all__ if name not in others}
     assert decorators == set(DECORATORS)
 
 
@@ -356,15 +397,61 @@ def test_both_ways_of_declaring_give_one_specification(tmp_path: Path) -> None:
     assert by_file.model_copy(update={"service_class": "declared:Service"}) == by_class
 
 
+BOTH = """
+@kappa.name("Renamed")
+@kappa.files(include=["*.csv"])
+@kappa.serving(workers=2)
+@kappa.ver(1, 0)
+class Service(BentoService):
+    @api(input=JsonInput())
+    def predict(self, value): ...
+"""
+
+
+@pytest.mark.parametrize("is_opaque", [False, True], ids=["read", "imported"])
+def test_a_key_of_any_table_is_said_once(is_opaque: bool, tmp_path: Path) -> None:
+    read(tmp_path, BOTH.replace('["*.csv"]', '[pattern for pattern in ("*.csv",)]') if is_opaque else BOTH)
+    (tmp_path / "some.csv").touch()
+    (tmp_path / "kappafile.toml").write_text(
+        'kappafile = 1\n[service]\nname = "Other"\nclass = "declared:Service"\nver = { major = 2, minor = 0 }\n'
+        '[bundle]\ninclude = ["*.csv"]\nexclude = ["*.txt"]\n'
+        "[serving]\nworkers = 3\nmax_queue_requests = 5\n"
+    )
+    with pytest.raises(ManifestError) as error:
+        read_project(tmp_path)
+    assert [(problem.code, problem.span.line) for problem in error.value.diagnostics] == [
+        ("KF401", 3),
+        ("KF401", 5),
+        ("KF401", 7),
+        ("KF401", 10),
+    ]
+
+
+def test_what_only_the_kappafile_says_is_added_to_the_tables_of_the_class(tmp_path: Path) -> None:
+    read(tmp_path, BOTH)
+    (tmp_path / "some.csv").touch()
+    (tmp_path / "kappafile.toml").write_text(
+        'kappafile = 1\n[service]\nclass = "declared:Service"\n[bundle]\nexclude = ["*.txt"]\n'
+        "[serving]\nmax_queue_requests = 5\n"
+    )
+    spec = read_project(tmp_path).spec
+    assert (spec.name, spec.files.include, spec.files.exclude) == ("Renamed", ("*.csv",), ("*.txt",))
+    assert (spec.serving.workers, spec.serving.max_queue_requests, str(spec.ver)) == (2, 5, "1.0")
+
+
 def test_paths_of_a_class_are_relative_to_its_module(tmp_path: Path) -> None:
     package = tmp_path / "pkg"
     package.mkdir()
     text = (
         '@kappa.web_static_content("static")\n@env(requirements_txt_file="../requirements.txt", setup_sh="setup.sh")\n'
+        '@kappa.files(include=["lookup/*.csv"], exclude=["**/test_*.py"])\n'
+        '@kappa.example("one", api="predict", input_file="one.json")\n'
     )
     (package / "declared.py").write_text(HEAD + text + DECLARED.split("\n", 3)[3])
     spec = read_class_project("pkg.declared:Service", tmp_path).spec
     assert spec.web_static_content == "pkg/static"
+    assert (spec.files.include, spec.files.exclude) == (("pkg/lookup/*.csv",), ("pkg/**/test_*.py",))
+    assert [example.input_file for example in spec.examples] == ["pkg/one.json"]
     assert (spec.env.requirements_txt_file, spec.env.setup_sh) == ("requirements.txt", "pkg/setup.sh")
 
 
