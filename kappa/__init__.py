@@ -29,11 +29,15 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.declaring import teardown as teardown
     from kappa.declaring import ver as ver
     from kappa.declaring import web_static_content as web_static_content
+    from kappa.remote import async_client as async_client
+    from kappa.remote import client as client
 
 _HOMES = {
     "BentoService": "kappa.bento",
     "api": "kappa.declaring",
     "artifacts": "kappa.declaring",
+    "async_client": "kappa.remote",
+    "client": "kappa.remote",
     "env": "kappa.declaring",
     "example": "kappa.declaring",
     "files": "kappa.declaring",
@@ -55,6 +59,8 @@ __all__ = [
     "__version__",
     "api",
     "artifacts",
+    "async_client",
+    "client",
     "env",
     "example",
     "files",

@@ -19,6 +19,7 @@ The tree, with the exit code of each class (a subclass keeps its parent's unless
     ├── DeployError ............................  8
     ├── InferenceFailedError ...................  9  the user's code or a model failed
     │   ├── BadInputError ......................     a request that its adapter refuses: HTTP 4xx
+    │   ├── AnswerError ........................     a server that was asked answered with an error
     │   ├── ResultMismatchError ................     a batch function returned the wrong number of results
     │   └── ExampleFailedError .................     an example's answer is not what the manifest expects
     └── MissingDependencyError ................. 10  an optional package is absent; names the command that brings it
@@ -34,6 +35,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "EXIT_INTERRUPTED",
+    "AnswerError",
     "BadInputError",
     "BuildError",
     "BundleError",
@@ -142,6 +144,18 @@ class BadInputError(InferenceFailedError):
     def __init__(self, message: str, *, http_status: int = 400) -> None:
         super().__init__(message)
         self.http_status = http_status
+
+
+class AnswerError(InferenceFailedError):
+    """A running service answered a call with an error: 4xx for a request that it refuses, 5xx for a failure of its own.
+
+    ``request_id`` is the id under which the server logged it.
+    """
+
+    def __init__(self, message: str, *, http_status: int, request_id: str = "") -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.request_id = request_id
 
 
 class ResultMismatchError(InferenceFailedError):

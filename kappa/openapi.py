@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kappa.spec.contracts import thaw
+from kappa.spec.contracts import Plugin, thaw
 from kappa.spec.models import ApiSpec, ServiceSpec
 
 __all__ = ["openapi_document"]
@@ -77,6 +77,11 @@ def _operation(api: ApiSpec, example: Any, models: dict[str, Any]) -> dict[str, 
         "summary": summary,
         **({"description": api.doc} if api.doc else {}),
         "operationId": api.name,
+        "x-kappa": {
+            "input": _adapter(api.input),
+            "output": _adapter(api.output),
+            "batch": api.batch,
+        },
         "requestBody": {"required": True, "content": _shared(content, api.name, models)},
         "responses": {
             "200": {
@@ -123,3 +128,9 @@ def _referring(tree: Any, names: dict[str, str]) -> Any:
     if isinstance(reference, str) and reference.startswith("#/$defs/"):
         moved["$ref"] = f"#/components/schemas/{names.get(name := reference.removeprefix('#/$defs/'), name)}"
     return moved
+
+
+def _adapter(adapter: Plugin) -> dict[str, Any]:
+    """Return an adapter as the user declared it, without what the document shows in its own place."""
+    shown = ("http_input_example", "request_schema")
+    return {"type": adapter.type, **{key: value for key, value in adapter.options.items() if key not in shown}}

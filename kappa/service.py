@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kappa.bento import BentoService
+from kappa.declaring import declared_spec
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.inference import Inference
 from kappa.loading import ServiceCode, code_on_path, described, import_reference, loading, user_call
@@ -27,6 +29,7 @@ __all__ = [
     "import_class",
     "load_artifact",
     "load_declared",
+    "load_instance",
     "load_service",
     "prepare_environment",
 ]
@@ -97,8 +100,9 @@ def load_service(
     artifacts: Mapping[str, Artifact],
     version: str,
     environ: MutableMapping[str, str] = os.environ,
+    instance: BentoService | None = None,
 ) -> LoadedService:
-    """Make ``spec`` answer, with its modules and its models given.
+    """Make ``spec`` answer, with its modules and its models given; ``instance`` in place of one made of its class.
 
     Sets `env.variables` that the environment does not have. Raises `ConfigurationError` for missing secrets,
     `BundleError` for code that cannot be imported, `InferenceFailedError` when `setup` fails.
@@ -107,7 +111,8 @@ def load_service(
     if missing := [plugin.name for plugin in spec.artifacts if plugin.name not in artifacts]:
         raise BundleError(f"`{spec.name}` needs artifacts that are not here: {_listed(missing)}.")
     facts = _facts(spec, version, Artifacts(artifacts))
-    instance = None if spec.service_class is None else _instance_of(spec.service_class, facts, code)
+    if instance is None and spec.service_class is not None:
+        instance = _instance_of(spec.service_class, facts, code)
     teardown = None if spec.teardown is None else _user_function("teardown", spec.teardown, code)
     provided = _call_setup(spec, code)
     teardown = _teardown_of(spec, teardown, provided)
@@ -149,6 +154,25 @@ def _instance_of(reference: str, facts: Mapping[str, Any], code: ServiceCode) ->
     instance.__dict__.update(facts)
     user_call(instance.__init__, failed=f"`{declaring.__name__}()` failed", code=code)  # type: ignore[misc]
     return instance
+
+
+def load_instance(service: BentoService, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
+    """Make an instance answer as it is, with what is packed in it; its class may be defined anywhere."""
+    file = getattr(sys.modules.get(type(service).__module__), "__file__", None)
+    folder = Path(file).absolute().parent if file is not None else Path.cwd()
+    spec = declared_spec(type(service))
+    loaded = load_service(
+        spec,
+        code=ServiceCode(folder),
+        artifacts=service.artifacts,
+        version="development",
+        environ=environ,
+        instance=service,
+    )
+    loaded.examples_directory = folder
+    if spec.web_static_content is not None:
+        loaded.static_directory = folder / spec.web_static_content
+    return loaded
 
 
 @loading()

@@ -47,7 +47,11 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.offline",
         "kappa.openapi",
         "kappa.packed",
+        "kappa.remote",
         "kappa.service",
+        "kappa.transport",
+        "kappa.wire",
+        "kappa.wire",
     ),
     ("kappa.build", "kappa.gamma", "kappa.server"),
     ("kappa.actions", "kappa.dev_server"),
@@ -70,6 +74,7 @@ _ONE_SYNTAX = "a kappafile has one syntax; the other's parser need not be import
 _NO_DATABASE = "a bundle named by its path or version is found without one, which takes a fifth of a second to load"
 _NO_SERVER = "building, running and testing need no server, and its packages take a quarter of a second to load"
 _ON_THE_CLASS = "`save` and the development server are methods of the class on the concepts page: the one upward import"
+_LIGHT_FIXTURES = "pytest reads the fixtures wherever Kappa is installed, whether or not a test uses them"
 _LIGHT_HELP = "`kappa --help` and completion answer without loading what only a command's work needs"
 FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.build.builder"): _NO_BUILD_SIDE,
@@ -94,6 +99,8 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.cli.boundary", "kappa.build.diagnostics"): _NO_BUILD_SIDE,
     ("kappa.cli.boundary", "kappa.settings"): _LIGHT_HELP,
     ("kappa.server.launch", "kappa.server.arbiter"): "gunicorn is not installed on Windows",
+    ("kappa.testing", "kappa.testing.in_process"): _LIGHT_FIXTURES,
+    ("kappa.testing.fixtures", "kappa.testing.in_process"): _LIGHT_FIXTURES,
 }
 """Imports of Kappa's own modules inside functions: (importer, imported) and why it cannot stand at the top."""
 
@@ -122,9 +129,12 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     ),
     "kappa.gamma": ({"alembic", "filelock", "sqlalchemy"}, {"alembic"}),
     "kappa.server": ({"falcon", "gunicorn", "prometheus_client"}, {"uvicorn"}),
+    "kappa.wire": ({"orjson"}, {"numpy", "pandas"}),
+    "kappa.remote": ({"orjson"}, set()),
+    "kappa.transport": (set(), {"httpx"}),
     "kappa.actions": ({"orjson"}, set()),
     "kappa.cli": ({"click", "orjson"}, {"rich"}),
-    "kappa.testing": ({"falcon", "packaging"}, set()),
+    "kappa.testing": ({"falcon", "packaging", "pytest"}, set()),
 }
 """What each unit imports of others' packages: when it is imported itself, and only inside functions."""
 

@@ -14,7 +14,7 @@ MODULES = {
     path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "kappa").rglob("*.py"))
 }
-SHADOWING = {"artifacts", "api", "env", "load", "save", "ver"}
+SHADOWING = {"artifacts", "api", "client", "env", "load", "save", "ver"}
 """Names on the package that are functions: a module of that name would replace them once it is imported."""
 
 

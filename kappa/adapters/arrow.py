@@ -19,6 +19,7 @@ __all__ = [
     "columns_of_arrow",
     "encode_arrow",
     "encode_parquet",
+    "frame_of_arrow",
     "parquet_batches",
 ]
 
@@ -112,6 +113,12 @@ def encode_parquet(frame: Any) -> bytes:
     buffer = io.BytesIO()
     pa.parquet.write_table(_table(frame, pa), buffer)
     return buffer.getvalue()
+
+
+def frame_of_arrow(data: bytes) -> Any:
+    """Read an Arrow stream as a frame."""
+    pa = _pyarrow()
+    return pa.ipc.open_stream(data).read_all().to_pandas()
 
 
 def _table(frame: Any, pa: Any) -> Any:

@@ -64,7 +64,7 @@ def test_a_frozen_mapping_reads_like_a_dict_and_has_no_attributes_to_set() -> No
 
 
 def test_specifications_can_be_pickled_and_their_defaults_are_frozen_too() -> None:
-    api = ApiSpec(name="a", target=FunctionTarget(function="m:f"), input=JsonInput(example={"x": [1]}))
+    api = ApiSpec(name="a", target=FunctionTarget(function="m:f"), input=JsonInput(http_input_example={"x": [1]}))
     spec = ServiceSpec(name="S", apis=(api,), env=EnvSpec(variables={"A": "1"}))
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert copy.deepcopy(spec) == spec

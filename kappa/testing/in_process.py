@@ -1,7 +1,8 @@
-"""A client that asks a project or bundle in this process: the whole HTTP application, but no socket and no port.
+"""A client that asks a project, a bundle or an instance in this process: the whole HTTP application, but no socket.
 
 >>> with kappa.testing.client(".") as client:  # doctest: +SKIP
-...     assert client.post("/predict", json=[[5.1, 3.5, 1.4, 0.2]]).json == [0]
+...     assert client.predict([[5.1, 3.5, 1.4, 0.2]]) == [0]
+...     assert client.post("/predict", json=[]).status_code == 400
 """
 
 from __future__ import annotations
@@ -11,23 +12,37 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from falcon.testing import ASGIConductor, Result
 
 from kappa.actions import resolve_target, served_target
+from kappa.bento import BentoService
+from kappa.declaring import declared_spec
 from kappa.errors import KappaError
+from kappa.remote import Client as RemoteClient
 from kappa.server.app import create_app
 from kappa.server.host import Served
+from kappa.service import load_instance
+from kappa.transport import Reply, Sending
+from kappa.types import HTTPHeaders
 
 __all__ = ["Client", "client"]
 
+_URL = "http://testing"
 
-class Client:
-    """Sends requests to one running application; may be used from several threads, as clients of a server do."""
+
+class Client(RemoteClient):
+    """Sends requests to one running application; may be used from several threads, as clients of a server do.
+
+    Each API is a method that takes and returns values, as those of `kappa.client` do; `get`, `post` and `request` show
+    the answers as they are.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, conductor: ASGIConductor) -> None:
+        super().__init__(_URL, _InProcess(self))
         self._loop = loop
         self._conductor = conductor
 
@@ -49,14 +64,30 @@ class Client:
         return result
 
 
-@contextmanager
-def client(target: str | Path, *, environ: Mapping[str, str] = os.environ) -> Iterator[Client]:
-    """Load a project or bundle as a server's worker would, and yield a client of it once it is ready.
+class _InProcess:
+    """Brings what a client sends to the application beside it."""
 
-    ``target`` is what `kappa serve` takes: a path, or a tag in the store of ``environ``. Raises `KappaError` when the
-    service cannot be loaded.
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def send(self, sending: Sending) -> Reply:
+        result = self._client.request(
+            sending.method, sending.url.removeprefix(_URL), body=sending.body, headers=dict(sending.headers)
+        )
+        return Reply(result.status_code, HTTPHeaders(dict(result.headers)), result.content)
+
+    def close(self) -> None:
+        """Do nothing: the application ends with the block that began it."""
+
+
+@contextmanager
+def client(target: str | Path | BentoService, *, environ: Mapping[str, str] = os.environ) -> Iterator[Client]:
+    """Load a project, a bundle or an instance as a server's worker would, and yield a client of it once it is ready.
+
+    ``target`` is what `kappa serve` takes, a path or a tag in the store of ``environ``; or a `BentoService` with its
+    models packed. Raises `KappaError` when the service cannot be loaded.
     """
-    served = served_target(resolve_target(str(target), environ=environ))
+    served = _served(target, environ)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="kappa-testing", daemon=True)
     thread.start()
@@ -68,6 +99,12 @@ def client(target: str | Path, *, environ: Mapping[str, str] = os.environ) -> It
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def _served(target: str | Path | BentoService, environ: Mapping[str, str]) -> Served:
+    if isinstance(target, BentoService):
+        return Served(declared_spec(type(target)), "development", partial(load_instance, target))
+    return served_target(resolve_target(str(target), environ=environ))
 
 
 class _Running:

@@ -1,0 +1,114 @@
+"""What brings the requests of clients to a server: over HTTP with httpx, or whatever else has the same methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kappa.errors import InferenceFailedError, MissingDependencyError
+from kappa.types import HTTPHeaders
+
+__all__ = ["AsyncHttpTransport", "AsyncTransport", "HttpTransport", "Reply", "Sending", "Transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A request to be sent."""
+
+    method: str
+    url: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered."""
+
+    http_status: int
+    headers: HTTPHeaders
+    body: bytes
+
+
+class Transport(Protocol):
+    """What brings requests to a server."""
+
+    def send(self, sending: Sending) -> Reply:
+        """Return the answer, whatever its status; raises `InferenceFailedError` if there is none."""
+
+    def close(self) -> None:
+        """Let go of the connections."""
+
+
+class AsyncTransport(Protocol):
+    """What brings requests to a server, without blocking the event loop."""
+
+    async def send(self, sending: Sending) -> Reply:
+        """Return the answer, whatever its status; raises `InferenceFailedError` if there is none."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+
+
+# -- over HTTP ---------------------------------------------------------------------------------------------------------
+
+
+def _httpx() -> Any:
+    try:
+        import httpx
+    except ModuleNotFoundError:
+        raise MissingDependencyError("kappa-ml[client]", needed_for="a client of running services") from None
+    return httpx
+
+
+class HttpTransport:
+    """Sends requests over HTTP and keeps the connections."""
+
+    def __init__(self) -> None:
+        self._http = _httpx().Client()
+
+    def send(self, sending: Sending) -> Reply:
+        try:
+            return _reply(self._http.request(**_request(sending)))
+        except _httpx().HTTPError as exc:
+            raise _unanswered(sending, exc) from exc
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class AsyncHttpTransport:
+    """Does the same without blocking the event loop."""
+
+    def __init__(self) -> None:
+        self._http = _httpx().AsyncClient()
+
+    async def send(self, sending: Sending) -> Reply:
+        try:
+            return _reply(await self._http.request(**_request(sending)))
+        except _httpx().HTTPError as exc:
+            raise _unanswered(sending, exc) from exc
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+def _request(sending: Sending) -> dict[str, Any]:
+    return {
+        "method": sending.method,
+        "url": sending.url,
+        "content": sending.body or None,
+        "headers": dict(sending.headers),
+        "timeout": sending.timeout_s,
+    }
+
+
+def _reply(response: Any) -> Reply:
+    return Reply(response.status_code, HTTPHeaders(dict(response.headers)), response.content)
+
+
+def _unanswered(sending: Sending, exc: Exception) -> InferenceFailedError:
+    reason = str(exc).strip().rstrip(".") or type(exc).__name__
+    return InferenceFailedError(f"`{sending.url}` does not answer: {reason}.")
