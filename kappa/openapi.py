@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from kappa.adapters.multipart import FORM
 from kappa.spec.contracts import Plugin, thaw
 from kappa.spec.models import ApiSpec, ServiceSpec
 
@@ -68,7 +70,7 @@ _OPERATIONAL = {
 
 
 def _operation(api: ApiSpec, example: Any, models: dict[str, Any]) -> dict[str, Any]:
-    content = api.input.documented_content()
+    content = _content(api)
     if example is not None and "example" not in content.get("application/json", {"example": None}):
         content["application/json"] = {**content["application/json"], "example": thaw(example)}
     summary = api.doc.partition("\n")[0].strip() or api.name
@@ -86,7 +88,7 @@ def _operation(api: ApiSpec, example: Any, models: dict[str, Any]) -> dict[str, 
         "responses": {
             "200": {
                 "description": "The prediction",
-                "content": _shared(api.output.response_content(), api.name, models),
+                "content": _shared(_explicit(api.output.response_content()), api.name, models),
             },
             **dict.fromkeys(("400", "408", "413", "415", "422", "500", "503", "504"), _ERROR),
         },
@@ -128,6 +130,29 @@ def _referring(tree: Any, names: dict[str, str]) -> Any:
     if isinstance(reference, str) and reference.startswith("#/$defs/"):
         moved["$ref"] = f"#/components/schemas/{names.get(name := reference.removeprefix('#/$defs/'), name)}"
     return moved
+
+
+def _content(api: ApiSpec) -> dict[str, Any]:
+    """Return what a request may be; a form only where nothing simpler will do.
+
+    NOTE: openapi-python-client (0.29) writes modules that cannot be imported where a body is JSON or a form, although
+    each alone is fine. A form with the body as its one file is understood by every API.
+    """
+    content = api.input.documented_content()
+    has_simpler = {"application/json", "application/octet-stream"} & content.keys()
+    return {kind: _explicit(about) for kind, about in content.items() if kind != FORM or not has_simpler}
+
+
+def _explicit(schema: Any) -> Any:
+    """Return a schema whose arrays all say what their items are, anything if need be: generators insist on it."""
+    if isinstance(schema, Mapping):
+        made = {
+            key: value if key in ("example", "examples", "default") else _explicit(value)
+            for key, value in schema.items()
+        }
+        is_array = made.get("type") == "array" and not {"items", "prefixItems"} & made.keys()
+        return {**made, "items": {}} if is_array else made
+    return [_explicit(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _adapter(adapter: Plugin) -> dict[str, Any]:

@@ -63,3 +63,37 @@ def test_declared_columns_and_examples_are_shown() -> None:
     )
     content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert json.loads(json.dumps(content["application/json"]["example"])) == {"x": [1, {"y": None}]}
+
+
+def test_what_generators_need_is_there() -> None:
+    apis = [
+        {"name": "rows", "target": {"function": "m:f"}, "input": "dataframe", "output": "dataframe", "batch": True},
+        {"name": "text", "target": {"function": "m:f"}, "input": "string"},
+        {
+            "name": "value",
+            "target": {"function": "m:f"},
+            "input": {
+                "type": "json",
+                "request_schema": {"type": "array", "default": [{"type": "array"}]},
+                "http_input_example": {"type": "array"},
+            },
+        },
+    ]
+    paths = openapi_document(ServiceSpec.model_validate({"name": "S", "apis": apis}), version="1")["paths"]
+    bodies = {
+        path: operation["post"]["requestBody"]["content"] for path, operation in paths.items() if "post" in operation
+    }
+    assert [("multipart/form-data" in content) for content in bodies.values()] == [False, True, False]
+    assert paths["/rows"]["post"]["responses"]["200"]["content"]["application/json"]["schema"] == {
+        "type": "array",
+        "items": {},
+    }
+    assert bodies["/value"]["application/json"] == {
+        "schema": {"type": "array", "default": [{"type": "array"}], "items": {}},
+        "example": {"type": "array"},
+    }
+    assert paths["/value"]["post"]["x-kappa"] == {
+        "input": {"type": "json"},
+        "output": {"type": "default"},
+        "batch": False,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from kappa.adapters.json import decode_text
+from kappa.adapters.multipart import form_content
 from kappa.spec.contracts import InputAdapter
 from kappa.types import Payload
 
@@ -20,4 +21,5 @@ class StringInput(InputAdapter):
         return decode_text(payload)
 
     def request_content(self) -> dict[str, Any]:
-        return {"text/plain": {"schema": {"type": "string"}}, "*/*": {"schema": {"type": "string"}}}
+        text = {"schema": {"type": "string"}}
+        return {"text/plain": text, "*/*": text, **form_content(["file"])}
