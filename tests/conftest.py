@@ -43,7 +43,11 @@ def absence_of_docker() -> str | None:
 
 def absence_of_browser() -> str | None:
     known = ("chromium", "chromium-browser", "google-chrome")
-    return None if any(map(shutil.which, known)) else f"none of {', '.join(known)} is installed"
+    if not any(map(shutil.which, known)):
+        return f"none of {', '.join(known)} is installed"
+    if shutil.which("chromedriver") is None:
+        return "`chromedriver` is not installed"
+    return None if importlib.util.find_spec("selenium") else "`selenium` is not installed"
 
 
 def absence_of_postgres() -> str | None:

@@ -14,7 +14,7 @@ import falcon
 import falcon.asgi
 
 from kappa.errors import KappaError
-from kappa.server import pages
+from kappa.server import pages, ui
 from kappa.server.batching.middleware import ApiResource, BatchingMiddleware
 from kappa.server.exchange import Request, RequestIds, send_error
 from kappa.server.host import BatchingOptions, Host, Served
@@ -74,7 +74,14 @@ def _routes(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
     for name, served in host.services.items():
         prefix = "" if is_alone else f"/{name}"
         yield prefix or "/", Page(ids, pages.index(served, host, prefix=prefix))
-        yield f"{prefix}/metadata", Page(ids, pages.metadata(served))
+        yield f"{prefix}/docs", Page(ids, ui.page(served, prefix=prefix))
+        yield f"{prefix}/docs/service.json", Page(ids, ui.service_description(served, host))
+        for file, answering in ui.ui_files():
+            yield f"{prefix}/docs/{file}", Page(ids, answering)
+        for number, example in enumerate(served.spec.examples):
+            if example.input_file is not None:
+                yield f"{prefix}/docs/examples/{number}", Page(ids, ui.example_file(host, name, example))
+        yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host))
         yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, host, prefix=prefix))
         for endpoint in host.endpoints[name].values():
             yield f"{prefix}/{endpoint.spec.path}", ApiResource(endpoint, host, ids)

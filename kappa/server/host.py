@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import ConfigurationError, KappaError
@@ -125,6 +125,13 @@ class Host:
     async def start(self) -> None:
         """Begin to load; returns at once."""
         self._tasks = [asyncio.create_task(self._become_ready()), asyncio.create_task(self._flush_regularly())]
+
+    def metadata_of(self, name: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the metadata of a service's artifacts: as its manifest has it, or as they were loaded."""
+        if (manifest := self.services[name].manifest) is not None:
+            return {artifact.name: artifact.metadata for artifact in manifest.artifacts}
+        loaded = self.loaded.get(name)
+        return {} if loaded is None else {key: artifact.metadata for key, artifact in loaded.artifacts.items()}
 
     def drain(self) -> None:
         """Say from now on that no new requests should be sent here; those that come are still answered."""

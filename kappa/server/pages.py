@@ -6,20 +6,18 @@ import asyncio
 import mimetypes
 from collections.abc import Awaitable, Callable
 from functools import cache
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import falcon
 import falcon.asgi
 
-from kappa._resources import resource
 from kappa.adapters.json import encode_json
 from kappa.openapi import openapi_document
 from kappa.server.exchange import Request, RequestIds, send_answer
 from kappa.server.host import Host, Served
 from kappa.server.metrics import CONTENT_TYPE
+from kappa.server.ui import directory_page, page
 from kappa.spec.views import metadata_view, service_view
 from kappa.types import Answer
 
@@ -66,15 +64,16 @@ def metrics(host: Host) -> Answering:
     return answer
 
 
-def metadata(served: Served) -> Answering:
-    @cache
-    def encoded() -> bytes:
-        if served.manifest is not None:
-            return encode_json(metadata_view(served.manifest))
-        view = service_view(served.spec, metadata={}, labels=served.spec.labels)
-        return encode_json({"name": served.spec.name, "version": served.version, **view})
+def metadata(served: Served, host: Host) -> Answering:
+    """Say what the service is: as built, or as far as a project that was not built knows it."""
 
-    return _json(encoded)
+    async def answer(_req: Request) -> Answer:
+        if served.manifest is not None:
+            return Answer(encode_json(metadata_view(served.manifest)))
+        view = service_view(served.spec, metadata=host.metadata_of(served.spec.name), labels=served.spec.labels)
+        return Answer(encode_json({"name": served.spec.name, "version": served.version, **view}))
+
+    return answer
 
 
 def openapi(served: Served, host: Host, *, prefix: str) -> Answering:
@@ -97,29 +96,14 @@ def _json(encoded: Callable[[], bytes]) -> Answering:
 
 
 def index(served: Served, host: Host, *, prefix: str) -> Answering:
-    """Show the service's own `index.html` if it brings one, else what it is and how to call it.
-
-    Browsers get HTML, everybody else JSON; links are relative, so that they hold behind a proxy with a path of its own.
-    """
+    """Show the service's own `index.html` if it brings one, else the built-in page; who is no browser gets JSON."""
+    built_in = page(served, prefix=prefix)
 
     async def answer(req: Request) -> Answer:
         own = await _own_index(host, served.spec.name)
         if own is not None:
             return own
-        if "text/html" not in req.accept:
-            return Answer(encode_json(_summary(served, prefix)))
-        base = "" if req.scope["path"].endswith("/") else f"{served.spec.name}/"
-        titles = ((api.path, api.doc.partition("\n")[0]) for api in served.spec.apis)
-        apis = "\n".join(f"POST {prefix}/{path}  {title}".rstrip() for path, title in titles)
-        page = _template().substitute(
-            name=escape(served.spec.name),
-            version=escape(served.version),
-            description=escape(served.spec.doc),
-            apis=escape(apis),
-            base=escape(base),
-            root=escape(base if not prefix else ("../" if not base else "")),
-        )
-        return Answer(page.encode(), "text/html; charset=utf-8")
+        return await built_in(req) if "text/html" in req.accept else Answer(encode_json(_summary(served, prefix)))
 
     return answer
 
@@ -127,16 +111,13 @@ def index(served: Served, host: Host, *, prefix: str) -> Answering:
 def directory(host: Host) -> Answering:
     """List the services of a process that serves several."""
 
-    async def answer(_req: Request) -> Answer:
+    async def answer(req: Request) -> Answer:
+        if "text/html" in req.accept:
+            return directory_page(req, list(host.services.values()))
         summaries = [_summary(served, f"/{name}") for name, served in host.services.items()]
         return Answer(encode_json({"services": summaries}))
 
     return answer
-
-
-@cache
-def _template() -> Template:
-    return Template(resource("templates", "server", "index.html").read_text(encoding="utf-8"))
 
 
 def _summary(served: Served, prefix: str) -> dict[str, Any]:
@@ -148,7 +129,7 @@ def _summary(served: Served, prefix: str) -> dict[str, Any]:
             {"name": api.name, "route": f"{prefix}/{api.path}", "doc": api.doc, "batch": api.batch}
             for api in served.spec.apis
         ],
-        "links": {name: f"{prefix}/{name}" for name in ("docs.json", "metadata")},
+        "links": {name: f"{prefix}/{name}" for name in ("docs", "docs.json", "metadata")},
     }
 
 

@@ -428,7 +428,7 @@ def test_pages_tell_what_is_served(tmp_path: Path) -> None:
         "version": "7",
         "doc": "Doubles <numbers>.",
         "apis": [{"name": "double", "route": "/double", "doc": "Does double.", "batch": True}],
-        "links": {"docs.json": "/docs.json", "metadata": "/metadata"},
+        "links": {"docs": "/docs", "docs.json": "/docs.json", "metadata": "/metadata"},
     }
 
 
