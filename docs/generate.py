@@ -17,7 +17,8 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from kappa import errors, types
+import kappa
+from kappa import declaring, errors, remote, testing, types
 from kappa.build import explain
 from kappa.cli.command import KappaCommand, load_command
 from kappa.cli.main import SECTIONS, cli
@@ -67,6 +68,11 @@ What passes between the server, the adapters and your functions, from `kappa.typ
 `InferenceTask` if it has a parameter `task` (`tasks` for a batch), and may return an `InferenceResult` or an
 `InferenceError` in place of a value: [how to answer exactly as you want](../how-to/control-the-answer.md)."""
 
+PYTHON_HEAD = """\
+Each table of [a kappafile](kappafile.md) has its decorator. Where one takes `**options`, these are the keys of its
+table.
+Relative paths start at the file of the class."""
+
 PLAIN_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 
 
@@ -77,6 +83,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "kappafile.md": kappafile_page(),
+        REFERENCE / "python.md": python_page(),
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "types.md": types_page(),
         **{SCHEMAS / f"{name}.schema.json": schema_text(name, only_built_in=True) for name in DOCUMENTS},
@@ -136,6 +143,65 @@ def default_of(field: Mapping[str, Any]) -> str:
 def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def python_page() -> str:
+    decorators = [getattr(declaring, name) for name in declaring.__all__ if name in kappa.__all__]
+    methods = [
+        (name, member)
+        for name, member in vars(kappa.BentoService).items()
+        if not name.startswith("_") and inspect.getdoc(member)
+    ]
+    functions = [kappa.load, kappa.client, kappa.async_client, testing.client]
+    return page(
+        "Python",
+        PYTHON_HEAD,
+        "## Decorators",
+        *(entry(f"@kappa.{one.__name__}", one) for one in decorators),
+        "## `kappa.BentoService`",
+        inspect.getdoc(kappa.BentoService).partition("\n\n>>>")[0],
+        *(entry(name, member) for name, member in methods),
+        "## Functions",
+        *(entry(f"{'kappa.testing' if one is testing.client else 'kappa'}.{one.__name__}", one) for one in functions),
+        "## Clients",
+        "What `kappa.client` and `kappa.testing.client` return; those of `kappa.async_client` are awaited.",
+        *(entry(name, member) for name, member in vars(remote.Client).items() if is_shown(name, member)),
+    )
+
+
+def is_shown(name: str, member: object) -> bool:
+    return not name.startswith("_") and bool(inspect.getdoc(member))
+
+
+def entry(name: str, member: Any) -> str:
+    """Return a function, method or property with its signature and what it does."""
+    doc = inspect.getdoc(member) or ""
+    prose, separator, code = doc.partition(">>> ")
+    example = f"\n\n```python\n{without_prompts(code)}\n```" if separator else ""
+    if isinstance(member, property):
+        return f"### `{name}`\n\n{plain(prose)}{example}"
+    signature = signature_of(member)
+    return f"### `{name}`\n\n```text\n{name}{signature}\n```\n\n{plain(prose)}{example}"
+
+
+def plain(text: str) -> str:
+    return text.replace("``", "`").strip()
+
+
+def without_prompts(code: str) -> str:
+    lines = f">>> {code}".splitlines()
+    return "\n".join(line[4:].partition("  # doctest")[0] for line in lines if line[:4] in (">>> ", "... "))
+
+
+def signature_of(function: Any) -> str:
+    """Return a signature as it is called, without annotations, and without `environ`: whose default is the reader's."""
+    found = inspect.signature(function)
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in found.parameters.values()
+        if parameter.name not in ("self", "environ")
+    ]
+    return str(found.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
 
 
 def errors_page() -> str:

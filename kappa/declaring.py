@@ -66,7 +66,10 @@ _API_ALIASES = {"mb_max_batch_size": "max_batch_size", "mb_max_latency": "max_la
 
 
 def env(**options: Any) -> Decorator[Decorated]:
-    """Declare what the service needs to run; the arguments are the keys of the kappafile's `[env]`."""
+    """Declare what the service needs to run; the arguments are the keys of the kappafile's `[env]`.
+
+    `auto_pip_dependencies` and `pip_dependencies`, former names of `infer_pip_packages` and `pip_packages`, still work.
+    """
     given: dict[str, Any] = {}
     for key, value in options.items():
         now = ENV_ALIASES.get(key, key)
@@ -176,7 +179,8 @@ def api(
 ) -> Decorator[Decorated]:
     """Declare a method as an endpoint; the method itself stays as it is and can be called directly.
 
-    Further arguments are the keys of the kappafile's `[apis.NAME]`, like `max_batch_size` and `max_latency_ms`.
+    Further arguments are the keys of the kappafile's `[apis.NAME]`, like `max_batch_size` and `max_latency_ms`;
+    `mb_max_batch_size` and `mb_max_latency`, former names of these two, still work.
     """
     for what, adapter, family in (("input", input, InputAdapter), ("output", output, OutputAdapter)):
         if adapter is not None and not isinstance(adapter, family):
