@@ -17,13 +17,16 @@ import pytest
 
 from kappa._version import __version__
 from kappa.build.builder import build_bundle
+from kappa.build.lock import Lock
 from kappa.build.plan import BuildPlan, plan_build
 from kappa.build.project import Project, read_project
 from kappa.build.wheel import kappa_wheel
 from kappa.bundle import open_bundle
+from kappa.frameworks.json import JSONArtifact
 from kappa.tag import from_pep440
 
 WriteProject = Callable[..., Project]
+SeedLock = Callable[..., Lock]
 IRIS = Path(__file__).parents[2] / "examples" / "iris"
 WHEEL = kappa_wheel().name
 
@@ -171,14 +174,37 @@ def test_moved_iris_bundle_installs_into_an_empty_environment_and_answers(tmp_pa
     ] == []
 
 
+def adopt_as_a_tree(self: JSONArtifact, path: Path, directory: Path, *, link: bool = False) -> None:
+    """Keep a model as many frameworks do, in folders of its own."""
+    shutil.copyfile(path, directory / self.filename)
+    (directory / "variables" / "shard").mkdir(parents=True)
+    (directory / "variables" / "shard" / "0.bin").write_bytes(bytes(range(256)))
+
+
 UPLOADED = "import sys\nprint('twine', *sys.argv[1:])\n"
 
 
 @pytest.mark.index
 @pytest.mark.engine
-def test_sdist_and_wheel_hold_the_bundle_and_twine_gets_them(plan: BuildPlan, tmp_path: Path) -> None:
+def test_sdist_and_wheel_hold_the_bundle_and_twine_gets_them(
+    write_project: WriteProject, seed_lock: SeedLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JSONArtifact, "adopt", adopt_as_a_tree)
+    static = {
+        "static/index.html": "<h1>",
+        "static/js/deep/app.js": "go()",
+        "static/.well-known/x": "y",
+        "static/none": "",
+    }
+    file = write_project(files=static).root / "kappafile.toml"
+    file.write_text(file.read_text().replace("[artifacts.words]", 'web_static_content = "static"\n\n[artifacts.words]'))
+    plan = plan_build(read_project(file), version=None, labels={}, environ=os.environ)
+    seed_lock(plan)
     manifest = build_bundle(plan, tmp_path / "bundle", environ=os.environ).manifest
     before = files_of(tmp_path / "bundle")
+    package = {name.removeprefix("Greeter/") for name in before}
+    assert {name.replace("static/", "web_static_content/") for name in static} <= package
+    assert {"artifacts/words/content.json", "artifacts/words/variables/shard/0.bin"} <= package
     run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", tmp_path / "bundle")
     assert files_of(tmp_path / "bundle") == before, "building wrote into the bundle"
 

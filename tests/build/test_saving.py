@@ -18,11 +18,12 @@ import kappa
 from kappa.actions import plan_of, project_to_build
 from kappa.bento import BentoService
 from kappa.build.class_project import project_of
-from kappa.build.lock import Lock
+from kappa.build.lock import Lock, LockInputs, Resolution
 from kappa.build.plan import BuildPlan
 from kappa.build.project import read_project
 from kappa.bundle import open_bundle
 from kappa.errors import ConfigurationError, DestinationExistsError, ManifestError, UsageError
+from kappa.plugins import RESOLVERS
 from kappa.spec.document import ArtifactSource
 
 SeedLock = Callable[[BuildPlan], Lock]
@@ -89,6 +90,43 @@ def test_what_is_saved_is_loaded_again_with_its_models_and_metadata(greeter: Ben
     metadata = service.artifacts["words"].metadata
     assert (metadata, [type(value) for value in metadata.values()]) == ({"languages": 2, "share": 2.0}, [int, float])
     assert service.tag == greeter.tag
+
+
+class Counting:
+    """Resolves what it is asked for, and counts how often."""
+
+    calls = 0
+
+    def resolve(self, inputs: LockInputs, **_: Any) -> Resolution:
+        type(self).calls += 1
+        return Resolution("falcon==4.4.0 \\\n    --hash=sha256:00\n", "counting 1")
+
+
+def test_only_the_first_saving_resolves_packages(greeter: BentoService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RESOLVERS, "load", lambda _name: Counting)
+    monkeypatch.setattr(Counting, "calls", 0)
+    for version in ("1", "2", "3"):
+        greeter.pack("words", {"en": version}).save(version=version)
+    assert Counting.calls == 1
+    assert [kappa.load(greeter.save()).greet(ADA)] == ["3Ada"]  # type: ignore[attr-defined]
+
+
+def test_two_versions_that_were_built_answer_side_by_side(
+    greeter: BentoService, seed_lock: SeedLock, tmp_path: Path
+) -> None:
+    seed(greeter, seed_lock)
+    first = greeter.save(version="1")
+    (tmp_path / "wording.py").write_text(WORDING.replace("return ", "return '2: ' + "), encoding="utf-8")
+    second = greeter.pack("words", {"en": "Hi, "}).save(version="2")
+    path = list(sys.path)
+    one, two = kappa.load(first), kappa.load(second)
+    assert sys.path == path
+    assert [service.greet(ADA) for service in (one, two, greeter)] == [  # type: ignore[attr-defined]
+        "Good day, Ada",
+        "2: Hi, Ada",
+        "Hi, Ada",
+    ]
+    assert [type(service).__module__.startswith("_kappa_bundle_") for service in (one, two)] == [True, True]
 
 
 def test_a_folder_can_be_the_bundle(
