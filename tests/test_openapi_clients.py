@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,7 +152,7 @@ def test_a_generated_python_client_asks_the_service(answering: BentoService, tmp
     assert answers[2].startswith("400 Error ")
 
 
-@pytest.mark.skipif(shutil.which("npx") is None, reason="`npx` is not installed")
+@pytest.mark.node
 def test_generated_typescript_types_say_what_the_service_takes(answering: BentoService, tmp_path: Path) -> None:
     write_document(tmp_path)
     npx = ("npx", "--yes", "--package", "openapi-typescript@7", "--package", "typescript@5", "--")
