@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -80,6 +81,7 @@ __all__ = [
     "project_files",
     "project_to_build",
     "read_target_project",
+    "reload_server",
     "replay_examples",
     "resolve_target",
     "save_service",
@@ -94,6 +96,7 @@ __all__ = [
 
 _REMOTE_TIMEOUT_S = 60.0
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+_RELOAD_POLL_S = 0.05
 
 
 # -- what a user names -------------------------------------------------------------------------------------------------
@@ -536,18 +539,60 @@ def served_project(path: str) -> Served:
 
 
 def serve_bundle(
-    directory: Path,
+    target: str,
     options: ServerOptions,
     *,
     server: Literal["gunicorn", "uvicorn"] = "gunicorn",
     environ: MutableMapping[str, str] = os.environ,
 ) -> None:
-    """Verify a bundle and serve it until asked to stop; raises `KappaError` when it cannot be started."""
+    """Verify the bundle that ``target`` names and serve it until asked to stop, and what it names then after a reload.
+
+    Raises `KappaError` when it cannot be started.
+    """
     from kappa.server.launch import serve_gunicorn, serve_uvicorn
 
-    open_bundle(directory).verify()
-    serve = serve_gunicorn if server == "gunicorn" else serve_uvicorn
-    serve([served_target(BundleTarget(directory))], options, environ=environ)
+    def find() -> list[Path]:
+        bundle = find_bundle(target, environ=environ)
+        bundle.verify()
+        return [bundle.directory]
+
+    services = [served_target(BundleTarget(directory)) for directory in find()]
+    if server == "gunicorn":
+        serve_gunicorn(services, options, find=find, environ=environ)
+    else:
+        serve_uvicorn(services, options, environ=environ)
+
+
+def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
+    """Have a server on this machine serve the newest version of what it serves, and return it as `Name:version`.
+
+    Raises `UsageError` if it is not clear which server is meant, `InferenceFailedError` if it stays with the old one.
+    """
+    from kappa.server.running import read_announcement, running_servers
+
+    servers = [found for found in running_servers() if port in (None, found[1].port)]
+    if len(servers) != 1:
+        where = "" if port is None else f" on port {port}"
+        if not servers:
+            raise UsageError(f"No server that could reload was found{where}: `kappa serve-gunicorn` starts one.")
+        known = "; ".join(f"{', '.join(known.services)} on port {known.port}" for _, known in servers)
+        raise UsageError(f"Several servers run here: {known}. Say which one with `--port`.")
+    folder, before = servers[0]
+    os.kill(before.pid, signal.SIGHUP)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        time.sleep(_RELOAD_POLL_S)
+        try:
+            now = read_announcement(folder)
+        except OSError:
+            raise InferenceFailedError("The server ended before it had reloaded.") from None
+        if now.state == "failed" and now.reloads > before.reloads:
+            raise InferenceFailedError(f"The server stays with {', '.join(now.services)}: {now.message}")
+        if now.state == "done" and now.reloads > before.reloads:
+            return now.services
+    raise InferenceFailedError(
+        f"The server has not reloaded within {timeout_s:g} seconds; its log says how it goes on."
+    )
 
 
 def serve_project(target: ProjectTarget, options: ServerOptions) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+import threading
 import uuid
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -87,14 +89,14 @@ class Inference:
         self._output = spec.output
         self._task_keyword = ""
         self._keywords: dict[str, Any] = {}
+        self.is_async = inspect.iscoroutinefunction(function)
+        """Whether the function is `async def`: a server awaits it on its event loop."""
         if not isinstance(spec.target, ArtifactMethod):
             self._bind(injectables)
 
     def _bind(self, injectables: Mapping[str, Any]) -> None:
         """Decide once what each parameter after the input receives."""
         where = f"The function of the API `{self.spec.name}`"
-        if inspect.iscoroutinefunction(self._function):
-            raise ConfigurationError(f"{where} is `async def`; write it with `def`.")
         task_word = "tasks" if self.spec.batch else "task"
         try:
             parameters = list(inspect.signature(self._function).parameters.values())
@@ -156,6 +158,11 @@ class Inference:
         return self._values(tasks, self._call(tasks))
 
     def _call(self, tasks: Sequence[InferenceTask]) -> Any:
+        arguments, keywords = self._arguments(tasks)
+        value = self._function(*arguments, **keywords)
+        return _awaited(value) if self.is_async else value
+
+    def _arguments(self, tasks: Sequence[InferenceTask]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         keywords = self._keywords
         if not self.spec.batch:
             (task,) = tasks
@@ -166,7 +173,7 @@ class Inference:
             if self._task_keyword:
                 keywords = {**keywords, self._task_keyword: tasks}
             argument = self._input.merge([task.data for task in tasks])
-        return self._function(*argument, **keywords) if self._takes_parts else self._function(argument, **keywords)
+        return (tuple(argument) if self._takes_parts else (argument,)), keywords
 
     def _values(self, tasks: Sequence[InferenceTask], value: Any) -> list[Any]:
         if not self.spec.batch:
@@ -203,7 +210,14 @@ class Inference:
 
     def answer(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
         """Run tasks of one group together and encode what came of each."""
-        value = self._call(tasks)
+        return self._answers(tasks, self._call(tasks))
+
+    async def answer_async(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
+        """Do what `answer` does, on the running event loop; for functions that are `async def`."""
+        arguments, keywords = self._arguments(tasks)
+        return self._answers(tasks, await self._function(*arguments, **keywords))
+
+    def _answers(self, tasks: Sequence[InferenceTask], value: Any) -> list[Answer]:
         if self.spec.batch:
             value = self._output.prepare(value, accepts=(task.http_headers["accept"] for task in tasks))
         return [self.encode(part, task) for part, task in zip(self._values(tasks, value), tasks, strict=True)]
@@ -216,6 +230,25 @@ class Inference:
         except BadInputError as exc:
             return error_answer(str(exc), request_id=task_id, http_status=exc.http_status)
         return self.answer([task])[0]
+
+
+def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end where no server's event loop is: always on the same loop, in a thread of its own.
+
+    A loop per call would break what functions keep between calls, like connections.
+    """
+    import asyncio  # PERF: 25 ms that most commands need not spend
+
+    return asyncio.run_coroutine_threadsafe(coroutine, _own_loop()).result()
+
+
+@cache
+def _own_loop() -> Any:
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="kappa-async", daemon=True).start()
+    return loop
 
 
 def split(value: Any, counts: Sequence[int | None]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections import deque
@@ -284,7 +285,40 @@ def test_the_function_can_be_called_as_it_is() -> None:
     assert inference(lambda value, model: (value, model), model="m").call("v") == ("v", "m")
 
 
-async def coroutine(value: Any) -> Any: ...
+def test_an_async_function_is_answered_without_a_server_always_on_the_same_loop() -> None:
+    loops = []
+
+    async def predict(value: Any, model: str) -> Any:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        return [value, model]
+
+    async def predict_many(values: list[Any], tasks: list[InferenceTask]) -> list[Any]:
+        await asyncio.sleep(0)
+        tasks[0].discard("not this one")
+        return values[1:]
+
+    assert answers(inference(predict, model="m"), 1) == [(200, [1, "m"])]
+    assert answers(inference(predict, model="m"), 2) == [(200, [2, "m"])]
+    assert len(set(loops)) == 1
+    assert answers(inference(predict_many, batch=True), 1, 2, 3)[1:] == [(200, 2), (200, 3)]
+
+
+def test_an_async_function_is_awaited_on_the_loop_that_asks() -> None:
+    loops = []
+
+    async def predict(value: Any) -> Any:
+        loops.append(asyncio.get_running_loop())
+        return value
+
+    async def ask() -> list[Answer]:
+        api = inference(predict)
+        assert (loops, api.is_async) == ([], True)
+        found = await api.answer_async([api.decode(Payload(b"5"))])
+        assert loops == [asyncio.get_running_loop()]
+        return found
+
+    assert asyncio.run(ask()) == [Answer(b"5")]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +340,6 @@ async def coroutine(value: Any) -> Any: ...
             True,
             "takes `task`, which is neither an artifact nor returned by `setup`. Known here are `model`, `tasks`.",
         ),
-        (coroutine, False, "is `async def`; write it with `def`."),
         (dict, False, "cannot be called: no signature found for builtin type <class 'dict'>."),
     ],
 )

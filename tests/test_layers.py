@@ -92,6 +92,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.build.environment_checks", "kappa.build.conda"): "only conda's environments are YAML inside a TOML file",
     ("kappa.bento", "kappa.actions"): _ON_THE_CLASS,
     ("kappa.bento", "kappa.dev_server"): _ON_THE_CLASS,
+    ("kappa.actions", "kappa.server.running"): _NO_SERVER,
     ("kappa.build.kappafile", "kappa.build.toml_syntax"): _ONE_SYNTAX,
     ("kappa.build.kappafile", "kappa.build.yaml_syntax"): _ONE_SYNTAX,
     ("kappa.build.project", "kappa.build.classes"): "a kappafile without a class is read without the decorators",

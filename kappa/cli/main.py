@@ -20,6 +20,7 @@ SECTIONS = {
     "Run and serve": {
         "serve": "Answer requests over HTTP, with a bundle or a project.",
         "serve-gunicorn": "Answer requests in production, with several workers.",
+        "reload": "Bring a new version to a server that runs.",
         "run": "Answer inputs from the command line or from files.",
         "test": "Replay the examples and compare the answers.",
     },

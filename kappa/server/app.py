@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import falcon
@@ -20,13 +21,11 @@ from kappa.server.exchange import Request, RequestIds, send_error
 from kappa.server.host import BatchingOptions, Host, Served
 from kappa.server.metrics import Metrics
 from kappa.server.pages import Page, StaticFiles
+from kappa.server.swap import Application, Serving
 
-__all__ = ["DRAIN", "Application", "create_app"]
+__all__ = ["create_app"]
 
-Application = falcon.asgi.App[Request, falcon.asgi.Response]
-
-DRAIN = "kappa.drain"
-"""The key of the lifespan's state under which a server finds what to call before it stops."""
+FalconApp = falcon.asgi.App[Request, falcon.asgi.Response]
 
 _logger = logging.getLogger("kappa.server")
 _MAX_SHOWN_PATH = 200
@@ -39,22 +38,41 @@ def create_app(
     metrics: Metrics | None = None,
     on_ready: Callable[[], None] | None = None,
     on_failure: Callable[[KappaError], None] | None = None,
+    on_stuck: Callable[[], None] = lambda: None,
+    wanted: Callable[[], Sequence[Served]] | None = None,
+    on_reload: Callable[[KappaError | None], None] = lambda _: None,
+    processors: int = 1,
+    workers: int = 1,
 ) -> Application:
     """Build the application of one process; its start-up event begins to load the services.
 
-    ``on_ready()`` is called when all of them can answer, ``on_failure(error)`` when one cannot be loaded: the caller
-    decides whether the process ends then.
+    ``on_ready()`` is called when all of them can answer, ``on_failure(error)`` when one cannot be loaded, and
+    ``on_stuck()`` when a call does not end: the caller decides whether the process ends then. ``wanted`` and
+    ``on_reload`` are for `Application`. ``processors`` is how many batches may run at once, and ``workers`` how many
+    processes there are of this kind.
     """
-    host = Host(
-        services,
+    make_host = partial(
+        Host,
         batching=batching or BatchingOptions(),
         metrics=metrics or Metrics(),
         on_ready=on_ready or (lambda: None),
         on_failure=on_failure or _log_load_failure,
+        on_stuck=on_stuck,
+        processors=processors,
+        workers=workers,
     )
     ids = RequestIds()
-    middleware: list[Any] = [_Lifespan(host), BatchingMiddleware()]
-    app: Application = falcon.asgi.App(request_type=Request, middleware=middleware)
+
+    def build(services: Sequence[Served]) -> Serving:
+        host = make_host(services)
+        return Serving(host, _falcon_app(host, ids))
+
+    return Application(services, build=build, wanted=wanted or (lambda: services), on_reload=on_reload)
+
+
+def _falcon_app(host: Host, ids: RequestIds) -> FalconApp:
+    middleware: list[Any] = [BatchingMiddleware()]
+    app: FalconApp = falcon.asgi.App(request_type=Request, middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = True
     for path, answering in _routes(host, ids):
         app.add_route(path, answering)
@@ -95,25 +113,11 @@ def _files(host: Host, ids: RequestIds) -> Iterator[tuple[re.Pattern[str], Stati
             yield re.compile(f"{prefix}/(?P<path>.+)"), StaticFiles(ids, host, name)
 
 
-class _Lifespan:
-    """Loads the services when the server starts and closes them when it stops."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        scope.get("state", {})[DRAIN] = self._host.drain
-        await self._host.start()
-
-    async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        await self._host.stop()
-
-
 def _log_load_failure(error: KappaError) -> None:
     _logger.critical("%s", error)
 
 
-def _answer_errors(app: Application, ids: RequestIds) -> None:
+def _answer_errors(app: FalconApp, ids: RequestIds) -> None:
     """Give every error the body ``{"error": text, "request_id": id}``."""
 
     async def http_error(

@@ -16,10 +16,11 @@ from gunicorn.errors import HaltServer
 from gunicorn.sock import TCP6Socket, TCPSocket
 
 from kappa.errors import InferenceFailedError, KappaError
-from kappa.server.app import Application
 from kappa.server.metrics import forget_worker
 from kappa.server.options import ServerOptions
 from kappa.server.report import Report
+from kappa.server.rollout import Rollout
+from kappa.server.swap import Application
 from kappa.server.worker import KappaWorker
 
 __all__ = ["GunicornApplication", "KappaArbiter", "gunicorn_settings", "run_alone", "run_arbiter"]
@@ -51,12 +52,30 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has
 
 
 class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
-    """The master process; it ends when a worker cannot load the service, instead of starting the next one."""
+    """The master process.
 
-    def __init__(self, app: GunicornApplication, report: Report) -> None:
+    It ends when a worker cannot load the service, instead of starting the next one. A worker that says that it leaves
+    is replaced at once. On SIGHUP the workers reload, one after the other, instead of being replaced.
+    """
+
+    def __init__(self, app: GunicornApplication, report: Report, rollout: Rollout | None = None) -> None:
         self._report = report
+        self._rollout = rollout
         self._is_stopping = False
         super().__init__(app)
+
+    def manage_workers(self) -> None:
+        self._report.read()
+        leaving = self._report.leaving & self.WORKERS.keys()
+        self.num_workers = self.cfg.workers + len(leaving)
+        super().manage_workers()
+        if self._rollout is not None:
+            self._rollout.look((self.WORKERS.keys() & self._report.ready.keys()) - leaving)
+
+    def reload(self) -> None:
+        """Bring a new version to the workers (SIGHUP)."""
+        if self._rollout is not None:
+            self._rollout.begin()
 
     def stop(self, graceful: bool = True) -> None:
         self._is_stopping = True
@@ -72,6 +91,8 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
         if self._is_stopping:
             return
         self._report.read()
+        if pid in self._report.leaving:
+            return
         if self._report.failure is None and pid not in self._report.ready:
             self._report.failure = InferenceFailedError(
                 "A worker process ended while it loaded the service. If the log above does not say why, it may have "
@@ -109,6 +130,7 @@ def run_arbiter(
     report: Report,
     writable: Path,
     shared: Path | None,
+    rollout: Rollout | None = None,
 ) -> None:
     """Run master and workers until asked to stop; raises the `KappaError` that a worker reported.
 
@@ -134,7 +156,7 @@ def run_arbiter(
     app = GunicornApplication(make_app, settings, drain_delay_s=options.drain_delay_s)
     parent = os.getpid()
     try:
-        KappaArbiter(app, report).run()
+        KappaArbiter(app, report, rollout).run()
     except SystemExit as exc:
         if os.getpid() != parent:
             raise  # a worker that ends

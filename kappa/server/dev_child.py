@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
-from kappa.server.app import Application, create_app
+from kappa.server.app import create_app
 from kappa.server.arbiter import run_alone
 from kappa.server.dev import EXIT_STALE, Loader
 from kappa.server.host import BatchingOptions, Served
@@ -27,6 +27,7 @@ from kappa.server.launch import log_to_stderr
 from kappa.server.machine import writable_directory
 from kappa.server.options import ServerOptions
 from kappa.server.report import say_failed, say_ready
+from kappa.server.swap import Application
 
 __all__ = ["main"]
 

@@ -14,9 +14,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
+from time import monotonic, thread_time
 from typing import Any, Literal, TypeVar
 
 from kappa.bundle import load_bundle, open_bundle
@@ -24,19 +26,22 @@ from kappa.errors import ConfigurationError, KappaError
 from kappa.inference import Inference, example_payload
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.policy import Limits
+from kappa.server.batching.saturation import Saturation, capacity
+from kappa.server.batching.sharing import Places
 from kappa.server.metrics import ApiMetrics, Metrics
 from kappa.service import LoadedService
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.models import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ServiceSpec
-from kappa.types import Answer, InferenceTask
+from kappa.types import Answer, InferenceTask, Payload
 
-__all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "Served", "served_bundle"]
+__all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "RenewableTask", "Served", "served_bundle"]
 
 HostState = Literal["loading", "ready", "draining"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("kappa.server")
-_FLUSH_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.25
+_CALLS_AWAITED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,17 @@ class Served:
     """Called once per process, in a thread; raises `KappaError`."""
     manifest: BundleManifest | None = None
     """``None`` for a project served without building."""
+    directory: Path | None = None
+    """Where the bundle is."""
 
 
 def served_bundle(directory: Path) -> Served:
     """Describe the bundle in a directory; reads its manifest and nothing else."""
     bundle = open_bundle(directory)
     manifest = bundle.manifest
-    return Served(manifest.service, manifest.version, partial(load_bundle, bundle.directory), manifest)
+    return Served(
+        manifest.service, manifest.version, partial(load_bundle, bundle.directory), manifest, bundle.directory
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +75,15 @@ class BatchingOptions:
     max_batch_size: int | None = None
     max_latency_ms: float | None = None
 
-    def limits_of(self, api: ApiSpec, *, max_queue_items: int) -> Limits:
-        """Return the limits of one API; one that is not batched is a queue that hands out one request at a time."""
-        if not (api.batch and self.is_enabled):
-            return Limits(max_batch_size=1, max_queue_items=max_queue_items)
+    def limits_of(self, api: ApiSpec, *, max_queue_items: int, is_async: bool = False) -> Limits:
+        """Return the limits of one API; without batching it is a queue that hands out one request at a time."""
         latency_ms = self.max_latency_ms or api.max_latency_ms
         return Limits(
-            max_batch_size=self.max_batch_size or api.max_batch_size,
+            max_batch_size=self.max_batch_size or api.max_batch_size if api.batch and self.is_enabled else 1,
             max_latency_s=None if latency_ms is None else latency_ms / 1000,
             max_queue_items=max_queue_items,
+            max_concurrency=api.max_concurrency or (_CALLS_AWAITED_AT_ONCE if is_async and not api.batch else 1),
+            run_timeout_s=api.run_timeout,
         )
 
 
@@ -89,13 +98,24 @@ class Endpoint:
     batcher: Batcher[InferenceTask, Answer] | None = None
     arriving_bytes: int = 0
     """Of bodies that are being read."""
+    keeps_payloads: bool = False
+    """Whether a request of a failed batch is decoded anew, because the function may have changed what it was given."""
+    saturation: Saturation = field(default_factory=lambda: Saturation(monotonic()))
+
+
+@dataclass(slots=True, eq=False)
+class RenewableTask(InferenceTask):
+    """A task that can be decoded again."""
+
+    payload: Payload = Payload(b"")  # noqa: RUF009 - it is frozen
 
 
 class Host:
     """The services of one process.
 
-    ``on_ready`` is called when all of them can answer, ``on_failure`` when one cannot be loaded; both on the event
-    loop, and at most one of them, once.
+    ``on_ready`` is called when all of them can answer, ``on_failure`` when one cannot be loaded: at most one of them,
+    once. ``on_stuck`` is called when a call of a function does not end: it holds its thread until the process ends. All
+    are called on the event loop. ``processors`` is how many batches may run at once.
     """
 
     def __init__(
@@ -106,6 +126,9 @@ class Host:
         metrics: Metrics,
         on_ready: Callable[[], None],
         on_failure: Callable[[KappaError], None],
+        on_stuck: Callable[[], None] = lambda: None,
+        processors: int = 1,
+        workers: int = 1,
     ) -> None:
         self.services = _by_name(services)
         self.state: HostState = "loading"
@@ -120,11 +143,15 @@ class Host:
         self._batching = batching
         self._on_ready = on_ready
         self._on_failure = on_failure
+        self._on_stuck = on_stuck
+        self._places = Places(processors)
+        self._workers = workers
+        self._loop_seen = (monotonic(), thread_time())
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to load; returns at once."""
-        self._tasks = [asyncio.create_task(self._become_ready()), asyncio.create_task(self._flush_regularly())]
+        self._tasks = [asyncio.create_task(self._become_ready()), asyncio.create_task(self._look_regularly())]
 
     def metadata_of(self, name: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the metadata of a service's artifacts: as its manifest has it, or as they were loaded."""
@@ -138,9 +165,20 @@ class Host:
         self.state = "draining"
         self._mark_ready(0)
 
-    async def stop(self) -> None:
-        """Finish what was accepted, then close the services."""
-        self.drain()
+    def take_over(self, former: Host) -> None:
+        """Be what this process serves in place of ``former``, which finishes what it has."""
+        former._mark_ready(0)
+        if former.state == "draining":
+            self.drain()
+            return
+        self.state = "ready"
+        self._mark_ready(1)
+        self._tasks.append(asyncio.create_task(self._look_regularly()))
+
+    async def stop(self, *, is_succeeded: bool = False) -> None:
+        """Finish what was accepted, then close the services; the process goes on if another host has taken over."""
+        if not is_succeeded:
+            self.drain()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -151,13 +189,17 @@ class Host:
         self.decoders.shutdown(wait=False)
         self.metrics.flush()
 
+    async def load(self) -> None:
+        """Load the services and warm them up; raises whatever prevents it."""
+        for name, served in self.services.items():
+            self.loaded[name] = service = await _in_daemon_thread(served.load)
+            for api_name, endpoint in self.endpoints[name].items():
+                await self._open(endpoint, service.apis[api_name])
+            await self._warm_up(service)
+
     async def _become_ready(self) -> None:
         try:
-            for name, served in self.services.items():
-                self.loaded[name] = service = await _in_daemon_thread(served.load)
-                for api_name, endpoint in self.endpoints[name].items():
-                    await self._open(endpoint, service.apis[api_name])
-                await self._warm_up(service)
+            await self.load()
         except KappaError as exc:
             self._on_failure(exc)
         except Exception as exc:
@@ -171,19 +213,39 @@ class Host:
 
     async def _open(self, endpoint: Endpoint, inference: Inference) -> None:
         spec = endpoint.spec
+        # A model's own method may run again and anywhere; what a user's function does besides, nobody knows.
         is_model_method = isinstance(spec.target, ArtifactMethod)
+        is_isolating = spec.batch and (is_model_method if spec.isolate_failures is None else spec.isolate_failures)
+        max_queue_items = endpoint.service.serving.max_queue_requests
+        needs_place = spec.batch and spec.max_concurrency is None and not inference.is_async
+        endpoint.keeps_payloads = is_isolating and not is_model_method
         batcher = Batcher(
-            inference.answer,
-            limits=self._batching.limits_of(spec, max_queue_items=endpoint.service.serving.max_queue_requests),
+            inference.answer_async if inference.is_async else inference.answer,
+            limits=self._batching.limits_of(spec, max_queue_items=max_queue_items, is_async=inference.is_async),
             name=f"{endpoint.service.name}.{spec.name}",
-            # A model's own method may run again and anywhere; what a user's function does besides, nobody knows.
-            isolate_failures=is_model_method and spec.batch,
-            renew=_renewed,
-            may_run_on_loop=is_model_method,
+            isolate_failures=is_isolating,
+            renew=partial(_renewed, inference),
+            may_run_on_loop=is_model_method and not inference.is_async,
+            places=self._places if needs_place and self._has_rivals(endpoint) else None,
+            on_stuck=partial(self._be_stuck, endpoint),
             observer=endpoint.metrics,
         )
         await batcher.start()
         endpoint.inference, endpoint.batcher = inference, batcher
+
+    def _has_rivals(self, endpoint: Endpoint) -> bool:
+        """Return whether another batched API of this process may want to run at the same time."""
+        return any(other.spec.batch for other in self._all_endpoints() if other is not endpoint)
+
+    def _be_stuck(self, endpoint: Endpoint) -> None:
+        _logger.error(
+            "A call of `%s.%s` did not return within %g seconds, and nothing can end it: this process is replaced.",
+            endpoint.service.name,
+            endpoint.spec.name,
+            endpoint.spec.run_timeout,
+        )
+        self.drain()
+        self._on_stuck()
 
     async def _warm_up(self, service: LoadedService) -> None:
         """Answer each example once: first calls compile, allocate and import."""
@@ -207,17 +269,38 @@ class Host:
             task, group=endpoint.inference.group_of(task), items=endpoint.inference.items_of(task)
         )
 
-    async def _flush_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(_FLUSH_EVERY_S)
-            self.flush()
+    async def _look_regularly(self) -> None:
+        for number in count():
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for endpoint in self._all_endpoints():
+                if endpoint.batcher is not None:
+                    endpoint.batcher.look()
+            if number % 2:
+                self.flush()
 
     def flush(self) -> None:
         """Bring all that was counted, and the present state of the queues, into the exported metrics."""
+        now, loop_share = monotonic(), self._loop_share()
         for endpoint in self._all_endpoints():
-            if endpoint.batcher is not None:
-                endpoint.metrics.state_seen(endpoint.batcher.state)
+            if (batcher := endpoint.batcher) is not None:
+                state = batcher.state
+                ratio = endpoint.saturation.look(
+                    now,
+                    offered_items=state.offered_items,
+                    capacity=capacity(state.estimate, batcher.limits),
+                    least=loop_share,
+                )
+                endpoint.metrics.state_seen(state, saturation_ratio=ratio / self._workers)
         self.metrics.flush()
+
+    def _loop_share(self) -> float:
+        """Return which share of the time since the last call the event loop's thread was computing.
+
+        With fast models the loop is what limits a worker, and not the function.
+        """
+        before, self._loop_seen = self._loop_seen, (monotonic(), thread_time())
+        elapsed = self._loop_seen[0] - before[0]
+        return (self._loop_seen[1] - before[1]) / elapsed if elapsed > 0 else 0.0
 
     def _all_endpoints(self) -> list[Endpoint]:
         return [endpoint for endpoints in self.endpoints.values() for endpoint in endpoints.values()]
@@ -240,7 +323,9 @@ def _by_name(services: Sequence[Served]) -> dict[str, Served]:
     return {served.spec.name: served for served in services}
 
 
-def _renewed(task: InferenceTask) -> InferenceTask:
+def _renewed(inference: Inference, task: InferenceTask) -> InferenceTask:
+    if isinstance(task, RenewableTask):
+        return replace(task, data=inference.decode(task.payload).data, error=None)
     return replace(task, error=None)
 
 

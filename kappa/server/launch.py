@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from kappa.errors import KappaError, MissingDependencyError, UsageError
-from kappa.server.app import Application, create_app
+from kappa.errors import InferenceFailedError, KappaError, MissingDependencyError, UsageError
+from kappa.server.app import create_app
 from kappa.server.host import Served
-from kappa.server.machine import available_cores, set_thread_counts, settle_memory, writable_directory
+from kappa.server.machine import available_cores, set_thread_counts, settle_memory
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
 from kappa.server.ports import listen_on, reserve, url_of
 from kappa.server.report import Report
+from kappa.server.rollout import Rollout
+from kappa.server.running import ServerFolder
+from kappa.server.swap import Application
 
 __all__ = ["log_to_stderr", "serve_gunicorn", "serve_uvicorn"]
 
@@ -46,12 +48,14 @@ def serve_gunicorn(
     services: Sequence[Served],
     options: ServerOptions,
     *,
+    find: Callable[[], Sequence[Path]] | None = None,
     environ: MutableMapping[str, str] = os.environ,
     listener: socket.socket | None = None,
 ) -> None:
     """Serve until asked to stop (SIGTERM, SIGINT); raises `KappaError` when the services cannot be started.
 
-    One worker may be given the ``listener`` that somebody else made. Workers leave through this function too, with
+    ``find`` returns the directories of the bundles to serve from now on; it is called for each reload (SIGHUP). One
+    worker may be given the ``listener`` that somebody else made. Workers leave through this function too, with
     `SystemExit`.
     """
     from kappa.server.arbiter import run_arbiter
@@ -60,34 +64,47 @@ def serve_gunicorn(
     workers = cores if options.workers == "auto" else options.workers
     set_thread_counts(environ, workers=workers, cores=cores)
     log_to_stderr()
-    parent = os.getpid()
     report = Report()
-    folder = writable_directory()
-    shared = Path(tempfile.mkdtemp(prefix="kappa-metrics-", dir=folder)) if workers > 1 else None
+    folder = ServerFolder()
     try:
         if listener is None:
             listener = (reserve if workers > 1 else listen_on)(options.host, options.port)
         _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=workers, cores=cores))
+        rollout = Rollout(services, folder, report, port=listener.getsockname()[1], find=find)
+        shared = None
+        if workers > 1:
+            (shared := folder.path / "metrics").mkdir()
         run_arbiter(
-            lambda: _worker_app(services, options, report=report, shared=shared),
+            lambda: _worker_app(rollout.services, options, folder, report=report, workers=workers, cores=cores),
             listener,
             options,
             workers=workers,
             report=report,
-            writable=folder,
+            writable=folder.path,
             shared=shared,
+            rollout=rollout,
         )
     finally:
-        if shared is not None and os.getpid() == parent:
-            shutil.rmtree(shared, ignore_errors=True)
+        folder.remove()
 
 
 def _worker_app(
-    services: Sequence[Served], options: ServerOptions, *, report: Report, shared: Path | None
+    services: Sequence[Served],
+    options: ServerOptions,
+    folder: ServerFolder,
+    *,
+    report: Report,
+    workers: int,
+    cores: int,
 ) -> Application:
     """Build the application of this worker."""
+    shared = folder.path / "metrics" if workers > 1 else None
     if shared is not None:
         share_between_workers(shared)
+
+    def tell_parent(say: Callable[[], None]) -> None:
+        say()
+        os.kill(os.getppid(), signal.SIGCHLD)  # it looks at what was reported when something happens to its children
 
     def fail(error: KappaError) -> None:
         report.say_failed(error)
@@ -95,8 +112,12 @@ def _worker_app(
 
     def be_ready() -> None:
         settle_memory()
-        report.say_ready()
+        tell_parent(report.say_ready)
         _logger.info("Ready.")
+
+    def be_replaced() -> None:
+        tell_parent(report.say_leaving)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     return create_app(
         services,
@@ -104,6 +125,11 @@ def _worker_app(
         metrics=Metrics(shared_directory=shared),
         on_ready=be_ready,
         on_failure=fail,
+        on_stuck=be_replaced,
+        wanted=folder.wanted,
+        on_reload=lambda error: tell_parent(partial(report.say_reloaded, error)),
+        processors=max(1, cores // workers),
+        workers=workers,
     )
 
 
@@ -140,7 +166,14 @@ def serve_uvicorn(
 
     listener = listener or listen_on(options.host, options.port)
     _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=1, cores=1))
-    app = create_app(services, batching=options.batching, on_ready=lambda: _logger.info("Ready."), on_failure=fail)
+    app = create_app(
+        services,
+        batching=options.batching,
+        on_ready=lambda: _logger.info("Ready."),
+        on_failure=fail,
+        on_stuck=lambda: fail(InferenceFailedError("A call of a function did not end in time: start the server anew.")),
+        processors=cores,
+    )
     config = uvicorn.Config(
         app,
         lifespan="on",

@@ -119,6 +119,11 @@ class Metrics:
         self.queued_requests = self._gauge("kappa_queue_requests", "Requests that wait now.", api)
         self.queued_items = self._gauge("kappa_queue_items", "Items that wait now.", api)
         self.queued_groups = self._gauge("kappa_queue_groups", "Groups of requests that wait now.", api)
+        self.saturation = self._gauge(
+            "kappa_saturation_ratio",
+            "Work that was offered over what all workers can do; from 1 on the queue cannot empty. Scale by it.",
+            api,
+        )
         self.ready = self._gauge("kappa_ready_workers", "Workers that can answer, by version.", ("service", "version"))
 
     def _histogram(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]) -> _Histogram:
@@ -199,7 +204,8 @@ class ApiMetrics:
     def target_unreachable(self, *, single_seconds: float, target_seconds: float) -> None:  # noqa: ARG002
         self._counts[self._metrics.unreachable, ""] += 1
 
-    def state_seen(self, state: BatcherState) -> None:
+    def state_seen(self, state: BatcherState, *, saturation_ratio: float) -> None:
+        self._metrics.saturation.labels(*self._labels).set(saturation_ratio)
         self._metrics.queued_requests.labels(*self._labels).set(state.queue_requests)
         self._metrics.queued_items.labels(*self._labels).set(state.queue_items)
         self._metrics.queued_groups.labels(*self._labels).set(state.queue_groups)

@@ -1,4 +1,4 @@
-"""How the processes of a server tell their parent that they are ready, or why they cannot be."""
+"""How the processes of a server tell their parent that they are ready, or why they cannot be, and what follows."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ class Report:
         """The processes that said that they are ready, with what else they said then."""
         self.failure: KappaError | None = None
         """The first failure that was reported."""
+        self.leaving: set[int] = set()
+        """The processes that said that they are about to end and must be replaced."""
+        self.reloads: dict[int, KappaError | None] = {}
+        """How the reload went in each process that was asked for one."""
 
     def say_ready(self) -> None:
         """Tell the parent that this process can answer."""
@@ -34,6 +38,14 @@ class Report:
     def say_failed(self, error: KappaError) -> None:
         """Tell the parent why this process cannot."""
         say_failed(self._writer, error)
+
+    def say_leaving(self) -> None:
+        """Tell the parent that this process will end once it has answered what it can."""
+        _write(self._writer, {"leaving": os.getpid()})
+
+    def say_reloaded(self, error: KappaError | None) -> None:
+        """Tell the parent how a reload went."""
+        _write(self._writer, {"reloaded": os.getpid(), **({} if error is None else _told(error))})
 
     def hand_over(self) -> int:
         """Return the writing end, which is the caller's from now on; reading ends when nobody has it any more."""
@@ -57,6 +69,11 @@ class Report:
         for line in map(json.loads, lines):
             if "ready" in line:
                 self.ready[line["ready"]] = line["with"]
+            elif "leaving" in line:
+                self.leaving.add(line["leaving"])
+            elif "reloaded" in line:
+                is_failed = "failed" in line
+                self.reloads[line["reloaded"]] = _revived(line["failed"], line["message"]) if is_failed else None
             elif self.failure is None:
                 self.failure = _revived(line["failed"], line["message"])
 
@@ -68,8 +85,12 @@ def say_ready(writer: int, **known: Any) -> None:
 
 def say_failed(writer: int, error: KappaError) -> None:
     """Write to the descriptor of a report why this process cannot answer."""
+    _write(writer, _told(error))
+
+
+def _told(error: KappaError) -> dict[str, str]:
     message = str(error).encode("utf-8", "replace")[:_MAX_REPORT_BYTES].decode("utf-8", "ignore")
-    _write(writer, {"failed": type(error).__name__, "message": message})
+    return {"failed": type(error).__name__, "message": message}
 
 
 def _write(writer: int, line: Mapping[str, Any]) -> None:

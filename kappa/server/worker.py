@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -29,7 +30,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
 from kappa.inference import error_answer
-from kappa.server.app import DRAIN
+from kappa.server.swap import DRAIN, RELOAD
 
 __all__ = ["HEADER_TIMEOUT_S", "KappaProtocol", "KappaWorker"]
 
@@ -161,6 +162,16 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         self.max_connections = _affordable_connections(self.worker_connections)
         self._woken = asyncio.Event()
         self._stop_by: float | None = None
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        self.loop.add_signal_handler(signal.SIGHUP, self.handle_reload_signal)
+
+    def handle_reload_signal(self) -> None:
+        """Exchange the services for those that are wanted now (SIGHUP)."""
+        begin: Callable[[], None] | None = self.state.get(RELOAD)
+        if begin is not None and self.alive:
+            begin()
 
     def handle_exit_signal(self) -> None:
         """Begin to stop (SIGTERM): after the drain delay, during which `/readyz` already says no."""

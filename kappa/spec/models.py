@@ -211,6 +211,14 @@ class ApiSpec(Spec):
     """The most items that one batch holds: rows of frames, tensors and arrays; else requests."""
     max_latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """A target under load, in milliseconds; requests predicted to miss it are refused. An idle server never refuses."""
+    max_concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """How many calls may run at once in a worker: 1 if not given, 16 for an `async def` that takes one request. For
+    functions that wait for something else, or models that let go of Python's lock while they compute."""
+    run_timeout: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
+    """How many seconds a call may take; then its requests are answered with 504, and the worker is replaced."""
+    isolate_failures: bool | None = None
+    """Whether a failed batch is run again in parts, to find the request at fault. A model's own method is if not given;
+    a function is not, because it may have effects that nobody should repeat unseen."""
     doc: str = ""
     """What the endpoint does, for the reference and the OpenAPI document."""
 
@@ -225,6 +233,8 @@ class ApiSpec(Spec):
             raise ValueError(f"the input `{self.input.type}` cannot be batched: set `batch = false`")
         if not self.batch and not self.input.supports_single:
             raise ValueError(f"the input `{self.input.type}` always brings rows: set `batch = true`")
+        if self.isolate_failures and not self.batch:
+            raise ValueError("`isolate_failures` is about batches: set `batch = true`")
         return self
 
 

@@ -26,7 +26,13 @@ def described(folder: Path, wanted: dict[str, Any]) -> Served:
     spec = ServiceSpec(
         name="Numbers",
         apis=tuple(
-            ApiSpec(name=name, target=FunctionTarget(function=f"handlers:{name}"), input="json", batch=name in batched)
+            ApiSpec(
+                name=name,
+                target=FunctionTarget(function=f"handlers:{name}"),
+                input="json",
+                batch=name in batched,
+                **wanted.get("api", {}).get(name, {}),
+            )
             for name in [*batched, *single]
         ),
         **wanted.get("spec", {}),

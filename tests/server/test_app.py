@@ -56,6 +56,9 @@ def headers_of(value, task):
 
 def whole(values):
     return [values]
+
+def consume(values):
+    return [100 / value.pop() for value in values]
 """
 
 _BATCHED = {"double", "batch_divide", "count", "whole"}
@@ -655,3 +658,48 @@ def test_metrics_of_the_users_code_are_shown_too(tmp_path: Path) -> None:
         assert series(text, "users_own_events_total") == 1.0
     finally:
         REGISTRY.unregister(counter)
+
+
+# -- what the keys of an API decide ------------------------------------------------------------------------------------
+
+
+def one_api(folder: Path, api: str, **options: Any) -> Served:
+    served = described(folder, api)
+    spec = served.spec.model_copy(update={"apis": (served.spec.apis[0].model_copy(update=options),)})
+    return Served(spec, "7", partial(load_declared, spec, {}, root=folder))
+
+
+def all_at_once(served: Served, api: str, bodies: Sequence[str], **options: Any) -> list[int]:
+    async def run() -> list[int]:
+        async with running([served], **options) as conductor:
+            await conductor.simulate_post(f"/{api}", body=bodies[-1])
+            asked = [conductor.simulate_post(f"/{api}", body=body) for body in bodies]
+            return [result.status_code for result in await asyncio.gather(*asked)]
+
+    return asyncio.run(run())
+
+
+def test_a_failed_batch_of_a_function_is_not_run_again_unless_the_api_says_so(tmp_path: Path) -> None:
+    bodies = ["1", "0", "2"]
+    assert all_at_once(one_api(tmp_path, "batch_divide"), "batch_divide", bodies) == [500, 500, 200]  # two, then one
+
+
+def test_isolation_finds_the_request_that_made_a_functions_batch_fail(tmp_path: Path) -> None:
+    served = one_api(tmp_path, "batch_divide", isolate_failures=True)
+    assert all_at_once(served, "batch_divide", ["1", "0", "2"]) == [200, 500, 200]
+
+
+def test_a_request_that_is_run_again_is_as_it_was_sent(tmp_path: Path) -> None:
+    served = one_api(tmp_path, "consume", batch=True, isolate_failures=True)
+    assert all_at_once(served, "consume", ["[1]", "[2]", "[0]", "[3]"]) == [200, 200, 500, 200]
+
+
+def test_without_microbatching_every_request_is_run_by_itself(tmp_path: Path) -> None:
+    served = one_api(tmp_path, "batch_divide")
+    options = {"batching": BatchingOptions(is_enabled=False)}
+    assert all_at_once(served, "batch_divide", ["1", "0", "2", "4"], **options) == [200, 500, 200, 200]
+
+
+def test_the_saturation_ratio_is_exported(tmp_path: Path) -> None:
+    _, metrics, _ = exchange([described(tmp_path, "double")], ("POST", "/double", "1"), ("GET", "/metrics"))[1]
+    assert b'kappa_saturation_ratio{api="double",service="Numbers"}' in metrics

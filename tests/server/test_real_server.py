@@ -294,3 +294,55 @@ def test_uvicorn_serves_the_same_application(start: Any) -> None:
     code, log = start("import nowhere_to_be_found", ready=False, batch=["double"], server="uvicorn").end()
     assert code == 4
     assert "No module named 'nowhere_to_be_found'" in log
+
+
+STUCK = """
+import os, time
+def stick(value):
+    time.sleep(3600)
+def pid(value):
+    return os.getpid()
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_call_that_does_not_end_costs_its_request_and_a_worker_and_nothing_more(start: Any, workers: int) -> None:
+    server = start(STUCK, single=["stick", "pid"], options={"workers": workers}, api={"stick": {"run_timeout": 0.3}})
+    first = {server.post("/pid", 0) for _ in range(32)}
+    assert len(first) == workers
+    status, body, headers = server.request("POST", "/stick", b"1")
+    assert (status, json.loads(body)) == (
+        504,
+        {"error": "The function did not return within 0.3 seconds.", "request_id": headers["x-request-id"]},
+    )
+    began = time.monotonic()
+    server.wait_for("Ready.", times=workers + 1)
+    while len(found := {server.post("/pid", 0) for _ in range(32)} - first) != 1 or not found:
+        assert time.monotonic() - began < 10
+    code, log = server.stop()
+    assert (code, log.count("did not return within 0.3 seconds, and nothing can end it")) == (0, 1)
+
+
+@pytest.mark.engine
+def test_async_functions_answer_many_at_once_and_are_ended_when_they_take_too_long(start: Any) -> None:
+    code = """
+import asyncio
+arrived = 0
+everybody = asyncio.Event()
+async def meet(value):
+    global arrived
+    arrived += 1
+    if arrived == 16:
+        everybody.set()
+    await everybody.wait()
+    return value
+async def wait(value):
+    await asyncio.Event().wait()
+"""
+    server = start(code, single=["meet", "wait"], api={"wait": {"run_timeout": 0.3}})
+    with ThreadPoolExecutor(16) as clients:
+        assert list(clients.map(lambda value: server.post("/meet", value), range(16))) == list(range(16))
+    assert server.request("POST", "/wait", b"1")[0] == 504
+    assert server.post("/meet", 17) == 17
+    assert server.stop()[0] == 0

@@ -19,7 +19,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
 from kappa.server import worker as worker_module
-from kappa.server.app import DRAIN
+from kappa.server.swap import DRAIN
 from kappa.server.worker import KappaProtocol, KappaWorker
 
 Reply = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
@@ -128,7 +128,7 @@ async def serving(reply: Reply = say_hello, *, drain_delay_s: float = 0.0, **set
 
 def test_every_overridden_member_is_one_of_the_base() -> None:
     own = {"__init__", "__doc__", "__module__", "__annotations__", "__qualname__", "__firstlineno__"}
-    added = {"close", "sweep", "is_idle"}, {"stop", "forget", "_listen", "_sleep", "_wake"}
+    added = {"close", "sweep", "is_idle"}, {"stop", "forget", "handle_reload_signal", "_listen", "_sleep", "_wake"}
     for changed, base, new in zip((KappaProtocol, KappaWorker), (ASGIProtocol, ASGIWorker), added, strict=True):
         members = {name for name in vars(changed) if name not in own and not name.startswith("__")}
         assert {name for name in members if not hasattr(base, name)} == new

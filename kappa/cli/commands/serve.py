@@ -40,7 +40,7 @@ def command(target: str, server: Server | None, **options: Any) -> None:
     found = resolve_target(target)
     chosen = server_options_of(spec_of(found)[0], **options)
     if not isinstance(found, ProjectTarget):
-        serve_bundle(found.directory, chosen, server=server or _USUAL_SERVER)
+        serve_bundle(target, chosen, server=server or _USUAL_SERVER)
     elif server is not None:
         raise UsageError("A project has a server of its own: build it first, and serve the bundle with `--server`.")
     elif options["workers"] not in (None, 1):

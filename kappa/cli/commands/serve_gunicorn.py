@@ -27,4 +27,4 @@ def command(target: str, **options: Any) -> None:
     TARGET is a bundle: a path, or a tag like `IrisClassifier:latest`. Its files are verified before the workers start.
     """
     bundle = find_bundle(target)
-    serve_bundle(bundle.directory, server_options_of(bundle.manifest.service, **options))
+    serve_bundle(target, server_options_of(bundle.manifest.service, **options))

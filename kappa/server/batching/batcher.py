@@ -1,27 +1,28 @@
-"""One API's batcher: an asyncio front, and one thread that runs the batches.
+"""One API's batcher: an asyncio front for whoever runs the batches.
 
-Everything here happens on the event loop but `_Run.execute`. A request is one `_Waiter` and one future: no task and
-no closure. What is decided, and why, is in `policy`, `queue` and `isolation`; this module only carries it out.
+Everything here happens on the event loop. A request is one `_Waiter` and one future: no task and no closure. What is
+decided, and why, is in `policy`, `queue`, `sharing` and `isolation`, and where it runs in `execution`; this module only
+carries it out.
 
 The life of a batch: `submit` puts a request in the queue and asks for a *turn* at the end of the loop's turn; `_turn`
-decides what runs next; `_start` hands it to the thread; `_finished` answers and asks for the next turn.
+decides what runs next; `_start` hands it over; `_finished` answers and asks for the next turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from math import inf
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from kappa.errors import InferenceFailedError, ResultMismatchError
+from kappa.errors import InferenceFailedError
 from kappa.server.batching.estimator import Estimate, Estimator
+from kappa.server.batching.execution import Executor, Run, Tasks, Threads
 from kappa.server.batching.isolation import Isolation, Verdicts
 from kappa.server.batching.observer import Observer, SilentObserver
 from kappa.server.batching.policy import (
@@ -36,13 +37,15 @@ from kappa.server.batching.policy import (
     remaining_seconds,
 )
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
+from kappa.server.batching.sharing import PATIENCE_S, Places
 
-__all__ = ["Batcher", "BatcherState", "ExpiredError", "RefusedError"]
+__all__ = ["Batcher", "BatcherState", "ExpiredError", "OverdueError", "RefusedError"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_LAG_SHARE = 0.1
+_NEWS_SHARE = 0.1
+"""How much of an average the newest value makes."""
 _SEARCHES_AT_ONCE = 2
 
 
@@ -62,6 +65,13 @@ class ExpiredError(InferenceFailedError):
         super().__init__("The request's deadline passed before it was run.")
 
 
+class OverdueError(InferenceFailedError):
+    """The function took longer than it may; HTTP 504."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"The function did not return within {timeout_s:g} seconds.")
+
+
 @dataclass(frozen=True, slots=True)
 class BatcherState:
     """One look at a batcher, for gauges."""
@@ -72,6 +82,8 @@ class BatcherState:
     queue_groups: int
     running_items: int
     """0 when nothing runs."""
+    offered_items: int
+    """How many items were ever asked for, those of refused requests included."""
     loop_lag_s: float
     is_target_unreachable: bool
     """One item alone takes longer than the latency target, which therefore refuses nobody."""
@@ -88,72 +100,48 @@ class _Waiter(WaitingRequest, Generic[T, R]):
     future: asyncio.Future[R]
 
 
-class _Run(Generic[T, R]):
-    """One call of the function; written by whoever executes it, read on the loop when it is over."""
-
-    __slots__ = ("error", "finished", "is_on_loop", "is_suspect", "items", "members", "results", "started")
-
-    def __init__(self, members: Sequence[_Waiter[T, R]], *, items: int, is_suspect: bool, started: float) -> None:
-        self.members = members
-        self.items = items
-        self.is_suspect = is_suspect
-        self.is_on_loop = False
-        self.started = started
-        self.finished = started
-        self.results: Sequence[R] = ()
-        self.error: Exception | None = None
-
-    def execute(self, function: Callable[[Sequence[T]], Sequence[R]], clock: Callable[[], float]) -> None:
-        """Call ``function``; whatever it does, the run ends with results or an error."""
-        members = self.members
-        self.started = clock()
-        try:
-            results = list(function([member.item for member in members]))
-            if (given := len(results)) != len(members):
-                self.error = ResultMismatchError(
-                    f"The function was given {len(members)} requests and returned {given} results: "
-                    "return one for each, in their order."
-                )
-            self.results = results
-        except Exception as exc:  # noqa: BLE001 - the user's code may raise anything; it goes to the caller
-            self.error = exc if not isinstance(exc, StopIteration) else _as_error(exc)
-        except BaseException as exc:  # noqa: BLE001 - sys.exit() in the user's code must not end the server
-            self.error = _as_error(exc)
-        self.finished = clock()
+_Run = Run[_Waiter[T, R], T, R]
 
 
 class Batcher(Generic[T, R]):
-    """Collect requests of one API into batches and run them, one batch at a time, in a thread of their own.
+    """Collect requests of one API into batches and run them, as many at a time as its limits allow.
 
-    ``run`` takes the items of one group in order of arrival and returns one result for each, in order. With
-    ``isolate_failures``, the parts of a failed batch are run again to find the request at fault; every item then goes
-    through ``renew`` first, which returns it as fresh as it was submitted. Without, every member of a failed batch
-    gets its exception (the same object). With ``may_run_on_loop``, a function that has proved itself fast and steady
-    is called on the event loop, which saves the hand-over to the thread; leave it off for code that may need its
-    thread or a loop of its own. Times are readings of ``clock``, in seconds.
+    ``run`` takes the items of one group in order of arrival and returns one result for each, in order; it is called in
+    threads of the API's own, or awaited on the event loop if it is `async def`. With ``isolate_failures``, the parts of
+    a failed batch are run again to find the request at fault; every item then goes through ``renew`` first, which
+    returns it as fresh as it was submitted. Without, every member of a failed batch gets its exception (the same
+    object). With ``may_run_on_loop``, a function that has proved itself fast and steady is called on the event loop,
+    which saves the hand-over to the thread; leave it off for code that may need its thread or a loop of its own.
+    ``places`` are shared with the other APIs of the process. ``on_stuck`` is called when a call does not end in time
+    and cannot be ended. Times are readings of ``clock``, in seconds.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[T]], Sequence[R]],
+        run: Callable[[Sequence[T]], Sequence[R]] | Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
         limits: Limits,
         name: str,
         isolate_failures: bool = False,
         renew: Callable[[T], T] | None = None,
         may_run_on_loop: bool = False,
+        places: Places | None = None,
+        on_stuck: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
     ) -> None:
         self.name = name
         self.limits = limits
+        self._most_at_once = limits.max_concurrency
         self._has_target = limits.max_latency_s is not None
         self._most_items = limits.max_queue_items
         self._most_bytes = limits.max_queue_bytes
-        self._run = run
+        self._run = cast("Callable[[Sequence[T]], Sequence[R]]", run)
         self._isolate_failures = isolate_failures
         self._renew = renew
         self._may_run_on_loop = may_run_on_loop
+        self._places = places
+        self._on_stuck = on_stuck
         self._clock = clock
         self._observer: Observer = observer if observer is not None else SilentObserver()
 
@@ -165,23 +153,30 @@ class Batcher(Generic[T, R]):
         self._searches: deque[Isolation[_Waiter[T, R]]] = deque()
         self._is_suspects_turn = False
 
-        self._running: _Run[T, R] | None = None
+        self._running: list[_Run[T, R]] = []
         self._regroup: Regroup | None = None
         self._is_turn_due = False
         self._lag_s = 0.0
+        self._wanted_place_at: float | None = None
+        self._wait_for_place_s = 0.0
+        self._offered_items = 0
         self._is_closing = False
+        self._is_stuck = False
         self._is_giving_up = False
         self._drained = asyncio.Event()
 
         self._loop: asyncio.AbstractEventLoop
         self._context = Context()  # the user's code must not see the context variables of whoever came first
-        self._handover: SimpleQueue[_Run[T, R] | None] = SimpleQueue()
-        self._thread = Thread(target=self._work, name=f"kappa-{name}", daemon=True)
+        self._executor: Executor = (
+            Tasks(run, clock=clock)
+            if inspect.iscoroutinefunction(run)
+            else Threads(self._run, count=limits.max_concurrency, name=name, clock=clock)
+        )
 
     async def start(self) -> None:
-        """Start the thread; the running event loop is the batcher's from here on."""
+        """Get ready to run; the running event loop is the batcher's from here on."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._executor.start(self._loop, self._finished)
 
     async def submit(
         self, item: T, *, group: Hashable = None, items: int = 1, size_bytes: int = 0, deadline: float | None = None
@@ -189,10 +184,11 @@ class Batcher(Generic[T, R]):
         """Wait for the result of ``item``, which counts as ``items`` and joins only requests of equal ``group``.
 
         ``deadline`` is the reading of the clock after which the client no longer wants it. Raises `RefusedError`,
-        `ExpiredError`, or what ``run`` raised. A cancelled caller leaves the queue at once.
+        `ExpiredError`, `OverdueError`, or what ``run`` raised. A cancelled caller leaves the queue at once.
         """
         now = self._clock()
         queue = self._queue
+        self._offered_items += items
         until = inf if deadline is None else deadline
         # PERF: judging costs 1 to 2 µs, so it is left to requests that may be refused at all.
         if (
@@ -214,7 +210,7 @@ class Batcher(Generic[T, R]):
         future: asyncio.Future[R] = self._loop.create_future()
         waiter.future = future
         queue.add(waiter)
-        if self._running is None and not self._is_turn_due:
+        if len(self._running) < self._most_at_once and not self._is_turn_due:
             self._ask_for_turn()
         try:
             return await future
@@ -235,12 +231,21 @@ class Batcher(Generic[T, R]):
         if not (self._is_closing or self._is_busy()):
             return None
         until = inf if deadline is None else deadline
-        return self._refusal(Candidate(self._clock(), group, items, size_bytes, until), is_probe_spent=False)
+        refused = self._refusal(Candidate(self._clock(), group, items, size_bytes, until), is_probe_spent=False)
+        if refused is not None:
+            self._offered_items += items
+        return refused
+
+    def look(self) -> None:
+        """Give up the runs that take too long; call it a few times a second."""
+        now = self._clock()
+        for run in [run for run in self._running if now - run.started > self.limits.run_timeout_s]:
+            self._give_up_run(run)
 
     async def close(self, *, drain: bool = True) -> None:
-        """Accept nothing more, finish what was accepted (or refuse what still waits), and stop the thread.
+        """Accept nothing more, finish what was accepted (or refuse what still waits), and stop the threads.
 
-        The batch that runs is always waited for; put a time limit around this call to give up on it.
+        The batches that run are always waited for; put a time limit around this call to give up on them.
         """
         self._is_closing = True
         if not drain:
@@ -249,9 +254,7 @@ class Batcher(Generic[T, R]):
         if self._is_busy():
             self._ask_for_turn()
             await self._drained.wait()
-        self._handover.put(None)
-        if self._thread.is_alive():
-            self._thread.join()
+        self._executor.stop()
 
     @property
     def state(self) -> BatcherState:
@@ -261,7 +264,8 @@ class Batcher(Generic[T, R]):
             queue_items=queue.items,
             queue_bytes=queue.size_bytes,
             queue_groups=queue.groups,
-            running_items=self._running.items if self._running is not None else 0,
+            running_items=sum(run.items for run in self._running),
+            offered_items=self._offered_items,
             loop_lag_s=self._lag_s,
             is_target_unreachable=self._admission.is_target_unreachable,
             estimate=self._estimator.estimate,
@@ -271,11 +275,16 @@ class Batcher(Generic[T, R]):
 
     def _refusal(self, request: Candidate, *, is_probe_spent: bool) -> RefusedError | None:
         if self._is_closing:
-            return RefusedError("closing", retry_after_s=1.0)
+            return RefusedError("stuck" if self._is_stuck else "closing", retry_after_s=1.0)
         estimate = self._estimator.estimate
         busy = self._lag_s
-        if (run := self._running) is not None:
-            busy += remaining_seconds(run.items, elapsed=request.now - run.started, estimate=estimate)
+        if len(self._running) >= self._most_at_once:
+            busy += min(
+                remaining_seconds(run.items, elapsed=request.now - run.started, estimate=estimate)
+                for run in self._running
+            )
+        if self._wait_for_place_s:  # every batch ahead waits for its place as the last ones did
+            estimate = estimate._replace(base_s=estimate.base_s + self._wait_for_place_s)
         refusal = self._admission.refusal(
             self._queue, request, busy_s=busy, estimate=estimate, is_probe_spent=is_probe_spent
         )
@@ -289,25 +298,69 @@ class Batcher(Generic[T, R]):
             self._loop.call_soon(self._turn, context=self._context)
 
     def _turn(self) -> None:
-        """Start what is to run next, if anything is to run now."""
+        """Start what is to run next, as far as anything is to run now."""
         self._is_turn_due = False
-        if self._running is not None:
-            return
-        if self._searches and (self._is_suspects_turn or not self._queue.requests) and self._run_suspects():
-            return
-        if not self._queue.requests:
+        while len(self._running) < self._most_at_once and self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        """Start one batch, or a part of a failed one; False if nothing more is to be started now."""
+        places = self._places
+        if not (self._queue.requests or self._has_suspects()):
+            if places is not None:
+                self._forgo_place(places)
             self._end_if_drained()
-            return
+            return False
         now = self._clock()
         regroup = self._regroup
-        if regroup is not None and not self._is_closing and not regroup.is_over(now, self._queue.items):
+        is_suspects_turn = self._has_suspects() and (self._is_suspects_turn or not self._queue.requests)
+        if regroup is not None and not (
+            is_suspects_turn or self._is_closing or regroup.is_over(now, self._queue.items)
+        ):
+            if places is not None:
+                self._forgo_place(places)
             if regroup.until < inf:  # else the answers are on their way out, and `_answered` follows them
                 # PERF: timers round to a millisecond or more (uvloop: down to 0); a turn of the loop is a few µs.
                 self._ask_for_turn()
-            return
-        self._release(now)
+            return False
+        if places is not None and not self._take_place(places, now):
+            return False
+        if is_suspects_turn and self._run_suspects():
+            return True  # a suspect never runs on the loop
+        return self._release(now)
 
-    def _release(self, now: float) -> None:
+    def _has_suspects(self) -> bool:
+        """Return whether parts of a failed batch wait; one is run at a time, since its outcome tells what is next."""
+        return bool(self._searches) and not any(run.is_suspect for run in self._running)
+
+    # The place to run
+
+    def due(self) -> float:
+        """Return when the oldest waiting request should be answered."""
+        oldest = self._queue.oldest()
+        if oldest is None:
+            return inf
+        return min(oldest.deadline, oldest.arrived + (self.limits.max_latency_s or PATIENCE_S))
+
+    def place_is_free(self) -> None:
+        """Come for the place at the next turn."""
+        self._ask_for_turn()
+
+    def _take_place(self, places: Places, now: float) -> bool:
+        if not places.take(self):
+            if self._wanted_place_at is None:
+                self._wanted_place_at = now
+            return False
+        waited = 0.0 if self._wanted_place_at is None else now - self._wanted_place_at
+        self._wanted_place_at = None
+        self._wait_for_place_s += _NEWS_SHARE * (waited - self._wait_for_place_s)
+        return True
+
+    def _forgo_place(self, places: Places) -> None:
+        self._wanted_place_at = None
+        places.forgo(self)
+
+    def _release(self, now: float) -> bool:
         self._is_suspects_turn = True
         regroup, self._regroup = self._regroup, None
         oldest = self._queue.oldest()
@@ -316,22 +369,30 @@ class Batcher(Generic[T, R]):
         self._expire(batch.expired)
         members = batch.members
         if not members:
-            self._ask_for_turn()
-            return
+            self._give_place_back()
+            return True
+        is_handed_over = True
         if self._isolate_failures and self._verdicts.is_broken and len(members) > 1:
             self._searches.append(Isolation.probing(members))
-            self._run_suspects()
+            if not (self._has_suspects() and self._run_suspects()):
+                self._give_place_back()
         else:
-            self._start(_Run(members, items=batch.items, is_suspect=False, started=now))
+            is_handed_over = self._start(self._new_run(members, items=batch.items, is_suspect=False, now=now))
         self._observer.batch_released(
             batch.bound_by or ("drain" if self._is_closing else "regroup" if is_regrouped else "idle"),
             requests=len(members),
             items=batch.items,
             queue_seconds=[now - member.arrived for member in members],
         )
+        return is_handed_over
 
-    def _start(self, run: _Run[T, R]) -> None:
-        self._running = run
+    def _new_run(self, members: Sequence[_Waiter[T, R]], *, items: int, is_suspect: bool, now: float) -> _Run[T, R]:
+        given = [member.item for member in members]
+        return Run(members, given, items=items, is_suspect=is_suspect, started=now)
+
+    def _start(self, run: _Run[T, R]) -> bool:
+        """Run it, or have it run; False if it is over already, so that the loop may see to others first."""
+        self._running.append(run)
         estimate = self._estimator.estimate
         if (
             self._may_run_on_loop
@@ -341,26 +402,24 @@ class Batcher(Generic[T, R]):
             run.is_on_loop = True
             run.execute(self._run, self._clock)
             self._finished(run)
-        else:
-            self._handover.put(run)
+            return False
+        self._executor.put(run)
+        return True
 
-    def _work(self) -> None:
-        """Run what is handed over until the end; the thread's whole life."""
-        while (run := self._handover.get()) is not None:
-            run.execute(self._run, self._clock)
-            try:
-                self._loop.call_soon_threadsafe(self._finished, run)
-            except RuntimeError:
-                return  # the loop was closed under a running batch: nobody is left to tell
-            del run  # the next wait must not keep the items and results alive
+    def _give_place_back(self) -> None:
+        if self._places is not None:
+            self._places.give_back()
 
     def _finished(self, run: _Run[T, R]) -> None:
         """Answer, learn, and see to what comes next."""
-        self._running = None
+        if run.is_overdue:
+            return
+        self._running.remove(run)
+        self._give_place_back()
         now = self._clock()
         seconds = run.finished - run.started
         lag = now - run.finished
-        self._lag_s += _LAG_SHARE * (lag - self._lag_s)
+        self._lag_s += _NEWS_SHARE * (lag - self._lag_s)
         if run.error is None:
             for member, result in zip(run.members, run.results, strict=True):
                 if not member.future.done():
@@ -439,7 +498,7 @@ class Batcher(Generic[T, R]):
                 for member in part:
                     member.item = self._renew(member.item)
             items = sum(member.items for member in part)
-            self._start(_Run(part, items=items, is_suspect=True, started=now))
+            self._start(self._new_run(part, items=items, is_suspect=True, now=now))
             return True
         return False
 
@@ -460,10 +519,34 @@ class Batcher(Generic[T, R]):
                 waiter.future.set_exception(ExpiredError())
                 self._observer.request_dropped("expired")
 
+    def _give_up_run(self, run: _Run[T, R]) -> None:
+        """Tell those who wait for ``run`` that it takes too long; without a way to end it, this was the last one."""
+        run.is_overdue = True
+        self._running.remove(run)
+        self._give_place_back()
+        error = OverdueError(self.limits.run_timeout_s)
+        for member in run.members:
+            if not member.future.done():
+                member.future.set_exception(error)
+        self._observer.batch_finished(
+            requests=len(run.members), items=run.items, service_seconds=self._clock() - run.started, failed=True
+        )
+        if run.is_suspect and self._searches:
+            self._give_up(self._searches.popleft())
+        if self._executor.cancel(run):
+            self._ask_for_turn()
+            return
+        self._is_stuck = self._is_closing = self._is_giving_up = True
+        self._refuse_all(list(self._queue), "stuck")
+        while self._searches:
+            self._give_up(self._searches.popleft())
+        self._end_if_drained()
+        self._on_stuck()
+
     # The end
 
     def _is_busy(self) -> bool:
-        return self._running is not None or self._queue.requests > 0 or bool(self._searches)
+        return bool(self._running) or self._queue.requests > 0 or bool(self._searches)
 
     def _end_if_drained(self) -> None:
         if self._is_closing and not self._is_busy():
@@ -472,10 +555,3 @@ class Batcher(Generic[T, R]):
 
 def _is_wanted(waiter: _Waiter[Any, Any]) -> bool:
     return not waiter.future.done()
-
-
-def _as_error(exc: BaseException) -> InferenceFailedError:
-    """Wrap what an asyncio future cannot carry, or what would end the server."""
-    error = InferenceFailedError(f"The function raised `{type(exc).__name__}`, which ends a program or a loop.")
-    error.__cause__ = exc
-    return error

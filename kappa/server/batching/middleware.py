@@ -17,7 +17,7 @@ from typing import Any
 import falcon.asgi
 
 from kappa.errors import BadInputError
-from kappa.server.batching.batcher import Batcher, ExpiredError, RefusedError
+from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
 from kappa.server.exchange import (
     ClientGoneError,
     Request,
@@ -32,7 +32,7 @@ from kappa.server.exchange import (
     unpacked,
     valid_headers,
 )
-from kappa.server.host import Endpoint, Host
+from kappa.server.host import Endpoint, Host, RenewableTask
 from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["ApiResource", "BatchingMiddleware"]
@@ -110,6 +110,8 @@ def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
                 task = await asyncio.get_running_loop().run_in_executor(host.decoders, decode)
             else:
                 task = inference.decode(payload, headers=seen, task_id=request_id)
+            if endpoint.keeps_payloads:
+                task = RenewableTask(task.data, seen, request_id, payload=payload)
             result = await batcher.submit(
                 task,
                 group=inference.group_of(task) if is_batched else None,
@@ -126,7 +128,7 @@ def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
             send_error(resp, status, str(exc), request_id)
         except RefusedError as exc:
             status = _send_refusal(resp, exc, request_id)
-        except ExpiredError as exc:
+        except (ExpiredError, OverdueError) as exc:
             status = 504
             send_error(resp, status, str(exc), request_id)
         except ClientGoneError:

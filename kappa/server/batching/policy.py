@@ -33,8 +33,9 @@ ReleaseReason = Literal["idle", "regroup", "full", "target", "drain"]
 """Why a batch was not larger: nothing else waited (``idle``), its clients did not return in time (``regroup``), it
 may not grow (``full``), more would miss a member's deadline (``target``), or the server stops (``drain``)."""
 
-RefusalReason = Literal["queue_items", "queue_bytes", "target", "deadline", "closing", "unjudged"]
-"""Why a request was not run. ``unjudged``: its batch failed, and its own part in that was never found out."""
+RefusalReason = Literal["queue_items", "queue_bytes", "target", "deadline", "closing", "unjudged", "stuck"]
+"""Why a request was not run. ``unjudged``: its batch failed, and its own part in that was never found out. ``stuck``:
+a call of the function does not end, and the process is about to be replaced."""
 
 W = TypeVar("W", bound=WaitingRequest)
 
@@ -48,6 +49,10 @@ class Limits:
     """A target: who would be answered later is refused, unless the API is idle. None refuses nobody for it."""
     max_queue_items: int = 10_000
     max_queue_bytes: int = 256 * 2**20
+    max_concurrency: int = 1
+    """How many batches may run at once."""
+    run_timeout_s: float = inf
+    """How long a batch may run before it is given up."""
 
 
 # Release
@@ -229,7 +234,11 @@ class Admission:
         if estimate.runs == 0 or (most + waited <= target and most <= allowed):
             return None
         ahead = queue.ahead(request.group, request.items)
-        takes = busy_s + estimate.slope_s * ahead.items + estimate.base_s * ahead.batches
+        work = estimate.slope_s * ahead.items + estimate.base_s * ahead.batches
+        if (at_once := self._limits.max_concurrency) > 1:
+            own = work / ahead.batches
+            work = (work - own) / at_once + own
+        takes = busy_s + work
         single = estimate.seconds(request.items)
         tail = estimate.tail_s * sqrt(ahead.batches + 1)
         waited = max(now - ahead.since, 0.0)

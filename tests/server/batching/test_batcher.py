@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import InferenceFailedError, ResultMismatchError
-from kappa.server.batching.batcher import Batcher, ExpiredError, RefusedError
+from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
 from kappa.server.batching.estimator import Estimate
 from kappa.server.batching.observer import SilentObserver
 from kappa.server.batching.policy import Limits
+from kappa.server.batching.sharing import Places
 
 
 class Recorder(SilentObserver):
@@ -675,3 +676,272 @@ def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_rig
         assert (batcher.state.queue_requests, batcher.state.queue_items) == (0, 0)
 
     with_batcher(scenario, poisoned, limits=Limits(16), isolate_failures=True)
+
+
+# More than one at once
+
+
+def test_as_many_batches_run_at_once_as_may():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        tasks = submit_all(batcher, range(5))
+        await until(lambda: len(run.batches) == 3)
+        await turns()
+        assert (len(run.batches), batcher.state.running_items) == (3, 3)
+        run.gate.set()
+        assert await outcomes(tasks) == [0, 10, 20, 30, 40]
+
+    with_batcher(scenario, run, limits=Limits(1, max_concurrency=3))
+    assert run.threads == {"kappa-test-0", "kappa-test-1", "kappa-test-2"}
+
+
+def test_a_request_that_finds_a_thread_free_is_never_refused():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
+        tasks = submit_all(batcher, [1])
+        await until(lambda: len(run.batches) == 1)
+        tasks += submit_all(batcher, [2])
+        await until(lambda: len(run.batches) == 2)
+        run.gate.set()
+        assert await outcomes(tasks) == [10, 20]
+
+    with_batcher(scenario, run, limits=Limits(1, max_latency_s=100.0, max_concurrency=2))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000))
+def test_with_several_at_once_every_reply_goes_to_its_own_caller(seed: int):
+    rng = random.Random(seed)
+
+    async def caller(batcher, number):
+        for _ in range(rng.randint(0, 10)):
+            await asyncio.sleep(0)
+        item = -number if rng.random() < 0.05 else number
+        return item, await batcher.submit(item, group=rng.randint(0, 2), items=rng.randint(1, 3))
+
+    async def scenario(batcher):
+        tasks = [asyncio.ensure_future(caller(batcher, number)) for number in range(1, 80)]
+        for number, outcome in zip(range(1, 80), await outcomes(tasks), strict=True):
+            if isinstance(outcome, tuple):
+                assert outcome == (number, number * 10)
+            else:
+                assert (isinstance(outcome, PoisonError) and -number in outcome.args) or isinstance(
+                    outcome, RefusedError
+                )
+        assert not batcher._is_busy()
+
+    with_batcher(scenario, poisoned, limits=Limits(8, max_concurrency=4), isolate_failures=True)
+
+
+# Functions that are awaited
+
+
+def test_an_async_function_is_awaited_on_the_loop_as_often_at_once_as_may():
+    gate, batches = asyncio.Event(), []
+
+    async def run(items):
+        batches.append(list(items))
+        await gate.wait()
+        assert threading.current_thread() is threading.main_thread()
+        return [item * 10 for item in items]
+
+    async def scenario(batcher):
+        tasks = submit_all(batcher, [1, 2, 3])
+        await until(lambda: len(batches) == 2)
+        await turns()
+        assert batches == [[1], [2]]
+        gate.set()
+        assert await outcomes(tasks) == [10, 20, 30]
+
+    with_batcher(scenario, run, limits=Limits(1, max_concurrency=2))
+
+
+def test_an_async_function_that_fails_fails_its_request_alone():
+    async def run(items):
+        await asyncio.sleep(0)
+        return poisoned(items)
+
+    async def scenario(batcher):
+        warm(batcher)
+        results = await outcomes(submit_all(batcher, [1, -2, 3]))
+        assert [type(result) for result in results] == [int, PoisonError, int]
+
+    with_batcher(scenario, run, isolate_failures=True)
+
+
+def test_an_async_function_that_takes_too_long_is_cancelled_and_the_next_one_runs():
+    began, ended, stuck, now = [], [], [], [0.0]
+
+    async def run(items):
+        if items == [1]:
+            try:
+                began.append(1)
+                await asyncio.Event().wait()
+            finally:
+                ended.append(items[0])
+        return items
+
+    async def scenario(batcher):
+        (slow,) = submit_all(batcher, [1])
+        await until(lambda: bool(began))
+        now[0] = 5.0
+        batcher.look()
+        assert not slow.done()
+        now[0] = 5.1
+        batcher.look()
+        with pytest.raises(OverdueError, match="did not return within 5 seconds"):
+            await slow
+        assert await batcher.submit(2) == 2
+
+    limits = Limits(1, run_timeout_s=5.0)
+    with_batcher(scenario, run, limits=limits, clock=lambda: now[0], on_stuck=lambda: stuck.append(1))
+    assert (ended, stuck) == ([1], [])
+
+
+# A call that does not end
+
+
+def test_a_call_that_does_not_end_is_given_up_and_nobody_waits_for_it():
+    run, seen, stuck, now = Held(is_open=False), Recorder(), [], [0.0]
+
+    async def scenario(batcher):
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        waiting = submit_all(batcher, [2, 3])
+        await asyncio.sleep(0)
+        now[0] = 61.0
+        batcher.look()
+        one, two, three = await outcomes(first + waiting)
+        assert (type(one), two.reason, three.reason) == (OverdueError, "stuck", "stuck")
+        with pytest.raises(RefusedError, match="stuck"):
+            await batcher.submit(4)
+        await batcher.close()  # which does not wait for it either
+
+    with_batcher(
+        scenario,
+        run,
+        observer=seen,
+        limits=Limits(10, run_timeout_s=60.0),
+        clock=lambda: now[0],
+        on_stuck=lambda: stuck.append("stuck"),
+    )
+    assert (stuck, seen.finished, seen.refused) == (["stuck"], [(1, True)], ["stuck", "stuck", "stuck"])
+
+
+def test_what_a_given_up_call_returns_after_all_is_nobodys():
+    run, now = Held(is_open=False), [0.0]
+
+    async def scenario(batcher):
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        now[0] = 61.0
+        batcher.look()
+        run.gate.set()
+        await batcher.close()
+        await until(lambda: not batcher._executor._threads[0].is_alive())
+        await turns()
+        assert isinstance((await outcomes(first))[0], OverdueError)
+        assert batcher.state.estimate == Estimate()
+
+    with_batcher(scenario, run, limits=Limits(10, run_timeout_s=60.0), clock=lambda: now[0])
+
+
+# Places
+
+
+def test_apis_of_one_worker_take_turns_by_deadline():
+    places, order, gate = Places(1), [], threading.Event()
+
+    def function_of(name):
+        def run(items):
+            order.append(name)
+            assert gate.wait(10)
+            return items
+
+        return run
+
+    async def main():
+        limits = {"a": Limits(1), "b": Limits(1, max_latency_s=0.5), "c": Limits(1, max_latency_s=100.0)}
+        batchers = {
+            name: Batcher(function_of(name), limits=limits[name], name=name, places=places, clock=lambda: 0.0)
+            for name in "abc"
+        }
+        for batcher in batchers.values():
+            await batcher.start()
+        tasks = submit_all(batchers["a"], [1, 2])
+        await until(lambda: order == ["a"])
+        tasks += submit_all(batchers["c"], [3, 4]) + submit_all(batchers["b"], [5, 6, 7])
+        await turns()
+        gate.set()
+        assert await outcomes(tasks) == [1, 2, 3, 4, 5, 6, 7]
+        for batcher in batchers.values():
+            await batcher.close()
+
+    asyncio.run(main())
+    assert order == ["a", "b", "a", "b", "c", "b", "c"]
+
+
+def test_a_place_is_not_kept_by_an_api_whose_callers_left():
+    places, first, second = Places(1), Held(is_open=False), Held()
+
+    async def main():
+        one, two, three = (Batcher(run, limits=Limits(1), name="x", places=places) for run in (first, second, second))
+        for batcher in (one, two, three):
+            await batcher.start()
+        tasks = submit_all(one, [1])
+        await until(lambda: bool(first.batches))
+        (gone,) = submit_all(two, [2])
+        await turns()
+        gone.cancel()
+        tasks += submit_all(three, [3])
+        await turns()
+        first.gate.set()
+        assert await asyncio.wait_for(outcomes(tasks), 10) == [10, 30]
+        for batcher in (one, two, three):
+            await asyncio.wait_for(batcher.close(), 10)
+
+    asyncio.run(main())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 3))
+def test_a_storm_over_several_apis_loses_no_place_and_no_request(seed: int, count: int):
+    rng, places = random.Random(seed), Places(count)
+    running = [0]
+    most = [0]
+    lock = threading.Lock()
+
+    def run(items):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        try:
+            return poisoned(items)
+        finally:
+            with lock:
+                running[0] -= 1
+
+    async def caller(batchers, number):
+        for _ in range(rng.randint(0, 10)):
+            await asyncio.sleep(0)
+        item = -number if rng.random() < 0.05 else number
+        return await rng.choice(batchers).submit(item, group=rng.randint(0, 1))
+
+    async def main():
+        batchers = [Batcher(run, limits=Limits(4), name="x", places=places, isolate_failures=True) for _ in range(4)]
+        for batcher in batchers:
+            await batcher.start()
+        tasks = [asyncio.ensure_future(caller(batchers, number)) for number in range(1, 60)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+            rng.choice(tasks).cancel()
+        await asyncio.wait_for(outcomes(tasks), 20)
+        for batcher in batchers:
+            await asyncio.wait_for(batcher.close(), 20)
+
+    asyncio.run(main())
+    assert (places._free, places._waiting, places._kept) == (count, {}, set())
+    assert most[0] <= count

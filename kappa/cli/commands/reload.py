@@ -1,0 +1,35 @@
+"""`kappa reload`: a running server serves the new version, without a failed request."""
+
+from __future__ import annotations
+
+import click
+
+from kappa.actions import reload_server
+from kappa.cli.command import kappa_command
+from kappa.cli.console import print_result
+
+__all__ = ["command"]
+
+
+@kappa_command("reload", examples=["kappa reload", "kappa reload --port 3000"])
+@click.option(
+    "-p", "--port", type=click.IntRange(1, 65535), help="The port of the server, if more than one runs on this machine."
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the new version; the server goes on with it all the same.",
+)
+def command(port: int | None, timeout_s: float) -> None:
+    """Bring a new version to a server that runs.
+
+    The server looks again for what it was started with: `Name:latest` is the newest version by then, a path whatever
+    bundle is there now. Its workers load it one after the other, beside the version that they serve, and change over
+    when they can answer. If it cannot be loaded, everything stays as it was, and the exit code says why. SIGHUP to the
+    server does the same.
+    """
+    print_result("\n".join(reload_server(port, timeout_s=timeout_s)))

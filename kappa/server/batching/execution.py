@@ -1,0 +1,186 @@
+"""Where a batch is run: in a thread of its API's own, in a task on the event loop, or on the loop at once.
+
+A *run* is one call of the function. Whoever executes it writes how it went into it, and the batcher reads it on the
+event loop when it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Generic, Protocol, TypeVar
+
+from kappa.errors import InferenceFailedError, ResultMismatchError
+
+__all__ = ["Executor", "Run", "Tasks", "Threads"]
+
+M = TypeVar("M")
+T = TypeVar("T")
+R = TypeVar("R")
+
+Function = Callable[[Sequence[T]], Sequence[R]]
+AsyncFunction = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
+
+
+class Run(Generic[M, T, R]):
+    """One call of the function: ``members`` are the requests it answers, ``given`` what it is called with."""
+
+    __slots__ = (
+        "error",
+        "finished",
+        "given",
+        "is_on_loop",
+        "is_overdue",
+        "is_suspect",
+        "items",
+        "members",
+        "results",
+        "started",
+    )
+
+    def __init__(
+        self, members: Sequence[M], given: Sequence[T], *, items: int, is_suspect: bool, started: float
+    ) -> None:
+        self.members = members
+        self.given = given
+        self.items = items
+        self.is_suspect = is_suspect
+        self.is_on_loop = False
+        self.is_overdue = False
+        """Whether it was given up; what comes of it is nobody's any more."""
+        self.started = started
+        self.finished = started
+        self.results: Sequence[R] = ()
+        self.error: Exception | None = None
+
+    def execute(self, function: Function[T, R], clock: Callable[[], float]) -> None:
+        """Call ``function``; whatever it does, the run ends with results or an error."""
+        self.started = clock()
+        try:
+            self._take(function(self.given))
+        except BaseException as exc:  # noqa: BLE001 - the user's code may raise anything; it goes to the caller
+            self.error = _carried(exc)
+        self.finished = clock()
+
+    async def execute_async(self, function: AsyncFunction[T, R], clock: Callable[[], float]) -> None:
+        """Await ``function``, as `execute` calls it."""
+        self.started = clock()
+        try:
+            self._take(await function(self.given))
+        except BaseException as exc:  # noqa: BLE001 - the same; a cancellation is that of an overdue run
+            self.error = _carried(exc)
+        self.finished = clock()
+
+    def _take(self, results: Sequence[R]) -> None:
+        self.results = list(results)
+        if (found := len(self.results)) != len(self.members):
+            self.error = ResultMismatchError(
+                f"The function was given {len(self.members)} requests and returned {found} results: "
+                "return one for each, in their order."
+            )
+
+
+def _carried(exc: BaseException) -> Exception:
+    """Return ``exc``, wrapped if an asyncio future cannot carry it or if it would end the server (`sys.exit()`)."""
+    if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+        return exc
+    error = InferenceFailedError(f"The function raised `{type(exc).__name__}`, which ends a program or a loop.")
+    error.__cause__ = exc
+    return error
+
+
+class Executor(Protocol):
+    """What runs the batches of one API; everything but the runs themselves happens on the event loop."""
+
+    def start(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Any], None]) -> None:
+        """Get ready; ``finished(run)`` is to be called on ``loop`` after every run."""
+
+    def put(self, run: Any) -> None:
+        """Run it as soon as possible; at most as many at once as the API's concurrency are ever put."""
+
+    def cancel(self, run: Any) -> bool:
+        """Try to end a run that takes too long; return whether that is possible at all."""
+
+    def stop(self) -> None:
+        """Give up what is needed for running; a run that cannot be ended is left behind."""
+
+
+class Threads(Generic[T, R]):
+    """A fixed number of threads: one keeps code that must always run in the same thread correct.
+
+    PERF: `SimpleQueue` and `call_soon_threadsafe` cost 42 to 65 µs for both ways, which waiting requests share.
+    """
+
+    def __init__(self, function: Function[T, R], *, count: int, name: str, clock: Callable[[], float]) -> None:
+        self._function = function
+        self._clock = clock
+        self._handover: SimpleQueue[Run[Any, T, R] | None] = SimpleQueue()
+        names = [f"kappa-{name}"] if count == 1 else [f"kappa-{name}-{number}" for number in range(count)]
+        self._threads = [Thread(target=self._work, name=name, daemon=True) for name in names]
+        self._is_abandoned = False
+
+    def start(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Any], None]) -> None:
+        self._loop = loop
+        self._finished = finished
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, run: Run[Any, T, R]) -> None:
+        self._handover.put(run)
+
+    def cancel(self, _run: Run[Any, T, R]) -> bool:
+        """Nothing ends a thread from outside."""
+        self._is_abandoned = True
+        return False
+
+    def stop(self) -> None:
+        for _ in self._threads:
+            self._handover.put(None)
+        if not self._is_abandoned:
+            for thread in self._threads:
+                if thread.is_alive():
+                    thread.join()
+
+    def _work(self) -> None:
+        """Run what is handed over until the end; a thread's whole life."""
+        while (run := self._handover.get()) is not None:
+            run.execute(self._function, self._clock)
+            try:
+                self._loop.call_soon_threadsafe(self._finished, run)
+            except RuntimeError:
+                return  # the loop was closed under a running batch: nobody is left to tell
+            del run  # the next wait must not keep the items and results alive
+
+
+class Tasks(Generic[T, R]):
+    """Tasks on the event loop, for functions that are `async def`; a cancellation ends one that takes too long."""
+
+    def __init__(self, function: AsyncFunction[T, R], *, clock: Callable[[], float]) -> None:
+        self._function = function
+        self._clock = clock
+        self._tasks: dict[Run[Any, T, R], asyncio.Task[None]] = {}
+
+    def start(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Any], None]) -> None:
+        self._loop = loop
+        self._finished = finished
+
+    def put(self, run: Run[Any, T, R]) -> None:
+        running = run.execute_async(self._function, self._clock)
+        # The user's code must not see the context variables of whoever came first.
+        task = Context().run(self._loop.create_task, running)
+        self._tasks[run] = task
+        task.add_done_callback(lambda _: self._end(run))
+
+    def cancel(self, run: Run[Any, T, R]) -> bool:
+        return self._tasks[run].cancel()
+
+    def stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+
+    def _end(self, run: Run[Any, T, R]) -> None:
+        del self._tasks[run]
+        self._finished(run)

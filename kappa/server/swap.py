@@ -1,0 +1,119 @@
+"""One process's application, whose services can be exchanged for others while it answers.
+
+Everything that a version of the services needs (code, models, queues, routes) is one `Serving`. A *reload* makes a new
+one beside the present one, loads it and warms it up, then flips one reference: requests that arrive from then on are
+answered by the new one, those that had arrived are finished by the old one, which is closed after the last of them. If
+the new one cannot be loaded, nothing has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kappa.errors import KappaError
+from kappa.server.host import Host, Served
+
+__all__ = ["DRAIN", "RELOAD", "Application", "Serving"]
+
+DRAIN = "kappa.drain"
+"""The key of the lifespan's state under which a server finds what to call before it stops."""
+RELOAD = "kappa.reload"
+"""The key under which it finds what to call to exchange the services for those that are wanted now."""
+
+_POLL_S = 0.05
+_logger = logging.getLogger("kappa.server")
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """One version of the services and its ASGI application."""
+
+    host: Host
+    app: Any
+    exchanges: int = 0
+    """How many requests it is answering."""
+
+
+class Application:
+    """The ASGI application of a process; ``build`` makes the `Serving` of services, which is not loaded yet.
+
+    ``wanted`` says which services a reload is to load. ``on_reload(error)`` is called after each, with ``None`` if it
+    went well.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Served],
+        *,
+        build: Callable[[Sequence[Served]], Serving],
+        wanted: Callable[[], Sequence[Served]],
+        on_reload: Callable[[KappaError | None], None],
+    ) -> None:
+        self._build = build
+        self._wanted = wanted
+        self._on_reload = on_reload
+        self._current = build(services)
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        serving = self._current
+        serving.exchanges += 1
+        try:
+            await serving.app(scope, receive, send)
+        finally:
+            serving.exchanges -= 1
+
+    async def _live(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Speak the lifespan protocol: begin to load at the start, finish everything at the end."""
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                scope.get("state", {}).update({DRAIN: self._drain, RELOAD: self.begin_reload})
+                await self._current.host.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif event["type"] == "lifespan.shutdown":
+                if self._reloading is not None:
+                    self._reloading.cancel()
+                await self._current.host.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _drain(self) -> None:
+        self._current.host.drain()
+
+    def begin_reload(self) -> None:
+        """Exchange the services; a call while that is under way asks for nothing more."""
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        coming: Serving | None = None
+        try:
+            coming = self._build(await asyncio.to_thread(self._wanted))
+            await coming.host.load()
+        except Exception as exc:
+            if coming is not None:
+                await coming.host.stop()
+            if not isinstance(exc, KappaError):
+                _logger.exception("Reloading failed in a way that Kappa does not know")
+                exc = KappaError(f"The service cannot be loaded: {type(exc).__name__}: {exc}.")
+            self._on_reload(exc)
+            return
+        leaving, self._current = self._current, coming
+        coming.host.take_over(leaving.host)
+        self._on_reload(None)
+        while leaving.exchanges:  # noqa: ASYNC110 - PERF: every request counts down, and has no time to tell
+            await asyncio.sleep(_POLL_S)
+        await leaving.host.stop(is_succeeded=True)
+        del leaving
+        gc.unfreeze()  # what the workers set aside when they began may be garbage now
+        await asyncio.to_thread(gc.collect)
+        gc.freeze()

@@ -1,0 +1,132 @@
+"""The master's part in a reload, with workers that this test plays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kappa.errors import BundleError, KappaError
+from kappa.server import rollout as rollout_module
+from kappa.server.host import Served
+from kappa.server.rollout import Rollout
+from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+
+
+def version(name: str) -> Served:
+    spec = ServiceSpec(
+        name="Demo", apis=(ApiSpec(name="ask", target=FunctionTarget(function="handlers:ask"), input="json"),)
+    )
+    return Served(spec, name, lambda: pytest.fail("the master loads nothing"), directory=Path(name))
+
+
+class Played:
+    """Two workers, what they were told, and what is announced."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rollout_module, "served_bundle", lambda directory: version(str(directory)))
+        self.found: Sequence[str] | KappaError = ["2"]
+        self.reloads: dict[int, KappaError | None] = {}
+        self.wanted: list[Path] = []
+        self.told: list[tuple[int, str]] = []
+        self.announced: list[Any] = []
+        self.rollout = Rollout(
+            [version("1")],
+            self,
+            self,
+            port=5000,
+            find=self.find,
+            tell=self.tell,  # type: ignore[arg-type]
+        )
+
+    def find(self) -> list[Path]:
+        if isinstance(self.found, KappaError):
+            raise self.found
+        return [Path(name) for name in self.found]
+
+    def tell(self, pid: int) -> None:
+        self.told.append((pid, str(self.wanted[0])))
+
+    def want(self, directories: list[Path]) -> None:
+        self.wanted = directories
+
+    def announce(self, announcement: Any) -> None:
+        self.announced.append((announcement.reloads, announcement.state, announcement.services))
+
+    def says(self, pid: int, error: KappaError | None = None, *, workers: Sequence[int] = (1, 2)) -> None:
+        self.reloads[pid] = error
+        self.rollout.look(set(workers))
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    return Played(monkeypatch)
+
+
+def test_one_worker_reloads_after_the_other(played: Played) -> None:
+    played.rollout.look({1, 2})
+    assert played.told == []
+    played.rollout.begin()
+    played.rollout.look({1, 2})
+    played.rollout.look({1, 2})
+    assert played.told == [(1, "2")]
+    played.says(1)
+    assert played.told == [(1, "2"), (2, "2")]
+    assert [served.version for served in played.rollout.services] == ["1"]
+    played.says(2)
+    assert [served.version for served in played.rollout.services] == ["2"]
+    assert played.announced == [
+        (0, "none", ("Demo:1",)),
+        (1, "running", ("Demo:1",)),
+        (1, "done", ("Demo:2",)),
+    ]
+
+
+def test_workers_that_had_reloaded_go_back_when_one_cannot(played: Played) -> None:
+    played.rollout.begin()
+    played.rollout.look({1, 2})
+    played.says(1)
+    played.says(2, BundleError("It does not fit into memory."))
+    assert played.told == [(1, "2"), (2, "2"), (1, "1")]
+    played.says(1)
+    assert played.announced[-1] == (1, "failed", ("Demo:1",))
+    assert [served.version for served in played.rollout.services] == ["1"]
+
+
+def test_a_worker_that_dies_while_it_reloads_is_a_failure(played: Played) -> None:
+    played.rollout.begin()
+    played.rollout.look({1, 2})
+    played.rollout.look({2})
+    assert played.announced[-1] == (1, "failed", ("Demo:1",))
+    assert played.told == [(1, "2")]
+
+
+def test_a_worker_that_started_meanwhile_reloads_too(played: Played) -> None:
+    played.rollout.begin()
+    played.rollout.look({1, 2})
+    played.says(1, workers=(1, 2, 3))
+    played.says(2, workers=(1, 2, 3))
+    played.says(3, workers=(1, 2, 3))
+    assert played.told == [(1, "2"), (2, "2"), (3, "2")]
+    assert played.announced[-1] == (1, "done", ("Demo:2",))
+
+
+def test_a_bundle_that_is_not_there_asks_no_worker(played: Played) -> None:
+    played.found = BundleError("There is no bundle.")
+    played.rollout.begin()
+    played.rollout.look({1, 2})
+    assert (played.told, played.announced[-1]) == ([], (1, "failed", ("Demo:1",)))
+
+
+def test_a_reload_asked_for_during_another_follows_it(played: Played) -> None:
+    played.rollout.begin()
+    played.rollout.look({1})
+    played.found = ["3"]
+    played.rollout.begin()
+    played.says(1, workers=(1,))
+    played.rollout.look({1})
+    played.says(1, workers=(1,))
+    assert played.told == [(1, "2"), (1, "3")]
+    assert played.announced[-1] == (2, "done", ("Demo:3",))

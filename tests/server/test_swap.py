@@ -1,0 +1,167 @@
+"""One process whose services are exchanged while it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import falcon.testing
+import pytest
+
+from kappa.errors import BundleError, KappaError
+from kappa.server.app import create_app
+from kappa.server.host import Served
+from kappa.server.swap import Application
+from kappa.service import load_declared
+from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+
+CODE = """
+import asyncio
+from pathlib import Path
+
+may_answer = asyncio.Event()
+
+async def version(value):
+    return {version!r}
+
+async def wait(value):
+    await may_answer.wait()
+    return {version!r}
+
+def stop():
+    Path(__file__).with_name("closed-{version}").touch()
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_modules(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in [name for name in sys.modules if name.startswith("swapped_")]:
+        del sys.modules[name]
+
+
+def described(folder: Path, version: str, *apis: str) -> Served:
+    module = f"swapped_{version}"
+    (folder / f"{module}.py").write_text(CODE.format(version=version), encoding="utf-8")
+    spec = ServiceSpec(
+        name="Swapped",
+        apis=tuple(
+            ApiSpec(name=name, target=FunctionTarget(function=f"{module}:{name}"), input="json") for name in apis
+        ),
+        teardown=f"{module}:stop",
+    )
+    return Served(spec, version, partial(load_declared, spec, {}, root=folder))
+
+
+class Reloading:
+    """An application, and what it is told to serve next."""
+
+    def __init__(self, conductor: falcon.testing.ASGIConductor, app: Application) -> None:
+        self.conductor = conductor
+        self.app = app
+        self.wanted: Sequence[Served] = ()
+        self.outcomes: asyncio.Queue[KappaError | None] = asyncio.Queue()
+
+    async def reload(self, *wanted: Served) -> KappaError | None:
+        self.wanted = wanted
+        self.app.begin_reload()
+        return await asyncio.wait_for(self.outcomes.get(), 10)
+
+    async def ask(self, api: str) -> Any:
+        result = await self.conductor.simulate_post(f"/{api}", body="1")
+        return result.json if result.status_code == 200 else result.status_code
+
+
+@asynccontextmanager
+async def running(*services: Served) -> AsyncIterator[Reloading]:
+    ready = asyncio.Event()
+    app = create_app(
+        services,
+        on_ready=ready.set,
+        wanted=lambda: reloading.wanted,
+        on_reload=lambda error: reloading.outcomes.put_nowait(error),
+    )
+    async with falcon.testing.ASGIConductor(app) as conductor:
+        await asyncio.wait_for(ready.wait(), 10)
+        reloading = Reloading(conductor, app)
+        yield reloading
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
+    for _ in iter(holds, True):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0)
+
+
+async def until_there(path: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
+    while not await asyncio.to_thread(path.exists):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.01)
+
+
+def test_after_a_reload_the_new_version_answers_with_its_own_apis(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running(described(tmp_path, "1", "version")) as reloading:
+            assert (await reloading.ask("version"), await reloading.ask("wait")) == ("1", 404)
+            assert await reloading.reload(described(tmp_path, "2", "version", "wait")) is None
+            assert await reloading.ask("version") == "2"
+            sys.modules["swapped_2"].may_answer.set()
+            assert await reloading.ask("wait") == "2"
+            await until_there(tmp_path / "closed-1")
+            metrics = (await reloading.conductor.simulate_get("/metrics")).text
+            assert 'kappa_ready_workers{service="Swapped",version="1"} 0.0' in metrics
+            assert 'kappa_ready_workers{service="Swapped",version="2"} 1.0' in metrics
+            assert (await reloading.conductor.simulate_get("/metadata")).json["version"] == "2"
+
+    asyncio.run(run())
+    assert (tmp_path / "closed-2").exists()
+
+
+def test_what_had_arrived_is_answered_by_the_version_that_it_found(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running(described(tmp_path, "1", "wait")) as reloading:
+            early = asyncio.ensure_future(reloading.ask("wait"))
+            await until(lambda: reloading.app._current.exchanges == 1)
+            assert await reloading.reload(described(tmp_path, "2", "version")) is None
+            assert (await reloading.ask("version"), (tmp_path / "closed-1").exists()) == ("2", False)
+            sys.modules["swapped_1"].may_answer.set()
+            assert await early == "1"
+            await until_there(tmp_path / "closed-1")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [BundleError("The artifact `model` is missing."), ZeroDivisionError("oh")], ids=repr)
+def test_a_version_that_cannot_be_loaded_is_told_and_changes_nothing(tmp_path: Path, error: Exception) -> None:
+    def load() -> Any:
+        raise error
+
+    async def run() -> None:
+        async with running(described(tmp_path, "1", "version")) as reloading:
+            broken = Served(described(tmp_path, "2", "version").spec, "2", load)
+            assert str(error) in str(await reloading.reload(broken))
+            assert await reloading.ask("version") == "1"
+            assert (await reloading.conductor.simulate_get("/readyz")).status_code == 200
+            assert await reloading.reload(described(tmp_path, "3", "version")) is None
+            assert await reloading.ask("version") == "3"
+
+    asyncio.run(run())
+
+
+def test_a_process_that_drains_stays_unready_after_a_reload(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running(described(tmp_path, "1", "version")) as reloading:
+            reloading.app._drain()
+            assert await reloading.reload(described(tmp_path, "2", "version")) is None
+            assert (await reloading.conductor.simulate_get("/readyz")).status_code == 503
+            assert await reloading.ask("version") == "2"
+
+    asyncio.run(run())
