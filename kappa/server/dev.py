@@ -28,9 +28,10 @@ from typing import Any
 
 from kappa.errors import KappaError
 from kappa.plugins import load_dotted
+from kappa.server.allowance import read_allowance
 from kappa.server.host import Served
 from kappa.server.launch import log_to_stderr, serve_uvicorn
-from kappa.server.machine import available_cores, set_thread_counts
+from kappa.server.machine import set_thread_counts
 from kappa.server.options import ServerOptions
 from kappa.server.ports import bind_to, url_of
 from kappa.server.report import Report
@@ -179,7 +180,7 @@ class _Supervisor:
         watched: Callable[[], Iterable[Path]],
         environ: dict[str, str],
     ) -> None:
-        set_thread_counts(environ, workers=1, cores=available_cores())
+        set_thread_counts(environ, workers=1, cores=read_allowance().cores)
         self._loader = loader
         self._options = options
         self._environ = environ

@@ -18,9 +18,10 @@ from functools import partial
 from pathlib import Path
 
 from kappa.errors import InferenceFailedError, KappaError, MissingDependencyError, UsageError
+from kappa.server.allowance import Allowance, WorkerCount, read_allowance, workers_for
 from kappa.server.app import create_app
 from kappa.server.host import Served
-from kappa.server.machine import available_cores, set_thread_counts, settle_memory
+from kappa.server.machine import set_thread_counts, settle_memory
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
 from kappa.server.ports import listen_on, reserve, url_of
@@ -60,8 +61,9 @@ def serve_gunicorn(
     """
     from kappa.server.arbiter import run_arbiter
 
-    cores = available_cores()
-    workers = cores if options.workers == "auto" else options.workers
+    allowance = read_allowance()
+    chosen = _workers(services, options, allowance)
+    workers, cores = chosen.count, allowance.cores
     set_thread_counts(environ, workers=workers, cores=cores)
     log_to_stderr()
     report = Report()
@@ -69,7 +71,7 @@ def serve_gunicorn(
     try:
         if listener is None:
             listener = (reserve if workers > 1 else listen_on)(options.host, options.port)
-        _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=workers, cores=cores))
+        _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=chosen, cores=cores))
         rollout = Rollout(services, folder, report, port=listener.getsockname()[1], find=find)
         shared = None
         if workers > 1:
@@ -133,12 +135,26 @@ def _worker_app(
     )
 
 
-def _start_line(services: Sequence[Served], options: ServerOptions, *, url: str, workers: int, cores: int) -> str:
+def _workers(services: Sequence[Served], options: ServerOptions, allowance: Allowance) -> WorkerCount:
+    """Return how many workers to start, and why if that was left to the machine."""
+    if options.workers != "auto":
+        return WorkerCount(options.workers, "")
+    model_bytes = sum(
+        artifact.size_bytes for served in services if served.manifest for artifact in served.manifest.artifacts
+    )
+    return workers_for(allowance, model_bytes=model_bytes)
+
+
+def _start_line(
+    services: Sequence[Served], options: ServerOptions, *, url: str, workers: WorkerCount, cores: int
+) -> str:
     names = ", ".join(f"{served.spec.name}:{served.version}" for served in services)
-    count = "1 worker" if workers == 1 else f"{workers} workers"
+    count = "1 worker" if workers.count == 1 else f"{workers.count} workers"
+    why = f" ({workers.reason})" if workers.reason else ""
     batching = "on" if options.batching.is_enabled else "off"
-    more = f" {cores} processors are available: `--workers {cores}` uses them all." if workers < cores else ""
-    return f"Serving {names} at {url} with {count}, batching {batching}.{more}"
+    has_more = workers.count < cores and not workers.reason
+    more = f" {cores} processors are available: `--workers {cores}` uses them all." if has_more else ""
+    return f"Serving {names} at {url} with {count}{why}, batching {batching}.{more}"
 
 
 def serve_uvicorn(
@@ -155,7 +171,7 @@ def serve_uvicorn(
         raise MissingDependencyError("kappa-ml[uvicorn]", needed_for="the server `uvicorn`") from None
     if options.workers not in (1, "auto"):
         raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
-    cores = available_cores()
+    cores = read_allowance().cores
     set_thread_counts(environ, workers=1, cores=cores)
     log_to_stderr()
     failures: list[KappaError] = []
@@ -165,7 +181,7 @@ def serve_uvicorn(
         server.should_exit = True
 
     listener = listener or listen_on(options.host, options.port)
-    _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=1, cores=1))
+    _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=WorkerCount(1, ""), cores=1))
     app = create_app(
         services,
         batching=options.batching,

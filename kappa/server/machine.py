@@ -1,4 +1,4 @@
-"""What the machine gives: processors, and a place for small files."""
+"""What a process of a server does to the machine it is on: threads, memory, small files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kappa.errors import ConfigurationError
 
-__all__ = ["available_cores", "set_thread_counts", "settle_memory", "writable_directory"]
+__all__ = ["set_thread_counts", "settle_memory", "writable_directory"]
 
 _THREAD_COUNTS = (
     "OMP_NUM_THREADS",
@@ -21,31 +21,6 @@ _THREAD_COUNTS = (
     "NUMEXPR_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
 )
-
-
-def available_cores(*, cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many processors this process may use: affinity, and the quota of its control group (v2 or v1)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for read in (_quota_v2, _quota_v1):
-        try:
-            quota = read(cgroup)
-        except (OSError, ValueError):
-            continue
-        if quota is not None:
-            cores = min(cores, max(1, round(quota)))
-        break
-    return cores
-
-
-def _quota_v2(cgroup: Path) -> float | None:
-    quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
-    return None if quota == "max" else int(quota) / int(period)
-
-
-def _quota_v1(cgroup: Path) -> float | None:
-    quota = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-    period = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii"))
-    return None if quota <= 0 else quota / period
 
 
 def set_thread_counts(environ: MutableMapping[str, str], *, workers: int, cores: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kappa.errors import MissingDependencyError, UsageError
+from kappa.server.allowance import WorkerCount
 from kappa.server.host import BatchingOptions, Served
 from kappa.server.launch import _start_line, serve_uvicorn
 from kappa.server.options import ServerOptions
@@ -26,27 +27,37 @@ def served(name: str) -> Served:
 
 
 @pytest.mark.parametrize(
-    ("names", "workers", "batching", "line"),
+    ("names", "workers", "reason", "batching", "line"),
     [
         (
             ["Iris"],
             1,
+            "",
             BatchingOptions(),
             f"Serving Iris:7 at http://x:1 with 1 worker, batching on. {MORE}",
         ),
         (
             ["Iris", "Wine"],
             4,
+            "",
             BatchingOptions(is_enabled=False),
             "Serving Iris:7, Wine:7 at http://x:1 with 4 workers, batching off.",
+        ),
+        (
+            ["Iris"],
+            2,
+            "its control group allows 2 of 4 processors",
+            BatchingOptions(),
+            "Serving Iris:7 at http://x:1 with 2 workers (its control group allows 2 of 4 processors), batching on.",
         ),
     ],
 )
 def test_the_start_line_says_what_is_served_where_and_how(
-    names: list[str], workers: int, batching: BatchingOptions, line: str
+    names: list[str], workers: int, reason: str, batching: BatchingOptions, line: str
 ) -> None:
     options = ServerOptions(workers=workers, batching=batching)
-    assert _start_line([served(name) for name in names], options, url="http://x:1", workers=workers, cores=4) == line
+    chosen = WorkerCount(workers, reason)
+    assert _start_line([served(name) for name in names], options, url="http://x:1", workers=chosen, cores=4) == line
 
 
 def test_uvicorn_serves_from_one_process() -> None:

@@ -1,37 +1,12 @@
 from __future__ import annotations
 
 import gc
-import os
 from pathlib import Path
 
 import pytest
 
 from kappa.errors import ConfigurationError
-from kappa.server.machine import available_cores, set_thread_counts, settle_memory, writable_directory
-
-AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        pytest.param({}, AFFINITY, id="no-control-group"),
-        pytest.param({"cpu.max": "max 100000\n"}, AFFINITY, id="v2-unlimited"),
-        pytest.param({"cpu.max": "100000 100000\n"}, 1, id="v2-one"),
-        pytest.param({"cpu.max": "20000 100000\n"}, 1, id="v2-a-fifth"),
-        pytest.param({"cpu.max": "9900000 100000\n"}, AFFINITY, id="v2-more-than-there-are"),
-        pytest.param(
-            {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, AFFINITY, id="v1-unlimited"
-        ),
-        pytest.param({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1, id="v1-one"),
-        pytest.param({"cpu.max": "what\n"}, AFFINITY, id="unreadable"),
-    ],
-)
-def test_cores_are_what_affinity_and_control_group_leave(tmp_path: Path, files: dict[str, str], cores: int) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="ascii")
-    assert available_cores(cgroup=tmp_path) == cores
+from kappa.server.machine import set_thread_counts, settle_memory, writable_directory
 
 
 def test_thread_counts_share_the_cores_and_leave_the_users_choice_alone() -> None:
