@@ -557,10 +557,8 @@ def serve_bundle(
         return [bundle.directory]
 
     services = [served_target(BundleTarget(directory)) for directory in find()]
-    if server == "gunicorn":
-        serve_gunicorn(services, options, find=find, environ=environ)
-    else:
-        serve_uvicorn(services, options, environ=environ)
+    serve = serve_gunicorn if server == "gunicorn" else serve_uvicorn
+    serve(services, options, find=find, environ=environ)
 
 
 def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:

@@ -11,8 +11,6 @@ import logging
 import os
 import signal
 import socket
-import sys
-import threading
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +24,7 @@ from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
 from kappa.server.ports import listen_on, reserve, url_of
 from kappa.server.report import Report
-from kappa.server.rollout import Rollout
+from kappa.server.rollout import Rollout, SoloRollout
 from kappa.server.running import ServerFolder
 from kappa.server.swap import Application
 
@@ -161,12 +159,13 @@ def serve_uvicorn(
     services: Sequence[Served],
     options: ServerOptions,
     *,
+    find: Callable[[], Sequence[Path]] | None = None,
     environ: MutableMapping[str, str] = os.environ,
     listener: socket.socket | None = None,
 ) -> None:
     """Serve from this process with uvicorn, the only server on Windows; raises as `serve_gunicorn` does."""
     try:
-        import uvicorn
+        from kappa.server.uvicorn_server import KappaUvicorn
     except ModuleNotFoundError:
         raise MissingDependencyError("kappa-ml[uvicorn]", needed_for="the server `uvicorn`") from None
     if options.workers not in (1, "auto"):
@@ -182,26 +181,22 @@ def serve_uvicorn(
 
     listener = listener or listen_on(options.host, options.port)
     _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=WorkerCount(1, ""), cores=1))
+    folder = ServerFolder()
+    rollout = SoloRollout(services, folder, port=listener.getsockname()[1], find=find or list)
     app = create_app(
         services,
         batching=options.batching,
         on_ready=lambda: _logger.info("Ready."),
         on_failure=fail,
+        wanted=rollout.wanted if find is not None else None,
+        on_reload=rollout.ended,
         on_stuck=lambda: fail(InferenceFailedError("A call of a function did not end in time: start the server anew.")),
         processors=cores,
     )
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        log_level="warning",
-        access_log=options.access_log,
-        timeout_keep_alive=int(options.keep_alive_s),
-        timeout_graceful_shutdown=int(options.graceful_timeout_s),
-        limit_concurrency=options.max_connections,
-    )
-    server = uvicorn.Server(config)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has stopped: no failure
-    server.run(sockets=[listener])
+    server = KappaUvicorn(app, options)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        folder.remove()
     if failures:
         raise failures[0]

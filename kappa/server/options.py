@@ -28,6 +28,6 @@ class ServerOptions:
     """How long to go on accepting after that, with `/readyz` already saying no."""
     keep_alive_s: float = 75.0
     """Longer than the usual minute of load balancers, so that they and not this server end idle connections."""
-    max_connections: int = 4096
+    max_connections: int = 10_240
     """Open connections per worker; more are refused with 503."""
     access_log: bool = False

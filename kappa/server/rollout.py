@@ -19,7 +19,7 @@ from kappa.server.host import Served, served_bundle
 from kappa.server.report import Report
 from kappa.server.running import Announcement, ServerFolder
 
-__all__ = ["Rollout"]
+__all__ = ["Rollout", "SoloRollout"]
 
 _logger = logging.getLogger("kappa.server")
 
@@ -121,6 +121,38 @@ class Rollout:
 
     def _is_under_way(self) -> bool:
         return self._coming is not None
+
+    def _announce(self, **changes: object) -> None:
+        self._announcement = replace(self._announcement, **changes)  # type: ignore[arg-type] # mypy cannot follow them
+        self._folder.announce(self._announcement)
+
+
+class SoloRollout:
+    """The same for a server of one process, which reloads itself: what its `Application` asks and tells."""
+
+    def __init__(
+        self, services: Sequence[Served], folder: ServerFolder, *, port: int, find: Callable[[], Sequence[Path]]
+    ) -> None:
+        self._folder = folder
+        self._find = find
+        self._coming: Sequence[Served] = services
+        self._announcement = Announcement(os.getpid(), port, _names(services))
+        folder.announce(self._announcement)
+
+    def wanted(self) -> Sequence[Served]:
+        """Return what is wanted now; a reload has begun."""
+        self._announce(reloads=self._announcement.reloads + 1, state="running", message="")
+        self._coming = [served_bundle(directory) for directory in self._find()]
+        return self._coming
+
+    def ended(self, error: KappaError | None) -> None:
+        """Take note of how the reload went."""
+        if error is None:
+            self._announce(services=_names(self._coming), state="done")
+            _logger.info("Reloaded: %s is served.", ", ".join(_names(self._coming)))
+        else:
+            self._announce(state="failed", message=str(error))
+            _logger.error("Not reloaded, %s is still served: %s", ", ".join(self._announcement.services), error)
 
     def _announce(self, **changes: object) -> None:
         self._announcement = replace(self._announcement, **changes)  # type: ignore[arg-type] # mypy cannot follow them

@@ -4,7 +4,8 @@ What the base does, measured with gunicorn 27.0, and what is changed here:
 
 - After SIGTERM it accepts for up to a second more, and one idle keep-alive connection holds it for the whole graceful
   timeout. Here the worker stops accepting at once, closes idle connections, and waits only for requests.
-- It has no limit on the time for a request's headers and none on connections. Here 10 s (408) and a number (503).
+- It has no limit on the time for a request's headers, none on the time a client may leave its answer unread, and none
+  on connections. Here 10 s (408), 30 s, and a number (503).
 - It sets and cancels a timer per request for keep-alive (PERF: 2 µs). Here one sweep a second looks at all connections.
 - It runs each request in a task of its own, so that an application may go on after its answer (PERF: 10 µs). Kappa's
   does not.
@@ -21,7 +22,6 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
@@ -29,15 +29,13 @@ from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
-from kappa.inference import error_answer
+from kappa.server.bounds import HEADER_TIMEOUT_S, LINGER_S, TOO_MANY, Unsent, affordable_connections, error_response
 from kappa.server.swap import DRAIN, RELOAD
 
-__all__ = ["HEADER_TIMEOUT_S", "KappaProtocol", "KappaWorker"]
+__all__ = ["KappaProtocol", "KappaWorker"]
 
-HEADER_TIMEOUT_S = 10.0
 _TICK_S = 1.0
 _FIRST_REQUEST_S = 1.0
-_LINGER_S = 2.0
 _CLOSING_S = 1.0
 
 
@@ -55,6 +53,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._is_incomplete = False
         """Whether a request has begun to arrive and is not whole yet."""
         self._is_lingering = False
+        self._unsent = Unsent()
 
     # What the base calls
 
@@ -64,7 +63,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._waiting_since = self.worker.loop.time()
         super().connection_made(transport)
         if len(self.worker.connections) > self.worker.max_connections:
-            self._send_error_response(503, "Too many connections are open here.", [("Retry-After", "1")])
+            self._send_error_response(503, TOO_MANY, [("Retry-After", "1")])
             self._is_incomplete = True
             self.close()
 
@@ -98,17 +97,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
 
     def _send_error_response(self, status: int, message: str, extra_headers: Sequence[tuple[str, str]] = ()) -> None:
         """Answer what never reached the application, in the form of all errors."""
-        request_id = os.urandom(8).hex()
-        body = error_answer(message, request_id=request_id, http_status=status).body
-        lines = [
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            f"X-Request-Id: {request_id}",
-            *(f"{name}: {value}" for name, value in extra_headers),
-            "Connection: close",
-        ]
-        self._safe_write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        self._safe_write(error_response(status, message, extra_headers))
 
     def _will_close(self, request: Any, response_requires_close: bool) -> bool:
         """Announce the end of a connection whose request is answered before it is whole."""
@@ -123,7 +112,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         with suppress(OSError, RuntimeError):
             self.transport.write_eof()
         self._resume_reading()
-        self.worker.loop.call_later(_LINGER_S, self.transport.close)
+        self.worker.loop.call_later(LINGER_S, self.transport.close)
 
     # What the worker calls
 
@@ -133,7 +122,10 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._request_ready.set()
 
     def sweep(self, now: float) -> None:
-        """Close the connection if it has been idle, or its headers incomplete, for too long."""
+        """Close the connection if it has been idle, its headers incomplete or its answer unread, for too long."""
+        if self._unsent.is_stuck(self.transport, now):
+            self.transport.abort()
+            return
         if self._waiting_since is None or self._closed:
             return
         waited = now - self._waiting_since
@@ -159,7 +151,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.connections: set[KappaProtocol] = set()
-        self.max_connections = _affordable_connections(self.worker_connections)
+        self.max_connections = affordable_connections(self.worker_connections)
         self._woken = asyncio.Event()
         self._stop_by: float | None = None
 
@@ -257,11 +249,3 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         self._woken.clear()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
-
-
-def _affordable_connections(wanted: int) -> int:
-    """Return how many connections may be open, leaving some of the process's files for everything else."""
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - 64))

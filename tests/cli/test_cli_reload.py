@@ -31,7 +31,7 @@ MakeBundle = Callable[..., Path]
 class Server:
     def __init__(self, log: Path, *arguments: str) -> None:
         self.log = log
-        command = [sys.executable, "-m", "kappa", "serve-gunicorn", *arguments, "--host", "127.0.0.1", "--port", "0"]
+        command = [sys.executable, "-m", "kappa", *arguments, "--host", "127.0.0.1", "--port", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
 
@@ -116,11 +116,18 @@ def make_next(project: Path, make_bundle: MakeBundle, kappa_home: Path) -> Calla
     return make
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("command", "workers"),
+    [
+        pytest.param(["serve-gunicorn"], 1, id="one"),
+        pytest.param(["serve-gunicorn"], 2, id="two"),
+        pytest.param(["serve", "--server", "uvicorn"], 1, id="uvicorn"),
+    ],
+)
 def test_a_new_version_is_brought_to_all_workers_without_a_failed_request(
-    kappa: Kappa, bundle: Path, make_next: Callable[..., Path], tmp_path: Path, workers: int
+    kappa: Kappa, bundle: Path, make_next: Callable[..., Path], tmp_path: Path, command: list[str], workers: int
 ) -> None:
-    with serving("Scaler:latest", workers=workers, log=tmp_path / "log") as server:
+    with serving(*command, "Scaler:latest", workers=workers, log=tmp_path / "log") as server:
         with asked_all_the_time(server.port) as answers:
             await_more(answers, than=[0] * len(answers))
             make_next("2.0", replacing=('"offset": 1', '"offset": 7'))
@@ -139,7 +146,7 @@ def test_a_new_version_is_brought_to_all_workers_without_a_failed_request(
 def test_a_version_that_cannot_be_loaded_changes_nothing(
     kappa: Kappa, bundle: Path, make_next: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with serving("Scaler:latest", workers=2, log=tmp_path / "log") as server:
+    with serving("serve-gunicorn", "Scaler:latest", workers=2, log=tmp_path / "log") as server:
         with asked_all_the_time(server.port, clients=4) as answers:
             make_next("2.0", replacing=('return {"offset": 1}', 'raise OSError("no database")'))
             failed = kappa("reload", "--port", server.port)

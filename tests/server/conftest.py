@@ -9,9 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,38 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@dataclass
 class Running:
     """A server process; its start-up line said where it listens."""
 
-    process: subprocess.Popen[str]
-    lines: list[str] = field(default_factory=list)
-    """What it has written to stderr so far."""
+    def __init__(self, command: list[str]) -> None:
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+        self.lines: list[str] = []
+        """What it has written to stderr so far."""
+        self._arrived = threading.Condition()
+        self._is_over = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """Take what it writes at once: a full pipe would hold it up."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._arrived:
+                self.lines.append(line)
+                self._arrived.notify_all()
+        with self._arrived:
+            self._is_over = True
+            self._arrived.notify_all()
 
     def wait_for(self, text: str, *, times: int = 1) -> None:
-        """Read its log until ``text`` was there ``times`` times; fails if it ends before."""
-        assert self.process.stderr is not None
-        while sum(text in line for line in self.lines) < times:
-            line = self.process.stderr.readline()
-            assert line, f"the server ended without {text!r}: {''.join(self.lines)}"
-            self.lines.append(line)
+        """Wait until ``text`` was in its log ``times`` times; fails if it ends before."""
+
+        def is_there() -> bool:
+            return sum(text in line for line in self.lines) >= times
+
+        with self._arrived:
+            self._arrived.wait_for(lambda: is_there() or self._is_over, timeout=30)
+            assert is_there(), f"the server did not say {text!r}: {''.join(self.lines)}"
 
     @property
     def port(self) -> int:
@@ -63,8 +80,9 @@ class Running:
         return self.end()
 
     def end(self) -> tuple[int, str]:
-        _, rest = self.process.communicate(timeout=30)
-        return self.process.returncode, "".join(self.lines) + rest
+        code = self.process.wait(30)
+        self._reader.join(30)
+        return code, "".join(self.lines)
 
 
 Start = Callable[..., Running]
@@ -78,7 +96,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start_one(code: str, *, ready: bool = True, **wanted: Any) -> Running:
         (tmp_path / "handlers.py").write_text(code, encoding="utf-8")
         command = [sys.executable, str(HERE / "server_process.py"), str(tmp_path), json.dumps(wanted)]
-        started.append(running := Running(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)))
+        started.append(running := Running(command))
         if ready:
             running.wait_for("Ready.", times=wanted.get("options", {}).get("workers", 1))
         return running
@@ -88,7 +106,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if running.process.poll() is None:
             running.process.terminate()
             try:
-                running.process.communicate(timeout=10)
+                running.end()
             except subprocess.TimeoutExpired:
                 running.process.kill()
-                running.process.communicate()
+        running.end()
+        assert running.process.stderr is not None
+        running.process.stderr.close()

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
+from kappa.server import bounds
+from kappa.server.batching import middleware
 from kappa.server.dev import Loader, serve_dev
 from kappa.server.host import BatchingOptions, Served
 from kappa.server.launch import serve_gunicorn, serve_uvicorn
@@ -59,6 +61,10 @@ def main(folder: str, text: str) -> int:
     if wanted.pop("edited", False):
         edited(folder, wanted)
         return 0
+    for name, seconds in wanted.get("bounds", {}).items():  # the servers' own modules are imported after this
+        setattr(bounds, name, seconds)
+        if hasattr(middleware, name):
+            setattr(middleware, name, seconds)
     options = ServerOptions(host="127.0.0.1", batching=BatchingOptions(), **{"port": 0, **wanted.get("options", {})})
     serve = serve_uvicorn if wanted.get("server") == "uvicorn" else serve_gunicorn
     try:

@@ -18,6 +18,7 @@ import falcon.asgi
 
 from kappa.errors import BadInputError
 from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
+from kappa.server.bounds import BODY_TIMEOUT_S
 from kappa.server.exchange import (
     ClientGoneError,
     Request,
@@ -43,7 +44,6 @@ _logger = logging.getLogger("kappa.server")
 
 _OFF_LOOP_BYTES = 64 * 1024
 _CLIENT_GONE = 499
-_BODY_TIMEOUT_S = 30.0
 _UNKNOWN_BYTES = 1 << 20
 
 
@@ -162,7 +162,7 @@ async def _read_if_admitted(
         raise refusal
     endpoint.arriving_bytes += size
     try:
-        return await read_body(req, max_bytes=max_bytes, timeout_s=_BODY_TIMEOUT_S)
+        return await read_body(req, max_bytes=max_bytes, timeout_s=BODY_TIMEOUT_S)
     finally:
         endpoint.arriving_bytes -= size
 

@@ -1,0 +1,81 @@
+"""What one connection may cost, whichever server took it: how long it may do nothing, and what it is told then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from kappa.inference import error_answer
+
+__all__ = [
+    "BODY_TIMEOUT_S",
+    "HEADER_TIMEOUT_S",
+    "SEND_TIMEOUT_S",
+    "TOO_MANY",
+    "Unsent",
+    "affordable_connections",
+    "error_response",
+]
+
+HEADER_TIMEOUT_S = 10.0
+"""How long the headers of a request may take to arrive."""
+BODY_TIMEOUT_S = 30.0
+"""How long its body may take."""
+SEND_TIMEOUT_S = 30.0
+"""How long a client may read nothing of an answer that waits for it."""
+LINGER_S = 2.0
+"""How long the rest of a request that is answered already is read and thrown away before the connection closes."""
+TOO_MANY = "Too many connections are open here."
+
+
+class Unsent:
+    """Watches whether a client goes on reading what was written to it."""
+
+    __slots__ = ("_bytes", "_since")
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._since = 0.0
+
+    def is_stuck(self, transport: asyncio.WriteTransport, now: float) -> bool:
+        """Return whether the client has read nothing for too long; to be asked regularly."""
+        waiting = transport.get_write_buffer_size()
+        if waiting == 0 or waiting != self._bytes:
+            self._bytes, self._since = waiting, now
+            return False
+        return now - self._since > SEND_TIMEOUT_S
+
+
+def error_response(status: int, message: str, extra_headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """Return a whole HTTP/1.1 response for what never reaches the application, in the form of all errors."""
+    request_id = os.urandom(8).hex()
+    body = error_answer(message, request_id=request_id, http_status=status).body
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"X-Request-Id: {request_id}",
+        *(f"{name}: {value}" for name, value in extra_headers),
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def affordable_connections(wanted: int) -> int:
+    """Return how many connections may be open, leaving some of the process's files for everything else."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted + _OTHER_FILES:
+        most = wanted + _OTHER_FILES if hard == resource.RLIM_INFINITY else min(hard, wanted + _OTHER_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _OTHER_FILES))
+
+
+_OTHER_FILES = 64

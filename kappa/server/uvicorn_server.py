@@ -1,0 +1,135 @@
+"""uvicorn, with what a prediction server needs besides: it is the server on Windows, and a second one elsewhere.
+
+What uvicorn leaves open, measured with 0.54, is bounded here as `worker` bounds it for gunicorn: the time for a
+request's headers and for a client to read its answer, and the number of connections. Its own errors get the body that
+every error of Kappa has, and a stop may be announced before it begins.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from kappa.server.bounds import HEADER_TIMEOUT_S, LINGER_S, TOO_MANY, Unsent, affordable_connections, error_response
+from kappa.server.options import ServerOptions
+from kappa.server.swap import DRAIN, RELOAD, Application
+
+__all__ = ["KappaUvicorn"]
+
+_SWEEP_EVERY_TICKS = 10  # of a tenth of a second
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # which of two classes it is depends on what is installed
+    """One connection."""
+
+    max_connections = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._waiting_since = monotonic()
+        self._unsent = Unsent()
+        self._has_begun = False
+        self._is_lingering = False
+        if len(self.connections) > self.max_connections:
+            self._refuse(503, TOO_MANY, [("Retry-After", "1")])
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_lingering or self.transport.is_closing():
+            return
+        if not self._has_begun:
+            self._has_begun = True
+            self._waiting_since = monotonic()
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        self._has_begun = False
+        self._waiting_since = monotonic()
+        is_whole = not self.cycle.more_body
+        super().on_response_complete()
+        if not is_whole:
+            self._linger()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, msg)
+
+    def _linger(self) -> None:
+        """Throw the rest of an answered request away for a moment, so that the client reads why (RFC 9112, 9.6)."""
+        self._is_lingering = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _refuse(self, status: int, message: str, headers: Any = ()) -> None:
+        self.transport.write(error_response(status, message, headers))
+        self.transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Close the connection if its headers are incomplete or its answer unread for too long."""
+        if self._unsent.is_stuck(self.transport, now):
+            self.transport.abort()
+            return
+        if self.transport.is_closing():
+            return
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        is_first = self.cycle is None
+        if not is_answering and (is_first or self._has_begun) and now - self._waiting_since > HEADER_TIMEOUT_S:
+            self._refuse(408, f"No request arrived within {HEADER_TIMEOUT_S:g} seconds.")
+
+
+class KappaUvicorn(uvicorn.Server):
+    """A server in this process."""
+
+    def __init__(self, app: Application, options: ServerOptions) -> None:
+        protocol = type("Protocol", (_Protocol,), {"max_connections": affordable_connections(options.max_connections)})
+        config = uvicorn.Config(
+            app,
+            http=protocol,
+            lifespan="on",
+            log_level="warning",
+            access_log=options.access_log,
+            timeout_keep_alive=max(1, round(options.keep_alive_s)),
+            timeout_graceful_shutdown=max(1, round(options.graceful_timeout_s)),
+        )
+        super().__init__(config)
+        self._drain_delay_s = options.drain_delay_s
+        self._exit_at: float | None = None
+
+    def run(self, sockets: Any = None) -> None:
+        if threading.current_thread() is threading.main_thread():
+            # uvicorn raises the signal again once it has stopped: it was no failure
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            if sys.platform != "win32":
+                signal.signal(signal.SIGHUP, self._reload)
+        super().run(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop: after the drain delay, during which `/readyz` already says no."""
+        if self._exit_at is None and (drain := self.lifespan.state.get(DRAIN)) is not None:
+            drain()
+        is_first, self._exit_at = self._exit_at is None, self._exit_at or monotonic() + self._drain_delay_s
+        if sig == signal.SIGTERM and self._drain_delay_s and is_first:
+            self._captured_signals.append(sig)
+            return
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        now = monotonic()
+        if counter % _SWEEP_EVERY_TICKS == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, _Protocol):
+                    connection.sweep(now)
+        if self._exit_at is not None and now >= self._exit_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    def _reload(self, _signal: int, _frame: FrameType | None) -> None:
+        if (begin := self.lifespan.state.get(RELOAD)) is not None:
+            begin()
