@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from kappa.gamma.service import GammaService
     from kappa.server.host import Served
     from kappa.server.options import ServerOptions
+    from kappa.server.tuning.tune import Tuning
 
 __all__ = [
     "Built",
@@ -91,12 +92,15 @@ __all__ = [
     "served_target",
     "spec_of",
     "stored_tags",
+    "tune_bundle",
+    "tuning_charts",
     "verify_bundles",
 ]
 
 _REMOTE_TIMEOUT_S = 60.0
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 _RELOAD_POLL_S = 0.05
+_USUAL_TARGET_MS = 100.0
 
 
 # -- what a user names -------------------------------------------------------------------------------------------------
@@ -591,6 +595,54 @@ def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
     raise InferenceFailedError(
         f"The server has not reloaded within {timeout_s:g} seconds; its log says how it goes on."
     )
+
+
+def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, seconds: float) -> Tuning:
+    """Measure an API of a bundle with its first example, simulate it, and recommend settings.
+
+    Raises `UsageError` if it is not clear which API, `ConfigurationError` without an example for it.
+    """
+    from kappa.server.allowance import read_allowance
+    from kappa.server.tuning.tune import tune
+
+    bundle = find_bundle(target)
+    service = bundle.manifest.service
+    example = _example_to_tune_with(service, api_name)
+    api = service.api(example.api)
+    return tune(
+        str(bundle.directory),
+        f"/{api.path}",
+        example_payload(example, bundle.directory / "examples"),
+        api=api.name,
+        max_batch_size=api.max_batch_size if api.batch else 1,
+        target_ms=target_ms or api.max_latency_ms or _USUAL_TARGET_MS,
+        seconds=seconds,
+        cores=read_allowance().cores,
+        say=log,
+    )
+
+
+def _example_to_tune_with(service: ServiceSpec, api_name: str | None) -> ExampleSpec:
+    if api_name is not None and api_name not in {api.name for api in service.apis}:
+        known = ", ".join(f"`{api.name}`" for api in service.apis)
+        raise UsageError(f"`{service.name}` has no API `{api_name}`. It has {known}.")
+    examples = {example.api: example for example in reversed(service.examples) if api_name in (None, example.api)}
+    if not examples:
+        whose = f"the API `{api_name}`" if api_name else f"`{service.name}`"
+        raise ConfigurationError(
+            f"There is no example for {whose} to measure with: add `[[examples]]` to the kappafile and build it again."
+        )
+    if len(examples) > 1:
+        known = ", ".join(f"`{name}`" for name in sorted(examples))
+        raise UsageError(f"`{service.name}` has examples for {known}: say with `--api` which one to tune.")
+    return next(iter(examples.values()))
+
+
+def tuning_charts(tuning: Tuning) -> str:
+    """Draw what was found out as SVG."""
+    from kappa.server.tuning.tune import charts_of
+
+    return charts_of(tuning)
 
 
 def serve_project(target: ProjectTarget, options: ServerOptions) -> None:

@@ -23,6 +23,7 @@ SECTIONS = {
         "reload": "Bring a new version to a server that runs.",
         "run": "Answer inputs from the command line or from files.",
         "test": "Replay the examples and compare the answers.",
+        "tune": "Measure an API, simulate it under load, and recommend its settings.",
     },
     "Bundles": {
         "list": "List the bundles in the store.",

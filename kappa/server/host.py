@@ -271,10 +271,12 @@ class Host:
 
     async def _look_regularly(self) -> None:
         for number in count():
+            planned = monotonic() + _LOOK_EVERY_S
             await asyncio.sleep(_LOOK_EVERY_S)
+            lag_s = max(monotonic() - planned, 0.0)
             for endpoint in self._all_endpoints():
                 if endpoint.batcher is not None:
-                    endpoint.batcher.look()
+                    endpoint.batcher.look(lag_s)
             if number % 2:
                 self.flush()
 
@@ -299,8 +301,9 @@ class Host:
         With fast models the loop is what limits a worker, and not the function.
         """
         before, self._loop_seen = self._loop_seen, (monotonic(), thread_time())
-        elapsed = self._loop_seen[0] - before[0]
-        return (self._loop_seen[1] - before[1]) / elapsed if elapsed > 0 else 0.0
+        elapsed, cpu_s = self._loop_seen[0] - before[0], self._loop_seen[1] - before[1]
+        self.metrics.loop_cpu_seconds.inc(cpu_s)
+        return cpu_s / elapsed if elapsed > 0 else 0.0
 
     def _all_endpoints(self) -> list[Endpoint]:
         return [endpoint for endpoints in self.endpoints.values() for endpoint in endpoints.values()]

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -124,6 +124,17 @@ class Metrics:
             "Work that was offered over what all workers can do; from 1 on the queue cannot empty. Scale by it.",
             api,
         )
+        self.estimated = self._gauge(
+            "kappa_estimated_batch_seconds",
+            "What was learned of a batch: `base` of the call, `item` for each item, `tail` that slow ones add.",
+            (*api, "part"),
+            mode="livemax",
+        )
+        self.loop_cpu_seconds = self._counter(
+            "kappa_loop_cpu_seconds",
+            "Processor time of the event loops: HTTP, queues and all that is not a function.",
+            (),
+        )
         self.ready = self._gauge("kappa_ready_workers", "Workers that can answer, by version.", ("service", "version"))
 
     def _histogram(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]) -> _Histogram:
@@ -132,8 +143,10 @@ class Metrics:
     def _counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
         return Counter(name, text, labels, registry=self._registry)
 
-    def _gauge(self, name: str, text: str, labels: Sequence[str]) -> Gauge:
-        return Gauge(name, text, labels, registry=self._registry, multiprocess_mode="livesum")
+    def _gauge(
+        self, name: str, text: str, labels: Sequence[str], *, mode: Literal["livesum", "livemax"] = "livesum"
+    ) -> Gauge:
+        return Gauge(name, text, labels, registry=self._registry, multiprocess_mode=mode)
 
     def of_api(self, service: str, api: str) -> ApiMetrics:
         """Return the metrics of one API, which are flushed with all others."""
@@ -206,6 +219,9 @@ class ApiMetrics:
 
     def state_seen(self, state: BatcherState, *, saturation_ratio: float) -> None:
         self._metrics.saturation.labels(*self._labels).set(saturation_ratio)
+        known = state.estimate
+        for part, seconds in (("base", known.base_s), ("item", known.slope_s), ("tail", known.tail_s)):
+            self._metrics.estimated.labels(*self._labels, part).set(seconds)
         self._metrics.queued_requests.labels(*self._labels).set(state.queue_requests)
         self._metrics.queued_items.labels(*self._labels).set(state.queue_items)
         self._metrics.queued_groups.labels(*self._labels).set(state.queue_groups)

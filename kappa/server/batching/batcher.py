@@ -236,8 +236,12 @@ class Batcher(Generic[T, R]):
             self._offered_items += items
         return refused
 
-    def look(self) -> None:
-        """Give up the runs that take too long; call it a few times a second."""
+    def look(self, lag_s: float = 0.0) -> None:
+        """Give up the runs that take too long; call it a few times a second, and say how late the event loop is.
+
+        Batches tell that too, but while requests are refused there may be none.
+        """
+        self._lag_s += _NEWS_SHARE * (lag_s - self._lag_s)
         now = self._clock()
         for run in [run for run in self._running if now - run.started > self.limits.run_timeout_s]:
             self._give_up_run(run)
