@@ -91,7 +91,10 @@ class Inference:
         self._keywords: dict[str, Any] = {}
         self.is_async = inspect.iscoroutinefunction(function)
         """Whether the function is `async def`: a server awaits it on its event loop."""
-        if not isinstance(spec.target, ArtifactMethod):
+        self._takes_arrays = False
+        if isinstance(spec.target, ArtifactMethod):
+            self._takes_arrays = _looks_at_values_only(getattr(function, "__self__", None))
+        else:
             self._bind(injectables)
 
     def _bind(self, injectables: Mapping[str, Any]) -> None:
@@ -173,6 +176,8 @@ class Inference:
             if self._task_keyword:
                 keywords = {**keywords, self._task_keyword: tasks}
             argument = self._input.merge([task.data for task in tasks])
+        if self._takes_arrays:
+            argument = _values_of(argument)
         return (tuple(argument) if self._takes_parts else (argument,)), keywords
 
     def _values(self, tasks: Sequence[InferenceTask], value: Any) -> list[Any]:
@@ -230,6 +235,45 @@ class Inference:
         except BadInputError as exc:
             return error_answer(str(exc), request_id=task_id, http_status=exc.http_status)
         return self.answer([task])[0]
+
+
+_VALUES_ONLY = frozenset(
+    {
+        "sklearn.cluster",
+        "sklearn.discriminant_analysis",
+        "sklearn.ensemble",
+        "sklearn.linear_model",
+        "sklearn.naive_bayes",
+        "sklearn.neighbors",
+        "sklearn.neural_network",
+        "sklearn.svm",
+        "sklearn.tree",
+    }
+)
+
+
+def _looks_at_values_only(model: Any) -> bool:
+    """Return whether a frame is nothing but its values to ``model``: a plain scikit-learn estimator without names.
+
+    PERF: making an array of a frame costs scikit-learn 280 to 550 of 410 to 670 µs a call, and nothing before it did.
+    Ensembles of whatever estimators may hold one that goes by column, if they were not fitted with names.
+    """
+    family = ".".join(type(model).__module__.split(".")[:2])
+    is_mixed = hasattr(model, "named_estimators_")
+    return (
+        family in _VALUES_ONLY
+        and hasattr(model, "n_features_in_")
+        and not (hasattr(model, "feature_names_in_") or is_mixed)
+    )
+
+
+def _values_of(argument: Any) -> Any:
+    """Return the numbers of a frame as an array; what is no frame of numbers stays as it is."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(argument, pandas.DataFrame):
+        return argument
+    values = argument.to_numpy()
+    return values if values.dtype.kind in "fiu" else argument
 
 
 def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -32,6 +32,7 @@ from kappa.server.batching.policy import (
     Placement,
     RefusalReason,
     Regroup,
+    Reunions,
     compose,
     regroup_after,
     remaining_seconds,
@@ -155,6 +156,11 @@ class Batcher(Generic[T, R]):
 
         self._running: list[_Run[T, R]] = []
         self._regroup: Regroup | None = None
+        self._answered_at = 0.0
+        self._were_waiting = 0
+        self._seen_items = 0
+        self._reunions = Reunions()
+        self._return_s = inf
         self._is_turn_due = False
         self._lag_s = 0.0
         self._wanted_place_at: float | None = None
@@ -323,10 +329,14 @@ class Batcher(Generic[T, R]):
         ):
             if places is not None:
                 self._forgo_place(places)
-            if regroup.until < inf:  # else the answers are on their way out, and `_answered` follows them
-                # PERF: timers round to a millisecond or more (uvloop: down to 0); a turn of the loop is a few µs.
-                self._ask_for_turn()
+            self._go_on_waiting(regroup, now)
             return False
+        if regroup is not None and regroup.patience_s:
+            self._reunions.ended(
+                expected_items=regroup.items - self._were_waiting,
+                returned_items=self._queue.items - self._were_waiting,
+                seconds=now - self._answered_at,
+            )
         if places is not None and not self._take_place(places, now):
             return False
         if is_suspects_turn and self._run_suspects():
@@ -434,24 +444,51 @@ class Batcher(Generic[T, R]):
         if run.is_suspect and self._searches:
             self._is_suspects_turn = len(self._searches) >= _SEARCHES_AT_ONCE or not self._queue.requests
         self._regroup = None
-        if run.items > 1 and not run.is_on_loop and 2 * self._queue.items >= run.items:
-            self._turn()  # the company is already here: run while the answers are written
-        elif run.items > 1:
-            self._regroup = Regroup(run.items, inf)
-            self._loop.call_soon(self._answered, self._regroup, context=self._context)
-        else:
-            self._ask_for_turn()
+        self._see_who_returns(run, now)
         observer = self._observer
         observer.batch_finished(
             requests=len(run.members), items=run.items, service_seconds=seconds, failed=run.error is not None
         )
         observer.loop_lagged(lag)
 
+    def _see_who_returns(self, run: _Run[T, R], now: float) -> None:
+        """Ask for the next turn: at once, or when the clients of ``run`` have had a moment to come back."""
+        self._were_waiting = self._queue.items
+        if run.items + self._were_waiting <= 1:
+            self._ask_for_turn()
+            return
+        self._return_s = self._reunions.expected_return_s()
+        expected = self._expected(run.items, now)
+        if not run.is_on_loop and (expected is None or expected.is_over(now, self._queue.items)):
+            self._turn()  # the company is already here: run while the answers are written
+        else:
+            self._regroup = Regroup(run.items, inf)
+            self._loop.call_soon(self._answered, self._regroup, context=self._context)
+
     def _answered(self, regroup: Regroup) -> None:
         """Begin to wait for the clients to return, now that their answers are written."""
         if self._regroup is regroup:
-            self._regroup = regroup_after(regroup.items, self._estimator.estimate, self._clock())
+            self._answered_at = now = self._clock()
+            self._regroup = self._expected(regroup.items, now)
             self._turn()
+
+    def _expected(self, items: int, answered_at: float) -> Regroup | None:
+        return regroup_after(
+            items,
+            self._estimator.estimate,
+            answered_at,
+            waiting_items=self._were_waiting,
+            return_s=self._return_s,
+            max_batch_size=self.limits.max_batch_size,
+        )
+
+    def _go_on_waiting(self, regroup: Regroup, now: float) -> None:
+        if self._queue.items > self._seen_items:
+            self._regroup = regroup = regroup.returned(now)
+        self._seen_items = self._queue.items
+        if regroup.until < inf:  # else the answers are on their way out, and `_answered` follows them
+            # PERF: timers round to a millisecond or more (uvloop: down to 0); a turn of the loop is a few µs.
+            self._ask_for_turn()
 
     def _learn(self, run: _Run[T, R], seconds: float, now: float) -> None:
         self._verdicts.passed()

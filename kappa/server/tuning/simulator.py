@@ -149,6 +149,8 @@ class _Worker:
         request = WaitingRequest(now, None, self._model.items)
         self._came[id(request)] = came
         self._queue.add(request)
+        if self._regroup is not None:
+            self._regroup = self._regroup.returned(now)
         if self._running is None:
             self._turn(now)
 
@@ -170,7 +172,8 @@ class _Worker:
         self._lag_s += _NEWS_SHARE * (max(self._loop_free_at - now, 0.0) - self._lag_s)
         self._estimator.observe(batch.items, now - self._started)
         self._admission.observe(self._estimator.estimate)
-        if 2 * self._queue.items >= batch.items:
+        expected = self._expected(batch, max(now, self._loop_free_at))
+        if expected is None or expected.is_over(now, self._queue.items):
             self._turn(max(now, self._loop_free_at))
         for member in batch.members:
             answered = self._on_loop(now, 1 - _SHARE_OF_ARRIVING)
@@ -181,8 +184,18 @@ class _Worker:
             self.outcome.batches += 1
             self.outcome.items += batch.items
         if self._running is None:
-            self._regroup = regroup_after(batch.items, self._estimator.estimate, self._loop_free_at)
+            self._regroup = self._expected(batch, self._loop_free_at)
             self._at(self._loop_free_at, "turn")
+
+    def _expected(self, batch: Batch[WaitingRequest], answered_at: float) -> Regroup | None:
+        return regroup_after(
+            batch.items,
+            self._estimator.estimate,
+            answered_at,
+            waiting_items=self._queue.items,
+            return_s=inf,  # clients that come when they like do not return together
+            max_batch_size=self._limits.max_batch_size,
+        )
 
 
 def simulate(

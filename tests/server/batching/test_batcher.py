@@ -225,6 +225,8 @@ def test_a_proven_fast_function_moves_to_the_loop_when_it_may():
 
 
 STEADY = Estimate(slope_s=0.0, base_s=0.01, runs=50, largest=1000)
+QUICK = STEADY._replace(base_s=0.0001)
+"""Calls so quick that the way of four clients through HTTP takes as long as several."""
 
 
 async def turns(count: int = 20) -> None:
@@ -232,12 +234,29 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-def test_after_a_batch_it_waits_until_half_of_its_clients_are_back():
+def test_after_a_batch_it_waits_until_all_of_its_clients_are_back():
     run, seen = Held(), Recorder()
 
     async def scenario(batcher):
         warm(batcher, STEADY)
         await outcomes(submit_all(batcher, range(4)))  # the clock stands, so nothing else ends the wait
+        most = submit_all(batcher, [7, 8, 9])
+        await turns()
+        assert run.batches[1:] == []
+        last = submit_all(batcher, [10])
+        assert await outcomes(most + last) == [70, 80, 90, 100]
+        assert run.batches[1:] == [[7, 8, 9, 10]]
+
+    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0)
+    assert [reason for reason, _, _ in seen.released] == ["idle", "regroup"]
+
+
+def test_after_a_batch_of_quick_calls_it_waits_until_half_of_its_clients_are_back():
+    run, seen = Held(), Recorder()
+
+    async def scenario(batcher):
+        warm(batcher, QUICK)
+        await outcomes(submit_all(batcher, range(4)))
         one = submit_all(batcher, [7])
         await turns()
         assert run.batches[1:] == []
@@ -260,17 +279,54 @@ def test_after_a_batch_it_waits_no_longer_than_its_time():
         assert run.batches[1:] == []
         now[0] = 0.001
         assert await outcomes(lone) == [70]
+        now[0] = 0.002
         assert await outcomes(submit_all(batcher, [8])) == [80]
 
     with_batcher(scenario, run, observer=seen, clock=lambda: now[0])
     assert [reason for reason, _, _ in seen.released] == ["idle", "regroup", "idle"]
 
 
+def test_each_client_that_returns_extends_the_wait():
+    run, now = Held(), [0.0]
+
+    async def scenario(batcher):
+        warm(batcher, STEADY)
+        await outcomes(submit_all(batcher, range(4)))
+        tasks = []
+        for item in range(4, 8):
+            assert run.batches[1:] == []
+            tasks += submit_all(batcher, [item])
+            await turns()
+            now[0] += 0.0009
+        assert await outcomes(tasks) == [40, 50, 60, 70]
+        assert run.batches[1:] == [[4, 5, 6, 7]]
+
+    with_batcher(scenario, run, clock=lambda: now[0])
+
+
+def test_two_clients_share_a_call_though_they_come_one_after_the_other():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        warm(batcher, STEADY)
+        first = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        second = submit_all(batcher, [2])
+        await asyncio.sleep(0)
+        run.gate.set()
+        await outcomes(first)
+        again = submit_all(batcher, [3])
+        assert await outcomes(second + again) == [20, 30]
+
+    with_batcher(scenario, run, clock=lambda: 0.0)
+    assert run.batches == [[1], [2, 3]]
+
+
 def test_a_batch_that_has_its_company_waiting_starts_at_once():
     run, seen = Held(is_open=False), Recorder()
 
     async def scenario(batcher):
-        warm(batcher, STEADY)
+        warm(batcher, QUICK)
         first = submit_all(batcher, range(4))
         await until(lambda: bool(run.batches))
         rest = submit_all(batcher, range(4, 6))
@@ -329,6 +385,9 @@ def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
         assert isinstance(error, RefusedError)
         assert (error.reason, error.retry_after_s) == ("target", pytest.approx(0.02))
         run.gate.set()
+        await outcomes(first)
+        await turns()
+        now[0] = 1.0  # nobody returns meanwhile
         assert await outcomes(first + probe) == [10, 20]
 
     with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1), clock=lambda: now[0])

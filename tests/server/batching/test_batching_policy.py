@@ -19,6 +19,7 @@ from kappa.server.batching.policy import (
     Placement,
     Refusal,
     Regroup,
+    Reunions,
     compose,
     regroup_after,
     remaining_seconds,
@@ -46,17 +47,46 @@ def take(queue: WaitingQueue[WaitingRequest], *, limit: int = 100, estimate: Est
 # Release
 
 
+def expected(items: int, estimate: Estimate = KNOWN, *, waiting: int = 0, return_s: float = inf) -> Regroup | None:
+    return regroup_after(items, estimate, 5.0, waiting_items=waiting, return_s=return_s, max_batch_size=100)
+
+
 def test_a_lone_item_is_not_waited_after_and_others_briefly():
-    assert regroup_after(1, KNOWN, 5.0) is None
-    assert regroup_after(16, Estimate(), 5.0) is None
-    assert regroup_after(16, KNOWN, 5.0) == Regroup(items=16, until=5.001)
-    assert regroup_after(16, KNOWN._replace(base_s=0.001), 5.0) == Regroup(items=16, until=5.0002)
+    assert expected(1) is None
+    assert expected(1, waiting=3) is None
+    assert expected(16, Estimate()) is None
+    assert expected(16) == Regroup(items=8, until=5.001)
+    assert expected(5, KNOWN._replace(base_s=0.001)) == Regroup(items=3, until=5.0002)
 
 
-def test_regrouping_is_over_when_half_are_back_or_time_is_up():
-    regroup = Regroup(items=5, until=1.0)
+def test_all_are_waited_for_where_their_way_back_is_short_beside_a_call():
+    quick = KNOWN._replace(base_s=0.0005)
+    assert expected(16, quick, return_s=0.0001) == Regroup(items=16, until=5.0005, patience_s=0.0004)
+    assert expected(16, quick, waiting=3, return_s=0.0001) == Regroup(items=19, until=5.0005, patience_s=0.0004)
+    assert expected(1, quick, waiting=1, return_s=0.0001) == Regroup(items=2, until=5.0005, patience_s=0.0004)
+    assert expected(16, quick, waiting=99, return_s=0.0001) == Regroup(items=100, until=5.0005, patience_s=0.0004)
+    assert expected(64, quick, return_s=0.0001) == Regroup(items=32, until=5.0001)
+
+
+def test_waiting_is_over_when_enough_are_back_or_time_is_up_and_everyone_who_comes_extends_it():
+    regroup = Regroup(items=3, until=1.0)
     assert [regroup.is_over(0.5, n) for n in (0, 2, 3)] == [False, False, True]
     assert regroup.is_over(1.0, 0)
+    assert regroup.returned(0.9) == regroup
+    assert Regroup(3, 1.0, 0.2).returned(0.9) == Regroup(3, 1.1, 0.2)
+    assert Regroup(3, 1.0, 0.2).returned(0.5) == Regroup(3, 1.0, 0.2)
+
+
+def test_clients_that_do_not_return_together_are_waited_for_once_in_a_while_only():
+    reunions = Reunions()
+    assert reunions.expected_return_s() == 0.0001
+    for _ in range(20):
+        reunions.ended(expected_items=8, returned_items=1, seconds=0.01)
+    waited = [reunions.expected_return_s() < inf for _ in range(32)]
+    assert waited.count(True) == 2
+    for _ in range(20):
+        reunions.ended(expected_items=8, returned_items=8, seconds=0.004)
+    assert reunions.expected_return_s() == pytest.approx(0.0005, rel=0.2)
 
 
 # Composition
