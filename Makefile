@@ -11,8 +11,8 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines fuzz lint format generate bench-adapters bench-build bench-serve bench-cli bench-validate \
-  bench-manifest-errors clean
+.PHONY: help venv demo test test-engines fuzz lint format generate bench-adapters bench-build bench-serve bench-cli \
+  bench-validate bench-manifest-errors bench-tune bench-peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -64,6 +64,12 @@ bench-serve: $(INSTALLED) ## the iris API beside a no-op on the same server stac
 
 bench-adapters: $(INSTALLED) ## what adapters cost per request, beside pandas, NumPy and Pillow by hand
 	$(PYTHON) benchmarks/adapters.py
+
+bench-tune: $(INSTALLED) ## what `kappa tune` simulates beside a live server
+	$(PYTHON) benchmarks/tune.py
+
+bench-peers: $(INSTALLED) ## Kappa beside six other servers; installs them, and takes more than an hour (`PEERS=--quick`: minutes)
+	$(PYTHON) benchmarks/peers/run.py $(or $(PEERS),--write)
 
 bench-cli: $(INSTALLED) ## `import kappa` and `kappa --help` beside a bare Python
 	$(PYTHON) benchmarks/cli.py

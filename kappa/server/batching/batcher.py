@@ -439,6 +439,8 @@ class Batcher(Generic[T, R]):
                 if not member.future.done():
                     member.future.set_result(result)
             self._learn(run, seconds, now)
+            if self._has_target:
+                self._loop.call_soon(self._written, run.members[0].arrived, context=self._context)
         else:
             self._failed(run, run.error)
         if run.is_suspect and self._searches:
@@ -471,6 +473,10 @@ class Batcher(Generic[T, R]):
             self._answered_at = now = self._clock()
             self._regroup = self._expected(regroup.items, now)
             self._turn()
+
+    def _written(self, arrived: float) -> None:
+        """Learn from how long the oldest member of a batch waited for its answer, which is written by now."""
+        self._admission.answered(self._clock() - arrived + self._lag_s)
 
     def _expected(self, items: int, answered_at: float) -> Regroup | None:
         return regroup_after(

@@ -180,6 +180,7 @@ class _Worker:
             came = self._came.pop(id(member))
             if came >= self._settled_at:
                 self.outcome.latencies.append(answered - came)
+        self._admission.answered(self._loop_free_at - batch.members[0].arrived + self._lag_s)
         if now >= self._settled_at:
             self.outcome.batches += 1
             self.outcome.items += batch.items

@@ -296,6 +296,17 @@ def test_a_target_below_one_item_refuses_nobody_and_is_told_once():
     assert ask(admission, queue_of(waiting(50)), busy_s=5.0, estimate=slow) is None
 
 
+def test_answers_that_come_late_all_the_same_move_the_door_forward_and_others_back():
+    admission = spent(Limits(100, max_latency_s=0.1))
+    assert ask(admission, queue_of(waiting(60)), items=10, busy_s=0.015) is None  # 15 + 10 + 70 ms
+    for _ in range(3):
+        admission.answered(0.12)
+    assert ask(admission, queue_of(waiting(60)), items=10, busy_s=0.015) == Refusal("target", pytest.approx(0.001))
+    for _ in range(150):
+        admission.answered(0.09)
+    assert ask(admission, queue_of(waiting(60)), items=10, busy_s=0.015) is None
+
+
 def test_a_wide_tail_takes_at_most_half_of_the_slack():
     admission = spent(Limits(100, max_latency_s=0.1))
     noisy = KNOWN._replace(tail_s=10.0)
@@ -359,6 +370,7 @@ def simulate(
                 outcome.answered.extend((finishes, finishes - member.arrived) for member in batch.members)
                 estimator.observe(batch.items, finishes - started)
                 admission.observe(estimator.estimate)
+                admission.answered(finishes - batch.members[0].arrived)
                 start_at, batch = finishes, None
             if batch is not None or not queue.requests:
                 break

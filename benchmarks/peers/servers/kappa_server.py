@@ -1,0 +1,77 @@
+"""Kappa: models without code where they are files, functions where they are not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import models
+
+from kappa.build.project import read_project
+from kappa.server.host import BatchingOptions, Served
+from kappa.server.launch import serve_gunicorn
+from kappa.server.options import ServerOptions
+from kappa.service import load_declared
+
+TABLE = """
+kappafile = 1
+[service]
+name = "Peer"
+[artifacts.model]
+type = "sklearn"
+path = "model.joblib"
+[apis.predict]
+artifact = "model"
+batch = true
+input = "dataframe"
+"""
+FUNCTION = """
+kappafile = 1
+[service]
+name = "Peer"
+setup = "handlers:setup"
+[apis.predict]
+function = "handlers:predict"
+batch = true
+max_batch_size = 64
+input = "{adapter}"
+"""
+HANDLERS = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import models
+
+def setup():
+    return {{"model": models.load({name!r}, Path({folder!r}))}}
+
+def predict(values, model):
+    return model({values})
+"""
+
+
+def main(name: str, port: str, folder: str, workers: str) -> None:
+    project = Path(folder) / f"kappa-{name}"
+    project.mkdir(exist_ok=True)
+    if name in ("iris", "forest"):
+        (project / "model.joblib").write_bytes((Path(folder) / f"{name}.joblib").read_bytes())
+        (project / "kappafile.toml").write_text(TABLE, encoding="utf-8")
+    else:
+        adapter, values = ("file", "[value.read() for value in values]") if name == "cnn" else ("json", "values")
+        code = HANDLERS.format(here=str(Path(models.__file__).parent), name=name, folder=folder, values=values)
+        (project / "handlers.py").write_text(code, encoding="utf-8")
+        (project / "kappafile.toml").write_text(FUNCTION.format(adapter=adapter), encoding="utf-8")
+    read = read_project(project)
+    load = partial(load_declared, read.spec, read.sources, root=read.root)
+    target = os.environ.get("PEERS_TARGET_MS")
+    batching = BatchingOptions(max_latency_ms=float(target) if target else None)
+    options = ServerOptions(host="127.0.0.1", port=int(port), workers=int(workers), batching=batching)
+    serve_gunicorn([Served(read.spec, "project", load)], options)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
