@@ -35,7 +35,7 @@ from kappa.errors import (
 from kappa.gamma.storage import DirectoryStorage
 from kappa.inference import Inference, example_payload
 from kappa.labels import parse_selector
-from kappa.log import listening, to_logging
+from kappa.log import listening, log, to_logging
 from kappa.service import LoadedService, load_declared
 from kappa.settings import home_directory
 from kappa.spec.manifest import MANIFEST_NAME, BundleManifest

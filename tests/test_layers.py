@@ -102,6 +102,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.cli.boundary", "kappa.build.diagnostics"): _NO_BUILD_SIDE,
     ("kappa.cli.boundary", "kappa.settings"): _LIGHT_HELP,
     ("kappa.server.launch", "kappa.server.arbiter"): "gunicorn is not installed on Windows",
+    ("kappa.server.launch", "kappa.server.uvicorn_server"): "uvicorn is installed on Windows only, or when asked for",
     ("kappa.testing", "kappa.testing.in_process"): _LIGHT_FIXTURES,
     ("kappa.testing.fixtures", "kappa.testing.in_process"): _LIGHT_FIXTURES,
 }
@@ -131,7 +132,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
         {"jinja2", "uv"},
     ),
     "kappa.gamma": ({"alembic", "filelock", "sqlalchemy"}, {"alembic"}),
-    "kappa.server": ({"falcon", "gunicorn", "prometheus_client"}, {"uvicorn"}),
+    "kappa.server": ({"falcon", "gunicorn", "prometheus_client", "uvicorn"}, {"uvloop"}),
     "kappa.wire": ({"orjson"}, {"numpy", "pandas"}),
     "kappa.remote": ({"orjson"}, set()),
     "kappa.transport": (set(), {"httpx"}),

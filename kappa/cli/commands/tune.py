@@ -46,7 +46,7 @@ __all__ = ["command"]
 def command(
     target: str, api_name: str | None, target_ms: float | None, seconds: float, plot: Path | None, output_format: str
 ) -> None:
-    """Measure a bundle's API, simulate it under load, and recommend its settings.
+    """Measure an API, simulate it under load, and recommend its settings.
 
     TARGET is a bundle: a path, or a tag like `IrisClassifier:latest`. The API is asked with its first example, by
     clients on this machine; then the server's own batching policy is simulated under arrivals at random and in bursts,
