@@ -375,6 +375,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="one round of one second, into results of its own")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its plots")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server outlives this
     environments = options.environments.resolve()
     environments.mkdir(parents=True, exist_ok=True)
     rounds, seconds = (1, 1.0) if options.quick else (options.rounds, options.seconds)

@@ -18,7 +18,7 @@ class ServerOptions:
     port: int = 5000
     """0 takes any free port; the start-up line says which."""
     workers: int | Literal["auto"] = 1
-    """Processes, each with its own copy of the models; `auto` is one per available processor."""
+    """Processes, each with its own copy of the models; `auto` is as many as processors and memory allow."""
     batching: BatchingOptions = field(default_factory=BatchingOptions)
     timeout_s: float = 60.0
     """A worker whose event loop stands still for this long is killed and replaced."""

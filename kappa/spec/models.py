@@ -331,7 +331,7 @@ class ServingSpec(Spec):
     """Defaults of the server: flag, then environment, then this, then `config.yml`."""
 
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
-    """Processes, each with its own copy of the models; `auto` is one per available processor."""
+    """Processes, each with its own copy of the models; `auto` is as many as processors and memory allow."""
     max_request_size_bytes: Annotated[int, Field(ge=1)] = 20 * 1024 * 1024
     """Larger bodies are refused with 413."""
     max_queue_requests: Annotated[int, Field(ge=1)] = 10_000
