@@ -24,7 +24,7 @@ from kappa.server.arbiter import run_alone
 from kappa.server.dev import EXIT_STALE, Loader
 from kappa.server.host import BatchingOptions, Served
 from kappa.server.launch import log_to_stderr
-from kappa.server.machine import writable_directory
+from kappa.server.machine import share_lock, writable_directory
 from kappa.server.options import ServerOptions
 from kappa.server.report import say_failed, say_ready
 from kappa.server.swap import Application
@@ -75,6 +75,7 @@ def _serve(served: Served, options: ServerOptions, listener: socket.socket, writ
         os._exit(error.exit_code)
 
     def make_app() -> Application:
+        share_lock()
         return create_app([served], batching=options.batching, on_ready=be_ready, on_failure=fail)
 
     run_alone(make_app, listener, options, writable=writable_directory(), may_listen=may_listen, parent=parent)

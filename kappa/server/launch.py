@@ -19,7 +19,7 @@ from kappa.errors import InferenceFailedError, KappaError, MissingDependencyErro
 from kappa.server.allowance import Allowance, WorkerCount, read_allowance, workers_for
 from kappa.server.app import create_app
 from kappa.server.host import Served
-from kappa.server.machine import set_thread_counts, settle_memory
+from kappa.server.machine import set_thread_counts, settle_memory, share_lock
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
 from kappa.server.ports import listen_on, reserve, url_of
@@ -98,6 +98,7 @@ def _worker_app(
     cores: int,
 ) -> Application:
     """Build the application of this worker."""
+    share_lock()
     shared = folder.path / "metrics" if workers > 1 else None
     if shared is not None:
         share_between_workers(shared)
@@ -194,6 +195,7 @@ def serve_uvicorn(
         processors=cores,
     )
     server = KappaUvicorn(app, options)
+    share_lock()
     try:
         server.run(sockets=[listener])
     finally:

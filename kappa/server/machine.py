@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 
 from kappa.errors import ConfigurationError
 
-__all__ = ["set_thread_counts", "settle_memory", "writable_directory"]
+__all__ = ["set_thread_counts", "settle_memory", "share_lock", "writable_directory"]
 
 _THREAD_COUNTS = (
     "OMP_NUM_THREADS",
@@ -38,6 +39,16 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+
+
+def share_lock() -> None:
+    """Let a thread wait half a millisecond for Python's lock before it asks for it, instead of five.
+
+    A worker has two busy threads: the event loop, and the one that runs the batches. PERF: with the usual time the iris
+    API answers a quarter less at 16 and 128 connections, its p99 is twice to three times as high, and a function that
+    returns after 11 ms is noticed after 15.
+    """
+    sys.setswitchinterval(0.0005)
 
 
 def writable_directory(*, in_memory: Path = Path("/dev/shm")) -> Path:  # noqa: S108 - files get names of their own

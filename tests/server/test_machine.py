@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 
 import pytest
 
 from kappa.errors import ConfigurationError
-from kappa.server.machine import set_thread_counts, settle_memory, writable_directory
+from kappa.server.machine import set_thread_counts, settle_memory, share_lock, writable_directory
 
 
 def test_thread_counts_share_the_cores_and_leave_the_users_choice_alone() -> None:
@@ -30,6 +31,15 @@ def test_what_is_alive_is_settled_and_new_garbage_is_still_found() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
+
+
+def test_threads_ask_for_the_lock_soon() -> None:
+    before = sys.getswitchinterval()
+    try:
+        share_lock()
+        assert sys.getswitchinterval() == pytest.approx(0.0005)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_small_files_go_to_memory_else_to_the_temporary_folder_else_nowhere(

@@ -17,7 +17,7 @@ Arrivals = Callable[..., Iterator[float]]
 
 _LOADS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 _SECONDS = 22.0
-_MOST_REQUESTS = 60_000
+_MOST_REQUESTS = 20_000
 _GOOD_ENOUGH = 0.95
 _REFUSED = 0.005
 
