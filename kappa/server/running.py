@@ -48,6 +48,7 @@ class ServerFolder:
     """The folder of this server; it is removed at the end."""
 
     def __init__(self) -> None:
+        _remove_abandoned(writable_directory())
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=writable_directory()))
         self._owner = os.getpid()
 
@@ -83,6 +84,17 @@ def running_servers(*, places: Sequence[Path] | None = None) -> list[tuple[Path,
                     os.kill(announcement.pid, 0)
                     found.append((folder, announcement))
     return list(dict(found).items())
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Remove what servers left that were killed; those that just begin have not said yet who they are."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        with suppress(OSError, ValueError, TypeError):
+            if folder.stat().st_uid == os.geteuid():
+                try:
+                    os.kill(read_announcement(folder).pid, 0)
+                except ProcessLookupError:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_announcement(folder: Path) -> Announcement:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
@@ -98,6 +101,9 @@ class Application:
         coming: Serving | None = None
         try:
             coming = self._build(await asyncio.to_thread(self._wanted))
+            for served in coming.host.services.values():
+                if served.directory is not None:
+                    _forget_modules(served.directory)
             await coming.host.load()
         except Exception as exc:
             if coming is not None:
@@ -117,3 +123,15 @@ class Application:
         gc.unfreeze()  # what the workers set aside when they began may be garbage now
         await asyncio.to_thread(gc.collect)
         gc.freeze()
+
+
+def _forget_modules(directory: Path) -> None:
+    """Have the code in ``directory`` imported anew, where another bundle was when it was imported before.
+
+    What was made of the old code keeps it.
+    """
+    importlib.invalidate_caches()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and Path(file).is_relative_to(directory):
+            del sys.modules[name]

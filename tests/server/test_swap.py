@@ -165,3 +165,19 @@ def test_a_process_that_drains_stays_unready_after_a_reload(tmp_path: Path) -> N
             assert await reloading.ask("version") == "2"
 
     asyncio.run(run())
+
+
+def test_code_that_was_replaced_in_its_place_is_imported_anew(tmp_path: Path) -> None:
+    def in_place(version: str) -> Served:
+        served = described(tmp_path, "same", "version")
+        module = tmp_path / "swapped_same.py"
+        module.write_text(CODE.format(version=version) + "#" * int(version), encoding="utf-8")
+        return Served(served.spec, version, served.load, directory=tmp_path)
+
+    async def run() -> None:
+        async with running(in_place("1")) as reloading:
+            assert await reloading.ask("version") == "1"
+            assert await reloading.reload(in_place("2")) is None
+            assert await reloading.ask("version") == "2"
+
+    asyncio.run(run())
