@@ -259,6 +259,8 @@ def load(server: Running, folder: Path, *arguments: str, connections: int, secon
     )
     good = found["statuses"].get("200", 0)
     found["cpu_us"] = 1e6 * (cpu_seconds(server.mark) - before) / good if good else None
+    if not good:
+        found["p50_ms"] = found["p99_ms"] = None
     return found
 
 
@@ -360,8 +362,8 @@ def measure_memory(peer: str, python: Path, folder: Path, out: Results) -> None:
 
 
 def say(text: str, found: Mapping[str, Any]) -> None:
-    cpu = "" if found["cpu_us"] is None else f", {found['cpu_us']:.0f} µs CPU"
-    print(f"{text}, p99 {found['p99_ms']:.1f} ms{cpu}, {found['statuses']}", file=sys.stderr)
+    good = "" if found["cpu_us"] is None else f", p99 {found['p99_ms']:.1f} ms, {found['cpu_us']:.0f} µs CPU"
+    print(f"{text}{good}, {found['statuses']}", file=sys.stderr)
 
 
 def main(arguments: list[str]) -> None:
