@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from time import monotonic
 from typing import Any
 
