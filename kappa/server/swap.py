@@ -119,6 +119,10 @@ class Application:
         while leaving.exchanges:  # noqa: ASYNC110 - PERF: every request counts down, and has no time to tell
             await asyncio.sleep(_POLL_S)
         await leaving.host.stop(is_succeeded=True)
+        kept = {served.directory for served in coming.host.services.values()}
+        for served in leaving.host.services.values():
+            if served.directory is not None and served.directory not in kept:
+                _forget_modules(served.directory)
         del leaving
         gc.unfreeze()  # what the workers set aside when they began may be garbage now
         await asyncio.to_thread(gc.collect)
