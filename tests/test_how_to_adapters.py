@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import kappa.testing
+from kappa.cli.main import cli
 
 HOW_TO = Path(__file__).parents[1] / "docs" / "how-to"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -38,13 +41,16 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, cwd=folder, env=environ, capture_output=True, text=True, check=False)
 
 
-def test_inputs_are_validated_as_the_page_says(tmp_path: Path) -> None:
+def test_inputs_are_validated_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_project("validate-inputs.md", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     for language, text in BLOCK.findall((HOW_TO / "validate-inputs.md").read_text(encoding="utf-8")):
         for shown in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:] if language == "console" else ():
             command, _, expected = shown.partition("\n")
-            done = run("bash", "-c", command, folder=tmp_path)
+            done = CliRunner().invoke(cli, shlex.split(command)[1:], prog_name="kappa")
             assert done.stdout + done.stderr == expected, command
+    sys.modules.pop("checks")
 
 
 def test_answers_are_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

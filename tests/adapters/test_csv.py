@@ -48,7 +48,7 @@ def read(text: str, *, is_short: bool, texts: frozenset[str], monkeypatch: pytes
         return str(exc)
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(
     st.lists(st.lists(st.sampled_from(FIELDS), min_size=1, max_size=3), min_size=1, max_size=3)
     | st.lists(st.sampled_from(FIELDS), min_size=1, max_size=4).map(lambda fields: [[field] for field in fields]),

@@ -119,15 +119,9 @@ def test_a_file_of_rows_is_answered_in_parts_whatever_its_form(kappa: Kappa, pro
 
 @pytest.mark.parametrize("option", ["--format", "--input-format"])
 def test_rows_may_come_from_standard_input(project: Path, option: str) -> None:
-    text = ROWS.to_csv(index=False)
-    done = subprocess.run(
-        [*KAPPA, "run", ".", "total", "--input-file", "-", option, "csv"],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == TOTALS
+    arguments = ["run", ".", "total", "--input-file", "-", option, "csv"]
+    result = CliRunner().invoke(cli, arguments, input=ROWS.to_csv(index=False), prog_name="kappa")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, TOTALS)
 
 
 def test_what_was_answered_before_a_file_breaks_off_is_kept(kappa: Kappa, project: Path) -> None:
