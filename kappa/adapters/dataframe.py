@@ -74,7 +74,13 @@ class DataframeInput(InputAdapter):
     """Rows of a table, as JSON, CSV, Parquet or Arrow; functions receive one `pandas.DataFrame` with the rows of the
     whole batch."""
 
-    model_config = ConfigDict(json_schema_extra={"not": {"allOf": [given("columns"), given("columns_from")]}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {"allOf": [given("columns"), given("columns_from")]},
+            "if": {"required": ["extra_columns"], "properties": {"extra_columns": {"enum": ["pass", "forbid"]}}},
+            "then": {"anyOf": [given("columns"), given("columns_from")]},
+        }
+    )
     supports_single = False
 
     type: Literal["dataframe"] = "dataframe"
@@ -119,6 +125,8 @@ class DataframeInput(InputAdapter):
     def _one_source(self) -> DataframeInput:
         if self.columns is not None and self.columns_from is not None:
             raise ValueError("`columns` and `columns_from` exclude each other: both say which columns there are")
+        if self.extra_columns != "ignore" and self.columns is None and self.columns_from is None:
+            raise ValueError("`extra_columns` goes with `columns` or `columns_from`, beyond which a column is extra")
         return self
 
     @cached_property

@@ -155,6 +155,7 @@ def test_dtype_is_taken_as_columns_with_dtypes() -> None:
         ({"dtype": ["int64"]}, "a list in `dtype` needs a list of as many names in `columns`"),
         ({"columns": ["a"], "dtype": {"b": "str"}}, "`columns` and `dtype` name different columns"),
         ({"columns": ["a"], "columns_from": "rows.csv"}, "`columns` and `columns_from` exclude each other"),
+        ({"extra_columns": "forbid"}, "`extra_columns` goes with `columns` or `columns_from`"),
         ({"prefer_dtypes": {"a": "int"}}, "`int` of the column `a` is not a known dtype"),
     ],
 )

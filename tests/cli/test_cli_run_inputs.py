@@ -145,6 +145,23 @@ def test_an_interrupt_leaves_a_valid_array_of_what_was_answered(kappa: Kappa, pr
     assert (result.exit_code, result.stdout) == (130, "[0,1,2,3]\n")
 
 
+@pytest.mark.engine
+def test_a_file_larger_than_what_is_kept_of_it_takes_no_more_memory_than_a_short_one(project: Path) -> None:
+    line = "1,2,some text that makes the file long\n"
+    Path("short.csv").write_text("a,b,c\n" + line, encoding="utf-8")
+    Path("long.csv").write_text("a,b,c\n" + line * (150_000_000 // len(line)), encoding="utf-8")
+    peaks = {}
+    for name in ("short.csv", "long.csv"):
+        measured = (
+            "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, "
+            "stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        command = [*KAPPA, "run", ".", "stopping", "--input-file", name, "--max-batch-size", "10000"]
+        done = subprocess.run([sys.executable, "-c", measured, *command], capture_output=True, text=True, check=True)
+        peaks[name] = int(done.stdout) / 1024
+    assert peaks["long.csv"] < peaks["short.csv"] + 60, "megabytes"
+
+
 def test_a_bar_shows_how_far_a_long_file_is(project: Path) -> None:
     """On a terminal of its own for stderr, and a file for the answers."""
     line = "1,2,some text that makes the file long\n"
