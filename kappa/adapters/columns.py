@@ -98,7 +98,10 @@ def frame_of(forms: Sequence[Columns]) -> Any:
 
     first = forms[0]
     parts = [form.values for form in forms]
-    values = list(first.values) if len(forms) == 1 else [_joined(column) for column in zip(*parts, strict=True)]
+    if len(forms) == 1:
+        values = list(first.values)
+    else:
+        values = [_joined(column, kind) for column, kind in zip(zip(*parts, strict=True), first.kinds, strict=True)]
     is_numbered = first.names == numbers(len(first.names))
     if set(first.kinds) == {_FLOAT64}:  # PERF: one block; the common case of numeric models
         block = np.array(values, dtype=_FLOAT64).T
@@ -112,17 +115,17 @@ def frame_of(forms: Sequence[Columns]) -> Any:
     return frame
 
 
-def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    """Put the values of a column below each other: lists to a list, arrays, and both together, to an array."""
+def _joined(parts: Sequence[Sequence[Any]], kind: Kind) -> Sequence[Any]:
+    """Put the values of a column below each other: lists to a list, and else each as it would be alone, to an array."""
     if set(map(type, parts)) <= _LISTS:
         return list(chain.from_iterable(parts))
     import numpy as np
     import pandas as pd
 
-    arrays = [part for part in parts if is_array(part)]
-    if all(isinstance(part, np.ndarray) for part in arrays):
-        return cast("Sequence[Any]", np.concatenate([np.asarray(part, dtype=arrays[0].dtype) for part in parts]))
-    return cast("Sequence[Any]", pd.concat([pd.Series(part) for part in parts], ignore_index=True).array)
+    arrays = [_array(part, kind) for part in parts]
+    if all(isinstance(array, np.ndarray) for array in arrays):
+        return cast("Sequence[Any]", np.concatenate(arrays))
+    return cast("Sequence[Any]", pd.concat([pd.Series(array) for array in arrays], ignore_index=True).array)
 
 
 def _array(column: Sequence[Any], kind: Kind) -> Any:
@@ -134,7 +137,8 @@ def _array(column: Sequence[Any], kind: Kind) -> Any:
     if kind == "object":
         array = np.empty(len(column), dtype=object)
         array[:] = column
-        return array
+        # a series, since pandas makes an array of nothing but text one of ``str``, which depends on the neighbours
+        return pd.Series(array, dtype=object)
     if is_array(column) and not isinstance(column, np.ndarray):
         return column.copy()
     return pd.array(column, dtype=kind) if _is_nullable(kind) else np.array(column, dtype=kind)  # type: ignore[call-overload]
