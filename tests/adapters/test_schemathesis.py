@@ -57,7 +57,7 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
     raise TimeoutError(url)
 
 
-def test_no_request_made_from_the_document_finds_a_500_or_an_undocumented_answer(url: str) -> None:
+def test_no_request_made_from_the_document_finds_a_500_or_an_undocumented_answer(url: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             Path(sys.executable).with_name("schemathesis"),
@@ -66,6 +66,7 @@ def test_no_request_made_from_the_document_finds_a_500_or_an_undocumented_answer
         ],
         capture_output=True,
         text=True,
+        cwd=tmp_path,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
         check=False,
     )
