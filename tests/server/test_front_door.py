@@ -127,11 +127,13 @@ def test_a_request_that_does_not_arrive_is_given_up_with_408(serve: Serve, first
         sender = threading.Thread(target=trickle)
         sender.start()
         began = time.monotonic()
-        status, _, body = reply(stream)
-        with contextlib.suppress(ConnectionError):
-            assert stream.read() == b""
-        is_over.set()
-        sender.join()
+        try:
+            status, _, body = reply(stream)
+            with contextlib.suppress(ConnectionError):
+                assert stream.read() == b""
+        finally:
+            is_over.set()
+            sender.join()
         assert time.monotonic() - began < 8
     assert (status, json.loads(body).keys()) == (408, {"error", "request_id"})
     assert server.post("/double", 1) == 2
