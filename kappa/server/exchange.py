@@ -128,7 +128,8 @@ async def read_body(req: Request, *, max_bytes: int, timeout_s: float) -> bytes:
         if (announced := req.content_length) is not None and announced > max_bytes:
             raise too_large(max_bytes)
         try:
-            body = await asyncio.wait_for(_read_on(req, max_bytes=max_bytes), timeout_s)
+            until = asyncio.get_running_loop().time() + timeout_s
+            body = await asyncio.wait_for(_read_on(req, max_bytes=max_bytes, until=until), timeout_s)
         except asyncio.TimeoutError:
             raise BadInputError(f"The body did not arrive within {timeout_s:g} seconds.", http_status=408) from None
     if body is None:
@@ -138,11 +139,16 @@ async def read_body(req: Request, *, max_bytes: int, timeout_s: float) -> bytes:
     return body
 
 
-async def _read_on(req: Request, *, max_bytes: int) -> bytes | None:
+async def _read_on(req: Request, *, max_bytes: int, until: float) -> bytes | None:
     """Return the body, or the part of it that is already too much; ``None`` when the client leaves.
 
-    Nothing is raised here: this runs in a task that may be cancelled together with whoever waits for it.
+    Raises `asyncio.TimeoutError` when the loop's time is past ``until``. Its task is cancelled then as well, but before
+    Python 3.12 a `wait_for` inside ``receive`` loses that if data comes in the same turn of the loop
+    (https://github.com/python/cpython/issues/86296): a client could keep a slot for as long as it likes.
+
+    Nothing else is raised here: this runs in a task that may be cancelled together with whoever waits for it.
     """
+    loop = asyncio.get_running_loop()
     event = req.first_event
     chunks: list[bytes] = [event.get("body", b"")]
     size = len(chunks[0])
@@ -150,6 +156,8 @@ async def _read_on(req: Request, *, max_bytes: int) -> bytes | None:
         event = await req.receive()
         if event["type"] == "http.disconnect":
             return None
+        if event.get("more_body") and loop.time() >= until:
+            raise asyncio.TimeoutError
         chunks.append(event.get("body", b""))
         size += len(chunks[-1])
     return b"".join(chunks)

@@ -70,6 +70,25 @@ def test_a_body_that_stops_arriving_is_given_up() -> None:
     assert caught.value.http_status == 408
 
 
+def test_a_body_is_given_up_even_where_the_server_below_takes_no_notice_of_a_cancelled_wait() -> None:
+    req = request(chunk(b"x"))
+    waits = iter([10.0, *[0.0] * 5])
+
+    async def receive() -> dict[str, Any]:
+        try:
+            await asyncio.sleep(next(waits))
+        except asyncio.CancelledError:
+            return chunk(b"y")
+        except StopIteration:
+            return chunk(b"", more=False)
+        return chunk(b"z")
+
+    req.receive = receive
+    with pytest.raises(BadInputError, match="did not arrive") as caught:
+        body_of(req, timeout_s=0.01)
+    assert caught.value.http_status == 408
+
+
 def test_half_of_a_body_is_never_taken_for_the_whole() -> None:
     with pytest.raises(ClientGoneError):
         body_of(request(chunk(b"[1, 2]"), {"type": "http.disconnect"}))
