@@ -31,6 +31,7 @@ from kappa.errors import (
     KappaError,
     MissingDependencyError,
     UsageError,
+    said,
 )
 from kappa.gamma.storage import DirectoryStorage
 from kappa.inference import Inference, example_payload
@@ -729,7 +730,7 @@ def _replay(example: ExampleSpec, directory: Path | None, ask: Callable[[Payload
     except KappaError as exc:
         problems = [str(exc)]
     except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
-        problems = [f"{type(exc).__name__}: {exc}"]
+        problems = [said(exc)]
     return Replay(example, tuple(problems), got, (time.perf_counter() - began) * 1000)
 
 

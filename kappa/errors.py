@@ -56,6 +56,7 @@ __all__ = [
     "ResolutionError",
     "ResultMismatchError",
     "UsageError",
+    "said",
 ]
 
 EXIT_INTERRUPTED = 130
@@ -180,3 +181,16 @@ class MissingDependencyError(KappaError):
         package = requirement if not requirement.startswith("kappa-ml[") else f"'{requirement}'"
         super().__init__(f"{subject} needs `{requirement}`, which is not installed here. Run `pip install {package}`.")
         self.requirement = requirement
+
+
+def said(exc: BaseException) -> str:
+    """Return the class and the text of an exception of others' code, whose `__str__` may fail as well.
+
+    >>> said(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero'
+    """
+    try:
+        text = str(exc)
+    except Exception:  # noqa: BLE001 - nothing is known of it
+        text = "its text cannot be read"
+    return f"{type(exc).__name__}: {text}"

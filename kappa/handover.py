@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-from kappa.errors import BuildError, ConfigurationError, KappaError
+from kappa.errors import BuildError, ConfigurationError, KappaError, said
 from kappa.loading import code_on_path, loading
 from kappa.packed import Artifact
 from kappa.service import LoadedService, import_class, load_artifact, load_service
@@ -41,7 +41,7 @@ def hand_over(spec: ServiceSpec, sources: Mapping[str, ArtifactSource], *, root:
             raise
         except Exception as exc:  # the model's own code runs here, and may raise anything
             message = f"The model of the artifact `{plugin.name}` cannot be kept as `{plugin.type}`"
-            raise BuildError(f"{message}: {type(exc).__name__}: {exc}") from exc
+            raise BuildError(f"{message}: {said(exc)}") from exc
         metadata[plugin.name] = thaw(source.metadata or {})
     order = {"spec": spec.model_dump(mode="json", by_alias=True), "root": str(root), "metadata": metadata}
     (folder / _ORDER).write_text(json.dumps(order), encoding="utf-8")

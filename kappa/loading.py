@@ -31,7 +31,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
-from kappa.errors import BundleError, KappaError
+from kappa.errors import BundleError, KappaError, said
 
 __all__ = [
     "ServiceCode",
@@ -363,4 +363,4 @@ def described(exc: BaseException, code: ServiceCode | None = None) -> str:
         if code is not None and Path(frame.filename).is_relative_to(code.directory):
             where = f" ({Path(frame.filename).relative_to(code.directory)}:{frame.lineno})"
     hint = " Install it, or add it to `env.pip_packages`." if isinstance(exc, ModuleNotFoundError) else ""
-    return f"{type(exc).__name__}: {exc}{where}.{hint}"
+    return f"{said(exc)}{where}.{hint}"

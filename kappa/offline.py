@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from kappa.adapters.json import encode_json
-from kappa.errors import BadInputError, InferenceFailedError, KappaError
+from kappa.errors import BadInputError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference
 from kappa.inputs import InputForm, RowParts, Source, is_file_of_rows, payload_of, rows_of
 from kappa.spec.models import ArtifactMethod
@@ -292,4 +292,4 @@ def _refusal(answer: Answer) -> str:
 
 
 def _sentence(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, KappaError) else f"{type(exc).__name__}: {exc}"
+    return str(exc) if isinstance(exc, KappaError) else said(exc)

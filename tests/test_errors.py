@@ -7,7 +7,7 @@ import re
 import pytest
 
 import kappa.errors
-from kappa.errors import BadInputError, KappaError, ManifestError, MissingDependencyError
+from kappa.errors import BadInputError, KappaError, ManifestError, MissingDependencyError, said
 
 
 def _classes() -> list[type[KappaError]]:
@@ -30,7 +30,7 @@ def test_the_tree_in_the_docstring_is_complete_and_right() -> None:
 
 
 def test_every_class_is_public() -> None:
-    assert set(kappa.errors.__all__) == {cls.__name__ for cls in _classes()} | {"EXIT_INTERRUPTED"}
+    assert set(kappa.errors.__all__) == {cls.__name__ for cls in _classes()} | {"EXIT_INTERRUPTED", "said"}
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_a_missing_package_comes_with_the_command_that_brings_it(requirement: st
 def test_errors_carry_what_their_readers_need() -> None:
     assert (BadInputError("no").http_status, BadInputError("no", http_status=422).http_status) == (400, 422)
     assert ManifestError("no", diagnostics=[1, 2]).diagnostics == (1, 2)
+
+
+def test_an_exception_that_cannot_be_read_is_said_all_the_same() -> None:
+    class Unkind(Exception):
+        def __str__(self) -> str:
+            raise self
+
+    assert said(Unkind()) == "Unkind: its text cannot be read"

@@ -15,7 +15,7 @@ import click
 
 from kappa._version import __version__
 from kappa.cli.console import Shell, print_error, wants_colour
-from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError
+from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError, said
 
 __all__ = ["exit_code_of"]
 
@@ -67,7 +67,7 @@ def _usage_message(exc: click.UsageError) -> str:
 def _report_unexpected(exc: Exception, shell: Shell) -> int:
     if shell.is_verbose:
         traceback.print_exception(exc)
-    summary = f"unexpected {type(exc).__name__}: {exc}".rstrip(": ")
+    summary = f"unexpected {said(exc)}".rstrip(": ")
     try:
         log = _write_log(exc)
     except OSError:

@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kappa.errors import KappaError
+from kappa.errors import KappaError, said
 from kappa.server.app import create_app
 from kappa.server.arbiter import run_alone
 from kappa.server.dev import EXIT_STALE, Loader
@@ -54,7 +54,7 @@ def main() -> int:
         say_failed(writer, exc)
         return exc.exit_code
     except Exception as exc:
-        say_failed(writer, KappaError(f"The project cannot be loaded: {type(exc).__name__}: {exc}."))
+        say_failed(writer, KappaError(f"The project cannot be loaded: {said(exc)}."))
         raise
     options = ServerOptions(**{**order["options"], "batching": BatchingOptions(**order["options"]["batching"])})
     listener = socket.socket(fileno=order["listener"])
