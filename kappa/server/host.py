@@ -1,7 +1,8 @@
 """What one process serves: loads the services, warms them up, and knows when requests may come.
 
 A service is *loading* until its code, models and `setup` are through and its examples have been answered once, then
-*ready*, and *draining* from the moment the process was asked to stop. The models are loaded in a thread, so that the
+*ready*, *succeeded* once another version has taken over, and *draining* from the moment the process was asked to stop.
+The models are loaded in a thread, so that the
 process answers `/healthz` meanwhile, and in each worker after the fork: libraries with threads of their own hang when
 they are loaded before it.
 """
@@ -22,7 +23,7 @@ from time import monotonic, thread_time
 from typing import Any, Literal, TypeVar
 
 from kappa.bundle import load_bundle, open_bundle
-from kappa.errors import ConfigurationError, KappaError
+from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference, example_payload
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.policy import Limits
@@ -36,7 +37,7 @@ from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "RenewableTask", "Served", "served_bundle"]
 
-HostState = Literal["loading", "ready", "draining"]
+HostState = Literal["loading", "ready", "succeeded", "draining"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("kappa.server")
@@ -147,11 +148,14 @@ class Host:
         self._places = Places(processors)
         self._workers = workers
         self._loop_seen = (monotonic(), thread_time())
-        self._tasks: list[asyncio.Task[None]] = []
+        self._unending: Endpoint | None = None
+        """The API whose call did not end while the services were loading."""
+        self._loading: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to load; returns at once."""
-        self._tasks = [asyncio.create_task(self._become_ready()), asyncio.create_task(self._look_regularly())]
+        self._loading = asyncio.create_task(self._become_ready())
 
     def metadata_of(self, name: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the metadata of a service's artifacts: as its manifest has it, or as they were loaded."""
@@ -171,19 +175,19 @@ class Host:
         if former.state == "draining":
             self.drain()
             return
+        former.state = "succeeded"
         self.state = "ready"
+        self._loop_seen = former._loop_seen
         self._mark_ready(1)
-        self._tasks.append(asyncio.create_task(self._look_regularly()))
 
-    async def stop(self, *, is_succeeded: bool = False) -> None:
+    async def stop(self) -> None:
         """Finish what was accepted, then close the services; the process goes on if another host has taken over."""
-        if not is_succeeded:
+        if self.state != "succeeded":
             self.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _ended(self._loading)
         batchers = [endpoint.batcher for endpoint in self._all_endpoints() if endpoint.batcher is not None]
         await asyncio.gather(*(batcher.close() for batcher in batchers))
+        await _ended(self._looking)  # until here it gives up the calls that take too long
         for service in self.loaded.values():
             await asyncio.to_thread(service.close)
         self.decoders.shutdown(wait=False)
@@ -191,6 +195,7 @@ class Host:
 
     async def load(self) -> None:
         """Load the services and warm them up; raises whatever prevents it."""
+        self._looking = asyncio.create_task(self._look_regularly())
         for name, served in self.services.items():
             self.loaded[name] = service = await _in_daemon_thread(served.load)
             for api_name, endpoint in self.endpoints[name].items():
@@ -204,7 +209,7 @@ class Host:
             self._on_failure(exc)
         except Exception as exc:
             _logger.exception("Loading failed in a way that Kappa does not know")
-            self._on_failure(KappaError(f"The service cannot be loaded: {type(exc).__name__}: {exc}."))
+            self._on_failure(KappaError(f"The service cannot be loaded: {said(exc)}."))
         else:
             if self.state == "loading":
                 self.state = "ready"
@@ -238,6 +243,9 @@ class Host:
         return any(other.spec.batch for other in self._all_endpoints() if other is not endpoint)
 
     def _be_stuck(self, endpoint: Endpoint) -> None:
+        if self.state == "loading":  # a new process would meet the same
+            self._unending = endpoint
+            return
         _logger.error(
             "A call of `%s.%s` did not return within %g seconds, and nothing can end it: this process is replaced.",
             endpoint.service.name,
@@ -256,8 +264,13 @@ class Host:
         try:
             await self._answer_example(example, service)
         except Exception as exc:  # noqa: BLE001 - user code may raise anything; requests will show it again
-            problem = f"{type(exc).__name__}: {exc}"
-            _logger.warning("The example `%s` could not be answered while warming up: %s", example.name, problem)
+            if self._unending is not None:
+                raise InferenceFailedError(
+                    f"The example `{example.name}` was not answered within the {self._unending.spec.run_timeout:g} "
+                    f"seconds that a call of `{service.name}.{self._unending.spec.name}` may take (`run_timeout`), and "
+                    "nothing can end it. Mend the function, or give it more time."
+                ) from None
+            _logger.warning("The example `%s` could not be answered while warming up: %s", example.name, said(exc))
 
     async def _answer_example(self, example: ExampleSpec, service: LoadedService) -> None:
         endpoint = self.endpoints[service.name][example.api]
@@ -277,7 +290,7 @@ class Host:
             for endpoint in self._all_endpoints():
                 if endpoint.batcher is not None:
                     endpoint.batcher.look(lag_s)
-            if number % 2:
+            if number % 2 and self.state in ("ready", "draining"):  # else another host says what there is
                 self.flush()
 
     def flush(self) -> None:
@@ -330,6 +343,12 @@ def _renewed(inference: Inference, task: InferenceTask) -> InferenceTask:
     if isinstance(task, RenewableTask):
         return replace(task, data=inference.decode(task.payload).data, error=None)
     return replace(task, error=None)
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _in_daemon_thread(call: Callable[[], T]) -> T:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kappa.errors import KappaError
+from kappa.errors import KappaError, said
 from kappa.server.host import Host, Served
 
 __all__ = ["DRAIN", "RELOAD", "Application", "Serving"]
@@ -41,6 +41,11 @@ class Serving:
     exchanges: int = 0
     """How many requests it is answering."""
 
+    @property
+    def directories(self) -> set[Path]:
+        """Return where the code of its bundles is."""
+        return {served.directory for served in self.host.services.values() if served.directory is not None}
+
 
 class Application:
     """The ASGI application of a process; ``build`` makes the `Serving` of services, which is not loaded yet.
@@ -61,7 +66,11 @@ class Application:
         self._wanted = wanted
         self._on_reload = on_reload
         self._current = build(services)
+        self._servings = [self._current]
+        """With the one that comes and those that leave."""
         self._reloading: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._is_wanted_again = False
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -83,9 +92,11 @@ class Application:
                 await self._current.host.start()
                 await send({"type": "lifespan.startup.complete"})
             elif event["type"] == "lifespan.shutdown":
-                if self._reloading is not None:
-                    self._reloading.cancel()
-                await self._current.host.stop()
+                tasks = [task for task in (self._reloading, *self._retiring) if task is not None]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await asyncio.gather(*(serving.host.stop() for serving in self._servings))
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -93,40 +104,59 @@ class Application:
         self._current.host.drain()
 
     def begin_reload(self) -> None:
-        """Exchange the services; a call while that is under way asks for nothing more."""
+        """Exchange the services, or do so again after the exchange that is under way."""
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
+        else:
+            self._is_wanted_again = True
 
     async def _reload(self) -> None:
-        coming: Serving | None = None
+        self._is_wanted_again = False
         try:
-            coming = self._build(await asyncio.to_thread(self._wanted))
-            for served in coming.host.services.values():
-                if served.directory is not None:
-                    _forget_modules(served.directory)
-            await coming.host.load()
+            coming = await self._loaded()
         except Exception as exc:
-            if coming is not None:
-                await coming.host.stop()
             if not isinstance(exc, KappaError):
                 _logger.exception("Reloading failed in a way that Kappa does not know")
-                exc = KappaError(f"The service cannot be loaded: {type(exc).__name__}: {exc}.")
+                exc = KappaError(f"The service cannot be loaded: {said(exc)}.")
             self._on_reload(exc)
-            return
-        leaving, self._current = self._current, coming
-        coming.host.take_over(leaving.host)
-        self._on_reload(None)
+        else:
+            leaving, self._current = self._current, coming
+            coming.host.take_over(leaving.host)
+            self._on_reload(None)
+            retiring = asyncio.get_running_loop().create_task(self._retire(leaving))
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+        if self._is_wanted_again:
+            await self._reload()
+
+    async def _loaded(self) -> Serving:
+        """Return what is wanted now, loaded and warm."""
+        coming = self._build(await asyncio.to_thread(self._wanted))
+        self._servings.append(coming)
+        for directory in coming.directories:
+            _forget_modules(directory)
+        try:
+            await coming.host.load()
+        except Exception:
+            await self._stop(coming)
+            raise
+        return coming
+
+    async def _retire(self, leaving: Serving) -> None:
+        """Close what has been replaced once all is answered that found it; the next reload need not wait for it."""
         while leaving.exchanges:  # noqa: ASYNC110 - PERF: every request counts down, and has no time to tell
             await asyncio.sleep(_POLL_S)
-        await leaving.host.stop(is_succeeded=True)
-        kept = {served.directory for served in coming.host.services.values()}
-        for served in leaving.host.services.values():
-            if served.directory is not None and served.directory not in kept:
-                _forget_modules(served.directory)
+        await self._stop(leaving)
+        for directory in leaving.directories.difference(*(serving.directories for serving in self._servings)):
+            _forget_modules(directory)
         del leaving
         gc.unfreeze()  # what the workers set aside when they began may be garbage now
         await asyncio.to_thread(gc.collect)
         gc.freeze()
+
+    async def _stop(self, serving: Serving) -> None:
+        await serving.host.stop()
+        self._servings.remove(serving)
 
 
 def _forget_modules(directory: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from kappa.server.app import create_app
 from kappa.server.host import Served
 from kappa.server.swap import Application
 from kappa.service import load_declared
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.spec.models import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
 
 CODE = """
 import asyncio
@@ -181,3 +182,113 @@ def test_code_that_was_replaced_in_its_place_is_imported_anew(tmp_path: Path) ->
             assert await reloading.ask("version") == "2"
 
     asyncio.run(run())
+
+
+STUCK = """
+import threading
+
+is_stuck = threading.Event()
+may_end = threading.Event()
+
+def stick(value):
+    is_stuck.set()
+    may_end.wait()
+
+def version(value):
+    return "stuck"
+"""
+
+
+def with_stuck_example(folder: Path, version: str) -> Served:
+    (folder / "swapped_stuck.py").write_text(STUCK, encoding="utf-8")
+    spec = ServiceSpec(
+        name="Swapped",
+        apis=(
+            ApiSpec(name="stick", target=FunctionTarget(function="swapped_stuck:stick"), input="json", run_timeout=0.1),
+        ),
+        examples=(ExampleSpec(name="one", api="stick", input=1),),
+    )
+    return Served(spec, version, partial(load_declared, spec, {}, root=folder))
+
+
+def test_an_example_that_does_not_end_fails_the_reload_and_changes_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running(described(tmp_path, "1", "version")) as reloading:
+            error = await reloading.reload(with_stuck_example(tmp_path, "2"))
+            assert str(error).startswith("The example `one` was not answered within the 0.1 seconds")
+            assert await reloading.ask("version") == "1"
+            assert await reloading.reload(described(tmp_path, "3", "version")) is None
+            assert await reloading.ask("version") == "3"
+            sys.modules["swapped_stuck"].may_end.set()
+
+    asyncio.run(run())
+
+
+def test_a_call_that_does_not_end_holds_up_no_later_reload(tmp_path: Path) -> None:
+    first = with_stuck_example(tmp_path, "1")
+    spec = first.spec.model_copy(update={"examples": ()})
+
+    async def run() -> None:
+        async with running(Served(spec, "1", partial(load_declared, spec, {}, root=tmp_path))) as reloading:
+            left = asyncio.ensure_future(reloading.ask("stick"))
+            await until(lambda: sys.modules["swapped_stuck"].is_stuck.is_set())
+            left.cancel()
+            await asyncio.gather(left, return_exceptions=True)
+            for version in ("2", "3"):
+                assert await reloading.reload(described(tmp_path, version, "version")) is None
+                assert await reloading.ask("version") == version
+            while len(reloading.app._servings) > 1:  # noqa: ASYNC110 - the call is given up, and its version closed
+                await asyncio.sleep(0.01)
+            sys.modules["swapped_stuck"].may_end.set()
+
+    asyncio.run(run())
+
+
+def test_a_reload_need_not_wait_for_requests_that_the_last_but_one_version_answers(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running(described(tmp_path, "1", "wait")) as reloading:
+            early = asyncio.ensure_future(reloading.ask("wait"))
+            await until(lambda: reloading.app._current.exchanges == 1)
+            for version in ("2", "3"):
+                assert await reloading.reload(described(tmp_path, version, "version")) is None
+            assert (await reloading.ask("version"), early.done()) == ("3", False)
+            sys.modules["swapped_1"].may_answer.set()
+            assert await early == "1"
+
+    asyncio.run(run())
+
+
+def test_a_reload_that_is_asked_for_during_another_follows_it(tmp_path: Path) -> None:
+    second, third = described(tmp_path, "2", "version"), described(tmp_path, "3", "version")
+    is_loading, may_load = threading.Event(), threading.Event()
+
+    def load() -> Any:
+        is_loading.set()
+        may_load.wait(10)
+        return second.load()
+
+    async def run() -> None:
+        async with running(described(tmp_path, "1", "version")) as reloading:
+            first = asyncio.ensure_future(reloading.reload(Served(second.spec, "2", load)))
+            await asyncio.to_thread(is_loading.wait, 10)
+            again = asyncio.ensure_future(reloading.reload(third))
+            await asyncio.sleep(0)
+            may_load.set()
+            assert await asyncio.gather(first, again) == [None, None]
+            assert await reloading.ask("version") == "3"
+
+    asyncio.run(run())
+
+
+def test_a_stop_closes_the_versions_that_come_and_go_too(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running(described(tmp_path, "1", "wait")) as reloading:
+            early = asyncio.ensure_future(reloading.ask("wait"))
+            await until(lambda: reloading.app._current.exchanges == 1)
+            assert await reloading.reload(described(tmp_path, "2", "version")) is None
+            early.cancel()
+            await asyncio.gather(early, return_exceptions=True)
+
+    asyncio.run(run())
+    assert (tmp_path / "closed-1").exists()
+    assert (tmp_path / "closed-2").exists()
