@@ -2,11 +2,12 @@
 
 What uvicorn leaves open, measured with 0.54, is bounded here as `worker` bounds it for gunicorn: the time for a
 request's headers and for a client to read its answer, and the number of connections. Its own errors get the body that
-every error of Kappa has, and a stop may be announced before it begins.
+every error of Kappa has, a stop may be announced before it begins, and what a client has left is given up.
 """
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 import threading
@@ -37,8 +38,31 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # which of 
         self._unsent = Unsent()
         self._has_begun = False
         self._is_lingering = False
+        self._application = self.config.loaded_app
+        self.app = self._answer
+        self._answering: asyncio.Task[Any] | None = None
         if len(self.connections) > self.max_connections:
             self._refuse(503, TOO_MANY, [("Retry-After", "1")])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._answering is not None:
+            self._answering.cancel()
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """Have the application answer, as long as somebody waits for that."""
+        self._answering = task = asyncio.current_task()
+        try:
+            await self._application(scope, receive, send)
+        except asyncio.CancelledError:  # the client has gone, or a stop has lasted too long
+            cycle = send.__self__  # not `self.cycle`, which is the last of several requests that have arrived
+            if not cycle.response_started and not self.transport.is_closing():
+                self._refuse(503, "The server stops, and could not answer in time.", [("Retry-After", "1")])
+            cycle.disconnected = True  # so that uvicorn misses no answer
+            self.transport.close()
+        finally:
+            if self._answering is task:
+                self._answering = None
 
     def data_received(self, data: bytes) -> None:
         if self._is_lingering or self.transport.is_closing():

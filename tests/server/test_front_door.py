@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,58 @@ def test_a_stop_waits_for_a_body_that_is_on_its_way(serve: Serve) -> None:
         assert (status, body, headers.get("connection", "close").lower()) == (200, b"222", "close")
         assert stream.read() == b""
     assert server.end()[0] == 0
+
+
+SLOW = """
+import time
+from pathlib import Path
+
+def slow(value):
+    Path(__file__).with_name(f"begun-{value}").touch()
+    while not Path(__file__).with_name("go").exists():
+        time.sleep(0.01)
+    return value
+"""
+
+
+def test_a_request_whose_client_leaves_before_its_turn_is_not_run(serve: Serve, tmp_path: Path) -> None:
+    server = serve(SLOW, batch=[], single=["slow"])
+    with server.connect() as first, server.connect() as second:
+        first.sendall(post("/slow", b"1"))
+        wait_for(tmp_path / "begun-1")
+        second.sendall(post("/slow", b"2"))
+        while b'kappa_queue_requests{api="slow",service="Numbers"} 1.0' not in server.request("GET", "/metrics")[1]:
+            pass
+        second.close()
+        left = b'kappa_dropped_requests_total{api="slow",reason="disconnected",service="Numbers"} 1.0'
+        began = time.monotonic()
+        while left not in server.request("GET", "/metrics")[1]:
+            assert time.monotonic() - began < 10
+        (tmp_path / "go").touch()
+        assert reply(first.makefile("rb"))[2] == b"1"
+    assert server.post("/slow", 3) == 3
+    assert not (tmp_path / "begun-2").exists()
+    code, log = server.stop()
+    assert (code, "Traceback" in log) == (0, False), log
+
+
+def test_uvicorn_gives_up_what_a_stop_cannot_wait_for_with_a_word(start: Any, tmp_path: Path) -> None:
+    server = start(SLOW, single=["slow"], server="uvicorn", options={"graceful_timeout_s": 1})
+    with server.connect() as client:
+        client.sendall(post("/slow", b"1"))
+        wait_for(tmp_path / "begun-1")
+        server.process.send_signal(signal.SIGTERM)
+        status, headers, body = reply(client.makefile("rb"))
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert json.loads(body)["error"] == "The server stops, and could not answer in time."
+    (tmp_path / "go").touch()
+    code, log = server.end()
+    assert (code, "Traceback" in log) == (0, False), log
+
+
+def wait_for(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.005)
 
 
 def test_the_drain_delay_answers_while_readiness_says_no(serve: Serve) -> None:
