@@ -252,9 +252,11 @@ def send_error(
 
 
 def valid_headers(answer: Answer) -> str | None:
-    """Return what is wrong with the status or headers that a user's function chose; ``None`` if nothing is."""
-    if not 200 <= answer.http_status <= 599:
+    """Return what is wrong with the status, type or headers that a user's function chose; ``None`` if nothing is."""
+    if not isinstance(answer.http_status, int) or not 200 <= answer.http_status <= 599:
         return f"`{answer.http_status}` is not a status of an answer"
+    if not _HEADER_VALUE.fullmatch(answer.media_type):
+        return "its `Content-Type` cannot be sent"
     for name, value in answer.http_headers.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
             return f"`{name}` is not a header that a function may set"

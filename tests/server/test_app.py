@@ -225,12 +225,16 @@ def test_a_function_may_choose_status_and_headers(tmp_path: Path) -> None:
         pytest.param({"data": 1, "http_headers": {"X-Evil": "a\r\nSet-Cookie: b=c"}}, id="split"),
         pytest.param({"data": 1, "http_headers": {"X Evil": "a"}}, id="name"),
         pytest.param({"data": 1, "http_headers": {"Content-Length": "0"}}, id="framing"),
+        pytest.param({"data": 1, "http_headers": {"Content-Type": "text/plain\r\nSet-Cookie: b=c"}}, id="type"),
         pytest.param({"data": 1, "http_status": 99}, id="status"),
+        pytest.param({"data": 1, "http_status": 400.5}, id="fraction"),
+        pytest.param({"data": 1, "http_status": "gone"}, id="word"),
     ],
 )
 def test_what_cannot_be_sent_is_a_failure_of_the_service(tmp_path: Path, wanted: dict[str, Any]) -> None:
-    status, _, headers = ask([described(tmp_path, "say")], "POST", "/say", json.dumps(wanted))
-    assert status == 500
+    status, body, headers = ask([described(tmp_path, "say")], "POST", "/say", json.dumps(wanted))
+    assert (status, sorted(body)) == (500, ["error", "request_id"])
+    assert headers["content-type"] == "application/json"
     assert "x-evil" not in headers
     assert "set-cookie" not in headers
 

@@ -122,7 +122,8 @@ def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
                 size_bytes=len(body),
                 deadline=None if timeout_s is None else started + timeout_s,
             )
-            if (result.http_headers or result.http_status != 200) and (problem := valid_headers(result)):
+            is_plain = not result.http_headers and result.http_status == 200 and result.media_type == "application/json"
+            if not is_plain and (problem := valid_headers(result)):
                 raise ValueError(f"The function's answer cannot be sent: {problem}.")
             send_answer(resp, result, request_id)
             status = result.http_status
