@@ -6,8 +6,10 @@ or, on a terminal, with rich's spinner and the time that each finished step took
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +19,19 @@ from typing import Any, Protocol, TextIO
 
 import click
 
+from kappa.errors import KappaError
 from kappa.log import Kind, listening
 
-__all__ = ["Shell", "current_shell", "narrating", "print_error", "print_note", "print_result", "wants_colour"]
+__all__ = [
+    "Shell",
+    "current_shell",
+    "narrating",
+    "print_error",
+    "print_note",
+    "print_result",
+    "showing_logs",
+    "wants_colour",
+]
 
 
 class _Narrator(Protocol):
@@ -90,6 +102,31 @@ def narrating(shell: Shell, *, live: bool) -> Iterator[None]:
         raise
     else:
         shell.finish_steps()
+
+
+@contextmanager
+def showing_logs(shell: Shell) -> Iterator[None]:
+    """Show what a loaded service logs as lines like others here; a traceback only with `--verbose`."""
+    logger, handler = logging.getLogger("kappa"), _LineHandler(shell)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _LineHandler(logging.Handler):
+    def __init__(self, shell: Shell) -> None:
+        super().__init__(logging.WARNING)
+        self.shell = shell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        exc = record.exc_info[1] if record.exc_info else None
+        if exc is not None and self.shell.is_verbose:
+            traceback.print_exception(exc)
+        reason = "" if exc is None else f": {exc}" if isinstance(exc, KappaError) else f": {type(exc).__name__}: {exc}"
+        label, colour = ("error", "red") if record.levelno >= logging.ERROR else ("warning", "yellow")
+        _print_labelled(label, f"{record.getMessage()}{reason}", colour)
 
 
 class _PlainNarrator:

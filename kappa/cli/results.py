@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -151,11 +151,12 @@ class _TablePrinter(Printer):
 
 
 class _FilePrinter(Printer):
-    """Writes each answer as a file of a folder, called like its input."""
+    """Writes each answer as a file of a folder, called like its input, which it never replaces."""
 
-    def __init__(self, directory: Path, out: BinaryIO) -> None:
+    def __init__(self, directory: Path, out: BinaryIO, *, inputs: Collection[Path]) -> None:
         super().__init__(out)
         self._directory = directory
+        self._inputs = {path.resolve() for path in inputs}
         self._name = ""
         self._file: BinaryIO | None = None
         self._taken: set[str] = set()
@@ -164,15 +165,12 @@ class _FilePrinter(Printer):
         self._name = name
 
     def whole(self, answer: Answer) -> None:
-        path = self._path(_EXTENSIONS.get(answer.media_type.partition(";")[0], ".bin"))
-        path.write_bytes(answer.body)
-        self.out.write(f"{path}\n".encode())
+        with self._created(_EXTENSIONS.get(answer.media_type.partition(";")[0], ".bin")) as file:
+            file.write(answer.body)
 
     def rows(self, rows: Rows) -> None:
         if self._file is None:
-            path = self._path(".json")
-            self._file = path.open("wb")
-            self.out.write(f"{path}\n".encode())
+            self._file = self._created(".json")
         self._file.write((b"," if self._is_open else b"[") + rows.elements)
         self._is_open = True
 
@@ -183,21 +181,28 @@ class _FilePrinter(Printer):
         self._file, self._is_open = None, False
         self.out.flush()
 
-    def _path(self, extension: str) -> Path:
-        self._directory.mkdir(parents=True, exist_ok=True)
+    def _created(self, extension: str) -> BinaryIO:
+        """Create the file of an answer and print its path."""
         stem, number = Path(self._name).stem or "answer", 2
         name = f"{stem}{extension}"
-        while name in self._taken:
+        while name in self._taken or (self._directory / name).resolve() in self._inputs:
             name, number = f"{stem}-{number}{extension}", number + 1
         self._taken.add(name)
-        return self._directory / name
+        path = self._directory / name
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            file = path.open("wb")
+        except OSError as exc:
+            raise UsageError(f"`{path}` cannot be written: {exc.strerror}.") from exc
+        self.out.write(f"{path}\n".encode())
+        return file
 
 
-def printer(form: ResultForm, *, directory: Path | None, is_alone: bool) -> Printer:
-    """Return what writes answers to stdout in the chosen form, or into a folder."""
+def printer(form: ResultForm, *, directory: Path | None, is_alone: bool, inputs: Collection[Path] = ()) -> Printer:
+    """Return what writes answers to stdout in the chosen form, or into a folder, where ``inputs`` stay as they are."""
     out = sys.stdout.buffer
     if directory is not None:
-        return _FilePrinter(directory, out)
+        return _FilePrinter(directory, out, inputs=inputs)
     if form == "json":
         return _JsonPrinter(out, is_alone=is_alone)
     return {"str": _TextPrinter, "csv": _CsvPrinter, "table": _TablePrinter}[form](out)

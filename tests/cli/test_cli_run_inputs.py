@@ -56,7 +56,7 @@ def halve_two(image):
 def echo(value):
     if value == "stop":
         raise KeyboardInterrupt
-    return value
+    return 1j if value == "complex" else value
 
 
 def stopping(frame):
@@ -329,6 +329,33 @@ def test_several_pictures_need_a_folder(kappa: Kappa, project: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "out/small/a.png\nout/small/b.png\nout/small/a-2.png\n")
     with Image.open("out/small/a-2.png") as image:
         assert image.size == (2, 1)
+
+
+def test_an_answer_that_cannot_be_written_is_said_with_its_reason_and_a_traceback_with_verbose(
+    kappa: Kappa, project: Path
+) -> None:
+    result = kappa("run", ".", "echo", "--input", '"complex"')
+    assert (result.exit_code, result.stdout) == (9, "null\n")
+    reason, said = result.stderr.splitlines()
+    assert reason.startswith("error: The answer of `echo` to ")
+    assert reason.endswith("A value of type `complex` cannot be written as JSON: `complex` has no JSON form.")
+    assert said == "error: The answer could not be encoded."
+    assert "Traceback" in kappa("run", ".", "echo", "--input", '"complex"', "--verbose").stderr
+
+
+def test_an_answer_never_replaces_its_input(kappa: Kappa, project: Path) -> None:
+    picture(Path("a.png"))
+    before = Path("a.png").read_bytes()
+    result = kappa("run", ".", "halve", "--input-file", "a.png", "--output-dir", str(project))
+    assert (result.exit_code, result.stdout) == (0, f"{project / 'a-2.png'}\n")
+    assert Path("a.png").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_said(kappa: Kappa, project: Path) -> None:
+    Path("taken").write_bytes(b"")
+    result = kappa("run", ".", "echo", "--input", "1", "--output-dir", "taken/here")
+    message = f"error: `{Path('taken/here/input 1.json')}` cannot be written: Not a directory.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", message)
 
 
 def test_rows_may_go_to_a_folder(kappa: Kappa, project: Path) -> None:

@@ -16,7 +16,7 @@ import click
 from kappa.actions import api_of, open_target, resolve_target
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
-from kappa.cli.console import current_shell, print_error
+from kappa.cli.console import current_shell, print_error, showing_logs
 from kappa.cli.progress import watching
 from kappa.cli.results import Printer, ResultForm, printer
 from kappa.cli.run_arguments import NAMED_INPUTS, NamedInput, RunCommand
@@ -108,8 +108,9 @@ def command(
     files = [path for pattern in patterns for path in _files_of(pattern, "--input-file")]
     count = len(inputs) + len(files) + max((len(group) for group in _by_name(named).values()), default=0)
     is_watched = not current_shell().is_quiet and not sys.stdout.isatty()  # answers beside a bar would tear it apart
-    answers = printer(form, directory=output_dir, is_alone=count == 1)
-    with redirect_stdout(sys.stderr), open_target(resolve_target(target)) as service:  # user code may print
+    answers = printer(form, directory=output_dir, is_alone=count == 1, inputs=files)
+    user_output = redirect_stdout(sys.stderr)  # user code may print
+    with user_output, showing_logs(current_shell()), open_target(resolve_target(target)) as service:
         inference = api_of(service, api)
         media_type = MEDIA_TYPES[f".{input_format}"] if input_format else ""
         if named or inference.spec.input.part_names:

@@ -12,7 +12,7 @@ import click
 from kappa.actions import Replay, examples_of, replay_examples, resolve_target
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
-from kappa.cli.console import print_result
+from kappa.cli.console import current_shell, print_result, showing_logs
 from kappa.errors import ExampleFailedError
 from kappa.spec.contracts import thaw
 
@@ -44,7 +44,7 @@ def command(target: str, examples_from: str | None, output_format: str) -> None:
     """
     is_url = target.startswith(("http://", "https://"))
     examples = examples_of(resolve_target(examples_from or ("." if is_url else target)))
-    with redirect_stdout(sys.stderr):  # user code may print
+    with redirect_stdout(sys.stderr), showing_logs(current_shell()):  # user code may print
         replays = list(replay_examples(target if is_url else resolve_target(target), examples))
     print_result(_as_json(replays) if output_format == "json" else _as_text(replays))
     if failed := sum(1 for replay in replays if replay.problems):
