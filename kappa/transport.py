@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from kappa.errors import InferenceFailedError, MissingDependencyError
+from kappa.errors import InferenceFailedError, MissingDependencyError, UsageError
 from kappa.types import HTTPHeaders
 
 __all__ = ["AsyncHttpTransport", "AsyncTransport", "HttpTransport", "Reply", "Sending", "Transport"]
@@ -70,10 +71,8 @@ class HttpTransport:
         self._http = _httpx().Client()
 
     def send(self, sending: Sending) -> Reply:
-        try:
+        with _problems(sending):
             return _reply(self._http.request(**_request(sending)))
-        except _httpx().HTTPError as exc:
-            raise _unanswered(sending, exc) from exc
 
     def close(self) -> None:
         self._http.close()
@@ -86,16 +85,17 @@ class AsyncHttpTransport:
         self._http = _httpx().AsyncClient()
 
     async def send(self, sending: Sending) -> Reply:
-        try:
+        with _problems(sending):
             return _reply(await self._http.request(**_request(sending)))
-        except _httpx().HTTPError as exc:
-            raise _unanswered(sending, exc) from exc
 
     async def close(self) -> None:
         await self._http.aclose()
 
 
 def _request(sending: Sending) -> dict[str, Any]:
+    for name, value in sending.headers.items():
+        if not (value.isascii() and value.isprintable()):  # httpx would show the value, which may be a secret
+            raise UsageError(f"The header `{name}` cannot be sent: its value must be ASCII text without line breaks.")
     return {
         "method": sending.method,
         "url": sending.url,
@@ -109,6 +109,12 @@ def _reply(response: Any) -> Reply:
     return Reply(response.status_code, HTTPHeaders(dict(response.headers)), response.content)
 
 
-def _unanswered(sending: Sending, exc: Exception) -> InferenceFailedError:
-    reason = str(exc).strip().rstrip(".") or type(exc).__name__
-    return InferenceFailedError(f"`{sending.url}` does not answer: {reason}.")
+@contextmanager
+def _problems(sending: Sending) -> Iterator[None]:
+    """Say what kept a request from being answered."""
+    httpx = _httpx()
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        reason = str(exc).strip().rstrip(".") or type(exc).__name__
+        raise InferenceFailedError(f"`{sending.url}` does not answer: {reason}.") from exc

@@ -62,6 +62,9 @@ class RemoteApi:
 
     def wanted(self, returns: Returns | None) -> Returns | None:
         """Return what answers become: what the caller wants, else what the output adapter makes."""
+        if returns is not None and returns not in get_args(Returns):
+            known = ", ".join(f"`{word}`" for word in get_args(Returns))
+            raise UsageError(f"`returns` is one of {known}, not `{returns}`.")
         return returns or _BY_OUTPUT.get(self.output.get("type", ""))
 
     def accept(self, returns: Returns | None) -> str:
@@ -82,6 +85,8 @@ def encode_request(value: Any, api: RemoteApi, *, media_type: str | None = None)
     if isinstance(value, Mapping) and FORM in api.takes and (_JSON not in api.takes or media_type == FORM):
         form = form_payload([(name, _part(part)) for name, part in value.items() if part is not None])
         return form.data, f'{FORM}; boundary="{form.boundary}"'
+    if api.takes.keys() == {FORM}:
+        raise UsageError(f"`{api.name}` takes a form: give a mapping of its parts, not a `{type(value).__name__}`.")
     if _is_file(value):
         file = _file(value)
         return file.data, media_type or file.media_type or _first_of(api)
@@ -193,17 +198,17 @@ def _image(value: Any, media_type: str) -> bytes:
 
 
 def decode_answer(body: bytes, content_type: str, api: RemoteApi, *, returns: Returns | None = None) -> Any:
-    """Return an answer as a value; raises `InferenceFailedError` for one that is not what was asked for."""
-    if returns is not None and returns not in get_args(Returns):
-        known = ", ".join(f"`{word}`" for word in get_args(Returns))
-        raise UsageError(f"`returns` is one of {known}, not `{returns}`.")
+    """Return an answer as a value, `None` for one without a body; raises `InferenceFailedError` for one that is not
+    what was asked for."""
     kind = content_type.partition(";")[0].strip().lower()
     wanted = api.wanted(returns)
     if wanted == "bytes":
         return body
-    if wanted == "text":
-        return body.decode()
     try:
+        if wanted == "text":
+            return body.decode()
+        if not body and kind == _JSON:  # of a 204
+            return None
         return _as(_decoded(body, kind), wanted, orient=api.output.get("orient", "records"))
     except (ValueError, TypeError, KeyError) as exc:
         raise InferenceFailedError(f"The answer of `{api.name}` is no {wanted or kind}: {exc}.") from exc

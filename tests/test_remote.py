@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import kappa
-from kappa.adapters import JsonInput
+from kappa.adapters import JsonInput, MultiFileInput
 from kappa.errors import AnswerError, InferenceFailedError, MissingDependencyError, UsageError
 from kappa.openapi import openapi_document
 from kappa.remote import AsyncClient, Client
@@ -190,6 +191,49 @@ def test_something_else_at_the_url_is_said(call: Callable[[Any], Any], message: 
     with pytest.raises(InferenceFailedError) as error:
         call(Client(URL, Server(Reply(200, HTTPHeaders({}), b"<html>"))))
     assert str(error.value) == message
+
+
+@both
+def test_what_is_no_form_of_an_answer_is_refused_before_anything_is_asked_of_the_api(is_async: bool) -> None:
+    server = Server(DOCUMENT)
+    with pytest.raises(UsageError, match=r"`returns` is one of .*, not `frame`\."):
+        ask(server, "double", 1, is_async=is_async, returns="frame")
+    assert server.paths == ["GET /docs.json"]
+
+
+def test_an_answer_without_a_body_is_none() -> None:
+    empty = Reply(204, HTTPHeaders({"content-type": "application/json"}), b"")
+    assert ask(Server(DOCUMENT, empty), "double", 1, is_async=False) is None
+
+
+def test_bytes_that_are_no_text_are_said() -> None:
+    picture = Reply(200, HTTPHeaders({"content-type": "image/png"}), b"\x89PNG")
+    with pytest.raises(InferenceFailedError, match="The answer of `double` is no text: "):
+        ask(Server(DOCUMENT, picture), "double", 1, is_async=False, returns="text")
+
+
+def test_an_api_of_several_inputs_takes_a_mapping_of_them() -> None:
+    target = FunctionTarget(function="m:f")
+    spec = ServiceSpec(
+        name="Pairs", apis=(ApiSpec(name="pair", target=target, input=MultiFileInput(input_names=["a"])),)
+    )
+    server = Server(reply(openapi_document(spec, version="1")))
+    with pytest.raises(UsageError, match=r"`pair` takes a form: give a mapping of its parts, not a `str`\."):
+        ask(server, "pair", "text", is_async=False)
+
+
+@pytest.mark.parametrize("token", ["secret\n", "sécret"])
+@pytest.mark.parametrize("client", [kappa.client, kappa.async_client])
+def test_a_header_that_cannot_be_sent_is_refused_without_its_value(client: Callable[..., Any], token: str) -> None:
+    call = client("http://127.0.0.1:9", headers={"Authorization": token}).metadata
+    with pytest.raises(UsageError, match="The header `Authorization` cannot be sent: ") as error:
+        asyncio.run(call()) if client is kappa.async_client else call()
+    assert token.strip() not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_url_that_cannot_be_read_is_said() -> None:
+    with kappa.client("http://[iris") as client, pytest.raises(InferenceFailedError, match="`http://\\[iris/metadata`"):
+        client.metadata()
 
 
 def test_readiness_is_asked_once_and_silence_is_a_no() -> None:
