@@ -55,7 +55,7 @@ class BentoService:
         if name not in declared:
             known = ", ".join(f"`{known}`" for known in declared) or "none"
             raise ConfigurationError(f"`{type(self).__name__}` declares no artifact `{name}`; declared are {known}.")
-        if not isinstance(metadata or {}, Mapping):
+        if not (metadata is None or isinstance(metadata, Mapping)):
             raise ConfigurationError(f"The metadata of `{name}` must be a mapping, not `{type(metadata).__name__}`.")
         packed = Artifact(model, frozen_metadata(name, metadata))
         self.__dict__["_artifacts"] = Artifacts({**self.artifacts, name: packed})
@@ -149,6 +149,8 @@ class BentoService:
     ) -> str:
         from kappa.actions import save_service
 
+        if not (labels is None or isinstance(labels, Mapping)):
+            raise UsageError(f"`labels` must be a mapping of text to text, not `{type(labels).__name__}`.")
         end_script(f"save `{type(self).__name__}`")
         if version is None and type(self).versioneer is not BentoService.versioneer:
             self.set_version(self.__dict__.get("_next_version"))

@@ -26,8 +26,10 @@ class Artifact:
 class Artifacts(Mapping[str, Artifact]):
     """The models of one service: ``artifacts.model`` is the native object, ``artifacts["model"]`` the `Artifact`."""
 
+    _values: dict[str, Artifact]
+
     def __init__(self, values: Mapping[str, Artifact] | None = None) -> None:
-        self._values = dict(values or {})
+        self.__dict__["_values"] = dict(values or {})
 
     def __getitem__(self, name: str) -> Artifact:
         return self._values[name]
@@ -38,6 +40,9 @@ class Artifacts(Mapping[str, Artifact]):
         except KeyError:
             known = ", ".join(f"`{known}`" for known in self.__dict__.get("_values", {})) or "none"
             raise AttributeError(f"there is no artifact `{name}` here; packed are {known}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f'artifacts are not assigned to: `service.pack("{name}", …)` gives one its model')
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -15,7 +15,7 @@ import kappa
 from kappa.adapters import DataframeInput, JsonInput, JsonOutput
 from kappa.bento import BentoService
 from kappa.declaring import declared_spec
-from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
+from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError, UsageError
 from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.text import TextFileArtifact
@@ -393,6 +393,8 @@ def test_packing_fills_one_instance_and_never_the_class() -> None:
         one.artifacts["model"].metadata["steps"][1]["x"] = 1
     with pytest.raises(AttributeError, match="there is no artifact `words` here; packed are `model`"):
         one.artifacts.words  # noqa: B018
+    with pytest.raises(AttributeError, match=r'`service\.pack\("model", …\)` gives one'):
+        one.artifacts.model = "b"  # type: ignore[misc]
     assert isinstance(one.artifacts, Artifacts)
 
 
@@ -413,6 +415,7 @@ def test_packing_fills_one_instance_and_never_the_class() -> None:
             "`Declared` declares no artifact `modle`; declared are `model`, `words`.",
         ),
         (lambda: Declared().pack("model", 1, metadata=[1]), "The metadata of `model` must be a mapping, not `list`."),  # type: ignore[arg-type]
+        (lambda: Declared().pack("model", 1, metadata=[]), "The metadata of `model` must be a mapping, not `list`."),  # type: ignore[arg-type]
         (
             lambda: Declared().pack("model", 1, metadata={"x": object()}),
             "The metadata of `model`: a `object` cannot be kept: use text, numbers, true, false, lists and tables.",
@@ -423,6 +426,12 @@ def test_what_cannot_be_declared(declare: Callable[[], object], message: str) ->
     with pytest.raises(ConfigurationError) as error:
         declare()
     assert str(error.value)[: len(message)] == message
+
+
+def test_labels_that_are_none_are_refused_before_anything_is_built(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`labels` must be a mapping of text to text, not `list`"):
+        Declared().save_to_dir(tmp_path / "out", labels=["team"])  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_methods_with_one_name_are_an_error() -> None:

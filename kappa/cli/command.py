@@ -57,6 +57,12 @@ class LazyGroup(click.Group):
         self.sections = sections
         self.load = load or load_command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:  # which click 8.2 and later take for an error
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [name for commands in self.sections.values() for name in commands]
 

@@ -30,6 +30,8 @@ def bind_to(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
     ``is_shared`` lets others that ask for the same bind it too (`SO_REUSEPORT`). Raises `PortInUseError`, or
     `UsageError` for an address that is not one of this machine.
     """
+    if not (isinstance(port, int) and 0 <= port < 1 << 16):  # `getaddrinfo` takes what is left of a larger one
+        raise UsageError(f"`{port}` is not a port: choose a number from 0 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -120,6 +120,11 @@ def test_a_bundles_example_with_a_file_says_that_the_file_is_not_installed(bundl
     )
 
 
+def test_without_a_command_the_help_is_the_result(kappa: Kappa) -> None:
+    result = kappa()
+    assert (result.exit_code, result.stdout, result.stderr) == (0, kappa("--help").stdout, "")
+
+
 def test_the_version_is_that_of_the_package(kappa: Kappa) -> None:
     assert kappa("--version").stdout == f"kappa, version {__version__}\n"
 

@@ -56,6 +56,12 @@ def test_an_address_of_somebody_else_is_refused(host: str) -> None:
         listen_on(host, 0)
 
 
+@pytest.mark.parametrize("port", [1 << 16, -1, "http"])
+def test_what_is_no_port_is_refused(port: int) -> None:
+    with pytest.raises(UsageError, match=f"`{port}` is not a port: choose a number from 0 to 65535."):
+        listen_on("127.0.0.1", port)
+
+
 def test_a_port_nobody_listens_on_has_no_holder(tmp_path: Path) -> None:
     assert holder_of(1, proc=tmp_path) is None
     with bind_to("127.0.0.1", 0) as free:
