@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from kappa.build.locking import LockMode, Relock
     from kappa.build.plan import BuildPlan
     from kappa.build.project import Project
+    from kappa.containers.engine import Builder
+    from kappa.containers.images import ImageFacts
+    from kappa.containers.request import Secret
     from kappa.gamma.repository import BundleRecord
     from kappa.gamma.service import GammaService
     from kappa.server.host import Served
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Built",
     "BundleTarget",
+    "Containerized",
     "Examples",
     "ProjectTarget",
     "Replay",
@@ -72,6 +76,7 @@ __all__ = [
     "bundle_record",
     "bundles_to_delete",
     "check_project_lock",
+    "containerize",
     "delete_bundles",
     "examples_of",
     "find_bundle",
@@ -102,6 +107,8 @@ _REMOTE_TIMEOUT_S = 60.0
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 _RELOAD_POLL_S = 0.05
 _USUAL_TARGET_MS = 100.0
+_PLATFORM_NAMES = {"linux/amd64": "linux_x86_64", "linux/arm64": "linux_aarch64"}
+"""The platforms of images, and what locks call them."""
 
 
 # -- what a user names -------------------------------------------------------------------------------------------------
@@ -396,16 +403,27 @@ def lock_project(
     upgrade: bool = False,
     packages: Collection[str] = (),
     resolver: str | None = None,
+    pin_base_image: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[Path, Relock]:
-    """Bring the committed lock of a project up to date; return its path and what changed."""
+    """Bring the committed lock of a project up to date; return its path and what changed.
+
+    With ``pin_base_image``, an engine is asked for the digest that the base image has in its registry now.
+    """
     from kappa.build.lock import LOCK_NAME
     from kappa.build.locking import relock
 
     plan = plan_of(path, resolver=resolver, environ=environ)
     committed = plan.project.root / LOCK_NAME
+    image = ""
+    if pin_base_image:
+        from kappa.containers.engine import choose_engine
+
+        image = choose_engine("auto", environ=environ).pin(plan.base_image)
     with _failing_writes_explained("The lock"):
-        done = relock(plan.lock_inputs, committed, environ=environ, upgrade=upgrade, packages=packages)
+        done = relock(
+            plan.lock_inputs, committed, environ=environ, upgrade=upgrade, packages=packages, base_image=image
+        )
     return committed, done
 
 
@@ -666,6 +684,108 @@ def project_files(path: Path) -> list[Path]:
         files += source.rglob("*") if source.is_dir() else [source]
     files += [project.root / example.input_file for example in project.spec.examples if example.input_file is not None]
     return files
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Containerized:
+    """An image of a bundle, and where it is."""
+
+    manifest: BundleManifest
+    builder: str
+    tags: tuple[str, ...]
+    image: ImageFacts
+    pushed: Mapping[str, str]
+    """The digest of each tag in its registry, for those that were pushed."""
+
+    def to_tree(self) -> dict[str, Any]:
+        return {
+            "bundle": str(self.manifest.tag),
+            "bundle_digest": self.manifest.bundle_digest,
+            "builder": self.builder,
+            "tags": list(self.tags),
+            "image_id": self.image.id,
+            "size_bytes": self.image.size_bytes,
+            "pushed": [{"tag": tag, "digest": digest} for tag, digest in self.pushed.items()],
+        }
+
+
+def containerize(
+    target: str,
+    *,
+    tags: Sequence[str] = (),
+    push: bool = False,
+    build_arguments: Mapping[str, str | None] | None = None,
+    secrets: Sequence[Secret] = (),
+    platforms: Sequence[str] = (),
+    builder: Builder = "auto",
+    no_cache: bool = False,
+    pull: bool = False,
+    allow_unlocked: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> Containerized:
+    """Make an image of a bundle, under every one of ``tags`` or the bundle's own, and push it if asked to.
+
+    Raises `UsageError` for what cannot be meant, `BundleError` for a bundle that is not what it says, and
+    `ContainerError`, after which nothing is left running.
+    """
+    from kappa.containers.engine import choose_engine
+    from kappa.containers.images import check_image, default_image
+    from kappa.containers.request import ImageRequest, lent_proxies, lent_secrets
+
+    bundle = find_bundle(target, environ=environ)
+    manifest = bundle.manifest
+    try:
+        names = tuple(dict.fromkeys(map(check_image, tags))) or (default_image(manifest.tag),)
+    except ValueError as exc:
+        raise UsageError(f"{exc}.") from None
+    arguments = {**lent_proxies(environ), **(build_arguments or {})}
+    if missing := [key for key, value in arguments.items() if value is None and key not in environ]:
+        raise UsageError(f"`--build-arg {missing[0]}` takes the value of a variable that is not set.")
+    if manifest.env.unlocked and not allow_unlocked:
+        raise UsageError(
+            f"The packages of `{manifest.tag}` have no hashes, so an image of it promises nothing: build it where an "
+            "index can be asked, or allow it with `--allow-unlocked`."
+        )
+    _check_platforms(manifest, platforms)
+    bundle.verify()
+    engine = choose_engine(builder, environ=environ)
+    request = ImageRequest(
+        directory=bundle.directory,
+        base_image=manifest.env.docker_base_image,
+        tags=names,
+        build_arguments={**arguments, **({"KAPPA_ALLOW_UNLOCKED": "1"} if manifest.env.unlocked else {})},
+        secrets=tuple(secrets),
+        lent=lent_secrets(environ),
+        labels={"kappa.bundle.digest": manifest.bundle_digest},
+        platforms=tuple(platforms),
+        no_cache=no_cache,
+        pull=pull,
+        push=push and len(platforms) > 1,
+    )
+    log(f"Building {names[0]} with {engine.title}", kind="step")
+    image = engine.build(request)
+    pushed: dict[str, str] = {}
+    for name in names if push and not request.push else ():
+        log(f"Pushing {name}", kind="step")
+        pushed[name] = engine.push(name)
+    return Containerized(manifest, engine.title, names, image, pushed)
+
+
+def _check_platforms(manifest: BundleManifest, platforms: Sequence[str]) -> None:
+    """Refuse a platform that the packages are not pinned for: an install would fail half-way, or bring others."""
+    locked = manifest.env.platforms
+    for platform in platforms:
+        system = _PLATFORM_NAMES.get(platform)
+        if system is None:
+            raise UsageError(f"`--platform {platform}` is not one: write `{'` or `'.join(_PLATFORM_NAMES)}`.")
+        if locked and system not in locked:
+            raise UsageError(
+                f"The packages of `{manifest.tag}` are pinned for {', '.join(locked)}, not for `{platform}`: name it "
+                "in `platforms` of `[bundle]`, and build again."
+            )
 
 
 # -- testing -----------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.wire",
         "kappa.wire",
     ),
-    ("kappa.build", "kappa.gamma", "kappa.server"),
+    ("kappa.build", "kappa.containers", "kappa.gamma", "kappa.server"),
     ("kappa.actions", "kappa.dev_server"),
     ("kappa.__main__", "kappa.cli", "kappa.testing"),
 )
@@ -72,6 +72,7 @@ REGISTRY = "kappa.plugins"
 _NO_BUILD_SIDE = "a bundle runs where the packages of the build side are not installed"
 _ONE_SYNTAX = "a kappafile has one syntax; the other's parser need not be imported"
 _NO_DATABASE = "a bundle named by its path or version is found without one, which takes a fifth of a second to load"
+_NO_IMAGES = "building, serving and running make no image"
 _NO_SERVER = "building, running and testing need no server, and its packages take a quarter of a second to load"
 _ON_THE_CLASS = "`save` and the development server are methods of the class on the concepts page: the one upward import"
 _LIGHT_FIXTURES = "pytest reads the fixtures wherever Kappa is installed, whether or not a test uses them"
@@ -85,6 +86,9 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.build.plan"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.project"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.sources"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.containers.engine"): _NO_IMAGES,
+    ("kappa.actions", "kappa.containers.images"): _NO_IMAGES,
+    ("kappa.actions", "kappa.containers.request"): _NO_IMAGES,
     ("kappa.actions", "kappa.gamma.service"): _NO_DATABASE,
     ("kappa.actions", "kappa.server.dev"): _NO_SERVER,
     ("kappa.actions", "kappa.server.host"): _NO_SERVER,
@@ -131,6 +135,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
         },
         {"jinja2", "uv"},
     ),
+    "kappa.containers": (set(), {"docker", "requests"}),
     "kappa.gamma": ({"alembic", "filelock", "sqlalchemy"}, {"alembic"}),
     "kappa.server": ({"falcon", "gunicorn", "prometheus_client", "uvicorn"}, {"uvloop"}),
     "kappa.wire": ({"orjson"}, {"numpy", "pandas"}),

@@ -27,6 +27,7 @@ from kappa.build.render import (
     ReadmeContext,
     SetupContext,
     render,
+    render_dockerfile,
 )
 from kappa.build.requirements import OWN_NAMES
 from kappa.build.stopwatch import Stopwatch
@@ -131,13 +132,14 @@ class _Bundle:
         self.plan, self.lock, self.at, self.tree = plan, lock, at, tree
         self.spec, self.name = plan.spec, plan.spec.name
         self.requirements = tuple(one.text for one in plan.requirements)
+        self.base_image = lock.pinned_image(plan.base_image)
 
     def write(self) -> BundleManifest:
         artifacts = self._write_content()
         content = content_digest(self.tree.digests(), self.spec)
         version = self.plan.version or self.spec.version_of(default_version(content, at=self.at))
         log("Writing the image's, the package's and the reader's files", kind="step")
-        self._write_generated(version)
+        self._write_generated(version, content)
         manifest = BundleManifest(
             kappa_version=__version__,
             version=version,
@@ -145,7 +147,7 @@ class _Bundle:
             service=self.spec,
             env=ResolvedEnv(
                 python_version=self.plan.lock_inputs.python,
-                docker_base_image=self.plan.base_image,
+                docker_base_image=self.base_image,
                 requirements=self.requirements,
                 resolver=self.lock.resolver,
                 platforms=tuple(self.lock.platform.split(",")),
@@ -186,7 +188,7 @@ class _Bundle:
             self.tree.write("environment.yml", self.plan.conda_environment)
         return artifacts
 
-    def _write_generated(self, version: str) -> None:
+    def _write_generated(self, version: str, content: str) -> None:
         """Write what follows from the content, the version and the Kappa that builds."""
         kappa, wheel, name, spec = describe_kappa(), kappa_wheel(), self.name, self.spec
         self.tree.copy({PurePosixPath("examples") / path: source for path, source in self.plan.examples.items()})
@@ -195,21 +197,14 @@ class _Bundle:
         self.tree.write("python_version", f"{self.plan.lock_inputs.python}\n")
         self.tree.write("docs.json", _json(openapi_document(spec, version=version)))
         self.tree.write("README.md", render(self._readme(version)))
-        self.tree.write("kappa-init.sh", render(InitScriptContext(spec.env.system_packages)), is_executable=True)
+        script = InitScriptContext(spec.env.system_packages, spec.env.build_packages, self.plan.brings_python)
+        self.tree.write("kappa-init.sh", render(script), is_executable=True)
         self.tree.write("docker-entrypoint.sh", render(EntrypointContext()), is_executable=True)
         self.tree.write(".dockerignore", render(DockerignoreContext()))
         self.tree.write("MANIFEST.in", render(self._manifest_in()))
-        dockerfile = DockerfileContext(
-            name=name,
-            version=version,
-            kappa_version=__version__,
-            base_image=self.plan.base_image,
-            has_setup_script=self.plan.setup_script is not None,
-            has_conda_environment=bool(self.plan.conda_environment),
-            variables=spec.env.variables,
-            labels=self.plan.labels,
+        self.tree.write(
+            "Dockerfile", render_dockerfile(self._dockerfile(version, content), own=self.plan.dockerfile_template)
         )
-        self.tree.write("Dockerfile", render(dockerfile))
         setup = SetupContext(
             name=name,
             package_version=to_pep440(version),
@@ -220,6 +215,25 @@ class _Bundle:
             pins=self.lock.requirements,
         )
         self.tree.write("setup.py", render(setup))
+
+    def _dockerfile(self, version: str, content: str) -> DockerfileContext:
+        env = self.spec.env
+        has_conda = bool(self.plan.conda_environment)
+        return DockerfileContext(
+            name=self.name,
+            version=version,
+            kappa_version=__version__,
+            content_digest=content,
+            base_image=self.base_image,
+            has_system_packages=bool(env.system_packages),
+            has_build_packages=bool(env.build_packages),
+            has_setup_script=self.plan.setup_script is not None,
+            has_conda_environment=has_conda,
+            has_artifacts=bool(self.plan.artifacts),
+            path="/opt/kappa/bin:/opt/conda/bin" if has_conda else "/opt/kappa/bin",
+            variables=env.variables,
+            labels=self.plan.labels,
+        )
 
     def _manifest_in(self) -> ManifestInContext:
         return ManifestInContext(

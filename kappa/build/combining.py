@@ -103,7 +103,7 @@ def _rebased(spec: ServiceSpec, folder: Path, root: Path) -> dict[str, Any]:
     if folder == root:
         return {}
     env, files = dict(_given(spec.env)), dict(_given(spec.files))
-    for key in ("requirements_txt_file", "setup_sh", "conda_env_yml_file"):
+    for key in ("requirements_txt_file", "setup_sh", "conda_env_yml_file", "dockerfile_template"):
         if (text := env.get(key)) is not None and "\n" not in text and not text.startswith("#!"):
             env[key] = _relative(text, folder, root)
     for key in ("include", "exclude"):

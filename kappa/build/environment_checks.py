@@ -29,6 +29,7 @@ def check_environment(draft: Draft, paths: PathChecks) -> None:
     script = draft.get("env", "setup_sh")
     if isinstance(script, str) and "\n" not in script and not script.startswith("#!"):
         paths.existing(("env", "setup_sh"), "file")
+    paths.existing(("env", "dockerfile_template"), "file")
     _check_packages(draft)
     _check_indexes(draft)
     _check_pyproject(draft, paths)

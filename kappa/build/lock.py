@@ -4,6 +4,7 @@ A lock is a requirements file whose first line says what it was made from::
 
     # kappa-lock: 1 inputs=sha256:… body=sha256:… python=3.11 platform=linux_x86_64 resolver=pip-compile 7.6
 
+`kappa lock --pin-base-image` adds ` base-image=python:3.11-slim@sha256:…` to it.
 *Inputs* are everything that was asked for: requirements, constraints, options, the target and the name of the
 resolver. The *body* is all lines after the first; one that does not fit its digest was edited by hand. When a lock is
 reused, and when another one is made, is decided in `kappa.build.locking`.
@@ -44,7 +45,8 @@ Origin = Literal["committed", "cached", "resolved"]
 
 _HEADER = re.compile(
     r"# kappa-lock: 1 inputs=(?P<inputs>sha256:[0-9a-f]{64}) body=(?P<body>sha256:[0-9a-f]{64})"
-    r" python=(?P<python>\S+) platform=(?P<platform>\S+) resolver=(?P<resolver>.+)"
+    r" python=(?P<python>\S+) platform=(?P<platform>\S+) resolver=(?P<resolver>.+?)"
+    r"(?: base-image=(?P<base_image>\S+@sha256:[0-9a-f]{64}))?"
 )
 
 
@@ -112,6 +114,12 @@ class Lock:
     stated_body_digest: str = ""
     """What the file says of its body; empty for a lock that was just made."""
     origin: Origin = field(default="resolved", compare=False)
+    base_image: str = ""
+    """The image that bundles start from with its digest, ``name:tag@sha256:…``; empty unless it was asked for."""
+
+    def pinned_image(self, name: str) -> str:
+        """Return an image with its digest if it is the one that this lock pins."""
+        return self.base_image if self.base_image.partition("@")[0] == name else name
 
     @property
     def body_digest(self) -> str:
@@ -129,9 +137,10 @@ class Lock:
 
     @property
     def text(self) -> str:
+        image = f" base-image={self.base_image}" if self.base_image else ""
         return (
             f"# kappa-lock: 1 inputs={self.inputs} body={self.body_digest} python={self.python} "
-            f"platform={self.platform} resolver={self.resolver}\n{self.body}"
+            f"platform={self.platform} resolver={self.resolver}{image}\n{self.body}"
         )
 
     @property
@@ -166,6 +175,7 @@ class Lock:
             body=body.replace("\r\n", "\n"),
             stated_body_digest=match["body"],
             origin=origin,
+            base_image=match["base_image"] or "",
         )
 
 

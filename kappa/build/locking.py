@@ -71,7 +71,8 @@ def lock_packages(
             log(f"Packages are those of `{LOCK_NAME}`")
             return lock
         log(f"`{LOCK_NAME}` is not used: {_mismatch(lock, inputs)}. Run `kappa lock`.", kind="warning")
-    return _cached(inputs, environ) or _resolve(inputs, environ, preferred=lock)
+    made = _cached(inputs, environ) or _resolve(inputs, environ, preferred=lock)
+    return replace(made, base_image=lock.base_image) if lock is not None else made
 
 
 def relock(
@@ -81,8 +82,11 @@ def relock(
     environ: Mapping[str, str],
     upgrade: bool = False,
     packages: Collection[str] = (),
+    base_image: str = "",
 ) -> Relock:
     """Bring the committed lock up to date with ``inputs`` and write it if it changes.
+
+    ``base_image`` is what images start from, with its digest; without it, one that is pinned already stays.
 
     Versions stay as they are where they fit, but for those of ``packages``; with ``upgrade``, the newest of everything
     are taken. Raises `UsageError` or `ResolutionError`, and then leaves the file as it is.
@@ -101,6 +105,7 @@ def relock(
     elif lock is None and (before is None or not before.is_edited):
         lock = _cached(inputs, environ)
     lock = lock or _resolve(inputs, environ, preferred=before)
+    lock = replace(lock, base_image=base_image or (before.base_image if before is not None else ""))
     is_written = before is None or before.text != lock.text or before.is_edited
     if is_written:
         write_atomically(committed, lock.text.encode())

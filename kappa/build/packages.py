@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from kappa.build.cuda import CUDA_RELEASES
 from kappa.build.models import NamedByModels
 from kappa.build.project import Project
 from kappa.build.pyproject import ProjectDependencies, read_dependencies
@@ -101,7 +102,7 @@ def choose_packages(project: Project, found: Found, target: Target) -> Packages:
     return Packages(
         requirements,
         inputs=tuple(one.text for one in requirements),
-        constraints=tuple(pin for pin in own_project.pins if not _is_own(pin)),
+        constraints=(*(pin for pin in own_project.pins if not _is_own(pin)), *_cuda_constraints(env)),
         options=_options(env, problems),
         problems=tuple(problems),
         warnings=tuple(warnings),
@@ -129,9 +130,15 @@ def _options(env: EnvSpec, problems: list[str]) -> tuple[str, ...]:
     """Return the lines of a requirements file that say where packages come from."""
     indexes = [("pip_index_url", "--index-url", env.pip_index_url)] if env.pip_index_url is not None else []
     indexes += [("pip_extra_index_url", "--extra-index-url", url) for url in env.pip_extra_index_url]
+    if env.cuda is not None:
+        indexes.append(("cuda", "--extra-index-url", CUDA_RELEASES[env.cuda].index_url))
     problems += [f"`{key}` {problem}." for key, _, url in indexes if (problem := check_location(url))]
     hosts = [f"--trusted-host {host}" for host in env.pip_trusted_host]
     return (*(f"{option} {url}" for _, option, url in indexes), *hosts)
+
+
+def _cuda_constraints(env: EnvSpec) -> tuple[str, ...]:
+    return CUDA_RELEASES[env.cuda].constraints if env.cuda is not None else ()
 
 
 def _from_file(project: Project, name: str) -> Packages:

@@ -16,12 +16,14 @@ from typing import Any
 
 from kappa._files import is_ignored
 from kappa.build.conda import conda_environment, uses_conda
+from kappa.build.cuda import CUDA_RELEASES
 from kappa.build.lock import LOCK_NAME, UNHASHED, LockInputs
 from kappa.build.locking import read_lock
 from kappa.build.models import inspect_models
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.packages import Found, PlannedRequirement, choose_packages
 from kappa.build.project import Project
+from kappa.build.render import template_problem
 from kappa.build.signatures import with_schemas, with_signatures
 from kappa.build.sources import Code, collect_code, collect_includes
 from kappa.build.targets import Target, running_platform, running_python
@@ -67,11 +69,15 @@ class BuildPlan:
     setup_script: bytes | None
     conda_environment: str
     """The text of `environment.yml`; empty for a service without conda packages."""
+    dockerfile_template: str
+    """The user's own template of the Dockerfile; empty without one."""
     artifacts: tuple[PlannedArtifact, ...]
     requirements: tuple[PlannedRequirement, ...]
     lock_inputs: LockInputs
     """What is asked of the resolver, and for which Python and system."""
     base_image: str
+    brings_python: bool
+    """Whether the image gets its Python from `kappa-init.sh`, because the base image has none."""
     imported: Mapping[str, str]
     """The distributions that the code imports, to where it does."""
     warnings: tuple[str, ...]
@@ -99,6 +105,7 @@ class BuildPlan:
             "constraints": [_without_hashes(text) for text in self.lock_inputs.constraints],
             "options": list(self.lock_inputs.options),
             "system_packages": list(self.spec.env.system_packages),
+            "build_packages": list(self.spec.env.build_packages),
             "conda_environment": self.conda_environment or None,
             "code": [str(path) for path in self.code],
             "include": [str(path) for path in self.includes],
@@ -123,6 +130,7 @@ class BuildPlan:
             *_section("Constraints", [(_without_hashes(text), "") for text in asked.constraints]),
             *_section("Options", [(text, "") for text in asked.options]),
             *_section("System packages", [(text, "") for text in self.spec.env.system_packages]),
+            *_section("Build packages", [(text, "") for text in self.spec.env.build_packages]),
             *_section("Conda environment", [(line, "") for line in self.conda_environment.splitlines()]),
             *_section("Code", [(str(path), "") for path in self.code]),
             *_section("Included files", [(str(path), "") for path in self.includes]),
@@ -191,6 +199,7 @@ def plan_build(
         examples=planner.examples(),
         setup_script=planner.setup_script(),
         conda_environment=planner.conda_environment(target.python),
+        dockerfile_template=planner.dockerfile_template(),
         artifacts=planner.artifacts(),
         requirements=packages.requirements,
         lock_inputs=LockInputs(
@@ -202,6 +211,7 @@ def plan_build(
             resolver=resolver,
         ),
         base_image=planner.base_image(target, environ),
+        brings_python=project.spec.env.cuda is not None and project.spec.env.docker_base_image is None,
         imported=code.distributions,
         warnings=tuple(planner.warnings),
     )
@@ -284,6 +294,22 @@ class _Planner:
         script = text.replace("\r\n", "\n")
         return (script if script.endswith("\n") else f"{script}\n").encode()
 
+    def dockerfile_template(self) -> str:
+        name = self.spec.env.dockerfile_template
+        if name is None:
+            return ""
+        path = self.project.root / name
+        self._confine([path])
+        try:
+            text = path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+            self.problems.append(f"`dockerfile_template` names `{name}`, which cannot be read: {reason}.")
+            return ""
+        if (problem := template_problem(text)) is not None:
+            self.problems.append(f"`{name}` is not a template of a Dockerfile: {problem}.")
+        return text
+
     def artifacts(self) -> tuple[PlannedArtifact, ...]:
         planned = []
         pickles = []
@@ -338,7 +364,8 @@ class _Planner:
         return made.text
 
     def base_image(self, target: Target, environ: Mapping[str, str]) -> str:
-        image = self.spec.env.docker_base_image or read_settings(environ).default_docker_base_image
+        image = self.spec.env.docker_base_image or self._cuda_image(target.python)
+        image = image or read_settings(environ).default_docker_base_image
         image = image or ("mambaorg/micromamba" if uses_conda(self.spec.env) else f"python:{target.python}-slim")
         if not _IMAGE.fullmatch(image):
             self.problems.append(f"`{image}` does not name an image: write it as `docker pull` takes it.")
@@ -348,6 +375,16 @@ class _Planner:
                 "others. Build on Linux what is meant for an image, or name `platforms` in `[bundle]`."
             )
         return image
+
+    def _cuda_image(self, python: str) -> str | None:
+        env = self.spec.env
+        if env.cuda is None:
+            return None
+        if uses_conda(env):
+            self.problems.append(
+                "`cuda` chooses an image that has no conda: name one that has both in `docker_base_image`."
+            )
+        return CUDA_RELEASES[env.cuda].image(python)
 
     def labels(self, given: Mapping[str, str]) -> Mapping[str, str]:
         try:

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from kappa._resources import resource
+from kappa.errors import ConfigurationError
 
 __all__ = [
     "ApiRow",
@@ -29,6 +30,8 @@ __all__ = [
     "dockerquote",
     "mdcell",
     "render",
+    "render_dockerfile",
+    "template_problem",
 ]
 
 
@@ -46,9 +49,15 @@ class DockerfileContext(Context):
     name: str
     version: str
     kappa_version: str
+    content_digest: str
     base_image: str
+    has_system_packages: bool
+    has_build_packages: bool
     has_setup_script: bool
     has_conda_environment: bool
+    has_artifacts: bool
+    path: str
+    """Where the image's own programs are, before those of its base."""
     variables: Mapping[str, str]
     labels: Mapping[str, str]
 
@@ -63,6 +72,9 @@ class InitScriptContext(Context):
     template: ClassVar[str] = "bundle/kappa-init.sh.j2"
 
     system_packages: tuple[str, ...]
+    build_packages: tuple[str, ...]
+    brings_python: bool
+    """Whether a base image without the right Python gets it, because Kappa chose that image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,38 @@ def render(context: Context) -> str:
     return text
 
 
+def render_dockerfile(context: DockerfileContext, *, own: str = "") -> str:
+    """Render the Dockerfile, through a user's ``own`` template that extends `Dockerfile.j2` if there is one.
+
+    Raises `ConfigurationError` for a template that cannot be rendered.
+    """
+    if not own:
+        return render(context)
+    import jinja2
+
+    values = {field.name: getattr(context, field.name) for field in fields(context)}
+    try:
+        return str(_environment().from_string(own).render(values))
+    except jinja2.TemplateError as exc:
+        raise ConfigurationError(f"The template of the Dockerfile cannot be rendered: {_said(exc)}.") from exc
+
+
+def template_problem(own: str) -> str | None:
+    """Return why a text cannot be a user's template of the Dockerfile, as far as its syntax tells."""
+    import jinja2
+
+    try:
+        _environment().parse(own)
+    except jinja2.TemplateSyntaxError as exc:
+        return _said(exc)
+    return None
+
+
+def _said(exc: Any) -> str:
+    line = getattr(exc, "lineno", None)
+    return f"{f'line {line}: ' if line else ''}{str(exc.message).rstrip('.')}"
+
+
 def dockerquote(text: str) -> str:
     """Quote one line of text as a value of `ENV` or `LABEL`: nothing in it is expanded or ends it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
@@ -158,11 +202,16 @@ def mdcell(text: str) -> str:
 @cache
 def _environment() -> Any:
     import jinja2
+    from jinja2.sandbox import SandboxedEnvironment
 
-    def load(name: str) -> str:
-        return resource("templates", *name.split("/")).read_text(encoding="utf-8")
+    def load(name: str) -> str | None:
+        path = f"bundle/{name}" if name == "Dockerfile.j2" else name
+        try:
+            return resource("templates", *path.split("/")).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
 
-    environment = jinja2.Environment(
+    environment = SandboxedEnvironment(
         loader=jinja2.FunctionLoader(load),
         undefined=jinja2.StrictUndefined,
         autoescape=jinja2.select_autoescape(("html.j2",)),

@@ -34,6 +34,10 @@ SECTIONS = {
         "builds": "Show what was built on this machine, and how.",
         "open-api-spec": "Print the OpenAPI document of a service.",
     },
+    "Images": {
+        "containerize": "Make an image of a bundle, and push it.",
+        "generate": "Write a Compose file or a workflow for a service.",
+    },
     "Shell": {
         "completion": "Print the script that completes commands in a shell.",
     },

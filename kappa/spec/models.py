@@ -19,6 +19,7 @@ __all__ = [
     "ApiName",
     "ApiSpec",
     "ArtifactMethod",
+    "CudaVersion",
     "EnvSpec",
     "ExampleSpec",
     "FilesSpec",
@@ -152,6 +153,7 @@ Route = Annotated[
     AfterValidator(_check_route),
     Field(json_schema_extra={**_shown(rf"/?{_ROUTE.pattern}"), "not": {"type": "string", "pattern": _NO_ROUTE}}),
 ]
+CudaVersion = Literal["11.8", "12.1", "12.4", "12.6", "12.8", "12.9", "13.0"]
 Platform = Literal["linux/amd64", "linux/arm64", "macos/amd64", "macos/arm64", "windows/amd64"]
 PythonVersion = Annotated[str, AfterValidator(_check_python), Field(json_schema_extra=_shown(_PYTHON))]
 Variables = Annotated[
@@ -277,10 +279,16 @@ class EnvSpec(Spec):
     """A conda environment file to start from."""
     system_packages: tuple[Line, ...] = ()
     """Debian packages that the image installs."""
+    build_packages: tuple[Line, ...] = ()
+    """Debian packages that are there only while packages are compiled, e.g. `libpq-dev`; the image has none of them."""
     setup_sh: str | None = None
     """A script that the image runs while it is built: text if it has a line break or starts with `#!`, else a path."""
     docker_base_image: Line | None = None
     """The image to start from; it needs bash and the right Python."""
+    cuda: CudaVersion | None = None
+    """The CUDA version as text, e.g. `"12.4"`: chooses the base image and where GPU builds of packages come from."""
+    dockerfile_template: Line | None = None
+    """A Jinja template of your own that extends `Dockerfile.j2`, whose blocks it may add to or replace."""
     variables: Variables = Field(default_factory=FrozenDict)
     """Environment variables set before the service's code is imported; the real environment wins."""
     secrets: tuple[Name, ...] = ()

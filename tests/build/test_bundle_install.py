@@ -101,8 +101,8 @@ def test_steps_of_an_image_install_exactly_the_lock_and_the_carried_kappa(
     script, venv = tmp_path / "bundle" / "kappa-init.sh", tmp_path / "opt" / "kappa"
     steps = ["install_system_packages", "custom_setup", "ensure_python", "install_pip_packages", "install_kappa"]
     run("bash", script, *steps, KAPPA_VENV=str(venv), **settings)
-    pip = [str(venv / "bin" / "python3"), "-m", "pip"]
-    listed = run(*pip, "list", "--format=freeze", "--exclude", "pip", "--exclude", "setuptools", **settings)
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python3")]
+    listed = run(*pip, "list", "--format=freeze", **settings)
     pins = [line.split(" ")[0] for line in (tmp_path / "bundle" / "requirements.txt").read_text().splitlines()]
     expected = {pin for pin in pins if "==" in pin} | {f"kappa-ml=={__version__}"}
     assert {line.lower().replace("_", "-").replace(".yaml", "-yaml") for line in listed.split()} == expected

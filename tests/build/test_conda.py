@@ -105,6 +105,6 @@ def test_a_bundle_carries_the_environment_and_starts_from_a_conda_image(
     assert text == plan.conda_environment == manifest.env.conda_environment
     assert text.endswith("- h2o==3.24.0.2\n")
     dockerfile = (tmp_path / "bundle" / "Dockerfile").read_text()
-    assert "FROM mambaorg/micromamba\n" in dockerfile
+    assert "FROM mambaorg/micromamba AS base\n" in dockerfile
     assert "COPY environment.yml ./\nRUN bash ./kappa-init.sh restore_conda_env\n" in dockerfile
     assert "include environment.yml\n" in (tmp_path / "bundle" / "MANIFEST.in").read_text()

@@ -91,6 +91,7 @@ def test_the_example_of_every_key_is_good_where_its_files_exist(tmp_path: Path) 
         "pyproject.toml": '[project]\nname = "churn"\nversion = "1"\ndependencies = ["redis"]\n',
         "environment.yml": "dependencies: [libgdal]\n",
         "setup.sh": "",
+        "Dockerfile.j2": '{% extends "Dockerfile.j2" %}',
         "lookup/a.csv": "",
         "plugins/eu.py": "",
         "greeting.txt": "Hello",

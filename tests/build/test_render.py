@@ -31,7 +31,21 @@ from kappa.build.render import (
 GOLDEN = Path(__file__).parents[1] / "golden" / "bundle"
 VERSION = "20261122101222_9A0D55"
 
-DOCKERFILE = DockerfileContext("ChurnScorer", VERSION, "0.1.0", "python:3.11-slim", False, False, {}, {})
+DOCKERFILE = DockerfileContext(
+    name="ChurnScorer",
+    version=VERSION,
+    kappa_version="0.1.0",
+    content_digest="sha256:9a0d55",
+    base_image="python:3.11-slim",
+    has_system_packages=False,
+    has_build_packages=False,
+    has_setup_script=False,
+    has_conda_environment=False,
+    has_artifacts=False,
+    path="/opt/kappa/bin",
+    variables={},
+    labels={},
+)
 SETUP = SetupContext(
     name="ChurnScorer",
     package_version="20261122101222.10095957",
@@ -58,14 +72,18 @@ CASES: dict[str, Context] = {
     "full/Dockerfile": replace(
         DOCKERFILE,
         base_image="registry.example.org:5000/team/python@sha256:0123",
+        has_system_packages=True,
+        has_build_packages=True,
         has_setup_script=True,
         has_conda_environment=True,
+        has_artifacts=True,
+        path="/opt/kappa/bin:/opt/conda/bin",
         variables={"REDIS_URL": "redis://features:6379/0", "GREETING": 'say "hi" for $5 \\o/'},
         labels={"team": "growth", "stage": "test"},
     ),
     "minimal/.dockerignore": DockerignoreContext(),
-    "minimal/kappa-init.sh": InitScriptContext(()),
-    "full/kappa-init.sh": InitScriptContext(("libgomp1", "curl=8.5*", "o'reilly")),
+    "minimal/kappa-init.sh": InitScriptContext((), (), False),
+    "full/kappa-init.sh": InitScriptContext(("libgomp1", "curl=8.5*", "o'reilly"), ("libpq-dev",), True),
     "minimal/docker-entrypoint.sh": EntrypointContext(),
     "minimal/MANIFEST.in": ManifestInContext("ChurnScorer", False, False, False),
     "full/MANIFEST.in": ManifestInContext("ChurnScorer", True, True, True),

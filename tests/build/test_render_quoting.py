@@ -24,6 +24,21 @@ from kappa.build.render import (
     render,
 )
 
+DOCKERFILE = DockerfileContext(
+    name="Churn",
+    version="1.0",
+    kappa_version="0.1.0",
+    content_digest="sha256:00",
+    base_image="python:3.11-slim",
+    has_system_packages=False,
+    has_build_packages=False,
+    has_setup_script=False,
+    has_conda_environment=False,
+    has_artifacts=False,
+    path="/opt/kappa/bin",
+    variables={},
+    labels={},
+)
 LINES = st.text(st.characters(exclude_categories=["Cs"], min_codepoint=32), max_size=60) | st.text(
     alphabet="\"'\\$`{}()|&;<> \t#=!*?[]~\u2028\u0085\u00e9", max_size=30
 ).map(lambda text: text.replace("\t", " "))
@@ -81,9 +96,8 @@ def pair_of(text: str) -> tuple[str, str]:
 def test_variables_and_labels_arrive_in_the_image_as_they_are(
     variables: dict[str, str], labels: dict[str, str]
 ) -> None:
-    plain = DockerfileContext("Churn", "1.0", "0.1.0", "python:3.11-slim", False, False, {}, {})
-    before = instructions(render(plain))
-    after = instructions(render(replace(plain, variables=variables, labels=labels)))
+    before = instructions(render(DOCKERFILE))
+    after = instructions(render(replace(DOCKERFILE, variables=variables, labels=labels)))
     added = [one for one in after if one not in before]
     assert len(after) == len(before) + len(variables) + len(labels)
     assert dict(pair_of(rest) for keyword, rest in added if keyword == "ENV") == variables
@@ -93,9 +107,9 @@ def test_variables_and_labels_arrive_in_the_image_as_they_are(
 @settings(max_examples=30)
 @given(packages=st.lists(LINES.filter(bool), min_size=1, max_size=4))
 def test_system_packages_are_words_of_their_own(packages: list[str]) -> None:
-    lines = render(InitScriptContext(tuple(packages))).split("\n")
-    (line,) = [line.strip() for line in lines if "apt-get install" in line]
-    script = line.replace("apt-get install --yes --no-install-recommends --", "printf '%s\\0'")
+    lines = render(InitScriptContext(tuple(packages), (), False)).split("\n")
+    (line,) = [line.strip() for line in lines if line.strip().startswith("install_debian_packages system_packages")]
+    script = line.replace("install_debian_packages system_packages", "printf '%s\\0'")
     for shell in ("sh", "bash"):
         printed = subprocess.run([shell, "-c", script], capture_output=True, check=True).stdout
         assert printed == "".join(f"{package}\0" for package in packages).encode()
@@ -130,7 +144,7 @@ def test_readme_keeps_one_row_per_endpoint_and_one_shell_word_per_body(doc: str,
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
     """Return a bundle's folder with its two scripts and a `kappa` on the path that says how it was called."""
-    (tmp_path / "kappa-init.sh").write_text(render(InitScriptContext(())))
+    (tmp_path / "kappa-init.sh").write_text(render(InitScriptContext((), (), False)))
     (tmp_path / "docker-entrypoint.sh").write_text(render(EntrypointContext()))
     (tmp_path / "python_version").write_text("3.99\n")
     command = tmp_path / "bin" / "kappa"
@@ -193,6 +207,21 @@ def test_set_up_script_of_the_user_runs_in_the_bundle_and_its_failure_stops(scri
     assert (done.returncode, done.stdout, done.stderr) == (3, f"{scripts}\n", "")
 
 
+def fake_python(folder: Path) -> None:
+    """Put a Python 3.99 on the path that makes environments of itself and says how its pip was called."""
+    command = folder / "bin" / "python3"
+    command.write_text(
+        """#!/bin/sh
+case "$1 $2" in
+    "-m venv") for last; do :; done; mkdir -p "$last/bin" "$last/lib/python3.99"; cp "$0" "$last/bin/python3" ;;
+    -c*) echo 3.99 ;;
+    */pip\\ install) shift; echo pip "$@" ;;
+esac
+"""
+    )
+    command.chmod(0o755)
+
+
 def fake_tool(folder: Path, name: str) -> None:
     """Put a command on the path that says how it was called."""
     command = folder / "bin" / name
@@ -207,7 +236,7 @@ def fake_tool(folder: Path, name: str) -> None:
         pytest.param(["conda", "mamba"], "mamba env update --name base --file environment.yml", id="mamba"),
         pytest.param(
             ["conda", "mamba", "micromamba"],
-            "micromamba install --yes --name base --file environment.yml",
+            "micromamba install --yes --name base --file /tmp/environment.yml",
             id="micromamba",
         ),
     ],
@@ -243,17 +272,19 @@ def test_a_bundle_without_conda_packages_asks_nobody(scripts: Path) -> None:
         pytest.param("uv 0.13", {"KAPPA_ALLOW_UNLOCKED": "1"}, " --require-hashes", id="locked, allowed"),
         pytest.param("installed", {"KAPPA_ALLOW_UNLOCKED": "1"}, "", id="unlocked, allowed"),
         pytest.param("installed", {}, None, id="unlocked"),
+        pytest.param("installed base-image=x@sha256:00", {}, None, id="unlocked, with a pinned base image"),
     ],
 )
 def test_packages_without_hashes_are_installed_only_where_that_is_allowed(
     scripts: Path, resolver: str, environ: dict[str, str], flag: str | None
 ) -> None:
     (scripts / "requirements.txt").write_text(f"# kappa-lock: 1 inputs=x resolver={resolver}\napple==1.0\n")
-    fake_tool(scripts, "python3")
-    done = run_script(scripts, "kappa-init.sh", "install_pip_packages", KAPPA_VENV=str(scripts), **environ)
+    fake_python(scripts)
+    environ = {"KAPPA_VENV": str(scripts / "venv"), **environ}
+    done = run_script(scripts, "kappa-init.sh", "install_pip_packages", **environ)
     if flag is None:
         assert (done.returncode, done.stdout) == (1, "")
         assert "the packages of this bundle have no hashes" in done.stderr
     else:
-        options = f"--no-cache-dir --disable-pip-version-check{flag} -r requirements.txt"
-        assert (done.returncode, done.stdout) == (0, f"python3 -m pip install {options}\n")
+        options = f"--disable-pip-version-check --no-compile{flag} --no-cache-dir -r requirements.txt"
+        assert (done.returncode, done.stdout) == (0, f"pip install {options}\n")

@@ -25,6 +25,7 @@ __all__ = ["command"]
         "kappa lock",
         "kappa lock --upgrade",
         "kappa lock --upgrade-package pandas --upgrade-package numpy",
+        "kappa lock --pin-base-image",
         "kappa lock --check",
     ],
 )
@@ -33,6 +34,7 @@ __all__ = ["command"]
 @click.option(
     "-P", "--upgrade-package", "packages", metavar="NAME", multiple=True, help="Take its newest version; repeatable."
 )
+@click.option("--pin-base-image", is_flag=True, help="Pin the base image too, by its digest in its registry now.")
 @click.option("--check", is_flag=True, help="Say whether the lock is up to date, and change nothing.")
 @resolver_option
 @format_option("text", "json")
@@ -43,6 +45,7 @@ def command(
     resolver: str | None,
     *,
     upgrade: bool,
+    pin_base_image: bool,
     check: bool,
     output_format: str,
 ) -> None:
@@ -53,15 +56,18 @@ def command(
     of the current directory. With `--check`, the exit code is 5 if the lock is missing, out of date or edited by hand.
     """
     project = project_of(target, file)
-    if check and (upgrade or packages):
-        raise UsageError("`--check` changes nothing, so `--upgrade` has no meaning beside it.")
+    if check and (upgrade or packages or pin_base_image):
+        other = "--pin-base-image" if pin_base_image else "--upgrade"
+        raise UsageError(f"`--check` changes nothing, so `{other}` has no meaning beside it.")
     if check:
         lock = check_project_lock(project, resolver=resolver)
         record = {"up_to_date": True, "packages": len(lock.pins), "resolver": lock.resolver}
         text = f"The lock is up to date: {len(lock.pins)} packages."
         print_result(json.dumps(record, indent=2) if output_format == "json" else text)
         return
-    path, done = lock_project(project, upgrade=upgrade, packages=packages, resolver=resolver)
+    path, done = lock_project(
+        project, upgrade=upgrade, packages=packages, resolver=resolver, pin_base_image=pin_base_image
+    )
     changes = done.changes
     if output_format == "json":
         record = {
@@ -69,6 +75,7 @@ def command(
             "written": done.is_written,
             "packages": len(done.lock.pins),
             "resolver": done.lock.resolver,
+            "base_image": done.lock.base_image or None,
             "changes": [
                 {"name": name, "before": old or None, "after": new or None} for name, (old, new) in changes.items()
             ],
@@ -77,6 +84,8 @@ def command(
         return
     for name, (old, new) in changes.items():
         print_note(f"{'+' if not old else '-' if not new else '~'} {name} {' -> '.join(filter(None, (old, new)))}")
+    if pin_base_image:
+        print_note(f"Images start from `{done.lock.base_image}`.")
     done_what = "Wrote" if done.is_written else "Nothing changed in"
     print_note(f"{done_what} `{path.name}`: {len(done.lock.pins)} packages, pinned by {done.lock.resolver}.")
     print_result(str(path))

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Prepares an image, or a machine, for this bundle. Without arguments it takes every step but the last; with arguments,
-# the steps that they name: install_system_packages custom_setup restore_conda_env ensure_python install_pip_packages
-# install_kappa create_user. Variables: EXTRA_PIP_INSTALL_ARGS, words for `pip install`; KAPPA_ALLOW_UNLOCKED, any text
-# to install packages that have no hashes; KAPPA_VENV, where packages go (/opt/kappa); KAPPA_UID and KAPPA_GID, whom the
-# server runs as (1034).
+# Prepares an image, or a machine, for this bundle. Without arguments it takes the steps that a machine needs; with
+# arguments, those that they name: install_system_packages custom_setup restore_conda_env ensure_python
+# install_build_packages install_pip_packages install_kappa create_user make_readable.
+# Variables: EXTRA_PIP_INSTALL_ARGS, words for `pip install`; KAPPA_ALLOW_UNLOCKED, any text to install packages that
+# have no hashes; KAPPA_VENV, where packages go (/opt/kappa); DESTDIR, what stands before a path while Kappa is installed
+# or files are made readable; KAPPA_UID and KAPPA_GID, whom the server runs as (1034); KAPPA_COMPILER=apt, to install one
+# if a package needs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 venv=${KAPPA_VENV:-/opt/kappa}
 conda=${MAMBA_ROOT_PREFIX:-${CONDA_PREFIX:-/opt/conda}}
-steps='install_system_packages custom_setup restore_conda_env ensure_python install_pip_packages install_kappa'
-if [ -f environment.yml ] && [ -x "$conda/bin/python3" ]; then
+machine_steps='install_system_packages custom_setup restore_conda_env ensure_python install_pip_packages install_kappa'
+all_steps="$machine_steps install_build_packages create_user make_readable"
+if [ -f environment.yml ]; then
     PATH="$conda/bin:$PATH" # the Python of a conda image is not on its PATH
 fi
 
@@ -19,8 +22,37 @@ fail() {
     exit 1
 }
 
+# What whoever builds an image lends to it: certificates, settings of pip, passwords. No layer keeps any of this.
+borrow_secrets() {
+    local file name
+    for file in "${KAPPA_SECRETS:-/run/secrets}"/*; do
+        name=${file##*/}
+        [ -r "$file" ] || continue
+        case $name in
+            kappa-ca.crt) export PIP_CERT=$file SSL_CERT_FILE=$file REQUESTS_CA_BUNDLE=$file CURL_CA_BUNDLE=$file ;;
+            pip.conf) export PIP_CONFIG_FILE=$file ;;
+            netrc | .netrc) export NETRC=$file ;;
+            PIP_*[!A-Z0-9_]*) ;;
+            PIP_*) export "$name=$(cat "$file")" ;;
+        esac
+    done
+}
+
+install_debian_packages() {
+    command -v apt-get >/dev/null || fail "$1 are Debian packages, and this image has no apt-get."
+    shift
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update
+    apt-get install --yes --no-install-recommends -- "$@"
+    rm -rf /var/lib/apt/lists/*
+}
+
 install_system_packages() {
     return 0 # the kappafile names no system_packages
+}
+
+install_build_packages() {
+    return 0 # the kappafile names no build_packages
 }
 
 custom_setup() {
@@ -37,40 +69,115 @@ restore_conda_env() {
     for tool in micromamba mamba conda; do
         command -v "$tool" >/dev/null || continue
         case $tool in
-            micromamba) micromamba install --yes --name base --file environment.yml && micromamba clean --all --yes ;;
-            *) "$tool" env update --name base --file environment.yml && "$tool" clean --all --yes ;;
+            micromamba)
+                # It has no default channels that `nodefaults` could take away, and would look for one of that name.
+                sed '/^- nodefaults$/d' environment.yml >/tmp/environment.yml
+                micromamba install --yes --name base --file /tmp/environment.yml
+                rm /tmp/environment.yml
+                ;;
+            *) "$tool" env update --name base --file environment.yml ;;
         esac
+        "$tool" clean --all --yes
         return
     done
     echo 'kappa-init.sh: this image has no conda, mamba or micromamba: environment.yml is ignored.' >&2
 }
 
-ensure_python() {
-    local wanted found
+# Prints the interpreter that the bundle wants, if there is one.
+find_python() {
+    local wanted name
     wanted=$(cat python_version)
-    command -v python3 >/dev/null || fail "there is no python3 here, and the bundle needs Python $wanted."
-    found=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    [ "$found" = "$wanted" ] || fail "python3 is Python $found here, and the bundle needs Python $wanted."
-    python3 -m venv "$venv" || fail "python3 cannot make a virtual environment: on Debian, install python3-venv."
+    for name in python3 "python$wanted" python; do
+        if [ "$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$wanted" ]; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+ensure_python() {
+    local wanted python
+    wanted=$(cat python_version)
+    if ! python=$(find_python); then
+        command -v python3 >/dev/null || fail "there is no python3 here, and the bundle needs Python $wanted."
+        fail "python3 is $(python3 --version) here, and the bundle needs Python $wanted."
+    fi
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail 'python3 cannot make a virtual environment: on Debian, install python3-venv.'
 }
 
 install_pip_packages() {
-    local hashes=--require-hashes
-    if head -n 1 requirements.txt | grep -q ' resolver=installed$'; then
-        [ -n "${KAPPA_ALLOW_UNLOCKED:-}" ] ||
-            fail 'the packages of this bundle have no hashes: build it again where an index can be asked, or allow it with KAPPA_ALLOW_UNLOCKED=1.'
-        hashes=
+    local python options=(--disable-pip-version-check --no-compile) tools log
+    if ! head -n 1 requirements.txt | grep -qE ' resolver=installed( |$)'; then
+        options+=(--require-hashes)
+    elif [ -z "${KAPPA_ALLOW_UNLOCKED:-}" ]; then
+        fail 'the packages of this bundle have no hashes: build it again where an index can be asked, or allow it with KAPPA_ALLOW_UNLOCKED=1.'
     fi
-    # The variables are none or several words on purpose.
+    if [ -d /var/cache/kappa ]; then
+        options+=(--cache-dir /var/cache/kappa)
+    else
+        options+=(--no-cache-dir)
+    fi
+    python=$(find_python) || fail 'take the step ensure_python first.'
+    # pip runs from a folder of its own, so that the environment has none.
+    tools=$(mktemp -d)
+    log=$tools/log
+    "$python" -m venv "$tools/venv"
+    "$tools/venv/bin/python3" -m pip uninstall --quiet --yes setuptools
+    if [ -f environment.yml ] && [ "$python" = "$conda/bin/python3" ]; then
+        "$python" -m venv --without-pip --system-site-packages "$venv" # so that it finds what conda installed
+    else
+        "$python" -m venv --without-pip "$venv"
+    fi
+    if ! run_pip "$tools" "${options[@]}" 2>&1 | tee "$log"; then
+        if [ "${KAPPA_COMPILER:-}" != apt ] || ! grep -qiE 'failed building wheel|failed to build|subprocess-exited' "$log"; then
+            fail 'pip could not install the packages of requirements.txt; its own words stand above.'
+        fi
+        echo 'kappa-init.sh: a package must be compiled; trying again with a compiler.' >&2
+        install_compiler "$python"
+        run_pip "$tools" "${options[@]}" || fail 'a package could not be compiled; the words of pip stand above.'
+    fi
+    rm -rf "$tools"
+    settle "$venv" "$python"
+}
+
+run_pip() {
+    local tools=$1
+    shift
+    # EXTRA_PIP_INSTALL_ARGS is none or several words on purpose.
     # shellcheck disable=SC2086
-    "$venv/bin/python3" -m pip install --no-cache-dir --disable-pip-version-check $hashes \
-        -r requirements.txt ${EXTRA_PIP_INSTALL_ARGS:-}
+    "$venv/bin/python3" "$tools"/venv/lib/python3*/site-packages/pip install "$@" -r requirements.txt ${EXTRA_PIP_INSTALL_ARGS:-}
+}
+
+install_compiler() {
+    local packages=(gcc g++ make pkg-config)
+    if [ ! -f "$("$1" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then
+        packages+=("python$(cat python_version)-dev")
+    fi
+    install_debian_packages 'Compilers' "${packages[@]}"
+}
+
+# Compiles Python files but those of tests, and gives all files one time: equal packages are equal layers, wherever they
+# were installed.
+settle() {
+    local options=(-q -j 0 -x '/tests?/' --invalidation-mode unchecked-hash -s "${DESTDIR:-/}" -p /)
+    "$2" -m compileall "${options[@]}" "$1" >/dev/null || true
+    find "$1" -exec touch -h -d @315532800 {} +
 }
 
 install_kappa() {
-    # What Kappa needs came with requirements.txt, so nothing is asked of an index, where that name is another project.
-    "$venv/bin/python3" -m pip install --no-cache-dir --disable-pip-version-check --no-index --no-deps \
-        ./*/_kappa/kappa_ml-*.whl
+    # Kappa is pure Python, so its wheel is installed by unpacking it: no index is asked, where its name is another's.
+    local python packages
+    python=$(find_python) || fail 'take the step ensure_python first.'
+    packages=${DESTDIR:-}$venv/lib/python$(cat python_version)/site-packages
+    mkdir -p "$packages" "${DESTDIR:-}$venv/bin"
+    "$python" -m zipfile -e ./*/_kappa/kappa_ml-*.whl "$packages"
+    printf '#!%s/bin/python3\nfrom kappa.cli.main import main\n\nmain()\n' "$venv" >"${DESTDIR:-}$venv/bin/kappa"
+    chmod 755 "${DESTDIR:-}$venv/bin/kappa"
+    if [ -n "${DESTDIR:-}" ]; then
+        settle "$DESTDIR$venv" "$python"
+    fi
 }
 
 create_user() {
@@ -85,13 +192,20 @@ create_user() {
     chown "$uid:$gid" /home/kappa
 }
 
+make_readable() {
+    # A copy may have lost what a build gave: the server is another user than whoever owns the files.
+    find "${DESTDIR:-.}" -type d ! -perm -0555 -exec chmod a+rx {} +
+    find "${DESTDIR:-.}" -type f ! -perm -0444 -exec chmod a+r {} +
+}
+
 if [ "$#" -eq 0 ]; then
     # shellcheck disable=SC2086
-    set -- $steps
+    set -- $machine_steps
 fi
+borrow_secrets
 for step in "$@"; do
-    case " $steps create_user " in
+    case " $all_steps " in
         *" $step "*) "$step" ;;
-        *) fail "there is no step '$step'; the steps are: $steps create_user" ;;
+        *) fail "there is no step '$step'; the steps are: $all_steps" ;;
     esac
 done

@@ -1,0 +1,109 @@
+"""Commands of engines: run to their end, or followed line by line and stopped when we are."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, BinaryIO
+
+from kappa.errors import ContainerError
+
+__all__ = ["Done", "call", "follow"]
+
+_GRACE_S = 15.0
+"""How long a command may take to end its work after it was interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that ended; ``output`` is stdout, or both streams of one that was followed."""
+
+    code: int
+    output: str
+    error: str = ""
+
+
+def call(command: Sequence[str], *, environ: Mapping[str, str], timeout_s: float = 60.0) -> Done:
+    """Run a command to its end; raises `ContainerError` if it cannot start or does not end."""
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise ContainerError(f"`{' '.join(command[:2])}` did not answer within {timeout_s:.0f} s.") from exc
+    except OSError as exc:
+        raise ContainerError(f"`{command[0]}` could not be started: {exc.strerror}.") from exc
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def follow(
+    command: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    told: Callable[[str], None],
+    stdin: BinaryIO | None = None,
+) -> Done:
+    """Run a command and tell every line that it prints, of either stream, as soon as it is there.
+
+    An interrupt of ours interrupts the command, which then has a while to put its own work in order, and is gone when
+    this returns or raises.
+    """
+    lines: list[str] = []
+    with _running(command, environ, stdin) as process:
+        for raw in process.stdout or ():
+            line = raw.decode(errors="replace").rstrip()
+            lines.append(line)
+            told(line)
+        code = process.wait()
+    return Done(code, "\n".join(lines))
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        process = subprocess.Popen(
+            command,
+            env=dict(environ),
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    except OSError as exc:
+        raise ContainerError(f"`{command[0]}` could not be started: {exc.strerror}.") from exc
+    try:
+        if stdin is not None and process.stdin is not None:
+            threading.Thread(target=_feed, args=(stdin, process.stdin), daemon=True).start()
+        yield process
+    finally:
+        _stop(process)
+
+
+def _feed(source: BinaryIO, sink: IO[bytes]) -> None:
+    with suppress(OSError, ValueError), sink:  # the command has ended, and says itself why
+        shutil.copyfileobj(source, sink, 1 << 20)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

@@ -1,0 +1,114 @@
+"""What a builder is asked for, and what the caller's machine lends to it: proxies, certificates, settings of pip.
+
+Nothing that is lent stays in an image. A *secret* is seen by the steps of the build as a file of `/run/secrets`, which
+BuildKit and podman mount there and no layer holds; `kappa-init.sh` gives some names a meaning: `pip.conf`, `netrc`,
+`kappa-ca.crt`, and `PIP_…` for the variables of pip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kappa.errors import UsageError
+
+__all__ = [
+    "CERTIFICATES",
+    "ImageRequest",
+    "Secret",
+    "lent_proxies",
+    "lent_secrets",
+    "parse_build_argument",
+    "parse_secret",
+]
+
+CERTIFICATES = "kappa-ca.crt"
+"""The secret that holds the certificates which the caller trusts."""
+
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+_CERTIFICATE_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+_INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that steps of a build may read: a file's, or that of a variable of this process."""
+
+    id: str
+    path: Path | None = None
+    variable: str = ""
+
+    @property
+    def option(self) -> str:
+        """As ``--secret`` takes it."""
+        return f"id={self.id},src={self.path}" if self.path is not None else f"id={self.id},env={self.variable}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One image to build."""
+
+    directory: Path
+    """The bundle, with its Dockerfile."""
+    base_image: str
+    """What the Dockerfile starts from, for words about it."""
+    tags: tuple[str, ...]
+    build_arguments: Mapping[str, str | None] = field(default_factory=dict)
+    """``None`` for the value that the variable of this name has: it never stands on a command line."""
+    secrets: tuple[Secret, ...] = ()
+    """What the user asks for; a builder that cannot mount it refuses."""
+    lent: tuple[Secret, ...] = ()
+    """What the caller's machine lends; a builder that cannot mount it does as well as it can."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platforms: tuple[str, ...] = ()
+    no_cache: bool = False
+    pull: bool = False
+    push: bool = False
+    """Whether the builder pushes the image itself, as one for several platforms must be."""
+
+
+def parse_build_argument(text: str) -> tuple[str, str | None]:
+    """Read ``KEY=VALUE``, or ``KEY`` for the value of the variable; raises `UsageError`."""
+    key, equals, value = text.partition("=")
+    if not _ARGUMENT.fullmatch(key):
+        raise UsageError(f"`--build-arg {text}` is not one: write `KEY=VALUE`, or `KEY` for the value of the variable.")
+    return key, value if equals else None
+
+
+def parse_secret(text: str, *, environ: Mapping[str, str]) -> Secret:
+    """Read ``id=NAME,src=FILE`` or ``id=NAME,env=VARIABLE``; raises `UsageError` for one that is not there."""
+    words = dict(part.partition("=")[::2] for part in text.split(",")) if text else {}
+    name, kind = words.pop("id", ""), words.pop("type", "")
+    source = words.pop("src", "") or words.pop("source", "")
+    variable = words.pop("env", "")
+    if words or not _NAME.fullmatch(name) or kind not in ("", "file", "env") or (source and variable):
+        raise UsageError(
+            f"`--secret {text}` is not one: write `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, never the value itself."
+        )
+    if source:
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise UsageError(f"The secret `{name}` names the file `{source}`, which is not there.")
+        return Secret(name, path.resolve())
+    variable = variable or name
+    if variable not in environ:
+        raise UsageError(f"The secret `{name}` names the variable `{variable}`, which is not set.")
+    return Secret(name, variable=variable)
+
+
+def lent_proxies(environ: Mapping[str, str]) -> dict[str, None]:
+    """Return the caller's settings of proxies as build arguments; builders keep these out of the image's history."""
+    names = (name for proxy in _PROXIES for name in (proxy, proxy.upper()))
+    return {name: None for name in names if environ.get(name)}
+
+
+def lent_secrets(environ: Mapping[str, str]) -> tuple[Secret, ...]:
+    """Return the caller's certificates and indexes as secrets: an index's URL may hold a password."""
+    files = (Path(environ[name]) for name in _CERTIFICATE_VARIABLES if environ.get(name))
+    certificates = next((Secret(CERTIFICATES, path.resolve()) for path in files if path.is_file()), None)
+    indexes = (Secret(name, variable=name) for name in _INDEXES if environ.get(name))
+    return (*((certificates,) if certificates is not None else ()), *indexes)

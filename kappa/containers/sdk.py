@@ -1,0 +1,155 @@
+"""Docker's API through its SDK for Python, for machines that have an engine to reach and no command.
+
+The API builds without BuildKit: no mounts, so no secrets; everything else is as with the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kappa.containers.context import lent_context, open_context
+from kappa.containers.failures import explain_build, explain_engine, explain_push
+from kappa.containers.images import ImageFacts
+from kappa.containers.progress import tell_step
+from kappa.containers.request import ImageRequest
+from kappa.errors import ContainerError, MissingDependencyError, UsageError
+from kappa.log import log
+
+__all__ = ["SdkEngine", "connect_sdk"]
+
+
+def connect_sdk(environ: Mapping[str, str]) -> SdkEngine:
+    """Connect to the engine that ``DOCKER_HOST`` names, or the local one; raises `ContainerError`."""
+    try:
+        import docker
+    except ModuleNotFoundError as exc:
+        raise MissingDependencyError("kappa-ml[docker]", needed_for="talking to Docker without its command") from exc
+    try:
+        client = docker.from_env(environment=dict(environ), timeout=600)
+        client.ping()
+    except docker.errors.DockerException as exc:
+        raise ContainerError(explain_engine(str(exc), engine="Docker")) from exc
+    return SdkEngine(client, dict(environ))
+
+
+@dataclass(frozen=True, slots=True)
+class SdkEngine:
+    """An engine behind a connected client of the SDK."""
+
+    client: Any
+    environ: Mapping[str, str]
+    title: str = "Docker (SDK)"
+
+    def build(self, request: ImageRequest) -> ImageFacts:
+        if len(request.platforms) > 1:
+            raise UsageError("An image for several platforms needs Docker's command with BuildKit.")
+        context = lent_context(request, self.environ)
+        arguments = {**request.build_arguments, **dict.fromkeys(context.arguments)}
+        lines: list[str] = []
+        image = ""
+        with _explained(), open_context(request.directory, context.files) as stream:
+            events = self.client.api.build(
+                fileobj=stream,
+                custom_context=True,
+                decode=True,
+                buildargs={key: self.environ.get(key, "") if v is None else v for key, v in arguments.items()},
+                labels=dict(request.labels),
+                platform=request.platforms[0] if request.platforms else None,
+                nocache=request.no_cache,
+                pull=request.pull,
+                rm=True,
+                forcerm=True,
+            )
+            for event in events:
+                image = event.get("aux", {}).get("ID", image)
+                for line in _lines(event):
+                    lines.append(line)
+                    tell_step(line)
+                if "error" in event:
+                    raise ContainerError(
+                        explain_build(lines, engine="Docker", command="docker", base=request.base_image)
+                    )
+        with _explained():
+            for tag in request.tags:
+                name, _, label = tag.rpartition(":") if ":" in tag.rpartition("/")[2] else (tag, "", "latest")
+                self.client.api.tag(image, name, label)
+            return self._facts(self.client.images.get(image))
+
+    def push(self, image: str) -> str:
+        lines: list[str] = []
+        digest = ""
+        with _explained():
+            for event in self.client.api.push(image, stream=True, decode=True):
+                digest = event.get("aux", {}).get("Digest", digest)
+                for line in _lines(event):
+                    lines.append(line)
+                    log(line, kind="output")
+                if "error" in event:
+                    said = "\n".join(lines)
+                    raise ContainerError(explain_push(said, engine="Docker", command="docker", image=image))
+        return digest
+
+    def pin(self, image: str) -> str:
+        if "@" in image:
+            return image
+        with _explained(image):
+            return f"{image}@{self.client.images.get_registry_data(image).id}"
+
+    @contextmanager
+    def run(self, image: str, *, variables: Mapping[str, str]) -> Iterator[SdkContainer]:
+        with _explained(image):
+            container = self.client.containers.run(
+                image, detach=True, environment=dict(variables), ports={"5000/tcp": ("127.0.0.1", None)}
+            )
+        try:
+            yield SdkContainer(container)
+        finally:
+            with _explained():
+                container.remove(force=True, v=True)
+
+    def _facts(self, image: Any) -> ImageFacts:
+        return ImageFacts(image.id, int(image.attrs["Size"]), tuple(image.attrs.get("RepoDigests") or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class SdkContainer:
+    """A container that the SDK started."""
+
+    container: Any
+
+    @property
+    def url(self) -> str:
+        self.container.reload()
+        ports = self.container.ports.get("5000/tcp") or ()
+        return f"http://127.0.0.1:{ports[0]['HostPort']}" if ports else ""
+
+    def has_ended(self) -> bool:
+        self.container.reload()
+        return bool(self.container.status not in ("created", "running"))
+
+    def logs(self) -> str:
+        return str(self.container.logs().decode(errors="replace"))
+
+
+def _lines(event: Mapping[str, Any]) -> list[str]:
+    """Return what an event says, line by line."""
+    text = str(event.get("stream") or event.get("error") or event.get("status") or "")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+@contextmanager
+def _explained(image: str = "") -> Iterator[None]:
+    """Turn what the SDK and its HTTP client raise into `ContainerError`."""
+    import docker
+    import requests
+
+    try:
+        yield
+    except docker.errors.DockerException as exc:
+        said = str(getattr(exc, "explanation", None) or exc)
+        raise ContainerError(explain_build([said], engine="Docker", command="docker", base=image)) from exc
+    except requests.exceptions.RequestException as exc:
+        raise ContainerError(explain_engine(str(exc), engine="Docker")) from exc
