@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from kappa._version import __version__
 from kappa.bundle import Bundle, load_bundle, open_bundle
 from kappa.comparison import differences
 from kappa.errors import (
@@ -76,10 +77,12 @@ __all__ = [
     "bundle_record",
     "bundles_to_delete",
     "check_project_lock",
+    "compose_file",
     "containerize",
     "delete_bundles",
     "examples_of",
     "find_bundle",
+    "github_workflow",
     "list_bundles",
     "local_store",
     "lock_project",
@@ -772,6 +775,54 @@ def containerize(
         log(f"Pushing {name}", kind="step")
         pushed[name] = engine.push(name)
     return Containerized(manifest, engine.title, names, image, pushed)
+
+
+def compose_file(target: Target) -> str:
+    """Return a Compose file that runs the image of a bundle, or the newest one of a project."""
+    from kappa.build.deployables import ComposeContext
+    from kappa.build.render import render
+    from kappa.containers.images import default_image
+
+    spec, version = spec_of(target)
+    tag = Tag(spec.name, version if isinstance(target, BundleTarget) else "latest")
+    return render(
+        ComposeContext(
+            name=spec.name,
+            service=default_image(tag).partition(":")[0],
+            kappa_version=__version__,
+            image=default_image(tag),
+            secrets=spec.env.secrets,
+            has_gpu=spec.env.cuda is not None,
+        )
+    )
+
+
+def github_workflow(target: ProjectTarget) -> str:
+    """Return a workflow of GitHub's that validates, builds and tests a project, and makes its image."""
+    from kappa.build.deployables import WorkflowContext
+    from kappa.build.lock import LOCK_NAME
+    from kappa.build.render import render
+    from kappa.build.targets import running_python
+    from kappa.containers.images import default_image
+
+    project = read_target_project(target)
+    file = project.file if project.file is not None else target.path
+    return render(
+        WorkflowContext(
+            name=project.spec.name,
+            service=default_image(Tag(project.spec.name, "latest")).partition(":")[0],
+            kappa_version=__version__,
+            python_version=project.spec.env.python or running_python(),
+            kappafile=_inside_repository(file.resolve()),
+            has_lock=(project.root / LOCK_NAME).is_file(),
+        )
+    )
+
+
+def _inside_repository(path: Path) -> str:
+    """Return a path as the steps of a workflow name it: from the top of the repository, if it is in one."""
+    top = next((folder for folder in path.parents if (folder / ".git").exists()), path.parent)
+    return path.relative_to(top).as_posix()
 
 
 def _check_platforms(manifest: BundleManifest, platforms: Sequence[str]) -> None:

@@ -35,10 +35,17 @@ KEPT_VARIABLES = frozenset({"KAPPA_TEST_REQUIRE"})
 
 
 def absence_of_docker() -> str | None:
-    if (command := shutil.which("docker") or shutil.which("podman")) is None:
-        return "neither `docker` nor `podman` is installed"
+    if (command := shutil.which("docker")) is None:
+        return "`docker` is not installed"
     answer = subprocess.run([command, "info"], capture_output=True, text=True, timeout=30, check=False)
     return None if answer.returncode == 0 else f"`{command} info` fails: {answer.stderr.strip()[-200:]}"
+
+
+def absence_of_podman() -> str | None:
+    if (command := shutil.which("podman")) is None:
+        return "`podman` is not installed"
+    answer = subprocess.run([command, "info"], capture_output=True, text=True, timeout=30, check=False)
+    return None if answer.returncode == 0 else f"`podman info` fails: {answer.stderr.strip()[-200:]}"
 
 
 def absence_of_browser() -> str | None:
@@ -74,6 +81,7 @@ def absence_of_package(name: str) -> str | None:
 
 ENGINES = {
     "docker": absence_of_docker,
+    "podman": absence_of_podman,
     "browser": absence_of_browser,
     "node": absence_of_node,
     "postgres": absence_of_postgres,

@@ -79,13 +79,16 @@ _LIGHT_FIXTURES = "pytest reads the fixtures wherever Kappa is installed, whethe
 _LIGHT_HELP = "`kappa --help` and completion answer without loading what only a command's work needs"
 FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions", "kappa.build.builder"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.deployables"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.ledger"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.lock"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.locking"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.class_project"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.plan"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.project"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.render"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.build.sources"): _NO_BUILD_SIDE,
+    ("kappa.actions", "kappa.build.targets"): _NO_BUILD_SIDE,
     ("kappa.actions", "kappa.containers.engine"): _NO_IMAGES,
     ("kappa.actions", "kappa.containers.images"): _NO_IMAGES,
     ("kappa.actions", "kappa.containers.request"): _NO_IMAGES,

@@ -22,7 +22,7 @@ from kappa.containers.request import ImageRequest
 from kappa.errors import ContainerError, UsageError
 from kappa.log import log
 
-__all__ = ["CommandEngine", "connect_command"]
+__all__ = ["CommandContainer", "CommandEngine", "connect_command"]
 
 _FIRST_PLUGIN_VERSION = 23
 """From this version on, Docker's command has BuildKit only as a plugin; before, it is built in."""
@@ -44,6 +44,8 @@ def connect_command(command: str, environ: Mapping[str, str]) -> CommandEngine:
 
 
 def _has_buildkit(command: str, version: str, environ: Mapping[str, str]) -> bool:
+    if environ.get("DOCKER_BUILDKIT") == "0":
+        return False
     major = re.match(r"\d+", version)
     if major is not None and int(major[0]) < _FIRST_PLUGIN_VERSION:
         return True

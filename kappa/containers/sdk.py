@@ -18,7 +18,7 @@ from kappa.containers.request import ImageRequest
 from kappa.errors import ContainerError, MissingDependencyError, UsageError
 from kappa.log import log
 
-__all__ = ["SdkEngine", "connect_sdk"]
+__all__ = ["SdkContainer", "SdkEngine", "connect_sdk"]
 
 
 def connect_sdk(environ: Mapping[str, str]) -> SdkEngine:
