@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kappa.containers.context import lent_context, open_context
+from kappa.containers.context import RECIPE, lent_context, open_context
 from kappa.containers.failures import explain_build, explain_engine, explain_push
 from kappa.containers.images import ImageFacts, pinned
 from kappa.containers.process import Done, call, follow
@@ -124,7 +124,7 @@ class CommandEngine:
         context = lent_context(request, self.environ)
         arguments = [word for name in context.arguments for word in ("--build-arg", name)]
         with open_context(request.directory, context.files) as stream:
-            return self._follow(["build", *options, *arguments, "-"], stdin=stream)
+            return self._follow(["build", *options, *arguments, "--file", RECIPE, "-"], stdin=stream)
 
     def _follow(self, words: Sequence[str], **options: Any) -> Done:
         environ = {**self.environ, "DOCKER_BUILDKIT": "1" if self.has_buildkit else "0"}
@@ -133,7 +133,7 @@ class CommandEngine:
     # -- what is built
 
     def inspect(self, image: str) -> ImageFacts:
-        done = call([self.command, "image", "inspect", "--format", "{{json .}}", image], environ=self.environ)
+        done = call([self.command, "image", "inspect", image], environ=self.environ)
         facts = _object(done.output)
         if done.code != 0 or "Id" not in facts:
             raise ContainerError(f"{self.name} has no image `{image}`: {done.error.strip() or 'it says nothing'}")
@@ -207,8 +207,11 @@ class CommandContainer:
 
 
 def _object(text: str) -> dict[str, Any]:
+    """Read one JSON object, or the first of a list; an empty one for anything else."""
     try:
         value = json.loads(text)
     except ValueError:
         return {}
+    if isinstance(value, list) and value:
+        value = value[0]
     return value if isinstance(value, dict) else {}

@@ -19,7 +19,10 @@ from kappa.containers.request import ImageRequest
 from kappa.errors import UsageError
 from kappa.log import log
 
-__all__ = ["LentContext", "lent_context", "open_context"]
+__all__ = ["RECIPE", "LentContext", "lent_context", "open_context"]
+
+RECIPE = f"{LENT_FOLDER}/Dockerfile"
+"""The Dockerfile of a context that is sent, beside the bundle's own, which stays as it was built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def lent_context(request: ImageRequest, environ: Mapping[str, str]) -> LentConte
     text = (request.directory / "Dockerfile").read_text(encoding="utf-8")
     recipe = with_lent_files(text, files=list(files), arguments=arguments)
     return LentContext(
-        {"Dockerfile": recipe.encode(), **{f"{LENT_FOLDER}/{name}": data for name, data in files.items()}}, arguments
+        {RECIPE: recipe.encode(), **{f"{LENT_FOLDER}/{name}": data for name, data in files.items()}}, arguments
     )
 
 

@@ -58,7 +58,7 @@ def pinned(image: str, facts: ImageFacts) -> str:
     """Return an image's name with the digest that its registry has for it."""
     if "@" in image:
         return image
-    digests = [digest.partition("@")[2] for digest in facts.digests]
+    digests = [digest.partition("@")[2] for digest in facts.digests if not digest.startswith("localhost/")]
     if not digests:
         raise ContainerError(f"`{image}` comes from no registry, so it has no digest that others could pull it by.")
     return f"{image}@{digests[0]}"

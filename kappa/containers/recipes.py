@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 __all__ = ["LENT_FOLDER", "with_lent_files", "with_mounts"]
 
 LENT_FOLDER = ".kappa-lent"
-"""The folder of a build's context that holds what the caller lends."""
+"""The folder of a build's context that holds its recipe and what the caller lends."""
 
 _RUN = re.compile(r"RUN\s+", re.IGNORECASE)
 _STAGE = re.compile(r"FROM\s+\S+\s+AS\s+packages\s*", re.IGNORECASE)
@@ -35,7 +35,10 @@ def with_mounts(dockerfile: str, *, secrets: Sequence[str]) -> str:
 
 
 def with_lent_files(dockerfile: str, *, files: Sequence[str], arguments: Sequence[str]) -> str:
-    """Give the stage that installs packages ``files`` of `LENT_FOLDER` as secrets, and build arguments."""
+    """Give the stage that installs packages ``files`` of `LENT_FOLDER` as secrets, and build arguments.
+
+    What the image gets is the bundle without that folder.
+    """
     given = [f"COPY {LENT_FOLDER}/{name} /run/secrets/{name}" for name in files]
     given += [f"ARG {name}" for name in arguments]
     lines = []
@@ -43,7 +46,7 @@ def with_lent_files(dockerfile: str, *, files: Sequence[str], arguments: Sequenc
         lines.append(line)
         if begins and _STAGE.fullmatch(line):
             lines += given
-        elif begins and files and line.strip() == _CONTEXT_STEP:
+        elif begins and line.strip() == _CONTEXT_STEP:
             lines.append(f"RUN rm -rf /layers/bundle/{LENT_FOLDER}")
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kappa.containers.context import lent_context, open_context
+from kappa.containers.context import RECIPE, lent_context, open_context
 from kappa.containers.failures import explain_build, explain_engine, explain_push
 from kappa.containers.images import ImageFacts
 from kappa.containers.progress import tell_step
@@ -54,6 +54,7 @@ class SdkEngine:
             events = self.client.api.build(
                 fileobj=stream,
                 custom_context=True,
+                dockerfile=RECIPE,
                 decode=True,
                 buildargs={key: self.environ.get(key, "") if v is None else v for key, v in arguments.items()},
                 labels=dict(request.labels),
