@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import signal
+import platform as platform_module
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -752,7 +753,7 @@ def containerize(
             f"The packages of `{manifest.tag}` have no hashes, so an image of it promises nothing: build it where an "
             "index can be asked, or allow it with `--allow-unlocked`."
         )
-    _check_platforms(manifest, platforms)
+    platforms = _platforms(manifest, platforms)
     bundle.verify()
     engine = choose_engine(builder, environ=environ)
     request = ImageRequest(
@@ -825,10 +826,13 @@ def _inside_repository(path: Path) -> str:
     return path.relative_to(top).as_posix()
 
 
-def _check_platforms(manifest: BundleManifest, platforms: Sequence[str]) -> None:
-    """Refuse a platform that the packages are not pinned for: an install would fail half-way, or bring others."""
+def _platforms(manifest: BundleManifest, asked: Sequence[str]) -> Sequence[str]:
+    """Return the platforms to build for: those asked for if the packages are pinned for them, else one that is.
+
+    Nothing is named where the packages are pinned for this machine's own.
+    """
     locked = manifest.env.platforms
-    for platform in platforms:
+    for platform in asked:
         system = _PLATFORM_NAMES.get(platform)
         if system is None:
             raise UsageError(f"`--platform {platform}` is not one: write `{'` or `'.join(_PLATFORM_NAMES)}`.")
@@ -837,6 +841,16 @@ def _check_platforms(manifest: BundleManifest, platforms: Sequence[str]) -> None
                 f"The packages of `{manifest.tag}` are pinned for {', '.join(locked)}, not for `{platform}`: name it "
                 "in `platforms` of `[bundle]`, and build again."
             )
+    if asked or not locked:
+        return asked
+    possible = [name for name, system in _PLATFORM_NAMES.items() if system in locked]
+    if not possible:
+        raise UsageError(
+            f"The packages of `{manifest.tag}` are pinned for {', '.join(locked)}, and an image runs Linux: name "
+            "`linux/amd64` in `platforms` of `[bundle]`, and build again."
+        )
+    is_native = any(_PLATFORM_NAMES[name].endswith(f"_{platform_module.machine().lower()}") for name in possible)
+    return () if is_native else possible[:1]
 
 
 # -- testing -----------------------------------------------------------------------------------------------------------

@@ -128,7 +128,8 @@ class CommandEngine:
 
     def _follow(self, words: Sequence[str], **options: Any) -> Done:
         environ = {**self.environ, "DOCKER_BUILDKIT": "1" if self.has_buildkit else "0"}
-        return follow([self.command, *words], environ=environ, told=tell_step, **options)
+        command = [self.command, *words]
+        return follow(command, environ=environ, told=tell_step, runs_containers=self.is_podman, **options)
 
     # -- what is built
 

@@ -44,6 +44,11 @@ _BUILD = (
         "The base image `{base}` is not made for the platform that was asked for, or this machine cannot run it.",
     ),
     _Known(
+        "Temporary failure in name resolution|Failed to establish a new connection|Could not resolve|"
+        "Network is unreachable|Connection timed out",
+        "The build has no network where it needs one: a proxy of yours is passed on if `HTTPS_PROXY` is set.",
+    ),
+    _Known(
         r"No matching distribution found for (?P<what>\S+)",
         "The package `{what}` has nothing that fits the base image `{base}`: neither a wheel for its system and "
         "Python, nor sources. Lock for that platform (`platforms` in `[bundle]`), or choose another base image.",
@@ -53,13 +58,8 @@ _BUILD = (
         "The index gave other files than those that were locked. If that is meant, lock anew with `kappa lock`.",
     ),
     _Known(
-        "CERTIFICATE_VERIFY_FAILED|certificate verify failed",
+        "CERTIFICATE_VERIFY_FAILED|certificate verify failed|suitable TLS CA certificate bundle",
         "The build does not trust the index's certificate: name the file of your certificates in `SSL_CERT_FILE`.",
-    ),
-    _Known(
-        "Temporary failure in name resolution|Failed to establish a new connection|Could not resolve|"
-        "Network is unreachable|Connection timed out",
-        "The build has no network where it needs one: a proxy of yours is passed on if `HTTPS_PROXY` is set.",
     ),
     _Known(
         "the --mount option requires BuildKit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, BinaryIO
 
 from kappa.errors import ContainerError
@@ -54,14 +56,15 @@ def follow(
     environ: Mapping[str, str],
     told: Callable[[str], None],
     stdin: BinaryIO | None = None,
+    runs_containers: bool = False,
 ) -> Done:
     """Run a command and tell every line that it prints, of either stream, as soon as it is there.
 
-    An interrupt of ours interrupts the command, which then has a while to put its own work in order, and is gone when
-    this returns or raises.
+    When we are interrupted, so is the command, which then has a while to put its own work in order, and is gone when
+    this raises. ``runs_containers`` is for one whose containers are processes below it, and would outlive it.
     """
     lines: list[str] = []
-    with _running(command, environ, stdin) as process:
+    with _running(command, environ, stdin, runs_containers=runs_containers) as process:
         for raw in process.stdout or ():
             line = raw.decode(errors="replace").rstrip()
             lines.append(line)
@@ -72,7 +75,7 @@ def follow(
 
 @contextmanager
 def _running(
-    command: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO | None
+    command: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO | None, *, runs_containers: bool
 ) -> Iterator[subprocess.Popen[bytes]]:
     try:
         process = subprocess.Popen(
@@ -81,6 +84,7 @@ def _running(
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in a terminal reaches us alone, who know the order to end things in
         )
     except OSError as exc:
         raise ContainerError(f"`{command[0]}` could not be started: {exc.strerror}.") from exc
@@ -89,7 +93,7 @@ def _running(
             threading.Thread(target=_feed, args=(stdin, process.stdin), daemon=True).start()
         yield process
     finally:
-        _stop(process)
+        _stop(process, runs_containers=runs_containers)
 
 
 def _feed(source: BinaryIO, sink: IO[bytes]) -> None:
@@ -97,9 +101,12 @@ def _feed(source: BinaryIO, sink: IO[bytes]) -> None:
         shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], *, runs_containers: bool) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        # podman ends at once when it is interrupted, and its containers go on. When the step that runs ends instead,
+        # it takes that for a failure, and puts everything in order itself.
+        if not (runs_containers and _kill_sessions_below(process.pid)):
+            process.send_signal(signal.SIGINT)
         try:
             process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
@@ -107,3 +114,28 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait()
     if process.stdout is not None:
         process.stdout.close()
+
+
+def _kill_sessions_below(ancestor: int) -> bool:
+    """Kill the descendants that lead a session of their own, as the first process of a container does."""
+    parents, leaders = {}, set()
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError):
+            pid = int(entry.parent.name)
+            _, parent, _, session = entry.read_text(encoding="utf-8").rpartition(")")[2].split()[:4]
+            parents[pid] = int(parent)
+            if int(session) == pid:
+                leaders.add(pid)
+    found = [pid for pid in leaders if ancestor in _ancestors(pid, parents)]
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(found)
+
+
+def _ancestors(pid: int, parents: Mapping[int, int]) -> list[int]:
+    found: list[int] = []
+    while (parent := parents.get(pid, 0)) and parent not in found:
+        found.append(parent)
+        pid = parent
+    return found

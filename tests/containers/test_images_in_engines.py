@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, write_project
+from engines import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, write_project
 
 from kappa._version import __version__
 from kappa.bundle import open_bundle
