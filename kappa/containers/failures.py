@@ -10,7 +10,7 @@ from kappa.containers.images import registry_of
 
 __all__ = ["explain_build", "explain_engine", "explain_push"]
 
-_OWN_WORDS = re.compile(r"kappa-init\.sh: (?!a package must be compiled)(?P<text>.+)")
+_OWN_WORDS = re.compile(r"kappa-init\.sh: (?!warning: )(?P<text>.+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ restore_conda_env() {
         "$tool" clean --all --yes
         return
     done
-    echo 'kappa-init.sh: this image has no conda, mamba or micromamba: environment.yml is ignored.' >&2
+    echo 'kappa-init.sh: warning: this image has no conda, mamba or micromamba: environment.yml is ignored.' >&2
 }
 
 # Prints the interpreter that the bundle wants, if there is one.
@@ -147,7 +147,7 @@ install_pip_packages() {
         if [ "${KAPPA_COMPILER:-}" != apt ] || ! grep -qiE 'failed building wheel|failed to build|subprocess-exited' "$log"; then
             fail 'pip could not install the packages of requirements.txt; its own words stand above.'
         fi
-        echo 'kappa-init.sh: a package must be compiled; trying again with a compiler.' >&2
+        echo 'kappa-init.sh: warning: a package has no wheel for this image: it is compiled.' >&2
         install_compiler "$python"
         run_pip "$tools" "${options[@]}" || fail 'a package could not be compiled; the words of pip stand above.'
     fi
