@@ -1,7 +1,7 @@
 """A channel of conda packages, and an image like `mambaorg/micromamba` that takes packages from it.
 
-The channel holds three packages: Python, made of the files of the base image; an empty pip; and `quince`, which brings a
-module, a command and a script that sets a variable when the environment is activated.
+The channel holds three packages: Python, made of the files of the base image; an empty pip; and `quince`, which brings
+a module, a command and a script that sets a variable when the environment is activated.
 
 micromamba itself is in none of the registries that tests may use. py-rattler stands in for it: the solver and installer
 of another conda client, behind a command that takes micromamba's arguments. As in the real image, nobody is root, no
