@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import platform as platform_module
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing, contextmanager, suppress
