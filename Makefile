@@ -13,6 +13,8 @@ WORKERS ?= auto
 
 .PHONY: help venv demo test test-engines fuzz lint format generate bench-adapters bench-build bench-serve bench-cli \
   bench-validate bench-manifest-errors bench-tune bench-peers clean
+.PHONY: help venv demo test test-engines images fuzz lint format generate bench-adapters bench-build bench-serve bench-cli bench-validate \
+  bench-manifest-errors clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -43,6 +45,9 @@ test-engines: $(INSTALLED) ## the tests that start servers, use engines or ask t
 
 fuzz: $(INSTALLED) ## thousands of mutated kappafiles: never a traceback, always a position
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-3000} $(PYTHON) -m pytest -n $(WORKERS) tests/build/test_diagnostics_fuzz.py
+
+images: ## the base images `kappa/model-server`, with Docker; see docker/model-server/README.md
+	bash docker/model-server/build.sh
 
 lint: $(INSTALLED) ## formatting, lint rules and types
 	$(PYTHON) -m ruff format --check .

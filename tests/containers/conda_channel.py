@@ -25,14 +25,18 @@ from rattler import VirtualPackage, install, solve
 verb, *words = sys.argv[1:]
 if verb == "clean":
     sys.exit(words != ["--all", "--yes"])
-assert (verb, words[:4]) == ("install", ["--yes", "--name", "base", "--file"]), sys.argv
+assert (verb, words[:3]) == ("install", ["--yes", "--name", "base"]), sys.argv
 parts = {}
-for line in open(words[4]):
-    if line.startswith("- "):
-        parts[key].append(line[2:].strip())
-    else:
-        key, _, value = line.strip().partition(":")
-        parts[key] = [value.strip()] if value.strip() else []
+if words[3] == "--channel":
+    parts = {"channels": [words[4]], "dependencies": words[5:]}
+else:
+    assert words[3] == "--file"
+    for line in open(words[4]):
+        if line.startswith("- "):
+            parts[key].append(line[2:].strip())
+        else:
+            key, _, value = line.strip().partition(":")
+            parts[key] = [value.strip()] if value.strip() else []
 assert "nodefaults" not in parts["channels"]
 
 async def main():

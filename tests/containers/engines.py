@@ -63,6 +63,11 @@ class Door:
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
         return done.stdout.strip()
 
+    @property
+    def gateway(self) -> str:
+        """The address of this machine in the network of Docker's containers."""
+        return self.ask("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+
     def inspect(self, image: str) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(self.ask("image", "inspect", image))[0]
         return facts
@@ -201,6 +206,15 @@ def wait_for(condition: Callable[[], object]) -> None:
             return
         time.sleep(0.1)
     pytest.fail("what was waited for did not happen")
+
+
+def model_server(door: Door, variant: str, **variables: str) -> str:
+    """Build one of Kappa's base images for Python 3.11 and return its name."""
+    script = Path(__file__).parents[2] / "docker" / "model-server" / "build.sh"
+    environ = {**door.environ, "PYTHONS": "3.11", "VARIANTS": variant, "ENGINE": door.command, **variables}
+    done = subprocess.run(["bash", script], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    return done.stdout.splitlines()[-1]
 
 
 # -- bundles -----------------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from conda_channel import write_channel, write_image
-from engines import BASE_IMAGE, KAPPAFILE, Door, build, serve_folder, write_project
+from engines import BASE_IMAGE, KAPPAFILE, Door, build, model_server, serve_folder, write_project
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
+MICROMAMBA = "kappa-tests/micromamba"
 CODE = """\
 import os
 import subprocess
@@ -27,19 +28,24 @@ def slow(value): ...
 """
 
 
-def test_conda_packages_of_a_local_channel_are_there_with_their_commands_and_variables(
-    docker: Door, tmp_path: Path, shared: Path
-) -> None:
-    host = docker.ask("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+@pytest.fixture
+def channel_folder(docker: Door, tmp_path: Path) -> Path:
+    """Return a channel's folder, once the engine has an image like micromamba's."""
     packing = ["run", "--rm", BASE_IMAGE, "tar", "-C", "/usr", "-c", "bin/python3.11", "lib/python3.11"]
     python = subprocess.run([docker.command, *packing], env=dict(docker.environ), capture_output=True, check=True)
     write_channel(tmp_path / "channel", python.stdout)
     (tmp_path / "image").mkdir()
     write_image(tmp_path / "image", BASE_IMAGE)
-    docker.ask("build", "--tag", "kappa-tests/micromamba", str(tmp_path / "image"))
-    with serve_folder(tmp_path / "channel", host) as channel:
+    docker.ask("build", "--tag", MICROMAMBA, str(tmp_path / "image"))
+    return tmp_path / "channel"
+
+
+def test_conda_packages_of_a_local_channel_are_there_with_their_commands_and_variables(
+    docker: Door, channel_folder: Path, tmp_path: Path, shared: Path
+) -> None:
+    with serve_folder(channel_folder, docker.gateway) as channel:
         env = f"""\
-docker_base_image = "kappa-tests/micromamba"
+docker_base_image = "{MICROMAMBA}"
 conda_channels = ["{channel}"]
 conda_dependencies = ["quince=1.0"]
 conda_override_channels = true
@@ -48,16 +54,19 @@ conda_override_channels = true
         project = write_project(tmp_path / "project", kappafile=kappafile, code=CODE)
         bundle = build(project, tmp_path / "bundle", KAPPA_HOME=str(shared / "home"))
         docker.containerize(bundle, "--tag", "adder-conda")
+        base = model_server(docker, "conda", BASE_CONDA=MICROMAMBA, CHANNEL=channel)
     with docker.running("adder-conda") as container:
         told = [14, "/opt/conda/share/quince", "a quince"]
         assert container.request("POST", "/add", {"x": 2}) == (200, told)
         where = "import os, sys; print(sys.prefix, sys.base_prefix, os.getuid())"
         assert container.run("python3", "-c", where) == "/opt/kappa /opt/conda 1034"
+    assert docker.ask("run", "--rm", base, "python3", "-c", "import sys; print(sys.prefix)") == "/opt/conda"
 
 
 def test_image_without_conda_ignores_its_packages_and_says_so(docker: Door, tmp_path: Path, shared: Path) -> None:
+    base = model_server(docker, "slim", BASE_SLIM=BASE_IMAGE)
     kappafile = KAPPAFILE.replace("[env]", '[env]\nconda_channels = ["conda-forge"]\nconda_dependencies = ["quince"]')
-    project = write_project(tmp_path / "project", kappafile=kappafile)
+    project = write_project(tmp_path / "project", kappafile=kappafile.replace(BASE_IMAGE, base))
     bundle = build(project, tmp_path / "bundle", KAPPA_HOME=str(shared / "home"))
     done = docker.kappa("containerize", bundle, "--tag", "adder-no-conda")
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from engines import BASE_IMAGE, KAPPAFILE, Door, build, serve_folder, write_project
+from engines import BASE_IMAGE, KAPPAFILE, Door, build, model_server, serve_folder, write_project
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -93,7 +93,7 @@ COMPILED = "import kappa_tests_fig\ndef add(value, weights): return kappa_tests_
 def test_package_without_a_wheel_is_compiled_and_the_compiler_stays_behind(
     docker: Door, tmp_path: Path, shared: Path
 ) -> None:
-    host = docker.ask("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    host = docker.gateway
     write_sources(tmp_path / "index" / "kappa-tests-fig")
     with serve_folder(tmp_path / "index", host) as address:
         env = f"""[env]
@@ -134,3 +134,5 @@ def test_gpu_image_without_python_gets_it(docker: Door, tmp_path: Path, shared: 
         docker.ask("rmi", "nvidia/cuda:12.4.1-cudnn-runtime-ubuntu22.04")
     with docker.running("adder-gpu") as container:
         assert container.request("POST", "/add", {"x": 2})[1]["sum"] == 42
+    base = model_server(docker, "gpu", BASE_GPU="kappa-tests/without-python")
+    assert docker.ask("run", "--rm", base, "python3.11", "-c", "import ensurepip; print('here')") == "here"

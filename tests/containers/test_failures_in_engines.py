@@ -76,7 +76,7 @@ def test_base_image_that_no_registry_has_is_named(door: Door, tmp_path: Path, sh
 
 
 def test_package_that_has_nothing_for_the_image_is_named(docker: Door, tmp_path: Path, shared: Path) -> None:
-    host = docker.ask("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    host = docker.gateway
     folder = tmp_path / "index" / "kappa-tests-pear"
     write_wheel(folder, "kappa-tests-pear", "1.0")
     with serve_folder(tmp_path / "index", host) as address:

@@ -127,7 +127,7 @@ def private_index(folder: Path, host: str) -> Iterator[str]:
 
 
 def test_password_of_an_index_reaches_pip_and_no_layer(docker: Door, tmp_path: Path, shared: Path) -> None:
-    host = docker.ask("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    host = docker.gateway
     write_wheel(tmp_path / "index" / "kappa-tests-plum", "kappa-tests-plum", "1.0")
     with private_index(tmp_path / "index", host) as address:
         lent = {"PIP_EXTRA_INDEX_URL": address, "PIP_TRUSTED_HOST": host}
