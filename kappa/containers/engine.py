@@ -6,7 +6,6 @@ and rootless set-up. Where no command is installed, Docker's API is used through
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -16,7 +15,7 @@ from kappa.containers.commands import connect_command
 from kappa.containers.images import ImageFacts
 from kappa.containers.request import ImageRequest
 from kappa.containers.sdk import connect_sdk
-from kappa.errors import ContainerError
+from kappa.errors import ContainerError, MissingDependencyError
 
 __all__ = ["BUILDERS", "Builder", "Engine", "Running", "choose_engine"]
 
@@ -71,11 +70,8 @@ def choose_engine(builder: Builder, *, environ: Mapping[str, str]) -> Engine:
         except ContainerError as exc:
             problems.append(str(exc))
     if builder == "auto" and shutil.which("docker", path=environ.get("PATH")) is None:
-        if importlib.util.find_spec("docker") is None:
-            problems.append("The Docker SDK for Python is not installed.")
-        else:
-            try:
-                return connect_sdk(environ)
-            except ContainerError as exc:
-                problems.append(str(exc))
+        try:
+            return connect_sdk(environ)
+        except (ContainerError, MissingDependencyError) as exc:
+            problems.append(str(exc))
     raise ContainerError(" ".join(["There is no engine to build images with.", *dict.fromkeys(problems)]))

@@ -5,6 +5,7 @@ The API builds without BuildKit: no mounts, so no secrets; everything else is as
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,15 +25,22 @@ __all__ = ["SdkContainer", "SdkEngine", "connect_sdk"]
 def connect_sdk(environ: Mapping[str, str]) -> SdkEngine:
     """Connect to the engine that ``DOCKER_HOST`` names, or the local one; raises `ContainerError`."""
     try:
-        import docker
-    except ModuleNotFoundError as exc:
+        from docker import errors, from_env
+    except ImportError as exc:  # also where a folder called `docker` lies about
         raise MissingDependencyError("kappa-ml[docker]", needed_for="talking to Docker without its command") from exc
     try:
-        client = docker.from_env(environment=dict(environ), timeout=600)
-        client.ping()
-    except docker.errors.DockerException as exc:
+        _check_socket(environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
+        client = from_env(environment=dict(environ), timeout=600)
+    except (OSError, errors.DockerException) as exc:
         raise ContainerError(explain_engine(str(exc), engine="Docker")) from exc
     return SdkEngine(client, dict(environ))
+
+
+def _check_socket(host: str) -> None:
+    """Raise `OSError` if nobody listens at a socket: the SDK would leave it open."""
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as trying:
+            trying.connect(host.removeprefix("unix://"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +152,13 @@ def _lines(event: Mapping[str, Any]) -> list[str]:
 @contextmanager
 def _explained(image: str = "") -> Iterator[None]:
     """Turn what the SDK and its HTTP client raise into `ContainerError`."""
-    import docker
     import requests
+
+    from docker import errors
 
     try:
         yield
-    except docker.errors.DockerException as exc:
+    except errors.DockerException as exc:
         said = str(getattr(exc, "explanation", None) or exc)
         raise ContainerError(explain_build([said], engine="Docker", command="docker", base=image)) from exc
     except requests.exceptions.RequestException as exc:

@@ -199,3 +199,28 @@ def test_file_of_this_machine_in_a_lock_is_refused(resolver: CountingResolver, k
 def test_unwritable_cache_fails_no_build(resolver: CountingResolver, kappa_home: Path) -> None:
     kappa_home.write_text("a file where the folder should be")
     assert lock_packages(INPUTS, committed=None, environ=os.environ).body == BODY
+
+
+PINNED = f"python:3.11-slim@sha256:{'0' * 64}"
+
+
+def test_pinned_base_image_stands_at_the_end_of_the_first_line_and_is_read_back() -> None:
+    lock = replace(lock_of(), base_image=PINNED)
+    assert lock.text.partition("\n")[0].endswith(f" resolver=pip-compile 7.6 base-image={PINNED}")
+    read = Lock.parse(lock.text)
+    assert read is not None
+    assert (read.base_image, read.resolver, read.inputs) == (PINNED, "pip-compile 7.6", lock.inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("python:3.11-slim", PINNED),
+        ("python:3.12-slim", "python:3.12-slim"),
+        ("python", "python"),
+        (PINNED, PINNED),
+    ],
+)
+def test_pinned_base_image_is_taken_for_the_image_that_it_pins_alone(name: str, expected: str) -> None:
+    assert replace(lock_of(), base_image=PINNED).pinned_image(name) == expected
+    assert lock_of().pinned_image(name) == name

@@ -247,3 +247,24 @@ def test_what_is_kept_is_logged_once(resolver: FakeResolver, committed: Path) ->
         ("`kappafile.lock` is not used: the requirements have changed since it was made. Run `kappa lock`.", "warning"),
         ("Resolving 2 requirements with pip-compile", "step"),
     ]
+
+
+# -- the base image ----------------------------------------------------------------------------------------------------
+
+IMAGE = f"python:3.11-slim@sha256:{'0' * 64}"
+
+
+def test_a_pinned_base_image_stays_until_another_one_is_pinned(resolver: FakeResolver, committed: Path) -> None:
+    first = relock(INPUTS, committed, environ=os.environ, base_image=IMAGE)
+    assert (first.lock.base_image, first.is_written) == (IMAGE, True)
+    assert not relock(INPUTS, committed, environ=os.environ).is_written
+    assert relock(OTHER, committed, environ=os.environ).lock.base_image == IMAGE
+    assert relock(INPUTS, committed, environ=os.environ, upgrade=True).lock.base_image == IMAGE
+    newer = IMAGE.replace("0" * 64, "1" * 64)
+    assert relock(INPUTS, committed, environ=os.environ, base_image=newer).lock.base_image == newer
+    assert check_committed(INPUTS, committed).base_image == newer
+
+
+def test_a_build_with_a_stale_lock_keeps_the_pinned_base_image(resolver: FakeResolver, committed: Path) -> None:
+    relock(OTHER, committed, environ=os.environ, base_image=IMAGE)
+    assert lock_packages(INPUTS, committed=committed, environ=os.environ).base_image == IMAGE

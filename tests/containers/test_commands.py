@@ -12,7 +12,7 @@ import pytest
 
 from kappa.containers.engine import Builder, choose_engine
 from kappa.containers.request import ImageRequest, Secret
-from kappa.errors import ContainerError, UsageError
+from kappa.errors import ContainerError, MissingDependencyError, UsageError
 from kappa.log import listening
 
 SCRIPT = """\
@@ -174,12 +174,19 @@ def test_engine_that_does_not_answer_is_told_with_what_to_do(environ: dict[str, 
     assert caught.value.exit_code == 6
 
 
-def test_absent_engines_are_all_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+def test_absent_engines_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(ContainerError) as caught:
-        choose_engine("auto", environ={"PATH": str(tmp_path)})
-    absent = "`docker` is not installed. `podman` is not installed. The Docker SDK for Python is not installed."
-    assert str(caught.value) == f"There is no engine to build images with. {absent}"
+        choose_engine("auto", environ={"PATH": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/none"})
+    assert str(caught.value) == (
+        "There is no engine to build images with. `docker` is not installed. `podman` is not installed. Docker does "
+        "not answer: start it (`systemctl start docker`, or Docker Desktop), or set `DOCKER_HOST`."
+    )
+
+
+def test_absent_sdk_is_named_with_what_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(MissingDependencyError, match=r"Run `pip install 'kappa-ml\[docker\]'`"):
+        choose_engine("sdk", environ={})
 
 
 def test_command_that_cannot_start_is_told(tmp_path: Path) -> None:
