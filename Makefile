@@ -82,6 +82,9 @@ bench-cli: $(INSTALLED) ## `import kappa` and `kappa --help` beside a bare Pytho
 bench-validate: $(INSTALLED) ## `kappa validate` of a kappafile of 300 lines beside a bare Python
 	$(PYTHON) benchmarks/validate.py
 
+bench-images: $(INSTALLED) ## one model in the images of Kappa, BentoML and MLflow; needs Docker, and takes minutes
+	$(PYTHON) benchmarks/images.py --write
+
 bench-manifest-errors: $(INSTALLED) ## ten mistakes in Kappa, BentoML, Truss and MLServer; installs them, and takes minutes
 	$(PYTHON) benchmarks/manifest_errors/run.py
 
