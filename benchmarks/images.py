@@ -4,7 +4,7 @@
 
 Needs Docker with BuildKit. The peers are installed from the index into environments of their own, under a temporary
 folder or under DIRECTORY, where they are found again. All images start from IMAGE; without it from `python:3.11-slim`,
-or from a stand-in made of Debian's packages where no registry is reached. `--write` renders `docs/benchmarks/images.md`.
+or from a stand-in made of Debian's packages where no registry is reached. `--write` renders the page in the docs.
 """
 
 from __future__ import annotations
@@ -363,8 +363,8 @@ def page(rows: Sequence[Row], *, base: str, rounds: int, versions: str) -> str:
         f"- no package installed twice: {reached(own.twice == 0)}.",
         "",
         "Kappa's packages are those of the service and of its server, each pinned by hash; the packages of the others",
-        "include their own tools. MLflow's image is the one it makes with `--env-manager local`, its smallest, started from",
-        "the same base as the others.",
+        "include their own tools. MLflow's image is the one it makes with `--env-manager local`, its smallest, started",
+        "from the same base as the others.",
         "",
         ", ".join([f"{now:%Y-%m-%d}", f"{os.cpu_count()} processors", f"Python {platform.python_version()}", versions])
         + f"; base image `{base}`.",

@@ -160,6 +160,15 @@ class BentoService:
         self.__dict__.pop("_next_version", None)  # the next one has a version of its own
         return str(built.directory)
 
+    def containerize(self, tag: str | None = None, *, push: bool = False) -> str:
+        """Save a bundle, make an image of it with Docker or podman, and return the image's name.
+
+        Without ``tag``, that is the name of the service in small letters with the version.
+        """
+        from kappa.actions import containerize
+
+        return containerize(self.save(), tags=[tag] if tag is not None else (), push=push).tags[0]
+
     def start_dev_server(self, port: int | None = None) -> str:
         """Serve this instance at 127.0.0.1 in the background, and return the URL once it answers.
 

@@ -25,6 +25,7 @@ from kappa.bundle import open_bundle
 from kappa.errors import ConfigurationError, DestinationExistsError, ManifestError, UsageError
 from kappa.plugins import RESOLVERS
 from kappa.spec.document import ArtifactSource
+from kappa.tag import Tag
 
 SeedLock = Callable[[BuildPlan], Lock]
 
@@ -372,3 +373,39 @@ def test_a_script_without_a_guard_is_saved_with_a_warning_and_its_import_ends_be
     done = subprocess.run([sys.executable, "-c", ask, path], cwd="/", capture_output=True, text=True, check=True)
     assert done.stdout == "imported script\nHello, Ada\n"
     assert f"The import of `script` ended at script.py:{line}, which would save `Greeter`." in done.stderr
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+DOCKER = """\
+#!{python}
+import json, sys
+from pathlib import Path
+words = sys.argv[1:]
+if words[0] == "version":
+    print(json.dumps({{"Client": {{"Version": "20.10"}}, "Server": {{}}, "Id": 1}}).replace("{{}}", "1"))
+elif words[0] == "build":
+    Path(words[words.index("--iidfile") + 1]).write_text("sha256:abc")
+    Path({calls!r}).write_text(json.dumps(words))
+elif words[:2] == ["image", "inspect"]:
+    print(json.dumps([{{"Id": "sha256:abc", "Size": 7}}]))
+else:
+    print("Docker version 20.10")
+"""
+
+
+def test_an_image_is_made_of_a_bundle_that_is_saved_for_it(
+    greeter: BentoService, seed_lock: SeedLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed(greeter, seed_lock)
+    command = tmp_path / "bin" / "docker"
+    command.parent.mkdir()
+    command.write_text(DOCKER.format(python=sys.executable, calls=str(tmp_path / "calls")))
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent))
+    image = greeter.containerize()
+    assert image == f"greeter:{greeter.version}"
+    words = json.loads((tmp_path / "calls").read_text())
+    assert words[words.index("--tag") + 1] == image
+    assert open_bundle(Path(words[-1])).manifest.tag == Tag("Greeter", str(greeter.version))
+    assert greeter.containerize("team/greeter:1") == "team/greeter:1"
