@@ -30,6 +30,8 @@ from kappa.errors import (
     BundleError,
     BundleNotFoundError,
     ConfigurationError,
+    ContainerError,
+    ExampleFailedError,
     InferenceFailedError,
     KappaError,
     MissingDependencyError,
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from kappa.build.locking import LockMode, Relock
     from kappa.build.plan import BuildPlan
     from kappa.build.project import Project
-    from kappa.containers.engine import Builder
+    from kappa.containers.engine import Builder, Engine
     from kappa.containers.images import ImageFacts
     from kappa.containers.request import Secret
     from kappa.gamma.repository import BundleRecord
@@ -109,6 +111,8 @@ __all__ = [
 ]
 
 _REMOTE_TIMEOUT_S = 60.0
+_START_UP_S = 300.0
+"""How long a container may load its models."""
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 _RELOAD_POLL_S = 0.05
 _USUAL_TARGET_MS = 100.0
@@ -729,12 +733,14 @@ def containerize(
     no_cache: bool = False,
     pull: bool = False,
     allow_unlocked: bool = False,
+    test: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Containerized:
     """Make an image of a bundle, under every one of ``tags`` or the bundle's own, and push it if asked to.
 
-    Raises `UsageError` for what cannot be meant, `BundleError` for a bundle that is not what it says, and
-    `ContainerError`, after which nothing is left running.
+    With ``test`` the image is run, and the bundle's examples are replayed, before anything is pushed. Raises
+    `UsageError` for what cannot be meant, `BundleError` for a bundle that is not what it says, `ExampleFailedError` for
+    an image that answers otherwise, and `ContainerError`, after which nothing is left running.
     """
     from kappa.containers.engine import choose_engine
     from kappa.containers.images import check_image, default_image
@@ -756,6 +762,8 @@ def containerize(
         )
     platforms = _platforms(manifest, platforms)
     bundle.verify()
+    if test:
+        _check_testable(manifest, platforms, environ)
     engine = choose_engine(builder, environ=environ)
     request = ImageRequest(
         directory=bundle.directory,
@@ -772,11 +780,52 @@ def containerize(
     )
     log(f"Building {names[0]} with {engine.title}", kind="step")
     image = engine.build(request)
+    if test:
+        _test_image(engine, names[0], bundle, environ)
     pushed: dict[str, str] = {}
     for name in names if push and not request.push else ():
         log(f"Pushing {name}", kind="step")
         pushed[name] = engine.push(name)
     return Containerized(manifest, engine.title, names, image, pushed)
+
+
+def _check_testable(manifest: BundleManifest, platforms: Sequence[str], environ: Mapping[str, str]) -> None:
+    if not manifest.service.examples:
+        raise ConfigurationError(f"`{manifest.name}` has no `[[examples]]`, so there is nothing to test.")
+    if missing := [name for name in manifest.service.env.secrets if name not in environ]:
+        raise UsageError(
+            f"`--test` runs the service, which needs {', '.join(f'`{name}`' for name in missing)}: set them."
+        )
+    if len(platforms) > 1:
+        raise UsageError("`--test` runs one image: name one platform.")
+
+
+def _test_image(engine: Engine, image: str, bundle: Bundle, environ: Mapping[str, str]) -> None:
+    """Run an image and replay the examples of its bundle; raises `ContainerError` or `ExampleFailedError`."""
+    log(f"Testing {image}", kind="step")
+    variables = {name: environ[name] for name in bundle.manifest.service.env.secrets if name in environ}
+    target = BundleTarget(bundle.directory)
+    with engine.run(image, variables=variables) as running:
+        deadline = time.monotonic() + _START_UP_S
+        while not _answers(f"{running.url}/readyz"):
+            if running.has_ended() or time.monotonic() > deadline:
+                last = "\n".join(f"  {line}" for line in running.logs().splitlines()[-12:])
+                raise ContainerError(f"`{image}` does not become ready. It says:\n{last}")
+            time.sleep(0.1)
+        replays = list(replay_examples(running.url, examples_of(target)))
+    failed = [f"`{one.example.name}`: {problem}" for one in replays for problem in one.problems]
+    if failed:
+        told = "\n".join(f"- {line}" for line in failed)
+        raise ExampleFailedError(f"`{image}` does not answer as the examples expect, and was not pushed:\n{told}")
+
+
+def _answers(url: str) -> bool:
+    """Return whether a server answers with 200; a container that just began has no port yet."""
+    from urllib.request import urlopen
+
+    with suppress(OSError, ValueError), urlopen(url, timeout=5) as response:  # noqa: S310 - the engine's own address
+        return bool(response.status == 200)
+    return False
 
 
 def compose_file(target: Target) -> str:

@@ -95,6 +95,17 @@ def test_lock_that_does_not_fit_an_image_is_told_before_anything_is_built(
     assert said in done.stderr
 
 
+def test_test_of_a_bundle_without_examples_or_for_two_platforms_is_refused(kappa: Kappa, bundle: Path) -> None:
+    two = kappa("containerize", bundle, "--test", "--platform", "linux/amd64,linux/arm64")
+    assert (two.exit_code, "`--test` runs one image: name one platform." in two.stderr) == (2, True)
+    manifest = read_manifest(bundle)
+    bare = manifest.model_copy(update={"service": manifest.service.model_copy(update={"examples": ()})}).sealed()
+    for folder in (bundle, bundle / "Scaler"):
+        (folder / "kappa.yml").write_text(bare.to_yaml())
+    none = kappa("containerize", bundle, "--test")
+    assert (none.exit_code, "has no `[[examples]]`, so there is nothing to test." in none.stderr) == (3, True)
+
+
 def test_packages_without_hashes_are_taken_where_that_is_allowed(kappa: Kappa, bundle: Path) -> None:
     rewrite(bundle, unlocked=True)
     assert "There is no engine" in kappa("containerize", bundle, "--allow-unlocked").stderr

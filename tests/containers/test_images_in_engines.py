@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from engines import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, write_project
+from engines import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, wait_for, write_project
 
 from kappa._version import __version__
 from kappa.bundle import open_bundle
@@ -177,3 +177,48 @@ def test_lock_pins_the_base_image_and_the_bundle_starts_from_it(
     docker.containerize(bundle, "--tag", "adder-pinned")
     with docker.running("adder-pinned") as container:
         assert container.request("POST", "/add", {"x": 2})[1]["sum"] == 42
+
+
+# -- examples ----------------------------------------------------------------------------------------------------------
+
+EXAMPLE = """
+[[examples]]
+name = "two"
+api = "add"
+input = { x = 2 }
+expect = { sum = EXPECTED, greeting = "good day" }
+"""
+
+
+def test_only_an_image_that_answers_as_the_examples_expect_is_pushed(
+    door: Door, shared: Path, tmp_path: Path, registry: Registry
+) -> None:
+    image = f"{registry.host}/team/tested:{door.title.lower().replace(' ', '-').strip('()').replace('(', '')}"
+    for expected in (43, 42):
+        project = write_project(
+            tmp_path / f"p{expected}", kappafile=KAPPAFILE + EXAMPLE.replace("EXPECTED", str(expected))
+        )
+        bundle = build(project, tmp_path / str(expected), KAPPA_HOME=str(shared / "home"))
+        before = door.ask("ps", "--all", "--quiet").split()
+        done = door.kappa("containerize", bundle, "--builder", door.builder, "--tag", image, "--test", "--push")
+        wait_for(lambda before=before: set(door.ask("ps", "--all", "--quiet").split()) <= set(before))
+        if expected == 43:
+            assert done.returncode == 9
+            assert f"error: `{image}` does not answer as the examples expect, and was not pushed:" in done.stderr
+            assert "- `two`: `sum`" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+            assert "Pushed `" in done.stderr
+
+
+def test_image_that_does_not_start_is_told_with_its_last_words(docker: Door, shared: Path, tmp_path: Path) -> None:
+    project = write_project(
+        tmp_path / "project",
+        kappafile=KAPPAFILE + EXAMPLE.replace("EXPECTED", "42"),
+        code="raise RuntimeError('no model')",
+    )
+    bundle = build(project, tmp_path / "bundle", KAPPA_HOME=str(shared / "home"))
+    done = docker.kappa("containerize", bundle, "--tag", "adder-broken", "--test")
+    assert done.returncode == 6
+    assert "error: `adder-broken` does not become ready. It says:\n" in done.stderr
+    assert "no model" in done.stderr

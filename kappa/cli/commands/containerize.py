@@ -26,7 +26,7 @@ __all__ = ["command"]
     is_live=True,
     examples=[
         f"kappa containerize {EXAMPLE_TAG}",
-        f"kappa containerize {EXAMPLE_TAG} --tag registry.example.org/team/iris:1.0 --push",
+        f"kappa containerize {EXAMPLE_TAG} --test --tag registry.example.org/team/iris:1.0 --push",
         f"kappa containerize {EXAMPLE_TAG} --secret id=netrc,src=~/.netrc",
         f"kappa containerize {EXAMPLE_TAG} --build-arg UID=1000 --platform linux/arm64",
     ],
@@ -52,6 +52,7 @@ __all__ = ["command"]
 @click.option("--builder", type=click.Choice(BUILDERS), default="auto", show_default=True, help="What builds it.")
 @click.option("--no-cache", is_flag=True, help="Use no layer of an earlier build.")
 @click.option("--pull", is_flag=True, help="Ask the registry for a newer base image.")
+@click.option("--test", is_flag=True, help="Run it and replay the examples, before anything is pushed.")
 @click.option("--allow-unlocked", is_flag=True, help="Take a bundle whose packages have no hashes.")
 @format_option("text", "json")
 def command(
@@ -66,6 +67,7 @@ def command(
     no_cache: bool,
     pull: bool,
     allow_unlocked: bool,
+    test: bool,
     output_format: str,
 ) -> None:
     """Make an image of a bundle, and push it.
@@ -86,6 +88,7 @@ def command(
         no_cache=no_cache,
         pull=pull,
         allow_unlocked=allow_unlocked,
+        test=test,
     )
     if output_format == "json":
         print_result(json.dumps(done.to_tree(), indent=2))

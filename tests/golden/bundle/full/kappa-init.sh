@@ -171,12 +171,13 @@ install_compiler() {
     install_debian_packages 'Compilers' "${packages[@]}"
 }
 
-# Compiles Python files but those of tests, and gives all files one time: equal packages are equal layers, wherever they
-# were installed.
+# Gives all files one time, which stands in what Python compiles of them too: equal packages are equal layers, wherever
+# they were installed. Nothing imports the packages' own tests, so these are not compiled.
 settle() {
-    local options=(-q -j 0 -x '/tests?/' --invalidation-mode unchecked-hash -s "${DESTDIR:-/}" -p /)
-    "$2" -m compileall "${options[@]}" "$1" >/dev/null || true
+    local options=(-q -j 0 -x '/tests?/' --invalidation-mode timestamp -s "${DESTDIR:-/}" -p /)
     find "$1" -exec touch -h -d @315532800 {} +
+    "$2" -m compileall "${options[@]}" "$1" >/dev/null || true
+    find "$1" '(' -name '*.pyc' -o -type d ')' -exec touch -d @315532800 {} +
 }
 
 install_kappa() {
