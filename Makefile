@@ -11,10 +11,8 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines fuzz lint format generate bench-adapters bench-build bench-serve bench-cli \
-  bench-validate bench-manifest-errors bench-tune bench-peers clean
-.PHONY: help venv demo test test-engines images fuzz lint format generate bench-adapters bench-build bench-serve bench-cli bench-validate \
-  bench-manifest-errors clean
+.PHONY: help venv demo test test-engines images fuzz lint format generate bench-adapters bench-build bench-serve \
+  bench-cli bench-validate bench-images bench-manifest-errors bench-tune bench-peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-import signal
 import platform as platform_module
 import re
+import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing, contextmanager, suppress
