@@ -215,7 +215,7 @@ def test_image_that_does_not_start_is_told_with_its_last_words(docker: Door, sha
     project = write_project(
         tmp_path / "project",
         kappafile=KAPPAFILE + EXAMPLE.replace("EXPECTED", "42"),
-        code="raise RuntimeError('no model')",
+        code=f"{CODE}\n\nraise RuntimeError('no model')\n",
     )
     bundle = build(project, tmp_path / "bundle", KAPPA_HOME=str(shared / "home"))
     done = docker.kappa("containerize", bundle, "--tag", "adder-broken", "--test")
