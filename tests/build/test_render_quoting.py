@@ -213,8 +213,8 @@ def fake_python(folder: Path) -> None:
     command.write_text(
         """#!/bin/sh
 case "$1 $2" in
-    "-m venv") for last; do :; done; mkdir -p "$last/bin" "$last/lib/python3.99"; cp "$0" "$last/bin/python3" ;;
-    -c*) echo 3.99 ;;
+    "-m venv") for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python3" ;;
+    "-c import sys;"*) echo 3.99 ;;
     */pip\\ install) shift; echo pip "$@" ;;
 esac
 """

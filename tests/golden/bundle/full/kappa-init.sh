@@ -136,8 +136,7 @@ install_pip_packages() {
     # pip runs from a folder of its own, so that the environment has none.
     tools=$(mktemp -d)
     log=$tools/log
-    "$python" -m venv "$tools/venv"
-    "$tools/venv/bin/python3" -m pip uninstall --quiet --yes setuptools
+    "$python" -c "$unpack_pip" "$tools" || fail 'python3 comes without pip: on Debian, install python3-venv.'
     if [ -f environment.yml ] && [ "$python" = "$conda/bin/python3" ]; then
         "$python" -m venv --without-pip --system-site-packages "$venv" # so that it finds what conda installed
     else
@@ -155,12 +154,19 @@ install_pip_packages() {
     settle "$venv" "$python"
 }
 
+unpack_pip='
+import ensurepip, glob, os, sys, sysconfig, zipfile
+folders = [sysconfig.get_config_var("WHEEL_PKG_DIR"), os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")]
+wheels = [wheel for folder in folders if folder for wheel in glob.glob(os.path.join(folder, "pip-*.whl"))]
+zipfile.ZipFile(max(wheels)).extractall(sys.argv[1])
+'
+
 run_pip() {
     local tools=$1
     shift
     # EXTRA_PIP_INSTALL_ARGS is none or several words on purpose.
     # shellcheck disable=SC2086
-    "$venv/bin/python3" "$tools"/venv/lib/python3*/site-packages/pip install "$@" -r requirements.txt ${EXTRA_PIP_INSTALL_ARGS:-}
+    "$venv/bin/python3" "$tools/pip" install "$@" -r requirements.txt ${EXTRA_PIP_INSTALL_ARGS:-}
 }
 
 install_compiler() {
