@@ -147,7 +147,7 @@ class BentoService:
     def _save(
         self, output: str | os.PathLike[str] | None, version: str | None, labels: Mapping[str, str] | None
     ) -> str:
-        from kappa.actions import save_service
+        from kappa.actions.building import save_service
 
         if not (labels is None or isinstance(labels, Mapping)):
             raise UsageError(f"`labels` must be a mapping of text to text, not `{type(labels).__name__}`.")
@@ -165,7 +165,7 @@ class BentoService:
 
         Without ``tag``, that is the name of the service in small letters with the version.
         """
-        from kappa.actions import containerize
+        from kappa.actions.images import containerize
 
         return containerize(self.save(), tags=[tag] if tag is not None else (), push=push).tags[0]
 

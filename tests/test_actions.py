@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kappa.actions import BundleTarget, ProjectTarget, resolve_target
+from kappa.actions.targets import BundleTarget, ProjectTarget, resolve_target
 from kappa.errors import BundleNotFoundError, UsageError
 
 Store = Callable[[Path, str, str], Path]

@@ -24,7 +24,7 @@ from sklearn import datasets, svm
 import kappa
 from kappa import load
 from kappa._files import write_atomically
-from kappa.actions import plan_of
+from kappa.actions.building import plan_of
 from kappa.bento import BentoService
 from kappa.build.class_project import project_of, read_class_project
 from kappa.build.lock import Lock

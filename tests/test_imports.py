@@ -38,7 +38,11 @@ HEAVY = {
 BUILD_SIDE = (
     "kappa.build",
     "kappa.cli",
-    "kappa.actions",
+    "kappa.actions.building",
+    "kappa.actions.examples",
+    "kappa.actions.images",
+    "kappa.actions.serving",
+    "kappa.actions.store",
     "kappa.declaring",
     "kappa.service",
     "kappa.bundle",

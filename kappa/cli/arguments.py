@@ -35,7 +35,7 @@ def format_option(*choices: str, default: str | None = None) -> Callable[[Any], 
 
 
 def _complete_target(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from kappa.actions import stored_tags
+    from kappa.actions.targets import stored_tags
 
     tags = [tag for tag in map(str, stored_tags()) if tag.startswith(incomplete)]
     return [CompletionItem(tag) for tag in tags] or [CompletionItem(incomplete, type="file")]

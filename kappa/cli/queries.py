@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kappa.actions import StoredBundle
+from kappa.actions.store import StoredBundle
 from kappa.cli.tables import bundle_table, size_of
 
 __all__ = ["query_options", "stored_table"]

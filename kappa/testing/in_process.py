@@ -18,7 +18,8 @@ from typing import Any
 
 from falcon.testing import ASGIConductor, Result
 
-from kappa.actions import resolve_target, served_target
+from kappa.actions.serving import served_target
+from kappa.actions.targets import resolve_target
 from kappa.bento import BentoService
 from kappa.declaring import declared_spec
 from kappa.errors import KappaError

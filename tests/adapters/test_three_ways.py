@@ -18,7 +18,7 @@ from every_adapter import APIS, FRAMEWORKS, MODULE, write_project
 from PIL import Image
 
 import kappa.testing
-from kappa.actions import ProjectTarget, open_target
+from kappa.actions.targets import ProjectTarget, open_target
 from kappa.adapters.json import encode_json
 from kappa.adapters.multipart import form_payload
 from kappa.cli.main import cli

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import kappa
-from kappa.actions import plan_of, project_to_build
+from kappa.actions.building import plan_of, project_to_build
 from kappa.bento import BentoService
 from kappa.build.class_project import project_of
 from kappa.build.lock import Lock, LockInputs, Resolution

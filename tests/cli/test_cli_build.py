@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from kappa._files import write_atomically
-from kappa.actions import plan_of
+from kappa.actions.building import plan_of
 from kappa.build.lock import Lock
 from kappa.spec.manifest import read_manifest
 

@@ -8,7 +8,7 @@ import pytest
 from click import unstyle
 from click.testing import Result
 
-from kappa.actions import project_files
+from kappa.actions.serving import project_files
 
 Kappa = Callable[..., Result]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kappa._files import write_atomically
-from kappa.actions import plan_of
+from kappa.actions.building import plan_of
 from kappa.build.ledger import read_builds
 from kappa.build.lock import Lock
 from kappa.bundle import open_bundle
@@ -22,15 +22,15 @@ pytestmark = pytest.mark.engine
 
 WORKER = """
 import random, sys
-from pathlib import Path
-from kappa.actions import build_and_store, delete_bundles, list_bundles, verify_bundles
+from kappa.actions.building import build_project, project_to_build
+from kappa.actions.store import delete_bundles, list_bundles, verify_bundles
 from kappa.errors import BundleNotFoundError
 
 number, rounds = int(sys.argv[1]), int(sys.argv[2])
 choose = random.Random(number)
 mine, deleted = [], []
 for count in range(rounds):
-    built = build_and_store(Path("."), version=f"{number}.{count}", labels={"worker": str(number)})
+    built = build_project(lambda: project_to_build("."), version=f"{number}.{count}", labels={"worker": str(number)})
     mine.append(built.manifest.tag)
     for stored in list_bundles():
         assert (stored.directory / "kappa.yml").is_file() or stored.record.tag not in mine, stored.record.tag
@@ -98,21 +98,22 @@ def test_eight_processes_build_list_and_delete_at_once(lockable: Path, kappa_hom
 
 KILLER = """
 import os, random, signal, sys, time
-from pathlib import Path
-from kappa.actions import build_and_store, delete_bundles, local_store, verify_bundles
+from kappa.actions.building import build_project, project_to_build
+from kappa.actions.store import delete_bundles, verify_bundles
+from kappa.actions.targets import local_store
 
 def work(number, say):
     for count in range(1000):
-        tag = build_and_store(Path("."), version=f"{number}.{count}").manifest.tag
+        tag = build_project(lambda: project_to_build("."), version=f"{number}.{count}").manifest.tag
         say(f"+{tag}")
         if count % 3 == 2:
             say(f"?{tag}")
             delete_bundles([tag])
             say(f"-{tag}")
 
-build_and_store(Path("."), version="warm")
+build_project(lambda: project_to_build("."), version="warm")
 began = time.monotonic()
-kept, uncertain = {str(build_and_store(Path("."), version="timed").manifest.tag)}, set()
+kept, uncertain = {str(build_project(lambda: project_to_build("."), version="timed").manifest.tag)}, set()
 longest = 3 * (time.monotonic() - began)
 choose = random.Random(7)
 for number in range(int(sys.argv[1])):

@@ -13,7 +13,7 @@ from typing import Literal
 
 import click
 
-from kappa.actions import Built, build_project, plan_of, project_to_build
+from kappa.actions.building import Built, build_project, plan_of, project_to_build
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result

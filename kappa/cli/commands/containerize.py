@@ -11,7 +11,7 @@ from types import FrameType
 
 import click
 
-from kappa.actions import Containerized, containerize
+from kappa.actions.images import Containerized, containerize
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import EXAMPLE_TAG, kappa_command
 from kappa.cli.console import print_note, print_result

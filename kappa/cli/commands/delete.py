@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import click
 
-from kappa.actions import StoredBundle, bundles_to_delete, delete_bundles
+from kappa.actions.store import StoredBundle, bundles_to_delete, delete_bundles
 from kappa.cli.arguments import format_option, targets_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result

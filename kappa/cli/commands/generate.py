@@ -8,7 +8,8 @@ from typing import Literal
 import click
 
 from kappa._files import write_atomically
-from kappa.actions import ProjectTarget, compose_file, github_workflow, resolve_target
+from kappa.actions.images import compose_file, github_workflow
+from kappa.actions.targets import ProjectTarget, resolve_target
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import EXAMPLE_TAG, kappa_command
 from kappa.cli.console import print_note, print_result

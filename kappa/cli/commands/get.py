@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from kappa.actions import bundle_record, find_bundle, list_bundles
+from kappa.actions.store import bundle_record, list_bundles
+from kappa.actions.targets import find_bundle
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result

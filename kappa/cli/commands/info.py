@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kappa.actions import find_bundle
+from kappa.actions.targets import find_bundle
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result

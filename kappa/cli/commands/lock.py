@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kappa.actions import check_project_lock, lock_project
+from kappa.actions.building import check_project_lock, lock_project
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kappa.actions import resolve_target, spec_of
+from kappa.actions.targets import resolve_target, spec_of
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result

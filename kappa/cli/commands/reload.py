@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kappa.actions import reload_server
+from kappa.actions.serving import reload_server
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
 

@@ -13,7 +13,7 @@ from typing import get_args
 
 import click
 
-from kappa.actions import api_of, open_target, resolve_target
+from kappa.actions.targets import api_of, open_target, resolve_target
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_error, showing_logs

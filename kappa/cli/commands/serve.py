@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from kappa.actions import ProjectTarget, resolve_target, serve_bundle, serve_project, spec_of
+from kappa.actions.serving import serve_bundle, serve_project
+from kappa.actions.targets import ProjectTarget, resolve_target, spec_of
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.serving import server_options, server_options_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kappa.actions import find_bundle, serve_bundle
+from kappa.actions.serving import serve_bundle
+from kappa.actions.targets import find_bundle
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.serving import server_options, server_options_of

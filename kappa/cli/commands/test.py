@@ -9,7 +9,8 @@ from contextlib import redirect_stdout
 
 import click
 
-from kappa.actions import Replay, examples_of, replay_examples, resolve_target
+from kappa.actions.examples import Replay, examples_of, replay_examples
+from kappa.actions.targets import resolve_target
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_result, showing_logs

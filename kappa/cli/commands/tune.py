@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from kappa._files import write_atomically
-from kappa.actions import tune_bundle, tuning_charts
+from kappa.actions.serving import tune_bundle, tuning_charts
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from kappa.actions import verify_bundles
+from kappa.actions.store import verify_bundles
 from kappa.cli.arguments import format_option, targets_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_error, print_result

@@ -1,0 +1,190 @@
+"""From a project to a lock, and to a bundle in the store."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kappa.errors import (
+    UsageError,
+)
+from kappa.log import listening, to_logging
+from kappa.settings import home_directory
+from kappa.spec.manifest import BundleManifest
+
+if TYPE_CHECKING:
+    from kappa.bento import BentoService
+    from kappa.build.lock import Lock
+    from kappa.build.locking import LockMode, Relock
+    from kappa.build.plan import BuildPlan
+    from kappa.build.project import Project
+
+from kappa.actions.failures import failing_writes_explained
+from kappa.actions.targets import local_store
+
+__all__ = [
+    "Built",
+    "build_project",
+    "check_project_lock",
+    "lock_project",
+    "plan_of",
+    "project_to_build",
+    "save_service",
+]
+
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished bundle and where it is."""
+
+    directory: Path
+    manifest: BundleManifest
+
+
+def project_to_build(target: str | Path, *, models: Mapping[str, Path] | None = None) -> Project:
+    """Read the project that a user names: a kappafile, its directory, or a class as ``module:Class``.
+
+    ``models`` says where the models of a class lie. Raises `ConfigurationError`, or `ManifestError` that carries every
+    problem found.
+    """
+    from kappa.build.class_project import read_class_project
+    from kappa.build.project import read_project
+
+    if _CLASS.fullmatch(str(target)) and not Path(target).exists():
+        return read_class_project(str(target), Path.cwd(), models=models)
+    if models:
+        raise UsageError("`--artifact` says where the models of a class lie; a kappafile says it in `[artifacts]`.")
+    return read_project(Path(target))
+
+
+def plan_of(
+    path: Path | Project,
+    *,
+    version: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    resolver: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> BuildPlan:
+    """Decide everything about the bundle of a project, and write nothing."""
+    from kappa.build.plan import plan_build
+    from kappa.build.project import Project, read_project
+
+    project = path if isinstance(path, Project) else read_project(path)
+    return plan_build(project, version=version, labels=labels or {}, environ=environ, resolver=resolver)
+
+
+def lock_project(
+    path: Path,
+    *,
+    upgrade: bool = False,
+    packages: Collection[str] = (),
+    resolver: str | None = None,
+    pin_base_image: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Path, Relock]:
+    """Bring the committed lock of a project up to date; return its path and what changed.
+
+    With ``pin_base_image``, an engine is asked for the digest that the base image has in its registry now.
+    """
+    from kappa.build.lock import LOCK_NAME
+    from kappa.build.locking import relock
+
+    plan = plan_of(path, resolver=resolver, environ=environ)
+    committed = plan.project.root / LOCK_NAME
+    image = ""
+    if pin_base_image:
+        from kappa.containers.engine import choose_engine
+
+        image = choose_engine("auto", environ=environ).pin(plan.base_image)
+    with failing_writes_explained("The lock"):
+        done = relock(
+            plan.lock_inputs, committed, environ=environ, upgrade=upgrade, packages=packages, base_image=image
+        )
+    return committed, done
+
+
+def check_project_lock(path: Path, *, resolver: str | None = None, environ: Mapping[str, str] = os.environ) -> Lock:
+    """Return the committed lock of a project if it is up to date; raises `LockError` that says why it is not."""
+    from kappa.build.lock import LOCK_NAME
+    from kappa.build.locking import check_committed
+
+    plan = plan_of(path, resolver=resolver, environ=environ)
+    return check_committed(plan.lock_inputs, plan.project.root / LOCK_NAME)
+
+
+def build_project(
+    read: Callable[[], Project],
+    *,
+    version: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    output: Path | None = None,
+    resolver: str | None = None,
+    lock_mode: LockMode = "reuse",
+    environ: Mapping[str, str] = os.environ,
+) -> Built:
+    """Build the bundle of the project that ``read`` returns: into the store, or as the directory ``output``.
+
+    ``output`` must be absent or empty. A failure leaves nothing behind. In the store, a bundle of the same tag and the
+    same bytes stays as it is; one of other bytes is a `DestinationExistsError`. What happened, and how long it took,
+    goes to the ledger of builds.
+    """
+    from kappa.build.builder import build_bundle
+    from kappa.build.ledger import recording
+    from kappa.build.plan import plan_build
+
+    with recording(home_directory(environ)) as record:
+        with record.step("plan"):
+            plan = plan_build(read(), version=version, labels=labels or {}, environ=environ, resolver=resolver)
+            record.planned(plan)
+        if lock_mode == "upgrade":
+            lock_mode = _upgrade(plan, environ)
+        with failing_writes_explained("The bundle"):
+            if output is not None:
+                build = build_bundle(plan, output, environ=environ, lock_mode=lock_mode, stopwatch=record.stopwatch)
+                directory = output.expanduser().resolve()
+            else:
+                store = local_store(environ)
+                with store.staging() as staging:
+                    build = build_bundle(
+                        plan, staging / "bundle", environ=environ, lock_mode=lock_mode, stopwatch=record.stopwatch
+                    )
+                    with record.step("store"):
+                        directory = store.put(staging / "bundle")
+        record.built(build, directory)
+        return Built(directory, build.manifest)
+
+
+def _upgrade(plan: BuildPlan, environ: Mapping[str, str]) -> LockMode:
+    """Upgrade the committed lock, which the build then takes; without one, the build itself takes the newest."""
+    from kappa.build.lock import LOCK_NAME
+    from kappa.build.locking import relock
+
+    committed = plan.project.root / LOCK_NAME
+    if not committed.is_file():
+        return "upgrade"
+    relock(plan.lock_inputs, committed, environ=environ, upgrade=True)
+    return "reuse"
+
+
+def save_service(
+    service: BentoService,
+    *,
+    version: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Built:
+    """Build the bundle of an instance with its packed models, as `build_project` does; what it says is logged."""
+    from kappa.build.class_project import project_of, standing_for_its_file
+
+    directory = None if output is None else Path(output).expanduser()
+    with listening(to_logging):
+        project = project_of(service)
+        with standing_for_its_file(type(service)):
+            return build_project(lambda: project, version=version, labels=labels, output=directory, environ=environ)

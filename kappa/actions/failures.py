@@ -1,0 +1,23 @@
+"""What failures of the machine are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kappa.errors import (
+    BuildError,
+)
+
+__all__ = ["failing_writes_explained"]
+
+
+@contextmanager
+def failing_writes_explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        place = f" (`{exc.filename}`)" if exc.filename else ""
+        raise BuildError(
+            f"{what} could not be written: {exc.strerror or exc}{place}. Nothing was left behind."
+        ) from exc

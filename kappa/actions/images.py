@@ -1,0 +1,236 @@
+"""From a bundle to an image, and to the files that run and check it elsewhere."""
+
+from __future__ import annotations
+
+import os
+import platform as platform_module
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kappa._version import __version__
+from kappa.actions.examples import examples_of, replay_examples
+from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, read_target_project, spec_of
+from kappa.bundle import Bundle
+from kappa.containers.engine import Builder, Engine, choose_engine
+from kappa.containers.images import ImageFacts, check_image, default_image
+from kappa.containers.request import ImageRequest, Secret, lent_proxies, lent_secrets
+from kappa.errors import (
+    ConfigurationError,
+    ContainerError,
+    ExampleFailedError,
+    UsageError,
+)
+from kappa.log import log
+from kappa.spec.manifest import BundleManifest
+from kappa.tag import Tag
+
+__all__ = ["Containerized", "compose_file", "containerize", "github_workflow"]
+
+_START_UP_S = 300.0
+"""How long a container may load its models."""
+_PLATFORM_NAMES = {"linux/amd64": "linux_x86_64", "linux/arm64": "linux_aarch64"}
+"""The platforms of images, and what locks call them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Containerized:
+    """An image of a bundle, and where it is."""
+
+    manifest: BundleManifest
+    builder: str
+    tags: tuple[str, ...]
+    image: ImageFacts
+    pushed: Mapping[str, str]
+    """The digest of each tag in its registry, for those that were pushed."""
+
+    def to_tree(self) -> dict[str, Any]:
+        return {
+            "bundle": str(self.manifest.tag),
+            "bundle_digest": self.manifest.bundle_digest,
+            "builder": self.builder,
+            "tags": list(self.tags),
+            "image_id": self.image.id,
+            "size_bytes": self.image.size_bytes,
+            "pushed": [{"tag": tag, "digest": digest} for tag, digest in self.pushed.items()],
+        }
+
+
+def containerize(
+    target: str,
+    *,
+    tags: Sequence[str] = (),
+    push: bool = False,
+    build_arguments: Mapping[str, str | None] | None = None,
+    secrets: Sequence[Secret] = (),
+    platforms: Sequence[str] = (),
+    builder: Builder = "auto",
+    no_cache: bool = False,
+    pull: bool = False,
+    allow_unlocked: bool = False,
+    test: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> Containerized:
+    """Make an image of a bundle, under every one of ``tags`` or the bundle's own, and push it if asked to.
+
+    With ``test`` the image is run, and the bundle's examples are replayed, before anything is pushed. Raises
+    `UsageError` for what cannot be meant, `BundleError` for a bundle that is not what it says, `ExampleFailedError` for
+    an image that answers otherwise, and `ContainerError`, after which nothing is left running.
+    """
+
+    bundle = find_bundle(target, environ=environ)
+    manifest = bundle.manifest
+    try:
+        names = tuple(dict.fromkeys(map(check_image, tags))) or (default_image(manifest.tag),)
+    except ValueError as exc:
+        raise UsageError(f"{exc}.") from None
+    arguments = {**lent_proxies(environ), **(build_arguments or {})}
+    if missing := [key for key, value in arguments.items() if value is None and key not in environ]:
+        raise UsageError(f"`--build-arg {missing[0]}` takes the value of a variable that is not set.")
+    if manifest.env.unlocked and not allow_unlocked:
+        raise UsageError(
+            f"The packages of `{manifest.tag}` have no hashes, so an image of it promises nothing: build it where an "
+            "index can be asked, or allow it with `--allow-unlocked`."
+        )
+    platforms = _platforms(manifest, platforms)
+    bundle.verify()
+    if test:
+        _check_testable(manifest, platforms, environ)
+    engine = choose_engine(builder, environ=environ)
+    request = ImageRequest(
+        directory=bundle.directory,
+        base_image=manifest.env.docker_base_image,
+        tags=names,
+        build_arguments={**arguments, **({"KAPPA_ALLOW_UNLOCKED": "1"} if manifest.env.unlocked else {})},
+        secrets=tuple(secrets),
+        lent=lent_secrets(environ),
+        labels={"kappa.bundle.digest": manifest.bundle_digest},
+        platforms=tuple(platforms),
+        no_cache=no_cache,
+        pull=pull,
+        push=push and len(platforms) > 1,
+    )
+    log(f"Building {names[0]} with {engine.title}", kind="step")
+    image = engine.build(request)
+    if test:
+        _test_image(engine, names[0], bundle, environ)
+    pushed: dict[str, str] = {}
+    for name in names if push and not request.push else ():
+        log(f"Pushing {name}", kind="step")
+        pushed[name] = engine.push(name)
+    return Containerized(manifest, engine.title, names, image, pushed)
+
+
+def _platforms(manifest: BundleManifest, asked: Sequence[str]) -> Sequence[str]:
+    """Return the platforms to build for: those asked for if the packages are pinned for them, else one that is.
+
+    Nothing is named where the packages are pinned for this machine's own.
+    """
+    locked = manifest.env.platforms
+    for platform in asked:
+        system = _PLATFORM_NAMES.get(platform)
+        if system is None:
+            raise UsageError(f"`--platform {platform}` is not one: write `{'` or `'.join(_PLATFORM_NAMES)}`.")
+        if locked and system not in locked:
+            raise UsageError(
+                f"The packages of `{manifest.tag}` are pinned for {', '.join(locked)}, not for `{platform}`: name it "
+                "in `platforms` of `[bundle]`, and build again."
+            )
+    if asked or not locked:
+        return asked
+    possible = [name for name, system in _PLATFORM_NAMES.items() if system in locked]
+    if not possible:
+        raise UsageError(
+            f"The packages of `{manifest.tag}` are pinned for {', '.join(locked)}, and an image runs Linux: name "
+            "`linux/amd64` in `platforms` of `[bundle]`, and build again."
+        )
+    is_native = any(_PLATFORM_NAMES[name].endswith(f"_{platform_module.machine().lower()}") for name in possible)
+    return () if is_native else possible[:1]
+
+
+def _check_testable(manifest: BundleManifest, platforms: Sequence[str], environ: Mapping[str, str]) -> None:
+    if not manifest.service.examples:
+        raise ConfigurationError(f"`{manifest.name}` has no `[[examples]]`, so there is nothing to test.")
+    if missing := [name for name in manifest.service.env.secrets if name not in environ]:
+        raise UsageError(
+            f"`--test` runs the service, which needs {', '.join(f'`{name}`' for name in missing)}: set them."
+        )
+    if len(platforms) > 1:
+        raise UsageError("`--test` runs one image: name one platform.")
+
+
+def _test_image(engine: Engine, image: str, bundle: Bundle, environ: Mapping[str, str]) -> None:
+    """Run an image and replay the examples of its bundle; raises `ContainerError` or `ExampleFailedError`."""
+    log(f"Testing {image}", kind="step")
+    variables = {name: environ[name] for name in bundle.manifest.service.env.secrets if name in environ}
+    target = BundleTarget(bundle.directory)
+    with engine.run(image, variables=variables) as running:
+        deadline = time.monotonic() + _START_UP_S
+        while not _answers(f"{running.url}/readyz"):
+            if running.has_ended() or time.monotonic() > deadline:
+                last = "\n".join(f"  {line}" for line in running.logs().splitlines()[-12:])
+                raise ContainerError(f"`{image}` does not become ready. It says:\n{last}")
+            time.sleep(0.1)
+        replays = list(replay_examples(running.url, examples_of(target)))
+    failed = [f"`{one.example.name}`: {problem}" for one in replays for problem in one.problems]
+    if failed:
+        told = "\n".join(f"- {line}" for line in failed)
+        raise ExampleFailedError(f"`{image}` does not answer as the examples expect, and was not pushed:\n{told}")
+
+
+def _answers(url: str) -> bool:
+    """Return whether a server answers with 200; a container that just began has no port yet."""
+    from urllib.request import urlopen
+
+    with suppress(OSError, ValueError), urlopen(url, timeout=5) as response:  # noqa: S310 - the engine's own address
+        return bool(response.status == 200)
+    return False
+
+
+def compose_file(target: Target) -> str:
+    """Return a Compose file that runs the image of a bundle, or the newest one of a project."""
+    from kappa.build.deployables import ComposeContext
+    from kappa.build.render import render
+
+    spec, version = spec_of(target)
+    tag = Tag(spec.name, version if isinstance(target, BundleTarget) else "latest")
+    return render(
+        ComposeContext(
+            name=spec.name,
+            service=default_image(tag).partition(":")[0],
+            kappa_version=__version__,
+            image=default_image(tag),
+            secrets=spec.env.secrets,
+            has_gpu=spec.env.cuda is not None,
+        )
+    )
+
+
+def github_workflow(target: ProjectTarget) -> str:
+    """Return a workflow of GitHub's that validates, builds and tests a project, and makes its image."""
+    from kappa.build.deployables import WorkflowContext
+    from kappa.build.lock import LOCK_NAME
+    from kappa.build.render import render
+    from kappa.build.targets import running_python
+
+    project = read_target_project(target)
+    file = project.file if project.file is not None else target.path
+    return render(
+        WorkflowContext(
+            name=project.spec.name,
+            service=default_image(Tag(project.spec.name, "latest")).partition(":")[0],
+            kappa_version=__version__,
+            python_version=project.spec.env.python or running_python(),
+            kappafile=_inside_repository(file.resolve()),
+            has_lock=(project.root / LOCK_NAME).is_file(),
+        )
+    )
+
+
+def _inside_repository(path: Path) -> str:
+    """Return a path as the steps of a workflow name it: from the top of the repository, if it is in one."""
+    top = next((folder for folder in path.parents if (folder / ".git").exists()), path.parent)
+    return path.relative_to(top).as_posix()

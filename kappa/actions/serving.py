@@ -1,0 +1,186 @@
+"""Serving a bundle or a project, reloading a server, and tuning one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import MutableMapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kappa.errors import (
+    ConfigurationError,
+    InferenceFailedError,
+    KappaError,
+    UsageError,
+)
+from kappa.inference import example_payload
+from kappa.log import log
+from kappa.service import load_declared
+from kappa.spec.models import ExampleSpec, ServiceSpec
+
+if TYPE_CHECKING:
+    from kappa.server.host import Served
+    from kappa.server.options import ServerOptions
+    from kappa.server.tuning.tune import Tuning
+
+from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, read_target_project
+
+__all__ = [
+    "project_files",
+    "reload_server",
+    "serve_bundle",
+    "serve_project",
+    "served_project",
+    "served_target",
+    "tune_bundle",
+    "tuning_charts",
+]
+
+_RELOAD_POLL_S = 0.05
+_USUAL_TARGET_MS = 100.0
+
+
+def served_target(target: Target) -> Served:
+    """Describe a bundle or a project to a server, which loads it in each of its processes."""
+    from kappa.server.host import served_bundle
+
+    if isinstance(target, BundleTarget):
+        return served_bundle(target.directory)
+    return served_project(str(target.path))
+
+
+def served_project(path: str) -> Served:
+    """Describe a project as it is now; what the development server calls in each of its processes."""
+    from kappa.server.host import Served
+
+    project = read_target_project(ProjectTarget(Path(path)))
+    return Served(project.spec, "project", partial(load_declared, project.spec, project.sources, root=project.root))
+
+
+def serve_bundle(
+    target: str,
+    options: ServerOptions,
+    *,
+    server: Literal["gunicorn", "uvicorn"] = "gunicorn",
+    environ: MutableMapping[str, str] = os.environ,
+) -> None:
+    """Verify the bundle that ``target`` names and serve it until asked to stop, and what it names then after a reload.
+
+    Raises `KappaError` when it cannot be started.
+    """
+    from kappa.server.launch import serve_gunicorn, serve_uvicorn
+
+    def find() -> list[Path]:
+        bundle = find_bundle(target, environ=environ)
+        bundle.verify()
+        return [bundle.directory]
+
+    services = [served_target(BundleTarget(directory)) for directory in find()]
+    serve = serve_gunicorn if server == "gunicorn" else serve_uvicorn
+    serve(services, options, find=find, environ=environ)
+
+
+def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
+    """Have a server on this machine serve the newest version of what it serves, and return it as `Name:version`.
+
+    Raises `UsageError` if it is not clear which server is meant, `InferenceFailedError` if it stays with the old one.
+    """
+    from kappa.server.running import read_announcement, running_servers
+
+    servers = [found for found in running_servers() if port in (None, found[1].port)]
+    if len(servers) != 1:
+        where = "" if port is None else f" on port {port}"
+        if not servers:
+            raise UsageError(f"No server that could reload was found{where}: `kappa serve-gunicorn` starts one.")
+        known = "; ".join(f"{', '.join(known.services)} on port {known.port}" for _, known in servers)
+        raise UsageError(f"Several servers run here: {known}. Say which one with `--port`.")
+    folder, before = servers[0]
+    os.kill(before.pid, signal.SIGHUP)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        time.sleep(_RELOAD_POLL_S)
+        try:
+            now = read_announcement(folder)
+        except OSError:
+            raise InferenceFailedError("The server ended before it had reloaded.") from None
+        if now.state == "failed" and now.reloads > before.reloads:
+            raise InferenceFailedError(f"The server stays with {', '.join(now.services)}: {now.message}")
+        if now.state == "done" and now.reloads > before.reloads:
+            return now.services
+    raise InferenceFailedError(
+        f"The server has not reloaded within {timeout_s:g} seconds; its log says how it goes on."
+    )
+
+
+def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, seconds: float) -> Tuning:
+    """Measure an API of a bundle with its first example, simulate it, and recommend settings.
+
+    Raises `UsageError` if it is not clear which API, `ConfigurationError` without an example for it.
+    """
+    from kappa.server.allowance import read_allowance
+    from kappa.server.tuning.tune import tune
+
+    bundle = find_bundle(target)
+    service = bundle.manifest.service
+    example = _example_to_tune_with(service, api_name)
+    api = service.api(example.api)
+    return tune(
+        str(bundle.directory),
+        f"/{api.path}",
+        example_payload(example, bundle.directory / "examples"),
+        api=api.name,
+        max_batch_size=api.max_batch_size if api.batch else 1,
+        target_ms=target_ms or api.max_latency_ms or _USUAL_TARGET_MS,
+        seconds=seconds,
+        cores=read_allowance().cores,
+        say=log,
+    )
+
+
+def _example_to_tune_with(service: ServiceSpec, api_name: str | None) -> ExampleSpec:
+    if api_name is not None and api_name not in {api.name for api in service.apis}:
+        known = ", ".join(f"`{api.name}`" for api in service.apis)
+        raise UsageError(f"`{service.name}` has no API `{api_name}`. It has {known}.")
+    examples = {example.api: example for example in reversed(service.examples) if api_name in (None, example.api)}
+    if not examples:
+        whose = f"the API `{api_name}`" if api_name else f"`{service.name}`"
+        raise ConfigurationError(
+            f"There is no example for {whose} to measure with: add `[[examples]]` to the kappafile and build it again."
+        )
+    if len(examples) > 1:
+        known = ", ".join(f"`{name}`" for name in sorted(examples))
+        raise UsageError(f"`{service.name}` has examples for {known}: say with `--api` which one to tune.")
+    return next(iter(examples.values()))
+
+
+def tuning_charts(tuning: Tuning) -> str:
+    """Draw what was found out as SVG."""
+    from kappa.server.tuning.tune import charts_of
+
+    return charts_of(tuning)
+
+
+def serve_project(target: ProjectTarget, options: ServerOptions) -> None:
+    """Serve a project without building it until interrupted, starting anew after each edit."""
+    from kappa.server.dev import Loader, serve_dev
+
+    path = target.path.resolve()
+    serve_dev(Loader("kappa.actions.serving:served_project", str(path)), options, watched=lambda: project_files(path))
+
+
+def project_files(path: Path) -> list[Path]:
+    """Return the files that a project is made of, as far as its kappafile and its imports tell without running them."""
+    from kappa.build.sources import collect_code
+
+    project = read_target_project(ProjectTarget(path))
+    files = [project.file] if project.file is not None else []
+    with suppress(KappaError):  # code with a mistake in it is still watched as far as it is known
+        files += collect_code(project).files.values()
+    for source in (source.path for source in project.sources.values() if source.path is not None):
+        files += source.rglob("*") if source.is_dir() else [source]
+    files += [project.root / example.input_file for example in project.spec.examples if example.input_file is not None]
+    return files

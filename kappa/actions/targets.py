@@ -1,0 +1,160 @@
+"""What a user names: a project, or a bundle of the store or of any directory."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kappa.bundle import Bundle, load_bundle, open_bundle
+from kappa.errors import (
+    BundleNotFoundError,
+    MissingDependencyError,
+    UsageError,
+)
+from kappa.gamma.storage import DirectoryStorage
+from kappa.inference import Inference
+from kappa.service import LoadedService, load_declared
+from kappa.settings import home_directory
+from kappa.spec.manifest import MANIFEST_NAME
+from kappa.spec.models import ServiceSpec
+from kappa.tag import BundleReference, Tag
+
+if TYPE_CHECKING:
+    from kappa.build.project import Project
+    from kappa.gamma.service import GammaService
+
+
+__all__ = [
+    "BundleTarget",
+    "ProjectTarget",
+    "Target",
+    "api_of",
+    "find_bundle",
+    "local_store",
+    "open_target",
+    "read_target_project",
+    "resolve_target",
+    "spec_of",
+    "stored_tags",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectTarget:
+    """A kappafile, or a directory that should have one."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class BundleTarget:
+    """A built bundle, in the store or anywhere else."""
+
+    directory: Path
+
+
+Target = ProjectTarget | BundleTarget
+
+
+def local_store(environ: Mapping[str, str] = os.environ) -> GammaService:
+    """Return the registry of the bundles below ``$KAPPA_HOME``."""
+    try:
+        from kappa.gamma.service import local_service
+    except ModuleNotFoundError as exc:
+        raise MissingDependencyError("kappa-ml", needed_for="finding bundles by their names") from exc
+    return local_service(environ)
+
+
+def stored_tags(environ: Mapping[str, str] = os.environ) -> list[Tag]:
+    """Return the tags of all bundles below ``$KAPPA_HOME``, sorted; quicker than asking the registry."""
+    return sorted(_local_storage(environ).tags())
+
+
+def _local_storage(environ: Mapping[str, str]) -> DirectoryStorage:
+    return DirectoryStorage(home_directory(environ) / "repository")
+
+
+def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Path:
+    """Return the directory of a stored bundle.
+
+    PERF: a version tells its place; only for the rest is the database asked, which takes 0.2 s to load.
+    """
+    if reference.version is not None:
+        storage, tag = _local_storage(environ), Tag(reference.name, reference.version)
+        if storage.has(tag):
+            return storage.path_of(tag)
+    return local_store(environ).find(reference)
+
+
+def resolve_target(text: str, *, environ: Mapping[str, str] = os.environ) -> Target:
+    """Return what ``text`` names: a bundle's directory, a kappafile or its directory, or a reference to the store.
+
+    References are ``Name``, ``Name:version``, ``Name:latest`` and ``Name@sha256:…``. What exists as a bundle or a
+    project in the file system wins. Raises `BundleNotFoundError` or `UsageError`.
+    """
+    path = Path(text).expanduser()
+    if path.is_file():
+        return BundleTarget(path.parent) if path.name == MANIFEST_NAME else ProjectTarget(path)
+    is_word = not any(separator in text for separator in "/\\") and not text.startswith((".", "~"))
+    if path.is_dir():
+        if (path / MANIFEST_NAME).is_file():
+            return BundleTarget(path)
+        if not is_word or any(path.glob("kappafile.*")) or (path / "pyproject.toml").is_file():
+            return ProjectTarget(path)
+    if not is_word:
+        raise BundleNotFoundError(f"There is nothing at `{text}`.")
+    try:
+        reference = BundleReference.parse(text)
+    except UsageError as exc:
+        raise UsageError(f"`{text}` is neither a path that exists nor the tag of a bundle: {exc}") from None
+    return BundleTarget(_stored_bundle(reference, environ))
+
+
+def find_bundle(text: str, *, environ: Mapping[str, str] = os.environ) -> Bundle:
+    """Open the bundle that ``text`` names; a project is not one."""
+    target = resolve_target(text, environ=environ)
+    if isinstance(target, ProjectTarget):
+        raise UsageError(f"`{text}` is not a bundle but a project: build it first with `kappa build {text}`.")
+    return open_bundle(target.directory)
+
+
+def read_target_project(target: ProjectTarget) -> Project:
+    """Read a project's kappafile; raises `ManifestError` that carries every problem found."""
+    from kappa.build.project import read_project
+
+    return read_project(target.path)
+
+
+def spec_of(target: Target) -> tuple[ServiceSpec, str]:
+    """Return the service that a target declares, and its version."""
+    if isinstance(target, ProjectTarget):
+        return read_target_project(target).spec, "project"
+    manifest = open_bundle(target.directory).manifest
+    return manifest.service, manifest.version
+
+
+@contextmanager
+def open_target(target: Target, *, environ: MutableMapping[str, str] = os.environ) -> Iterator[LoadedService]:
+    """Load a bundle, or a project as it lies there, and close it at the end."""
+    if isinstance(target, BundleTarget):
+        service = load_bundle(target.directory, environ=environ)
+    else:
+        project = read_target_project(target)
+        service = load_declared(project.spec, project.sources, root=project.root, environ=environ)
+    with closing(service):
+        yield service
+
+
+def api_of(service: LoadedService, name: str) -> Inference:
+    """Return one API of a service; raises `UsageError` that says which there are."""
+    if name in service.apis:
+        return service.apis[name]
+    near = difflib.get_close_matches(name, service.apis, n=1, cutoff=0.5)
+    known = ", ".join(f"`{known}`" for known in service.apis)
+    hint = f"Did you mean `{near[0]}`? " if near else ""
+    raise UsageError(f"`{service.name}` has no API `{name}`. {hint}It has {known}.")
