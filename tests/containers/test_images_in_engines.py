@@ -84,6 +84,24 @@ def test_options_go_to_the_server_and_other_words_take_its_place(docker: Door, a
     assert docker.ask("run", "--rm", "adder-words", "kappa", "--version") == f"kappa, version {__version__}"
 
 
+@pytest.mark.parametrize(
+    ("limit", "workers", "reason"),
+    [
+        pytest.param(("--cpus", "1"), "1 worker", "its control group allows 1 of ", id="quota"),
+        pytest.param(("--cpuset-cpus", "0"), "1 worker", "1 processor here", id="set"),
+        pytest.param(("--memory", "300m"), "1 worker", "MiB of memory are left, and each needs about 160", id="memory"),
+    ],
+)
+def test_workers_auto_are_as_many_as_the_container_has_room_for(
+    docker: Door, adder: Path, limit: tuple[str, str], workers: str, reason: str
+) -> None:
+    docker.containerize(adder, "--tag", "adder-limited")
+    with docker.running("adder-limited", *limit, command=("--workers", "auto")) as container:
+        assert container.request("POST", "/add", {"x": 2})[0] == 200
+        assert f"with {workers}" in container.logs()
+        assert reason in container.logs()
+
+
 # -- layers ------------------------------------------------------------------------------------------------------------
 
 
