@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kappa.containers.context import RECIPE, lent_context, open_context
-from kappa.containers.failures import explain_build, explain_engine, explain_push
+from kappa.containers.failures import explain_build, explain_engine, explain_pull, explain_push
 from kappa.containers.images import ImageFacts, pinned
 from kappa.containers.process import Done, call, follow
 from kappa.containers.progress import tell_step
@@ -160,7 +160,7 @@ class CommandEngine:
         log(f"Pulling {image}", kind="step")
         done = self._follow(["pull", image])
         if done.code != 0:
-            raise self._failed(done, base=image)
+            raise ContainerError(explain_pull(done.output, engine=self.name, command=self._shown, image=image))
         return pinned(image, self.inspect(image))
 
     # -- running

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kappa.containers.images import registry_of
 
-__all__ = ["explain_build", "explain_engine", "explain_push"]
+__all__ = ["explain_build", "explain_engine", "explain_pull", "explain_push"]
 
 _OWN_WORDS = re.compile(r"kappa-init\.sh: (?!warning: )(?P<text>.+)")
 
@@ -34,7 +34,7 @@ _BUILD = (
     _Known(
         "pull access denied|repository does not exist|manifest unknown|not found: manifest|name unknown|"
         "failed to resolve (?:source|reference)|error getting credentials|short-name .* did not resolve|"
-        r"dial tcp .*(?:no such host|i/o timeout|connection refused)|pinging container registry",
+        r"dial tcp.*(?:no such host|i/o timeout|connection refused|server misbehaving)|pinging container registry",
         "The base image `{base}` cannot be pulled. Does it exist, is it written with its registry where it needs one, "
         "and may you read it (`{command} login`)?",
     ),
@@ -99,6 +99,12 @@ def explain_build(lines: Sequence[str], *, engine: str, command: str, base: str)
     if own and "pip" not in own[-1]:
         return own[-1][0].upper() + own[-1][1:]
     return known or f"The image could not be built. {engine} says:\n{_quote(lines)}"
+
+
+def explain_pull(text: str, *, engine: str, command: str, image: str) -> str:
+    """Return why a base image could not be had."""
+    known = _known(_BUILD, text, engine=engine, command=command, base=image)
+    return f"{known or f'The base image `{image}` could not be pulled.'} {engine} says: {_last(text)}."
 
 
 def explain_engine(text: str, *, engine: str) -> str:

@@ -87,7 +87,8 @@ def parse_secret(text: str, *, environ: Mapping[str, str]) -> Secret:
     variable = words.pop("env", "")
     if words or not _NAME.fullmatch(name) or kind not in ("", "file", "env") or (source and variable):
         raise UsageError(
-            f"`--secret {text}` is not one: write `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, never the value itself."
+            "A `--secret` is `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, never the value itself; one of yours is "
+            "neither."
         )
     if source:
         path = Path(source).expanduser()

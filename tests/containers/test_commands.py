@@ -37,6 +37,8 @@ elif "build" in words:
     print("#6 0.1 kappa-init.sh: warning: it rains.")
     print("#7 [internal] load metadata")
     Path(words[words.index("--iidfile") + 1]).write_text("sha256:abc")
+elif words[0] == "pull" and os.environ.get("NO_PULL"):
+    sys.exit(os.environ["NO_PULL"])
 elif words[0] == "push":
     print("1: digest: sha256:" + "d" * 64 + " size: 528")
     if "--digestfile" in words:
@@ -149,6 +151,24 @@ def test_push_returns_the_digest_of_the_registry(environ: dict[str, str], builde
 
 def test_pinning_pulls_and_reads_the_digest(environ: dict[str, str]) -> None:
     assert choose_engine("docker", environ=environ).pin("x/y:1") == "x/y:1@sha256:def"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(
+            'Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
+            "The base image `x/y:1` cannot be pulled. Does it exist, is it written with its registry where it needs "
+            "one, and may you read it (`docker login`)? Docker says: Get",
+            id="no registry",
+        ),
+        pytest.param("thunder", "The base image `x/y:1` could not be pulled. Docker says: thunder.", id="unknown"),
+    ],
+)
+def test_base_image_that_cannot_be_pinned_is_told_as_one(environ: dict[str, str], words: str, said: str) -> None:
+    with pytest.raises(ContainerError) as caught:
+        choose_engine("docker", environ={**environ, "NO_PULL": words}).pin("x/y:1")
+    assert str(caught.value).startswith(said)
 
 
 @pytest.mark.parametrize(

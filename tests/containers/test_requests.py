@@ -41,11 +41,11 @@ def test_secrets_are_files_or_variables_and_never_values(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("token=s3cret", "`--secret token=s3cret` is not one: write `id=NAME,src=FILE`"),
-        ("", "`--secret ` is not one"),
-        ("id=../x,src=/etc/hosts", "is not one"),
-        ("id=x,env=A,src=/etc/hosts", "is not one"),
-        ("id=x,type=magic,env=A", "is not one"),
+        ("token=s3cret", "A `--secret` is `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, never the value itself"),
+        ("", "one of yours is neither."),
+        ("id=../x,src=/etc/hosts", "one of yours is neither."),
+        ("id=x,env=A,src=/etc/hosts", "one of yours is neither."),
+        ("id=x,type=magic,env=A", "one of yours is neither."),
         ("id=x,src=/nowhere/at/all", "The secret `x` names the file `/nowhere/at/all`, which is not there."),
         ("id=x,env=UNSET", "The secret `x` names the variable `UNSET`, which is not set."),
     ],
@@ -54,6 +54,7 @@ def test_secrets_that_cannot_be_read_are_refused(text: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_secret(text, environ={})
     assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_proxies_are_lent_by_name_so_that_no_command_line_shows_their_passwords() -> None:
