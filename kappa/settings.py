@@ -26,6 +26,8 @@ class ServerSettings(BaseModel):
     """The port that `kappa serve` and `kappa serve-gunicorn` listen on."""
     host: str = "0.0.0.0"  # noqa: S104 - the concepts page's default; `start_dev_server` binds 127.0.0.1
     """The address they bind."""
+    management_port: int | None = Field(default=None, ge=0, le=65535)
+    """The port that metrics and all metadata move to."""
 
 
 class Settings(BaseModel):

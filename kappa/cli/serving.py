@@ -32,6 +32,11 @@ _OPTIONS = (
         "-p", "--port", type=click.IntRange(0, 65535), help="The port; 0 takes any free one.  [default: 5000]"
     ),
     click.option(
+        "--management-port",
+        type=click.IntRange(0, 65535),
+        help="Move `/metrics` and all of `/metadata` to this port.  [default: they are beside the service]",
+    ),
+    click.option(
         "-w",
         "--workers",
         metavar="NUMBER|auto",
@@ -92,6 +97,7 @@ def server_options_of(
     *,
     host: str | None,
     port: int | None,
+    management_port: int | None,
     workers: Workers | None,
     max_batch_size: int | None,
     max_latency_ms: float | None,
@@ -106,6 +112,7 @@ def server_options_of(
     return ServerOptions(
         host=host or settings.host,
         port=settings.port if port is None else port,
+        management_port=settings.management_port if management_port is None else management_port,
         workers=workers or spec.serving.workers,
         batching=BatchingOptions(
             is_enabled=not disable_microbatch, max_batch_size=max_batch_size, max_latency_ms=max_latency_ms

@@ -1,13 +1,14 @@
 """The whole HTTP application: one list of routes, one of middleware, and how errors are answered.
 
-It is a plain ASGI application that knows no server. One service is at `/`, several are at `/<name>/`.
+It is a plain ASGI application that knows no server. One service is at `/`, several are at `/<name>/`. Operational pages
+may have a port of their own.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,7 @@ def create_app(
     on_stuck: Callable[[], None] = lambda: None,
     wanted: Callable[[], Sequence[Served]] | None = None,
     on_reload: Callable[[KappaError | None], None] = lambda _: None,
+    management_port: int | None = None,
     processors: int = 1,
     workers: int = 1,
 ) -> Application:
@@ -48,8 +50,9 @@ def create_app(
 
     ``on_ready()`` is called when all of them can answer, ``on_failure(error)`` when one cannot be loaded, and
     ``on_stuck()`` when a call does not end: the caller decides whether the process ends then. ``wanted`` and
-    ``on_reload`` are for `Application`. ``processors`` is how many batches may run at once, and ``workers`` how many
-    processes there are of this kind.
+    ``on_reload`` are for `Application`. Where ``management_port`` is given, what arrives there finds metrics and all
+    metadata, and what arrives elsewhere does not. ``processors`` is how many batches may run at once, and ``workers``
+    how many processes there are of this kind.
     """
     make_host = partial(
         Host,
@@ -65,28 +68,62 @@ def create_app(
 
     def build(services: Sequence[Served]) -> Serving:
         host = make_host(services)
-        return Serving(host, _falcon_app(host, ids))
+        is_divided = management_port is not None
+        routes = _routes(host, ids, with_operations=not is_divided)
+        app = _falcon_app(routes, ids, files=_files(host, ids), known="`/docs.json` lists what there is")
+        if not is_divided:
+            return Serving(host, app, app)
+        operations = _falcon_app(_operations(host, ids), ids, known="the service itself is at its own port")
+        return Serving(host, app, operations)
 
-    return Application(services, build=build, wanted=wanted or (lambda: services), on_reload=on_reload)
+    return Application(
+        services,
+        build=build,
+        wanted=wanted or (lambda: services),
+        on_reload=on_reload,
+        management_port=management_port,
+    )
 
 
-def _falcon_app(host: Host, ids: RequestIds) -> FalconApp:
+def _falcon_app(
+    routes: Iterable[tuple[str, object]],
+    ids: RequestIds,
+    *,
+    known: str,
+    files: Iterable[tuple[re.Pattern[str], StaticFiles]] = (),
+) -> FalconApp:
+    """Build one; ``known`` says what there is to somebody who asks for something else."""
     middleware: list[Any] = [BatchingMiddleware()]
     app: FalconApp = falcon.asgi.App(request_type=Request, middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = True
-    for path, answering in _routes(host, ids):
+    for path, answering in routes:
         app.add_route(path, answering)
-    for pattern, files in _files(host, ids):
-        app.add_sink(files, pattern)  # type: ignore[arg-type] # falcon's type leaves out the pattern's groups
-    _answer_errors(app, ids)
+    for pattern, folder in files:
+        app.add_sink(folder, pattern)  # type: ignore[arg-type] # falcon's type leaves out the pattern's groups
+    _answer_errors(app, ids, known=known)
     return app
 
 
-def _routes(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
-    is_alone = len(host.services) == 1
+def _states(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
+    """Yield what every port has, because whoever asks for it knows only that one."""
     yield "/healthz", Page(ids, pages.health)
     yield "/readyz", Page(ids, pages.readiness(host))
+
+
+def _operations(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
+    """Yield what the operators of the services look at, on a port of its own."""
+    yield from _states(host, ids)
     yield "/metrics", Page(ids, pages.metrics(host))
+    for name, served in host.services.items():
+        prefix = "" if len(host.services) == 1 else f"/{name}"
+        yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host, is_whole=True))
+
+
+def _routes(host: Host, ids: RequestIds, *, with_operations: bool) -> Iterator[tuple[str, object]]:
+    is_alone = len(host.services) == 1
+    yield from _states(host, ids)
+    if with_operations:
+        yield "/metrics", Page(ids, pages.metrics(host))
     if not is_alone:
         yield "/", Page(ids, pages.directory(host))
     for name, served in host.services.items():
@@ -99,7 +136,7 @@ def _routes(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
         for number, example in enumerate(served.spec.examples):
             if example.input_file is not None:
                 yield f"{prefix}/docs/examples/{number}", Page(ids, ui.example_file(host, name, example))
-        yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host))
+        yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host, is_whole=with_operations))
         yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, host, prefix=prefix))
         for endpoint in host.endpoints[name].values():
             yield f"{prefix}/{endpoint.spec.path}", ApiResource(endpoint, host, ids)
@@ -117,7 +154,7 @@ def _log_load_failure(error: KappaError) -> None:
     _logger.critical("%s", error)
 
 
-def _answer_errors(app: FalconApp, ids: RequestIds) -> None:
+def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str) -> None:
     """Give every error the body ``{"error": text, "request_id": id}``."""
 
     async def http_error(
@@ -126,7 +163,7 @@ def _answer_errors(app: FalconApp, ids: RequestIds) -> None:
         path = req.path if len(req.path) <= _MAX_SHOWN_PATH else f"{req.path[:_MAX_SHOWN_PATH]}…"
         headers = dict(error.headers or {})
         if isinstance(error, falcon.HTTPNotFound | falcon.HTTPRouteNotFound):
-            text = f"There is nothing at `{path}`; `/docs.json` lists what there is."
+            text = f"There is nothing at `{path}`; {known}."
         elif isinstance(error, falcon.HTTPMethodNotAllowed):
             allowed = [method for method in headers.get("Allow", "").split(", ") if method != "OPTIONS"]
             text = f"`{req.method}` is not allowed at `{path}`; use {' or '.join(allowed)}."

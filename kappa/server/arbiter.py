@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gunicorn.sock import TCP6Socket, TCPSocket
 from kappa.errors import InferenceFailedError, KappaError
 from kappa.server.metrics import forget_worker
 from kappa.server.options import ServerOptions
+from kappa.server.ports import url_of
 from kappa.server.report import Report
 from kappa.server.rollout import Rollout
 from kappa.server.swap import Application
@@ -36,8 +37,10 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has
         *,
         drain_delay_s: float = 0.0,
         may_listen: asyncio.Event | None = None,
+        management_port: int | None = None,
     ) -> None:
         self.drain_delay_s = drain_delay_s
+        self.management_port = management_port
         self.may_listen = may_listen
         self._make_app = make_app
         self._settings = settings
@@ -123,7 +126,7 @@ def gunicorn_settings(options: ServerOptions, *, writable: Path) -> dict[str, An
 
 def run_arbiter(
     make_app: Callable[[], Application],
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     options: ServerOptions,
     *,
     workers: int,
@@ -131,11 +134,12 @@ def run_arbiter(
     writable: Path,
     shared: Path | None,
     rollout: Rollout | None = None,
+    management_port: int | None = None,
 ) -> None:
     """Run master and workers until asked to stop; raises the `KappaError` that a worker reported.
 
-    With one worker the master holds the listening socket, so that connections wait while a dead worker is replaced.
-    With more, each binds the port itself (PERF: otherwise 4 to 16 keep-alive connections often sit on one of two).
+    With one worker the master holds the listening sockets, so that connections wait while a dead worker is replaced.
+    With more, each binds the ports itself (PERF: otherwise 4 to 16 keep-alive connections often sit on one of two).
     """
 
     def worker_ended(arbiter: KappaArbiter, worker: KappaWorker) -> None:
@@ -143,17 +147,17 @@ def run_arbiter(
             forget_worker(shared, worker.pid)
         arbiter.worker_ended(worker.pid)
 
-    host, port = listener.getsockname()[:2]
     settings = {
         **gunicorn_settings(options, writable=writable),
         "workers": workers,
         "child_exit": worker_ended,
         "reuse_port": workers > 1,
-        "bind": (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        if workers > 1
-        else f"fd://{listener.detach()}",
+        "bind": [
+            url_of(listener).removeprefix("http://") if workers > 1 else f"fd://{listener.detach()}"
+            for listener in listeners
+        ],
     }
-    app = GunicornApplication(make_app, settings, drain_delay_s=options.drain_delay_s)
+    app = GunicornApplication(make_app, settings, drain_delay_s=options.drain_delay_s, management_port=management_port)
     parent = os.getpid()
     try:
         KappaArbiter(app, report, rollout).run()

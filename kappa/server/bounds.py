@@ -18,6 +18,7 @@ __all__ = [
     "Unsent",
     "affordable_connections",
     "error_response",
+    "is_at",
 ]
 
 HEADER_TIMEOUT_S = 10.0
@@ -62,6 +63,11 @@ def error_response(status: int, message: str, extra_headers: Sequence[tuple[str,
         "Connection: close",
     ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def is_at(transport: asyncio.BaseTransport, port: int | None) -> bool:
+    """Return whether a connection came to this port, e.g. that of the operators, who are never one too many."""
+    return port is not None and transport.get_extra_info("sockname")[1] == port
 
 
 def affordable_connections(wanted: int) -> int:

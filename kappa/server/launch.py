@@ -67,22 +67,33 @@ def serve_gunicorn(
     report = Report()
     folder = ServerFolder()
     try:
-        if listener is None:
-            listener = (reserve if workers > 1 else listen_on)(options.host, options.port)
-        _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=chosen, cores=cores))
-        rollout = Rollout(services, folder, report, port=listener.getsockname()[1], find=find)
+        listeners = _listen(options, reserve if workers > 1 else listen_on, listener)
+        management_port = _management_port(listeners)
+        _logger.info(
+            "%s", _start_line(services, options, urls=list(map(url_of, listeners)), workers=chosen, cores=cores)
+        )
+        rollout = Rollout(services, folder, report, port=listeners[0].getsockname()[1], find=find)
         shared = None
         if workers > 1:
             (shared := folder.path / "metrics").mkdir()
         run_arbiter(
-            lambda: _worker_app(rollout.services, options, folder, report=report, workers=workers, cores=cores),
-            listener,
+            lambda: _worker_app(
+                rollout.services,
+                options,
+                folder,
+                report=report,
+                management_port=management_port,
+                workers=workers,
+                cores=cores,
+            ),
+            listeners,
             options,
             workers=workers,
             report=report,
             writable=folder.path,
             shared=shared,
             rollout=rollout,
+            management_port=management_port,
         )
     finally:
         folder.remove()
@@ -94,6 +105,7 @@ def _worker_app(
     folder: ServerFolder,
     *,
     report: Report,
+    management_port: int | None,
     workers: int,
     cores: int,
 ) -> Application:
@@ -129,6 +141,7 @@ def _worker_app(
         on_stuck=be_replaced,
         wanted=folder.wanted,
         on_reload=lambda error: tell_parent(partial(report.say_reloaded, error)),
+        management_port=management_port,
         processors=max(1, cores // workers),
         workers=workers,
     )
@@ -144,16 +157,43 @@ def _workers(services: Sequence[Served], options: ServerOptions, allowance: Allo
     return workers_for(allowance, model_bytes=model_bytes)
 
 
+def _listen(
+    options: ServerOptions, take: Callable[[str, int], socket.socket], listener: socket.socket | None = None
+) -> list[socket.socket]:
+    """Return what the service listens on and, if there is one, the management port."""
+    if options.management_port is not None and options.management_port == options.port != 0:
+        raise UsageError(f"The service itself is at port {options.port}: choose another for `--management-port`.")
+    listeners = [listener or take(options.host, options.port)]
+    if options.management_port is not None:
+        try:
+            listeners.append(take(options.host, options.management_port))
+        except KappaError as exc:
+            listeners[0].close()
+            raise type(exc)(str(exc).replace("`--port`", "`--management-port`")) from None
+    return listeners
+
+
+def _management_port(listeners: Sequence[socket.socket]) -> int | None:
+    return int(listeners[1].getsockname()[1]) if len(listeners) > 1 else None
+
+
 def _start_line(
-    services: Sequence[Served], options: ServerOptions, *, url: str, workers: WorkerCount, cores: int
+    services: Sequence[Served],
+    options: ServerOptions,
+    *,
+    urls: Sequence[str],
+    workers: WorkerCount,
+    cores: int,
 ) -> str:
+    url, *management = urls
     names = ", ".join(f"{served.spec.name}:{served.version}" for served in services)
     count = "1 worker" if workers.count == 1 else f"{workers.count} workers"
     why = f" ({workers.reason})" if workers.reason else ""
     batching = "on" if options.batching.is_enabled else "off"
     has_more = workers.count < cores and not workers.reason
     more = f" {cores} processors are available: `--workers {cores}` uses them all." if has_more else ""
-    return f"Serving {names} at {url} with {count}{why}, batching {batching}.{more}"
+    operations = "".join(f" Metrics are at {url}/metrics." for url in management)
+    return f"Serving {names} at {url} with {count}{why}, batching {batching}.{operations}{more}"
 
 
 def serve_uvicorn(
@@ -180,10 +220,13 @@ def serve_uvicorn(
         failures.append(error)
         server.should_exit = True
 
-    listener = listener or listen_on(options.host, options.port)
-    _logger.info("%s", _start_line(services, options, url=url_of(listener), workers=WorkerCount(1, ""), cores=1))
+    listeners = _listen(options, listen_on, listener)
+    management_port = _management_port(listeners)
+    _logger.info(
+        "%s", _start_line(services, options, urls=list(map(url_of, listeners)), workers=WorkerCount(1, ""), cores=1)
+    )
     folder = ServerFolder()
-    rollout = SoloRollout(services, folder, port=listener.getsockname()[1], find=find or list)
+    rollout = SoloRollout(services, folder, port=listeners[0].getsockname()[1], find=find or list)
     app = create_app(
         services,
         batching=options.batching,
@@ -192,12 +235,13 @@ def serve_uvicorn(
         wanted=rollout.wanted if find is not None else None,
         on_reload=rollout.ended,
         on_stuck=lambda: fail(InferenceFailedError("A call of a function did not end in time: start the server anew.")),
+        management_port=management_port,
         processors=cores,
     )
-    server = KappaUvicorn(app, options)
+    server = KappaUvicorn(app, options, management_port=management_port)
     share_lock()
     try:
-        server.run(sockets=[listener])
+        server.run(sockets=listeners)
     finally:
         folder.remove()
     if failures:

@@ -17,6 +17,8 @@ class ServerOptions:
     host: str = "0.0.0.0"  # noqa: S104 - the concepts page's default; `start_dev_server` binds 127.0.0.1
     port: int = 5000
     """0 takes any free port; the start-up line says which."""
+    management_port: int | None = None
+    """Where metrics and all metadata are, instead of beside the service; 0 takes any free port."""
     workers: int | Literal["auto"] = 1
     """Processes, each with its own copy of the models; `auto` is as many as processors and memory allow."""
     batching: BatchingOptions = field(default_factory=BatchingOptions)

@@ -25,6 +25,8 @@ __all__ = ["Page", "StaticFiles", "directory", "health", "index", "metadata", "m
 
 Answering = Callable[[Request], Awaitable[Answer]]
 
+_PUBLIC_METADATA = ("name", "version", "apis")
+
 
 class Page:
     """A route that is read with GET; ``answer`` makes what it shows."""
@@ -64,14 +66,19 @@ def metrics(host: Host) -> Answering:
     return answer
 
 
-def metadata(served: Served, host: Host) -> Answering:
-    """Say what the service is: as built, or as far as a project that was not built knows it."""
+def metadata(served: Served, host: Host, *, is_whole: bool) -> Answering:
+    """Say what the service is: as built, or as far as a project that was not built knows it.
+
+    What is not whole is for everybody: neither packages, nor labels, nor what was noted about models.
+    """
 
     async def answer(_req: Request) -> Answer:
         if served.manifest is not None:
-            return Answer(encode_json(metadata_view(served.manifest)))
-        view = service_view(served.spec, metadata=host.metadata_of(served.spec.name), labels=served.spec.labels)
-        return Answer(encode_json({"name": served.spec.name, "version": served.version, **view}))
+            view = metadata_view(served.manifest)
+        else:
+            known = service_view(served.spec, metadata=host.metadata_of(served.spec.name), labels=served.spec.labels)
+            view = {"name": served.spec.name, "version": served.version, **known}
+        return Answer(encode_json(view if is_whole else {name: view[name] for name in _PUBLIC_METADATA}))
 
     return answer
 

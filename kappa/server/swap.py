@@ -34,10 +34,12 @@ _logger = logging.getLogger("kappa.server")
 
 @dataclass(slots=True, eq=False)
 class Serving:
-    """One version of the services and its ASGI application."""
+    """One version of the services and its ASGI applications."""
 
     host: Host
     app: Any
+    management: Any
+    """What answers at the management port; the same where there is none."""
     exchanges: int = 0
     """How many requests it is answering."""
 
@@ -51,7 +53,7 @@ class Application:
     """The ASGI application of a process; ``build`` makes the `Serving` of services, which is not loaded yet.
 
     ``wanted`` says which services a reload is to load. ``on_reload(error)`` is called after each, with ``None`` if it
-    went well.
+    went well. ``management_port`` is where the `Serving.management` of the present version answers.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Application:
         build: Callable[[Sequence[Served]], Serving],
         wanted: Callable[[], Sequence[Served]],
         on_reload: Callable[[KappaError | None], None],
+        management_port: int | None = None,
     ) -> None:
         self._build = build
         self._wanted = wanted
         self._on_reload = on_reload
+        self._management_port = management_port
         self._current = build(services)
         self._servings = [self._current]
         """With the one that comes and those that leave."""
@@ -79,9 +83,14 @@ class Application:
         serving = self._current
         serving.exchanges += 1
         try:
-            await serving.app(scope, receive, send)
+            app = serving.app if self._management_port is None else self._app_of(serving, scope)
+            await app(scope, receive, send)
         finally:
             serving.exchanges -= 1
+
+    def _app_of(self, serving: Serving, scope: dict[str, Any]) -> Any:
+        _, port = scope.get("server") or (None, None)
+        return serving.management if port == self._management_port else serving.app
 
     async def _live(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Speak the lifespan protocol: begin to load at the start, finish everything at the end."""

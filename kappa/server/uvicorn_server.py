@@ -18,7 +18,15 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from kappa.server.bounds import HEADER_TIMEOUT_S, LINGER_S, TOO_MANY, Unsent, affordable_connections, error_response
+from kappa.server.bounds import (
+    HEADER_TIMEOUT_S,
+    LINGER_S,
+    TOO_MANY,
+    Unsent,
+    affordable_connections,
+    error_response,
+    is_at,
+)
 from kappa.server.options import ServerOptions
 from kappa.server.swap import DRAIN, RELOAD, Application
 
@@ -31,6 +39,7 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # which of 
     """One connection."""
 
     max_connections = 0
+    management_port: int | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -41,7 +50,7 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # which of 
         self._application = self.config.loaded_app
         self.app = self._answer
         self._answering: asyncio.Task[Any] | None = None
-        if len(self.connections) > self.max_connections:
+        if len(self.connections) > self.max_connections and not is_at(transport, self.management_port):
             self._refuse(503, TOO_MANY, [("Retry-After", "1")])
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -111,8 +120,9 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # which of 
 class KappaUvicorn(uvicorn.Server):
     """A server in this process."""
 
-    def __init__(self, app: Application, options: ServerOptions) -> None:
-        protocol = type("Protocol", (_Protocol,), {"max_connections": affordable_connections(options.max_connections)})
+    def __init__(self, app: Application, options: ServerOptions, *, management_port: int | None = None) -> None:
+        most = affordable_connections(options.max_connections)
+        protocol = type("Protocol", (_Protocol,), {"max_connections": most, "management_port": management_port})
         config = uvicorn.Config(
             app,
             http=protocol,

@@ -29,7 +29,15 @@ from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
-from kappa.server.bounds import HEADER_TIMEOUT_S, LINGER_S, TOO_MANY, Unsent, affordable_connections, error_response
+from kappa.server.bounds import (
+    HEADER_TIMEOUT_S,
+    LINGER_S,
+    TOO_MANY,
+    Unsent,
+    affordable_connections,
+    error_response,
+    is_at,
+)
 from kappa.server.swap import DRAIN, RELOAD
 
 __all__ = ["KappaProtocol", "KappaWorker"]
@@ -62,7 +70,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self.worker.connections.add(self)
         self._waiting_since = self.worker.loop.time()
         super().connection_made(transport)
-        if len(self.worker.connections) > self.worker.max_connections:
+        if self.worker.is_full and not is_at(transport, self.worker.app.management_port):
             self._send_error_response(503, TOO_MANY, [("Retry-After", "1")])
             self._is_incomplete = True
             self.close()
@@ -154,6 +162,10 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         self.max_connections = affordable_connections(self.worker_connections)
         self._woken = asyncio.Event()
         self._stop_by: float | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.connections) > self.max_connections
 
     def init_signals(self) -> None:
         super().init_signals()

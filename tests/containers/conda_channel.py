@@ -45,6 +45,7 @@ async def main():
     await install(records, os.environ["MAMBA_ROOT_PREFIX"], show_progress=False)
 
 asyncio.run(main())
+os._exit(0)  # rattler's threads may still run, and abort a Python that ends as usual
 """
 SHELL = '#!/bin/bash\nexec /bin/bash -o pipefail -c "$@"\n'
 DOCKERFILE = """\

@@ -494,6 +494,44 @@ def test_services_of_one_name_or_of_a_pages_name_are_refused(tmp_path: Path) -> 
         create_app([first, described(tmp_path, "double", name="metrics")])
 
 
+def test_operations_have_a_port_of_their_own_if_wanted(tmp_path: Path) -> None:
+    service = described(tmp_path, "double", labels={"team": "growth"})
+
+    async def run() -> dict[tuple[int, str], tuple[int, Any]]:
+        found = {}
+        async with running([service], management_port=9000) as conductor:
+            for port in (80, 9000):
+                for path in ("/healthz", "/readyz", "/metrics", "/metadata", "/docs.json", "/double"):
+                    method = "POST" if path == "/double" else "GET"
+                    result = await conductor.simulate_request(method, path, body="[1]", port=port)
+                    is_json = result.headers.get("content-type") == "application/json"
+                    found[port, path] = (result.status_code, result.json if is_json else None)
+        return found
+
+    found = asyncio.run(run())
+    assert {path: status for (port, path), (status, _) in found.items() if port == 80} == {
+        "/healthz": 200,
+        "/readyz": 200,
+        "/metrics": 404,
+        "/metadata": 200,
+        "/docs.json": 200,
+        "/double": 200,
+    }
+    assert {path: status for (port, path), (status, _) in found.items() if port == 9000} == {
+        "/healthz": 200,
+        "/readyz": 200,
+        "/metrics": 200,
+        "/metadata": 200,
+        "/docs.json": 404,
+        "/double": 404,
+    }
+    assert found[80, "/metadata"][1].keys() == {"name", "version", "apis"}
+    assert found[9000, "/metadata"][1]["labels"] == {"team": "growth"}
+    assert found[9000, "/double"][1]["error"] == "There is nothing at `/double`; the service itself is at its own port."
+    both = exchange([described(tmp_path, "double", name=name) for name in ("A", "B")], ("GET", "/metrics"))
+    assert both[0][0] == 200
+
+
 def test_static_content_is_hosted_below_the_apis(tmp_path: Path) -> None:
     folder = tmp_path / "static"
     (folder / "help").mkdir(parents=True)

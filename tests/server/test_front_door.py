@@ -231,6 +231,33 @@ def test_uvicorn_gives_up_what_a_stop_cannot_wait_for_with_a_word(start: Any, tm
     assert (code, "Traceback" in log) == (0, False), log
 
 
+@pytest.mark.parametrize(
+    ("server", "workers"), [("gunicorn", 1), ("gunicorn", 2), ("uvicorn", 1)], ids=["one", "two", "uvicorn"]
+)
+def test_operators_reach_their_own_port_when_the_service_has_no_connection_left(
+    start: Any, server: str, workers: int
+) -> None:
+    options = {"management_port": 0, "max_connections": 2, "workers": workers}
+    running = start(DOUBLE, batch=["double"], server=server, options=options)
+    found = re.search(r"Metrics are at http://127\.0\.0\.1:(\d+)/metrics", "".join(running.lines))
+    assert found is not None
+    assert running.post("/double", 1) == 2
+    with contextlib.ExitStack() as stack:
+        while True:
+            client = stack.enter_context(running.connect())
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            if (status := reply(client.makefile("rb"))[0]) == 503:
+                break
+            assert status == 404
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=20) as operator:
+            operator.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, _, body = reply(operator.makefile("rb"))
+    assert status == 200
+    assert b'kappa_request_duration_seconds_count{api="double"' in body
+    code, log = running.stop()
+    assert (code, "Traceback" in log) == (0, False), log
+
+
 def wait_for(file: Path) -> None:
     while not file.exists():
         time.sleep(0.005)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import Any
 
 import pytest
 
-from kappa.errors import MissingDependencyError, UsageError
+from kappa.errors import MissingDependencyError, PortInUseError, UsageError
 from kappa.server.allowance import WorkerCount
 from kappa.server.host import BatchingOptions, Served
 from kappa.server.launch import _start_line, serve_uvicorn
@@ -57,7 +58,25 @@ def test_the_start_line_says_what_is_served_where_and_how(
 ) -> None:
     options = ServerOptions(workers=workers, batching=batching)
     chosen = WorkerCount(workers, reason)
-    assert _start_line([served(name) for name in names], options, url="http://x:1", workers=chosen, cores=4) == line
+    assert _start_line([served(name) for name in names], options, urls=["http://x:1"], workers=chosen, cores=4) == line
+
+
+def test_the_start_line_says_where_the_operators_port_is() -> None:
+    urls, one = ["http://x:1", "http://x:2"], WorkerCount(1, "")
+    line = _start_line([served("Iris")], ServerOptions(), urls=urls, workers=one, cores=1)
+    assert line == "Serving Iris:7 at http://x:1 with 1 worker, batching on. Metrics are at http://x:2/metrics."
+
+
+def test_a_management_port_that_cannot_be_had_leaves_the_other_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        ports = [listener.getsockname()[1] for listener in (free, taken)]
+        free.close()
+        options = ServerOptions(host="127.0.0.1", port=ports[0], management_port=ports[1])
+        with pytest.raises(PortInUseError, match=f"Port {ports[1]} is already in use.*with `--management-port`"):
+            serve_uvicorn([served("Iris")], options, environ={})
+        socket.create_server(("127.0.0.1", ports[0])).close()
+    with pytest.raises(UsageError, match="The service itself is at port 5000"):
+        serve_uvicorn([served("Iris")], ServerOptions(management_port=5000), environ={})
 
 
 def test_uvicorn_serves_from_one_process() -> None:

@@ -111,7 +111,7 @@ async def serving(reply: Reply = say_hello, *, drain_delay_s: float = 0.0, **set
         config.set(name, value)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
-    app = SimpleNamespace(drain_delay_s=drain_delay_s, may_listen=None)
+    app = SimpleNamespace(drain_delay_s=drain_delay_s, may_listen=None, management_port=None)
     worker = KappaWorker(1, os.getppid(), [SimpleNamespace(sock=listener)], app, 30, config, Logger(config))
     worker.loop = asyncio.get_running_loop()
     worker.asgi = application
@@ -128,7 +128,10 @@ async def serving(reply: Reply = say_hello, *, drain_delay_s: float = 0.0, **set
 
 def test_every_overridden_member_is_one_of_the_base() -> None:
     own = {"__init__", "__doc__", "__module__", "__annotations__", "__qualname__", "__firstlineno__"}
-    added = {"close", "sweep", "is_idle"}, {"stop", "forget", "handle_reload_signal", "_listen", "_sleep", "_wake"}
+    added = (
+        {"close", "sweep", "is_idle"},
+        {"stop", "forget", "handle_reload_signal", "is_full", "_listen", "_sleep", "_wake"},
+    )
     for changed, base, new in zip((KappaProtocol, KappaWorker), (ASGIProtocol, ASGIWorker), added, strict=True):
         members = {name for name in vars(changed) if name not in own and not name.startswith("__")}
         assert {name for name in members if not hasattr(base, name)} == new

@@ -46,5 +46,7 @@ def command(target: str, server: Server | None, **options: Any) -> None:
         raise UsageError("A project has a server of its own: build it first, and serve the bundle with `--server`.")
     elif options["workers"] not in (None, 1):
         raise UsageError("A project is served by one process: build it first, and serve the bundle with `--workers`.")
+    elif options["management_port"] is not None:
+        raise UsageError("A project has one port: build it first, and serve the bundle with `--management-port`.")
     else:
         serve_project(found, chosen)
