@@ -128,7 +128,7 @@ def serve_noop(options: ServerOptions) -> None:
 
     run_arbiter(
         make_app,
-        listen_on(options.host, options.port),
+        [listen_on(options.host, options.port)],
         options,
         workers=1,
         report=Report(),
