@@ -18,8 +18,9 @@ import falcon.asgi
 from kappa.errors import KappaError
 from kappa.server import pages, ui
 from kappa.server.batching.middleware import ApiResource, BatchingMiddleware
+from kappa.server.batching.shedding import Shedding
 from kappa.server.exchange import Request, RequestIds, send_error
-from kappa.server.host import BatchingOptions, Host, Served
+from kappa.server.host import BatchingOptions, Endpoint, Host, Served
 from kappa.server.metrics import Metrics
 from kappa.server.pages import Page, StaticFiles
 from kappa.server.swap import Application, Serving
@@ -70,7 +71,8 @@ def create_app(
         host = make_host(services)
         is_divided = management_port is not None
         routes = _routes(host, ids, with_operations=not is_divided)
-        app = _falcon_app(routes, ids, files=_files(host, ids), known="`/docs.json` lists what there is")
+        framework = _falcon_app(routes, ids, files=_files(host, ids), known="`/docs.json` lists what there is")
+        app = Shedding(framework, dict(_apis(host)), ids)
         if not is_divided:
             return Serving(host, app, app)
         operations = _falcon_app(_operations(host, ids), ids, known="the service itself is at its own port")
@@ -83,6 +85,14 @@ def create_app(
         on_reload=on_reload,
         management_port=management_port,
     )
+
+
+def _apis(host: Host) -> Iterator[tuple[str, Endpoint]]:
+    """Yield the APIs with the path that each is asked at."""
+    for name in host.services:
+        prefix = "" if len(host.services) == 1 else f"/{name}"
+        for endpoint in host.endpoints[name].values():
+            yield f"{prefix}/{endpoint.spec.path}", endpoint
 
 
 def _falcon_app(
@@ -138,8 +148,8 @@ def _routes(host: Host, ids: RequestIds, *, with_operations: bool) -> Iterator[t
                 yield f"{prefix}/docs/examples/{number}", Page(ids, ui.example_file(host, name, example))
         yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host, is_whole=with_operations))
         yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, host, prefix=prefix))
-        for endpoint in host.endpoints[name].values():
-            yield f"{prefix}/{endpoint.spec.path}", ApiResource(endpoint, host, ids)
+    for path, endpoint in _apis(host):
+        yield path, ApiResource(endpoint, host, ids)
 
 
 def _files(host: Host, ids: RequestIds) -> Iterator[tuple[re.Pattern[str], StaticFiles]]:

@@ -52,12 +52,14 @@ class RequestIds:
     def of(self, req: Request) -> str:
         """Return the request's id, the client's own if it gave a good one; the same on every call."""
         if not req.request_id:
-            given = req.raw_headers.get(b"x-request-id")
-            if given is not None and _GIVEN_ID.fullmatch(given):
-                req.request_id = given.decode("ascii")
-            else:
-                req.request_id = f"{self._prefix}-{next(self._numbers)}"
+            req.request_id = self.new(req.raw_headers.get(b"x-request-id"))
         return req.request_id
+
+    def new(self, given: bytes | None) -> str:
+        """Return an id: the one that a client gave, if it is a good one."""
+        if given is not None and _GIVEN_ID.fullmatch(given):
+            return given.decode("ascii")
+        return f"{self._prefix}-{next(self._numbers)}"
 
 
 class Request(falcon.asgi.Request):

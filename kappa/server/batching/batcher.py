@@ -166,6 +166,8 @@ class Batcher(Generic[T, R]):
         self._wanted_place_at: float | None = None
         self._wait_for_place_s = 0.0
         self._offered_items = 0
+        self.has_refused = False
+        """Whether the last request that was judged was refused; while it was not, the next need not be asked about."""
         self._is_closing = False
         self._is_stuck = False
         self._is_giving_up = False
@@ -235,6 +237,7 @@ class Batcher(Generic[T, R]):
         It promises nothing for later, and spends no probe.
         """
         if not (self._is_closing or self._is_busy()):
+            self.has_refused = False
             return None
         until = inf if deadline is None else deadline
         refused = self._refusal(Candidate(self._clock(), group, items, size_bytes, until), is_probe_spent=False)
@@ -298,6 +301,7 @@ class Batcher(Generic[T, R]):
         refusal = self._admission.refusal(
             self._queue, request, busy_s=busy, estimate=estimate, is_probe_spent=is_probe_spent
         )
+        self.has_refused = refusal is not None
         return None if refusal is None else RefusedError(refusal.reason, retry_after_s=refusal.retry_after_s)
 
     # Turns

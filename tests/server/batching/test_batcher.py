@@ -371,6 +371,29 @@ def test_an_idle_api_serves_whatever_it_believes():
     with_batcher(scenario, Held(), limits=Limits(10, max_latency_s=0.001))
 
 
+def test_whether_the_last_request_was_refused_is_known_until_one_may_be_taken():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        assert not batcher.has_refused
+        tasks = submit_all(batcher, [1])
+        await until(lambda: len(run.batches) == 1)
+        tasks += submit_all(batcher, [2])
+        await turns()
+        assert not batcher.has_refused
+        with pytest.raises(RefusedError):
+            await batcher.submit(3)
+        assert batcher.has_refused
+        assert batcher.refusal() is not None
+        run.gate.set()
+        assert await outcomes(tasks) == [10, 20]
+        assert batcher.has_refused
+        assert batcher.refusal() is None
+        assert not batcher.has_refused
+
+    with_batcher(scenario, run, limits=Limits(1, max_queue_items=1))
+
+
 def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
     run, now = Held(is_open=False), [0.0]
 
