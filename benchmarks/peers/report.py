@@ -71,7 +71,9 @@ Figures are medians over the rounds."""
 
 OVERLOAD = """\
 Requests arrive at random times, whatever the server does (an open loop), at multiples of what the model can do at most.
-Good is an answer within the time; a latency counts from when the request should have been sent.
+Good is an answer within the time; a latency counts from when the request should have been sent. The random forest
+is quick in batches: two and three times what Kappa does with it is about as much HTTP as one core can refuse at
+all ([what serving costs](benchmarks/serve.md)), so there even refusals come late.
 
 ![Goodput against offered load](benchmarks/overload.svg)"""
 
