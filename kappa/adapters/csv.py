@@ -67,6 +67,8 @@ def _column(column: Any) -> tuple[Kind, Sequence[Any]]:
 # -- short tables ------------------------------------------------------------------------------------------------------
 
 _SHORT = 4096
+_HUGE = 1e300
+"""From here on, numbers are never integers that somebody wrote out."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _FLOAT = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,20}(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 _TEXT = re.compile(r"[^\W0-9_][^\s]*(?:[^\S\r\n]+[^\s]+)*")
@@ -109,7 +111,9 @@ def _plain_values(fields: Sequence[str]) -> list[Any] | None:
     if all(map(_INTEGER.fullmatch, present)):
         return [int(field) if field else None for field in fields]
     if all(_FLOAT.fullmatch(field) or _INTEGER.fullmatch(field) for field in present):
-        return [float(field) if field else None for field in fields]
+        numbers = [float(field) if field else None for field in fields]
+        is_exact = not any(EXACT_FLOAT <= abs(number) < _HUGE for number in numbers if number is not None)
+        return numbers if is_exact else [_number(field or None) for field in fields]
     if all(field in _BOOLS for field in fields):
         return [_BOOLS[field] for field in fields]
     if all(_TEXT.fullmatch(field) and field.lower() not in _NO_TEXT for field in present):
@@ -140,7 +144,7 @@ def _values(column: Any) -> list[Any]:
 def _may_be_rounded(column: Any) -> bool:
     """Return whether pandas may have made floats of integers too large for them: those beside an empty field."""
     sizes = abs(column)
-    return bool(((sizes >= EXACT_FLOAT) & (sizes < 1e300)).any())
+    return bool(((sizes >= EXACT_FLOAT) & (sizes < _HUGE)).any())
 
 
 def _number(field: str | None) -> int | float | None:

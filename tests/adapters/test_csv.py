@@ -67,7 +67,18 @@ def test_a_short_table_is_read_as_pandas_reads_it(rows: list[list[str]], texts: 
 
 
 @pytest.mark.parametrize(
-    "text", ["a\n1,2\n", 'a\n"x\n', "a,b\n1\n", "a\n\n\n1\n", 'a\n""\n', "a,b\n,\n", 'a\n"x"y\n', "a\r\n1\r\n"]
+    "text",
+    [
+        "a\n1,2\n",
+        'a\n"x\n',
+        "a,b\n1\n",
+        "a\n\n\n1\n",
+        'a\n""\n',
+        "a,b\n,\n",
+        'a\n"x"y\n',
+        "a\r\n1\r\n",
+        "a\n1.5\n9007199254740993\n",
+    ],
 )
 def test_unusual_lines_are_read_or_refused_alike(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[Any] = [
