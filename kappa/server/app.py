@@ -18,7 +18,6 @@ import falcon.asgi
 from kappa.errors import KappaError
 from kappa.server import pages, ui
 from kappa.server.batching.middleware import ApiResource, BatchingMiddleware
-from kappa.server.batching.shedding import Shedding
 from kappa.server.exchange import Request, RequestIds, send_error
 from kappa.server.host import BatchingOptions, Endpoint, Host, Served
 from kappa.server.metrics import Metrics
@@ -71,8 +70,10 @@ def create_app(
         host = make_host(services)
         is_divided = management_port is not None
         routes = _routes(host, ids, with_operations=not is_divided)
-        framework = _falcon_app(routes, ids, files=_files(host, ids), known="`/docs.json` lists what there is")
-        app = Shedding(framework, dict(_apis(host)), ids)
+        apis = {path: ApiResource(endpoint, host, ids) for path, endpoint in _apis(host)}
+        known = "`/docs.json` lists what there is"
+        framework = _falcon_app([*routes, *apis.items()], ids, files=_files(host, ids), known=known)
+        app = BatchingMiddleware(framework, apis, ids)
         if not is_divided:
             return Serving(host, app, app)
         operations = _falcon_app(_operations(host, ids), ids, known="the service itself is at its own port")
@@ -103,8 +104,7 @@ def _falcon_app(
     files: Iterable[tuple[re.Pattern[str], StaticFiles]] = (),
 ) -> FalconApp:
     """Build one; ``known`` says what there is to somebody who asks for something else."""
-    middleware: list[Any] = [BatchingMiddleware()]
-    app: FalconApp = falcon.asgi.App(request_type=Request, middleware=middleware)
+    app: FalconApp = falcon.asgi.App(request_type=Request)
     app.req_options.strip_url_path_trailing_slash = True
     for path, answering in routes:
         app.add_route(path, answering)
@@ -148,8 +148,6 @@ def _routes(host: Host, ids: RequestIds, *, with_operations: bool) -> Iterator[t
                 yield f"{prefix}/docs/examples/{number}", Page(ids, ui.example_file(host, name, example))
         yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host, is_whole=with_operations))
         yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, host, prefix=prefix))
-    for path, endpoint in _apis(host):
-        yield path, ApiResource(endpoint, host, ids)
 
 
 def _files(host: Host, ids: RequestIds) -> Iterator[tuple[re.Pattern[str], StaticFiles]]:

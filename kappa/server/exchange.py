@@ -15,6 +15,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 from falcon.asgi_spec import AsgiEvent
+from falcon.constants import SINGLETON_HEADERS
 from falcon.request import RequestOptions
 
 from kappa.errors import BadInputError
@@ -22,7 +23,11 @@ from kappa.inference import error_answer
 from kappa.types import Answer, HTTPHeaders
 
 __all__ = [
+    "AnyRequest",
+    "AnyResponse",
     "ClientGoneError",
+    "PlainRequest",
+    "PlainResponse",
     "Request",
     "RequestHeaders",
     "RequestIds",
@@ -39,6 +44,8 @@ __all__ = [
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_SINGLE_HEADERS = frozenset(name.encode() for name in SINGLETON_HEADERS)
+_BODILESS = frozenset({100, 101, 204, 304})
 _FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade", "x-request-id"})
 
 
@@ -49,7 +56,7 @@ class RequestIds:
         self._prefix = prefix or os.urandom(6).hex()
         self._numbers = count(1)
 
-    def of(self, req: Request) -> str:
+    def of(self, req: AnyRequest) -> str:
         """Return the request's id, the client's own if it gave a good one; the same on every call."""
         if not req.request_id:
             req.request_id = self.new(req.raw_headers.get(b"x-request-id"))
@@ -79,6 +86,67 @@ class Request(falcon.asgi.Request):
     def raw_headers(self) -> Mapping[bytes, bytes]:
         """Lower-case names, repeated ones joined."""
         return self._asgi_headers
+
+
+class PlainRequest:
+    """What answering an API takes of a request, without the framework's own (PERF: a fifth of a request's time)."""
+
+    __slots__ = ("first_event", "raw_headers", "receive", "request_id")
+
+    def __init__(self, scope: Mapping[str, Any], receive: Any, first_event: AsgiEvent) -> None:
+        self.first_event = first_event
+        self.receive = receive
+        self.request_id = ""
+        self.raw_headers: dict[bytes, bytes] = {}
+        headers = self.raw_headers
+        for name, value in scope["headers"]:
+            if name not in headers or name in _SINGLE_HEADERS:
+                headers[name] = value
+            else:
+                headers[name] += b"," + value
+
+    @property
+    def content_type(self) -> str:
+        return self.raw_headers.get(b"content-type", b"").decode("latin-1")
+
+    @property
+    def content_length(self) -> int | None:
+        text = self.raw_headers.get(b"content-length", b"")
+        return int(text) if text.isdigit() else None
+
+
+class PlainResponse:
+    """The answer to one; the same members as the framework's."""
+
+    __slots__ = ("_appended", "_headers", "data", "status")
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.status: int | str = 200
+        self._headers: dict[str, str] = {}
+        self._appended: list[tuple[str, str]] = []
+
+    def set_header(self, name: str, value: str) -> None:
+        self._headers[name.lower()] = value
+
+    def append_header(self, name: str, value: str) -> None:
+        """Add a header beside others of the same name."""
+        self._appended.append((name.lower(), value))
+
+    async def send(self, send: Any) -> None:
+        named = [*self._headers.items(), *self._appended]
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named]
+        data = self.data
+        if self.status in _BODILESS:
+            data = b""
+        else:
+            headers.append((b"content-length", b"%d" % len(data)))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": data})
+
+
+AnyRequest = Request | PlainRequest
+AnyResponse = falcon.asgi.Response | PlainResponse
 
 
 class RequestHeaders(HTTPHeaders):
@@ -118,7 +186,7 @@ class ClientGoneError(Exception):
     """The client closed the connection before its request was complete: nobody waits for an answer."""
 
 
-async def read_body(req: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+async def read_body(req: AnyRequest, *, max_bytes: int, timeout_s: float) -> bytes:
     """Return the whole body, which mostly came with the first event.
 
     Raises `BadInputError` with 413 for a body over ``max_bytes``, before reading when its length was announced, and
@@ -141,7 +209,7 @@ async def read_body(req: Request, *, max_bytes: int, timeout_s: float) -> bytes:
     return body
 
 
-async def _read_on(req: Request, *, max_bytes: int, until: float) -> bytes | None:
+async def _read_on(req: AnyRequest, *, max_bytes: int, until: float) -> bytes | None:
     """Return the body, or the part of it that is already too much; ``None`` when the client leaves.
 
     Raises `asyncio.TimeoutError` when the loop's time is past ``until``. Its task is cancelled then as well, but before
@@ -213,7 +281,7 @@ _WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 """By encoding, what zlib is told of the header that it finds (RFC 9110, section 8.4.1)."""
 
 
-def timeout_of(req: Request) -> float | None:
+def timeout_of(req: AnyRequest) -> float | None:
     """Return for how many seconds the client will wait (`X-Request-Timeout-Seconds`), if it says."""
     value = req.raw_headers.get(b"x-request-timeout-seconds")
     if value is None:
@@ -227,7 +295,7 @@ def timeout_of(req: Request) -> float | None:
     return seconds
 
 
-def send_answer(resp: falcon.asgi.Response, answer: Answer, request_id: str) -> None:
+def send_answer(resp: AnyResponse, answer: Answer, request_id: str) -> None:
     """Put ``answer`` into the response."""
     resp.data = answer.body
     if answer.http_status != 200:
@@ -242,7 +310,7 @@ def send_answer(resp: falcon.asgi.Response, answer: Answer, request_id: str) -> 
 
 
 def send_error(
-    resp: falcon.asgi.Response,
+    resp: AnyResponse,
     status: int,
     message: str,
     request_id: str,

@@ -326,14 +326,14 @@ class Batcher(Generic[T, R]):
             self._end_if_drained()
             return False
         now = self._clock()
-        regroup = self._regroup
+        regroup = self._regroup = self._see_returns(now)
         is_suspects_turn = self._has_suspects() and (self._is_suspects_turn or not self._queue.requests)
         if regroup is not None and not (
             is_suspects_turn or self._is_closing or regroup.is_over(now, self._queue.items)
         ):
             if places is not None:
                 self._forgo_place(places)
-            self._go_on_waiting(regroup, now)
+            self._go_on_waiting(regroup)
             return False
         if regroup is not None and regroup.patience_s:
             self._reunions.ended(
@@ -475,6 +475,7 @@ class Batcher(Generic[T, R]):
         """Begin to wait for the clients to return, now that their answers are written."""
         if self._regroup is regroup:
             self._answered_at = now = self._clock()
+            self._reunions.seen_together(regroup.items + self._queue.items)
             self._regroup = self._expected(regroup.items, now)
             self._turn()
 
@@ -488,14 +489,20 @@ class Batcher(Generic[T, R]):
             self._estimator.estimate,
             answered_at,
             waiting_items=self._were_waiting,
+            company=self._reunions.company,
             return_s=self._return_s,
             max_batch_size=self.limits.max_batch_size,
         )
 
-    def _go_on_waiting(self, regroup: Regroup, now: float) -> None:
-        if self._queue.items > self._seen_items:
-            self._regroup = regroup = regroup.returned(now)
+    def _see_returns(self, now: float) -> Regroup | None:
+        """Return the present wait, longer if somebody has come: to read a few requests may take all of it."""
+        regroup = self._regroup
+        if regroup is not None and self._queue.items > self._seen_items:
+            regroup = regroup.returned(now)
         self._seen_items = self._queue.items
+        return regroup
+
+    def _go_on_waiting(self, regroup: Regroup) -> None:
         if regroup.until < inf:  # else the answers are on their way out, and `_answered` follows them
             # PERF: timers round to a millisecond or more (uvloop: down to 0); a turn of the loop is a few µs.
             self._ask_for_turn()

@@ -1,26 +1,36 @@
 """Answers API requests: decode, queue, run in a batch, encode.
 
-Falcon lets a middleware answer in place of the resource (`process_resource` sets ``resp.complete``); that is where
-batching stands. What is fixed for a route is bound once, in `answering`; what is left is done per request.
+It is an ASGI middleware: batching stands in front of the framework, which answers what is not addressed to an API.
+What is fixed for a route is bound once, in `_answering`; what is left is done per request.
+
+A server that is asked for ten times what it can do spends its time on refusals, and what these take is lost to those
+that it answers. Whether a request would be taken is known before it is decoded, from the queue alone; so while the last
+one was refused, the next is judged first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from functools import partial
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache, partial
 from time import monotonic
 from typing import Any
 
 import falcon.asgi
 
 from kappa.errors import BadInputError
+from kappa.inference import error_answer
 from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
-from kappa.server.batching.shedding import refusal_body
+from kappa.server.batching.policy import RefusalReason
 from kappa.server.bounds import BODY_TIMEOUT_S
 from kappa.server.exchange import (
+    AnyRequest,
+    AnyResponse,
     ClientGoneError,
+    PlainRequest,
+    PlainResponse,
     Request,
     RequestHeaders,
     RequestIds,
@@ -38,19 +48,21 @@ from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["ApiResource", "BatchingMiddleware"]
 
-Answering = Callable[[Request, falcon.asgi.Response], Awaitable[None]]
+Answering = Callable[[AnyRequest, AnyResponse], Awaitable[None]]
 
 _logger = logging.getLogger("kappa.server")
 
 _OFF_LOOP_BYTES = 64 * 1024
 _CLIENT_GONE = 499
 _UNKNOWN_BYTES = 1 << 20
+_ID_STANDS_HERE = "0-request-id-0"
 
 
 class ApiResource:
-    """The route of one API; the middleware answers, so the responder is only what tells Falcon the method."""
+    """An API as a route of the framework, for what the middleware leaves to it, e.g. a path that ends in a slash."""
 
     def __init__(self, endpoint: Endpoint, host: Host, ids: RequestIds) -> None:
+        self.endpoint = endpoint
         self.answer = _answering(endpoint, host, ids)
         self._ids = ids
 
@@ -62,18 +74,33 @@ class ApiResource:
 
 
 class BatchingMiddleware:
-    """Stands between routing and resources, and answers what is addressed to an API."""
+    """Answers what is posted to one of ``apis``, which are named by their paths; ``app`` answers the rest."""
 
-    async def process_resource(
-        self,
-        req: Request,
-        resp: falcon.asgi.Response,
-        resource: Any,
-        params: dict[str, Any],  # noqa: ARG002 - Falcon's signature
-    ) -> None:
-        if resource.__class__ is ApiResource and req.method == "POST":
-            await resource.answer(req, resp)
-            resp.complete = True
+    def __init__(self, app: Any, apis: Mapping[str, ApiResource], ids: RequestIds) -> None:
+        self._app = app
+        self._apis = apis
+        self._ids = ids
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        api = self._apis.get(scope["path"])
+        if api is None or scope.get("method") != "POST":
+            await self._app(scope, receive, send)
+            return
+        resp = PlainResponse()
+        endpoint = api.endpoint
+        batcher = endpoint.batcher
+        if batcher is not None and batcher.has_refused and (refusal := batcher.refusal()) is not None:
+            endpoint.metrics.request_refused(refusal.reason)
+            given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+            _send_refusal(resp, refusal, self._ids.new(given))
+            endpoint.metrics.request_answered(503, 0.0)
+        else:
+            first_event = await receive()
+            if first_event["type"] == "http.disconnect":
+                endpoint.metrics.request_answered(_CLIENT_GONE, 0.0)
+                return
+            await api.answer(PlainRequest(scope, receive, first_event), resp)
+        await resp.send(send)
 
 
 def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
@@ -83,7 +110,7 @@ def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
     max_bytes = endpoint.service.serving.max_request_size_bytes
     is_batched = endpoint.spec.batch
 
-    async def answer(req: Request, resp: falcon.asgi.Response) -> None:
+    async def answer(req: AnyRequest, resp: AnyResponse) -> None:
         started = monotonic()
         request_id = identify(req)
         status = _CLIENT_GONE
@@ -145,7 +172,7 @@ def _answering(endpoint: Endpoint, host: Host, ids: RequestIds) -> Answering:
 
 
 async def _read_if_admitted(
-    req: Request, endpoint: Endpoint, batcher: Batcher[InferenceTask, Answer], *, max_bytes: int
+    req: AnyRequest, endpoint: Endpoint, batcher: Batcher[InferenceTask, Answer], *, max_bytes: int
 ) -> bytes:
     """Read a body that comes in parts, unless it is known already that the request will not be taken.
 
@@ -168,18 +195,29 @@ async def _read_if_admitted(
         endpoint.arriving_bytes -= size
 
 
-def _send_not_ready(resp: falcon.asgi.Response, request_id: str) -> int:
+def _send_not_ready(resp: AnyResponse, request_id: str) -> int:
     send_error(resp, 503, "The service is still loading; try again.", request_id, {"Retry-After": "1"})
     return 503
 
 
-def _send_refusal(resp: falcon.asgi.Response, refusal: RefusedError, request_id: str) -> int:
-    resp.data, retry_after = refusal_body(refusal, request_id)
+def _send_refusal(resp: AnyResponse, refusal: RefusedError, request_id: str) -> int:
+    seconds = max(1, math.ceil(refusal.retry_after_s))
+    before, after = _around_id(refusal.reason, seconds)
+    resp.data = before + request_id.encode() + after
     resp.status = 503
     resp.set_header("Content-Type", "application/json")
     resp.set_header("X-Request-Id", request_id)
-    resp.set_header("Retry-After", retry_after)
+    resp.set_header("Retry-After", str(seconds))
     return 503
+
+
+@lru_cache(maxsize=1024)
+def _around_id(reason: RefusalReason, seconds: int) -> tuple[bytes, bytes]:
+    """Return a refusal's body around the request's id, which never needs escaping."""
+    message = f"The service cannot take this request now ({reason}); try again in {seconds} s."
+    body = error_answer(message, request_id=_ID_STANDS_HERE, http_status=503).body
+    before, _, after = body.partition(_ID_STANDS_HERE.encode())
+    return before, after
 
 
 def _log_failure(exc: Exception, endpoint: Endpoint, request_id: str) -> None:

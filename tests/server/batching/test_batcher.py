@@ -277,13 +277,36 @@ def test_after_a_batch_it_waits_no_longer_than_its_time():
         lone = submit_all(batcher, [7])
         await turns()
         assert run.batches[1:] == []
-        now[0] = 0.001
-        assert await outcomes(lone) == [70]
         now[0] = 0.002
+        assert await outcomes(lone) == [70]
+        now[0] = 0.003
         assert await outcomes(submit_all(batcher, [8])) == [80]
 
     with_batcher(scenario, run, observer=seen, clock=lambda: now[0])
     assert [reason for reason, _, _ in seen.released] == ["idle", "regroup", "idle"]
+
+
+def test_groups_that_take_turns_come_together():
+    run, now = Held(is_open=False), [0.0]
+
+    async def scenario(batcher):
+        warm(batcher, STEADY)
+        tasks = submit_all(batcher, range(9))
+        await until(lambda: len(run.batches) == 1)
+        tasks += submit_all(batcher, range(9, 16))
+        await turns()
+        run.gate.set()
+        assert len(await outcomes(tasks[:9])) == 9
+        await until(lambda: len(run.batches) == 2 or now.__setitem__(0, now[0] + 0.0001))
+        assert await outcomes(tasks[9:]) == [10 * item for item in range(9, 16)]
+        back = submit_all(batcher, range(9))
+        await turns()
+        assert len(run.batches) == 2  # seven are still to come
+        back += submit_all(batcher, range(9, 16))
+        assert len(await outcomes(back)) == 16
+
+    with_batcher(scenario, run, clock=lambda: now[0])
+    assert [len(batch) for batch in run.batches] == [9, 7, 16]
 
 
 def test_each_client_that_returns_extends_the_wait():

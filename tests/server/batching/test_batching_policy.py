@@ -47,8 +47,12 @@ def take(queue: WaitingQueue[WaitingRequest], *, limit: int = 100, estimate: Est
 # Release
 
 
-def expected(items: int, estimate: Estimate = KNOWN, *, waiting: int = 0, return_s: float = inf) -> Regroup | None:
-    return regroup_after(items, estimate, 5.0, waiting_items=waiting, return_s=return_s, max_batch_size=100)
+def expected(
+    items: int, estimate: Estimate = KNOWN, *, waiting: int = 0, return_s: float = inf, company: float = 0.0
+) -> Regroup | None:
+    return regroup_after(
+        items, estimate, 5.0, waiting_items=waiting, company=company, return_s=return_s, max_batch_size=100
+    )
 
 
 def test_a_lone_item_is_not_waited_after_and_others_briefly():
@@ -61,11 +65,27 @@ def test_a_lone_item_is_not_waited_after_and_others_briefly():
 
 def test_all_are_waited_for_where_their_way_back_is_short_beside_a_call():
     quick = KNOWN._replace(base_s=0.0005)
-    assert expected(16, quick, return_s=0.0001) == Regroup(items=16, until=5.0005, patience_s=0.0004)
-    assert expected(16, quick, waiting=3, return_s=0.0001) == Regroup(items=19, until=5.0005, patience_s=0.0004)
-    assert expected(1, quick, waiting=1, return_s=0.0001) == Regroup(items=2, until=5.0005, patience_s=0.0004)
-    assert expected(16, quick, waiting=99, return_s=0.0001) == Regroup(items=100, until=5.0005, patience_s=0.0004)
+    assert expected(16, quick, return_s=0.0001) == Regroup(items=16, until=5.002, patience_s=0.0004)
+    assert expected(16, quick, waiting=3, return_s=0.0001) == Regroup(items=19, until=5.002, patience_s=0.0004)
+    assert expected(1, quick, waiting=1, return_s=0.0001) == Regroup(items=2, until=5.002, patience_s=0.0004)
+    assert expected(16, quick, waiting=99, return_s=0.0001) == Regroup(items=100, until=5.002, patience_s=0.0004)
     assert expected(64, quick, return_s=0.0001) == Regroup(items=32, until=5.0001)
+
+
+def test_a_company_that_has_come_apart_is_waited_for_as_a_whole():
+    quick = KNOWN._replace(base_s=0.0005)
+    assert expected(9, quick, return_s=0.0001, company=15.6) == Regroup(items=16, until=5.002, patience_s=0.0004)
+    assert expected(9, quick, waiting=9, return_s=0.0001, company=15.6) == Regroup(18, until=5.002, patience_s=0.0004)
+    assert expected(9, company=15.6) == Regroup(items=5, until=5.001)  # nobody comes back
+
+
+def test_the_most_that_were_there_at_once_are_remembered_for_a_while():
+    reunions = Reunions()
+    seen = []
+    for items in (16, 9, 9, 9):
+        reunions.seen_together(items)
+        seen.append(round(reunions.company, 2))
+    assert seen == [16, 15.3, 14.67, 14.1]
 
 
 def test_waiting_is_over_when_enough_are_back_or_time_is_up_and_everyone_who_comes_extends_it():
