@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kappa.errors import (
-    UsageError,
-)
+from kappa.errors import UsageError
 from kappa.log import listening, to_logging
 from kappa.settings import home_directory
 from kappa.spec.manifest import BundleManifest

@@ -15,17 +15,12 @@ import orjson
 from kappa.actions.targets import ProjectTarget, Target, open_target, read_target_project
 from kappa.bundle import open_bundle
 from kappa.comparison import differences
-from kappa.errors import (
-    ConfigurationError,
-    InferenceFailedError,
-    KappaError,
-    said,
-)
+from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.inference import example_payload
 from kappa.spec.models import ExampleSpec, ServiceSpec
 from kappa.types import Answer, Payload
 
-__all__ = ["Examples", "Replay", "examples_of", "replay_examples"]
+__all__ = ["Examples", "Replay", "check_examples", "examples_of", "replay_examples"]
 
 _REMOTE_TIMEOUT_S = 60.0
 
@@ -58,15 +53,20 @@ def examples_of(target: Target) -> Examples:
     return Examples(bundle.manifest.service, None if bundle.is_installed else bundle.directory / "examples")
 
 
+def check_examples(spec: ServiceSpec) -> None:
+    """Raise `ConfigurationError` for a service without examples, because a test of nothing must not pass."""
+    if not spec.examples:
+        raise ConfigurationError(f"`{spec.name}` has no `[[examples]]`, so there is nothing to test.")
+
+
 def replay_examples(
     target: Target | str, examples: Examples, *, environ: MutableMapping[str, str] = os.environ
 ) -> Iterator[Replay]:
     """Send every example to a project or bundle, loaded in this process, or to the server at a URL.
 
-    Raises `ConfigurationError` if there is no example, because a test of nothing must not pass.
+    Raises as `check_examples` does.
     """
-    if not examples.spec.examples:
-        raise ConfigurationError(f"`{examples.spec.name}` has no `[[examples]]`, so there is nothing to test.")
+    check_examples(examples.spec)
     if isinstance(target, str):
         for example in examples.spec.examples:
             route = f"{target.rstrip('/')}/{examples.spec.api(example.api).path}"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kappa.errors import (
-    BuildError,
-)
+from kappa.errors import BuildError
 
 __all__ = ["failing_writes_explained"]
 
 
 @contextmanager
 def failing_writes_explained(what: str) -> Iterator[None]:
+    """Raise `BuildError` for what the file system refuses: ``what`` could not be written, where, and why."""
     try:
         yield
     except OSError as exc:

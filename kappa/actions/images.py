@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from kappa._version import __version__
-from kappa.actions.examples import examples_of, replay_examples
+from kappa.actions.examples import check_examples, examples_of, replay_examples
 from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, read_target_project, spec_of
 from kappa.bundle import Bundle
 from kappa.containers.engine import Builder, Engine, choose_engine
 from kappa.containers.images import ImageFacts, check_image, default_image
 from kappa.containers.request import ImageRequest, Secret, lent_proxies, lent_secrets
-from kappa.errors import (
-    ConfigurationError,
-    ContainerError,
-    ExampleFailedError,
-    UsageError,
-)
+from kappa.errors import ContainerError, ExampleFailedError, UsageError
 from kappa.log import log
 from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
@@ -80,7 +75,6 @@ def containerize(
     `UsageError` for what cannot be meant, `BundleError` for a bundle that is not what it says, `ExampleFailedError` for
     an image that answers otherwise, and `ContainerError`, after which nothing is left running.
     """
-
     bundle = find_bundle(target, environ=environ)
     manifest = bundle.manifest
     try:
@@ -152,8 +146,7 @@ def _platforms(manifest: BundleManifest, asked: Sequence[str]) -> Sequence[str]:
 
 
 def _check_testable(manifest: BundleManifest, platforms: Sequence[str], environ: Mapping[str, str]) -> None:
-    if not manifest.service.examples:
-        raise ConfigurationError(f"`{manifest.name}` has no `[[examples]]`, so there is nothing to test.")
+    check_examples(manifest.service)
     if missing := [name for name in manifest.service.env.secrets if name not in environ]:
         raise UsageError(
             f"`--test` runs the service, which needs {', '.join(f'`{name}`' for name in missing)}: set them."

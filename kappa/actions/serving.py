@@ -11,12 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kappa.errors import (
-    ConfigurationError,
-    InferenceFailedError,
-    KappaError,
-    UsageError,
-)
+from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, UsageError
 from kappa.inference import example_payload
 from kappa.log import log
 from kappa.service import load_declared

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kappa.errors import (
-    BundleError,
-    UsageError,
-)
+from kappa.errors import BundleError, UsageError
 from kappa.labels import parse_selector
 from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import BundleReference, Tag

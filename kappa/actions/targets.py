@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kappa.bundle import Bundle, load_bundle, open_bundle
-from kappa.errors import (
-    BundleNotFoundError,
-    MissingDependencyError,
-    UsageError,
-)
+from kappa.errors import BundleNotFoundError, MissingDependencyError, UsageError
 from kappa.gamma.storage import DirectoryStorage
 from kappa.inference import Inference
 from kappa.service import LoadedService, load_declared

@@ -88,10 +88,15 @@ def create_app(
     )
 
 
+def _prefix(host: Host, name: str) -> str:
+    """Return what the paths of a service begin with: nothing for one that is alone."""
+    return "" if len(host.services) == 1 else f"/{name}"
+
+
 def _apis(host: Host) -> Iterator[tuple[str, Endpoint]]:
     """Yield the APIs with the path that each is asked at."""
     for name in host.services:
-        prefix = "" if len(host.services) == 1 else f"/{name}"
+        prefix = _prefix(host, name)
         for endpoint in host.endpoints[name].values():
             yield f"{prefix}/{endpoint.spec.path}", endpoint
 
@@ -125,19 +130,17 @@ def _operations(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
     yield from _states(host, ids)
     yield "/metrics", Page(ids, pages.metrics(host))
     for name, served in host.services.items():
-        prefix = "" if len(host.services) == 1 else f"/{name}"
-        yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host, is_whole=True))
+        yield f"{_prefix(host, name)}/metadata", Page(ids, pages.metadata(served, host, is_whole=True))
 
 
 def _routes(host: Host, ids: RequestIds, *, with_operations: bool) -> Iterator[tuple[str, object]]:
-    is_alone = len(host.services) == 1
     yield from _states(host, ids)
     if with_operations:
         yield "/metrics", Page(ids, pages.metrics(host))
-    if not is_alone:
+    if len(host.services) > 1:
         yield "/", Page(ids, pages.directory(host))
     for name, served in host.services.items():
-        prefix = "" if is_alone else f"/{name}"
+        prefix = _prefix(host, name)
         yield prefix or "/", Page(ids, pages.index(served, host, prefix=prefix))
         yield f"{prefix}/docs", Page(ids, ui.page(served, prefix=prefix))
         yield f"{prefix}/docs/service.json", Page(ids, ui.service_description(served, host))
@@ -151,11 +154,9 @@ def _routes(host: Host, ids: RequestIds, *, with_operations: bool) -> Iterator[t
 
 
 def _files(host: Host, ids: RequestIds) -> Iterator[tuple[re.Pattern[str], StaticFiles]]:
-    is_alone = len(host.services) == 1
     for name, served in host.services.items():
         if served.spec.web_static_content is not None:
-            prefix = "" if is_alone else f"/{name}"
-            yield re.compile(f"{prefix}/(?P<path>.+)"), StaticFiles(ids, host, name)
+            yield re.compile(f"{_prefix(host, name)}/(?P<path>.+)"), StaticFiles(ids, host, name)
 
 
 def _log_load_failure(error: KappaError) -> None:

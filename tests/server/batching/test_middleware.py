@@ -1,0 +1,83 @@
+"""What stands in front of the framework: refusals in a row, and what goes on to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+from kappa.server.batching.batcher import RefusedError
+from kappa.server.batching.middleware import BatchingMiddleware
+from kappa.server.exchange import RequestIds
+
+REFUSAL = RefusedError("target", retry_after_s=1.2)
+
+
+def ask(
+    batcher: Any, *, path: str = "/predict", event: str = "http.request", given_id: bytes = b"mine", **scope: Any
+) -> tuple[list[Any], list[Any]]:
+    """Return what was sent, and what was counted; the API answers with its name, and so does the framework."""
+    sent: list[Any] = []
+    counted: list[Any] = []
+
+    async def framework(_scope: Any, _receive: Any, send: Any) -> None:
+        await send("framework")
+
+    async def answer(_req: Any, resp: Any) -> None:
+        resp.data = b"api"
+
+    async def receive() -> Any:
+        return {"type": event}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    metrics = SimpleNamespace(
+        request_refused=counted.append, request_answered=lambda status, _seconds: counted.append(status)
+    )
+    api: Any = SimpleNamespace(endpoint=SimpleNamespace(batcher=batcher, metrics=metrics), answer=answer)
+    asked = {"path": path, "method": "POST", "headers": [(b"x-request-id", given_id)], **scope}
+    asyncio.run(BatchingMiddleware(framework, {"/predict": api}, RequestIds("me"))(asked, receive, send))
+    return sent, counted
+
+
+def batcher_that(refusal: RefusedError | None, *, has_refused: bool = True) -> Any:
+    return SimpleNamespace(has_refused=has_refused, refusal=lambda: refusal)
+
+
+def test_after_a_refusal_the_next_is_refused_without_being_read() -> None:
+    (start, body), counted = ask(batcher_that(REFUSAL))
+    assert start["status"] == 503
+    assert dict(start["headers"]) == {
+        b"content-type": b"application/json",
+        b"content-length": str(len(body["body"])).encode(),
+        b"x-request-id": b"mine",
+        b"retry-after": b"2",
+    }
+    assert json.loads(body["body"]) == {
+        "error": "The service cannot take this request now (target); try again in 2 s.",
+        "request_id": "mine",
+    }
+    assert counted == ["target", 503]
+
+
+def test_an_id_that_is_none_is_replaced_in_a_refusal() -> None:
+    (start, _), _ = ask(batcher_that(REFUSAL), given_id=b'"\r\n')
+    assert dict(start["headers"])[b"x-request-id"] == b"me-1"
+
+
+def test_a_request_that_may_be_taken_is_answered_by_its_api() -> None:
+    for batcher in (batcher_that(None), batcher_that(REFUSAL, has_refused=False), None):
+        (start, body), counted = ask(batcher)
+        assert (start["status"], body["body"], counted) == (200, b"api", [])
+
+
+def test_what_is_not_posted_to_an_api_goes_to_the_framework() -> None:
+    assert ask(batcher_that(REFUSAL), path="/other") == (["framework"], [])
+    assert ask(batcher_that(REFUSAL), method="GET") == (["framework"], [])
+    assert ask(batcher_that(REFUSAL), method=None, type="websocket") == (["framework"], [])
+
+
+def test_a_client_that_has_left_is_counted_and_not_answered() -> None:
+    assert ask(None, event="http.disconnect") == ([], [499])
