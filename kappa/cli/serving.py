@@ -81,7 +81,7 @@ _OPTIONS = (
         metavar="SECONDS",
         help="How long to go on accepting then, while `/readyz` already says no.",
     ),
-    click.option("--access-log", is_flag=True, help="Log every request."),
+    click.option("--access-log", is_flag=True, help="Log every request; each then costs about twice as much."),
 )
 
 

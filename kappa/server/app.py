@@ -17,7 +17,8 @@ import falcon.asgi
 
 from kappa.errors import KappaError
 from kappa.server import pages, ui
-from kappa.server.batching.middleware import ApiResource, BatchingMiddleware
+from kappa.server.batching.answering import ApiResource
+from kappa.server.batching.middleware import BatchingMiddleware
 from kappa.server.exchange import Request, RequestIds, send_error
 from kappa.server.host import BatchingOptions, Endpoint, Host, Served
 from kappa.server.metrics import Metrics
@@ -73,11 +74,11 @@ def create_app(
         apis = {path: ApiResource(endpoint, host, ids) for path, endpoint in _apis(host)}
         known = "`/docs.json` lists what there is"
         framework = _falcon_app([*routes, *apis.items()], ids, files=_files(host, ids), known=known)
-        app = BatchingMiddleware(framework, apis, ids)
+        app = BatchingMiddleware(framework, apis)
         if not is_divided:
-            return Serving(host, app, app)
+            return Serving(host, app, app, apis)
         operations = _falcon_app(_operations(host, ids), ids, known="the service itself is at its own port")
-        return Serving(host, app, operations)
+        return Serving(host, app, operations, apis)
 
     return Application(
         services,

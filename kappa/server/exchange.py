@@ -7,9 +7,10 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import count
+from time import monotonic
 from typing import Any
 
 import falcon
@@ -31,6 +32,7 @@ __all__ = [
     "Request",
     "RequestHeaders",
     "RequestIds",
+    "joined_headers",
     "media_type_of",
     "read_body",
     "send_answer",
@@ -72,12 +74,13 @@ class RequestIds:
 class Request(falcon.asgi.Request):
     """A request that keeps what the body's first event brought, so that a small body costs no stream."""
 
-    __slots__ = ("first_event", "receive", "request_id")
+    __slots__ = ("arrived", "first_event", "receive", "request_id")
 
     def __init__(
         self, scope: dict[str, Any], receive: Any, first_event: Any = None, options: RequestOptions | None = None
     ) -> None:
         super().__init__(scope, receive, first_event, options)
+        self.arrived = monotonic()
         self.first_event: AsgiEvent = first_event or {}
         self.receive = receive
         self.request_id = ""
@@ -91,19 +94,16 @@ class Request(falcon.asgi.Request):
 class PlainRequest:
     """What answering an API takes of a request, without the framework's own (PERF: a fifth of a request's time)."""
 
-    __slots__ = ("first_event", "raw_headers", "receive", "request_id")
+    __slots__ = ("arrived", "first_event", "raw_headers", "receive", "request_id")
 
-    def __init__(self, scope: Mapping[str, Any], receive: Any, first_event: AsgiEvent) -> None:
+    def __init__(
+        self, raw_headers: Mapping[bytes, bytes], first_event: AsgiEvent, receive: Any, *, arrived: float
+    ) -> None:
+        self.raw_headers = raw_headers
         self.first_event = first_event
         self.receive = receive
+        self.arrived = arrived
         self.request_id = ""
-        self.raw_headers: dict[bytes, bytes] = {}
-        headers = self.raw_headers
-        for name, value in scope["headers"]:
-            if name not in headers or name in _SINGLE_HEADERS:
-                headers[name] = value
-            else:
-                headers[name] += b"," + value
 
     @property
     def content_type(self) -> str:
@@ -113,6 +113,17 @@ class PlainRequest:
     def content_length(self) -> int | None:
         text = self.raw_headers.get(b"content-length", b"")
         return int(text) if text.isdigit() else None
+
+
+def joined_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers of an ASGI scope by name, repeated ones joined."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name not in headers or name in _SINGLE_HEADERS:
+            headers[name] = value
+        else:
+            headers[name] += b"," + value
+    return headers
 
 
 class PlainResponse:
@@ -133,14 +144,18 @@ class PlainResponse:
         """Add a header beside others of the same name."""
         self._appended.append((name.lower(), value))
 
-    async def send(self, send: Any) -> None:
+    def parts(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Return the headers and the body as they are sent."""
         named = [*self._headers.items(), *self._appended]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named]
-        data = self.data
         if self.status in _BODILESS:
-            data = b""
-        else:
-            headers.append((b"content-length", b"%d" % len(data)))
+            return headers, b""
+        headers.append((b"content-length", b"%d" % len(self.data)))
+        return headers, self.data
+
+    async def send(self, send: Any) -> None:
+        """Send it as events of ASGI."""
+        headers, data = self.parts()
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": data})
 
@@ -281,9 +296,9 @@ _WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 """By encoding, what zlib is told of the header that it finds (RFC 9110, section 8.4.1)."""
 
 
-def timeout_of(req: AnyRequest) -> float | None:
+def timeout_of(headers: Mapping[bytes, bytes]) -> float | None:
     """Return for how many seconds the client will wait (`X-Request-Timeout-Seconds`), if it says."""
-    value = req.raw_headers.get(b"x-request-timeout-seconds")
+    value = headers.get(b"x-request-timeout-seconds")
     if value is None:
         return None
     try:

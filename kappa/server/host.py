@@ -231,6 +231,7 @@ class Host:
             isolate_failures=is_isolating,
             renew=partial(_renewed, inference),
             may_run_on_loop=is_model_method and not inference.is_async,
+            may_give_way=not inference.is_async and not self._has_rivals(endpoint),
             places=self._places if needs_place and self._has_rivals(endpoint) else None,
             on_stuck=partial(self._be_stuck, endpoint),
             observer=endpoint.metrics,

@@ -20,9 +20,10 @@ from typing import Any, Literal
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from kappa.server.batching.admission import RefusalReason
 from kappa.server.batching.batcher import BatcherState
 from kappa.server.batching.observer import DropReason
-from kappa.server.batching.policy import RefusalReason, ReleaseReason
+from kappa.server.batching.policy import ReleaseReason
 
 __all__ = ["CONTENT_TYPE", "ApiMetrics", "Metrics", "forget_worker", "share_between_workers"]
 

@@ -13,12 +13,13 @@ import gc
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError, said
+from kappa.server.batching.answering import ApiResource
 from kappa.server.host import Host, Served
 
 __all__ = ["DRAIN", "RELOAD", "Application", "Serving"]
@@ -40,6 +41,8 @@ class Serving:
     app: Any
     management: Any
     """What answers at the management port; the same where there is none."""
+    apis: Mapping[str, ApiResource] = field(default_factory=dict)
+    """What ``app`` answers itself, by path, for a server that recognizes it."""
     exchanges: int = 0
     """How many requests it is answering."""
 
@@ -75,6 +78,11 @@ class Application:
         self._reloading: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._is_wanted_again = False
+
+    @property
+    def serving(self) -> Serving:
+        """What answers now."""
+        return self._current
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

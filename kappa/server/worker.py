@@ -12,6 +12,8 @@ What the base does, measured with gunicorn 27.0, and what is changed here:
 - It closes a connection with the rest of a refused body unread, which resets it before the client has read why. Here
   the rest is thrown away for a moment first (RFC 9112, section 9.6).
 - Its own errors are plain text. Here they have the body that every error of Kappa has.
+- It reads every request with a parser written in Python, and answers it in a task by events of ASGI. Here a whole
+  request for an API goes straight to it, and its answer straight to the connection (PERF: half of what one costs).
 - A failure to start ends in an endless row of new workers. Here it ends the server.
 """
 
@@ -22,13 +24,22 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.asgi.lifespan import LifespanManager
-from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.asgi.parser import PythonProtocol
+from gunicorn.asgi.protocol import (
+    _CACHED_SERVER_HEADER,
+    _NO_COPY_BODY_SIZE,
+    ASGIProtocol,
+    _get_cached_date_header,
+)
 from gunicorn.workers.gasgi import ASGIWorker
 
+from kappa.server.batching.answering import PendingAnswer
 from kappa.server.bounds import (
     HEADER_TIMEOUT_S,
     LINGER_S,
@@ -38,7 +49,10 @@ from kappa.server.bounds import (
     error_response,
     is_at,
 )
-from kappa.server.swap import DRAIN, RELOAD
+from kappa.server.direct import whole_request
+from kappa.server.exchange import PlainResponse, send_answer
+from kappa.server.swap import DRAIN, RELOAD, Application, Serving
+from kappa.types import Answer
 
 __all__ = ["KappaProtocol", "KappaWorker"]
 
@@ -47,12 +61,33 @@ _FIRST_REQUEST_S = 1.0
 _CLOSING_S = 1.0
 
 
+_HTTP_1_1 = SimpleNamespace(version=(1, 1))
+
+
+class _Parser(PythonProtocol):  # type: ignore[misc] # gunicorn has no types
+    """Reads the requests of one connection that do not go straight to an API."""
+
+    is_complete: bool
+    _state: str
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing of a request has been read."""
+        return self._state == "request_line" and not self._buffer
+
+    def hold(self) -> None:
+        """Keep what comes for later, as after a request that has been read, until `reset`."""
+        self._state = "complete"
+        self.is_complete = True
+
+
 class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
     """One connection."""
 
     worker: KappaWorker
     transport: asyncio.Transport
     _closed: bool
+    _response_buffer: bytes | None
 
     def __init__(self, worker: KappaWorker) -> None:
         super().__init__(worker)
@@ -61,6 +96,12 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._is_incomplete = False
         """Whether a request has begun to arrive and is not whole yet."""
         self._is_lingering = False
+        self._pending: PendingAnswer | None = None
+        """The request that was handed straight to its API."""
+        self._serving: Serving | None = None
+        """What it was handed to."""
+        self._is_direct = False
+        """Whether whole requests for an API are recognized here; the access log knows only the parser's."""
         self._unsent = Unsent()
 
     # What the base calls
@@ -70,17 +111,122 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self.worker.connections.add(self)
         self._waiting_since = self.worker.loop.time()
         super().connection_made(transport)
+        self._is_direct = self.worker.is_direct and not is_at(transport, self.worker.app.management_port)
         if self.worker.is_full and not is_at(transport, self.worker.app.management_port):
             self._send_error_response(503, TOO_MANY, [("Retry-After", "1")])
             self._is_incomplete = True
             self.close()
 
+    def _setup_callback_parser(self) -> None:
+        self._callback_parser = _Parser(
+            on_headers_complete=self._on_headers_complete,
+            on_body=self._on_body,
+            on_message_complete=self._on_message_complete,
+            limit_request_line=self.cfg.limit_request_line,
+            limit_request_fields=self.cfg.limit_request_fields,
+            limit_request_field_size=self.cfg.limit_request_field_size,
+        )
+
     def data_received(self, data: bytes) -> None:
-        if not self._is_lingering:
-            self._is_incomplete = True
-            super().data_received(data)
+        """Take what has arrived: a whole request for an API at once, anything else as the base does."""
+        if self._is_lingering:
+            return
+        if self._is_direct and self._is_at_rest() and self._begin(data):
+            return
+        self._is_incomplete = True
+        super().data_received(data)
+
+    def _is_at_rest(self) -> bool:
+        """Return whether nothing is being read, answered or waited for, and the server is to go on."""
+        return (
+            self._pending is None
+            and self._current_request is None
+            and self._callback_parser.is_fresh
+            and not self._flow_control.write_paused
+            and self.worker.alive
+        )
+
+    def _begin(self, data: bytes) -> bool:
+        """Hand a whole request straight to its API; False if it must be read as the base does."""
+        if (request := whole_request(data)) is None:
+            return False
+        serving = self.worker.asgi.serving
+        if (api := serving.apis.get(request.path)) is None:
+            return False
+        if (refused := api.refused(request.headers.get(b"x-request-id"))) is not None:
+            self.req_count += 1
+            self._waiting_since = self.worker.loop.time()
+            self._write(refused)
+            return True
+        self._serving = serving
+        serving.exchanges += 1
+        self._callback_parser.hold()
+        self._waiting_since = None
+        pending = api.begin(request.headers, request.body, self)
+        if pending is None:
+            serving.exchanges -= 1
+            self._callback_parser.reset()
+            return False
+        if not pending.done():
+            self._pending = pending
+        return True
+
+    def receive_plain(self, body: bytes, request_id: str) -> None:
+        """Send the answer to a request that was begun; most look like this (PERF: 2 µs instead of 8)."""
+        if self._closed:
+            return
+        if not self.worker.alive or len(body) > _NO_COPY_BODY_SIZE:
+            resp = PlainResponse()
+            send_answer(resp, Answer(body), request_id)
+            self.receive(resp)
+            return
+        head = (
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: %b\r\ncontent-length: %d\r\n%b%b\r\n"
+        )
+        values = (request_id.encode("latin-1"), len(body), _CACHED_SERVER_HEADER, _get_cached_date_header())
+        self._safe_write(head % values + body)
+        self._end_exchange()
+
+    def receive(self, resp: PlainResponse) -> None:
+        """Send the answer to a request that was begun."""
+        if not self._closed:
+            self._write(resp)
+            self._end_exchange()
+
+    def _write(self, resp: PlainResponse) -> None:
+        headers, body = resp.parts()
+        self._send_response_start(resp.status, headers, _HTTP_1_1, close=not self.worker.alive)
+        if body:
+            self._send_body(body)
+        else:
+            buffer, self._response_buffer = self._response_buffer, None
+            self._safe_write(buffer)
+
+    def _end_exchange(self) -> None:
+        """Go on with what has come meanwhile, or close where the server stops."""
+        self._forget_exchange()
+        self._is_incomplete = False
+        if not self.worker.alive:
+            self.close()
+            return
+        self.req_count += 1
+        self._waiting_since = self.worker.loop.time()
+        behind = self._callback_parser.remaining()
+        self._callback_parser.reset()
+        self._resume_reading()
+        if behind:
+            self.data_received(behind)
+
+    def _forget_exchange(self) -> None:
+        self._pending = None
+        if self._serving is not None:
+            self._serving.exchanges -= 1
+            self._serving = None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._pending is not None:
+            self._pending.give_up()
+            self._forget_exchange()
         self.worker.forget(self)
         super().connection_lost(exc)
 
@@ -162,6 +308,11 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         self.max_connections = affordable_connections(self.worker_connections)
         self._woken = asyncio.Event()
         self._stop_by: float | None = None
+
+    @cached_property
+    def is_direct(self) -> bool:
+        """Whether connections may hand requests straight to an API."""
+        return isinstance(self.asgi, Application) and not self.log.access_log_enabled
 
     @property
     def is_full(self) -> bool:

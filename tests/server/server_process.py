@@ -14,7 +14,7 @@ from typing import Any
 
 from kappa.errors import KappaError
 from kappa.server import bounds
-from kappa.server.batching import middleware
+from kappa.server.batching import answering
 from kappa.server.dev import Loader, serve_dev
 from kappa.server.host import BatchingOptions, Served
 from kappa.server.launch import serve_gunicorn, serve_uvicorn
@@ -63,8 +63,8 @@ def main(folder: str, text: str) -> int:
         return 0
     for name, seconds in wanted.get("bounds", {}).items():  # the servers' own modules are imported after this
         setattr(bounds, name, seconds)
-        if hasattr(middleware, name):
-            setattr(middleware, name, seconds)
+        if hasattr(answering, name):
+            setattr(answering, name, seconds)
     options = ServerOptions(host="127.0.0.1", batching=BatchingOptions(), **{"port": 0, **wanted.get("options", {})})
     serve = serve_uvicorn if wanted.get("server") == "uvicorn" else serve_gunicorn
     try:

@@ -20,6 +20,7 @@ from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.server import host as host_module
 from kappa.server.app import create_app
 from kappa.server.batching.policy import Limits
+from kappa.server.exchange import PlainResponse
 from kappa.server.host import BatchingOptions, Served
 from kappa.service import load_declared
 from kappa.spec.models import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
@@ -138,6 +139,116 @@ def test_a_prediction_is_answered(tmp_path: Path) -> None:
     status, body, headers = ask([described(tmp_path, "double")], "POST", "/double", "21")
     assert (status, body) == (200, 42)
     assert re.fullmatch(r"[0-9a-f]{12}-1", headers["x-request-id"])
+
+
+class Recording:
+    """Receives the answer to a request that went straight to its API."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[tuple[int, bytes, dict[str, str]]] = asyncio.get_running_loop().create_future()
+
+    def receive_plain(self, body: bytes, request_id: str) -> None:
+        headers = {"content-type": "application/json", "x-request-id": request_id, "content-length": str(len(body))}
+        self.answer.set_result((200, body, headers))
+
+    def receive(self, resp: PlainResponse) -> None:
+        headers, body = resp.parts()
+        named = {name.decode(): value.decode() for name, value in headers}
+        self.answer.set_result((int(resp.status), body, named))
+
+
+SAID = {"data": b"x".decode(), "http_status": 201, "http_headers": {"Content-Type": "text/plain", "X-Own": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        pytest.param("double", b"21", {}, id="plain"),
+        pytest.param("double", b"21", {"content-type": "application/json; charset=utf-8"}, id="media-type"),
+        pytest.param("double", b"{", {}, id="bad-input"),
+        pytest.param("double", b"1", {"x-request-timeout-seconds": "0"}, id="bad-timeout"),
+        pytest.param("double", b"1", {"x-request-timeout-seconds": "1e-9"}, id="expired"),
+        pytest.param("divide", b"0", {}, id="failure"),
+        pytest.param("unkind", b"0", {}, id="unkind-failure"),
+        pytest.param("leave", b"0", {}, id="exit"),
+        pytest.param("say", json.dumps(SAID).encode(), {}, id="own-headers"),
+        pytest.param("say", b'{"data": 1, "http_headers": {"A b": "1"}}', {}, id="bad-headers"),
+        pytest.param("refuse", b"1", {}, id="refusal"),
+        pytest.param("headers_of", b'["accept", "x-y"]', {"x-y": "2"}, id="headers"),
+    ],
+)
+def test_both_ways_through_an_api_give_the_same_answer(
+    tmp_path: Path, path: str, body: bytes, headers: dict[str, str]
+) -> None:
+    sent = {"accept": "*/*", "x-request-id": "mine", "content-type": "application/json", **headers}
+
+    async def run() -> None:
+        services = [described(tmp_path, "double", "divide", "unkind", "leave", "say", "refuse", "headers_of")]
+        async with running(services) as conductor:
+            theirs = await conductor.simulate_post(f"/{path}", body=body, headers=sent)
+            receiver = Recording()
+            api = conductor.app.serving.apis[f"/{path}"]
+            pending = api.begin({name.encode(): value.encode() for name, value in sent.items()}, body, receiver)
+            status, data, ours = await asyncio.wait_for(receiver.answer, 10)
+            assert pending is not None
+            assert pending.done()
+            assert (status, data) == (theirs.status_code, theirs.content)
+            assert ours == dict(theirs.headers)
+            counted = re.findall(r'duration_seconds_count\{.*status="(\d+)"\} (.+)', await metrics_of(conductor))
+            assert counted == [(str(status), "2.0")]
+
+    asyncio.run(run())
+
+
+def test_large_packed_and_heavy_bodies_go_the_other_way(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running([described(tmp_path, "double")]) as conductor:
+            api, receiver = conductor.app.serving.apis["/double"], Recording()
+            assert api.begin({}, b"1" * 70_000, receiver) is None
+            assert api.begin({b"content-encoding": b"gzip"}, b"1", receiver) is None
+            assert api.begin({b"content-type": b"image/png"}, b"1", receiver) is None
+            assert not receiver.answer.done()
+
+    asyncio.run(run())
+
+
+def test_a_request_that_was_begun_is_never_run_when_its_client_leaves(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running([described(tmp_path, "batch_divide")]) as conductor:
+            api, receiver = conductor.app.serving.apis["/batch_divide"], Recording()
+            pending = api.begin({}, b"1", receiver)
+            assert pending is not None
+            pending.give_up()
+            pending.give_up()
+            assert (await conductor.simulate_post("/batch_divide", body="2")).json == 50
+            assert not receiver.answer.done()
+            text = await metrics_of(conductor)
+            assert series(
+                text, 'kappa_dropped_requests_total{api="batch_divide",reason="disconnected",service="Numbers"}'
+            )
+            assert 'status="499"} 1.0' in text
+
+    asyncio.run(run())
+
+
+def test_a_receiver_that_fails_harms_nobody_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Recording):
+        def receive_plain(self, body: bytes, request_id: str) -> None:
+            raise OSError("gone")
+
+    async def run() -> None:
+        async with running([described(tmp_path, "double")]) as conductor:
+            api, receivers = conductor.app.serving.apis["/double"], [Failing(), Recording()]
+            for receiver in receivers:
+                api.begin({}, b"1", receiver)
+            assert (await asyncio.wait_for(receivers[1].answer, 10))[1] == b"2"
+
+    asyncio.run(run())
+    assert "could not be sent" in caplog.text
+
+
+async def metrics_of(conductor: falcon.testing.ASGIConductor) -> str:
+    return (await conductor.simulate_get("/metrics")).text
 
 
 def test_one_request_fails_and_its_neighbours_do_not_learn_of_it(tmp_path: Path) -> None:

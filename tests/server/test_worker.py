@@ -19,7 +19,9 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
 from kappa.server import worker as worker_module
-from kappa.server.swap import DRAIN
+from kappa.server.batching.answering import Receiver
+from kappa.server.exchange import PlainResponse
+from kappa.server.swap import DRAIN, Application
 from kappa.server.worker import KappaProtocol, KappaWorker
 
 Reply = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
@@ -92,9 +94,65 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
+class Pending:
+    """A request that was begun, whose end the test decides."""
+
+    def __init__(self, body: bytes, receiver: Receiver) -> None:
+        self.body = body
+        self.receiver = receiver
+        self.is_given_up = False
+        self._is_done = False
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def answer(self) -> None:
+        self._is_done = True
+        self.receiver.receive_plain(b"double " + self.body, "id-1")
+
+    def give_up(self) -> None:
+        self.is_given_up = True
+
+
+class Api:
+    """Stands for an `ApiResource`."""
+
+    def __init__(self, *, refusal: PlainResponse | None = None, takes: bool = True) -> None:
+        self.refusal = refusal
+        self.takes = takes
+        self.begun: list[Pending] = []
+
+    def refused(self, _given_id: bytes | None) -> PlainResponse | None:
+        return self.refusal
+
+    def begin(self, _headers: Any, body: bytes, receiver: Receiver) -> Pending | None:
+        if not self.takes:
+            return None
+        self.begun.append(Pending(body, receiver))
+        return self.begun[-1]
+
+
+class DirectApplication(Application):
+    """One API at `/predict`; anything else goes to an application of ASGI."""
+
+    def __init__(self, application: Any, api: Api) -> None:
+        self._application = application
+        self._current: Any = SimpleNamespace(apis={"/predict": api}, exchanges=0)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await self._application(scope, receive, send)
+
+
 @asynccontextmanager
-async def serving(reply: Reply = say_hello, *, drain_delay_s: float = 0.0, **settings: Any) -> AsyncIterator[Served]:
-    stopped = []
+async def serving(
+    reply: Reply = say_hello,
+    *,
+    drain_delay_s: float = 0.0,
+    api: Api | None = None,
+    management_port: int | None = None,
+    **settings: Any,
+) -> AsyncIterator[Served]:
+    stopped: list[str] = []
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
@@ -114,7 +172,7 @@ async def serving(reply: Reply = say_hello, *, drain_delay_s: float = 0.0, **set
     app = SimpleNamespace(drain_delay_s=drain_delay_s, may_listen=None, management_port=None)
     worker = KappaWorker(1, os.getppid(), [SimpleNamespace(sock=listener)], app, 30, config, Logger(config))
     worker.loop = asyncio.get_running_loop()
-    worker.asgi = application
+    worker.asgi = application if api is None else DirectApplication(application, api)
     worker.stopped = stopped
     served = Served(worker, listener.getsockname()[1])
     await until(lambda: bool(worker.servers))
@@ -129,8 +187,19 @@ async def serving(reply: Reply = say_hello, *, drain_delay_s: float = 0.0, **set
 def test_every_overridden_member_is_one_of_the_base() -> None:
     own = {"__init__", "__doc__", "__module__", "__annotations__", "__qualname__", "__firstlineno__"}
     added = (
-        {"close", "sweep", "is_idle"},
-        {"stop", "forget", "handle_reload_signal", "is_full", "_listen", "_sleep", "_wake"},
+        {
+            "close",
+            "sweep",
+            "is_idle",
+            "_is_at_rest",
+            "_begin",
+            "receive",
+            "receive_plain",
+            "_write",
+            "_end_exchange",
+            "_forget_exchange",
+        },
+        {"is_direct", "stop", "forget", "handle_reload_signal", "is_full", "_listen", "_sleep", "_wake"},
     )
     for changed, base, new in zip((KappaProtocol, KappaWorker), (ASGIProtocol, ASGIWorker), added, strict=True):
         members = {name for name in vars(changed) if name not in own and not name.startswith("__")}
@@ -414,5 +483,217 @@ def test_a_client_that_leaves_cancels_what_was_done_for_it() -> None:
             client.writer.close()
             await until(lambda: ended == ["cancelled"])
             await until(lambda: not served.worker.connections)
+
+    asyncio.run(run())
+
+
+# Requests that go straight to an API
+
+
+def post(body: bytes) -> bytes:
+    return b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def begun(api: Api, count: int) -> Pending:
+    """Return the last of ``count`` requests, once it has come."""
+    await until(lambda: len(api.begun) == count)
+    return api.begun[-1]
+
+
+def test_a_whole_request_goes_straight_to_its_api_and_is_answered_like_any_other() -> None:
+    api = Api()
+
+    async def plainly(_scope: Any, _receive: Any, send: Any) -> None:
+        resp = PlainResponse()
+        resp.data = b"double 1"
+        resp.set_header("Content-Type", "application/json")
+        resp.set_header("X-Request-Id", "id-1")
+        await resp.send(send)
+
+    async def run() -> None:
+        async with serving(plainly, api=api) as served:
+            client = await served.connect()
+            for number in range(1, 3):
+                await client.send(post(b"1"))
+                pending = await begun(api, number)
+                assert served.worker.asgi.serving.exchanges == 1
+                pending.answer()
+                status, headers, body = await client.reply()
+            assert served.worker.asgi.serving.exchanges == 0
+            await client.send(b"GET /else HTTP/1.1\r\nHost: x\r\n\r\n")
+            theirs = await client.reply()
+            assert (status, headers.keys(), body) == (theirs[0], theirs[1].keys(), theirs[2])
+            assert {**headers, "date": ""} == {**theirs[1], "date": ""}
+            await client.send(post(b"2"))
+            (await begun(api, 3)).answer()
+            assert (await client.reply())[2] == b"double 2"
+
+    asyncio.run(run())
+
+
+def test_what_follows_a_request_before_its_answer_waits_its_turn() -> None:
+    api = Api()
+
+    async def run() -> None:
+        async with serving(api=api) as served:
+            client = await served.connect()
+            await client.send(post(b"1"))
+            first = await begun(api, 1)
+            for part in (post(b"2")[:30], post(b"2")[30:], GET):
+                await client.send(part)
+                for _ in range(20):
+                    await asyncio.sleep(0)
+            assert len(api.begun) == 1
+            first.answer()
+            assert (await client.reply())[2] == b"double 1"
+            assert (await client.reply())[2] == b"hello", "two requests at once are for the parser"
+            assert (await client.reply())[2] == b"hello"
+
+    asyncio.run(run())
+
+
+def test_one_that_follows_before_the_answer_goes_straight_to_the_api_too() -> None:
+    api = Api()
+
+    async def run() -> None:
+        async with serving(api=api) as served:
+            client = await served.connect()
+            await client.send(post(b"1"))
+            first = await begun(api, 1)
+            await client.send(post(b"2"))
+            connection = await served.connection()
+            await until(lambda: connection._is_incomplete)
+            first.answer()
+            (await begun(api, 2)).answer()
+            assert [(await client.reply())[2], (await client.reply())[2]] == [b"double 1", b"double 2"]
+            assert not connection._is_incomplete
+            assert served.worker.asgi.serving.exchanges == 0
+
+    asyncio.run(run())
+
+
+def test_a_long_answer_is_sent_whole() -> None:
+    api = Api()
+
+    async def run() -> None:
+        async with serving(api=api) as served:
+            client = await served.connect()
+            await client.send(post(b"1"))
+            (await begun(api, 1)).receiver.receive_plain(b"1" * 1_000_000, "id-1")
+            assert len((await client.reply())[2]) == 1_000_000
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_is_not_plain_is_sent_with_its_headers() -> None:
+    api = Api()
+
+    async def run() -> None:
+        async with serving(api=api) as served:
+            client = await served.connect()
+            for status, data in ((201, b"made"), (204, b"")):
+                await client.send(post(b"1"))
+                await until(lambda: bool(api.begun))
+                resp = PlainResponse()
+                resp.status, resp.data = status, data
+                resp.set_header("X-Own", "1")
+                api.begun.pop().receiver.receive(resp)
+                if status == 201:
+                    found, headers, body = await client.reply()
+                    assert (found, headers["x-own"], body) == (201, "1", b"made")
+                else:
+                    head = await client._reader.readuntil(b"\r\n\r\n")
+                    assert head.startswith(b"HTTP/1.1 204 ")
+                    assert b"content-length" not in head
+            await client.send(GET)
+            assert (await client.reply())[2] == b"hello"
+
+    asyncio.run(run())
+
+
+def test_a_refusal_is_sent_at_once_and_the_connection_goes_on() -> None:
+    refusal = PlainResponse()
+    refusal.status, refusal.data = 503, b"no"
+    refusal.set_header("Retry-After", "1")
+    api = Api(refusal=refusal)
+
+    async def run() -> None:
+        async with serving(api=api) as served:
+            client = await served.connect()
+            for _ in range(2):
+                await client.send(post(b"1"))
+                status, headers, body = await client.reply()
+                assert (status, headers["retry-after"], body) == (503, "1", b"no")
+            assert served.worker.asgi.serving.exchanges == 0
+            assert not api.begun
+            connection = await served.connection()
+            assert connection.is_idle(served.worker.loop.time())
+            connection.sweep(served.worker.loop.time() + 1000)
+            assert await client.is_closed(), "of an idle connection nobody complains"
+
+    asyncio.run(run())
+
+
+def test_a_request_whose_client_leaves_is_given_up() -> None:
+    api = Api()
+
+    async def run() -> None:
+        async with serving(api=api) as served:
+            client = await served.connect()
+            await client.send(post(b"1"))
+            pending = await begun(api, 1)
+            client.writer.transport.abort()
+            await until(lambda: pending.is_given_up)
+            assert served.worker.asgi.serving.exchanges == 0
+            await until(lambda: not served.worker.connections)
+            pending.answer()  # a batch that had begun is not called back
+
+    asyncio.run(run())
+
+
+def test_a_stop_waits_for_a_request_that_was_begun() -> None:
+    api = Api()
+
+    async def run() -> None:
+        async with serving(api=api) as served:
+            client = await served.connect()
+            await client.send(post(b"1"))
+            pending = await begun(api, 1)
+            served.worker.handle_exit_signal()
+            await asyncio.sleep(0.2)
+            assert not served.task.done()
+            pending.answer()
+            status, headers, body = await client.reply()
+            assert (status, headers["connection"], body) == (200, "close", b"double 1")
+            assert await client.is_closed()
+            await served.task
+
+    asyncio.run(run())
+
+
+def test_the_server_reads_what_its_api_does_not_take_this_way() -> None:
+    async def run() -> None:
+        async with serving(api=Api(takes=False)) as served:
+            client = await served.connect()
+            for _ in range(2):
+                await client.send(post(b"1"))
+                assert (await client.reply())[2] == b"hello"
+            assert served.worker.asgi.serving.exchanges == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("case", ["access-log", "management-port"])
+def test_nothing_goes_straight_to_an_api_past_the_access_log_or_at_the_operators_port(case: str) -> None:
+    api = Api()
+
+    async def run() -> None:
+        async with serving(api=api, **({"accesslog": "-"} if case == "access-log" else {})) as served:
+            if case == "management-port":
+                served.worker.app.management_port = served.port
+            client = await served.connect()
+            await client.send(post(b"1"))
+            assert (await client.reply())[2] == b"hello"
+            assert not api.begun
 
     asyncio.run(run())

@@ -18,35 +18,26 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Generic, TypeVar, cast
+from threading import Event
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from kappa.errors import InferenceFailedError
+from kappa.server.batching.admission import Admission, Candidate, Delays, Refusal, RefusalReason, remaining_seconds
 from kappa.server.batching.estimator import Estimate, Estimator
 from kappa.server.batching.execution import Executor, Run, Tasks, Threads
 from kappa.server.batching.isolation import Isolation, Verdicts
 from kappa.server.batching.observer import Observer, SilentObserver
-from kappa.server.batching.policy import (
-    Admission,
-    Candidate,
-    Limits,
-    Placement,
-    RefusalReason,
-    Regroup,
-    Reunions,
-    compose,
-    regroup_after,
-    remaining_seconds,
-)
+from kappa.server.batching.placement import Placement
+from kappa.server.batching.policy import Limits, Regroup, Reunions, compose, regroup_after
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 from kappa.server.batching.sharing import PATIENCE_S, Places
 
-__all__ = ["Batcher", "BatcherState", "ExpiredError", "OverdueError", "RefusedError"]
+__all__ = ["Batcher", "BatcherState", "ExpiredError", "Outcome", "OverdueError", "RefusedError"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
 
-_NEWS_SHARE = 0.1
-"""How much of an average the newest value makes."""
 _SEARCHES_AT_ONCE = 2
 
 
@@ -54,9 +45,12 @@ class RefusedError(InferenceFailedError):
     """The request was not run, or never judged; HTTP 503 with ``Retry-After: ceil(retry_after_s)``, at least 1."""
 
     def __init__(self, reason: RefusalReason, *, retry_after_s: float) -> None:
-        super().__init__(f"The request was refused (`{reason}`); try again in {retry_after_s:.3f} s.")
+        super().__init__()
         self.reason: RefusalReason = reason
         self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"The request was refused (`{self.reason}`); try again in {self.retry_after_s:.3f} s."
 
 
 class ExpiredError(InferenceFailedError):
@@ -92,13 +86,26 @@ class BatcherState:
     """The learned `T(n)`: ``slope_s``, ``base_s``, ``tail_s``, ``runs``, ``largest``."""
 
 
+class Outcome(Protocol[R_contra]):
+    """What is told how a request ended: an `asyncio.Future`, or what can do as much of it."""
+
+    def done(self) -> bool:
+        """Return whether nobody wants to know any more."""
+
+    def set_result(self, result: R_contra, /) -> None:
+        """Take the result."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Take what prevented one."""
+
+
 class _Waiter(WaitingRequest, Generic[T, R]):
     """A waiting request with what it carries and who waits for it."""
 
     __slots__ = ("future", "item")
 
     item: T
-    future: asyncio.Future[R]
+    future: Outcome[R]
 
 
 _Run = Run[_Waiter[T, R], T, R]
@@ -112,7 +119,8 @@ class Batcher(Generic[T, R]):
     a failed batch are run again to find the request at fault; every item then goes through ``renew`` first, which
     returns it as fresh as it was submitted. Without, every member of a failed batch gets its exception (the same
     object). With ``may_run_on_loop``, a function that has proved itself fast and steady is called on the event loop,
-    which saves the hand-over to the thread; leave it off for code that may need its thread or a loop of its own.
+    which saves the hand-over to the thread; leave it off for code that may need its thread or a loop of its own. With
+    ``may_give_way``, the event loop stands still while a function computes that would fight with it for Python's lock.
     ``places`` are shared with the other APIs of the process. ``on_stuck`` is called when a call does not end in time
     and cannot be ended. Times are readings of ``clock``, in seconds.
     """
@@ -126,6 +134,7 @@ class Batcher(Generic[T, R]):
         isolate_failures: bool = False,
         renew: Callable[[T], T] | None = None,
         may_run_on_loop: bool = False,
+        may_give_way: bool = False,
         places: Places | None = None,
         on_stuck: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -141,6 +150,7 @@ class Batcher(Generic[T, R]):
         self._isolate_failures = isolate_failures
         self._renew = renew
         self._may_run_on_loop = may_run_on_loop
+        self._may_give_way = may_give_way and limits.max_concurrency == 1
         self._places = places
         self._on_stuck = on_stuck
         self._clock = clock
@@ -162,12 +172,12 @@ class Batcher(Generic[T, R]):
         self._reunions = Reunions()
         self._return_s = inf
         self._is_turn_due = False
-        self._lag_s = 0.0
+        self._delays = Delays()
         self._wanted_place_at: float | None = None
-        self._wait_for_place_s = 0.0
+        self._ended_at = 0.0
         self._offered_items = 0
-        self.has_refused = False
-        """Whether the last request that was judged was refused; while it was not, the next need not be asked about."""
+        self._last_group: Hashable = None
+        self._last_items = 1
         self._is_closing = False
         self._is_stuck = False
         self._is_giving_up = False
@@ -186,18 +196,44 @@ class Batcher(Generic[T, R]):
         self._loop = asyncio.get_running_loop()
         self._executor.start(self._loop, self._finished)
 
-    async def submit(
-        self, item: T, *, group: Hashable = None, items: int = 1, size_bytes: int = 0, deadline: float | None = None
-    ) -> R:
-        """Wait for the result of ``item``, which counts as ``items`` and joins only requests of equal ``group``.
+    async def submit(self, item: T, **place: Any) -> R:
+        """Wait for the result of ``item``, with the arguments of `put`; raises what `put` does or `run` did.
 
-        ``deadline`` is the reading of the clock after which the client no longer wants it. Raises `RefusedError`,
-        `ExpiredError`, `OverdueError`, or what ``run`` raised. A cancelled caller leaves the queue at once.
+        A cancelled caller leaves the queue at once.
+        """
+        future: asyncio.Future[R] = self._loop.create_future()
+        waiting = self.put(item, future, **place)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.abandon(waiting)
+            raise
+
+    def put(
+        self,
+        item: T,
+        outcome: Outcome[R],
+        *,
+        group: Hashable = None,
+        items: int = 1,
+        size_bytes: int = 0,
+        arrived: float | None = None,
+        deadline: float | None = None,
+    ) -> WaitingRequest:
+        """Queue ``item``, which counts as ``items`` and joins only requests of equal ``group``, and tell ``outcome``.
+
+        ``arrived`` is the reading of the clock when it came, if that is not now, and ``deadline`` the one after which
+        the client no longer wants it. Raises `RefusedError` or `ExpiredError`; ``outcome`` is told those that come
+        later, besides `OverdueError`.
         """
         now = self._clock()
         queue = self._queue
+        if arrived is None:
+            arrived = now
         self._offered_items += items
+        self._last_group, self._last_items = group, items
         until = inf if deadline is None else deadline
+        is_probe = False
         # PERF: judging costs 1 to 2 µs, so it is left to requests that may be refused at all.
         if (
             self._is_closing
@@ -206,43 +242,54 @@ class Batcher(Generic[T, R]):
             or queue.items + items > self._most_items
             or queue.size_bytes + size_bytes > self._most_bytes
         ) and (self._is_closing or self._is_busy()):
-            refused = self._refusal(Candidate(now, group, items, size_bytes, until), is_probe_spent=True)
+            candidate = Candidate(now, group, items, size_bytes, until, arrived)
+            refused = self._refusal(candidate, is_probe_spent=True)
             if refused is not None:
                 self._observer.request_refused(refused.reason)
-                raise refused
+                raise RefusedError(refused.reason, retry_after_s=refused.retry_after_s)
+            is_probe = self._admission.has_spent_probe
         if until <= now:
             self._observer.request_dropped("expired")
             raise ExpiredError
-        waiter: _Waiter[T, R] = _Waiter(now, group, items, size_bytes, until)
+        waiter: _Waiter[T, R] = _Waiter(arrived, group, items, size_bytes, until)
+        waiter.is_probe = is_probe
         waiter.item = item
-        future: asyncio.Future[R] = self._loop.create_future()
-        waiter.future = future
+        waiter.future = outcome
         queue.add(waiter)
         if len(self._running) < self._most_at_once and not self._is_turn_due:
             self._ask_for_turn()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if waiter.is_waiting:
-                queue.remove(waiter)
-                self._observer.request_dropped("disconnected")
-                self._end_if_drained()
-            raise
+        return waiter
 
-    def refusal(
-        self, *, group: Hashable = None, items: int = 1, size_bytes: int = 0, deadline: float | None = None
-    ) -> RefusedError | None:
-        """Return why such a request would not be admitted now, or None: a cheap question before reading a body.
+    def abandon(self, waiting: WaitingRequest) -> None:
+        """Drop what `put` returned, whose client has left, if it is not running yet."""
+        if waiting.is_waiting:
+            self._queue.remove(cast("_Waiter[T, R]", waiting))
+            self._admission.changed()
+            self._observer.request_dropped("disconnected")
+            self._end_if_drained()
+
+    def refusal(self, *, size_bytes: int = 0) -> Refusal | None:
+        """Return why a request like the last would not be admitted now, or None: cheap enough to ask before reading.
 
         It promises nothing for later, and spends no probe.
         """
-        if not (self._is_closing or self._is_busy()):
-            self.has_refused = False
+        queue = self._queue
+        if not (
+            self._is_closing
+            or self._has_target
+            or queue.items >= self._most_items
+            or queue.size_bytes + size_bytes > self._most_bytes
+        ) or not (self._is_closing or self._is_busy()):
             return None
-        until = inf if deadline is None else deadline
-        refused = self._refusal(Candidate(self._clock(), group, items, size_bytes, until), is_probe_spent=False)
+        now = self._clock()
+        refused = self._admission.standing(now)
+        if refused is None:
+            candidate = Candidate(now, self._last_group, self._last_items, size_bytes, inf, now)
+            refused = self._refusal(candidate, is_probe_spent=False)
+            if refused is not None and not size_bytes:
+                self._admission.stands(refused, now)
         if refused is not None:
-            self._offered_items += items
+            self._offered_items += self._last_items
         return refused
 
     def look(self, lag_s: float = 0.0) -> None:
@@ -250,7 +297,7 @@ class Batcher(Generic[T, R]):
 
         Batches tell that too, but while requests are refused there may be none.
         """
-        self._lag_s += _NEWS_SHARE * (lag_s - self._lag_s)
+        self._delays.lagged(lag_s)
         now = self._clock()
         for run in [run for run in self._running if now - run.started > self.limits.run_timeout_s]:
             self._give_up_run(run)
@@ -279,30 +326,30 @@ class Batcher(Generic[T, R]):
             queue_groups=queue.groups,
             running_items=sum(run.items for run in self._running),
             offered_items=self._offered_items,
-            loop_lag_s=self._lag_s,
+            loop_lag_s=self._delays.lag_s,
             is_target_unreachable=self._admission.is_target_unreachable,
             estimate=self._estimator.estimate,
         )
 
     # Admission
 
-    def _refusal(self, request: Candidate, *, is_probe_spent: bool) -> RefusedError | None:
+    def _refusal(self, request: Candidate, *, is_probe_spent: bool) -> Refusal | None:
         if self._is_closing:
-            return RefusedError("stuck" if self._is_stuck else "closing", retry_after_s=1.0)
+            return Refusal("stuck" if self._is_stuck else "closing", 1.0)
         estimate = self._estimator.estimate
-        busy = self._lag_s
+        busy = self._delays.lag_s
         if len(self._running) >= self._most_at_once:
             busy += min(
                 remaining_seconds(run.items, elapsed=request.now - run.started, estimate=estimate)
                 for run in self._running
             )
-        if self._wait_for_place_s:  # every batch ahead waits for its place as the last ones did
-            estimate = estimate._replace(base_s=estimate.base_s + self._wait_for_place_s)
-        refusal = self._admission.refusal(
-            self._queue, request, busy_s=busy, estimate=estimate, is_probe_spent=is_probe_spent
+        return self._admission.refusal(
+            self._queue,
+            request,
+            busy_s=busy,
+            estimate=self._delays.added_to(estimate),
+            is_probe_spent=is_probe_spent,
         )
-        self.has_refused = refusal is not None
-        return None if refusal is None else RefusedError(refusal.reason, retry_after_s=refusal.retry_after_s)
 
     # Turns
 
@@ -371,7 +418,7 @@ class Batcher(Generic[T, R]):
             return False
         waited = 0.0 if self._wanted_place_at is None else now - self._wanted_place_at
         self._wanted_place_at = None
-        self._wait_for_place_s += _NEWS_SHARE * (waited - self._wait_for_place_s)
+        self._delays.waited_for_place(waited)
         return True
 
     def _forgo_place(self, places: Places) -> None:
@@ -380,6 +427,7 @@ class Batcher(Generic[T, R]):
 
     def _release(self, now: float) -> bool:
         self._is_suspects_turn = True
+        self._admission.changed()
         regroup, self._regroup = self._regroup, None
         oldest = self._queue.oldest()
         is_regrouped = regroup is not None and oldest is not None and oldest.arrived < regroup.until
@@ -421,8 +469,18 @@ class Batcher(Generic[T, R]):
             run.execute(self._run, self._clock)
             self._finished(run)
             return False
+        patience_s = 0.0
+        if self._may_give_way:
+            patience_s = self._placement.patience_s(run.items, estimate=estimate, now=run.started)
+        if not patience_s:
+            self._executor.put(run)
+            return True
+        run.over = over = Event()
         self._executor.put(run)
-        return True
+        if not over.wait(patience_s):
+            return True
+        self._finished(run)
+        return False
 
     def _give_place_back(self) -> None:
         if self._places is not None:
@@ -430,46 +488,71 @@ class Batcher(Generic[T, R]):
 
     def _finished(self, run: _Run[T, R]) -> None:
         """Answer, learn, and see to what comes next."""
-        if run.is_overdue:
+        if run.is_overdue or run.is_settled:
             return
+        run.is_settled = True
         self._running.remove(run)
+        self._admission.changed()
         self._give_place_back()
         now = self._clock()
         seconds = run.finished - run.started
         lag = now - run.finished
-        self._lag_s += _NEWS_SHARE * (lag - self._lag_s)
+        if self._has_target and self._were_waiting and self._places is None:
+            self._delays.paused(max(run.started - self._ended_at, 0.0))
+        self._ended_at = run.finished
+        self._delays.lagged(lag)
         if run.error is None:
-            for member, result in zip(run.members, run.results, strict=True):
-                if not member.future.done():
-                    member.future.set_result(result)
             self._learn(run, seconds, now)
-            if self._has_target:
-                self._loop.call_soon(self._written, run.members[0].arrived, context=self._context)
         else:
             self._failed(run, run.error)
         if run.is_suspect and self._searches:
             self._is_suspects_turn = len(self._searches) >= _SEARCHES_AT_ONCE or not self._queue.requests
         self._regroup = None
-        self._see_who_returns(run, now)
+        self._were_waiting = self._queue.items
+        wait = self._wait_after(run, now)
+        if wait is not None:
+            self._answer(run)
+            self._regroup = wait
+            self._loop.call_soon(self._answered, wait, context=self._context)
+        elif self._will_stand_still(now):
+            self._answer(run)
+            self._ask_for_turn()
+        else:
+            self._turn()  # the next batch runs while the answers to this one are written
+            self._answer(run)
         observer = self._observer
         observer.batch_finished(
             requests=len(run.members), items=run.items, service_seconds=seconds, failed=run.error is not None
         )
         observer.loop_lagged(lag)
 
-    def _see_who_returns(self, run: _Run[T, R], now: float) -> None:
-        """Ask for the next turn: at once, or when the clients of ``run`` have had a moment to come back."""
-        self._were_waiting = self._queue.items
+    def _answer(self, run: _Run[T, R]) -> None:
+        if run.error is not None:
+            return  # they have been told, or their parts are run again
+        for member, result in zip(run.members, run.results, strict=True):
+            if not member.future.done():
+                member.future.set_result(result)
+        oldest = next((member for member in run.members if not member.is_probe), None)
+        if self._has_target and oldest is not None:
+            self._loop.call_soon(self._written, oldest.arrived, context=self._context)
+
+    def _wait_after(self, run: _Run[T, R], now: float) -> Regroup | None:
+        """Return what to wait for before the next batch, at first that the answers to ``run`` are written."""
         if run.items + self._were_waiting <= 1:
-            self._ask_for_turn()
-            return
+            return None
         self._return_s = self._reunions.expected_return_s()
         expected = self._expected(run.items, now)
-        if not run.is_on_loop and (expected is None or expected.is_over(now, self._queue.items)):
-            self._turn()  # the company is already here: run while the answers are written
-        else:
-            self._regroup = Regroup(run.items, inf)
-            self._loop.call_soon(self._answered, self._regroup, context=self._context)
+        if not (run.is_on_loop or run.over) and (expected is None or expected.is_over(now, self._queue.items)):
+            return None
+        return Regroup(run.items, inf)
+
+    def _will_stand_still(self, now: float) -> bool:
+        """Return whether the event loop will do nothing else while the next batch runs."""
+        items = min(self._queue.items, self.limits.max_batch_size)
+        estimate = self._estimator.estimate
+        return (self._may_run_on_loop and self._placement.is_loop_fit(items, estimate=estimate, now=now)) or (
+            self._may_give_way and self._placement.is_held_up
+        )
 
     def _answered(self, regroup: Regroup) -> None:
         """Begin to wait for the clients to return, now that their answers are written."""
@@ -481,7 +564,7 @@ class Batcher(Generic[T, R]):
 
     def _written(self, arrived: float) -> None:
         """Learn from how long the oldest member of a batch waited for its answer, which is written by now."""
-        self._admission.answered(self._clock() - arrived + self._lag_s)
+        self._admission.answered(self._clock() - arrived + self._delays.lag_s)
 
     def _expected(self, items: int, answered_at: float) -> Regroup | None:
         return regroup_after(
@@ -512,7 +595,9 @@ class Batcher(Generic[T, R]):
         if run.is_suspect:
             self._searches[0].passed()
         self._estimator.observe(run.items, seconds)
-        self._placement.observe(seconds, was_on_loop=run.is_on_loop, now=now)
+        self._placement.observe(
+            seconds, cpu_s=run.cpu_s, was_on_loop=run.is_on_loop, was_given_way=run.over is not None, now=now
+        )
         if self._admission.observe(self._estimator.estimate):
             target = self.limits.max_latency_s
             if target is not None:
@@ -581,6 +666,7 @@ class Batcher(Generic[T, R]):
         """Tell those who wait for ``run`` that it takes too long; without a way to end it, this was the last one."""
         run.is_overdue = True
         self._running.remove(run)
+        self._admission.changed()
         self._give_place_back()
         error = OverdueError(self.limits.run_timeout_s)
         for member in run.members:

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
+from time import thread_time
 from typing import Any, Generic, Protocol, TypeVar
 
 from kappa.errors import InferenceFailedError, ResultMismatchError
@@ -29,14 +30,17 @@ class Run(Generic[M, T, R]):
     """One call of the function: ``members`` are the requests it answers, ``given`` what it is called with."""
 
     __slots__ = (
+        "cpu_s",
         "error",
         "finished",
         "given",
         "is_on_loop",
         "is_overdue",
+        "is_settled",
         "is_suspect",
         "items",
         "members",
+        "over",
         "results",
         "started",
     )
@@ -51,18 +55,26 @@ class Run(Generic[M, T, R]):
         self.is_on_loop = False
         self.is_overdue = False
         """Whether it was given up; what comes of it is nobody's any more."""
+        self.is_settled = False
+        """Whether its members have been told."""
         self.started = started
         self.finished = started
         self.results: Sequence[R] = ()
         self.error: Exception | None = None
+        self.cpu_s = 0.0
+        """How long its thread computed; 0 where nobody knows."""
+        self.over: Event | None = None
+        """Set at its end, where somebody waits for that."""
 
     def execute(self, function: Function[T, R], clock: Callable[[], float]) -> None:
         """Call ``function``; whatever it does, the run ends with results or an error."""
         self.started = clock()
+        cpu_s = thread_time()
         try:
             self._take(function(self.given))
         except BaseException as exc:  # noqa: BLE001 - the user's code may raise anything; it goes to the caller
             self.error = _carried(exc)
+        self.cpu_s = thread_time() - cpu_s
         self.finished = clock()
 
     async def execute_async(self, function: AsyncFunction[T, R], clock: Callable[[], float]) -> None:
@@ -148,6 +160,8 @@ class Threads(Generic[T, R]):
         """Run what is handed over until the end; a thread's whole life."""
         while (run := self._handover.get()) is not None:
             run.execute(self._function, self._clock)
+            if run.over is not None:
+                run.over.set()
             try:
                 self._loop.call_soon_threadsafe(self._finished, run)
             except RuntimeError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from kappa.server.batching.policy import RefusalReason, ReleaseReason
+from kappa.server.batching.admission import RefusalReason
+from kappa.server.batching.policy import ReleaseReason
 
 __all__ = ["DropReason", "Observer", "SilentObserver"]
 

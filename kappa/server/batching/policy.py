@@ -1,4 +1,4 @@
-"""When a batch is released, what joins it, who is refused: from clock, queue and estimate, and nothing else.
+"""When a batch is released, and what joins it: from clock, queue and estimate, and nothing else.
 
 The server and the simulator of `kappa tune` run this code; it knows no event loop and no thread. Times are readings
 of one clock in seconds.
@@ -6,37 +6,26 @@ of one clock in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from math import ceil, inf, sqrt
+from math import inf
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from kappa.server.batching.estimator import Estimate
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 
 __all__ = [
-    "Admission",
     "Batch",
-    "Candidate",
     "Limits",
-    "Placement",
-    "Refusal",
-    "RefusalReason",
     "Regroup",
     "ReleaseReason",
     "Reunions",
     "compose",
     "regroup_after",
-    "remaining_seconds",
 ]
 
 ReleaseReason = Literal["idle", "regroup", "full", "target", "drain"]
 """Why a batch was not larger: nothing else waited (``idle``), its clients did not return in time (``regroup``), it
 may not grow (``full``), more would miss a member's deadline (``target``), or the server stops (``drain``)."""
-
-RefusalReason = Literal["queue_items", "queue_bytes", "target", "deadline", "closing", "unjudged", "stuck"]
-"""Why a request was not run. ``unjudged``: its batch failed, and its own part in that was never found out. ``stuck``:
-a call of the function does not end, and the process is about to be replaced."""
 
 W = TypeVar("W", bound=WaitingRequest)
 
@@ -54,9 +43,6 @@ class Limits:
     """How many batches may run at once."""
     run_timeout_s: float = inf
     """How long a batch may run before it is given up."""
-
-
-# Release
 
 
 _CALLS_WORTH_A_RETURN = 4
@@ -195,188 +181,3 @@ def compose(queue: WaitingQueue[W], *, estimate: Estimate, limits: Limits, now: 
         queue.remove(request)
         request = queue.head(group)
     return Batch(members, total, expired, "full" if total >= limits.max_batch_size else None)
-
-
-# Admission
-
-_MARGIN_STEP = 0.02
-_LATE_BATCHES = 0.02
-_MOST_MARGIN = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    reason: RefusalReason
-    retry_after_s: float
-    """When the request is predicted to fit."""
-
-
-class Candidate(NamedTuple):
-    """A request that asks to be let in at ``now``."""
-
-    now: float
-    group: Hashable
-    items: int
-    size_bytes: int
-    deadline: float
-
-
-def remaining_seconds(items: int, *, elapsed: float, estimate: Estimate) -> float:
-    """Predict how long a batch that has run for ``elapsed`` still takes.
-
-    One that is overdue is expected to be late by as much again: a stall is not forgotten while it lasts.
-    """
-    left = estimate.seconds(items) - elapsed
-    return left if left >= 0 else max(-left - estimate.tail_s, 0.0)
-
-
-class Admission:
-    """Decides who may join the queue.
-
-    While requests are refused by prediction, one a second is let in all the same, so that a wrong estimate meets the
-    truth and heals.
-
-    Predictions know the function and the queue, and not what else keeps an answer: the event loop, the other processes
-    of the machine. So a *margin* is kept free before the target, and learned: every batch whose oldest member was late
-    widens it by a fiftieth of the target, every other one narrows it by as much less as a fiftieth of the batches may
-    be late (stochastic approximation of a quantile: Robbins & Monro, 1951).
-    """
-
-    __slots__ = ("_limits", "_margin_s", "_next_probe", "_target", "is_target_unreachable")
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._target = inf if limits.max_latency_s is None else limits.max_latency_s
-        self._margin_s = 0.0
-        self._next_probe = -inf
-        self.is_target_unreachable = False
-        """Whether one item alone is predicted to take longer than the target: then it refuses nobody."""
-
-    def refusal(
-        self,
-        queue: WaitingQueue[W],
-        request: Candidate,
-        *,
-        busy_s: float,
-        estimate: Estimate,
-        is_probe_spent: bool = True,
-    ) -> Refusal | None:
-        """Return why ``request`` may not join the queue of a busy API now, or None.
-
-        ``busy_s`` is what is left of the running batch plus how late the event loop is. One request may always wait,
-        whatever its size, or it could never be served; while nothing is known of the API, any number may that the
-        bounds allow. With ``is_probe_spent`` off, only look.
-        """
-        limits = self._limits
-        if queue.requests:
-            if (excess := queue.items + request.items - limits.max_queue_items) > 0:
-                return Refusal("queue_items", self._until_gone(excess, busy_s, estimate))
-            if queue.size_bytes + request.size_bytes > limits.max_queue_bytes:
-                return Refusal("queue_bytes", self._until_gone(queue.items, busy_s, estimate))
-        late = self._late(queue, request, busy_s, estimate)
-        if late is None:
-            return None
-        if request.now >= self._next_probe:
-            if is_probe_spent:
-                self._next_probe = request.now + 1.0
-            return None
-        return late
-
-    def observe(self, estimate: Estimate) -> bool:
-        """Take note of a new estimate; return whether the target has just become unreachable."""
-        was = self.is_target_unreachable
-        self.is_target_unreachable = estimate.seconds(1) > self._target
-        return self.is_target_unreachable and not was
-
-    def answered(self, latency_s: float) -> None:
-        """Take note of how long the oldest member of a batch waited for its answer."""
-        step = _MARGIN_STEP * self._target
-        if latency_s > self._target:
-            self._margin_s = min(self._margin_s + step, _MOST_MARGIN * self._target)
-        else:
-            self._margin_s = max(self._margin_s - _LATE_BATCHES * step, 0.0)
-
-    def _late(self, queue: WaitingQueue[W], request: Candidate, busy_s: float, estimate: Estimate) -> Refusal | None:
-        """Return the refusal of a request that is predicted to finish too late, or to make its batch too late.
-
-        A batch is as late as its oldest member, so the target counts from when that one arrived: a newcomer that
-        fits its own target alone would push it out of time. And whoever would begin another batch behind a full one
-        is let in only if that batch will be in time when it is full: with an older head it would have to stay small.
-        (Simulated at 2 to 10 times saturation: goodput 0.97 of it; 0.8 without the second rule, 0.02 without both.)
-        One client's deadline header never shuts the door to others.
-        """
-        now = request.now
-        target = inf if self.is_target_unreachable else self._target - self._margin_s
-        allowed = request.deadline - now
-        items = queue.items + request.items
-        # PERF: a bound on all the work there is, in 0.4 µs, spares most requests the walk over the groups.
-        largest = self._limits.max_batch_size
-        batches = queue.groups + 1 + items // largest
-        rest = estimate.base_s * batches + estimate.tail_s * sqrt(batches + 1)
-        most = busy_s + estimate.slope_s * (items if items <= largest else items + largest) + rest
-        oldest = queue.oldest()
-        waited = now - oldest.arrived if oldest is not None else 0.0
-        if estimate.runs == 0 or (most + waited <= target and most <= allowed):
-            return None
-        ahead = queue.ahead(request.group, request.items)
-        work = estimate.slope_s * ahead.items + estimate.base_s * ahead.batches
-        if (at_once := self._limits.max_concurrency) > 1:
-            own = work / ahead.batches
-            work = (work - own) / at_once + own
-        takes = busy_s + work
-        single = estimate.seconds(request.items)
-        tail = estimate.tail_s * sqrt(ahead.batches + 1)
-        waited = max(now - ahead.since, 0.0)
-        full = takes + estimate.slope_s * ahead.room
-        excess = waited + full + _margin(tail, target - single) - target
-        if excess > 0:
-            return Refusal("target", excess)
-        excess = takes + _margin(tail, allowed - single) - allowed
-        return Refusal("deadline", excess) if excess > 0 else None
-
-    def _until_gone(self, items: int, busy_s: float, estimate: Estimate) -> float:
-        """Predict when ``items`` of the queue have left it: batches leave when they start."""
-        if estimate.runs == 0:
-            return 1.0
-        batches = ceil(items / self._limits.max_batch_size)
-        return busy_s + (batches - 1) * estimate.seconds(self._limits.max_batch_size)
-
-
-def _margin(tail_s: float, slack_s: float) -> float:
-    """Return the tail, but at most half of the slack that a run without a queue leaves: noise locks nobody out."""
-    return max(min(tail_s, slack_s / 2), 0.0)
-
-
-# Where it runs
-
-
-class Placement:
-    """Decides whether the next batch may run on the event loop, which saves the hand-over to a thread (42–65 µs).
-
-    Only for a function that is known (50 runs), fast (p99 of the next batch under 1 ms) and steady (none of the last
-    200 passed 5 ms); one slow run there sends it back to its thread for 10 s.
-    """
-
-    __slots__ = ("_banned_until", "_steady_runs")
-
-    def __init__(self) -> None:
-        self._banned_until = -inf
-        self._steady_runs = 200  # nothing slow was seen yet
-
-    def observe(self, seconds: float, *, was_on_loop: bool, now: float) -> None:
-        """Take note of one run that took ``seconds``."""
-        if seconds <= 0.005:
-            self._steady_runs += 1
-            return
-        self._steady_runs = 0
-        if was_on_loop:
-            self._banned_until = now + 10.0
-
-    def is_loop_fit(self, items: int, *, estimate: Estimate, now: float) -> bool:
-        """Return whether a batch of ``items`` is sure enough to be gone before anybody notices."""
-        return (
-            estimate.runs >= 50
-            and estimate.seconds(items) + estimate.far_tail_s < 0.001
-            and self._steady_runs >= 200
-            and now >= self._banned_until
-        )

@@ -20,7 +20,7 @@ _GROUPS_WORTH_COMPARING = 16
 class WaitingRequest:
     """One request in the queue; times are readings of one clock, `inf` for never."""
 
-    __slots__ = ("arrived", "deadline", "group", "is_waiting", "items", "size_bytes")
+    __slots__ = ("arrived", "deadline", "group", "is_probe", "is_waiting", "items", "size_bytes")
 
     def __init__(
         self,
@@ -37,6 +37,8 @@ class WaitingRequest:
         self.deadline = deadline
         """When its client stops listening: it is not run after this."""
         self.is_waiting = False
+        self.is_probe = False
+        """Whether it was let in though it will be late: nobody else is to be in time for it."""
 
 
 W = TypeVar("W", bound=WaitingRequest)
@@ -48,7 +50,7 @@ class Ahead(NamedTuple):
     items: int
     batches: int
     since: float = inf
-    """When the oldest request of the batch that it would join arrived; `inf` if it would be the first of one."""
+    """When the oldest request of the batch that it would join arrived, probes aside; `inf` if there is none."""
     room: int = 0
     """If it would open another batch behind a full one of its group: how many more items that batch takes."""
 
@@ -146,11 +148,15 @@ class WaitingQueue(Generic[W]):
 
         Which that is follows from the number of items in the last batch, as if all requests were of one size.
         """
-        if group.items + items <= self._max_batch_size:
-            return group.line[0].arrived
-        if (in_last_batch := group.items % self._max_batch_size) == 0:
-            return inf
-        return group.line[-max(in_last_batch * group.requests // group.items, 1)].arrived
+        first = 0
+        if group.items + items > self._max_batch_size:
+            if (in_last_batch := group.items % self._max_batch_size) == 0:
+                return inf
+            first = len(group.line) - max(in_last_batch * group.requests // group.items, 1)
+        for place in range(first, len(group.line)):
+            if not (request := group.line[place]).is_probe:
+                return request.arrived
+        return inf
 
     def _batches(self, items: int) -> int:
         return -(-items // self._max_batch_size)

@@ -16,17 +16,9 @@ from itertools import count
 from math import inf
 from typing import Literal
 
+from kappa.server.batching.admission import Admission, Candidate, remaining_seconds
 from kappa.server.batching.estimator import Estimator
-from kappa.server.batching.policy import (
-    Admission,
-    Batch,
-    Candidate,
-    Limits,
-    Regroup,
-    compose,
-    regroup_after,
-    remaining_seconds,
-)
+from kappa.server.batching.policy import Batch, Limits, Regroup, compose, regroup_after
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 
 __all__ = ["Model", "Simulated", "simulate"]
@@ -138,7 +130,7 @@ class _Worker:
         estimate = self._estimator.estimate
         if self._running is not None:
             left_s = remaining_seconds(self._running.items, elapsed=now - self._started, estimate=estimate)
-            candidate = Candidate(now, None, self._model.items, 0, inf)
+            candidate = Candidate(now, None, self._model.items, 0, inf, now)
             if (
                 self._admission.refusal(self._queue, candidate, busy_s=self._lag_s + left_s, estimate=estimate)
                 is not None
@@ -147,6 +139,7 @@ class _Worker:
                 self._on_loop(now, _SHARE_OF_REFUSING)
                 return
         request = WaitingRequest(now, None, self._model.items)
+        request.is_probe = self._running is not None and self._admission.has_spent_probe
         self._came[id(request)] = came
         self._queue.add(request)
         if self._regroup is not None:
@@ -180,7 +173,8 @@ class _Worker:
             came = self._came.pop(id(member))
             if came >= self._settled_at:
                 self.outcome.latencies.append(answered - came)
-        self._admission.answered(self._loop_free_at - batch.members[0].arrived + self._lag_s)
+        if (oldest := next((member for member in batch.members if not member.is_probe), None)) is not None:
+            self._admission.answered(self._loop_free_at - oldest.arrived + self._lag_s)
         if now >= self._settled_at:
             self.outcome.batches += 1
             self.outcome.items += batch.items

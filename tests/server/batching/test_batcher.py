@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from kappa.errors import InferenceFailedError, ResultMismatchError
 from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
 from kappa.server.batching.estimator import Estimate
 from kappa.server.batching.observer import SilentObserver
+from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.sharing import Places
 
@@ -229,6 +232,105 @@ QUICK = STEADY._replace(base_s=0.0001)
 """Calls so quick that the way of four clients through HTTP takes as long as several."""
 
 
+class Patient(Placement):
+    """Has the loop give way to every batch, for as long as it says."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self.given_way: list[bool] = []
+
+    @property
+    def is_held_up(self):
+        return True
+
+    def observe(self, seconds, *, cpu_s, was_on_loop, was_given_way, now):
+        self.given_way.append(was_given_way)
+
+    def patience_s(self, items, *, estimate, now):
+        return self._seconds
+
+
+@pytest.mark.parametrize("patience_s", [5.0, 0.001], ids=["long-enough", "too-short"])
+def test_a_batch_the_loop_gives_way_to_is_answered_once_and_in_its_thread(patience_s):
+    seen, threads = Recorder(), []
+
+    def run(items):
+        threads.append(threading.current_thread().name)
+        time.sleep(0.02)
+        return [item * 10 for item in items]
+
+    async def scenario(batcher):
+        warm(batcher)
+        placement = batcher._placement = Patient(patience_s)
+        for _ in range(3):
+            assert await outcomes(submit_all(batcher, [1, 2])) == [10, 20]
+        await turns()
+        assert placement.given_way == [True] * 3
+
+    with_batcher(scenario, run, may_give_way=True, observer=seen)
+    assert seen.finished == [(2, False)] * 3
+    assert set(threads) == {"kappa-test"}
+
+
+def test_the_loop_gives_no_way_where_several_batches_may_run_or_it_may_not():
+    async def scenario(batcher):
+        placement = batcher._placement = Patient(5.0)
+        assert await batcher.submit(1) == 10
+        assert placement.given_way == [False]
+
+    with_batcher(scenario, Held())
+    with_batcher(scenario, Held(), may_give_way=True, limits=Limits(10, max_concurrency=2))
+
+
+def test_the_next_batch_has_begun_when_an_answer_is_written():
+    run, had_begun = Held(is_open=False), []
+
+    class Outcome:
+        def done(self):
+            return False
+
+        def set_result(self, _result):
+            had_begun.append(bool(batch_of_two[0].running_items))
+
+        def set_exception(self, error):
+            raise error
+
+    batch_of_two = []
+
+    async def scenario(batcher):
+        warm(batcher)
+        batcher.put(1, Outcome())
+        await until(lambda: len(run.batches) == 1)
+        tasks = submit_all(batcher, [2, 3])
+        await turns()
+        batch_of_two.append(SimpleNamespace(running_items=0))
+        start = batcher._start
+
+        def starting(started):
+            batch_of_two[0].running_items = started.items
+            return start(started)
+
+        batcher._start = starting
+        run.gate.set()
+        assert await outcomes(tasks) == [20, 30]
+
+    with_batcher(scenario, run)
+    assert had_begun == [True]
+
+
+def test_what_fails_while_the_loop_gives_way_is_told(caplog):
+    def run(items):
+        raise OSError("broken")
+
+    async def scenario(batcher):
+        batcher._placement = Patient(5.0)
+        with pytest.raises(OSError, match="broken"):
+            await batcher.submit(1)
+
+    with_batcher(scenario, run, may_give_way=True)
+
+
 async def turns(count: int = 20) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -394,27 +496,65 @@ def test_an_idle_api_serves_whatever_it_believes():
     with_batcher(scenario, Held(), limits=Limits(10, max_latency_s=0.001))
 
 
-def test_whether_the_last_request_was_refused_is_known_until_one_may_be_taken():
+def test_one_refusal_stands_for_others_until_a_batch_ends():
     run = Held(is_open=False)
 
     async def scenario(batcher):
-        assert not batcher.has_refused
+        warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
+        assert batcher.refusal() is None, "an idle API refuses nobody"
+        tasks = submit_all(batcher, [1])
+        await until(lambda: len(run.batches) == 1)
+        assert batcher.refusal() is None
+        tasks += submit_all(batcher, [2])
+        await turns()
+        refusal = batcher.refusal()
+        assert refusal.reason == "queue_items"
+        assert batcher.refusal() is refusal
+        assert batcher.state.offered_items == 4
+        run.gate.set()
+        assert await outcomes(tasks) == [10, 20]
+        assert batcher.refusal() is None
+
+    with_batcher(scenario, run, limits=Limits(1, max_queue_items=1))
+
+
+def test_one_refusal_stands_for_others_until_somebody_leaves():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
         await until(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, [2])
         await turns()
-        assert not batcher.has_refused
-        with pytest.raises(RefusedError):
-            await batcher.submit(3)
-        assert batcher.has_refused
         assert batcher.refusal() is not None
-        run.gate.set()
-        assert await outcomes(tasks) == [10, 20]
-        assert batcher.has_refused
+        assert batcher.refusal(size_bytes=1) is not None
+        tasks[1].cancel()
+        await turns()
         assert batcher.refusal() is None
-        assert not batcher.has_refused
+        run.gate.set()
+        assert await tasks[0] == 10
 
     with_batcher(scenario, run, limits=Limits(1, max_queue_items=1))
+
+
+def test_an_early_refusal_is_judged_as_one_of_the_last_group():
+    run = Held(is_open=False)
+
+    async def scenario(batcher):
+        warm(batcher, Estimate(0.0, 0.04, 0.0, 0.0, 500, 10))
+        tasks = submit_all(batcher, [1])
+        await until(lambda: len(run.batches) == 1)
+        tasks.append(asyncio.create_task(batcher.submit(2, group="wide")))
+        await turns()
+        batcher._admission.next_probe = math.inf
+        assert batcher.refusal() is None, "it would join the batch that waits"
+        with pytest.raises(RefusedError):
+            await batcher.submit(3, group="another")
+        run.gate.set()
+        assert await outcomes(tasks) == [10, 20]
+
+    with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1))
 
 
 def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
@@ -429,7 +569,7 @@ def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
         await asyncio.wait(refused)
         error = refused[0].exception()
         assert isinstance(error, RefusedError)
-        assert (error.reason, error.retry_after_s) == ("target", pytest.approx(0.02))
+        assert (error.reason, error.retry_after_s) == ("target", pytest.approx(0.025))
         run.gate.set()
         await outcomes(first)
         await turns()

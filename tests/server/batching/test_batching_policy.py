@@ -10,20 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kappa.server.batching.admission import Admission, Candidate, Delays, Refusal, remaining_seconds
 from kappa.server.batching.estimator import Estimate, Estimator
-from kappa.server.batching.policy import (
-    Admission,
-    Batch,
-    Candidate,
-    Limits,
-    Placement,
-    Refusal,
-    Regroup,
-    Reunions,
-    compose,
-    regroup_after,
-    remaining_seconds,
-)
+from kappa.server.batching.placement import Placement
+from kappa.server.batching.policy import Batch, Limits, Regroup, Reunions, compose, regroup_after
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 
 KNOWN = Estimate(slope_s=0.001, base_s=0.01, tail_s=0.0, runs=100, largest=1000)
@@ -233,7 +223,7 @@ def ask(
     group: object = None,
 ) -> Refusal | None:
     return admission.refusal(
-        queue, Candidate(now, group, items, size_bytes, deadline), busy_s=busy_s, estimate=estimate
+        queue, Candidate(now, group, items, size_bytes, deadline, now), busy_s=busy_s, estimate=estimate
     )
 
 
@@ -274,7 +264,7 @@ def test_a_request_predicted_past_the_target_is_refused_until_it_would_fit():
     admission = spent(Limits(100, max_latency_s=0.1))
     queue = queue_of(waiting(60))
     assert ask(admission, queue, items=10) is None  # 10 + 70 ms
-    assert ask(admission, queue, items=10, busy_s=0.05) == Refusal("target", pytest.approx(0.03))
+    assert ask(admission, queue, items=10, busy_s=0.05) == Refusal("target", pytest.approx(0.035))
 
 
 def test_a_request_predicted_past_its_clients_deadline_is_refused():
@@ -288,7 +278,7 @@ def test_groups_behind_do_not_count_and_groups_ahead_do():
     queue = queue_of(waiting(20, group="a"))
     queue.add(WaitingRequest(1.0, "b", 80))
     assert ask(admission, queue, group="a") is None
-    assert ask(admission, queue, group="b") == Refusal("target", pytest.approx(0.021))
+    assert ask(admission, queue, group="b") == Refusal("target", pytest.approx(0.026))
 
 
 def test_a_cold_estimator_refuses_nobody():
@@ -302,9 +292,51 @@ def test_while_refusing_one_probe_a_second_is_let_in():
     assert let_in == [0.0, 1.0, 2.0, 3.0]
 
 
+def test_nobody_is_refused_for_a_probe_that_will_be_late_anyway():
+    admission = spent(Limits(50, max_latency_s=0.1))
+    for is_probe in (False, True):
+        early = WaitingRequest(-0.09)
+        early.is_probe = is_probe
+        queue = queue_of(early, max_batch_size=50)
+        assert (ask(admission, queue) is None) == is_probe
+        queue.add(WaitingRequest(-0.09))
+        assert ask(admission, queue) is not None
+
+
+def test_what_is_let_in_late_is_known_for_a_probe():
+    admission = Admission(Limits(100, max_latency_s=0.1))
+    seen = []
+    for busy_s in (5.0, 5.0, 0.0):
+        ask(admission, queue_of(), busy_s=busy_s)
+        seen.append(admission.has_spent_probe)
+    assert seen == [True, False, False]
+
+
+def test_a_refusal_stands_until_it_would_fit_a_probe_is_due_or_something_changes():
+    admission = spent(Limits(100, max_latency_s=0.1))
+    assert admission.standing(0.0) is None
+    soon, late = Refusal("target", 0.2), Refusal("target", 5.0)
+    admission.stands(soon, 0.5)
+    assert (admission.standing(0.69), admission.standing(0.71)) == (soon, None)
+    admission.stands(late, 0.5)
+    assert (admission.standing(0.99), admission.standing(1.0)) == (late, None)
+    admission.stands(Refusal("queue_items", 5.0), 0.5)
+    assert admission.standing(5.0) is not None
+    admission.changed()
+    assert admission.standing(0.6) is None
+
+
+def test_what_batches_waited_for_counts_for_each_of_them():
+    delays = Delays()
+    for _ in range(100):
+        delays.paused(0.01)
+        delays.waited_for_place(0.005)
+    assert delays.added_to(KNOWN) == KNOWN._replace(base_s=pytest.approx(KNOWN.base_s + 0.015, rel=1e-3))
+
+
 def test_a_look_spends_no_probe():
     admission = Admission(Limits(100, max_latency_s=0.1))
-    candidate = Candidate(0.0, None, 1, 0, inf)
+    candidate = Candidate(0.0, None, 1, 0, inf, 0.0)
     for _ in range(3):
         assert admission.refusal(queue_of(), candidate, busy_s=5.0, estimate=KNOWN, is_probe_spent=False) is None
 
@@ -318,13 +350,29 @@ def test_a_target_below_one_item_refuses_nobody_and_is_told_once():
 
 def test_answers_that_come_late_all_the_same_move_the_door_forward_and_others_back():
     admission = spent(Limits(100, max_latency_s=0.1))
-    assert ask(admission, queue_of(waiting(60)), items=10, busy_s=0.015) is None  # 15 + 10 + 70 ms
-    for _ in range(3):
+
+    def knock() -> Refusal | None:
+        return ask(admission, queue_of(waiting(60)), items=10, busy_s=0.014)  # 14 + 10 + 70 ms
+
+    def narrowed(times: int, latency_s: float) -> float:
+        for _ in range(times):
+            refusal = knock()
+            admission.answered(latency_s)
+        return refusal.retry_after_s
+
+    assert knock() is None
+    for _ in range(4):
         admission.answered(0.12)
-    assert ask(admission, queue_of(waiting(60)), items=10, busy_s=0.015) == Refusal("target", pytest.approx(0.001))
-    for _ in range(150):
-        admission.answered(0.09)
-    assert ask(admission, queue_of(waiting(60)), items=10, busy_s=0.015) is None
+    for _ in range(100):
+        assert knock() == Refusal("target", pytest.approx(0.007))
+    for _ in range(100):
+        admission.answered(0.09)  # only the first of them after somebody was refused
+    assert narrowed(100, 0.095) == pytest.approx(0.007 - 100 * 0.00002, abs=1e-4)
+    assert narrowed(50, 0.08) == pytest.approx(0.005 - 50 * 0.00008, abs=1e-4)
+    for _ in range(20):
+        knock()
+        admission.answered(0.08)
+    assert knock() is None
 
 
 def test_a_wide_tail_takes_at_most_half_of_the_slack():
@@ -390,7 +438,8 @@ def simulate(
                 outcome.answered.extend((finishes, finishes - member.arrived) for member in batch.members)
                 estimator.observe(batch.items, finishes - started)
                 admission.observe(estimator.estimate)
-                admission.answered(finishes - batch.members[0].arrived)
+                if (oldest := next((m for m in batch.members if not m.is_probe), None)) is not None:
+                    admission.answered(finishes - oldest.arrived)
                 start_at, batch = finishes, None
             if batch is not None or not queue.requests:
                 break
@@ -398,12 +447,14 @@ def simulate(
             started, finishes = start_at, start_at + service_s(runs, batch.items)
             runs += 1
         left, estimate = 0.0, estimator.estimate
+        arriving = WaitingRequest(now)
         if batch is not None:
             left = remaining_seconds(batch.items, elapsed=now - started, estimate=estimate)
             if ask(admission, queue, busy_s=left, estimate=estimate, now=now) is not None:
                 outcome.refused.append(now)
                 continue
-        queue.add(WaitingRequest(now))
+            arriving.is_probe = admission.has_spent_probe
+        queue.add(arriving)
         if batch is None:
             batch = compose(queue, estimate=estimate, limits=limits, now=now)
             started, finishes = now, now + service_s(runs, batch.items)
@@ -451,11 +502,17 @@ def test_under_overload_what_is_accepted_is_in_time_and_the_api_does_all_it_can(
         limit=64,
     )
     settled = sorted(latency for finished, latency in outcome.answered if finished > 5)
-    assert settled[int(0.98 * len(settled))] <= 0.3
-    assert sum(latency <= 0.3 for latency in settled) / 20 >= 0.93 * saturation
+    assert settled[int(0.99 * len(settled))] <= 0.3
+    assert sum(latency <= 0.3 for latency in settled) / 20 >= 0.95 * saturation
 
 
 # Placement
+
+
+def observe(
+    placement: Placement, seconds: float, *, share: float = 1.0, was_on_loop: bool = False, now: float = 0.0
+) -> None:
+    placement.observe(seconds, cpu_s=share * seconds, was_on_loop=was_on_loop, was_given_way=False, now=now)
 
 
 def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
@@ -470,14 +527,59 @@ def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
 def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds():
     fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 500, 10)
     placement = Placement()
-    placement.observe(0.006, was_on_loop=False, now=0.0)
+    observe(placement, 0.006, was_on_loop=False, now=0.0)
     assert not placement.is_loop_fit(1, estimate=fast, now=1.0)
     for _ in range(200):
-        placement.observe(0.0001, was_on_loop=False, now=1.0)
+        observe(placement, 0.0001, was_on_loop=False, now=1.0)
     assert placement.is_loop_fit(1, estimate=fast, now=1.0)
 
-    placement.observe(0.006, was_on_loop=True, now=2.0)
+    observe(placement, 0.006, was_on_loop=True, now=2.0)
     for _ in range(200):
-        placement.observe(0.0001, was_on_loop=False, now=3.0)
+        observe(placement, 0.0001, was_on_loop=False, now=3.0)
     assert not placement.is_loop_fit(1, estimate=fast, now=11.9)
     assert placement.is_loop_fit(1, estimate=fast, now=12.0)
+
+
+WORK = Estimate(1e-4, 0.01, 0.002, 0.003, 100, 10)
+
+
+def placement_of(*shares: float) -> Placement:
+    """Return what has seen a function whose thread computed for these shares of its runs."""
+    placement = Placement()
+    for share in shares:
+        observe(placement, 0.02, share=share)
+    return placement
+
+
+def patience(placement: Placement, *, items: int = 10, now: float = 0.5) -> float:
+    return placement.patience_s(items, estimate=WORK, now=now)
+
+
+def test_the_loop_gives_way_to_a_function_that_computed_all_the_time_and_is_held_up_now():
+    placement = placement_of(1.0, *[0.4] * 10)
+    assert patience(placement) == 0.0, "one run is to show whether it would still be held up"
+    assert patience(placement) == pytest.approx(0.013)
+    assert patience(placement, items=10_000) == 0.05
+    assert patience(placement, now=1.6) == 0.0
+    assert patience(placement, now=1.6) > 0
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        pytest.param([1.0] * 20, id="computes-undisturbed"),
+        pytest.param([0.01] * 20, id="waits"),
+        pytest.param([0.5, 0.6] * 10, id="computes-and-waits"),
+        pytest.param([1.0] + [0.4] * 10 + [1.0] * 10, id="no-longer-held-up"),
+    ],
+)
+def test_the_loop_gives_way_to_no_other_function(shares: list[float]):
+    assert [patience(placement_of(*shares)) for _ in range(3)] == [0.0] * 3
+
+
+def test_runs_that_were_given_way_or_are_short_tell_nothing_of_being_held_up():
+    placement = placement_of(1.0, *[0.4] * 10)
+    for _ in range(50):
+        placement.observe(0.02, cpu_s=0.02, was_on_loop=False, was_given_way=True, now=0.0)
+        observe(placement, 0.0005, share=1.0)
+    assert [patience(placement) > 0 for _ in range(2)] == [False, True]

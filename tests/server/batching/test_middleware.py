@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from kappa.server.batching.batcher import RefusedError
-from kappa.server.batching.middleware import BatchingMiddleware
+from kappa.server.batching.middleware import ApiResource, BatchingMiddleware
 from kappa.server.exchange import RequestIds
+from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
 
 REFUSAL = RefusedError("target", retry_after_s=1.2)
 
@@ -36,17 +37,21 @@ def ask(
     metrics = SimpleNamespace(
         request_refused=counted.append, request_answered=lambda status, _seconds: counted.append(status)
     )
-    api: Any = SimpleNamespace(endpoint=SimpleNamespace(batcher=batcher, metrics=metrics), answer=answer)
+    spec = ApiSpec(name="predict", target=FunctionTarget(function="handlers:predict"), input="json")
+    service = ServiceSpec(name="Numbers", apis=(spec,))
+    endpoint: Any = SimpleNamespace(batcher=batcher, metrics=metrics, service=service, spec=spec)
+    api = ApiResource(endpoint, cast("Any", None), RequestIds("me"))
+    api.answer = answer
     asked = {"path": path, "method": "POST", "headers": [(b"x-request-id", given_id)], **scope}
-    asyncio.run(BatchingMiddleware(framework, {"/predict": api}, RequestIds("me"))(asked, receive, send))
+    asyncio.run(BatchingMiddleware(framework, {"/predict": api})(asked, receive, send))
     return sent, counted
 
 
-def batcher_that(refusal: RefusedError | None, *, has_refused: bool = True) -> Any:
-    return SimpleNamespace(has_refused=has_refused, refusal=lambda: refusal)
+def batcher_that(refusal: RefusedError | None) -> Any:
+    return SimpleNamespace(refusal=lambda: refusal)
 
 
-def test_after_a_refusal_the_next_is_refused_without_being_read() -> None:
+def test_what_is_to_be_refused_is_refused_without_being_read() -> None:
     (start, body), counted = ask(batcher_that(REFUSAL))
     assert start["status"] == 503
     assert dict(start["headers"]) == {
@@ -68,7 +73,7 @@ def test_an_id_that_is_none_is_replaced_in_a_refusal() -> None:
 
 
 def test_a_request_that_may_be_taken_is_answered_by_its_api() -> None:
-    for batcher in (batcher_that(None), batcher_that(REFUSAL, has_refused=False), None):
+    for batcher in (batcher_that(None), None):
         (start, body), counted = ask(batcher)
         assert (start["status"], body["body"], counted) == (200, b"api", [])
 

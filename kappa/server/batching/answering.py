@@ -1,0 +1,325 @@
+"""How one API answers: decode, queue, run in a batch, encode.
+
+There are two ways through it. A request that is all there and small is begun where it is read, and answered by whoever
+finishes its batch (`begin`): no task and no future. Any other is a coroutine (`answer`), which reads, unpacks and
+decodes piece by piece. What they do with a task, an answer or a failure is the same code. What is fixed for a route is
+bound once; what is left is done per request.
+
+A server that is asked for ten times what it can do spends its time on refusals, and what these take is lost to those
+that it answers. Whether a request would be taken is known before it is decoded, from the queue alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from time import monotonic
+from typing import Any, Protocol
+
+import falcon.asgi
+
+from kappa.errors import BadInputError
+from kappa.inference import Inference, error_answer
+from kappa.server.batching.admission import Refusal, RefusalReason
+from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
+from kappa.server.batching.queue import WaitingRequest
+from kappa.server.bounds import BODY_TIMEOUT_S
+from kappa.server.exchange import (
+    AnyRequest,
+    AnyResponse,
+    ClientGoneError,
+    PlainResponse,
+    Request,
+    RequestHeaders,
+    RequestIds,
+    media_type_of,
+    read_body,
+    send_answer,
+    send_error,
+    timeout_of,
+    too_large,
+    unpacked,
+    valid_headers,
+)
+from kappa.server.host import Endpoint, Host, RenewableTask
+from kappa.types import Answer, InferenceTask, Payload
+
+__all__ = ["CLIENT_GONE", "ApiResource", "PendingAnswer", "Receiver"]
+
+_logger = logging.getLogger("kappa.server")
+
+_OFF_LOOP_BYTES = 64 * 1024
+CLIENT_GONE = 499
+"""What is counted where a client left before its answer."""
+_UNKNOWN_BYTES = 1 << 20
+_ID_STANDS_HERE = "0-request-id-0"
+
+
+class ApiResource:
+    """One API, as a server or the framework calls it; the framework has what the middleware leaves to it, e.g. a path
+    that ends in a slash."""
+
+    def __init__(self, endpoint: Endpoint, host: Host, ids: RequestIds) -> None:
+        self.endpoint = endpoint
+        self._host = host
+        self._ids = ids
+        self._max_bytes = endpoint.service.serving.max_request_size_bytes
+
+    async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
+        await self.answer(req, resp)
+
+    async def on_options(self, req: Request, resp: falcon.asgi.Response) -> None:
+        send_answer(resp, Answer(b"", http_headers={"Allow": "OPTIONS, POST"}), self._ids.of(req))
+
+    def refused(self, given_id: bytes | None) -> PlainResponse | None:
+        """Return the answer to a request that is refused whatever is in it, or ``None``."""
+        batcher = self.endpoint.batcher
+        if batcher is None or (refusal := batcher.refusal()) is None:
+            return None
+        resp = PlainResponse()
+        metrics = self.endpoint.metrics
+        metrics.request_refused(refusal.reason)
+        metrics.request_answered(_send_refusal(resp, refusal, self._ids.new(given_id)), 0.0)
+        return resp
+
+    def begin(self, headers: Mapping[bytes, bytes], body: bytes, receiver: Receiver) -> PendingAnswer | None:
+        """Queue a request that is all there, and tell ``receiver`` what came of it; ``None`` if it needs the other way.
+
+        ``headers`` have lower-case names, each once. ``receiver`` may be told before this returns.
+        """
+        inference, batcher = self.endpoint.inference, self.endpoint.batcher
+        media_type, charset, boundary, is_heavy = media_type_of(headers.get(b"content-type", b"").decode("latin-1"))
+        is_light = not is_heavy and len(body) <= min(_OFF_LOOP_BYTES, self._max_bytes)
+        if inference is None or batcher is None or self._host.state == "loading":
+            return None
+        if not is_light or b"content-encoding" in headers:
+            return None
+        pending = PendingAnswer(self, self._ids.new(headers.get(b"x-request-id")), receiver)
+        try:
+            seen = RequestHeaders(headers)
+            timeout_s = timeout_of(headers)
+            payload = Payload(body, media_type, charset, "", boundary)
+            task = self._task_of(inference.decode(payload, headers=seen, task_id=pending.request_id), payload)
+            pending.waiting = batcher.put(
+                task,
+                pending,
+                **self._place_of(task, inference),
+                size_bytes=len(body),
+                arrived=pending.began,
+                deadline=None if timeout_s is None else pending.began + timeout_s,
+            )
+        except Exception as exc:  # noqa: BLE001 - user code may raise anything
+            pending.set_exception(exc)
+        return pending
+
+    async def answer(self, req: AnyRequest, resp: AnyResponse) -> None:
+        """Answer a request, which need not be all there yet."""
+        endpoint, host = self.endpoint, self._host
+        request_id = self._ids.of(req)
+        status = CLIENT_GONE
+        try:
+            inference, batcher = endpoint.inference, endpoint.batcher
+            if inference is None or batcher is None or host.state == "loading":
+                status = _send_not_ready(resp, request_id)
+                return
+            event = req.first_event
+            if event.get("more_body"):
+                body = await _read_if_admitted(req, endpoint, batcher, max_bytes=self._max_bytes)
+            elif len(body := event.get("body", b"")) > self._max_bytes:
+                raise too_large(self._max_bytes)
+            headers = req.raw_headers
+            media_type, charset, boundary, is_heavy = media_type_of(req.content_type or "")
+            if b"content-encoding" in headers:
+                unpacking = partial(unpacked, body, headers[b"content-encoding"], max_bytes=self._max_bytes)
+                body = await asyncio.get_running_loop().run_in_executor(host.decoders, unpacking)
+            timeout_s = timeout_of(headers)
+            payload = Payload(body, media_type, charset, "", boundary)
+            decode = partial(inference.decode, payload, headers=RequestHeaders(headers), task_id=request_id)
+            if is_heavy or len(body) > _OFF_LOOP_BYTES:
+                task = await asyncio.get_running_loop().run_in_executor(host.decoders, decode)
+            else:
+                task = decode()
+            task = self._task_of(task, payload)
+            result = await batcher.submit(
+                task,
+                **self._place_of(task, inference),
+                size_bytes=len(body),
+                arrived=req.arrived,
+                deadline=None if timeout_s is None else req.arrived + timeout_s,
+            )
+            status = _send_result(resp, result, request_id)
+        except Exception as exc:  # noqa: BLE001 - user code may raise anything
+            status = self.send_failure(resp, exc, request_id)
+        finally:
+            endpoint.metrics.request_answered(status, monotonic() - req.arrived)
+
+    def _task_of(self, task: InferenceTask, payload: Payload) -> InferenceTask:
+        if not self.endpoint.keeps_payloads:
+            return task
+        return RenewableTask(task.data, task.http_headers, task.task_id, payload=payload)
+
+    def _place_of(self, task: InferenceTask, inference: Inference) -> dict[str, Any]:
+        """Return with whom a task may share a batch, and for how many it counts there."""
+        if not self.endpoint.spec.batch:
+            return {}
+        return {"group": inference.group_of(task), "items": inference.items_of(task)}
+
+    def send_failure(self, resp: AnyResponse, error: Exception, request_id: str) -> int:
+        """Put what a client is told of ``error`` into the response, and return the status."""
+        if isinstance(error, BadInputError):
+            status, text = error.http_status, str(error)
+        elif isinstance(error, RefusedError):
+            return _send_refusal(resp, error, request_id)
+        elif isinstance(error, ExpiredError | OverdueError):
+            status, text = 504, str(error)
+        elif isinstance(error, ClientGoneError):
+            send_error(resp, 400, "The request is not complete.", request_id)
+            return CLIENT_GONE
+        else:
+            status, text = 500, "The service failed to answer; its log says why, under this id."
+            _log_failure(error, self.endpoint, request_id)
+        send_error(resp, status, text, request_id)
+        return status
+
+
+class Receiver(Protocol):
+    """Who waits for an answer, e.g. a connection."""
+
+    def receive_plain(self, body: bytes, request_id: str) -> None:
+        """Take a JSON answer with status 200 and no other headers than every answer has."""
+
+    def receive(self, resp: PlainResponse) -> None:
+        """Take any other answer."""
+
+
+class PendingAnswer:
+    """A request that was begun; stands where a future would, and tells its receiver at once."""
+
+    __slots__ = ("_api", "_is_done", "_receiver", "began", "request_id", "waiting")
+
+    def __init__(self, api: ApiResource, request_id: str, receiver: Receiver) -> None:
+        self._api = api
+        self._receiver = receiver
+        self._is_done = False
+        self.request_id = request_id
+        self.began = monotonic()
+        self.waiting: WaitingRequest | None = None
+        """Its place in the queue."""
+
+    def done(self) -> bool:
+        """Return whether it has been answered, or nobody waits for that any more."""
+        return self._is_done
+
+    def set_result(self, result: Answer) -> None:
+        """Send the answer of the function."""
+        self._is_done = True
+        if _is_plain(result):
+            self._count(200)
+            self._tell(self._receiver.receive_plain, result.body, self.request_id)
+            return
+        resp = PlainResponse()
+        try:
+            status = _send_result(resp, result, self.request_id)
+        except ValueError as exc:
+            status = self._api.send_failure(resp, exc, self.request_id)
+        self._count(status)
+        self._tell(self._receiver.receive, resp)
+
+    def set_exception(self, error: Exception) -> None:
+        """Send what a client is told of ``error``."""
+        self._is_done = True
+        resp = PlainResponse()
+        self._count(self._api.send_failure(resp, error, self.request_id))
+        self._tell(self._receiver.receive, resp)
+
+    def give_up(self) -> None:
+        """Take note that the client has left; the queue drops what nobody waits for."""
+        if not self._is_done:
+            self._is_done = True
+            self._count(CLIENT_GONE)
+            batcher = self._api.endpoint.batcher
+            if batcher is not None and self.waiting is not None:
+                batcher.abandon(self.waiting)
+
+    def _tell(self, receive: Callable[..., None], *answer: Any) -> None:
+        try:
+            receive(*answer)
+        except Exception:
+            _logger.exception("The answer to %s could not be sent", self.request_id)
+
+    def _count(self, status: int) -> None:
+        self._api.endpoint.metrics.request_answered(status, monotonic() - self.began)
+
+
+def _is_plain(result: Answer) -> bool:
+    return not result.http_headers and result.http_status == 200 and result.media_type == "application/json"
+
+
+def _send_result(resp: AnyResponse, result: Answer, request_id: str) -> int:
+    """Put a function's answer into the response; raises `ValueError` if it cannot be sent."""
+    if not _is_plain(result) and (problem := valid_headers(result)):
+        raise ValueError(f"The function's answer cannot be sent: {problem}.")
+    send_answer(resp, result, request_id)
+    return result.http_status
+
+
+async def _read_if_admitted(
+    req: AnyRequest, endpoint: Endpoint, batcher: Batcher[InferenceTask, Answer], *, max_bytes: int
+) -> bytes:
+    """Read a body that comes in parts, unless it is known already that the request will not be taken.
+
+    Bodies that are being read count against the bytes that may wait; one of unknown length counts as a megabyte.
+    """
+    announced = req.content_length
+    size = min(max_bytes, _UNKNOWN_BYTES if announced is None else announced)
+    arriving = endpoint.arriving_bytes
+    if arriving and arriving + size > batcher.limits.max_queue_bytes:
+        refusal: Refusal | None = Refusal("queue_bytes", 1.0)
+    else:
+        refusal = batcher.refusal(size_bytes=arriving + size)
+    if refusal is not None:
+        endpoint.metrics.request_refused(refusal.reason)
+        raise RefusedError(refusal.reason, retry_after_s=refusal.retry_after_s)
+    endpoint.arriving_bytes += size
+    try:
+        return await read_body(req, max_bytes=max_bytes, timeout_s=BODY_TIMEOUT_S)
+    finally:
+        endpoint.arriving_bytes -= size
+
+
+def _send_not_ready(resp: AnyResponse, request_id: str) -> int:
+    send_error(resp, 503, "The service is still loading; try again.", request_id, {"Retry-After": "1"})
+    return 503
+
+
+def _send_refusal(resp: AnyResponse, refusal: Refusal | RefusedError, request_id: str) -> int:
+    seconds = max(1, math.ceil(refusal.retry_after_s))
+    before, after = _around_id(refusal.reason, seconds)
+    resp.data = before + request_id.encode() + after
+    resp.status = 503
+    resp.set_header("Content-Type", "application/json")
+    resp.set_header("X-Request-Id", request_id)
+    resp.set_header("Retry-After", str(seconds))
+    return 503
+
+
+@lru_cache(maxsize=1024)
+def _around_id(reason: RefusalReason, seconds: int) -> tuple[bytes, bytes]:
+    """Return a refusal's body around the request's id, which never needs escaping."""
+    message = f"The service cannot take this request now ({reason}); try again in {seconds} s."
+    body = error_answer(message, request_id=_ID_STANDS_HERE, http_status=503).body
+    before, _, after = body.partition(_ID_STANDS_HERE.encode())
+    return before, after
+
+
+def _log_failure(exc: Exception, endpoint: Endpoint, request_id: str) -> None:
+    """Log a failure in full once; the other members of a failed batch got the same exception."""
+    name = f"{endpoint.service.name}.{endpoint.spec.name}"
+    first = exc.__dict__.setdefault("__kappa_request_id__", request_id)
+    if first == request_id:
+        _logger.error("`%s` failed to answer %s", name, request_id, exc_info=exc)
+    else:
+        _logger.error("`%s` failed to answer %s, in the batch of %s", name, request_id, first)
