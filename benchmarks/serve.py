@@ -1,11 +1,12 @@
 """The iris API beside a constant answer on the same Falcon and gunicorn: what a prediction costs besides HTTP.
 
 Four servers, one worker each, take turns under the same closed-loop load: a Falcon resource that reads the body and
-answers three bytes (the *no-op limit*: nothing on this stack can be faster), a function that returns the JSON it got
-(what Kappa itself adds: decoding, batching, encoding, metrics), the service of `examples/iris` (a class, whose method
-runs in the API's own thread), and the same model without any code (its `predict` may run on the event loop). Rates
-move with whatever else the machine does, so the servers take turns in one run, and beside each rate stands the CPU
-time that the worker used per request, which moves less.
+answers three bytes (the *no-op limit* of server, ASGI and framework), a function that returns the JSON it got (what
+Kappa itself adds: decoding, batching, encoding, metrics), the service of `examples/iris` (a class, whose method runs in
+the API's own thread), and the same model without any code (its `predict` may run on the event loop). A request for an
+API that arrives whole goes past ASGI and the framework, so Kappa can be faster than that limit. Rates move with
+whatever else the machine does, so the servers take turns in one run, and beside each rate stands the CPU time that the
+worker used per request, which moves less.
 
     python benchmarks/serve.py            # about a minute; --write puts the result into docs/benchmarks/serve.md
 """

@@ -67,13 +67,15 @@ class Table:
 INTRODUCTION = """\
 Written by `make bench-peers` from what it measured; do not edit. Every server runs alone with the load generator on the
 same machine, one worker process, as its documentation recommends for the model; batching servers batch up to 64.
-Figures are medians over the rounds."""
+Figures are medians over the rounds; a run during which the hypervisor gave more than 5 % of the processors' time to
+others is repeated once."""
 
 OVERLOAD = """\
 Requests arrive at random times, whatever the server does (an open loop), at multiples of what the model can do at most.
 Good is an answer within the time; a latency counts from when the request should have been sent. The random forest
-is quick in batches: two and three times what Kappa does with it is about as much HTTP as one core can refuse at
-all ([what serving costs](benchmarks/serve.md)), so there even refusals come late.
+is quick in batches and computes in Python: the most that Kappa does with it takes all of one core, and two or three
+times as much is about what one core can refuse at all ([what serving costs](benchmarks/serve.md)), so there even
+refusals come late.
 
 ![Goodput against offered load](benchmarks/overload.svg)"""
 

@@ -46,6 +46,11 @@ TARGET_MS = {"overload": 300.0, "forest": 100.0}
 """The models that are overloaded, and within which time an answer is good."""
 FOREST_OVERLOADS = (0.5, 1.0, 2.0, 3.0)
 START_S = 60.0
+MOST_STOLEN = 0.05
+"""Of the processors' time, for a run to count at once; else the better of two does."""
+REPEATS = 1
+STEAL = 7
+"""Where `/proc/stat` has the ticks that the hypervisor gave to others."""
 PORT = 18200
 
 
@@ -248,20 +253,39 @@ def memory_mib(pids: Sequence[int]) -> float:
 
 
 def load(server: Running, folder: Path, *arguments: str, connections: int, seconds: float) -> dict[str, Any]:
+    """Load a server, and again if the hypervisor gave too much of the processors to others meanwhile."""
+    found = load_once(server, folder, *arguments, connections=connections, seconds=seconds)
+    for _ in range(REPEATS):
+        if found["stolen"] <= MOST_STOLEN:
+            break
+        await_calm(server.peer, server.model, folder)
+        again = load_once(server, folder, *arguments, connections=connections, seconds=seconds)
+        found = min(found, again, key=lambda run: run["stolen"])
+    return found
+
+
+def load_once(server: Running, folder: Path, *arguments: str, connections: int, seconds: float) -> dict[str, Any]:
     body, media_type = PEERS[server.peer].body(server.model, folder)
     (folder / "body").write_bytes(body)
     address = f"127.0.0.1:{server.port}{PEERS[server.peer].path}"
     command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), address, "--media-type", media_type]
     command += ["--body", f"@{folder / 'body'}", "--connections", str(connections), "--seconds", str(seconds)]
-    before = cpu_seconds(server.mark)
+    cpu_before, times_before = cpu_seconds(server.mark), processor_times()
     found: dict[str, Any] = json.loads(
         subprocess.run([*command, *arguments], check=True, capture_output=True, text=True).stdout
     )
     good = found["statuses"].get("200", 0)
-    found["cpu_us"] = 1e6 * (cpu_seconds(server.mark) - before) / good if good else None
+    found["cpu_us"] = 1e6 * (cpu_seconds(server.mark) - cpu_before) / good if good else None
+    times = [after - before for before, after in zip(times_before, processor_times(), strict=True)]
+    found["stolen"] = times[STEAL] / sum(times)
     if not good:
         found["p50_ms"] = found["p99_ms"] = None
     return found
+
+
+def processor_times() -> list[int]:
+    """Return the ticks of all processors by what they did (proc(5), `/proc/stat`), idle ones included."""
+    return [int(ticks) for ticks in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
 
 
 class Results:

@@ -35,7 +35,9 @@ def main(name: str, port: str, folder: str, workers: str) -> None:
     if name in ("iris", "forest"):
         import joblib
 
-        save = lambda: mlflow.sklearn.save_model(joblib.load(Path(folder) / f"{name}.joblib"), path)  # noqa: E731
+        model = joblib.load(Path(folder) / f"{name}.joblib")
+        # its own default, skops, refuses a forest of trees
+        save = lambda: mlflow.sklearn.save_model(model, path, serialization_format="cloudpickle")  # noqa: E731
     else:
         save = lambda: mlflow.pyfunc.save_model(path, python_model=Peer(name, folder), code_paths=[models.__file__])  # noqa: E731
     if not (path / "MLmodel").is_file():
