@@ -120,7 +120,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return data[:at] + put + data[at + gone :]
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(whole | odd | mutated())
 def test_what_is_recognized_is_what_the_parser_finds(data: bytes) -> None:
     found = whole_request(data)
