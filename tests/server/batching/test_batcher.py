@@ -579,6 +579,28 @@ def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
     with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1), clock=lambda: now[0])
 
 
+def test_others_may_join_the_batch_of_a_probe():
+    run, now = Held(is_open=False), [0.0]
+
+    async def scenario(batcher):
+        warm(batcher, Estimate(0.0, 0.06, 0.0, 0.0, 500, 10))
+        tasks = submit_all(batcher, [1])
+        await until(lambda: bool(run.batches))
+        tasks += submit_all(batcher, [2])
+        await turns()
+        now[0] = 0.03  # from now on it would be in time, and the probe is late anyway
+        tasks += submit_all(batcher, [3])
+        await turns()
+        run.gate.set()
+        await outcomes(tasks[:1])
+        await turns()
+        now[0] = 1.0  # nobody returns meanwhile
+        assert await outcomes(tasks) == [10, 20, 30]
+
+    with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1), clock=lambda: now[0])
+    assert run.batches == [[1], [2, 3]]
+
+
 def test_a_target_that_cannot_be_met_is_told_once():
     seen, now = Recorder(), [0.0]
 
