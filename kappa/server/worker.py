@@ -111,8 +111,9 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self.worker.connections.add(self)
         self._waiting_since = self.worker.loop.time()
         super().connection_made(transport)
-        self._is_direct = self.worker.is_direct and not is_at(transport, self.worker.app.management_port)
-        if self.worker.is_full and not is_at(transport, self.worker.app.management_port):
+        is_operators = is_at(transport, self.worker.app.management_port)
+        self._is_direct = self.worker.is_direct and not is_operators
+        if self.worker.is_full and not is_operators:
             self._send_error_response(503, TOO_MANY, [("Retry-After", "1")])
             self._is_incomplete = True
             self.close()

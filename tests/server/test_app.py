@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import falcon.testing
@@ -20,7 +21,7 @@ from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.server import host as host_module
 from kappa.server.app import create_app
 from kappa.server.batching.policy import Limits
-from kappa.server.exchange import PlainResponse
+from kappa.server.exchange import PlainRequest, PlainResponse
 from kappa.server.host import BatchingOptions, Served
 from kappa.service import load_declared
 from kappa.spec.models import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
@@ -227,6 +228,22 @@ def test_a_request_that_was_begun_is_never_run_when_its_client_leaves(tmp_path: 
                 text, 'kappa_dropped_requests_total{api="batch_divide",reason="disconnected",service="Numbers"}'
             )
             assert 'status="499"} 1.0' in text
+
+    asyncio.run(run())
+
+
+def test_a_latency_target_counts_from_when_a_slow_request_was_all_there(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running([described(tmp_path, "double")]) as conductor:
+            api, resp = conductor.app.serving.apis["/double"], PlainResponse()
+            event: Any = {"type": "http.request", "body": b"1"}
+            slow = PlainRequest({}, event, None, arrived=monotonic() - 60)
+            asking = asyncio.create_task(api.answer(slow, resp))
+            await asyncio.sleep(0)
+            (waiting,) = api.endpoint.batcher._queue
+            assert monotonic() - waiting.arrived < 30
+            await asking
+            assert resp.data == b"2"
 
     asyncio.run(run())
 

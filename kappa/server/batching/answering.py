@@ -2,8 +2,7 @@
 
 There are two ways through it. A request that is all there and small is begun where it is read, and answered by whoever
 finishes its batch (`begin`): no task and no future. Any other is a coroutine (`answer`), which reads, unpacks and
-decodes piece by piece. What they do with a task, an answer or a failure is the same code. What is fixed for a route is
-bound once; what is left is done per request.
+decodes piece by piece. What they do with a task, an answer or a failure is the same code.
 
 A server that is asked for ten times what it can do spends its time on refusals, and what these take is lost to those
 that it answers. Whether a request would be taken is known before it is decoded, from the queue alone.
@@ -147,7 +146,6 @@ class ApiResource:
                 task,
                 **self._place_of(task, inference),
                 size_bytes=len(body),
-                arrived=req.arrived,
                 deadline=None if timeout_s is None else req.arrived + timeout_s,
             )
             status = _send_result(resp, result, request_id)
