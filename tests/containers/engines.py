@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,12 @@ class Door:
 
     @property
     def gateway(self) -> str:
-        """The address of this machine in the network of Docker's containers."""
-        return self.ask("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+        """The address of this machine in the network of Docker's containers.
+
+        The first of its subnet. The engine names it only where the bridge was there before the engine (moby #26799).
+        """
+        subnet = self.ask("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}")
+        return str(next(ip_network(subnet).hosts()))
 
     def inspect(self, image: str) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(self.ask("image", "inspect", image))[0]
