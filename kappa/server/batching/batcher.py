@@ -386,6 +386,7 @@ class Batcher(Generic[T, R]):
             self._reunions.ended(
                 expected_items=regroup.items - self._were_waiting,
                 returned_items=self._queue.items - self._were_waiting,
+                waited_items=self._were_waiting,
                 seconds=now - self._answered_at,
             )
         if places is not None and not self._take_place(places, now):

@@ -46,6 +46,7 @@ class Limits:
 
 
 _CALLS_WORTH_A_RETURN = 4
+_DOUBTED_AFTER = 32
 
 
 class Regroup(NamedTuple):
@@ -104,30 +105,46 @@ class Reunions:
     Requests of many clients that come when they like have no reason to: waiting for them is tried once in a while only.
     """
 
-    __slots__ = ("_batches", "_share", "company", "return_s")
+    __slots__ = ("_batches", "_doubted_until", "_most", "_seen", "_share", "return_s")
 
     def __init__(self) -> None:
         self.return_s = 0.0001
         """How long each took to come back, one after the other."""
-        self.company = 0.0
-        """How many items were lately there at once: those of a batch, and those that waited when it was answered."""
+        self._seen = 0.0
+        self._most = inf
+        self._doubted_until = 0
         self._share = 1.0
         self._batches = 0
+
+    @property
+    def company(self) -> float:
+        """How many items were lately there at once: those of a batch, and those that waited when it was answered.
+
+        The quickest of the batch may be back by then, and are counted twice: so a wait that brings most of them but
+        not all says how many there are, until that is doubted 32 batches later.
+        """
+        return min(self._seen, self._most)
 
     def expected_return_s(self) -> float:
         """Return that time for the next batch, `inf` if nobody is expected."""
         self._batches += 1
+        if self._batches >= self._doubted_until:
+            self._most = inf
         return self.return_s if self._share > 0.5 or self._batches % 16 == 0 else inf
 
     def seen_together(self, items: int) -> None:
         """Take note of how many there were at once; the most are remembered for about ten batches."""
-        self.company = max(float(items), self.company + 0.1 * (items - self.company))
+        self._seen = max(float(items), self._seen + 0.1 * (items - self._seen))
 
-    def ended(self, *, expected_items: int, returned_items: int, seconds: float) -> None:
-        """Take note of how a wait for all of them went."""
+    def ended(self, *, expected_items: int, returned_items: int, waited_items: int = 0, seconds: float) -> None:
+        """Take note of how a wait for all of them went; ``waited_items`` more were there from the beginning."""
         self._share += 0.1 * (min(returned_items / expected_items, 1.0) - self._share)
-        if 2 * returned_items >= expected_items:
-            self.return_s += 0.1 * (seconds / returned_items - self.return_s)
+        if 2 * returned_items < expected_items:
+            return
+        self.return_s += 0.1 * (seconds / returned_items - self.return_s)
+        if returned_items < expected_items:
+            self._most = returned_items + waited_items
+            self._doubted_until = self._batches + _DOUBTED_AFTER
 
 
 @dataclass(frozen=True, slots=True)

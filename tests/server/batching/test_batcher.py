@@ -411,6 +411,36 @@ def test_groups_that_take_turns_come_together():
     assert [len(batch) for batch in run.batches] == [9, 7, 16]
 
 
+def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice():
+    run, now, rounds = Held(), [0.0], 64
+
+    class Client:
+        """Asks again as soon as it is answered."""
+
+        def __init__(self, batcher):
+            self.batcher = batcher
+            self.answers = 0
+
+        def done(self):
+            return False
+
+        def set_result(self, _result):
+            self.answers += 1
+            if self.answers < rounds:
+                asyncio.get_running_loop().call_soon(self.batcher.put, 1, self)
+
+    async def scenario(batcher):
+        warm(batcher, STEADY._replace(base_s=0.0005))
+        clients = [Client(batcher) for _ in range(4)]
+        for client in clients:
+            batcher.put(1, client)
+        await until(lambda: now.__setitem__(0, now[0] + 0.00001) or all(client.answers == rounds for client in clients))
+
+    with_batcher(scenario, run, may_run_on_loop=True, clock=lambda: now[0])
+    assert [len(batch) for batch in run.batches] == [4] * rounds
+    assert now[0] < 0.002 * rounds / 4, "most rounds waited for nobody"
+
+
 def test_each_client_that_returns_extends_the_wait():
     run, now = Held(), [0.0]
 

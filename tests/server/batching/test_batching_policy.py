@@ -78,6 +78,20 @@ def test_the_most_that_were_there_at_once_are_remembered_for_a_while():
     assert seen == [16, 15.3, 14.67, 14.1]
 
 
+def test_a_wait_in_vain_says_how_many_there_are_until_that_is_doubted():
+    reunions = Reunions()
+    companies = []
+    for _ in range(64):
+        reunions.expected_return_s()
+        reunions.seen_together(18)
+        companies.append(reunions.company)
+        if reunions.company > 16:
+            reunions.ended(expected_items=15, returned_items=13, waited_items=3, seconds=0.002)
+        else:
+            reunions.ended(expected_items=13, returned_items=13, waited_items=3, seconds=0.001)
+    assert companies == [18, *[16] * 31, 18, *[16] * 31]
+
+
 def test_waiting_is_over_when_enough_are_back_or_time_is_up_and_everyone_who_comes_extends_it():
     regroup = Regroup(items=3, until=1.0)
     assert [regroup.is_over(0.5, n) for n in (0, 2, 3)] == [False, False, True]
