@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import Context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import thread_time
 from typing import Any, Generic, Protocol, TypeVar
@@ -21,6 +22,8 @@ __all__ = ["Executor", "Run", "Tasks", "Threads"]
 M = TypeVar("M")
 T = TypeVar("T")
 R = TypeVar("R")
+
+_TAKEN_WITHIN_S = 0.001
 
 Function = Callable[[Sequence[T]], Sequence[R]]
 AsyncFunction = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
@@ -123,7 +126,10 @@ class Executor(Protocol):
 class Threads(Generic[T, R]):
     """A fixed number of threads: one keeps code that must always run in the same thread correct.
 
-    PERF: `SimpleQueue` and `call_soon_threadsafe` cost 42 to 65 µs for both ways, which waiting requests share.
+    PERF: `SimpleQueue` and `call_soon_threadsafe` cost 42 to 65 µs for both ways, which waiting requests share. `put`
+    lets go of Python's lock until the thread has taken the run: else it has to ask for the lock, and gets it half a
+    millisecond later, when the event loop has much to do (measured at 256 connections, per batch: 0.08 ms after `put`
+    instead of 0.69).
     """
 
     def __init__(self, function: Function[T, R], *, count: int, name: str, clock: Callable[[], float]) -> None:
@@ -133,6 +139,7 @@ class Threads(Generic[T, R]):
         names = [f"kappa-{name}"] if count == 1 else [f"kappa-{name}-{number}" for number in range(count)]
         self._threads = [Thread(target=self._work, name=name, daemon=True) for name in names]
         self._is_abandoned = False
+        self._taken: SimpleQueue[None] = SimpleQueue()
 
     def start(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Any], None]) -> None:
         self._loop = loop
@@ -141,7 +148,11 @@ class Threads(Generic[T, R]):
             thread.start()
 
     def put(self, run: Run[Any, T, R]) -> None:
+        while not self._taken.empty():  # some were taken too late to be waited for
+            self._taken.get()
         self._handover.put(run)
+        with suppress(Empty):
+            self._taken.get(timeout=_TAKEN_WITHIN_S)
 
     def cancel(self, _run: Run[Any, T, R]) -> bool:
         """Nothing ends a thread from outside."""
@@ -159,6 +170,7 @@ class Threads(Generic[T, R]):
     def _work(self) -> None:
         """Run what is handed over until the end; a thread's whole life."""
         while (run := self._handover.get()) is not None:
+            self._taken.put(None)
             run.execute(self._function, self._clock)
             if run.over is not None:
                 run.over.set()

@@ -1,0 +1,72 @@
+"""The threads that run batches, beside an event loop that has much to do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from threading import Event
+
+import pytest
+
+from kappa.server.batching.execution import Run, Threads
+
+
+@pytest.fixture
+def long_turns():
+    """Let no thread take Python's lock from another that goes on computing."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(10)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("long_turns")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_begins_although_the_loop_has_much_to_do(count):
+    given, gate = [], Event()
+
+    def function(items):
+        given.append(items)
+        assert gate.wait(10)
+        return items
+
+    async def scenario():
+        ended = [asyncio.Event() for _ in range(count)]
+        threads = Threads(function, count=count, name="test", clock=time.monotonic)
+        threads.start(asyncio.get_running_loop(), lambda run: ended[run.given[0]].set())
+        for number in range(count):
+            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0))
+            busy_until = time.monotonic() + 0.05
+            while time.monotonic() < busy_until:
+                pass
+            assert given == [[before] for before in range(number + 1)]
+        gate.set()
+        for event in ended:
+            await asyncio.wait_for(event.wait(), 10)
+        threads.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_no_thread_can_take_holds_nobody_up():
+    given, gate = [], Event()
+
+    def function(items):
+        given.append(items[0])
+        assert gate.wait(10)
+        return items
+
+    async def scenario():
+        ended = asyncio.Event()
+        threads = Threads(function, count=1, name="test", clock=time.monotonic)
+        threads.start(asyncio.get_running_loop(), lambda run: run.given == [2] and ended.set())
+        for number in range(3):
+            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0))
+        assert given == [0]
+        gate.set()
+        await asyncio.wait_for(ended.wait(), 10)
+        threads.stop()
+
+    asyncio.run(scenario())
+    assert given == [0, 1, 2]
