@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["IMAGE", "MODELS", "load", "prepare"]
+__all__ = ["IMAGE", "MAX_BATCH_SIZE", "MODELS", "load", "prepare"]
 
 MODELS = ("iris", "forest", "simulated", "overload", "cnn")
+MAX_BATCH_SIZE = int(os.environ.get("PEERS_MAX_BATCH_SIZE") or 64)
 IMAGE = "picture.png"
 """About 100 kB."""
 

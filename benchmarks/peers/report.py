@@ -31,7 +31,7 @@ MODELS = {
 }
 OVERLOADED = {
     "overload": "simulated: 50 ms + 1 ms for each request of a batch; 300 ms",
-    "forest": "random forest; 100 ms",
+    "forest": "random forest, in batches of up to 8; 100 ms",
 }
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -73,9 +73,8 @@ others is repeated once."""
 OVERLOAD = """\
 Requests arrive at random times, whatever the server does (an open loop), at multiples of what the model can do at most.
 Good is an answer within the time; a latency counts from when the request should have been sent. The random forest
-is quick in batches and computes in Python: the most that Kappa does with it takes all of one core, and two or three
-times as much is about what one core can refuse at all ([what serving costs](benchmarks/serve.md)), so there even
-refusals come late.
+computes in Python, so it fights with its server for the interpreter's lock. With batches of 64 it would be so quick
+that three times as much were more requests than one core can refuse ([what serving costs](benchmarks/serve.md)).
 
 ![Goodput against offered load](benchmarks/overload.svg)"""
 
@@ -252,7 +251,7 @@ def overload_charts(table: Table, peers: Sequence[str]) -> list[Chart]:
             latencies[TITLES[peer]] = [
                 (float(share), table.middle("p99_ms", "overload", peer, model, share) or 0.0) for share in shares
             ]
-        name = title.partition(":")[0].partition(";")[0]
+        name = title.partition(":")[0].partition(";")[0].partition(",")[0]
         x_label = "offered, in multiples of saturation"
         charts.append(Chart(f"{name}: good answers", x_label, "share of saturation", goods))
         charts.append(Chart(f"{name}: p99 of what was answered", x_label, "milliseconds", latencies, log_y=True))

@@ -25,7 +25,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -41,10 +41,6 @@ __all__ = ["main"]
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CONNECTIONS = (1, 16, 128, 256)
-OVERLOADS = (0.5, 1.0, 2.0, 4.0, 10.0)
-TARGET_MS = {"overload": 300.0, "forest": 100.0}
-"""The models that are overloaded, and within which time an answer is good."""
-FOREST_OVERLOADS = (0.5, 1.0, 2.0, 3.0)
 START_S = 60.0
 MOST_STOLEN = 0.05
 """Of the processors' time, for a run to count at once; else the better of two does."""
@@ -52,6 +48,24 @@ REPEATS = 1
 STEAL = 7
 """Where `/proc/stat` has the ticks that the hypervisor gave to others."""
 PORT = 18200
+
+
+@dataclass(frozen=True)
+class Overload:
+    """How a model is overloaded."""
+
+    target_ms: float
+    """Within which time an answer is good."""
+    shares: Sequence[float]
+    """Multiples of its saturation."""
+    max_batch_size: int = models.MAX_BATCH_SIZE
+
+
+OVERLOADS: Mapping[str, Overload] = {
+    "overload": Overload(300.0, (0.5, 1.0, 2.0, 4.0, 10.0)),
+    # with batches of 64 it is so quick that three times as much is more than one core can refuse
+    "forest": Overload(100.0, (0.5, 1.0, 2.0, 3.0), max_batch_size=8),
+}
 
 
 @dataclass(frozen=True)
@@ -154,7 +168,7 @@ class Running:
 
 @contextmanager
 def serving(
-    peer: str, model: str, python: Path, folder: Path, *, workers: int = 1, target_ms: float | None = None
+    peer: str, model: str, python: Path, folder: Path, *, workers: int = 1, overload: Overload | None = None
 ) -> Iterator[Running]:
     """Start a server, yield it when it has answered a request, and stop every process of it."""
     mark = uuid.uuid4().hex
@@ -170,8 +184,10 @@ def serving(
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PATH": f"{python.parent}:{os.environ['PATH']}",
     }
-    if target_ms is not None and PEERS[peer].has_target:
-        environ["PEERS_TARGET_MS"] = str(target_ms)
+    if overload is not None:
+        environ["PEERS_MAX_BATCH_SIZE"] = str(overload.max_batch_size)
+        if PEERS[peer].has_target:
+            environ["PEERS_TARGET_MS"] = str(overload.target_ms)
     command = [python, HERE / "servers" / f"{peer}_server.py", model, str(PORT), folder, str(workers)]
     log = folder / f"{peer}-{model}.log"
     began = time.perf_counter()
@@ -328,17 +344,16 @@ def measure_overload(
     peer: str, model: str, number: int, python: Path, folder: Path, seconds: float, saturation: float, out: Results
 ) -> None:
     """Offer one server multiples of what Kappa can do at most."""
-    loads = FOREST_OVERLOADS if model == "forest" else OVERLOADS
-    wanted = [share for share in loads if not out.has(f"overload {number} {peer} {model} {share}")]
+    overload = OVERLOADS[model]
+    wanted = [share for share in overload.shares if not out.has(f"overload {number} {peer} {model} {share}")]
     if not wanted:
         return
-    target_ms = TARGET_MS[model]
-    with serving(peer, model, python, folder, target_ms=target_ms) as server:
+    with serving(peer, model, python, folder, overload=overload) as server:
         load(server, folder, connections=64, seconds=seconds)
         for share in wanted:
             rate = share * saturation
             connections = min(2000, max(64, int(rate * 2)))
-            arguments = ["--rate", str(rate), "--target-ms", str(target_ms), "--seed", str(number)]
+            arguments = ["--rate", str(rate), "--target-ms", str(overload.target_ms), "--seed", str(number)]
             found = load(server, folder, *arguments, connections=connections, seconds=3 * seconds)
             out.add(f"overload {number} {peer} {model} {share}", offered=rate, saturation=saturation, **found)
             say(f"{PEERS[peer].title:10} {model:10} {share:4} x saturation: {found['goodput']:8.0f}/s good", found)
@@ -358,14 +373,24 @@ def await_calm(peer: str, model: str, folder: Path) -> None:
         time.sleep(0.2)
 
 
+def measure_saturation(model: str, python: Path, folder: Path, seconds: float, out: Results) -> None:
+    """Ask Kappa for as much as it can do without a target, with the batches that it gets when it is overloaded."""
+    if model == "overload" or out.has(f"saturation {model}"):
+        return
+    with serving("kappa", model, python, folder, overload=replace(OVERLOADS[model], target_ms=1e6)) as server:
+        load(server, folder, connections=16, seconds=seconds)
+        found = load(server, folder, connections=64, seconds=2 * seconds)
+        out.add(f"saturation {model}", **found)
+        say(f"{PEERS['kappa'].title:10} {model:10} saturation: {found['rate']:8.0f}/s", found)
+
+
 def saturation_of(model: str, out: Results) -> float:
     """Return the throughput of the simulated model with full batches, or what Kappa reached with the others."""
     if model == "overload":
         return 64 / (0.05 + 0.001 * 64)
-    rates = [entry["rate"] for key, entry in out.found.items() if key.startswith("load ") and f" kappa {model} " in key]
-    if not rates:
+    if not out.has(f"saturation {model}"):
         raise SystemExit(f"`{model}` is overloaded by what Kappa can do: measure that first (`--only kappa`).")
-    return max(rates)
+    return float(out.found[f"saturation {model}"]["rate"])
 
 
 def measure_memory(peer: str, python: Path, folder: Path, out: Results) -> None:
@@ -434,7 +459,9 @@ def measure_all(
         for model in wanted:
             for peer in order if model != "overload" else ():
                 attempt(measure_load, peer, model, number, pythons[peer], folders[peer], seconds, out)
-            for peer in order if model in TARGET_MS else ():
+            if model in OVERLOADS and "kappa" in pythons:
+                attempt(measure_saturation, model, pythons["kappa"], folders["kappa"], seconds, out)
+            for peer in order if model in OVERLOADS else ():
                 rate = saturation_of(model, out)
                 attempt(measure_overload, peer, model, number, pythons[peer], folders[peer], seconds, rate, out)
     for peer, python in pythons.items():

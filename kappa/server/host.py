@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar
 from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference, example_payload
-from kappa.server.batching.batcher import Batcher
+from kappa.server.batching.batcher import Batcher, OverdueError
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
 from kappa.server.batching.sharing import Places
@@ -243,16 +243,16 @@ class Host:
         """Return whether another batched API of this process may want to run at the same time."""
         return any(other.spec.batch for other in self._all_endpoints() if other is not endpoint)
 
-    def _be_stuck(self, endpoint: Endpoint) -> None:
+    def _be_stuck(self, endpoint: Endpoint, error: Exception) -> None:
         if self.state == "loading":  # a new process would meet the same
             self._unending = endpoint
             return
-        _logger.error(
-            "A call of `%s.%s` did not return within %g seconds, and nothing can end it: this process is replaced.",
-            endpoint.service.name,
-            endpoint.spec.name,
-            endpoint.spec.run_timeout,
-        )
+        name = f"{endpoint.service.name}.{endpoint.spec.name}"
+        if isinstance(error, OverdueError):
+            text = "A call of `%s` did not return within %g seconds, and nothing can end it: this process is replaced."
+            _logger.error(text, name, endpoint.spec.run_timeout)
+        else:
+            _logger.error("The batches of `%s` cannot go on: this process is replaced.", name, exc_info=error)
         self.drain()
         self._on_stuck()
 

@@ -23,7 +23,7 @@ if NAME == "cnn":
         def __init__(self) -> None:
             self.model = models.load(NAME, FOLDER)
 
-        @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=LATENCY_MS)
+        @bentoml.api(batchable=True, max_batch_size=models.MAX_BATCH_SIZE, max_latency_ms=LATENCY_MS)
         def predict(self, images: list[Path]) -> list[int]:
             return self.model([image.read_bytes() for image in images])
 
@@ -34,7 +34,7 @@ else:
         def __init__(self) -> None:
             self.model = models.load(NAME, FOLDER)
 
-        @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=LATENCY_MS)
+        @bentoml.api(batchable=True, max_batch_size=models.MAX_BATCH_SIZE, max_latency_ms=LATENCY_MS)
         def predict(self, rows: np.ndarray) -> np.ndarray:
             return np.asarray(self.model(rows))
 

@@ -37,7 +37,6 @@ setup = "handlers:setup"
 [apis.predict]
 function = "handlers:predict"
 batch = true
-max_batch_size = 64
 input = "{adapter}"
 """
 HANDLERS = """
@@ -68,7 +67,8 @@ def main(name: str, port: str, folder: str, workers: str) -> None:
     read = read_project(project)
     load = partial(load_declared, read.spec, read.sources, root=read.root)
     target = os.environ.get("PEERS_TARGET_MS")
-    batching = BatchingOptions(max_latency_ms=float(target) if target else None)
+    max_latency_ms = float(target) if target else None
+    batching = BatchingOptions(max_batch_size=models.MAX_BATCH_SIZE, max_latency_ms=max_latency_ms)
     options = ServerOptions(host="127.0.0.1", port=int(port), workers=int(workers), batching=batching)
     serve_gunicorn([Served(read.spec, "project", load)], options)
 

@@ -40,7 +40,7 @@ class ImageAPI(PeerAPI):
 
 def main(name: str, port: str, folder: str, workers: str) -> None:
     kind = ImageAPI if name == "cnn" else JsonAPI
-    api = kind(name, folder, max_batch_size=64, batch_timeout=0.005)
+    api = kind(name, folder, max_batch_size=models.MAX_BATCH_SIZE, batch_timeout=0.005)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=int(workers), timeout=60)
     server.run(host="127.0.0.1", port=int(port), generate_client_file=False, log_level="warning")
 

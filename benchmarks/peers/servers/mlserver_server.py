@@ -46,7 +46,7 @@ def main(name: str, port: str, folder: str, workers: str) -> None:
     parameters = {"uri": str(Path(folder) / f"{name}.joblib")} if is_table else {}
     model = {"name": "peer", "implementation": implementation, "parameters": parameters}
     (project / "model-settings.json").write_text(
-        json.dumps({**model, "max_batch_size": 64, "max_batch_time": 0.005}), encoding="utf-8"
+        json.dumps({**model, "max_batch_size": models.MAX_BATCH_SIZE, "max_batch_time": 0.005}), encoding="utf-8"
     )
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     command = str(Path(sys.executable).parent / "mlserver")

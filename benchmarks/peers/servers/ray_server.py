@@ -25,7 +25,7 @@ def main(name: str, port: str, folder: str, workers: str) -> None:
         def __init__(self) -> None:
             self.model = models.load(name, Path(folder))
 
-        @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.005)
+        @serve.batch(max_batch_size=models.MAX_BATCH_SIZE, batch_wait_timeout_s=0.005)
         async def predict(self, batch: list[Any]) -> list[Any]:
             return self.model(batch)
 

@@ -121,8 +121,9 @@ class Batcher(Generic[T, R]):
     object). With ``may_run_on_loop``, a function that has proved itself fast and steady is called on the event loop,
     which saves the hand-over to the thread; leave it off for code that may need its thread or a loop of its own. With
     ``may_give_way``, the event loop stands still while a function computes that would fight with it for Python's lock.
-    ``places`` are shared with the other APIs of the process. ``on_stuck`` is called when a call does not end in time
-    and cannot be ended. Times are readings of ``clock``, in seconds.
+    ``places`` are shared with the other APIs of the process. ``on_stuck`` is called when nothing can be run any more:
+    a call does not end in time and cannot be ended (with an `OverdueError`), or the batcher itself failed. Times are
+    readings of ``clock``, in seconds.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Batcher(Generic[T, R]):
         may_run_on_loop: bool = False,
         may_give_way: bool = False,
         places: Places | None = None,
-        on_stuck: Callable[[], None] = lambda: None,
+        on_stuck: Callable[[Exception], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
     ) -> None:
@@ -361,8 +362,11 @@ class Batcher(Generic[T, R]):
     def _turn(self) -> None:
         """Start what is to run next, as far as anything is to run now."""
         self._is_turn_due = False
-        while len(self._running) < self._most_at_once and self._run_next():
-            pass
+        try:
+            while len(self._running) < self._most_at_once and self._run_next():
+                pass
+        except Exception as exc:  # noqa: BLE001 - a mistake here must not leave everybody waiting for ever
+            self._be_stuck(exc)
 
     def _run_next(self) -> bool:
         """Start one batch, or a part of a failed one; False if nothing more is to be started now."""
@@ -488,10 +492,18 @@ class Batcher(Generic[T, R]):
             self._places.give_back()
 
     def _finished(self, run: _Run[T, R]) -> None:
-        """Answer, learn, and see to what comes next."""
+        """See to a run that is over, unless that has been done."""
         if run.is_overdue or run.is_settled:
             return
         run.is_settled = True
+        try:
+            self._settle(run)
+        except Exception as exc:  # noqa: BLE001 - a mistake here must not leave everybody waiting for ever
+            self._refuse_all(run.members, "stuck")
+            self._be_stuck(exc)
+
+    def _settle(self, run: _Run[T, R]) -> None:
+        """Answer, learn, and see to what comes next."""
         self._running.remove(run)
         self._admission.changed()
         self._give_place_back()
@@ -681,12 +693,16 @@ class Batcher(Generic[T, R]):
         if self._executor.cancel(run):
             self._ask_for_turn()
             return
+        self._be_stuck(error)
+
+    def _be_stuck(self, error: Exception) -> None:
+        """Accept nothing more, and tell who waits and whoever can replace this batcher."""
         self._is_stuck = self._is_closing = self._is_giving_up = True
         self._refuse_all(list(self._queue), "stuck")
         while self._searches:
             self._give_up(self._searches.popleft())
         self._end_if_drained()
-        self._on_stuck()
+        self._on_stuck(error)
 
     # The end
 

@@ -79,7 +79,9 @@ def regroup_after(
     return_s: float,
     max_batch_size: int,
 ) -> Regroup | None:
-    """Return whom to wait for after a batch of ``items`` was answered; a lone item has no company to wait for.
+    """Return whom to wait for after a batch of ``items`` was answered, if there is a reason to wait for anybody.
+
+    A lone item has no company, and those who wait already may fill a batch by themselves.
 
     Usually that is half of them. It is all of them, beside the ``waiting_items`` that are there already, where their
     way back through HTTP takes less than a few calls of the function: ``return_s`` for each, one after the other. And
@@ -93,8 +95,10 @@ def regroup_after(
     if items + waiting_items <= 1 or wait <= 0:
         return None
     if items * return_s < _CALLS_WORTH_A_RETURN * estimate.base_s:
-        first = min(_CALLS_WORTH_A_RETURN * estimate.base_s, 0.002)
         everybody = min(max(waiting_items + items, round(company)), max_batch_size)
+        if waiting_items >= everybody:
+            return None
+        first = min(_CALLS_WORTH_A_RETURN * estimate.base_s, 0.002)
         return Regroup(everybody, answered_at + first, min(max(wait, 4 * return_s), first))
     return Regroup((items + 1) // 2, answered_at + wait) if items > 1 else None
 

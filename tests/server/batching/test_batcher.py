@@ -441,6 +441,49 @@ def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice(
     assert now[0] < 0.002 * rounds / 4, "most rounds waited for nobody"
 
 
+class Everywhere(Placement):
+    """Runs a batch where it happens to: on the loop, in the thread, or in the thread while the loop gives way."""
+
+    __slots__ = ("_rng",)
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self._rng = rng
+
+    def is_loop_fit(self, items, *, estimate, now):
+        return self._rng.random() < 0.3
+
+    @property
+    def is_held_up(self):
+        return self._rng.random() < 0.5
+
+    def patience_s(self, items, *, estimate, now):
+        return self._rng.choice([0.0, 0.0, 5.0])
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 12),
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.0001, 0.0005, 0.01]),
+)
+def test_clients_that_ask_again_and_again_are_always_answered(seed, clients, max_batch_size, base_s):
+    rng = random.Random(seed)
+
+    async def client(batcher, number):
+        for turn in range(12):
+            for _ in range(rng.randint(0, 3)):
+                await asyncio.sleep(0)
+            assert await batcher.submit(100 * number + turn) == 1000 * number + 10 * turn
+
+    async def scenario(batcher):
+        warm(batcher, STEADY._replace(base_s=base_s))
+        batcher._placement = Everywhere(rng)
+        await asyncio.gather(*(client(batcher, number) for number in range(clients)))
+
+    with_batcher(scenario, Held(), limits=Limits(max_batch_size), may_run_on_loop=True, may_give_way=True)
+
+
 def test_each_client_that_returns_extends_the_wait():
     run, now = Held(), [0.0]
 
@@ -1094,7 +1137,7 @@ def test_an_async_function_that_takes_too_long_is_cancelled_and_the_next_one_run
         assert await batcher.submit(2) == 2
 
     limits = Limits(1, run_timeout_s=5.0)
-    with_batcher(scenario, run, limits=limits, clock=lambda: now[0], on_stuck=lambda: stuck.append(1))
+    with_batcher(scenario, run, limits=limits, clock=lambda: now[0], on_stuck=stuck.append)
     assert (ended, stuck) == ([1], [])
 
 
@@ -1123,9 +1166,33 @@ def test_a_call_that_does_not_end_is_given_up_and_nobody_waits_for_it():
         observer=seen,
         limits=Limits(10, run_timeout_s=60.0),
         clock=lambda: now[0],
-        on_stuck=lambda: stuck.append("stuck"),
+        on_stuck=stuck.append,
     )
-    assert (stuck, seen.finished, seen.refused) == (["stuck"], [(1, True)], ["stuck", "stuck", "stuck"])
+    assert [type(error) for error in stuck] == [OverdueError]
+    assert (seen.finished, seen.refused) == ([(1, True)], ["stuck", "stuck", "stuck"])
+
+
+class MistakenError(Exception):
+    """Stands for a mistake in the batcher."""
+
+
+@pytest.mark.parametrize("where", ["_run_next", "_learn"])
+def test_a_mistake_of_the_batcher_leaves_nobody_waiting(where):
+    stuck = []
+
+    def fail(*_):
+        raise MistakenError
+
+    async def scenario(batcher):
+        warm(batcher)
+        assert await batcher.submit(1) == 10
+        setattr(batcher, where, fail)
+        assert [error.reason for error in await outcomes(submit_all(batcher, [2, 3]))] == ["stuck", "stuck"]
+        with pytest.raises(RefusedError, match="stuck"):
+            await batcher.submit(4)
+
+    with_batcher(scenario, Held(), on_stuck=stuck.append)
+    assert [type(error) for error in stuck] == [MistakenError]
 
 
 def test_what_a_given_up_call_returns_after_all_is_nobodys():

@@ -59,6 +59,7 @@ def test_all_are_waited_for_where_their_way_back_is_short_beside_a_call():
     assert expected(16, quick, waiting=3, return_s=0.0001) == Regroup(items=19, until=5.002, patience_s=0.0004)
     assert expected(1, quick, waiting=1, return_s=0.0001) == Regroup(items=2, until=5.002, patience_s=0.0004)
     assert expected(16, quick, waiting=99, return_s=0.0001) == Regroup(items=100, until=5.002, patience_s=0.0004)
+    assert expected(16, quick, waiting=100, return_s=0.0001) is None, "those fill a batch"
     assert expected(64, quick, return_s=0.0001) == Regroup(items=32, until=5.0001)
 
 
