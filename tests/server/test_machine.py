@@ -37,7 +37,7 @@ def test_threads_ask_for_the_lock_soon() -> None:
     before = sys.getswitchinterval()
     try:
         share_lock()
-        assert sys.getswitchinterval() == pytest.approx(0.0005)
+        assert sys.getswitchinterval() == pytest.approx(0.00005)
     finally:
         sys.setswitchinterval(before)
 
