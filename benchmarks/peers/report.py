@@ -44,7 +44,7 @@ class Table:
         self._by_key: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
         for key, entry in found.items():
             kind, *rest = key.split()
-            if kind in ("load", "ready", "overload"):
+            if kind in ("load", "ready", "overload", "saturation"):
                 rest = rest[1:]  # the round
             self._by_key.setdefault((kind, *rest), []).append(entry)
 

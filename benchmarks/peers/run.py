@@ -373,24 +373,24 @@ def await_calm(peer: str, model: str, folder: Path) -> None:
         time.sleep(0.2)
 
 
-def measure_saturation(model: str, python: Path, folder: Path, seconds: float, out: Results) -> None:
+def measure_saturation(model: str, number: int, python: Path, folder: Path, seconds: float, out: Results) -> None:
     """Ask Kappa for as much as it can do without a target, with the batches that it gets when it is overloaded."""
-    if model == "overload" or out.has(f"saturation {model}"):
+    if model == "overload" or out.has(f"saturation {number} {model}"):
         return
     with serving("kappa", model, python, folder, overload=replace(OVERLOADS[model], target_ms=1e6)) as server:
         load(server, folder, connections=16, seconds=seconds)
         found = load(server, folder, connections=64, seconds=2 * seconds)
-        out.add(f"saturation {model}", **found)
+        out.add(f"saturation {number} {model}", **found)
         say(f"{PEERS['kappa'].title:10} {model:10} saturation: {found['rate']:8.0f}/s", found)
 
 
-def saturation_of(model: str, out: Results) -> float:
-    """Return the throughput of the simulated model with full batches, or what Kappa reached with the others."""
+def saturation_of(model: str, number: int, out: Results) -> float:
+    """Return the throughput of the simulated model with full batches, or what Kappa reached in the same round."""
     if model == "overload":
         return 64 / (0.05 + 0.001 * 64)
-    if not out.has(f"saturation {model}"):
+    if not out.has(f"saturation {number} {model}"):
         raise SystemExit(f"`{model}` is overloaded by what Kappa can do: measure that first (`--only kappa`).")
-    return float(out.found[f"saturation {model}"]["rate"])
+    return float(out.found[f"saturation {number} {model}"]["rate"])
 
 
 def measure_memory(peer: str, python: Path, folder: Path, out: Results) -> None:
@@ -460,9 +460,9 @@ def measure_all(
             for peer in order if model != "overload" else ():
                 attempt(measure_load, peer, model, number, pythons[peer], folders[peer], seconds, out)
             if model in OVERLOADS and "kappa" in pythons:
-                attempt(measure_saturation, model, pythons["kappa"], folders["kappa"], seconds, out)
+                attempt(measure_saturation, model, number, pythons["kappa"], folders["kappa"], seconds, out)
             for peer in order if model in OVERLOADS else ():
-                rate = saturation_of(model, out)
+                rate = saturation_of(model, number, out)
                 attempt(measure_overload, peer, model, number, pythons[peer], folders[peer], seconds, rate, out)
     for peer, python in pythons.items():
         attempt(measure_memory, peer, python, folders[peer], out)
