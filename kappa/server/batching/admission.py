@@ -29,6 +29,7 @@ _NEWS_SHARE = 0.1
 _MARGIN_STEP = 0.02
 _LATE_BATCHES = 0.01
 _FIRST_MARGIN = 0.05
+_LEAST_MARGIN = 0.03
 _MOST_MARGIN = 0.4
 
 
@@ -54,7 +55,7 @@ class Candidate(NamedTuple):
 class Delays:
     """What keeps an answer besides the function, in seconds: averages of what was seen lately."""
 
-    __slots__ = ("between_s", "lag_s", "place_s")
+    __slots__ = ("between_s", "lag_s", "place_s", "still_s")
 
     def __init__(self) -> None:
         self.lag_s = 0.0
@@ -63,6 +64,8 @@ class Delays:
         """How long after a batch the next one begins while somebody waits: what the loop has to do besides."""
         self.place_s = 0.0
         """How long a batch waits for its place among those of other APIs."""
+        self.still_s = 0.0
+        """How long the loop stands still for a batch: who comes meanwhile is seen that much later at most."""
 
     def lagged(self, seconds: float) -> None:
         """Take note of how late the loop was."""
@@ -75,6 +78,10 @@ class Delays:
     def waited_for_place(self, seconds: float) -> None:
         """Take note of how long a batch waited for its place."""
         self.place_s += _NEWS_SHARE * (seconds - self.place_s)
+
+    def stood_still(self, seconds: float) -> None:
+        """Take note of how long the loop stood still for a batch."""
+        self.still_s += _NEWS_SHARE * (seconds - self.still_s)
 
     def added_to(self, estimate: Estimate) -> Estimate:
         """Return what a batch takes with what it waits for: every one ahead does as the last ones did."""
@@ -101,7 +108,8 @@ class Admission:
     of the machine. So a *margin* is kept free before the target, and learned: every batch whose oldest member was late
     widens it by a fiftieth of the target, every other one narrows it, by as much less as batches may be late
     (stochastic approximation of a quantile: Robbins & Monro, 1951), or by four times that if there was a tenth of the
-    target to spare. While nobody is refused the margin costs nothing, and stays.
+    target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays, for the way
+    from the client and back, which nobody here sees.
     """
 
     __slots__ = (
@@ -194,7 +202,7 @@ class Admission:
             self._margin_s = min(self._margin_s + step, _MOST_MARGIN * self._target)
         elif self._has_refused:
             narrower = (4 if latency_s < 0.9 * self._target else 1) * _LATE_BATCHES * step
-            self._margin_s = max(self._margin_s - narrower, 0.0)
+            self._margin_s = max(self._margin_s - narrower, _LEAST_MARGIN * self._target)
         self._has_refused = False
 
     def _late(self, queue: WaitingQueue[W], request: Candidate, busy_s: float, estimate: Estimate) -> Refusal | None:

@@ -173,6 +173,7 @@ class Batcher(Generic[T, R]):
         self._reunions = Reunions()
         self._return_s = inf
         self._is_turn_due = False
+        self._has_answers = False
         self._delays = Delays()
         self._wanted_place_at: float | None = None
         self._ended_at = 0.0
@@ -478,7 +479,7 @@ class Batcher(Generic[T, R]):
         if self._may_give_way:
             patience_s = self._placement.patience_s(run.items, estimate=estimate, now=run.started)
         if not patience_s:
-            self._executor.put(run)
+            self._executor.put(run, is_loop_busy=self._has_answers)
             return True
         run.over = over = Event()
         self._executor.put(run)
@@ -514,6 +515,7 @@ class Batcher(Generic[T, R]):
             self._delays.paused(max(run.started - self._ended_at, 0.0))
         self._ended_at = run.finished
         self._delays.lagged(lag)
+        self._delays.stood_still(seconds if run.is_on_loop or run.over else 0.0)
         if run.error is None:
             self._learn(run, seconds, now)
         else:
@@ -531,7 +533,9 @@ class Batcher(Generic[T, R]):
             self._answer(run)
             self._ask_for_turn()
         else:
+            self._has_answers = True
             self._turn()  # the next batch runs while the answers to this one are written
+            self._has_answers = False
             self._answer(run)
         observer = self._observer
         observer.batch_finished(
@@ -577,7 +581,7 @@ class Batcher(Generic[T, R]):
 
     def _written(self, arrived: float) -> None:
         """Learn from how long the oldest member of a batch waited for its answer, which is written by now."""
-        self._admission.answered(self._clock() - arrived + self._delays.lag_s)
+        self._admission.answered(self._clock() - arrived + self._delays.lag_s + self._delays.still_s)
 
     def _expected(self, items: int, answered_at: float) -> Regroup | None:
         return regroup_after(

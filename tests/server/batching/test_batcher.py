@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import InferenceFailedError, ResultMismatchError
+from kappa.server.batching.admission import Admission
 from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
 from kappa.server.batching.estimator import Estimate
 from kappa.server.batching.observer import SilentObserver
@@ -281,6 +282,28 @@ def test_the_loop_gives_no_way_where_several_batches_may_run_or_it_may_not():
 
     with_batcher(scenario, Held())
     with_batcher(scenario, Held(), may_give_way=True, limits=Limits(10, max_concurrency=2))
+
+
+@pytest.mark.parametrize(("patience_s", "latency_s"), [(5.0, 0.12), (0.0, 0.06)], ids=["still", "not"])
+def test_who_may_have_come_while_the_loop_stood_still_is_counted_as_waiting_since_then(patience_s, latency_s):
+    now, latencies = [0.0], []
+
+    class Listening(Admission):
+        def answered(self, latency_s):
+            latencies.append(latency_s)
+
+    def run(items):
+        now[0] += 0.06
+        return items
+
+    async def scenario(batcher):
+        batcher._placement = Patient(patience_s)
+        batcher._admission = Listening(batcher.limits)
+        for item in range(60):
+            await batcher.submit(item)
+
+    with_batcher(scenario, run, may_give_way=True, limits=Limits(10, max_latency_s=1.0), clock=lambda: now[0])
+    assert latencies[-1] == pytest.approx(latency_s, rel=0.01)
 
 
 def test_the_next_batch_has_begun_when_an_answer_is_written():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from itertools import repeat
+from itertools import pairwise, repeat
 from math import inf
 from typing import NamedTuple
 
@@ -577,6 +577,22 @@ def test_the_loop_gives_way_to_a_function_that_computed_all_the_time_and_is_held
     assert patience(placement, items=10_000) == 0.05
     assert patience(placement, now=1.6) == 0.0
     assert patience(placement, now=1.6) > 0
+
+
+def test_the_longer_a_function_is_held_up_the_rarer_it_is_doubted_until_it_is_not():
+    placement = placement_of(1.0, *[0.4] * 10)
+    times = [0.1 * step for step in range(1000)]
+    probes = []
+    for now in times:
+        if patience(placement, now=now) == 0.0:
+            probes.append(now)
+            observe(placement, 0.01, share=0.4, now=now)
+    waits = [round(after - before) for before, after in pairwise(probes)]
+    assert waits == [1, 2, 4, 8, 16, 32, 32]
+    for _ in range(5):  # its neighbours have gone quiet
+        assert patience(placement, now=200.0) == 0.0
+        observe(placement, 0.01, share=1.0, now=200.0)
+    assert not placement.is_held_up
 
 
 @pytest.mark.parametrize(

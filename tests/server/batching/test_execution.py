@@ -36,7 +36,7 @@ def test_a_run_begins_although_the_loop_has_much_to_do(count):
         threads = Threads(function, count=count, name="test", clock=time.monotonic)
         threads.start(asyncio.get_running_loop(), lambda run: ended[run.given[0]].set())
         for number in range(count):
-            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0))
+            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0), is_loop_busy=True)
             busy_until = time.monotonic() + 0.05
             while time.monotonic() < busy_until:
                 pass
@@ -62,7 +62,7 @@ def test_a_run_that_no_thread_can_take_holds_nobody_up():
         threads = Threads(function, count=1, name="test", clock=time.monotonic)
         threads.start(asyncio.get_running_loop(), lambda run: run.given == [2] and ended.set())
         for number in range(3):
-            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0))
+            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0), is_loop_busy=True)
         assert given == [0]
         gate.set()
         await asyncio.wait_for(ended.wait(), 10)
