@@ -37,6 +37,7 @@ class Run(Generic[M, T, R]):
         "error",
         "finished",
         "given",
+        "is_awaited",
         "is_on_loop",
         "is_overdue",
         "is_settled",
@@ -55,6 +56,8 @@ class Run(Generic[M, T, R]):
         self.given = given
         self.items = items
         self.is_suspect = is_suspect
+        self.is_awaited = False
+        """Whether whoever put it waits until a thread has taken it."""
         self.is_on_loop = False
         self.is_overdue = False
         """Whether it was given up; what comes of it is nobody's any more."""
@@ -152,8 +155,9 @@ class Threads(Generic[T, R]):
         if not is_loop_busy:
             self._handover.put(run)
             return
-        while not self._taken.empty():  # what nobody waited for, or not long enough
+        while not self._taken.empty():  # some were taken too late to be waited for
             self._taken.get()
+        run.is_awaited = True
         self._handover.put(run)
         with suppress(Empty):
             self._taken.get(timeout=_TAKEN_WITHIN_S)
@@ -174,7 +178,8 @@ class Threads(Generic[T, R]):
     def _work(self) -> None:
         """Run what is handed over until the end; a thread's whole life."""
         while (run := self._handover.get()) is not None:
-            self._taken.put(None)
+            if run.is_awaited:
+                self._taken.put(None)
             run.execute(self._function, self._clock)
             if run.over is not None:
                 run.over.set()

@@ -70,3 +70,17 @@ def test_a_run_that_no_thread_can_take_holds_nobody_up():
 
     asyncio.run(scenario())
     assert given == [0, 1, 2]
+
+
+def test_nothing_is_kept_of_runs_that_nobody_waits_for():
+    async def scenario():
+        ended = asyncio.Event()
+        threads = Threads(list, count=1, name="test", clock=time.monotonic)
+        threads.start(asyncio.get_running_loop(), lambda run: run.given == [99] and ended.set())
+        for number in range(100):
+            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0))
+        await asyncio.wait_for(ended.wait(), 10)
+        assert threads._taken.empty()
+        threads.stop()
+
+    asyncio.run(scenario())
