@@ -59,6 +59,7 @@ __all__ = ["KappaProtocol", "KappaWorker"]
 _TICK_S = 1.0
 _FIRST_REQUEST_S = 1.0
 _CLOSING_S = 1.0
+_LOADING_POLL_S = 0.02
 
 
 _HTTP_1_1 = SimpleNamespace(version=(1, 1))
@@ -381,6 +382,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         await self.lifespan.startup()
         if self.app.may_listen is not None:
             await self.app.may_listen.wait()
+        await self._load_behind_others()
         for listener in self.sockets:
             server = await self.loop.create_server(
                 lambda: KappaProtocol(self),
@@ -389,6 +391,13 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
                 backlog=self.cfg.backlog,
             )
             self.servers.append(server)
+
+    async def _load_behind_others(self) -> None:
+        """Wait until the services are loaded, if this worker replaces one of several: the others answer meanwhile."""
+        is_replacement = self.age > self.cfg.workers > 1 and isinstance(self.asgi, Application)
+        while is_replacement and self.alive and self.asgi.serving.host.state == "loading":
+            self.notify()
+            await asyncio.sleep(_LOADING_POLL_S)
 
     async def _shutdown(self) -> None:
         """Answer what was accepted, then end the application; SIGINT or SIGQUIT cuts both short."""

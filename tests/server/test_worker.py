@@ -199,7 +199,17 @@ def test_every_overridden_member_is_one_of_the_base() -> None:
             "_end_exchange",
             "_forget_exchange",
         },
-        {"is_direct", "stop", "forget", "handle_reload_signal", "is_full", "_listen", "_sleep", "_wake"},
+        {
+            "is_direct",
+            "stop",
+            "forget",
+            "handle_reload_signal",
+            "is_full",
+            "_listen",
+            "_load_behind_others",
+            "_sleep",
+            "_wake",
+        },
     )
     for changed, base, new in zip((KappaProtocol, KappaWorker), (ASGIProtocol, ASGIWorker), added, strict=True):
         members = {name for name in vars(changed) if name not in own and not name.startswith("__")}
