@@ -511,13 +511,14 @@ class Batcher(Generic[T, R]):
         now = self._clock()
         seconds = run.finished - run.started
         lag = now - run.finished
-        if self._has_target and self._were_waiting and self._places is None:
-            self._delays.paused(max(run.started - self._ended_at, 0.0))
+        pause_s = max(run.started - self._ended_at, 0.0) if self._were_waiting and self._places is None else None
+        if self._has_target and pause_s is not None:
+            self._delays.paused(pause_s)
         self._ended_at = run.finished
         self._delays.lagged(lag)
         self._delays.stood_still(seconds if run.is_on_loop or run.over else 0.0)
         if run.error is None:
-            self._learn(run, seconds, now)
+            self._learn(run, seconds, pause_s, now)
         else:
             self._failed(run, run.error)
         if run.is_suspect and self._searches:
@@ -528,7 +529,7 @@ class Batcher(Generic[T, R]):
         if wait is not None:
             self._answer(run)
             self._regroup = wait
-            self._loop.call_soon(self._answered, wait, context=self._context)
+            self._loop.call_soon(self._listen if wait.is_deaf else self._answered, wait, context=self._context)
         elif self._will_stand_still(now):
             self._answer(run)
             self._ask_for_turn()
@@ -561,15 +562,19 @@ class Batcher(Generic[T, R]):
         expected = self._expected(run.items, now)
         if not (run.is_on_loop or run.over) and (expected is None or expected.is_over(now, self._queue.items)):
             return None
-        return Regroup(run.items, inf)
+        return Regroup(run.items, inf, is_deaf=run.over is not None)
 
     def _will_stand_still(self, now: float) -> bool:
         """Return whether the event loop will do nothing else while the next batch runs."""
         items = min(self._queue.items, self.limits.max_batch_size)
         estimate = self._estimator.estimate
         return (self._may_run_on_loop and self._placement.is_loop_fit(items, estimate=estimate, now=now)) or (
-            self._may_give_way and self._placement.is_held_up
+            self._may_give_way and self._placement.gives_way
         )
+
+    def _listen(self, regroup: Regroup) -> None:
+        """Let the loop read what came while it stood still: asyncio's own is about to, uvloop has done so."""
+        self._loop.call_soon(self._answered, regroup, context=self._context)
 
     def _answered(self, regroup: Regroup) -> None:
         """Begin to wait for the clients to return, now that their answers are written."""
@@ -607,13 +612,19 @@ class Batcher(Generic[T, R]):
             # PERF: timers round to a millisecond or more (uvloop: down to 0); a turn of the loop is a few µs.
             self._ask_for_turn()
 
-    def _learn(self, run: _Run[T, R], seconds: float, now: float) -> None:
+    def _learn(self, run: _Run[T, R], seconds: float, pause_s: float | None, now: float) -> None:
         self._verdicts.passed()
         if run.is_suspect:
             self._searches[0].passed()
         self._estimator.observe(run.items, seconds)
         self._placement.observe(
-            seconds, cpu_s=run.cpu_s, was_on_loop=run.is_on_loop, was_given_way=run.over is not None, now=now
+            seconds,
+            expected_s=self._estimator.estimate.seconds(run.items),
+            cpu_s=run.cpu_s,
+            pause_s=pause_s,
+            was_on_loop=run.is_on_loop,
+            was_given_way=run.over is not None,
+            now=now,
         )
         if self._admission.observe(self._estimator.estimate):
             target = self.limits.max_latency_s

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
+from statistics import median
 
 from kappa.server.batching.estimator import Estimate
 
 __all__ = ["Placement"]
 
 _STILL_S = 0.05
-_HELD_UP_BELOW = 0.8
+_COMPARED_RUNS = 9
 _FIRST_PROBE_S = 1.0
 _LAST_PROBE_S = 32.0
+_WORTH_BEGINNING = 1.1
 
 
 class Placement:
@@ -22,38 +25,87 @@ class Placement:
     thread for 10 s.
 
     In the thread, a function that computes in Python takes turns with the loop for Python's lock, at a switch interval
-    for each time that either lets go of it; when the loop is busy, both come to a crawl (measured: a random forest of
-    100 trees takes twice as long, and at half its saturation two of three requests miss a target of 100 ms). Such a
-    function is known by its thread: alone it computes all the time that it takes, and now it does not. The loop then
-    gives way: it stands still for as long as the run is expected to take. A second later it does not, to see whether
-    that is still better; while it is, it looks again after twice as long each time, up to 32 seconds: that one run
-    makes all behind it late.
+    for each time that either lets go of it; when the loop is busy, both come to a crawl. The loop may then *give way*:
+    it stands still for as long as the run is expected to take. Whether that is worth it is tried out while requests
+    wait, by the time from the beginning of a run to that of the next: what the loop does not do during the one it has
+    to do between the two. Nine in a row are done the other way; a second later again, and while that changes nothing,
+    after twice as long each time, up to 32 seconds. Only functions that compute are treated so.
     """
 
-    __slots__ = ("_banned_until", "_computed_share", "_is_computing", "_next_probe", "_probe_after_s", "_steady_runs")
+    __slots__ = (
+        "_banned_until",
+        "_is_computing",
+        "_last",
+        "_next_probe",
+        "_other",
+        "_probe_after_s",
+        "_steady_runs",
+        "_usual",
+        "gives_way",
+    )
 
     def __init__(self) -> None:
         self._banned_until = -inf
         self._steady_runs = 200  # nothing slow was seen yet
         self._is_computing = False
-        self._computed_share = 1.0
+        self.gives_way = False
+        """Whether the event loop usually stands still while a batch runs in the thread."""
+        self._last: tuple[float, float, bool] | None = None
+        """Of the last run: how long it took and was expected to, and whether it was given way."""
+        self._usual: deque[float] = deque(maxlen=_COMPARED_RUNS)
+        self._other: list[float] = []
         self._next_probe = -inf
         self._probe_after_s = _FIRST_PROBE_S
 
-    def observe(self, seconds: float, *, cpu_s: float, was_on_loop: bool, was_given_way: bool, now: float) -> None:
-        """Take note of one run that took ``seconds``, of which its thread computed for ``cpu_s``."""
-        if seconds > 0.001 and not (was_on_loop or was_given_way):
-            share = cpu_s / seconds
-            self._is_computing = self._is_computing or share > 0.9
-            self._computed_share += 0.2 * (share - self._computed_share)
-            if share > _HELD_UP_BELOW:
-                self._next_probe, self._probe_after_s = -inf, _FIRST_PROBE_S
+    def observe(
+        self,
+        seconds: float,
+        *,
+        expected_s: float,
+        cpu_s: float,
+        pause_s: float | None,
+        was_on_loop: bool,
+        was_given_way: bool,
+        now: float,
+    ) -> None:
+        """Take note of one run that took ``seconds``, of which its thread computed for ``cpu_s``.
+
+        It began ``pause_s`` after the end of the last one, if somebody waited all that time.
+        """
+        last, self._last = self._last, None
+        if last is not None and pause_s is not None:
+            took_s, last_expected_s, was_last_given_way = last
+            self._compare((took_s + pause_s) / last_expected_s, was_given_way=was_last_given_way, now=now)
+        if seconds > 0.001 and expected_s > 0 and not was_on_loop:
+            self._is_computing = self._is_computing or cpu_s > 0.9 * seconds
+            self._last = seconds, expected_s, was_given_way
         if seconds <= 0.005:
             self._steady_runs += 1
             return
         self._steady_runs = 0
         if was_on_loop:
             self._banned_until = now + 10.0
+
+    def _compare(self, stretch: float, *, was_given_way: bool, now: float) -> None:
+        """Learn from a run that was followed by the next after ``stretch`` times as long as runs are expected to take.
+
+        The median of a few is compared, since one stall of the machine is longer than all of them.
+        """
+        if was_given_way is self.gives_way:
+            self._usual.append(stretch)
+            return
+        self._other.append(stretch)
+        if len(self._other) < _COMPARED_RUNS:
+            return
+        usual, other = median(self._usual or self._other), median(self._other)
+        is_worth_it = other > usual if self.gives_way else usual > _WORTH_BEGINNING * other
+        if is_worth_it is self.gives_way:
+            self._probe_after_s = min(2 * self._probe_after_s, _LAST_PROBE_S)
+        else:
+            self.gives_way, self._probe_after_s = is_worth_it, _FIRST_PROBE_S
+            self._usual.extend(self._other)
+        self._other.clear()
+        self._next_probe = now + self._probe_after_s
 
     def is_loop_fit(self, items: int, *, estimate: Estimate, now: float) -> bool:
         """Return whether a batch of ``items`` is sure enough to be gone before anybody notices."""
@@ -64,17 +116,9 @@ class Placement:
             and now >= self._banned_until
         )
 
-    @property
-    def is_held_up(self) -> bool:
-        """Whether the function and the event loop fight for Python's lock."""
-        return self._is_computing and self._computed_share <= _HELD_UP_BELOW
-
     def patience_s(self, items: int, *, estimate: Estimate, now: float) -> float:
         """Return for how long the event loop is to stand still for a batch in the thread; 0: not at all."""
-        if not self.is_held_up:
-            return 0.0
-        if now >= self._next_probe:
-            self._next_probe = now + self._probe_after_s
-            self._probe_after_s = min(2 * self._probe_after_s, _LAST_PROBE_S)
+        is_probed = len(self._usual) == _COMPARED_RUNS and now >= self._next_probe
+        if not self._is_computing or self.gives_way is is_probed:
             return 0.0
         return min(estimate.seconds(items) + estimate.tail_s, _STILL_S)

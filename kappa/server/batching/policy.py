@@ -60,9 +60,11 @@ class Regroup(NamedTuple):
     until: float
     patience_s: float = 0.0
     """How long to wait for the next one, from each that returns."""
+    is_deaf: bool = False
+    """Whether the loop has not yet read what came while it stood still for the batch."""
 
     def is_over(self, now: float, waiting_items: int) -> bool:
-        return waiting_items >= self.items or now >= self.until
+        return not self.is_deaf and (waiting_items >= self.items or now >= self.until)
 
     def returned(self, now: float) -> Regroup:
         """Take note that somebody has come."""

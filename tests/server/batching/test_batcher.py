@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -85,7 +86,9 @@ def warm(batcher: Batcher[Any, Any], estimate: Estimate = UNBOUNDED) -> None:
     batcher._estimator = Settled(estimate)
 
 
-def with_batcher(scenario: Callable[[Batcher[Any, Any]], Awaitable[None]], run: Any, **options: Any) -> None:
+def with_batcher(
+    scenario: Callable[[Batcher[Any, Any]], Awaitable[None]], run: Any, *, runner: Any = asyncio.run, **options: Any
+) -> None:
     async def main() -> None:
         limits = options.pop("limits", Limits(1000))
         batcher: Batcher[Any, Any] = Batcher(run, limits=limits, name="test", **options)
@@ -97,7 +100,7 @@ def with_batcher(scenario: Callable[[Batcher[Any, Any]], Awaitable[None]], run: 
                 run.gate.set()
             await asyncio.wait_for(batcher.close(), 20)
 
-    asyncio.run(main())
+    runner(main())
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -241,11 +244,9 @@ class Patient(Placement):
         self._seconds = seconds
         self.given_way: list[bool] = []
 
-    @property
-    def is_held_up(self):
-        return True
+        self.gives_way = True
 
-    def observe(self, seconds, *, cpu_s, was_on_loop, was_given_way, now):
+    def observe(self, seconds, *, was_given_way, **seen):
         self.given_way.append(was_given_way)
 
     def patience_s(self, items, *, estimate, now):
@@ -272,6 +273,43 @@ def test_a_batch_the_loop_gives_way_to_is_answered_once_and_in_its_thread(patien
     with_batcher(scenario, run, may_give_way=True, observer=seen)
     assert seen.finished == [(2, False)] * 3
     assert set(threads) == {"kappa-test"}
+
+
+def runners() -> dict[str, Any]:
+    try:
+        import uvloop
+    except ModuleNotFoundError:  # Windows
+        return {"asyncio": asyncio.run}
+    return {"asyncio": asyncio.run, "uvloop": uvloop.run}
+
+
+@pytest.mark.parametrize("runner", runners().values(), ids=runners())
+def test_what_came_while_the_loop_stood_still_is_read_before_the_next_batch(runner):
+    ours, theirs = socket.socketpair()
+    seen = []
+
+    def run(items):
+        seen.append("run")
+        theirs.send(b"x")  # somebody asks while the loop stands still
+        return items
+
+    async def scenario(batcher):
+        warm(batcher)
+        batcher._placement = Patient(5.0)
+        loop = asyncio.get_running_loop()
+
+        def read():
+            ours.recv(1)
+            seen.append("read")
+            if len(seen) < 20:
+                batcher.put(0, loop.create_future())
+
+        loop.add_reader(ours, read)
+        await outcomes(submit_all(batcher, range(4)))
+
+    with ours, theirs:
+        with_batcher(scenario, run, runner=runner, may_give_way=True, limits=Limits(1))
+    assert seen[:10] == ["run", "read"] * 5
 
 
 def test_the_loop_gives_no_way_where_several_batches_may_run_or_it_may_not():
@@ -476,11 +514,8 @@ class Everywhere(Placement):
     def is_loop_fit(self, items, *, estimate, now):
         return self._rng.random() < 0.3
 
-    @property
-    def is_held_up(self):
-        return self._rng.random() < 0.5
-
     def patience_s(self, items, *, estimate, now):
+        self.gives_way = self._rng.random() < 0.5
         return self._rng.choice([0.0, 0.0, 5.0])
 
 

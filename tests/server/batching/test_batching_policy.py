@@ -525,9 +525,24 @@ def test_under_overload_what_is_accepted_is_in_time_and_the_api_does_all_it_can(
 
 
 def observe(
-    placement: Placement, seconds: float, *, share: float = 1.0, was_on_loop: bool = False, now: float = 0.0
+    placement: Placement,
+    seconds: float,
+    *,
+    share: float = 1.0,
+    pause_s: float | None = None,
+    was_on_loop: bool = False,
+    was_given_way: bool = False,
+    now: float = 0.0,
 ) -> None:
-    placement.observe(seconds, cpu_s=share * seconds, was_on_loop=was_on_loop, was_given_way=False, now=now)
+    placement.observe(
+        seconds,
+        expected_s=0.01,
+        cpu_s=share * seconds,
+        pause_s=pause_s,
+        was_on_loop=was_on_loop,
+        was_given_way=was_given_way,
+        now=now,
+    )
 
 
 def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
@@ -555,62 +570,96 @@ def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds
     assert placement.is_loop_fit(1, estimate=fast, now=12.0)
 
 
+class Machine:
+    """Runs batches of a function one after the other, each where a placement says, on a clock of its own."""
+
+    def __init__(self, *, beside: tuple[float, float], alone: tuple[float, float], share: float = 1.0) -> None:
+        """``beside`` and ``alone``: how long a run and the pause after it take, beside the loop and given way."""
+        self.placement = Placement()
+        self.beside, self.alone, self.share = beside, alone, share
+        self.is_waited_for = True
+        self.now = 0.0
+        self.given_way: list[tuple[float, bool]] = []
+        self._pause_s: float | None = None
+
+    def run(self, count: int, *, noise: Callable[[], float] = lambda: 1.0) -> list[bool]:
+        """Return of each run whether it was given way."""
+        ways = []
+        for _ in range(count):
+            way = self.placement.patience_s(10, estimate=WORK, now=self.now) > 0
+            ways.append(way)
+            seconds, pause_s = self.alone if way else self.beside
+            seconds *= noise()
+            self.now += seconds
+            self.given_way.append((self.now, way))
+            pause = self._pause_s if self.is_waited_for else None
+            observe(self.placement, seconds, share=self.share, pause_s=pause, was_given_way=way, now=self.now)
+            self._pause_s = pause_s * noise()
+            self.now += self._pause_s
+        return ways
+
+
 WORK = Estimate(1e-4, 0.01, 0.002, 0.003, 100, 10)
+FOUGHT_WITH = {"beside": (0.022, 0.001), "alone": (0.014, 0.003)}
+"""A function that the loop keeps from Python's lock."""
+OVERLAPPED = {"beside": (0.014, 0.0005), "alone": (0.014, 0.003)}
+"""One that lets go of it: what the loop does meanwhile need not be done afterwards."""
 
 
-def placement_of(*shares: float) -> Placement:
-    """Return what has seen a function whose thread computed for these shares of its runs."""
+@given(st.integers(0, 10_000))
+def test_the_loop_gives_way_to_a_function_that_it_fights_with_and_to_no_other(seed):
+    rng = random.Random(seed)
+
+    def noise():
+        return 10.0 if rng.random() < 0.05 else rng.uniform(0.9, 1.1)
+
+    fought_with, overlapped = Machine(**FOUGHT_WITH), Machine(**OVERLAPPED)
+    assert sum(fought_with.run(1000, noise=noise)[100:]) > 600
+    assert sum(overlapped.run(1000, noise=noise)) < 200
+
+
+def test_it_stands_still_for_as_long_as_a_run_is_expected_to_take_within_reason():
+    machine = Machine(**FOUGHT_WITH)
+    machine.run(100)
+    assert machine.placement.patience_s(10, estimate=WORK, now=machine.now) == pytest.approx(0.013)
+    assert machine.placement.patience_s(10_000, estimate=WORK, now=machine.now) == 0.05
+
+
+@pytest.mark.parametrize("costs", [FOUGHT_WITH, OVERLAPPED], ids=["fought-with", "overlapped"])
+def test_what_does_not_change_is_doubted_more_and_more_seldom(costs):
+    machine = Machine(**costs)
+    machine.run(9000)
+    usually = machine.placement.gives_way
+    doubted = [now for now, way in machine.given_way if way is not usually]
+    begun = [now for before, now in pairwise([-1.0, *doubted]) if now - before > 0.5]
+    waits = [round(after - before) for before, after in pairwise(begun)]
+    assert waits[-7:] == [2, 4, 8, 16, 32, 32, 32]
+
+
+def test_it_changes_its_mind_when_the_function_changes():
+    machine = Machine(**FOUGHT_WITH)
+    machine.run(200)
+    machine.beside = OVERLAPPED["beside"]
+    machine.run(400)
+    assert not machine.placement.gives_way
+    machine.beside = FOUGHT_WITH["beside"]
+    machine.run(400)
+    assert machine.placement.gives_way
+
+
+def test_the_loop_gives_no_way_to_a_function_that_waits_itself():
+    assert not any(Machine(**FOUGHT_WITH, share=0.5).run(200))
+
+
+def test_it_is_not_tried_while_nobody_waits_for_the_next_batch():
+    machine = Machine(**FOUGHT_WITH)
+    machine.is_waited_for = False
+    assert not any(machine.run(200))
+
+
+def test_short_runs_and_those_on_the_loop_tell_nothing_of_it():
     placement = Placement()
-    for share in shares:
-        observe(placement, 0.02, share=share)
-    return placement
-
-
-def patience(placement: Placement, *, items: int = 10, now: float = 0.5) -> float:
-    return placement.patience_s(items, estimate=WORK, now=now)
-
-
-def test_the_loop_gives_way_to_a_function_that_computed_all_the_time_and_is_held_up_now():
-    placement = placement_of(1.0, *[0.4] * 10)
-    assert patience(placement) == 0.0, "one run is to show whether it would still be held up"
-    assert patience(placement) == pytest.approx(0.013)
-    assert patience(placement, items=10_000) == 0.05
-    assert patience(placement, now=1.6) == 0.0
-    assert patience(placement, now=1.6) > 0
-
-
-def test_the_longer_a_function_is_held_up_the_rarer_it_is_doubted_until_it_is_not():
-    placement = placement_of(1.0, *[0.4] * 10)
-    times = [0.1 * step for step in range(1000)]
-    probes = []
-    for now in times:
-        if patience(placement, now=now) == 0.0:
-            probes.append(now)
-            observe(placement, 0.01, share=0.4, now=now)
-    waits = [round(after - before) for before, after in pairwise(probes)]
-    assert waits == [1, 2, 4, 8, 16, 32, 32]
-    for _ in range(5):  # its neighbours have gone quiet
-        assert patience(placement, now=200.0) == 0.0
-        observe(placement, 0.01, share=1.0, now=200.0)
-    assert not placement.is_held_up
-
-
-@pytest.mark.parametrize(
-    "shares",
-    [
-        pytest.param([1.0] * 20, id="computes-undisturbed"),
-        pytest.param([0.01] * 20, id="waits"),
-        pytest.param([0.5, 0.6] * 10, id="computes-and-waits"),
-        pytest.param([1.0] + [0.4] * 10 + [1.0] * 10, id="no-longer-held-up"),
-    ],
-)
-def test_the_loop_gives_way_to_no_other_function(shares: list[float]):
-    assert [patience(placement_of(*shares)) for _ in range(3)] == [0.0] * 3
-
-
-def test_runs_that_were_given_way_or_are_short_tell_nothing_of_being_held_up():
-    placement = placement_of(1.0, *[0.4] * 10)
-    for _ in range(50):
-        placement.observe(0.02, cpu_s=0.02, was_on_loop=False, was_given_way=True, now=0.0)
-        observe(placement, 0.0005, share=1.0)
-    assert [patience(placement) > 0 for _ in range(2)] == [False, True]
+    for _ in range(200):
+        observe(placement, 0.02, share=1.0, pause_s=0.0, was_on_loop=True)
+        observe(placement, 0.0005, share=1.0, pause_s=0.0)
+    assert placement.patience_s(10, estimate=WORK, now=0.0) == 0.0
