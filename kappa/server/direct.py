@@ -8,6 +8,9 @@ two ways, what comes in pieces and what is merely unusual is left to the server'
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 __all__ = ["WholeRequest", "whole_request"]
@@ -27,15 +30,31 @@ class WholeRequest(NamedTuple):
     """A request for some API."""
 
     path: str
-    headers: dict[bytes, bytes]
+    headers: Mapping[bytes, bytes]
     """Lower-case names."""
     body: bytes
 
 
 def whole_request(data: bytes) -> WholeRequest | None:
     """Return the request that ``data`` is: exactly one, or ``None``."""
-    found = _HEAD.match(data)
-    if found is None or (start := found.end()) > _MOST_HEAD_BYTES:
+    start = data.find(b"\r\n\r\n", 0, _MOST_HEAD_BYTES) + 4
+    if start < 4 or (head := _head(data[:start])) is None or head.length != len(data) - start:
+        return None
+    return WholeRequest(head.path, head.headers, data[start:])
+
+
+class _Head(NamedTuple):
+    path: str
+    headers: Mapping[bytes, bytes]
+    length: int
+    """Of the body, in bytes."""
+
+
+@lru_cache(maxsize=128)
+def _head(data: bytes) -> _Head | None:
+    """Read the head of a request. PERF: that takes 6 to 9 µs, and a client's requests mostly have one and the same."""
+    found = _HEAD.fullmatch(data)
+    if found is None:
         return None
     path, fields = found.groups()
     lines = fields.split(b"\r\n")
@@ -52,6 +71,6 @@ def whole_request(data: bytes) -> WholeRequest | None:
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None
     length = headers.get(b"content-length", b"")
-    if not _LENGTH.fullmatch(length) or int(length) != len(data) - start:
+    if not _LENGTH.fullmatch(length):
         return None
-    return WholeRequest(path.decode("ascii"), headers, data[start:])
+    return _Head(path.decode("ascii"), MappingProxyType(headers), int(length))

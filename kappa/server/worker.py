@@ -65,6 +65,13 @@ _LOADING_POLL_S = 0.02
 _HTTP_1_1 = SimpleNamespace(version=(1, 1))
 
 
+def _head(status: bytes, special: bytes, length: int, request_id: str) -> bytes:
+    """Return the head of a JSON answer, with a ``special`` field or none (PERF: 1 µs, the base's own way 7)."""
+    return (
+        b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nx-request-id: %b\r\n%bcontent-length: %d\r\n%b%b\r\n"
+    ) % (status, request_id.encode("latin-1"), special, length, _CACHED_SERVER_HEADER, _get_cached_date_header())
+
+
 class _Parser(PythonProtocol):  # type: ignore[misc] # gunicorn has no types
     """Reads the requests of one connection that do not go straight to an API."""
 
@@ -158,7 +165,9 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         if (refused := api.refused(request.headers.get(b"x-request-id"))) is not None:
             self.req_count += 1
             self._waiting_since = self.worker.loop.time()
-            self._write(refused)
+            body, request_id, retry_after_s = refused
+            special = b"retry-after: %d\r\n" % retry_after_s
+            self._safe_write(_head(b"503 Service Unavailable", special, len(body), request_id) + body)
             return True
         self._serving = serving
         serving.exchanges += 1
@@ -182,11 +191,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             send_answer(resp, Answer(body), request_id)
             self.receive(resp)
             return
-        head = (
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: %b\r\ncontent-length: %d\r\n%b%b\r\n"
-        )
-        values = (request_id.encode("latin-1"), len(body), _CACHED_SERVER_HEADER, _get_cached_date_header())
-        self._safe_write(head % values + body)
+        self._safe_write(_head(b"200 OK", b"", len(body), request_id) + body)
         self._end_exchange()
 
     def receive(self, resp: PlainResponse) -> None:

@@ -19,7 +19,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
 from kappa.server import worker as worker_module
-from kappa.server.batching.answering import Receiver
+from kappa.server.batching.answering import Receiver, RefusedAnswer
 from kappa.server.exchange import PlainResponse
 from kappa.server.swap import DRAIN, Application
 from kappa.server.worker import KappaProtocol, KappaWorker
@@ -117,12 +117,12 @@ class Pending:
 class Api:
     """Stands for an `ApiResource`."""
 
-    def __init__(self, *, refusal: PlainResponse | None = None, takes: bool = True) -> None:
+    def __init__(self, *, refusal: RefusedAnswer | None = None, takes: bool = True) -> None:
         self.refusal = refusal
         self.takes = takes
         self.begun: list[Pending] = []
 
-    def refused(self, _given_id: bytes | None) -> PlainResponse | None:
+    def refused(self, _given_id: bytes | None) -> RefusedAnswer | None:
         return self.refusal
 
     def begin(self, _headers: Any, body: bytes, receiver: Receiver) -> Pending | None:
@@ -622,10 +622,7 @@ def test_an_answer_that_is_not_plain_is_sent_with_its_headers() -> None:
 
 
 def test_a_refusal_is_sent_at_once_and_the_connection_goes_on() -> None:
-    refusal = PlainResponse()
-    refusal.status, refusal.data = 503, b"no"
-    refusal.set_header("Retry-After", "1")
-    api = Api(refusal=refusal)
+    api = Api(refusal=RefusedAnswer(b"no", "id-1", retry_after_s=1))
 
     async def run() -> None:
         async with serving(api=api) as served:
@@ -633,7 +630,9 @@ def test_a_refusal_is_sent_at_once_and_the_connection_goes_on() -> None:
             for _ in range(2):
                 await client.send(post(b"1"))
                 status, headers, body = await client.reply()
-                assert (status, headers["retry-after"], body) == (503, "1", b"no")
+                assert (status, headers["retry-after"], headers["x-request-id"], body) == (503, "1", "id-1", b"no")
+                assert headers["content-type"] == "application/json"
+                assert {"date", "server"} < set(headers)
             assert served.worker.asgi.serving.exchanges == 0
             assert not api.begun
             connection = await served.connection()

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import falcon.asgi
 
@@ -46,7 +46,7 @@ from kappa.server.exchange import (
 from kappa.server.host import Endpoint, Host, RenewableTask
 from kappa.types import Answer, InferenceTask, Payload
 
-__all__ = ["CLIENT_GONE", "ApiResource", "PendingAnswer", "Receiver"]
+__all__ = ["CLIENT_GONE", "ApiResource", "PendingAnswer", "Receiver", "RefusedAnswer"]
 
 _logger = logging.getLogger("kappa.server")
 
@@ -73,16 +73,15 @@ class ApiResource:
     async def on_options(self, req: Request, resp: falcon.asgi.Response) -> None:
         send_answer(resp, Answer(b"", http_headers={"Allow": "OPTIONS, POST"}), self._ids.of(req))
 
-    def refused(self, given_id: bytes | None) -> PlainResponse | None:
+    def refused(self, given_id: bytes | None) -> RefusedAnswer | None:
         """Return the answer to a request that is refused whatever is in it, or ``None``."""
         batcher = self.endpoint.batcher
         if batcher is None or (refusal := batcher.refusal()) is None:
             return None
-        resp = PlainResponse()
         metrics = self.endpoint.metrics
         metrics.request_refused(refusal.reason)
-        metrics.request_answered(_send_refusal(resp, refusal, self._ids.new(given_id)), 0.0)
-        return resp
+        metrics.request_answered(503, 0.0)
+        return RefusedAnswer.of(refusal, self._ids.new(given_id))
 
     def begin(self, headers: Mapping[bytes, bytes], body: bytes, receiver: Receiver) -> PendingAnswer | None:
         """Queue a request that is all there, and tell ``receiver`` what came of it; ``None`` if it needs the other way.
@@ -170,7 +169,7 @@ class ApiResource:
         if isinstance(error, BadInputError):
             status, text = error.http_status, str(error)
         elif isinstance(error, RefusedError):
-            return _send_refusal(resp, error, request_id)
+            return RefusedAnswer.of(error, request_id).put_into(resp)
         elif isinstance(error, ExpiredError | OverdueError):
             status, text = 504, str(error)
         elif isinstance(error, ClientGoneError):
@@ -181,6 +180,38 @@ class ApiResource:
             _log_failure(error, self.endpoint, request_id)
         send_error(resp, status, text, request_id)
         return status
+
+
+class RefusedAnswer(NamedTuple):
+    """What a client is told whose request is not taken: status 503, JSON."""
+
+    body: bytes
+    request_id: str
+    retry_after_s: int
+
+    @classmethod
+    def of(cls, refusal: Refusal | RefusedError, request_id: str) -> RefusedAnswer:
+        seconds = max(1, math.ceil(refusal.retry_after_s))
+        before, after = _around_id(refusal.reason, seconds)
+        return cls(before + request_id.encode() + after, request_id, seconds)
+
+    def put_into(self, resp: AnyResponse) -> int:
+        """Make it the response, and return its status."""
+        resp.data = self.body
+        resp.status = 503
+        resp.set_header("Content-Type", "application/json")
+        resp.set_header("X-Request-Id", self.request_id)
+        resp.set_header("Retry-After", str(self.retry_after_s))
+        return 503
+
+
+@lru_cache(maxsize=1024)
+def _around_id(reason: RefusalReason, seconds: int) -> tuple[bytes, bytes]:
+    """Return a refusal's body around the request's id, which never needs escaping."""
+    message = f"The service cannot take this request now ({reason}); try again in {seconds} s."
+    body = error_answer(message, request_id=_ID_STANDS_HERE, http_status=503).body
+    before, _, after = body.partition(_ID_STANDS_HERE.encode())
+    return before, after
 
 
 class Receiver(Protocol):
@@ -291,26 +322,6 @@ async def _read_if_admitted(
 def _send_not_ready(resp: AnyResponse, request_id: str) -> int:
     send_error(resp, 503, "The service is still loading; try again.", request_id, {"Retry-After": "1"})
     return 503
-
-
-def _send_refusal(resp: AnyResponse, refusal: Refusal | RefusedError, request_id: str) -> int:
-    seconds = max(1, math.ceil(refusal.retry_after_s))
-    before, after = _around_id(refusal.reason, seconds)
-    resp.data = before + request_id.encode() + after
-    resp.status = 503
-    resp.set_header("Content-Type", "application/json")
-    resp.set_header("X-Request-Id", request_id)
-    resp.set_header("Retry-After", str(seconds))
-    return 503
-
-
-@lru_cache(maxsize=1024)
-def _around_id(reason: RefusalReason, seconds: int) -> tuple[bytes, bytes]:
-    """Return a refusal's body around the request's id, which never needs escaping."""
-    message = f"The service cannot take this request now ({reason}); try again in {seconds} s."
-    body = error_answer(message, request_id=_ID_STANDS_HERE, http_status=503).body
-    before, _, after = body.partition(_ID_STANDS_HERE.encode())
-    return before, after
 
 
 def _log_failure(exc: Exception, endpoint: Endpoint, request_id: str) -> None:

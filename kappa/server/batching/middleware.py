@@ -29,12 +29,13 @@ class BatchingMiddleware:
             return
         arrived = monotonic()
         headers = joined_headers(scope["headers"])
-        resp = api.refused(headers.get(b"x-request-id"))
-        if resp is None:
+        resp = PlainResponse()
+        if (refused := api.refused(headers.get(b"x-request-id"))) is not None:
+            refused.put_into(resp)
+        else:
             first_event = await receive()
             if first_event["type"] == "http.disconnect":
                 api.endpoint.metrics.request_answered(CLIENT_GONE, 0.0)
                 return
-            resp = PlainResponse()
             await api.answer(PlainRequest(headers, first_event, receive, arrived=arrived), resp)
         await resp.send(send)
