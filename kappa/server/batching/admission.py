@@ -29,6 +29,9 @@ _NEWS_SHARE = 0.1
 _MARGIN_STEP = 0.02
 _LATE_BATCHES = 0.01
 _FIRST_MARGIN = 0.05
+_EARLY = 0.9
+_EARLY_BATCHES = 30
+_HASTE = 10
 _LEAST_MARGIN = 0.03
 _MOST_MARGIN = 0.4
 
@@ -107,12 +110,13 @@ class Admission:
     Predictions know the function and the queue, and not what else keeps an answer: the event loop, the other processes
     of the machine. So a *margin* is kept free before the target, and learned: every batch whose oldest member was late
     widens it by a fiftieth of the target, every other one narrows it, by as much less as batches may be late
-    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by four times that if there was a tenth of the
-    target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays, for the way
+    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by ten times that once thirty in a row had a
+    tenth of the target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays, for the way
     from the client and back, which nobody here sees.
     """
 
     __slots__ = (
+        "_early_batches",
         "_has_refused",
         "_limits",
         "_margin_s",
@@ -129,6 +133,7 @@ class Admission:
         self._target = inf if limits.max_latency_s is None else limits.max_latency_s
         self._margin_s = 0.0 if self._target == inf else _FIRST_MARGIN * self._target
         self._has_refused = False
+        self._early_batches = 0
         self.next_probe = -inf
         """When the next request is let in that is predicted to be late."""
         self.has_spent_probe = False
@@ -201,7 +206,8 @@ class Admission:
         if latency_s > self._target:
             self._margin_s = min(self._margin_s + step, _MOST_MARGIN * self._target)
         elif self._has_refused:
-            narrower = (4 if latency_s < 0.9 * self._target else 1) * _LATE_BATCHES * step
+            self._early_batches = self._early_batches + 1 if latency_s < _EARLY * self._target else 0
+            narrower = (_HASTE if self._early_batches >= _EARLY_BATCHES else 1) * _LATE_BATCHES * step
             self._margin_s = max(self._margin_s - narrower, _LEAST_MARGIN * self._target)
         self._has_refused = False
 

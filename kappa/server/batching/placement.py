@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from statistics import median
+from statistics import fmean
 
 from kappa.server.batching.estimator import Estimate
 
 __all__ = ["Placement"]
 
 _STILL_S = 0.05
-_COMPARED_RUNS = 9
+_COMPARED_RUNS = 20
+_CLEAR_RUNS = 5
+_CLEAR = 1.5
+_BETWEEN_PROBES = 4
+_STALLED = 3.0
 _FIRST_PROBE_S = 1.0
-_LAST_PROBE_S = 32.0
-_WORTH_BEGINNING = 1.1
+_LAST_PROBE_S = 16.0
+_WORTH_BEGINNING = 1.05
 
 
 class Placement:
@@ -28,8 +32,10 @@ class Placement:
     for each time that either lets go of it; when the loop is busy, both come to a crawl. The loop may then *give way*:
     it stands still for as long as the run is expected to take. Whether that is worth it is tried out while requests
     wait, by the time from the beginning of a run to that of the next: what the loop does not do during the one it has
-    to do between the two. Nine in a row are done the other way; a second later again, and while that changes nothing,
-    after twice as long each time, up to 32 seconds. Only functions that compute are treated so.
+    to do between the two. Twenty runs are done the other way, or five if it is clear by then; a second later again, and
+    while that changes nothing, after twice as long each time, up to 16 seconds. Only functions that compute are treated
+    so. (Measured with a random forest of 100 trees at its saturation to three times that: 1.2 to 1.7 times as much is
+    answered in time.)
     """
 
     __slots__ = (
@@ -41,6 +47,7 @@ class Placement:
         "_probe_after_s",
         "_steady_runs",
         "_usual",
+        "_usual_runs",
         "gives_way",
     )
 
@@ -54,6 +61,7 @@ class Placement:
         """Of the last run: how long it took and was expected to, and whether it was given way."""
         self._usual: deque[float] = deque(maxlen=_COMPARED_RUNS)
         self._other: list[float] = []
+        self._usual_runs = 0
         self._next_probe = -inf
         self._probe_after_s = _FIRST_PROBE_S
 
@@ -79,6 +87,7 @@ class Placement:
         if seconds > 0.001 and expected_s > 0 and not was_on_loop:
             self._is_computing = self._is_computing or cpu_s > 0.9 * seconds
             self._last = seconds, expected_s, was_given_way
+            self._usual_runs = self._usual_runs + 1 if was_given_way is self.gives_way else 0
         if seconds <= 0.005:
             self._steady_runs += 1
             return
@@ -89,15 +98,17 @@ class Placement:
     def _compare(self, stretch: float, *, was_given_way: bool, now: float) -> None:
         """Learn from a run that was followed by the next after ``stretch`` times as long as runs are expected to take.
 
-        The median of a few is compared, since one stall of the machine is longer than all of them.
+        What takes more than three times as long was stalled by something else, and counts no more than that.
         """
+        stretch = min(stretch, _STALLED)
         if was_given_way is self.gives_way:
             self._usual.append(stretch)
             return
         self._other.append(stretch)
-        if len(self._other) < _COMPARED_RUNS:
+        usual, other = fmean(self._usual or self._other), fmean(self._other)
+        is_clear = not 1 / _CLEAR < usual / other < _CLEAR
+        if len(self._other) < (_CLEAR_RUNS if is_clear else _COMPARED_RUNS):
             return
-        usual, other = median(self._usual or self._other), median(self._other)
         is_worth_it = other > usual if self.gives_way else usual > _WORTH_BEGINNING * other
         if is_worth_it is self.gives_way:
             self._probe_after_s = min(2 * self._probe_after_s, _LAST_PROBE_S)
@@ -118,7 +129,9 @@ class Placement:
 
     def patience_s(self, items: int, *, estimate: Estimate, now: float) -> float:
         """Return for how long the event loop is to stand still for a batch in the thread; 0: not at all."""
-        is_probed = len(self._usual) == _COMPARED_RUNS and now >= self._next_probe
+        is_probed = len(self._usual) >= _CLEAR_RUNS and now >= self._next_probe
+        if self.gives_way and self._usual_runs < _BETWEEN_PROBES:
+            is_probed = False  # several long runs in a row would make all behind them late
         if not self._is_computing or self.gives_way is is_probed:
             return 0.0
         return min(estimate.seconds(items) + estimate.tail_s, _STILL_S)
