@@ -30,7 +30,7 @@ _MARGIN_STEP = 0.02
 _LATE_BATCHES = 0.01
 _FIRST_MARGIN = 0.05
 _EARLY = 0.9
-_EARLY_BATCHES = 30
+_EARLY_BATCHES = 50
 _HASTE = 10
 _LEAST_MARGIN = 0.03
 _MOST_MARGIN = 0.4
@@ -110,7 +110,7 @@ class Admission:
     Predictions know the function and the queue, and not what else keeps an answer: the event loop, the other processes
     of the machine. So a *margin* is kept free before the target, and learned: every batch whose oldest member was late
     widens it by a fiftieth of the target, every other one narrows it, by as much less as batches may be late
-    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by ten times that once thirty in a row had a
+    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by ten times that once fifty in a row had a
     tenth of the target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays, for the way
     from the client and back, which nobody here sees.
     """
