@@ -44,7 +44,7 @@ class Table:
         self._by_key: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
         for key, entry in found.items():
             kind, *rest = key.split()
-            if kind in ("load", "ready", "overload", "saturation"):
+            if kind in ("load", "ready", "overload"):
                 rest = rest[1:]  # the round
             self._by_key.setdefault((kind, *rest), []).append(entry)
 
@@ -72,9 +72,10 @@ others is repeated once."""
 
 OVERLOAD = """\
 Requests arrive at random times, whatever the server does (an open loop), at multiples of what the model can do at most.
-Good is an answer within the time; a latency counts from when the request should have been sent. The random forest
-computes in Python, so it fights with its server for the interpreter's lock. With batches of 64 it would be so quick
-that three times as much were more requests than one core can refuse ([what serving costs](benchmarks/serve.md)).
+Of the simulated one that is known; for the forest, a server of Kappa's without a target is asked right before. Good is
+an answer within the time; a latency counts from when the request should have been sent. The random forest computes in
+Python, so it fights with its server for the interpreter's lock. With batches of 64 it would be so quick that three
+times as much were more requests than one core can refuse ([what serving costs](benchmarks/serve.md)).
 
 ![Goodput against offered load](benchmarks/overload.svg)"""
 
@@ -132,7 +133,9 @@ def overload(table: Table, peers: Sequence[str], model: str, title: str) -> list
         p99 = [shown(table.middle("p99_ms", "overload", peer, model, share), 0) for share in shares]
         rows.append([TITLES[peer], *[shown(good, 2) for good in goods], *p99])
     head = ["server", *(f"good at {share}x" for share in shares), *(f"p99 ms at {share}x" for share in shares)]
-    saturation = table.middle("saturation", "overload", "kappa", model, shares[0])
+    saturation = median(
+        [most for share in shares for most in table.values("saturation", "overload", "kappa", model, share)]
+    )
     return [
         f"### {title[0].upper()}{title[1:]}",
         f"Goodput as a share of saturation ({saturation:.0f} requests a second), and p99 of the answers with 200.",

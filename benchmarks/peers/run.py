@@ -48,6 +48,7 @@ REPEATS = 1
 STEAL = 7
 """Where `/proc/stat` has the ticks that the hypervisor gave to others."""
 PORT = 18200
+REFERENCE_PORT = 18201
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Overload:
 OVERLOADS: Mapping[str, Overload] = {
     "overload": Overload(300.0, (0.5, 1.0, 2.0, 4.0, 10.0)),
     # with batches of 64 it is so quick that three times as much is more than one core can refuse
-    "forest": Overload(100.0, (0.5, 1.0, 2.0, 3.0), max_batch_size=8),
+    "forest": Overload(100.0, (0.5, 1.0, 2.0, 3.0), max_batch_size=4),
 }
 
 
@@ -168,7 +169,14 @@ class Running:
 
 @contextmanager
 def serving(
-    peer: str, model: str, python: Path, folder: Path, *, workers: int = 1, overload: Overload | None = None
+    peer: str,
+    model: str,
+    python: Path,
+    folder: Path,
+    *,
+    workers: int = 1,
+    overload: Overload | None = None,
+    port: int = PORT,
 ) -> Iterator[Running]:
     """Start a server, yield it when it has answered a request, and stop every process of it."""
     mark = uuid.uuid4().hex
@@ -188,23 +196,23 @@ def serving(
         environ["PEERS_MAX_BATCH_SIZE"] = str(overload.max_batch_size)
         if PEERS[peer].has_target:
             environ["PEERS_TARGET_MS"] = str(overload.target_ms)
-    command = [python, HERE / "servers" / f"{peer}_server.py", model, str(PORT), folder, str(workers)]
-    log = folder / f"{peer}-{model}.log"
+    command = [python, HERE / "servers" / f"{peer}_server.py", model, str(port), folder, str(workers)]
+    log = folder / f"{peer}-{model}-{port}.log"
     began = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=HERE / "servers", env=environ, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            await_answer(peer, model, folder, process, log)
-            yield Running(peer, model, PORT, mark, time.perf_counter() - began)
+            await_answer(peer, model, folder, port, process, log)
+            yield Running(peer, model, port, mark, time.perf_counter() - began)
         finally:
             stop(process, mark)
 
 
-def await_answer(peer: str, model: str, folder: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+def await_answer(peer: str, model: str, folder: Path, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     body, media_type = PEERS[peer].body(model, folder)
-    url = f"http://127.0.0.1:{PORT}{PEERS[peer].path}"
+    url = f"http://127.0.0.1:{port}{PEERS[peer].path}"
     deadline = time.monotonic() + START_S
     while True:
         with suppress(URLError, OSError), urlopen(Request(url, body, {"Content-Type": media_type}), timeout=10):
@@ -274,7 +282,7 @@ def load(server: Running, folder: Path, *arguments: str, connections: int, secon
     for _ in range(REPEATS):
         if found["stolen"] <= MOST_STOLEN:
             break
-        await_calm(server.peer, server.model, folder)
+        await_calm(server, folder)
         again = load_once(server, folder, *arguments, connections=connections, seconds=seconds)
         found = min(found, again, key=lambda run: run["stolen"])
     return found
@@ -341,29 +349,42 @@ def measure_load(peer: str, model: str, number: int, python: Path, folder: Path,
 
 
 def measure_overload(
-    peer: str, model: str, number: int, python: Path, folder: Path, seconds: float, saturation: float, out: Results
+    peer: str,
+    model: str,
+    number: int,
+    pythons: Mapping[str, Path],
+    folders: Mapping[str, Path],
+    seconds: float,
+    out: Results,
 ) -> None:
     """Offer one server multiples of what Kappa can do at most."""
     overload = OVERLOADS[model]
     wanted = [share for share in overload.shares if not out.has(f"overload {number} {peer} {model} {share}")]
     if not wanted:
         return
-    with serving(peer, model, python, folder, overload=overload) as server:
+    folder = folders[peer]
+    with (
+        saturation_of(model, pythons["kappa"], folders["kappa"], seconds) as saturation_now,
+        serving(peer, model, pythons[peer], folder, overload=overload) as server,
+    ):
         load(server, folder, connections=64, seconds=seconds)
         for share in wanted:
+            saturation = saturation_now()
             rate = share * saturation
             connections = min(2000, max(64, int(rate * 2)))
             arguments = ["--rate", str(rate), "--target-ms", str(overload.target_ms), "--seed", str(number)]
             found = load(server, folder, *arguments, connections=connections, seconds=3 * seconds)
             out.add(f"overload {number} {peer} {model} {share}", offered=rate, saturation=saturation, **found)
-            say(f"{PEERS[peer].title:10} {model:10} {share:4} x saturation: {found['goodput']:8.0f}/s good", found)
-            await_calm(peer, model, folder)
+            title = f"{PEERS[peer].title:10} {model:10}"
+            say(f"{title} {share:4} x {saturation:.0f}/s: {found['goodput']:8.0f}/s good", found)
+            await_calm(server, folder)
 
 
-def await_calm(peer: str, model: str, folder: Path) -> None:
+def await_calm(server: Running, folder: Path) -> None:
     """Let a server finish what it still has in its queues."""
-    body, media_type = PEERS[peer].body(model, folder)
-    url = f"http://127.0.0.1:{PORT}{PEERS[peer].path}"
+    peer = PEERS[server.peer]
+    body, media_type = peer.body(server.model, folder)
+    url = f"http://127.0.0.1:{server.port}{peer.path}"
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         began = time.monotonic()
@@ -373,24 +394,20 @@ def await_calm(peer: str, model: str, folder: Path) -> None:
         time.sleep(0.2)
 
 
-def measure_saturation(model: str, number: int, python: Path, folder: Path, seconds: float, out: Results) -> None:
-    """Ask Kappa for as much as it can do without a target, with the batches that it gets when it is overloaded."""
-    if model == "overload" or out.has(f"saturation {number} {model}"):
-        return
-    with serving("kappa", model, python, folder, overload=replace(OVERLOADS[model], target_ms=1e6)) as server:
-        load(server, folder, connections=16, seconds=seconds)
-        found = load(server, folder, connections=64, seconds=2 * seconds)
-        out.add(f"saturation {number} {model}", **found)
-        say(f"{PEERS['kappa'].title:10} {model:10} saturation: {found['rate']:8.0f}/s", found)
+@contextmanager
+def saturation_of(model: str, python: Path, folder: Path, seconds: float) -> Iterator[Callable[[], float]]:
+    """Give what tells how much Kappa answers at most, by the second: of the simulated model that is known.
 
-
-def saturation_of(model: str, number: int, out: Results) -> float:
-    """Return the throughput of the simulated model with full batches, or what Kappa reached in the same round."""
+    Any other is asked right before it is needed, since the machine is now faster and now slower: without a target, of a
+    server of its own that is idle afterwards, with the batches that an overloaded one gets.
+    """
     if model == "overload":
-        return 64 / (0.05 + 0.001 * 64)
-    if not out.has(f"saturation {number} {model}"):
-        raise SystemExit(f"`{model}` is overloaded by what Kappa can do: measure that first (`--only kappa`).")
-    return float(out.found[f"saturation {number} {model}"]["rate"])
+        yield lambda: 64 / (0.05 + 0.001 * 64)
+        return
+    unhurried = replace(OVERLOADS[model], target_ms=1e6)
+    with serving("kappa", model, python, folder, overload=unhurried, port=REFERENCE_PORT) as server:
+        load(server, folder, connections=16, seconds=seconds)
+        yield lambda: float(load(server, folder, connections=64, seconds=2 * seconds)["rate"])
 
 
 def measure_memory(peer: str, python: Path, folder: Path, out: Results) -> None:
@@ -426,6 +443,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="one round of one second, into results of its own")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its plots")
     options = parser.parse_args(arguments)
+    if "kappa" not in options.only and OVERLOADS.keys() & options.models:
+        parser.error("what Kappa can do at most is what others are overloaded by: `--only` it too, or name `--models`")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server outlives this
     environments = options.environments.resolve()
     environments.mkdir(parents=True, exist_ok=True)
@@ -459,11 +478,8 @@ def measure_all(
         for model in wanted:
             for peer in order if model != "overload" else ():
                 attempt(measure_load, peer, model, number, pythons[peer], folders[peer], seconds, out)
-            if model in OVERLOADS and "kappa" in pythons:
-                attempt(measure_saturation, model, number, pythons["kappa"], folders["kappa"], seconds, out)
             for peer in order if model in OVERLOADS else ():
-                rate = saturation_of(model, number, out)
-                attempt(measure_overload, peer, model, number, pythons[peer], folders[peer], seconds, rate, out)
+                attempt(measure_overload, peer, model, number, pythons, folders, seconds, out)
     for peer, python in pythons.items():
         attempt(measure_memory, peer, python, folders[peer], out)
 

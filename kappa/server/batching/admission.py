@@ -31,7 +31,7 @@ _LATE_BATCHES = 0.01
 _FIRST_MARGIN = 0.05
 _EARLY = 0.9
 _EARLY_BATCHES = 50
-_HASTE = 10
+_HASTE = 40
 _LEAST_MARGIN = 0.03
 _MOST_MARGIN = 0.4
 
@@ -58,7 +58,7 @@ class Candidate(NamedTuple):
 class Delays:
     """What keeps an answer besides the function, in seconds: averages of what was seen lately."""
 
-    __slots__ = ("between_s", "lag_s", "place_s", "still_s")
+    __slots__ = ("between_s", "lag_s", "place_s")
 
     def __init__(self) -> None:
         self.lag_s = 0.0
@@ -67,8 +67,6 @@ class Delays:
         """How long after a batch the next one begins while somebody waits: what the loop has to do besides."""
         self.place_s = 0.0
         """How long a batch waits for its place among those of other APIs."""
-        self.still_s = 0.0
-        """How long the loop stands still for a batch: who comes meanwhile is seen that much later at most."""
 
     def lagged(self, seconds: float) -> None:
         """Take note of how late the loop was."""
@@ -81,10 +79,6 @@ class Delays:
     def waited_for_place(self, seconds: float) -> None:
         """Take note of how long a batch waited for its place."""
         self.place_s += _NEWS_SHARE * (seconds - self.place_s)
-
-    def stood_still(self, seconds: float) -> None:
-        """Take note of how long the loop stood still for a batch."""
-        self.still_s += _NEWS_SHARE * (seconds - self.still_s)
 
     def added_to(self, estimate: Estimate) -> Estimate:
         """Return what a batch takes with what it waits for: every one ahead does as the last ones did."""
@@ -110,9 +104,9 @@ class Admission:
     Predictions know the function and the queue, and not what else keeps an answer: the event loop, the other processes
     of the machine. So a *margin* is kept free before the target, and learned: every batch whose oldest member was late
     widens it by a fiftieth of the target, every other one narrows it, by as much less as batches may be late
-    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by ten times that once fifty in a row had a
-    tenth of the target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays, for the way
-    from the client and back, which nobody here sees.
+    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by forty times that once fifty in a row had a
+    tenth of the target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays,
+    for the way from the client and back, which nobody here sees.
     """
 
     __slots__ = (
@@ -203,10 +197,10 @@ class Admission:
     def answered(self, latency_s: float) -> None:
         """Take note of how long the oldest member of a batch that was no probe waited for its answer."""
         step = _MARGIN_STEP * self._target
+        self._early_batches = self._early_batches + 1 if latency_s < _EARLY * self._target else 0
         if latency_s > self._target:
             self._margin_s = min(self._margin_s + step, _MOST_MARGIN * self._target)
         elif self._has_refused:
-            self._early_batches = self._early_batches + 1 if latency_s < _EARLY * self._target else 0
             narrower = (_HASTE if self._early_batches >= _EARLY_BATCHES else 1) * _LATE_BATCHES * step
             self._margin_s = max(self._margin_s - narrower, _LEAST_MARGIN * self._target)
         self._has_refused = False

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from threading import Event
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -174,6 +175,8 @@ class Batcher(Generic[T, R]):
         self._return_s = inf
         self._is_turn_due = False
         self._has_answers = False
+        self._deaf_since: float | None = None
+        """Since when the loop has read nothing, while it reads what came meanwhile; any of it may be as old as that."""
         self._delays = Delays()
         self._wanted_place_at: float | None = None
         self._ended_at = 0.0
@@ -232,6 +235,8 @@ class Batcher(Generic[T, R]):
         queue = self._queue
         if arrived is None:
             arrived = now
+        if self._deaf_since is not None:
+            arrived = min(arrived, self._deaf_since)
         self._offered_items += items
         self._last_group, self._last_items = group, items
         until = inf if deadline is None else deadline
@@ -286,7 +291,8 @@ class Batcher(Generic[T, R]):
         now = self._clock()
         refused = self._admission.standing(now)
         if refused is None:
-            candidate = Candidate(now, self._last_group, self._last_items, size_bytes, inf, now)
+            arrived = now if self._deaf_since is None else self._deaf_since
+            candidate = Candidate(now, self._last_group, self._last_items, size_bytes, inf, arrived)
             refused = self._refusal(candidate, is_probe_spent=False)
             if refused is not None and not size_bytes:
                 self._admission.stands(refused, now)
@@ -483,10 +489,12 @@ class Batcher(Generic[T, R]):
             return True
         run.over = over = Event()
         self._executor.put(run)
-        if not over.wait(patience_s):
-            return True
-        self._finished(run)
-        return False
+        is_over = over.wait(patience_s)
+        self._deaf_since = run.started
+        self._listen(self._hear)
+        if is_over:
+            self._finished(run)
+        return not is_over
 
     def _give_place_back(self) -> None:
         if self._places is not None:
@@ -516,7 +524,6 @@ class Batcher(Generic[T, R]):
             self._delays.paused(pause_s)
         self._ended_at = run.finished
         self._delays.lagged(lag)
-        self._delays.stood_still(seconds if run.is_on_loop or run.over else 0.0)
         if run.error is None:
             self._learn(run, seconds, pause_s, now)
         else:
@@ -529,7 +536,10 @@ class Batcher(Generic[T, R]):
         if wait is not None:
             self._answer(run)
             self._regroup = wait
-            self._loop.call_soon(self._listen if wait.is_deaf else self._answered, wait, context=self._context)
+            if wait.is_deaf:
+                self._listen(self._answered, wait)
+            else:
+                self._loop.call_soon(self._answered, wait, context=self._context)
         elif self._will_stand_still(now):
             self._answer(run)
             self._ask_for_turn()
@@ -562,7 +572,7 @@ class Batcher(Generic[T, R]):
         expected = self._expected(run.items, now)
         if not (run.is_on_loop or run.over) and (expected is None or expected.is_over(now, self._queue.items)):
             return None
-        return Regroup(run.items, inf, is_deaf=run.over is not None)
+        return Regroup(run.items, inf, is_deaf=self._deaf_since is not None)
 
     def _will_stand_still(self, now: float) -> bool:
         """Return whether the event loop will do nothing else while the next batch runs."""
@@ -572,9 +582,12 @@ class Batcher(Generic[T, R]):
             self._may_give_way and self._placement.gives_way
         )
 
-    def _listen(self, regroup: Regroup) -> None:
-        """Let the loop read what came while it stood still: asyncio's own is about to, uvloop has done so."""
-        self._loop.call_soon(self._answered, regroup, context=self._context)
+    def _listen(self, then: Callable[..., None], *args: Any) -> None:
+        """Call ``then`` when the loop has read what came while it stood still: one turn later, two of asyncio's own."""
+        self._loop.call_soon(partial(self._loop.call_soon, then, *args, context=self._context), context=self._context)
+
+    def _hear(self) -> None:
+        self._deaf_since = None
 
     def _answered(self, regroup: Regroup) -> None:
         """Begin to wait for the clients to return, now that their answers are written."""
@@ -586,7 +599,7 @@ class Batcher(Generic[T, R]):
 
     def _written(self, arrived: float) -> None:
         """Learn from how long the oldest member of a batch waited for its answer, which is written by now."""
-        self._admission.answered(self._clock() - arrived + self._delays.lag_s + self._delays.still_s)
+        self._admission.answered(self._clock() - arrived + self._delays.lag_s)
 
     def _expected(self, items: int, answered_at: float) -> Regroup | None:
         return regroup_after(

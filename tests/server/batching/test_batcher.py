@@ -322,26 +322,39 @@ def test_the_loop_gives_no_way_where_several_batches_may_run_or_it_may_not():
     with_batcher(scenario, Held(), may_give_way=True, limits=Limits(10, max_concurrency=2))
 
 
-@pytest.mark.parametrize(("patience_s", "latency_s"), [(5.0, 0.12), (0.0, 0.06)], ids=["still", "not"])
-def test_who_may_have_come_while_the_loop_stood_still_is_counted_as_waiting_since_then(patience_s, latency_s):
-    now, latencies = [0.0], []
+def test_who_may_have_come_while_the_loop_stood_still_is_counted_as_waiting_since_then():
+    now, latencies, judged = [0.0], [], []
 
     class Listening(Admission):
         def answered(self, latency_s):
-            latencies.append(latency_s)
+            latencies.append(round(latency_s, 3))
+
+        def refusal(self, queue, request, **seen):
+            judged.append(round(request.now - request.arrived, 3))
 
     def run(items):
         now[0] += 0.06
         return items
 
     async def scenario(batcher):
-        batcher._placement = Patient(patience_s)
+        warm(batcher)
+        batcher._placement = Patient(5.0)
         batcher._admission = Listening(batcher.limits)
-        for item in range(60):
-            await batcher.submit(item)
+        loop = asyncio.get_running_loop()
+        for waits in (0, 10):  # turns of the loop since it stood still for the first
+            answers = [loop.create_future() for _ in range(3)]
+            batcher.put(1, answers[0])
+            await asyncio.sleep(0)  # the turn in which it is run
+            await turns(waits)
+            batcher.put(2, answers[1])
+            batcher.refusal()
+            batcher.put(3, answers[2])
+            await asyncio.gather(*answers)
+            await turns()
 
     with_batcher(scenario, run, may_give_way=True, limits=Limits(10, max_latency_s=1.0), clock=lambda: now[0])
-    assert latencies[-1] == pytest.approx(latency_s, rel=0.01)
+    assert latencies == [0.06, 0.12, 0.06, 0.06]
+    assert judged == [0.06, 0.06, 0.0, 0.0]
 
 
 def test_the_next_batch_has_begun_when_an_answer_is_written():

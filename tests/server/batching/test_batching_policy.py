@@ -386,7 +386,7 @@ def test_answers_that_come_late_all_the_same_move_the_door_forward_and_others_ba
     assert narrowed(49, 0.08) == pytest.approx(0.005 - 49 * 0.00002, abs=1e-4)
     assert narrowed(1, 0.095) == pytest.approx(0.0040, abs=1e-4)
     assert narrowed(49, 0.08) == pytest.approx(0.0040 - 49 * 0.00002, abs=1e-4)
-    assert narrowed(11, 0.08) == pytest.approx(0.0030 - 10 * 0.0002, abs=1e-4)
+    assert narrowed(3, 0.08) == pytest.approx(0.0030 - 2 * 0.0008, abs=1e-4)
     for _ in range(20):
         knock()
         admission.answered(0.08)
