@@ -31,7 +31,7 @@ MODELS = {
 }
 OVERLOADED = {
     "overload": "simulated: 50 ms + 1 ms for each request of a batch; 300 ms",
-    "forest": "random forest, in batches of up to 8; 100 ms",
+    "forest": "random forest, in batches of up to 4; 100 ms",
 }
 
 Found = Mapping[str, Mapping[str, Any]]

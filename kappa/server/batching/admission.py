@@ -29,7 +29,7 @@ _NEWS_SHARE = 0.1
 _MARGIN_STEP = 0.02
 _LATE_BATCHES = 0.01
 _FIRST_MARGIN = 0.05
-_EARLY = 0.9
+_EARLY = 0.85
 _EARLY_BATCHES = 50
 _HASTE = 40
 _LEAST_MARGIN = 0.03
@@ -104,8 +104,8 @@ class Admission:
     Predictions know the function and the queue, and not what else keeps an answer: the event loop, the other processes
     of the machine. So a *margin* is kept free before the target, and learned: every batch whose oldest member was late
     widens it by a fiftieth of the target, every other one narrows it, by as much less as batches may be late
-    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by forty times that once fifty in a row had a
-    tenth of the target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays,
+    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by forty times that once fifty in a row had
+    15 % of the target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays,
     for the way from the client and back, which nobody here sees.
     """
 
