@@ -587,7 +587,9 @@ class Batcher(Generic[T, R]):
         self._loop.call_soon(partial(self._loop.call_soon, then, *args, context=self._context), context=self._context)
 
     def _hear(self) -> None:
+        """Take note that everything has been read that came while the loop stood still."""
         self._deaf_since = None
+        self._admission.changed()
 
     def _answered(self, regroup: Regroup) -> None:
         """Begin to wait for the clients to return, now that their answers are written."""

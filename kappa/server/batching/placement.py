@@ -114,6 +114,7 @@ class Placement:
             self._probe_after_s = min(2 * self._probe_after_s, _LAST_PROBE_S)
         else:
             self.gives_way, self._probe_after_s = is_worth_it, _FIRST_PROBE_S
+            self._usual.clear()
             self._usual.extend(self._other)
         self._other.clear()
         self._next_probe = now + self._probe_after_s
