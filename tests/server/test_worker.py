@@ -135,9 +135,9 @@ class Api:
 class DirectApplication(Application):
     """One API at `/predict`; anything else goes to an application of ASGI."""
 
-    def __init__(self, application: Any, api: Api) -> None:
+    def __init__(self, application: Any, api: Api, host: Any) -> None:
         self._application = application
-        self._current: Any = SimpleNamespace(apis={"/predict": api}, exchanges=0)
+        self._current: Any = SimpleNamespace(apis={"/predict": api}, exchanges=0, host=host)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         await self._application(scope, receive, send)
@@ -149,6 +149,8 @@ async def serving(
     *,
     drain_delay_s: float = 0.0,
     api: Api | None = None,
+    host: Any = None,
+    age: int = 1,
     management_port: int | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
@@ -170,9 +172,9 @@ async def serving(
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     app = SimpleNamespace(drain_delay_s=drain_delay_s, may_listen=None, management_port=None)
-    worker = KappaWorker(1, os.getppid(), [SimpleNamespace(sock=listener)], app, 30, config, Logger(config))
+    worker = KappaWorker(age, os.getppid(), [SimpleNamespace(sock=listener)], app, 30, config, Logger(config))
     worker.loop = asyncio.get_running_loop()
-    worker.asgi = application if api is None else DirectApplication(application, api)
+    worker.asgi = application if api is None else DirectApplication(application, api, host)
     worker.stopped = stopped
     served = Served(worker, listener.getsockname()[1])
     await until(lambda: bool(worker.servers))
@@ -437,6 +439,38 @@ def test_requests_that_take_longer_than_the_graceful_timeout_are_given_up() -> N
             await until(lambda: connection._waiting_since is None)
             served.worker.handle_exit_signal()
             await asyncio.wait_for(served.task, 5)
+
+    asyncio.run(run())
+
+
+class Loading:
+    """Stands for a host that is ready when it has been looked at a few times."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    @property
+    def state(self) -> str:
+        self.looks -= 1
+        return "loading" if self.looks else "ready"
+
+
+@pytest.mark.parametrize(
+    ("age", "workers", "looks_left"),
+    [
+        pytest.param(3, 2, 0, id="replaces-one-of-two"),
+        pytest.param(2, 2, 3, id="one-of-the-first"),
+        pytest.param(2, 1, 3, id="replaces-the-only-one"),
+    ],
+)
+def test_who_replaces_one_of_several_workers_listens_when_it_has_loaded(
+    age: int, workers: int, looks_left: int
+) -> None:
+    host = Loading(3)
+
+    async def run() -> None:
+        async with serving(api=Api(), host=host, age=age, workers=workers):
+            assert host.looks == looks_left
 
     asyncio.run(run())
 
