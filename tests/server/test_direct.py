@@ -47,6 +47,14 @@ def test_a_request_as_clients_send_it() -> None:
     }
 
 
+def test_a_head_that_was_read_before_goes_with_each_body_anew() -> None:
+    for body, is_whole in ((b"[1]", True), (b"[2]", True), (b"[1", False), (b"[1]x", False), (b"[3]", True)):
+        found = whole_request(request(body=body))
+        assert (found is not None and found.body == body) is is_whole
+    with pytest.raises(TypeError):
+        found.headers[b"host"] = b"y"  # type: ignore[index, union-attr]
+
+
 @pytest.mark.parametrize(
     "data",
     [
