@@ -18,7 +18,7 @@ _BETWEEN_PROBES = 4
 _STALLED = 3.0
 _FIRST_PROBE_S = 1.0
 _LAST_PROBE_S = 16.0
-_WORTH_BEGINNING = 1.05
+_WORTH_CHANGING = 1.05
 
 
 class Placement:
@@ -109,13 +109,12 @@ class Placement:
         is_clear = not 1 / _CLEAR < usual / other < _CLEAR
         if len(self._other) < (_CLEAR_RUNS if is_clear else _COMPARED_RUNS):
             return
-        is_worth_it = other > usual if self.gives_way else usual > _WORTH_BEGINNING * other
-        if is_worth_it is self.gives_way:
-            self._probe_after_s = min(2 * self._probe_after_s, _LAST_PROBE_S)
-        else:
-            self.gives_way, self._probe_after_s = is_worth_it, _FIRST_PROBE_S
+        if usual > _WORTH_CHANGING * other:
+            self.gives_way, self._probe_after_s = not self.gives_way, _FIRST_PROBE_S
             self._usual.clear()
             self._usual.extend(self._other)
+        else:
+            self._probe_after_s = min(2 * self._probe_after_s, _LAST_PROBE_S)
         self._other.clear()
         self._next_probe = now + self._probe_after_s
 
