@@ -143,8 +143,12 @@ class _Connection(asyncio.Protocol):
         elif not data.endswith(b"0\r\n\r\n"):  # chunked
             return
         self._received = b""
-        self.is_waiting = False
-        self._load.answered(self, int(data[9:12]), head)
+        if self.is_waiting:
+            self.is_waiting = False
+            self._load.answered(self, int(data[9:12]), head)
+        else:  # a server may say why it closes a connection that asks nothing
+            self._load.open.discard(self)
+            self.transport.close()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._load.gone(self)
@@ -261,15 +265,17 @@ class _OpenLoop(_Load):
 async def open_loop(
     host: str, port: int, request: bytes, *, schedule: Iterator[float], connections: int, patience_s: float = 5.0
 ) -> Outcome:
-    """Send ``request`` at the times of ``schedule``, over up to ``connections``; wait for the last answers."""
+    """Send ``request`` at the times of ``schedule`` and wait for the last answers.
+
+    Up to ``connections`` are open, each since the others were all busy, and the last that became free is used first: a
+    server closes those that stay idle.
+    """
     load = _OpenLoop(host, port, request)
-    for _ in range(connections):
-        load.free.append(await load.connect())
     began = perf_counter()
     for at in schedule:
         await _until(began + at)
         connection = load.take_free()
-        if connection is None and len(load.open) < connections:  # the server closed some
+        if connection is None and len(load.open) < connections:
             connection = await load.connect()
         if connection is None:
             load.overdue.append(began + at)

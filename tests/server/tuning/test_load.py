@@ -107,6 +107,46 @@ def test_a_server_that_closes_each_connection_gets_a_new_one():
     assert asyncio.run(run()).statuses == {200: 20}
 
 
+def test_a_connection_is_opened_when_all_others_are_busy():
+    opened = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        while await reader.read(1000):
+            await asyncio.sleep(0.1)
+            writer.write(OK)
+        writer.close()
+
+    async def run() -> Outcome:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            schedule = iter([0.0, 0.0, 0.0, 0.5, 0.5])
+            outcome = await open_loop("127.0.0.1", port_of(server), REQUEST, schedule=schedule, connections=50)
+            await asyncio.sleep(0.1)  # until all are closed
+            return outcome
+
+    assert (asyncio.run(run()).statuses, opened) == ({200: 5}, 3)
+
+
+def test_what_a_server_says_when_it_closes_an_idle_connection_is_no_answer():
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(len(REQUEST))
+        writer.write(OK)
+        await asyncio.sleep(0.05)
+        writer.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def run() -> Outcome:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            schedule = iter([0.0, 0.2, 0.4])
+            outcome = await open_loop("127.0.0.1", port_of(server), REQUEST, schedule=schedule, connections=2)
+            await asyncio.sleep(0.1)  # until the last one is closed
+            return outcome
+
+    outcome = asyncio.run(run())
+    assert (outcome.statuses, outcome.lost) == ({200: 3}, 0)
+
+
 def test_a_closed_loop_has_as_many_requests_under_way_as_connections():
     async def run() -> Outcome:
         async with await answering(OK, delay_s=0.02) as server:
