@@ -26,6 +26,7 @@ from kappa.server.bounds import (
     affordable_connections,
     error_response,
     is_at,
+    sweep,
 )
 from kappa.server.options import ServerOptions
 from kappa.server.swap import DRAIN, RELOAD, Application
@@ -104,17 +105,19 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # which of 
         self.transport.write(error_response(status, message, headers))
         self.transport.close()
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> bool:
         """Close the connection if its headers are incomplete or its answer unread for too long."""
         if self._unsent.is_stuck(self.transport, now):
             self.transport.abort()
-            return
+            return True
         if self.transport.is_closing():
-            return
+            return False
         is_answering = self.cycle is not None and not self.cycle.response_complete
         is_first = self.cycle is None
-        if not is_answering and (is_first or self._has_begun) and now - self._waiting_since > HEADER_TIMEOUT_S:
-            self._refuse(408, f"No request arrived within {HEADER_TIMEOUT_S:g} seconds.")
+        if is_answering or not (is_first or self._has_begun) or now - self._waiting_since <= HEADER_TIMEOUT_S:
+            return False
+        self._refuse(408, f"No request arrived within {HEADER_TIMEOUT_S:g} seconds.")
+        return True
 
 
 class KappaUvicorn(uvicorn.Server):
@@ -157,9 +160,7 @@ class KappaUvicorn(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         now = monotonic()
         if counter % _SWEEP_EVERY_TICKS == 0:
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, _Protocol):
-                    connection.sweep(now)
+            await sweep((one for one in self.server_state.connections if isinstance(one, _Protocol)), now)
         if self._exit_at is not None and now >= self._exit_at:
             self.should_exit = True
         return await super().on_tick(counter)

@@ -48,6 +48,7 @@ from kappa.server.bounds import (
     affordable_connections,
     error_response,
     is_at,
+    sweep,
 )
 from kappa.server.direct import whole_request
 from kappa.server.exchange import PlainResponse, send_answer
@@ -282,20 +283,20 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._close_transport()
         self._request_ready.set()
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> bool:
         """Close the connection if it has been idle, its headers incomplete or its answer unread, for too long."""
         if self._unsent.is_stuck(self.transport, now):
             self.transport.abort()
-            return
+            return True
         if self._waiting_since is None or self._closed:
-            return
-        waited = now - self._waiting_since
-        if self._is_incomplete or self.req_count <= 1:
-            if waited > HEADER_TIMEOUT_S:
-                self._send_error_response(408, f"No request arrived within {HEADER_TIMEOUT_S:g} seconds.")
-                self.close()
-        elif waited > self._keepalive:
-            self.close()
+            return False
+        is_request_due = self._is_incomplete or self.req_count <= 1
+        if now - self._waiting_since <= (HEADER_TIMEOUT_S if is_request_due else self._keepalive):
+            return False
+        if is_request_due:
+            self._send_error_response(408, f"No request arrived within {HEADER_TIMEOUT_S:g} seconds.")
+        self.close()
+        return True
 
     def is_idle(self, now: float) -> bool:
         """Return whether no request is on its way; a new connection gets a second to send its first one."""
@@ -376,9 +377,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
         while self.alive and self.ppid == os.getppid():  # without its parent, nobody would ever stop this process
             self.notify()
-            now = self.loop.time()
-            for connection in list(self.connections):
-                connection.sweep(now)
+            await sweep(self.connections, self.loop.time())
             await self._sleep(_TICK_S)
         await self._shutdown()
 

@@ -20,6 +20,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from kappa.server import worker as worker_module
 from kappa.server.batching.answering import Receiver, RefusedAnswer
+from kappa.server.bounds import sweep
 from kappa.server.exchange import PlainResponse
 from kappa.server.swap import DRAIN, Application
 from kappa.server.worker import KappaProtocol, KappaWorker
@@ -247,6 +248,31 @@ def test_a_request_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPa
                 "request_id": headers["x-request-id"],
             }
             assert await client.is_closed()
+
+    asyncio.run(run())
+
+
+def test_many_connections_that_are_due_at_once_keep_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with serving(worker_connections=200) as served:
+            clients = [await served.connect() for _ in range(100)]
+            await until(lambda: len(served.worker.connections) == 100)
+            turns = 0
+
+            async def count_turns() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            counting = asyncio.create_task(count_turns())
+            await asyncio.sleep(0)
+            before = turns
+            await sweep(served.worker.connections, served.worker.loop.time() + 11)
+            assert turns - before >= 100 * 30 // 500 - 1
+            counting.cancel()
+            for client in clients:
+                assert (await client.reply())[0] == 408
 
     asyncio.run(run())
 
