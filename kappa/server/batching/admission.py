@@ -26,12 +26,15 @@ W = TypeVar("W", bound=WaitingRequest)
 _NEWS_SHARE = 0.1
 """How much of an average the newest value makes."""
 
+_KNOWN_RUNS = 16
 _MARGIN_STEP = 0.02
-_LATE_BATCHES = 0.01
-_FIRST_MARGIN = 0.05
-_EARLY = 0.85
-_EARLY_BATCHES = 50
-_HASTE = 40
+_LATE = 0.97
+"""Of the target: what is left is for the way from the client and back, which nobody here sees."""
+_LATE_BATCHES = 0.005
+_FIRST_MARGIN = 0.1
+_EARLY = 0.7
+_EARLY_BATCHES = 100
+_HASTE = 20
 _LEAST_MARGIN = 0.05
 _MOST_MARGIN = 0.4
 
@@ -104,13 +107,15 @@ class Admission:
     Predictions know the function and the queue, and not what else keeps an answer: the event loop, the other processes
     of the machine. So a *margin* is kept free before the target, and learned: every batch whose oldest member was late
     widens it by a fiftieth of the target, every other one narrows it, by as much less as batches may be late
-    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by forty times that once fifty in a row had
-    15 % of the target to spare. While nobody is refused the margin costs nothing, and stays. Some of it always stays,
-    for the way from the client and back, which nobody here sees.
+    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by twenty times that once a hundred in a row had
+    30 % of the target to spare: slow and fast times of a machine last for dozens of batches, so a few good ones promise
+    nothing. Nor does anybody who was let in when hardly anything was known of the function, or while the target is out
+    of reach. While nobody is refused the margin costs nothing, and stays. Some of it always stays.
     """
 
     __slots__ = (
         "_early_batches",
+        "_guessed_at",
         "_has_refused",
         "_limits",
         "_margin_s",
@@ -128,6 +133,8 @@ class Admission:
         self._margin_s = 0.0 if self._target == inf else _FIRST_MARGIN * self._target
         self._has_refused = False
         self._early_batches = 0
+        self._guessed_at = -inf
+        """When somebody was last judged by what is hardly known."""
         self.next_probe = -inf
         """When the next request is let in that is predicted to be late."""
         self.has_spent_probe = False
@@ -194,11 +201,13 @@ class Admission:
         self.is_target_unreachable = estimate.seconds(1) > self._target
         return self.is_target_unreachable and not was
 
-    def answered(self, latency_s: float) -> None:
+    def answered(self, latency_s: float, *, arrived: float) -> None:
         """Take note of how long the oldest member of a batch that was no probe waited for its answer."""
+        if arrived <= self._guessed_at or self.is_target_unreachable:
+            return
         step = _MARGIN_STEP * self._target
         self._early_batches = self._early_batches + 1 if latency_s < _EARLY * self._target else 0
-        if latency_s > self._target:
+        if latency_s > _LATE * self._target:
             self._margin_s = min(self._margin_s + step, _MOST_MARGIN * self._target)
         elif self._has_refused:
             narrower = (_HASTE if self._early_batches >= _EARLY_BATCHES else 1) * _LATE_BATCHES * step
@@ -215,6 +224,8 @@ class Admission:
         One client's deadline header never shuts the door to others.
         """
         now = request.now
+        if estimate.runs < _KNOWN_RUNS:
+            self._guessed_at = now
         target = inf if self.is_target_unreachable else self._target - self._margin_s
         allowed = request.deadline - now
         items = queue.items + request.items

@@ -601,7 +601,7 @@ class Batcher(Generic[T, R]):
 
     def _written(self, arrived: float) -> None:
         """Learn from how long the oldest member of a batch waited for its answer, which is written by now."""
-        self._admission.answered(self._clock() - arrived + self._delays.lag_s)
+        self._admission.answered(self._clock() - arrived + self._delays.lag_s, arrived=arrived)
 
     def _expected(self, items: int, answered_at: float) -> Regroup | None:
         return regroup_after(

@@ -174,7 +174,8 @@ class _Worker:
             if came >= self._settled_at:
                 self.outcome.latencies.append(answered - came)
         if (oldest := next((member for member in batch.members if not member.is_probe), None)) is not None:
-            self._admission.answered(self._loop_free_at - oldest.arrived + self._lag_s)
+            latency_s = self._loop_free_at - oldest.arrived + self._lag_s
+            self._admission.answered(latency_s, arrived=oldest.arrived)
         if now >= self._settled_at:
             self.outcome.batches += 1
             self.outcome.items += batch.items

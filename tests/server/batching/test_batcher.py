@@ -326,7 +326,7 @@ def test_who_may_have_come_while_the_loop_stood_still_is_counted_as_waiting_sinc
     now, latencies, judged = [0.0], [], []
 
     class Listening(Admission):
-        def answered(self, latency_s):
+        def answered(self, latency_s, *, arrived):
             latencies.append(round(latency_s, 3))
 
         def refusal(self, queue, request, **seen):
@@ -713,7 +713,7 @@ def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
         await asyncio.wait(refused)
         error = refused[0].exception()
         assert isinstance(error, RefusedError)
-        assert (error.reason, error.retry_after_s) == ("target", pytest.approx(0.025))
+        assert (error.reason, error.retry_after_s) == ("target", pytest.approx(0.03))
         run.gate.set()
         await outcomes(first)
         await turns()
