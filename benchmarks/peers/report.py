@@ -72,9 +72,9 @@ others is repeated once."""
 
 OVERLOAD = """\
 Requests arrive at random times, whatever the server does (an open loop), at multiples of what the model can do at most.
-Of the simulated one that is known; for the forest, a server of Kappa's without a target is asked right before. Good is
-an answer within the time; a latency counts from when the request should have been sent. The random forest computes in
-Python, so it fights with its server for the interpreter's lock. With batches of 64 it would be so quick that three
+Of the simulated one that is known; for the forest, a server of Kappa's without a target is asked before and after. Good
+is an answer within the time; a latency counts from when the request should have been sent. The random forest computes
+in Python, so it fights with its server for the interpreter's lock. With batches of 64 it would be so quick that three
 times as much were more requests than one core can refuse ([what serving costs](benchmarks/serve.md)).
 
 ![Goodput against offered load](benchmarks/overload.svg)"""

@@ -370,16 +370,18 @@ def measure_overload(
         serving(peer, model, pythons[peer], folder, overload=overload) as server,
     ):
         load(server, folder, connections=16, seconds=seconds)
+        before = saturation_now()
         for share in wanted:
-            saturation = saturation_now()
-            rate = share * saturation
+            rate = share * before
             connections = min(2000, max(64, int(rate * 2)))
             arguments = ["--rate", str(rate), "--target-ms", str(overload.target_ms), "--seed", str(number)]
             found = load(server, folder, *arguments, connections=connections, seconds=3 * seconds)
+            await_calm(server, folder)
+            after = saturation_now()
+            saturation, before = (before + after) / 2, after
             out.add(f"overload {number} {peer} {model} {share}", offered=rate, saturation=saturation, **found)
             title = f"{PEERS[peer].title:10} {model:10}"
             say(f"{title} {share:4} x {saturation:.0f}/s: {found['goodput']:8.0f}/s good", found)
-            await_calm(server, folder)
 
 
 def await_calm(server: Running, folder: Path) -> None:
@@ -400,8 +402,8 @@ def await_calm(server: Running, folder: Path) -> None:
 def saturation_of(model: str, python: Path, folder: Path, seconds: float) -> Iterator[Callable[[], float]]:
     """Give what tells how much Kappa answers at most, by the second: of the simulated model that is known.
 
-    Any other is asked right before it is needed, since the machine is now faster and now slower: without a target, of a
-    server of its own that is idle afterwards, with the batches that an overloaded one gets.
+    Any other is asked before and after each load, since the machine is now faster and now slower: without a target, of
+    a server of its own that is idle meanwhile, with the batches that an overloaded one gets.
     """
     if model == "overload":
         yield lambda: 64 / (0.05 + 0.001 * 64)
