@@ -252,7 +252,7 @@ def test_a_request_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPa
     asyncio.run(run())
 
 
-def test_many_connections_that_are_due_at_once_keep_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_connections_that_are_due_at_once_keep_nobody_waiting() -> None:
     async def run() -> None:
         async with serving(worker_connections=200) as served:
             clients = [await served.connect() for _ in range(100)]

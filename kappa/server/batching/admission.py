@@ -27,6 +27,7 @@ _NEWS_SHARE = 0.1
 """How much of an average the newest value makes."""
 
 _KNOWN_RUNS = 16
+"""From how many runs on a prediction is more than a guess."""
 _MARGIN_STEP = 0.02
 _LATE = 0.97
 """Of the target: what is left is for the way from the client and back, which nobody here sees."""
