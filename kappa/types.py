@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 __all__ = [
     "MEDIA_TYPES",
     "Answer",
+    "DecodingLimits",
     "FileLike",
     "HTTPHeaders",
     "InferenceError",
@@ -92,6 +93,21 @@ class HTTPHeaders(Mapping[str, str]):
 
 
 @dataclass(frozen=True, slots=True)
+class DecodingLimits:
+    """What one body may unfold to when it is decoded; an adapter refuses more with 413, before it unfolds."""
+
+    max_bytes: int = 160 * 1024 * 1024
+    """Bytes of memory that the form, and what is made of it, may take."""
+    max_cells: int = 10_000_000
+    """Values of a table or array."""
+    max_columns: int = 10_000
+    """Columns of a table whose API declares none."""
+
+
+_USUAL_LIMITS = DecodingLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     """One input as it arrived: an HTTP body, a part of a form, a file or an argument of the command line."""
 
@@ -105,6 +121,8 @@ class Payload:
     """The name of the file that it came from, where there is one."""
     boundary: str = ""
     """What stands between the parts of `multipart/form-data`."""
+    limits: DecodingLimits = _USUAL_LIMITS
+    """What it may unfold to."""
 
 
 class FileLike(io.BytesIO):

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import Any
 
 from kappa.errors import BadInputError
-from kappa.types import MEDIA_TYPES, Payload, extension_of
+from kappa.types import MEDIA_TYPES, DecodingLimits, Payload, extension_of
 
 __all__ = ["FORM", "form_content", "form_payload", "parts_of", "sole_part"]
 
@@ -30,7 +30,7 @@ def parts_of(payload: Payload) -> list[tuple[str, Payload]]:
     content_type = f'{FORM}; boundary="{payload.boundary}"'
     try:
         form = _handler().deserialize(io.BytesIO(payload.data), content_type, len(payload.data))
-        return [(part.name or "", _part(part)) for part in form]
+        return [(part.name or "", _part(part, payload.limits)) for part in form]
     except HTTPError as exc:
         raise BadInputError(f"The form cannot be read: {exc.description or exc.title}.") from None
     except ValueError as exc:  # of headers that are no text
@@ -47,7 +47,7 @@ def _handler() -> Any:
     return MultipartFormHandler(options)
 
 
-def _part(part: Any) -> Payload:
+def _part(part: Any, limits: DecodingLimits) -> Payload:
     from falcon import parse_header
 
     media_type, parameters = parse_header(part.content_type)
@@ -55,7 +55,7 @@ def _part(part: Any) -> Payload:
     media_type = media_type.strip().lower()
     if media_type in _UNTOLD:
         media_type = MEDIA_TYPES.get(extension_of(name), media_type if name else "")
-    return Payload(part.data, media_type, parameters.get("charset", "utf-8").lower(), name)
+    return Payload(part.data, media_type, parameters.get("charset", "utf-8").lower(), name, limits=limits)
 
 
 def sole_part(payload: Payload) -> Payload:

@@ -183,6 +183,13 @@ class InputAdapter(Plugin):
         """
         return None
 
+    def nbytes_of(self, form: Any) -> int:  # noqa: ARG002 - the default form is no larger than its body
+        """Return about how many bytes of memory a form holds beside its payload, in time that rows do not add to.
+
+        What waits in a queue is bounded by it.
+        """
+        return 0
+
     def merge(self, forms: Sequence[Any]) -> Any:
         """Build the argument for a batch function from the forms of one group, in request order."""
         return list(forms)

@@ -342,6 +342,9 @@ class ServingSpec(Spec):
     """Processes, each with its own copy of the models; `auto` is as many as processors and memory allow."""
     max_request_size_bytes: Annotated[int, Field(ge=1)] = 20 * 1024 * 1024
     """Larger bodies are refused with 413."""
+    max_decoded_bytes: Annotated[int, Field(ge=1)] | None = None
+    """What the form that a body is decoded to may take in memory; more is refused with 413. Eight times
+    `max_request_size_bytes` if not given."""
     max_queue_requests: Annotated[int, Field(ge=1)] = 10_000
     """Requests that may wait per API and worker; more are refused with 503."""
 

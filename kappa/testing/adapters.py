@@ -14,6 +14,7 @@ import json
 import random
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from packaging.requirements import Requirement
@@ -119,7 +120,7 @@ class InputAdapterSuite(_PluginSuite):
                 for _ in range(chance.randint(1, 3)):
                     place = chance.randint(0, len(data))
                     data[place : place + chance.randint(0, 2)] = chance.randbytes(chance.randint(0, 2))
-                damaged = Payload(bytes(data), payload.media_type, payload.charset, payload.name, payload.boundary)
+                damaged = replace(payload, data=bytes(data))
                 with suppress(BadInputError):
                     self.decode(damaged)
 

@@ -44,7 +44,7 @@ from kappa.server.exchange import (
     valid_headers,
 )
 from kappa.server.host import Endpoint, Host, RenewableTask
-from kappa.types import Answer, InferenceTask, Payload
+from kappa.types import Answer, DecodingLimits, InferenceTask, Payload
 
 __all__ = ["CLIENT_GONE", "ApiResource", "PendingAnswer", "Receiver", "RefusedAnswer"]
 
@@ -54,6 +54,8 @@ _OFF_LOOP_BYTES = 64 * 1024
 CLIENT_GONE = 499
 """What is counted where a client left before its answer."""
 _UNKNOWN_BYTES = 1 << 20
+_UNFOLDING = 8
+"""How many times as large as the largest body a form may be, if the manifest does not say."""
 _ID_STANDS_HERE = "0-request-id-0"
 
 
@@ -65,7 +67,9 @@ class ApiResource:
         self.endpoint = endpoint
         self._host = host
         self._ids = ids
-        self._max_bytes = endpoint.service.serving.max_request_size_bytes
+        serving = endpoint.service.serving
+        self._max_bytes = serving.max_request_size_bytes
+        self._limits = DecodingLimits(max_bytes=serving.max_decoded_bytes or _UNFOLDING * self._max_bytes)
 
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         await self.answer(req, resp)
@@ -99,7 +103,7 @@ class ApiResource:
         try:
             seen = RequestHeaders(headers)
             timeout_s = timeout_of(headers)
-            payload = Payload(body, media_type, charset, "", boundary)
+            payload = Payload(body, media_type, charset, "", boundary, self._limits)
             task = self._task_of(inference.decode(payload, headers=seen, task_id=pending.request_id), payload)
             pending.waiting = batcher.put(
                 task,
@@ -134,7 +138,7 @@ class ApiResource:
                 unpacking = partial(unpacked, body, headers[b"content-encoding"], max_bytes=self._max_bytes)
                 body = await asyncio.get_running_loop().run_in_executor(host.decoders, unpacking)
             timeout_s = timeout_of(headers)
-            payload = Payload(body, media_type, charset, "", boundary)
+            payload = Payload(body, media_type, charset, "", boundary, self._limits)
             decode = partial(inference.decode, payload, headers=RequestHeaders(headers), task_id=request_id)
             if is_heavy or len(body) > _OFF_LOOP_BYTES:
                 task = await asyncio.get_running_loop().run_in_executor(host.decoders, decode)
