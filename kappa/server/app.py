@@ -19,6 +19,7 @@ from kappa.errors import KappaError
 from kappa.server import pages, ui
 from kappa.server.batching.answering import ApiResource
 from kappa.server.batching.middleware import BatchingMiddleware
+from kappa.server.edge import Edge
 from kappa.server.exchange import Request, RequestIds, send_error
 from kappa.server.host import BatchingOptions, Endpoint, Host, Served
 from kappa.server.metrics import Metrics
@@ -74,11 +75,11 @@ def create_app(
         apis = {path: ApiResource(endpoint, host, ids) for path, endpoint in _apis(host)}
         known = "`/docs.json` lists what there is"
         framework = _falcon_app([*routes, *apis.items()], ids, files=_files(host, ids), known=known)
-        app = BatchingMiddleware(framework, apis)
+        app = BatchingMiddleware(Edge(framework, ids), apis)
         if not is_divided:
             return Serving(host, app, app, apis)
         operations = _falcon_app(_operations(host, ids), ids, known="the service itself is at its own port")
-        return Serving(host, app, operations, apis)
+        return Serving(host, app, Edge(operations, ids), apis)
 
     return Application(
         services,
@@ -183,7 +184,7 @@ def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str) -> None:
 
     async def unexpected(req: Request, resp: falcon.asgi.Response, error: Exception, _params: dict[str, Any]) -> None:
         request_id = ids.of(req)
-        _logger.error("%s %s failed (%s)", req.method, req.path, request_id, exc_info=error)
+        _logger.error("%s %r failed (%s)", req.method, req.path, request_id, exc_info=error)
         send_error(resp, 500, "The server failed to answer; its log says why, under this id.", request_id)
 
     app.add_error_handler(falcon.HTTPError, http_error)

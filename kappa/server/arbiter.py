@@ -16,6 +16,7 @@ from gunicorn.errors import HaltServer
 from gunicorn.sock import TCP6Socket, TCPSocket
 
 from kappa.errors import InferenceFailedError, KappaError
+from kappa.server.access_log import PrintableLogger
 from kappa.server.metrics import forget_worker
 from kappa.server.options import ServerOptions
 from kappa.server.ports import url_of
@@ -115,6 +116,7 @@ def gunicorn_settings(options: ServerOptions, *, writable: Path) -> dict[str, An
         "graceful_timeout": max(2, round(options.drain_delay_s + options.graceful_timeout_s)),
         "keepalive": max(1, round(options.keep_alive_s)),
         "accesslog": "-" if options.access_log else None,
+        "logger_class": PrintableLogger,
         "loglevel": "warning",
         "proc_name": "kappa",
         "asgi_loop": "uvloop",

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kappa.server.bounds import (
     HEADER_TIMEOUT_S,
@@ -36,7 +36,7 @@ __all__ = ["KappaUvicorn"]
 _SWEEP_EVERY_TICKS = 10  # of a tenth of a second
 
 
-class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # which of two classes it is depends on what is installed
+class _Protocol(H11Protocol):
     """One connection."""
 
     max_connections = 0
@@ -81,6 +81,10 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # which of 
             self._has_begun = True
             self._waiting_since = monotonic()
         super().data_received(data)
+
+    def _should_upgrade(self) -> bool:
+        """Leave every wish for another protocol to the application, without uvicorn's two lines of log about it."""
+        return False
 
     def on_response_complete(self) -> None:
         self._has_begun = False
@@ -129,6 +133,7 @@ class KappaUvicorn(uvicorn.Server):
         config = uvicorn.Config(
             app,
             http=protocol,
+            ws="none",
             lifespan="on",
             log_level="warning",
             access_log=options.access_log,

@@ -250,6 +250,10 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         """Answer in the connection's own task."""
         return bool(await self._handle_http_request(request, sockname, peername))
 
+    def _is_websocket_upgrade(self, request: Any) -> bool:  # noqa: ARG002 - the application refuses them all
+        """Leave the wish for a WebSocket to the application."""
+        return False
+
     def _arm_keepalive_timer(self) -> None:
         """Remember since when the connection waits; `sweep` does the rest."""
         self._waiting_since = self.worker.loop.time()

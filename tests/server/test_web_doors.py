@@ -1,0 +1,86 @@
+"""What the whole application does behind both servers, beside predictions: what it refuses, logs and sends."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows"),
+]
+
+Serve = Callable[..., Any]
+
+CODE = "def double(value):\n    return 2 * value if value > 0 else 1 / 0\n"
+
+FORGED = "2026-01-01 00:00:00,000 1 CRITICAL FORGED"
+
+
+@pytest.fixture(params=["gunicorn", "uvicorn"])
+def serve(request: pytest.FixtureRequest, start: Any, tmp_path: Any) -> Serve:
+    """Start the server of this name for one function, with static content."""
+    (tmp_path / "static").mkdir()
+    spec = {"web_static_content": "static"}
+    return lambda **wanted: start(CODE, server=request.param, **{"single": ["double"], "spec": spec, **wanted})
+
+
+def ask(server: Any, data: bytes) -> bytes:
+    """Return all that the server answers to ``data`` until it closes the connection."""
+    with server.connect() as client:
+        client.sendall(data)
+        chunks = []
+        while chunk := client.recv(1 << 16):
+            chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def upgrade(path: str, *headers: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade, close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def test_websockets_are_refused_at_any_path(serve: Serve) -> None:
+    server = serve()
+    for path in ("/", "/healthz", "/double", "/docs", "/nothing", f"/x%0a{quote(FORGED)}"):
+        for headers in ((), ("Sec-WebSocket-Version: 13", KEY), ("Sec-WebSocket-Version: 8",)):
+            answer = ask(server, upgrade(path, *headers))
+            assert answer.startswith(b"HTTP/1.1 403 "), answer
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"].startswith("WebSockets are not spoken here")
+    assert server.post("/double", 4) == 8
+    log = server.stop()[1]
+    assert ("Traceback" in log, "FORGED" in log, "Unsupported upgrade" in log) == (False, False, False), log
+
+
+@pytest.mark.parametrize("access_log", [False, True], ids=["", "access-log"])
+def test_no_client_writes_lines_into_the_log(serve: Serve, access_log: bool, capfd: Any) -> None:
+    server = serve(options={"access_log": access_log})
+    user = b64encode(f"x\n{FORGED}\x1b[31m:".encode()).decode()
+    hostile = quote(f"/x\n{FORGED}\r\n\x1b[31m\x85\u2028")
+    for request in (
+        f"GET {hostile} HTTP/1.1\r\nHost: x\r\n",
+        f"POST {hostile}?{quote(FORGED)} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n",
+        f"{hostile} / HTTP/1.1\r\nHost: x\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {user}\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nX-Request-Id: {hostile}\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: \x85{FORGED}\x1b\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nReferer: \u00a0\x85\r\n {FORGED}\r\n",
+        f"GET / HTTP/1.1\nHost: x\n\x85{FORGED}: 1\r\n",
+        f"POST /double HTTP/1.1\r\nHost: x\r\nX-Request-Id: \x85{FORGED}\r\nContent-Length: 2\r\n",
+    ):
+        body = "-1" if "Content-Length: 2" in request else ""
+        ask(server, f"{request}Connection: close\r\n\r\n{body}".encode("latin-1", "ignore"))
+    log = server.stop()[1] + capfd.readouterr().out
+    assert "ZeroDivisionError" in log
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028]", log), log
+    assert not any(line.lstrip().startswith(("2026-01-01", "\x85")) for line in log.split("\n")), log
