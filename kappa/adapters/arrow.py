@@ -50,10 +50,11 @@ def columns_of_arrow(payload: Payload) -> Columns:
         elif payload.media_type == ARROW_FILE:
             table = pa.ipc.open_file(source).read_all()
         else:
-            file = pa.parquet.ParquetFile(source)
+            file = pa.parquet.ParquetFile(source, page_checksum_verification=True)
             _limit(file.metadata.num_rows, file.metadata.num_columns)
             table = file.read()
         _limit(table.num_rows, table.num_columns)
+        table.validate(full=True)  # pyarrow reads past the end of buffers that are shorter than their metadata say
         return _columns_of_frame(table.to_pandas())
     except BadInputError:
         raise
@@ -118,7 +119,12 @@ def encode_parquet(frame: Any) -> bytes:
 def frame_of_arrow(data: bytes) -> Any:
     """Read an Arrow stream as a frame."""
     pa = _pyarrow()
-    return pa.ipc.open_stream(data).read_all().to_pandas()
+    try:
+        table = pa.ipc.open_stream(data).read_all()
+        table.validate(full=True)
+        return table.to_pandas()
+    except Exception as exc:
+        raise InferenceFailedError(f"The answer is not a table in `{ARROW_STREAM}`: {exc}.") from exc
 
 
 def _table(frame: Any, pa: Any) -> Any:
@@ -132,7 +138,9 @@ def parquet_batches(file: BinaryIO, *, rows: int) -> Iterator[Any]:
     """Yield the rows of a Parquet file as Arrow tables of up to ``rows`` rows; only one is in memory at a time."""
     pa = _pyarrow()
     try:
-        for batch in pa.parquet.ParquetFile(file).iter_batches(batch_size=rows):
+        read = pa.parquet.ParquetFile(file, page_checksum_verification=True)
+        for batch in read.iter_batches(batch_size=rows):
+            batch.validate(full=True)
             yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError) as exc:
         raise BadInputError(f"The file is not a table in Parquet: {exc}.") from None

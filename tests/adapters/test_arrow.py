@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.adapters import DataframeInput, DataframeOutput
-from kappa.adapters.arrow import ARROW_FILE, ARROW_STREAM, PARQUET, parquet_batches
+from kappa.adapters.arrow import ARROW_FILE, ARROW_STREAM, PARQUET, frame_of_arrow, parquet_batches
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.types import Payload
 
@@ -144,6 +145,57 @@ def test_a_damaged_table_is_refused_or_read(place: int, byte: int) -> None:
     data[place % len(data)] = byte
     with suppress(BadInputError):
         DataframeInput().decode(Payload(bytes(data), PARQUET))
+
+
+LIARS = {
+    "integers": pa.array([1] * 7, pa.uint8()),
+    "texts": pa.array(["x"] * 7),
+    "lists": pa.array([[1]] * 7),
+    "structs": pa.array([{"a": 1}] * 7),
+    "categories": pa.array(["x"] * 7).dictionary_encode(),
+    "views": pa.array(["longer than twelve bytes"] * 7, pa.string_view()),
+    "runs": pa.RunEndEncodedArray.from_arrays(pa.array([3, 7], pa.int32()), pa.array([1, 2])),
+    "decimals": pa.array([1] * 7, pa.decimal128(9)),
+}
+
+
+@pytest.mark.parametrize("media_type", [ARROW_STREAM, ARROW_FILE])
+@pytest.mark.parametrize("column", LIARS.values(), ids=LIARS)
+def test_no_memory_is_read_that_the_body_does_not_hold(column: Any, media_type: str) -> None:
+    """A column of 7 rows whose metadata say 60,000 would be what happens to lie behind it."""
+    buffer = io.BytesIO()
+    table = pa.table({"a": column})
+    make = pa.ipc.new_stream if media_type == ARROW_STREAM else pa.ipc.new_file
+    with make(buffer, table.schema) as writer:
+        writer.write_table(table)
+    honest = buffer.getvalue()
+    lied = honest.replace(struct.pack("<q", 7), struct.pack("<q", 60_000))
+    assert lied != honest
+    assert DataframeInput().decode(Payload(honest, media_type)).rows == 7
+    with pytest.raises(BadInputError) as refusal:
+        DataframeInput().decode(Payload(lied, media_type))
+    assert refusal.value.http_status == 400
+    if media_type == ARROW_STREAM:
+        with pytest.raises(InferenceFailedError):
+            frame_of_arrow(lied)
+
+
+def test_a_page_of_parquet_that_its_checksum_does_not_fit_is_refused(tmp_path: Any) -> None:
+    buffer = io.BytesIO()
+    table = pa.table({"a": np.arange(100)})
+    pyarrow.parquet.write_table(
+        table, buffer, write_page_checksum=True, use_dictionary=False, compression="none", store_schema=False
+    )
+    data = bytearray(buffer.getvalue())
+    place = data.index(np.arange(40, 50).tobytes())
+    data[place] = 99
+    with pytest.raises(BadInputError, match="CRC") as refusal:
+        DataframeInput().decode(Payload(bytes(data), PARQUET))
+    assert refusal.value.http_status == 400
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(bytes(data))
+    with path.open("rb") as file, pytest.raises(BadInputError, match="CRC"):
+        list(parquet_batches(file, rows=10))
 
 
 def test_a_small_file_that_unfolds_to_a_huge_table_is_refused() -> None:
