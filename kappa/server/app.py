@@ -21,9 +21,10 @@ from kappa.server.batching.answering import ApiResource
 from kappa.server.batching.middleware import BatchingMiddleware
 from kappa.server.edge import Edge
 from kappa.server.exchange import Request, RequestIds, send_error
+from kappa.server.files import ExampleFile, FrontPage, StaticFiles
 from kappa.server.host import BatchingOptions, Endpoint, Host, Served
 from kappa.server.metrics import Metrics
-from kappa.server.pages import Page, StaticFiles
+from kappa.server.pages import Page
 from kappa.server.swap import Application, Serving
 
 __all__ = ["create_app"]
@@ -143,14 +144,14 @@ def _routes(host: Host, ids: RequestIds, *, with_operations: bool) -> Iterator[t
         yield "/", Page(ids, pages.directory(host))
     for name, served in host.services.items():
         prefix = _prefix(host, name)
-        yield prefix or "/", Page(ids, pages.index(served, host, prefix=prefix))
+        yield prefix or "/", FrontPage(StaticFiles(ids, host, name), Page(ids, pages.index(served, prefix=prefix)))
         yield f"{prefix}/docs", Page(ids, ui.page(served, prefix=prefix))
         yield f"{prefix}/docs/service.json", Page(ids, ui.service_description(served, host))
         for file, answering in ui.ui_files():
             yield f"{prefix}/docs/{file}", Page(ids, answering)
         for number, example in enumerate(served.spec.examples):
             if example.input_file is not None:
-                yield f"{prefix}/docs/examples/{number}", Page(ids, ui.example_file(host, name, example))
+                yield f"{prefix}/docs/examples/{number}", ExampleFile(ids, host, name, example)
         yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host, is_whole=with_operations))
         yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, host, prefix=prefix))
 
@@ -158,7 +159,7 @@ def _routes(host: Host, ids: RequestIds, *, with_operations: bool) -> Iterator[t
 def _files(host: Host, ids: RequestIds) -> Iterator[tuple[re.Pattern[str], StaticFiles]]:
     for name, served in host.services.items():
         if served.spec.web_static_content is not None:
-            yield re.compile(f"{_prefix(host, name)}/(?P<path>.+)"), StaticFiles(ids, host, name)
+            yield re.compile(f"{_prefix(host, name)}/(?P<path>.+)", re.DOTALL), StaticFiles(ids, host, name)
 
 
 def _log_load_failure(error: KappaError) -> None:

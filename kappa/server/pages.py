@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 from collections.abc import Awaitable, Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import falcon
@@ -21,7 +19,7 @@ from kappa.server.ui import directory_page, page
 from kappa.spec.views import metadata_view, service_view
 from kappa.types import Answer
 
-__all__ = ["Page", "StaticFiles", "directory", "health", "index", "metadata", "metrics", "openapi", "readiness"]
+__all__ = ["Page", "directory", "health", "index", "metadata", "metrics", "openapi", "readiness"]
 
 Answering = Callable[[Request], Awaitable[Answer]]
 
@@ -102,14 +100,11 @@ def _json(encoded: Callable[[], bytes]) -> Answering:
     return answer
 
 
-def index(served: Served, host: Host, *, prefix: str) -> Answering:
-    """Show the service's own `index.html` if it brings one, else the built-in page; who is no browser gets JSON."""
+def index(served: Served, *, prefix: str) -> Answering:
+    """Show the built-in page; who is no browser gets JSON."""
     built_in = page(served, prefix=prefix)
 
     async def answer(req: Request) -> Answer:
-        own = await _own_index(host, served.spec.name)
-        if own is not None:
-            return own
         return await built_in(req) if "text/html" in req.accept else Answer(encode_json(_summary(served, prefix)))
 
     return answer
@@ -138,50 +133,3 @@ def _summary(served: Served, prefix: str) -> dict[str, Any]:
         ],
         "links": {name: f"{prefix}/{name}" for name in ("docs", "docs.json", "metadata")},
     }
-
-
-async def _own_index(host: Host, name: str) -> Answer | None:
-    loaded = host.loaded.get(name)
-    if loaded is None or loaded.static_directory is None:
-        return None
-    return await asyncio.to_thread(_read_static, loaded.static_directory, "")
-
-
-class StaticFiles:
-    """The files of a service's `web_static_content`, below its root; its APIs and pages come first."""
-
-    def __init__(self, ids: RequestIds, host: Host, name: str) -> None:
-        self._ids = ids
-        self._host = host
-        self._name = name
-
-    async def __call__(self, req: Request, resp: falcon.asgi.Response, path: str) -> None:
-        if req.method not in ("GET", "HEAD"):
-            raise falcon.HTTPNotFound
-        loaded = self._host.loaded.get(self._name)
-        if loaded is None:
-            raise falcon.HTTPServiceUnavailable(description="The service is loading.", retry_after=1)
-        answer = None
-        if loaded.static_directory is not None:
-            answer = await asyncio.to_thread(_read_static, loaded.static_directory, path)
-        if answer is None:
-            raise falcon.HTTPNotFound
-        send_answer(resp, answer, self._ids.of(req))
-
-
-def _read_static(folder: Path, path: str) -> Answer | None:
-    """Return the file at ``path`` below ``folder``, or a folder's `index.html`; never a file from elsewhere."""
-    root = folder.resolve()
-    try:
-        found = (root / path.lstrip("/")).resolve()
-        if found.is_dir():
-            found = (found / "index.html").resolve()
-        if not found.is_relative_to(root):
-            return None
-        body = found.read_bytes()
-    except (OSError, ValueError):  # absent, a folder in its way, a NUL in its name
-        return None
-    media_type = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
-    if media_type.startswith("text/") or media_type in ("application/javascript", "application/json"):
-        media_type += "; charset=utf-8"
-    return Answer(body, media_type, http_headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"})

@@ -6,8 +6,6 @@ proxy with a path of its own; `X-Forwarded-Prefix` says the path where a proxy g
 
 from __future__ import annotations
 
-import asyncio
-import mimetypes
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache, partial
@@ -16,12 +14,9 @@ from html import escape
 from string import Template
 from typing import Any
 
-import falcon
-
 from kappa._resources import resource
 from kappa._version import __version__
 from kappa.adapters.json import encode_json
-from kappa.inference import example_payload
 from kappa.server.exchange import Request
 from kappa.server.host import Host, Served
 from kappa.spec.contracts import thaw
@@ -29,7 +24,7 @@ from kappa.spec.models import ExampleSpec
 from kappa.spec.views import service_view
 from kappa.types import MEDIA_TYPES, Answer, extension_of
 
-__all__ = ["directory_page", "example_file", "page", "root_of", "service_description", "ui_files"]
+__all__ = ["directory_page", "page", "root_of", "service_description", "ui_files"]
 
 Answering = Callable[[Request], Awaitable[Answer]]
 
@@ -144,19 +139,3 @@ def _example(example: ExampleSpec, number: int) -> dict[str, Any]:
     name = example.input_file.rpartition("/")[2]
     media_type = MEDIA_TYPES.get(extension_of(name), "application/octet-stream")
     return {**about, "file": name, "media_type": media_type, "url": f"docs/examples/{number}"}
-
-
-def example_file(host: Host, name: str, example: ExampleSpec) -> Answering:
-    """Answer with the input file of an example; 404 where an installed bundle does not bring it."""
-
-    async def answer(_req: Request) -> Answer:
-        loaded = host.loaded.get(name)
-        if loaded is None:
-            raise falcon.HTTPServiceUnavailable(description="The service is loading.", retry_after=1)
-        if loaded.examples_directory is None:
-            raise falcon.HTTPNotFound
-        payload = await asyncio.to_thread(example_payload, example, loaded.examples_directory)
-        media_type = payload.media_type or mimetypes.guess_type(payload.name)[0] or "application/octet-stream"
-        return Answer(payload.data, media_type, 200, _HEADERS)
-
-    return answer

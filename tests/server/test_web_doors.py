@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import sys
 from base64 import b64encode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -84,3 +87,57 @@ def test_no_client_writes_lines_into_the_log(serve: Serve, access_log: bool, cap
     assert "ZeroDivisionError" in log
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028]", log), log
     assert not any(line.lstrip().startswith(("2026-01-01", "\x85")) for line in log.split("\n")), log
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def resident_mib(server: Any) -> float:
+    """Return what the server's processes hold."""
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    texts = [Path(f"/proc/{process}/status").read_text(encoding="ascii") for process in (pid, *children)]
+    return sum(int(re.findall(r"VmRSS:\s+(\d+) kB", text)[0]) for text in texts) / 1024
+
+
+def get(path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]).encode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_clients_that_read_nothing_of_a_large_file_cost_no_memory(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    (tmp_path / "static" / "big.bin").touch()
+    os.truncate(tmp_path / "static" / "big.bin", 200 << 20)
+    assert ask(server, get("/big.bin", "Range: bytes=0-9")).endswith(b"\0" * 10)
+    before = resident_mib(server)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(8)]
+        for client in clients:
+            client.sendall(get("/big.bin"))
+        for client in clients:  # each answer has begun
+            assert client.recv(12) == b"HTTP/1.1 200"
+        assert server.post("/double", 4) == 8
+        assert resident_mib(server) - before < 32
+        size = sum(iter(lambda: len(clients[0].recv(1 << 20)), 0))
+        assert size > 200 << 20
+        assert resident_mib(server) - before < 32
+    code, log = server.stop()
+    assert (code, "Traceback" in log) == (0, False), log
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent_ends_the_connection(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    file = tmp_path / "static" / "big.bin"
+    file.touch()
+    os.truncate(file, 50 << 20)
+    with server.connect() as client:
+        client.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(12) == b"HTTP/1.1 200"
+        os.truncate(file, 1000)
+        with contextlib.suppress(ConnectionError):
+            assert sum(iter(lambda: len(client.recv(1 << 20)), 0)) < 50 << 20
+    server.wait_for("The answer to GET '/big.bin' was cut short: `big.bin` has become shorter meanwhile.")
+    assert server.post("/double", 4) == 8
+    code, log = server.stop()
+    assert (code, "Traceback" in log) == (0, False), log
