@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 from collections.abc import Hashable, Sequence
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from kappa.adapters.columns import EXACT_FLOAT, shown
 from kappa.adapters.json import JSON_MEDIA_TYPES, parse_json
+from kappa.adapters.npy import MOST_AXES, array_of_npy
 from kappa.errors import BadInputError
 from kappa.spec.contracts import InputAdapter
-from kappa.types import Payload
+from kappa.types import DecodingLimits, Payload
 
-__all__ = ["NPY", "ArrayDtype", "ArrayInput", "rows_of_json", "rows_of_npy"]
+__all__ = ["NPY", "ArrayDtype", "ArrayInput", "rows_of_json"]
 
 NPY = "application/x-npy"
 ArrayDtype = Literal[
@@ -44,9 +45,9 @@ class ArrayInput(InputAdapter):
 
     def decode(self, payload: Payload) -> Any:
         if payload.media_type == NPY:
-            return self.conform(rows_of_npy(payload))
+            return self.conform(array_of_npy(payload), payload.limits)
         if payload.media_type in JSON_MEDIA_TYPES or payload.media_type.endswith("+json"):
-            return self.array_of(self.rows_in(parse_json(payload)))
+            return self.array_of(self.rows_in(parse_json(payload)), payload.limits)
         message = f"`{payload.media_type}` is not taken here; send `application/json` or `{NPY}`."
         raise BadInputError(message, http_status=415)
 
@@ -56,24 +57,29 @@ class ArrayInput(InputAdapter):
             raise BadInputError(f"An array of rows is needed, not {shown(body)}.")
         return body
 
-    def array_of(self, rows: Any) -> Any:
+    def array_of(self, rows: list[Any], limits: DecodingLimits) -> Any:
         """Return the rows of a JSON body in the adapter's form."""
-        return self.conform(rows_of_json(rows))
+        return self.conform(rows_of_json(rows, limits), limits)
 
-    def conform(self, rows: Any) -> Any:
+    def conform(self, rows: Any, limits: DecodingLimits) -> Any:
         """Bring an array to the declared dtype and shape; raises `BadInputError` for what has no rows or other ones."""
         if rows.ndim == 0 or not len(rows):
             raise BadInputError("The array is empty; at least one row is needed.")
+        if not rows.size:
+            raise BadInputError("The rows of the array are empty; at least one value is needed in each.")
         if self.shape is not None and not _fits(rows.shape[1:], self.shape):
             found, wanted = _words(rows.shape[1:]), _words(self.shape)
             raise BadInputError(f"The rows have the shape {found}; this API takes {wanted}.", http_status=422)
-        return rows if self.dtype is None else _converted(rows, self.dtype)
+        return rows if self.dtype is None else _converted(rows, self.dtype, limits)
 
     def group_of(self, form: Any) -> Hashable:
         return form.dtype.str, form.shape[1:]
 
     def rows_of(self, form: Any) -> int:
         return len(form)
+
+    def nbytes_of(self, form: Any) -> int:
+        return int(form.nbytes) + (form.size * _OBJECT_BYTES if form.dtype.kind == "O" else 0)
 
     def merge(self, forms: Sequence[Any]) -> Any:
         """Build one array of the rows of several requests, in request order."""
@@ -97,6 +103,9 @@ class ArrayInput(InputAdapter):
         return {"application/json": {"schema": self.rows_schema()}, NPY: {"schema": {}}}
 
 
+_OBJECT_BYTES = 64
+"""What a text, or bytes, take as an object of Python's, beside what is in them."""
+
 _JSON_TYPES = {
     **dict.fromkeys(("float16", "float32", "float64"), "number"),
     **{f"{sign}int{bits}": "integer" for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -106,69 +115,127 @@ _JSON_TYPES = {
 }
 
 
-def rows_of_json(rows: Any) -> Any:
+def rows_of_json(rows: list[Any], limits: DecodingLimits) -> Any:
     """Return nested lists of one kind of value as an array: numbers, where ``null`` is NaN; true and false; texts; or
     bytes, written ``{"b64": text}``. Texts and bytes become arrays of objects.
 
     Raises `BadInputError` for rows of different shapes, or with values of different kinds.
     """
+    leaves, shape = _flattened(rows, limits)
+    array = _array_of_leaves(leaves)
+    return array if len(shape) == 1 else array.reshape(shape)
+
+
+def _flattened(rows: Any, limits: DecodingLimits) -> tuple[list[Any], tuple[int, ...]]:
+    """Return the values of nested lists in order, and the one shape that the lists have.
+
+    NumPy is not asked to find out: of one long text among many short ones it makes that many long ones.
+    """
+    leaves, shape = rows, [len(rows)]
+    while leaves and type(leaves[0]) is list:
+        if len(leaves) > 1 and (len(set(map(type, leaves))) > 1 or len(set(map(len, leaves))) > 1):
+            raise BadInputError(_RAGGED)
+        if len(shape) == MOST_AXES:
+            raise BadInputError("The rows are nested too deep for an array.")
+        shape.append(len(leaves[0]))
+        leaves = list(chain.from_iterable(leaves)) if len(leaves) > 1 else leaves[0]
+    if len(leaves) > limits.max_cells:
+        message = f"The array has {len(leaves)} values; {limits.max_cells} are taken here at once."
+        raise BadInputError(message, http_status=413)
+    _limit_bytes(len(leaves) * _VALUE_BYTES, limits)
+    return leaves, tuple(shape)
+
+
+_VALUE_BYTES = 8
+"""What a number takes in an array, or the reference to an object."""
+
+
+def _limit_bytes(size: int, limits: DecodingLimits) -> None:
+    if size > limits.max_bytes:
+        message = f"The array takes {size} bytes of memory; {limits.max_bytes} are taken here at once."
+        raise BadInputError(message, http_status=413)
+
+
+def _array_of_leaves(leaves: list[Any]) -> Any:
+    try:
+        total = sum(leaves)  # PERF: tells of what kind the numbers are in a third of the time that a look at each takes
+    except (TypeError, OverflowError):
+        return _array_of_types(leaves, set(map(type, leaves)))
+    if type(total) is float:
+        return _floats(leaves)
+    if leaves and type(leaves[0]) is int:
+        return _integers(leaves)
+    return _array_of_types(leaves, set(map(type, leaves)))
+
+
+def _array_of_types(leaves: list[Any], types: set[type]) -> Any:
+    import numpy as np
+
+    if types == {bool}:
+        return np.array(leaves, dtype=bool)
+    if types == {int, bool}:
+        return _integers(leaves)
+    if types <= {int, float, type(None)} or types <= {int, float, bool}:
+        return _floats(leaves)
+    if types == {str}:
+        return _objects(leaves)
+    if types == {dict}:
+        return _objects(list(map(_bytes_of, leaves)))
+    if list in types:
+        raise BadInputError(_RAGGED)
+    raise BadInputError("The rows hold values of different kinds; an array needs one kind: numbers, texts or bytes.")
+
+
+_RAGGED = "The rows have different shapes; an array needs one shape for all."
+
+
+def _floats(leaves: list[Any]) -> Any:
     import numpy as np
 
     try:
-        array = np.array(rows)
-    except (ValueError, OverflowError):
-        raise BadInputError("The rows have different shapes; an array needs one shape for all.") from None
-    if array.dtype.kind == "f" and (abs(array) >= EXACT_FLOAT).any():
-        _refuse_long_integers(np.array(rows, dtype=object))
-    return array if array.dtype.kind in "biuf" else _array_of_objects(np.array(rows, dtype=object))
+        array = np.array(leaves, dtype="float64")
+    except OverflowError:  # of integers beyond the largest float
+        array = None
+    if array is None or (abs(array) >= EXACT_FLOAT).any():
+        _refuse_long_integers(leaves)
+    return array
 
 
-def _refuse_long_integers(leaves: Any) -> None:
-    for leaf in leaves.flat:
+def _integers(leaves: list[Any]) -> Any:
+    import numpy as np
+
+    try:
+        return np.array(leaves, dtype="int64")
+    except OverflowError:
+        pass
+    try:
+        return np.array(leaves, dtype="uint64")
+    except OverflowError:
+        _refuse_long_integers(leaves)
+        raise
+
+
+def _refuse_long_integers(leaves: list[Any]) -> None:
+    for leaf in leaves:
         if type(leaf) is int and abs(leaf) > EXACT_FLOAT:
             raise BadInputError(f"{shown(leaf)} would lose digits among numbers that are not whole.")
 
 
-def _array_of_objects(leaves: Any) -> Any:
-    """Return an array of texts, of bytes, or of numbers some of which are missing."""
-    types = set(map(type, leaves.flat))
-    if types == {str}:
-        return leaves
-    if types == {dict}:
-        return _array_of_bytes(leaves)
-    if types <= {int, float, type(None)}:
-        _refuse_long_integers(leaves)
-        return leaves.astype("float64")
-    if types & {list, tuple}:
-        raise BadInputError("The rows are nested too deep for an array.")
-    raise BadInputError("The rows hold values of different kinds; an array needs one kind: numbers, texts or bytes.")
-
-
-def _array_of_bytes(leaves: Any) -> Any:
-    decoded = leaves.copy()
-    for place, leaf in enumerate(leaves.flat):
-        if leaf.keys() != {"b64"} or not isinstance(leaf["b64"], str):
-            raise BadInputError(f'{shown(leaf)} is no value of an array; bytes are written `{{"b64": …}}`.')
-        try:
-            decoded.flat[place] = base64.b64decode(leaf["b64"], validate=True)
-        except (binascii.Error, ValueError):
-            raise BadInputError(f"{shown(leaf)} does not hold valid base64.") from None
-    return decoded
-
-
-def rows_of_npy(payload: Payload) -> Any:
-    """Read the format of `numpy.save`; raises `BadInputError` for what is none, or holds objects, which are pickles."""
+def _objects(leaves: list[Any]) -> Any:
     import numpy as np
 
+    array = np.empty(len(leaves), dtype=object)
+    array[:] = leaves
+    return array
+
+
+def _bytes_of(leaf: dict[str, Any]) -> bytes:
+    if leaf.keys() != {"b64"} or not isinstance(leaf["b64"], str):
+        raise BadInputError(f'{shown(leaf)} is no value of an array; bytes are written `{{"b64": …}}`.')
     try:
-        array = np.lib.format.read_array(io.BytesIO(payload.data), allow_pickle=False)
-    except Exception as exc:  # noqa: BLE001 - damaged headers raise whatever they lead to
-        raise BadInputError(f"The body is not an array in `.npy`: {exc}.") from None
-    if array.dtype.kind in "US":
-        return array.astype(object)
-    if array.dtype.kind not in "biufc":
-        raise BadInputError(f"An array of `{array.dtype}` is not taken here.", http_status=422)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+        return base64.b64decode(leaf["b64"], validate=True)
+    except (binascii.Error, ValueError):
+        raise BadInputError(f"{shown(leaf)} does not hold valid base64.") from None
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
@@ -179,7 +246,7 @@ def _words(shape: tuple[int, ...]) -> str:
     return f"({', '.join('any' if size == -1 else str(size) for size in shape)})"
 
 
-def _converted(array: Any, dtype: ArrayDtype) -> Any:
+def _converted(array: Any, dtype: ArrayDtype, limits: DecodingLimits) -> Any:
     """Convert without loss, but for the rounding of numbers to shorter floats; raises `BadInputError` of 422."""
     import numpy as np
 
@@ -194,6 +261,7 @@ def _converted(array: Any, dtype: ArrayDtype) -> Any:
         return array
     if target.kind == "b" or kind not in "iuf":
         raise _misfit(array, dtype)
+    _limit_bytes(array.size * target.itemsize, limits)
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(target)
     if target.kind == "f":

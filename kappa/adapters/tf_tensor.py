@@ -15,7 +15,7 @@ from kappa.adapters.columns import shown
 from kappa.adapters.json import array_of_tensor, encode_json, json_rows
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import OutputAdapter
-from kappa.types import Answer, Payload
+from kappa.types import Answer, DecodingLimits, Payload
 
 __all__ = ["NamedRows", "TfTensorInput", "TfTensorOutput"]
 
@@ -50,10 +50,10 @@ class TfTensorInput(ArrayInput):
             raise BadInputError(f"An object with `instances`, an array of rows, is needed, not {shown(body)}.")
         return rows
 
-    def array_of(self, rows: Any) -> Any:
+    def array_of(self, rows: list[Any], limits: DecodingLimits) -> Any:
         if rows and isinstance(rows[0], dict) and rows[0].keys() != {"b64"}:
-            return _named(rows)
-        return super().array_of(rows)
+            return _named(rows, limits)
+        return super().array_of(rows, limits)
 
     def group_of(self, form: Any) -> Hashable:
         if isinstance(form, NamedRows):
@@ -62,6 +62,11 @@ class TfTensorInput(ArrayInput):
 
     def rows_of(self, form: Any) -> int:
         return len(form.arrays[0]) if isinstance(form, NamedRows) else len(form)
+
+    def nbytes_of(self, form: Any) -> int:
+        if isinstance(form, NamedRows):
+            return sum(super(TfTensorInput, self).nbytes_of(array) for array in form.arrays)
+        return super().nbytes_of(form)
 
     def merge(self, forms: Sequence[Any]) -> Any:
         tf = _tensorflow()
@@ -87,14 +92,17 @@ def _tensorflow() -> Any:
     return tf
 
 
-def _named(rows: list[Any]) -> NamedRows:
+def _named(rows: list[Any], limits: DecodingLimits) -> NamedRows:
     names = tuple(rows[0])
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or row.keys() != rows[0].keys():
             raise BadInputError(f"Row {number} does not have the inputs of row 0: {', '.join(map(shown, names))}.")
     if not names:
         raise BadInputError("The rows have no inputs.")
-    return NamedRows(names, tuple(rows_of_json([row[name] for row in rows]) for name in names))
+    arrays = tuple(rows_of_json([row[name] for row in rows], limits) for name in names)
+    if not all(array.size for array in arrays):
+        raise BadInputError("The rows of an input are empty; at least one value is needed in each.")
+    return NamedRows(names, arrays)
 
 
 def _with_b64(value: Any) -> Any:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tracemalloc
 from base64 import b64encode
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 from kappa.adapters import NdarrayInput, NdarrayOutput, PytorchTensorInput, TfTensorInput, TfTensorOutput
 from kappa.adapters.arrays import NPY
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
-from kappa.types import Payload
+from kappa.types import DecodingLimits, Payload
 
 
 def json_payload(body: Any) -> Payload:
@@ -38,6 +40,13 @@ def array_of(body: Any, **options: Any) -> Any:
 
 def same(found: Any, expected: Any) -> bool:
     return found.dtype == expected.dtype and found.shape == expected.shape and found.tolist() == expected.tolist()
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 LEAVES: dict[str, st.SearchStrategy[Any]] = {
@@ -103,12 +112,59 @@ def test_null_is_not_a_number() -> None:
         ([{"b64": "?"}], '`{"b64":"?"}` does not hold valid base64.'),
         ([2**53 + 1, 0.5], f"`{2**53 + 1}` would lose digits among numbers that are not whole."),
         ([2**53 + 1, None], f"`{2**53 + 1}` would lose digits among numbers that are not whole."),
+        ([2**64, 1], f"`{2**64}` would lose digits among numbers that are not whole."),
+        ([-1, 2**63], f"`{2**63}` would lose digits among numbers that are not whole."),
+        ([[], []], "The rows of the array are empty; at least one value is needed in each."),
+        ([[[1]], [1]], "The rows have different shapes; an array needs one shape for all."),
+        ([[1, [1]]], "The rows have different shapes; an array needs one shape for all."),
+        ([True, None], "The rows hold values of different kinds; an array needs one kind: numbers, texts or bytes."),
+        (["x", None], "The rows hold values of different kinds; an array needs one kind: numbers, texts or bytes."),
+        (nested(40), "The rows are nested too deep for an array."),
     ],
 )
 def test_what_is_no_array_is_refused(body: Any, message: str) -> None:
     with pytest.raises(BadInputError) as refused:
         array_of(body)
     assert (refused.value.http_status, str(refused.value)) == (400, message)
+
+
+def test_one_long_text_makes_the_others_no_longer() -> None:
+    rows = ["a" * 1_000_000, *[""] * 1500]
+    payload = json_payload(rows)
+    tracemalloc.start()
+    form = NdarrayInput().decode(payload)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (form.tolist(), form.dtype) == (rows, object)
+    assert peak < 1 << 24, f"{peak} bytes were taken"  # the parser alone takes 12 for each byte
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (DecodingLimits(max_cells=5), "The array has 6 values; 5 are taken here at once."),
+        (DecodingLimits(max_bytes=47), "The array takes 48 bytes of memory; 47 are taken here at once."),
+    ],
+    ids=["cells", "bytes"],
+)
+@pytest.mark.parametrize("adapter", [NdarrayInput(), PytorchTensorInput(), TfTensorInput()], ids=lambda it: it.type)
+@pytest.mark.parametrize(
+    "body", [[[1, 2], [3, 4], [5, 6]], [["a"] * 6], [{"b64": ""}] * 6], ids=["numbers", "texts", "bytes"]
+)
+def test_an_array_is_bounded(adapter: Any, body: Any, limits: DecodingLimits, reason: str) -> None:
+    payload = json_payload(body)
+    assert adapter.decode(payload).size == 6
+    with pytest.raises(BadInputError) as refused:
+        adapter.decode(replace(payload, limits=limits))
+    assert (refused.value.http_status, str(refused.value)) == (413, reason)
+
+
+def test_named_inputs_are_bounded_and_tell_what_they_hold() -> None:
+    payload = json_payload({"instances": [{"a": [1, 2], "b": "x"}]})
+    adapter = TfTensorInput()
+    assert adapter.nbytes_of(adapter.decode(payload)) == 16 + 8 + 64
+    with pytest.raises(BadInputError):
+        adapter.decode(replace(payload, limits=DecodingLimits(max_cells=1)))
 
 
 @pytest.mark.parametrize(
@@ -198,9 +254,9 @@ def test_npy_is_read_as_it_was_saved(array: Any) -> None:
     ("payload", "status", "message"),
     [
         (Payload(b"junk", NPY), 400, "The body is not an array in `.npy`: "),
-        (npy_payload(np.array([{}]), allow_pickle=True), 400, "The body is not an array in `.npy`: Object arrays"),
+        (npy_payload(np.array([{}]), allow_pickle=True), 400, "The body is not an array in `.npy`: it holds objects"),
         (npy_payload(np.array(5)), 400, "The array is empty; at least one row is needed."),
-        (npy_payload(np.zeros(2, dtype=[("a", "i4")])), 422, "An array of `[('a', '<i4')]` is not taken here."),
+        (npy_payload(np.zeros(2, dtype=[("a", "i4")])), 422, "An array of structures is not taken here;"),
         (Payload(b"1", "text/csv"), 415, "`text/csv` is not taken here; send `application/json` or"),
     ],
     ids=["junk", "pickle", "scalar", "structure", "media type"],
