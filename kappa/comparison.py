@@ -1,14 +1,72 @@
-"""Compares an answer with the one that an example expects, value by value."""
+"""Compares what came of an example with what it expects: one judgement for `kappa test` and for a server's start."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from kappa.spec.contracts import thaw
+import orjson
 
-__all__ = ["differences"]
+from kappa.errors import BadInputError, KappaError, said
+from kappa.spec.contracts import thaw
+from kappa.spec.models import ExampleSpec
+from kappa.types import Answer
+
+__all__ = ["Replay", "differences", "replay_lines", "replay_of"]
+
+_SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One example that was sent again; ``problems`` is empty when the answer is what it should be."""
+
+    example: ExampleSpec
+    problems: tuple[str, ...]
+    got: Any = None
+    """The answer as a value; text if it is not JSON, ``None`` if there is none."""
+    duration_ms: float = 0.0
+
+
+def replay_of(example: ExampleSpec, outcome: Answer | Exception, *, duration_ms: float = 0.0) -> Replay:
+    """Judge what came of an example: an error, a status of 400 or above, or another answer than expected fails it."""
+    if isinstance(outcome, BadInputError):
+        return Replay(example, (f"the answer has the status {outcome.http_status}: {outcome}",), None, duration_ms)
+    if isinstance(outcome, Exception):
+        problem = str(outcome) if isinstance(outcome, KappaError) else said(outcome)
+        return Replay(example, (problem,), None, duration_ms)
+    got = _value_of(outcome)
+    return Replay(example, tuple(_problems_of(example, outcome, got)), got, duration_ms)
+
+
+def replay_lines(replays: Sequence[Replay]) -> str:
+    """Show one line for each example, and below it what is wrong."""
+    lines = []
+    for replay in replays:
+        lines.append(f"{'FAILED' if replay.problems else 'ok':6}  {replay.example.api}: {replay.example.name}")
+        lines += [f"        {problem}" for problem in replay.problems[:_SHOWN_PROBLEMS]]
+        more = len(replay.problems) - _SHOWN_PROBLEMS
+        lines += [f"        and {more} more differences"] if more > 0 else []
+    return "\n".join(lines)
+
+
+def _problems_of(example: ExampleSpec, answer: Answer, got: Any) -> Iterator[str]:
+    if not isinstance(answer.http_status, int):
+        yield f"the answer has the status `{answer.http_status}`, which is not a number"
+    elif answer.http_status >= 400:
+        message = got.get("error", got) if isinstance(got, dict) else got
+        yield f"the answer has the status {answer.http_status}: {message}"
+    elif example.expect is not None:
+        yield from differences(example.expect, got, tolerance=example.tolerance)
+
+
+def _value_of(answer: Answer) -> Any:
+    try:
+        return orjson.loads(answer.body)
+    except ValueError:
+        return answer.body.decode(errors="replace")
 
 
 def differences(expected: Any, got: Any, *, tolerance: float = 0.0, where: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -28,6 +28,8 @@ class ServerSettings(BaseModel):
     """The address they bind."""
     management_port: int | None = Field(default=None, ge=0, le=65535)
     """The port that metrics and all metadata move to."""
+    examples: Literal["gate", "warn", "skip"] | None = None
+    """Whether a version must answer its examples as they expect before it is served, where the service does not say."""
 
 
 class Settings(BaseModel):

@@ -145,7 +145,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.wire": ({"orjson"}, {"numpy", "pandas"}),
     "kappa.remote": ({"orjson"}, set()),
     "kappa.transport": (set(), {"httpx"}),
-    "kappa.actions": ({"orjson"}, set()),
+    "kappa.comparison": ({"orjson"}, set()),
     "kappa.cli": ({"click", "orjson"}, {"rich"}),
     "kappa.testing": ({"falcon", "packaging", "pytest"}, set()),
 }

@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from kappa.actions.targets import ProjectTarget, Target, open_target, read_target_project
 from kappa.bundle import open_bundle
-from kappa.comparison import differences
-from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
-from kappa.inference import example_payload
-from kappa.spec.models import ExampleSpec, ServiceSpec
+from kappa.comparison import Replay, replay_of
+from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
+from kappa.inference import Inference, example_payload
+from kappa.spec.models import ExampleSpec, ServiceSpec, ServingSpec
 from kappa.types import Answer, Payload
 
-__all__ = ["Examples", "Replay", "check_examples", "examples_of", "replay_examples"]
+__all__ = ["Examples", "check_examples", "examples_of", "replay_examples"]
 
 _REMOTE_TIMEOUT_S = 60.0
 
@@ -31,17 +28,6 @@ class Examples:
 
     spec: ServiceSpec
     directory: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """One example that was sent again; ``problems`` is empty when the answer is what it should be."""
-
-    example: ExampleSpec
-    problems: tuple[str, ...]
-    got: Any
-    """The answer as a value; text if it is not JSON, ``None`` if there is none."""
-    duration_ms: float
 
 
 def examples_of(target: Target) -> Examples:
@@ -74,38 +60,34 @@ def replay_examples(
         return
     with open_target(target, environ=environ) as service:
         for example in examples.spec.examples:
-            yield _replay(example, examples.directory, service.apis[example.api].answer_payload)
+            ask = partial(_answer, service.apis[example.api], service.spec.serving)
+            yield _replay(example, examples.directory, ask)
 
 
 def _replay(example: ExampleSpec, directory: Path | None, ask: Callable[[Payload], Answer]) -> Replay:
     began = time.perf_counter()
-    got: Any = None
+    outcome: Answer | Exception
     try:
-        if directory is None and example.input_file is not None:
-            raise InferenceFailedError(f"Its file `{example.input_file}` does not come with an installed bundle.")
-        answer = ask(example_payload(example, directory or Path()))
-        got = _value_of(answer)
-        problems = list(_problems_of(example, answer, got))
-    except KappaError as exc:
-        problems = [str(exc)]
+        outcome = ask(_payload_of(example, directory))
     except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
-        problems = [said(exc)]
-    return Replay(example, tuple(problems), got, (time.perf_counter() - began) * 1000)
+        outcome = exc
+    return replay_of(example, outcome, duration_ms=(time.perf_counter() - began) * 1000)
 
 
-def _problems_of(example: ExampleSpec, answer: Answer, got: Any) -> Iterator[str]:
-    if answer.http_status >= 400:
-        message = got.get("error", got) if isinstance(got, dict) else got
-        yield f"the answer has the status {answer.http_status}: {message}"
-    elif example.expect is not None:
-        yield from differences(example.expect, got, tolerance=example.tolerance)
-
-
-def _value_of(answer: Answer) -> Any:
+def _payload_of(example: ExampleSpec, directory: Path | None) -> Payload:
+    if directory is None and example.input_file is not None:
+        raise InferenceFailedError(f"Its file `{example.input_file}` does not come with an installed bundle.")
     try:
-        return orjson.loads(answer.body)
-    except ValueError:
-        return answer.body.decode(errors="replace")
+        return example_payload(example, directory or Path())
+    except BadInputError as exc:  # the file is at fault, and not what is in it
+        raise InferenceFailedError(str(exc)) from None
+
+
+def _answer(inference: Inference, serving: ServingSpec, payload: Payload) -> Answer:
+    """Answer a payload within the limits that a server would set."""
+    if len(payload.data) > (most := serving.max_request_size_bytes):
+        raise BadInputError(f"The body is larger than the {most} bytes that are taken here.", http_status=413)
+    return inference.answer_payload(replace(payload, limits=serving.decoding_limits))
 
 
 def _post(url: str, payload: Payload) -> Answer:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import os
+from typing import Any, Literal, get_args
 
 import click
 
 from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
 from kappa.settings import read_settings
-from kappa.spec.models import ServiceSpec
+from kappa.spec.models import ExamplesUse, ServiceSpec
 
 __all__ = ["server_options", "server_options_of"]
 
@@ -81,6 +82,13 @@ _OPTIONS = (
         metavar="SECONDS",
         help="How long to go on accepting then, while `/readyz` already says no.",
     ),
+    click.option(
+        "--examples",
+        type=click.Choice(get_args(ExamplesUse)),
+        help="Whether a version must answer its examples as they expect before it is served: `gate` does not start or "
+        "reload one that fails them, `warn` says so and serves it, `skip` sends none.  [default: as the service "
+        "declares, or `gate`; for a project `warn`]",
+    ),
     click.option("--access-log", is_flag=True, help="Log every request; each then costs about twice as much."),
 )
 
@@ -105,10 +113,12 @@ def server_options_of(
     timeout_s: float,
     graceful_timeout_s: float,
     drain_delay_s: float,
+    examples: ExamplesUse | None,
     access_log: bool,
 ) -> ServerOptions:
     """Decide between flags, environment, the service's own `[serving]` and `config.yml`, in this order."""
     settings = read_settings().server
+    is_in_environment = "KAPPA_SERVER__EXAMPLES" in os.environ
     return ServerOptions(
         host=host or settings.host,
         port=settings.port if port is None else port,
@@ -121,4 +131,6 @@ def server_options_of(
         graceful_timeout_s=graceful_timeout_s,
         drain_delay_s=drain_delay_s,
         access_log=access_log,
+        examples=examples or (settings.examples if is_in_environment else None),
+        usual_examples=settings.examples or _DEFAULTS.usual_examples,
     )

@@ -24,8 +24,10 @@ from kappa.server.exchange import Request, RequestIds, send_error
 from kappa.server.files import ExampleFile, FrontPage, StaticFiles
 from kappa.server.host import BatchingOptions, Endpoint, Host, Served
 from kappa.server.metrics import Metrics
+from kappa.server.options import ServerOptions
 from kappa.server.pages import Page
 from kappa.server.swap import Application, Serving
+from kappa.spec.models import ExamplesUse, ServiceSpec
 
 __all__ = ["create_app"]
 
@@ -48,6 +50,7 @@ def create_app(
     management_port: int | None = None,
     processors: int = 1,
     workers: int = 1,
+    examples_of: Callable[[ServiceSpec], ExamplesUse] | None = None,
 ) -> Application:
     """Build the application of one process; its start-up event begins to load the services.
 
@@ -55,7 +58,7 @@ def create_app(
     ``on_stuck()`` when a call does not end: the caller decides whether the process ends then. ``wanted`` and
     ``on_reload`` are for `Application`. Where ``management_port`` is given, what arrives there finds metrics and all
     metadata, and what arrives elsewhere does not. ``processors`` is how many batches may run at once, and ``workers``
-    how many processes there are of this kind.
+    how many processes there are of this kind. ``examples_of`` says whether a service must answer its examples first.
     """
     make_host = partial(
         Host,
@@ -66,6 +69,7 @@ def create_app(
         on_stuck=on_stuck,
         processors=processors,
         workers=workers,
+        examples_of=examples_of or ServerOptions().examples_of,
     )
     ids = RequestIds()
 

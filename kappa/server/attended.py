@@ -30,7 +30,7 @@ def main() -> int:
     serve = serve_gunicorn if os.name == "posix" else serve_uvicorn
     try:
         served = Served(handed_over_spec(folder), "development", partial(load_handed_over, folder))
-        serve([served], ServerOptions(), listener=socket.socket(fileno=number))
+        serve([served], ServerOptions(is_development=True), listener=socket.socket(fileno=number))
     except KappaError as exc:
         print(exc, file=sys.stderr)  # noqa: T201 - this is a program
         return exc.exit_code

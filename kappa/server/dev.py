@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -70,9 +70,11 @@ def serve_dev(
 
     ``watched`` is asked again after each edit; the files that the service imported from outside of installed
     distributions are watched too. Raises `KappaError` only when the first call of ``watched`` does, or for a port in
-    use. On Windows, which cannot share a socket this way, the project is served as it is and edits are not seen.
+    use. An example that fails is a warning, unless the operator wants a gate. On Windows, which cannot share a socket
+    this way, the project is served as it is and edits are not seen.
     """
     log_to_stderr()
+    options = replace(options, is_development=True)
     if os.name != "posix":
         _logger.warning("Edits are not noticed on this system: stop and start again after a change.")
         serve_uvicorn([loader()], options)

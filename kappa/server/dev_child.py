@@ -76,7 +76,13 @@ def _serve(served: Served, options: ServerOptions, listener: socket.socket, writ
 
     def make_app() -> Application:
         share_lock()
-        return create_app([served], batching=options.batching, on_ready=be_ready, on_failure=fail)
+        return create_app(
+            [served],
+            batching=options.batching,
+            on_ready=be_ready,
+            on_failure=fail,
+            examples_of=options.examples_of,
+        )
 
     run_alone(make_app, listener, options, writable=writable_directory(), may_listen=may_listen, parent=parent)
 

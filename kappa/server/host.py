@@ -1,6 +1,6 @@
-"""What one process serves: loads the services, warms them up, and knows when requests may come.
+"""What one process serves: loads the services, tries their examples, and knows when requests may come.
 
-A service is *loading* until its code, models and `setup` are through and its examples have been answered once, then
+A service is *loading* until its code, models and `setup` are through and its examples have been answered, then
 *ready*, *succeeded* once another version has taken over, and *draining* from the moment the process was asked to stop.
 The models are loaded in a thread, so that the
 process answers `/healthz` meanwhile, and in each worker after the fork: libraries with threads of their own hang when
@@ -24,15 +24,17 @@ from typing import Any, Literal, TypeVar
 
 from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
-from kappa.inference import Inference, example_payload
+from kappa.inference import Inference
 from kappa.server.batching.batcher import Batcher, OverdueError
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
 from kappa.server.batching.sharing import Places
+from kappa.server.exchange import too_large, valid_headers
+from kappa.server.gate import try_examples
 from kappa.server.metrics import ApiMetrics, Metrics
 from kappa.service import LoadedService
 from kappa.spec.manifest import BundleManifest
-from kappa.spec.models import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ServiceSpec
+from kappa.spec.models import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ExamplesUse, ServiceSpec
 from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "RenewableTask", "Served", "served_bundle"]
@@ -57,6 +59,8 @@ class Served:
     """``None`` for a project served without building."""
     directory: Path | None = None
     """Where the bundle is."""
+    has_passed: bool = False
+    """Whether it was ready before in this server: its examples, which others may make fail, are no gate any more."""
 
 
 def served_bundle(directory: Path) -> Served:
@@ -116,7 +120,8 @@ class Host:
 
     ``on_ready`` is called when all of them can answer, ``on_failure`` when one cannot be loaded: at most one of them,
     once. ``on_stuck`` is called when a call of a function does not end: it holds its thread until the process ends. All
-    are called on the event loop. ``processors`` is how many batches may run at once.
+    are called on the event loop. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
+    service must answer its examples before it is ready.
     """
 
     def __init__(
@@ -130,6 +135,7 @@ class Host:
         on_stuck: Callable[[], None] = lambda: None,
         processors: int = 1,
         workers: int = 1,
+        examples_of: Callable[[ServiceSpec], ExamplesUse],
     ) -> None:
         self.services = _by_name(services)
         self.state: HostState = "loading"
@@ -147,6 +153,7 @@ class Host:
         self._on_stuck = on_stuck
         self._places = Places(processors)
         self._workers = workers
+        self._examples_of = examples_of
         self._loop_seen = (monotonic(), thread_time())
         self._unending: Endpoint | None = None
         """The API whose call did not end while the services were loading."""
@@ -194,19 +201,23 @@ class Host:
         self.metrics.flush()
 
     async def load(self) -> None:
-        """Load the services and warm them up; raises whatever prevents it."""
+        """Load the services and try their examples; raises whatever prevents it."""
         self._looking = asyncio.create_task(self._look_regularly())
         for name, served in self.services.items():
             self.loaded[name] = service = await _in_daemon_thread(served.load)
             for api_name, endpoint in self.endpoints[name].items():
                 await self._open(endpoint, service.apis[api_name])
-            await self._warm_up(service)
+            await self._try_examples(served, service)
 
     async def _become_ready(self) -> None:
         try:
             await self.load()
         except KappaError as exc:
-            self._on_failure(exc)
+            if self._unending is not None and all(served.has_passed for served in self.services.values()):
+                _logger.error("%s This process is replaced.", exc)  # noqa: TRY400 - the message says all
+                self._on_stuck()
+            else:
+                self._on_failure(exc)
         except Exception as exc:
             _logger.exception("Loading failed in a way that Kappa does not know")
             self._on_failure(KappaError(f"The service cannot be loaded: {said(exc)}."))
@@ -256,32 +267,43 @@ class Host:
         self.drain()
         self._on_stuck()
 
-    async def _warm_up(self, service: LoadedService) -> None:
-        """Answer each example once: first calls compile, allocate and import."""
-        for example in service.spec.examples:
-            await self._try_example(example, service)
+    async def _try_examples(self, served: Served, service: LoadedService) -> None:
+        use = self._examples_of(served.spec)
+        if served.has_passed and use == "gate":
+            use = "warn"
+        ask = partial(self._ask_example, self.endpoints[service.name])
+        await try_examples(service.spec, service.examples_directory, ask, use=use)
 
-    async def _try_example(self, example: ExampleSpec, service: LoadedService) -> None:
+    async def _ask_example(
+        self, endpoints: Mapping[str, Endpoint], example: ExampleSpec, payload: Payload
+    ) -> Answer | Exception:
+        """Return what comes of an example; raises if a call of it cannot be ended."""
         try:
-            await self._answer_example(example, service)
-        except Exception as exc:  # noqa: BLE001 - user code may raise anything; requests will show it again
-            if self._unending is not None:
-                raise InferenceFailedError(
-                    f"The example `{example.name}` was not answered within the {self._unending.spec.run_timeout:g} "
-                    f"seconds that a call of `{service.name}.{self._unending.spec.name}` may take (`run_timeout`), and "
-                    "nothing can end it. Mend the function, or give it more time."
-                ) from None
-            _logger.warning("The example `%s` could not be answered while warming up: %s", example.name, said(exc))
-
-    async def _answer_example(self, example: ExampleSpec, service: LoadedService) -> None:
-        endpoint = self.endpoints[service.name][example.api]
-        if endpoint.inference is None or endpoint.batcher is None or service.examples_directory is None:
-            return
-        payload = example_payload(example, service.examples_directory)
-        task = endpoint.inference.decode(payload, task_id="warm-up")
-        await endpoint.batcher.submit(
-            task, group=endpoint.inference.group_of(task), items=endpoint.inference.items_of(task)
+            return await self._answer_example(endpoints[example.api], example, payload)
+        except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
+            if self._unending is None:
+                return exc
+        raise InferenceFailedError(
+            f"The example `{example.name}` was not answered within the {self._unending.spec.run_timeout:g} "
+            f"seconds that a call of `{self._unending.service.name}.{self._unending.spec.name}` may take "
+            "(`run_timeout`), and nothing can end it. Mend the function, or give it more time."
         )
+
+    async def _answer_example(self, endpoint: Endpoint, example: ExampleSpec, payload: Payload) -> Answer:
+        inference, batcher = endpoint.inference, endpoint.batcher
+        assert inference is not None  # noqa: S101 - it was opened
+        assert batcher is not None  # noqa: S101
+        serving = endpoint.service.serving
+        if len(payload.data) > serving.max_request_size_bytes:
+            raise too_large(serving.max_request_size_bytes)
+        payload = replace(payload, limits=serving.decoding_limits)
+        decode = partial(inference.decode, payload, task_id=f"example {example.name}")
+        task = await asyncio.get_running_loop().run_in_executor(self.decoders, decode)
+        place = {"group": inference.group_of(task), "items": inference.items_of(task)} if endpoint.spec.batch else {}
+        answer = await batcher.submit(task, **place)
+        if problem := valid_headers(answer):
+            raise InferenceFailedError(f"The function's answer cannot be sent: {problem}.")
+        return answer
 
     async def _look_regularly(self) -> None:
         for number in count():

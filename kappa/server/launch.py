@@ -144,6 +144,7 @@ def _worker_app(
         management_port=management_port,
         processors=max(1, cores // workers),
         workers=workers,
+        examples_of=options.examples_of,
     )
 
 
@@ -237,6 +238,7 @@ def serve_uvicorn(
         on_stuck=lambda: fail(InferenceFailedError("A call of a function did not end in time: start the server anew.")),
         management_port=management_port,
         processors=cores,
+        examples_of=options.examples_of,
     )
     server = KappaUvicorn(app, options, management_port=management_port)
     share_lock()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kappa.server.host import BatchingOptions
+from kappa.spec.models import ExamplesUse, ServiceSpec
 
 __all__ = ["ServerOptions"]
 
@@ -33,3 +34,17 @@ class ServerOptions:
     max_connections: int = 10_240
     """Open connections per worker; more are refused with 503."""
     access_log: bool = False
+    examples: ExamplesUse | None = None
+    """What the operator wants done with examples; ``None`` leaves it to each service."""
+    usual_examples: ExamplesUse = "gate"
+    """What is done with those of a service that says nothing."""
+
+    is_development: bool = False
+    """Whether the services are being worked on; then examples are no gate, unless the operator wants one."""
+
+    def examples_of(self, spec: ServiceSpec) -> ExamplesUse:
+        """Return what is done with the examples of a service."""
+        if self.examples is not None:
+            return self.examples
+        declared = spec.serving.examples or self.usual_examples
+        return "warn" if self.is_development and declared == "gate" else declared

@@ -37,8 +37,7 @@ class Rollout:
         find: Callable[[], Sequence[Path]] | None,
         tell: Callable[[int], None] = lambda pid: os.kill(pid, signal.SIGHUP),
     ) -> None:
-        self.services = services
-        """What a worker that starts now is to load."""
+        self._services = services
         self._folder = folder
         self._report = report
         self._find = find
@@ -52,6 +51,11 @@ class Rollout:
         self._done: set[int] = set()
         self._returning: set[int] = set()
         self._is_wanted_again = False
+
+    @property
+    def services(self) -> Sequence[Served]:
+        """What a worker that starts now is to load."""
+        return [replace(served, has_passed=True) for served in self._services] if self._report.ready else self._services
 
     def begin(self) -> None:
         """Begin to reload, or do so again after the reload that is under way."""
@@ -99,12 +103,12 @@ class Rollout:
         elif self._error is None:
             self._error = error
             self._returning = set(self._done)
-            self._folder.want(_directories(self.services))
+            self._folder.want(_directories(self.services), have_passed=True)
         else:
             _logger.error("A worker could not go back to the version before: %s", error)
 
     def _succeed(self, services: Sequence[Served]) -> None:
-        self.services, self._coming = services, None
+        self._services, self._coming = services, None
         self._announce(services=_names(self.services), state="done")
         _logger.info("Reloaded: %s is served.", ", ".join(_names(self.services)))
         self._begin_again()

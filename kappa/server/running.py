@@ -60,14 +60,19 @@ class ServerFolder:
     def announce(self, announcement: Announcement) -> None:
         self._write(_ANNOUNCEMENT, asdict(announcement))
 
-    def want(self, directories: Sequence[Path]) -> None:
-        """Say which bundles the processes of this server are to load when they are told to."""
-        self._write("wanted.json", [str(directory) for directory in directories])
+    def want(self, directories: Sequence[Path], *, have_passed: bool = False) -> None:
+        """Say which bundles the processes of this server are to load when they are told to.
+
+        Those that ``have_passed`` were ready before in this server.
+        """
+        wanted = {"directories": [str(directory) for directory in directories], "have_passed": have_passed}
+        self._write("wanted.json", wanted)
 
     def wanted(self) -> list[Served]:
         """Return what is to be loaded now."""
-        directories = json.loads((self.path / "wanted.json").read_text(encoding="utf-8"))
-        return [served_bundle(Path(directory)) for directory in directories]
+        wanted = json.loads((self.path / "wanted.json").read_text(encoding="utf-8"))
+        services = [served_bundle(Path(directory)) for directory in wanted["directories"]]
+        return [replace(served, has_passed=wanted["have_passed"]) for served in services]
 
     def _write(self, name: str, value: object) -> None:
         write_atomically(self.path / name, json.dumps(value, ensure_ascii=False).encode())

@@ -191,7 +191,7 @@ class Kappafile(Spec):
     apis: dict[ApiName, ApiTable] = Field(default_factory=dict)
     """The endpoints, by their names."""
     examples: tuple[ExampleSpec, ...] = ()
-    """Golden requests: replayed by `kappa test`, and what workers warm up with."""
+    """Golden requests: replayed by `kappa test`, and by workers before they are ready."""
     serving: ServingSpec = ServingSpec()
     security: SecuritySpec = SecuritySpec()
 

@@ -13,6 +13,7 @@ from kappa.labels import LABEL, check_label
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, Name, Spec
 from kappa.spec.freezing import FrozenDict
 from kappa.tag import IDENTIFIER, check_identifier, check_name
+from kappa.types import DecodingLimits
 
 __all__ = [
     "RESERVED_NAMES",
@@ -22,6 +23,7 @@ __all__ = [
     "CudaVersion",
     "EnvSpec",
     "ExampleSpec",
+    "ExamplesUse",
     "FilesSpec",
     "FunctionTarget",
     "Labels",
@@ -311,7 +313,7 @@ class FilesSpec(Spec):
 
 
 class ExampleSpec(Spec):
-    """A golden request: replayed by `kappa test`, and what workers warm up with."""
+    """A golden request: replayed by `kappa test`, and by workers before they are ready."""
 
     model_config = ConfigDict(json_schema_extra=exactly_one("input", "input_file"))
 
@@ -335,6 +337,12 @@ class ExampleSpec(Spec):
         return self
 
 
+_UNFOLDING = 8
+"""How many times as large as the largest body a form may be, if nothing is given."""
+
+ExamplesUse = Literal["gate", "warn", "skip"]
+
+
 class ServingSpec(Spec):
     """Defaults of the server: flag, then environment, then this, then `config.yml`."""
 
@@ -347,6 +355,14 @@ class ServingSpec(Spec):
     `max_request_size_bytes` if not given."""
     max_queue_requests: Annotated[int, Field(ge=1)] = 10_000
     """Requests that may wait per API and worker; more are refused with 503."""
+    examples: ExamplesUse | None = None
+    """Whether a version must answer its examples as they expect before it is served: `gate`, which is meant if nothing
+    is given; `warn` only says what differs, and `skip` sends none."""
+
+    @property
+    def decoding_limits(self) -> DecodingLimits:
+        """What a body may unfold to."""
+        return DecodingLimits(max_bytes=self.max_decoded_bytes or _UNFOLDING * self.max_request_size_bytes)
 
 
 class SecuritySpec(Spec):

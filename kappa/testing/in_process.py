@@ -27,6 +27,7 @@ from kappa.remote import Client as RemoteClient
 from kappa.server.app import create_app
 from kappa.server.host import Served
 from kappa.service import load_instance
+from kappa.spec.models import ExamplesUse, ServiceSpec
 from kappa.transport import Reply, Sending
 from kappa.types import HTTPHeaders
 
@@ -108,6 +109,11 @@ def _served(target: str | Path | BentoService, environ: Mapping[str, str]) -> Se
     return served_target(resolve_target(str(target), environ=environ))
 
 
+def _only_warn(spec: ServiceSpec) -> ExamplesUse:
+    """Leave it to the caller's own tests, and to `kappa test`, to fail for an answer."""
+    return "skip" if spec.serving.examples == "skip" else "warn"
+
+
 class _Running:
     """The application between its start-up and shut-down events; everything here runs on its event loop."""
 
@@ -121,7 +127,9 @@ class _Running:
         def fail(error: KappaError) -> None:
             loaded.set_exception(error)
 
-        app = create_app([self._served], on_ready=lambda: loaded.set_result(None), on_failure=fail)
+        app = create_app(
+            [self._served], on_ready=lambda: loaded.set_result(None), on_failure=fail, examples_of=_only_warn
+        )
         self._conductor = await ASGIConductor(app).__aenter__()
         await loaded
         return self._conductor

@@ -101,9 +101,16 @@ def await_more(answers: list[Counter[object]], *, than: list[int]) -> None:
 
 @pytest.fixture
 def make_next(project: Path, make_bundle: MakeBundle, kappa_home: Path) -> Callable[..., Path]:
-    """Return a function that puts another version into the store, with other code in a module of the same name."""
+    """Return a function that puts another version into the store, with other code in a module of the same name.
 
-    def make(version: str, *, replacing: tuple[str, str]) -> Path:
+    Its examples expect the new answers, or with ``is_good=False`` the old ones.
+    """
+
+    def make(version: str, *, replacing: tuple[str, str], is_good: bool = True) -> Path:
+        if is_good:
+            declared = project / "kappafile.toml"
+            text = re.sub("^(expect|tolerance) = .*$", "", declared.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            declared.write_text(text, encoding="utf-8")
         source = next(project.glob("*.py"))
         source.write_text(source.read_text(encoding="utf-8").replace(*replacing), encoding="utf-8")
         created = f"2026-01-02T03:05:0{version[0]}Z"
@@ -112,7 +119,7 @@ def make_next(project: Path, make_bundle: MakeBundle, kappa_home: Path) -> Calla
     return make
 
 
-@pytest.mark.parametrize(
+every_server = pytest.mark.parametrize(
     ("command", "workers"),
     [
         pytest.param(["serve-gunicorn"], 1, id="one"),
@@ -120,6 +127,9 @@ def make_next(project: Path, make_bundle: MakeBundle, kappa_home: Path) -> Calla
         pytest.param(["serve", "--server", "uvicorn"], 1, id="uvicorn"),
     ],
 )
+
+
+@every_server
 def test_a_new_version_is_brought_to_all_workers_without_a_failed_request(
     kappa: Kappa, bundle: Path, make_next: Callable[..., Path], tmp_path: Path, command: list[str], workers: int
 ) -> None:
@@ -153,6 +163,29 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(
 
         shutil.rmtree(bundle.parent / "2.0")
         make_next("3.0", replacing=('raise OSError("no database")', 'return {"offset": 9}'))
+        assert kappa("reload", "--port", server.port).stdout == "Scaler:3.0\n"
+
+
+@every_server
+def test_a_version_that_fails_its_examples_changes_nothing(
+    kappa: Kappa, bundle: Path, make_next: Callable[..., Path], tmp_path: Path, command: list[str], workers: int
+) -> None:
+    with serving(*command, "Scaler:latest", workers=workers, log=tmp_path / "log") as server:
+        with asked_all_the_time(server.port, clients=4) as answers:
+            make_next("2.0", replacing=('"offset": 1', '"offset": 7'), is_good=False)
+            failed = kappa("reload", "--port", server.port)
+            assert (failed.exit_code, failed.stdout) == (9, "")
+            assert failed.stderr == (
+                "error: The server stays with Scaler:1.0: `Scaler` fails 2 of its 2 examples, so it is not served. "
+                "Mend it, or start the server with `--examples warn`.\n"
+                "FAILED  scale: a number\n"
+                "        the answer: expected 21, got 27\n"
+                "FAILED  scale: a file\n"
+                "        the answer: expected 31.0, got 37, 6 apart where 0.5 is allowed\n"
+            )
+        assert {value for seen in answers for value in seen} == {21}
+        shutil.rmtree(bundle.parent / "2.0")
+        make_next("3.0", replacing=('"offset": 7', '"offset": 9'))
         assert kappa("reload", "--port", server.port).stdout == "Scaler:3.0\n"
 
 

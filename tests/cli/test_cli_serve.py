@@ -140,3 +140,79 @@ def test_a_service_that_cannot_be_loaded_exits_with_its_own_code(bundle: Path) -
     )
     assert (finished.returncode, finished.stdout) == (4, "")
     assert "is not as it was built: `Scaler/artifacts/factor/content.json` was changed" in finished.stderr
+
+
+def spoil(project: Path, old: str, new: str) -> None:
+    source = next(project.glob("*.py"))
+    source.write_text(source.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+SERVERS = [["serve-gunicorn", "--workers", "2"], ["serve"], ["serve", "--server", "uvicorn"]]
+
+
+@pytest.mark.parametrize("arguments", SERVERS, ids=["two", "one", "uvicorn"])
+def test_a_version_that_fails_its_examples_does_not_start(
+    project: Path, make_bundle: Callable[..., Path], tmp_path: Path, arguments: list[str]
+) -> None:
+    spoil(project, '"offset": 1', '"offset": 7')
+    directory = make_bundle(tmp_path / "bundle")
+    command = [sys.executable, "-m", "kappa", *arguments, str(directory), "--host", "127.0.0.1", "--port", "0"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    assert finished.returncode == 9
+    assert finished.stderr.endswith(
+        "error: `Scaler` fails 2 of its 2 examples, so it is not served. "
+        "Mend it, or start the server with `--examples warn`.\n"
+        "FAILED  scale: a number\n"
+        "        the answer: expected 21, got 27\n"
+        "FAILED  scale: a file\n"
+        "        the answer: expected 31.0, got 37, 6 apart where 0.5 is allowed\n"
+    )
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("says", ["flag", "environment", "config"])
+def test_the_operator_may_serve_it_all_the_same(
+    project: Path,
+    make_bundle: Callable[..., Path],
+    kappa_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says: str,
+) -> None:
+    spoil(project, '"offset": 1', '"offset": 7')
+    directory = make_bundle(tmp_path / "bundle")
+    if says == "environment":
+        monkeypatch.setenv("KAPPA_SERVER__EXAMPLES", "warn")
+    elif says == "config":
+        kappa_home.mkdir()
+        (kappa_home / "config.yml").write_text("server: {examples: warn}\n", encoding="utf-8")
+    flags = ["--examples", "warn"] if says == "flag" else []
+    with serving("serve-gunicorn", str(directory), *flags, log=tmp_path / "log") as server:
+        assert server.ask("/scale", 2) == 27
+    assert "WARNING `Scaler` fails 2 of its 2 examples." in server.log.read_text(encoding="utf-8")
+
+
+def test_a_project_with_an_example_that_fails_is_served_while_it_is_edited(project: Path, tmp_path: Path) -> None:
+    spoil(project, '"offset": 1', '"offset": 7')
+    with serving("serve", ".", log=tmp_path / "log") as server:
+        assert server.ask("/scale", 2) == 27
+    assert "WARNING `Scaler` fails 2 of its 2 examples." in server.log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_worker_that_dies_is_replaced_though_an_example_fails_by_now(
+    project: Path, make_bundle: Callable[..., Path], tmp_path: Path, workers: str
+) -> None:
+    flag = tmp_path / "backend"
+    flag.touch()
+    code = f'__import__("pathlib").Path({str(flag)!r}).exists() and {{"offset": 1}} or {{"offset": 5}}'
+    spoil(project, '{"offset": 1}', code)
+    directory = make_bundle(tmp_path / "bundle")
+    with serving("serve-gunicorn", str(directory), "--workers", workers, log=tmp_path / "log") as server:
+        assert server.ask("/scale", 2) == 21
+        flag.unlink()
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        for child in children[:1]:
+            os.kill(int(child), signal.SIGKILL)
+        server.wait_until_ready(workers=int(workers) + 1)
+    assert "WARNING `Scaler` fails 2 of its 2 examples." in server.log.read_text(encoding="utf-8")

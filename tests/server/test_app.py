@@ -770,21 +770,6 @@ def test_examples_are_answered_before_the_service_is_ready(tmp_path: Path) -> No
     assert asyncio.run(run()) == [[4], [5]]
 
 
-def test_an_example_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    examples = (ExampleSpec(name="nothing", api="batch_divide", input=0),)
-    assert ask([described(tmp_path, "batch_divide", examples=examples)], "POST", "/batch_divide", "5")[1] == 20.0
-    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "The example `nothing` could not be answered while warming up: ZeroDivisionError" in warning.getMessage()
-
-
-def test_an_example_whose_failure_cannot_even_be_read_is_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    served = described(tmp_path, "double", "unkind", examples=(ExampleSpec(name="one", api="unkind", input=0),))
-    assert ask([served], "POST", "/double", "5")[1] == 10
-    assert "could not be answered while warming up: Unkind: its text cannot be read" in caplog.text
-
-
 def test_a_stop_answers_what_was_accepted_and_closes_the_service(tmp_path: Path) -> None:
     closed = []
     served = described(tmp_path, "double")

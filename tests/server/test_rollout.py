@@ -29,7 +29,9 @@ class Played:
         monkeypatch.setattr(rollout_module, "served_bundle", lambda directory: version(str(directory)))
         self.found: Sequence[str] | KappaError = ["2"]
         self.reloads: dict[int, KappaError | None] = {}
+        self.ready: dict[int, Any] = {1: {}, 2: {}}
         self.wanted: list[Path] = []
+        self.has_passed = False
         self.told: list[tuple[int, str]] = []
         self.announced: list[Any] = []
         self.rollout = Rollout(
@@ -47,10 +49,10 @@ class Played:
         return [Path(name) for name in self.found]
 
     def tell(self, pid: int) -> None:
-        self.told.append((pid, str(self.wanted[0])))
+        self.told.append((pid, f"{self.wanted[0]}{' again' if self.has_passed else ''}"))
 
-    def want(self, directories: list[Path]) -> None:
-        self.wanted = directories
+    def want(self, directories: list[Path], *, have_passed: bool = False) -> None:
+        self.wanted, self.has_passed = directories, have_passed
 
     def announce(self, announcement: Any) -> None:
         self.announced.append((announcement.reloads, announcement.state, announcement.services))
@@ -89,10 +91,16 @@ def test_workers_that_had_reloaded_go_back_when_one_cannot(played: Played) -> No
     played.rollout.look({1, 2})
     played.says(1)
     played.says(2, BundleError("It does not fit into memory."))
-    assert played.told == [(1, "2"), (2, "2"), (1, "1")]
+    assert played.told == [(1, "2"), (2, "2"), (1, "1 again")]
     played.says(1)
     assert played.announced[-1] == (1, "failed", ("Demo:1",))
     assert [served.version for served in played.rollout.services] == ["1"]
+
+
+def test_a_worker_that_starts_once_another_was_ready_loads_what_has_passed(played: Played) -> None:
+    assert [served.has_passed for served in played.rollout.services] == [True]
+    played.ready.clear()
+    assert [served.has_passed for served in played.rollout.services] == [False]
 
 
 def test_a_worker_that_dies_while_it_reloads_is_a_failure(played: Played) -> None:

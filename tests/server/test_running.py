@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,10 @@ def test_a_folder_is_removed_by_the_process_that_made_it_and_by_no_worker(place:
     assert not folder.path.exists()
 
 
-def test_what_is_wanted_is_a_list_of_directories(place: Path) -> None:
+def test_what_is_wanted_comes_with_whether_it_has_passed(place: Path, stage_bundle: Callable[..., Path]) -> None:
+    directory = stage_bundle(place / "iris", "Iris", "1")
     folder = ServerFolder()
-    folder.want([Path("/bundles/iris")])
-    assert json.loads((folder.path / "wanted.json").read_text(encoding="utf-8")) == ["/bundles/iris"]
+    for has_passed in (False, True):
+        folder.want([directory], have_passed=has_passed)
+        (served,) = folder.wanted()
+        assert (served.directory, served.has_passed) == (directory, has_passed)

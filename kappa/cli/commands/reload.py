@@ -29,7 +29,7 @@ def command(port: int | None, timeout_s: float) -> None:
 
     The server looks again for what it was started with: `Name:latest` is the newest version by then, a path whatever
     bundle is there now. Its workers load it one after the other, beside the version that they serve, and change over
-    when they can answer. If it cannot be loaded, everything stays as it was, and the exit code says why. SIGHUP to the
-    server does the same.
+    when they can answer. If it cannot be loaded or fails one of its examples, everything stays as it was, and the exit
+    code says why. SIGHUP to the server does the same.
     """
     print_result("\n".join(reload_server(port, timeout_s=timeout_s)))

@@ -9,17 +9,16 @@ from contextlib import redirect_stdout
 
 import click
 
-from kappa.actions.examples import Replay, examples_of, replay_examples
+from kappa.actions.examples import examples_of, replay_examples
 from kappa.actions.targets import resolve_target
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_result, showing_logs
+from kappa.comparison import Replay, replay_lines
 from kappa.errors import ExampleFailedError
 from kappa.spec.contracts import thaw
 
 __all__ = ["command"]
-
-_SHOWN_PROBLEMS = 10
 
 
 @kappa_command(
@@ -47,19 +46,9 @@ def command(target: str, examples_from: str | None, output_format: str) -> None:
     examples = examples_of(resolve_target(examples_from or ("." if is_url else target)))
     with redirect_stdout(sys.stderr), showing_logs(current_shell()):  # user code may print
         replays = list(replay_examples(target if is_url else resolve_target(target), examples))
-    print_result(_as_json(replays) if output_format == "json" else _as_text(replays))
+    print_result(_as_json(replays) if output_format == "json" else replay_lines(replays))
     if failed := sum(1 for replay in replays if replay.problems):
         raise ExampleFailedError(f"{failed} of {len(replays)} examples failed.")
-
-
-def _as_text(replays: Sequence[Replay]) -> str:
-    lines = []
-    for replay in replays:
-        lines.append(f"{'FAILED' if replay.problems else 'ok':6}  {replay.example.api}: {replay.example.name}")
-        lines += [f"        {problem}" for problem in replay.problems[:_SHOWN_PROBLEMS]]
-        if more := len(replay.problems) - _SHOWN_PROBLEMS:
-            lines += [f"        and {more} more differences"] if more > 0 else []
-    return "\n".join(lines)
 
 
 def _as_json(replays: Sequence[Replay]) -> str:

@@ -44,7 +44,7 @@ from kappa.server.exchange import (
     valid_headers,
 )
 from kappa.server.host import Endpoint, Host, RenewableTask
-from kappa.types import Answer, DecodingLimits, InferenceTask, Payload
+from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["CLIENT_GONE", "ApiResource", "PendingAnswer", "Receiver", "RefusedAnswer"]
 
@@ -54,8 +54,6 @@ _OFF_LOOP_BYTES = 64 * 1024
 CLIENT_GONE = 499
 """What is counted where a client left before its answer."""
 _UNKNOWN_BYTES = 1 << 20
-_UNFOLDING = 8
-"""How many times as large as the largest body a form may be, if the manifest does not say."""
 _ID_STANDS_HERE = "0-request-id-0"
 
 
@@ -69,7 +67,7 @@ class ApiResource:
         self._ids = ids
         serving = endpoint.service.serving
         self._max_bytes = serving.max_request_size_bytes
-        self._limits = DecodingLimits(max_bytes=serving.max_decoded_bytes or _UNFOLDING * self._max_bytes)
+        self._limits = serving.decoding_limits
 
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         await self.answer(req, resp)
