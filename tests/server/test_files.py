@@ -67,8 +67,8 @@ def test_a_file_is_sent_whole_with_its_length_and_date(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/data.bin", "/empty.txt", "/", "/docs/examples/0"])
 def test_head_says_the_same_and_reads_nothing(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sample.csv").write_text("a\n1\n", encoding="utf-8")
-    example = ExampleSpec(name="e", api="same", input_file="sample.csv")
+    (tmp_path / "sample.json").write_text("[1]", encoding="utf-8")
+    example = ExampleSpec(name="e", api="same", input_file="sample.json")
     (whole,) = get(tmp_path, ("GET", path, {}), examples=(example,))
     monkeypatch.setattr(files._File, "read", None)
     (head,) = get(tmp_path, ("HEAD", path, {}), examples=(example,))
