@@ -12,12 +12,13 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from kappa.adapters.json import encode_json
+from kappa.adapters.media_types import LINES, SLOW_KINDS, TABS, UNTOLD
 from kappa.adapters.multipart import FORM, sole_part
 from kappa.errors import BadInputError, ConfigurationError, ResultMismatchError
 from kappa.plugins import load_dotted
@@ -37,7 +38,9 @@ def extensions_of(adapter: InputAdapter) -> list[str]:
     if adapter.part_names or "*/*" in taken:
         return []
     if "application/json" in taken:
-        taken |= {"application/x-ndjson", "text/plain"}
+        taken |= {LINES, "text/plain"}
+    if "text/csv" in taken:
+        taken.add(TABS)
     return [extension for extension, media_type in MEDIA_TYPES.items() if media_type in taken]
 
 
@@ -142,6 +145,14 @@ class Inference:
         if task_id is None:
             return InferenceTask(form, headers or _NO_HEADERS)
         return InferenceTask(form, headers or _NO_HEADERS, task_id)
+
+    @cached_property
+    def _is_ever_slow(self) -> bool:
+        return any(kind.startswith(SLOW_KINDS) for kind in self._input.request_content() if kind != FORM)
+
+    def is_light(self, media_type: str, body: bytes) -> bool:
+        """Return whether a body of which nobody said what it is may be decoded where everybody waits for it."""
+        return media_type in UNTOLD and (not self._is_ever_slow or body.lstrip(b" \t\r\n")[:1] in (b"[", b"{"))
 
     def group_of(self, task: InferenceTask) -> Hashable:
         """Return the key of the tasks that may share a batch with this one."""

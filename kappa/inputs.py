@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from kappa.adapters.arrow import PARQUET, arrow_payload, parquet_batches
-from kappa.adapters.json import LINES_MEDIA_TYPES
+from kappa.adapters.media_types import LINES
 from kappa.adapters.multipart import FORM, form_payload
 from kappa.errors import BadInputError
 from kappa.spec.contracts import InputAdapter
@@ -116,7 +116,7 @@ def is_file_of_rows(source: Source, adapter: InputAdapter) -> bool:
     if isinstance(source, InputForm):
         return False
     taken = adapter.request_content()
-    if source.media_type in LINES_MEDIA_TYPES:
+    if source.media_type == LINES:
         return "application/json" in taken
     return _takes_rows(adapter) and source.media_type in ("text/csv", PARQUET) and source.media_type in taken
 

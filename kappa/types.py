@@ -47,9 +47,19 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
+    ".tsv": "text/tab-separated-values",
     ".txt": "text/plain",
     ".wav": "audio/wav",
     ".webp": "image/webp",
+    # Rarer spellings, after those by which files that are answered are called.
+    ".apng": "image/png",
+    ".dib": "image/bmp",
+    ".ipc": "application/vnd.apache.arrow.file",
+    ".jfif": "image/jpeg",
+    ".jpe": "image/jpeg",
+    ".jsonlines": "application/x-ndjson",
+    ".pq": "application/vnd.apache.parquet",
+    ".tab": "text/tab-separated-values",
 }
 """The media type of a file, by its extension: how inputs are read, and what files that are answered are called."""
 

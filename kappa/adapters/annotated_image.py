@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from kappa.adapters.image import IMAGE_FORMATS, ImageFormats, Mode, array_of_image, pillow
-from kappa.adapters.json import parse_json
+from kappa.adapters.json import read_json
 from kappa.adapters.multi_file import arguments_of, form_of
 from kappa.adapters.multipart import FORM, form_content
 from kappa.spec.contracts import InputAdapter, Name
@@ -49,7 +49,7 @@ class AnnotatedImageInput(InputAdapter):
         return super().decoder(load)
 
     def decode(self, payload: Payload) -> tuple[Any, ...]:
-        readers = {self.image_input_name: self._read_image, self.annotation_input_name: parse_json}
+        readers = {self.image_input_name: self._read_image, self.annotation_input_name: read_json}
         return form_of(payload, readers, optional=(self.annotation_input_name,))
 
     def _read_image(self, part: Payload) -> Any:

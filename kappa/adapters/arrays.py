@@ -15,19 +15,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from kappa.adapters.columns import EXACT_FLOAT, shown
-from kappa.adapters.json import JSON_MEDIA_TYPES, parse_json
+from kappa.adapters.json import parse_json
+from kappa.adapters.media_types import JSON, NPY, understood
 from kappa.adapters.npy import MOST_AXES, array_of_npy
 from kappa.errors import BadInputError
 from kappa.spec.contracts import InputAdapter
 from kappa.types import DecodingLimits, Payload
 
-__all__ = ["NPY", "ArrayDtype", "ArrayInput", "rows_of_json"]
+__all__ = ["ArrayDtype", "ArrayInput", "rows_of_json"]
 
-NPY = "application/x-npy"
 ArrayDtype = Literal[
     "float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
     "str", "bytes",
 ]  # fmt: skip
+_TAKES = (JSON, NPY)
 _Size = Annotated[int, Field(ge=-1)]
 
 
@@ -44,12 +45,11 @@ class ArrayInput(InputAdapter):
         return ("numpy",)
 
     def decode(self, payload: Payload) -> Any:
+        if payload.media_type not in _TAKES:
+            payload = understood(payload, _TAKES)
         if payload.media_type == NPY:
             return self.conform(array_of_npy(payload), payload.limits)
-        if payload.media_type in JSON_MEDIA_TYPES or payload.media_type.endswith("+json"):
-            return self.array_of(self.rows_in(parse_json(payload)), payload.limits)
-        message = f"`{payload.media_type}` is not taken here; send `application/json` or `{NPY}`."
-        raise BadInputError(message, http_status=415)
+        return self.array_of(self.rows_in(parse_json(payload)), payload.limits)
 
     def rows_in(self, body: Any) -> Any:
         """Return the rows of a parsed JSON body."""

@@ -26,7 +26,7 @@ __all__ = [
 ARROW_FILE = "application/vnd.apache.arrow.file"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
-TABLE_MEDIA_TYPES = frozenset({ARROW_FILE, ARROW_STREAM, PARQUET, "application/parquet", "application/x-parquet"})
+TABLE_MEDIA_TYPES = (PARQUET, ARROW_STREAM, ARROW_FILE)
 
 _MOST_CELLS = 100_000_000
 

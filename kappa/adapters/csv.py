@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kappa.adapters.columns import EMPTY_TABLE, EXACT_FLOAT, Columns, Kind, columns_of_values, distinct_names, kind_of
@@ -13,7 +14,7 @@ from kappa.adapters.json import decode_text
 from kappa.errors import BadInputError
 from kappa.types import Payload
 
-__all__ = ["columns_of_csv", "csv_lines"]
+__all__ = ["columns_of_csv", "csv_lines", "csv_of_tabs"]
 
 
 def columns_of_csv(payload: Payload, *, texts: Collection[str] = ()) -> Columns:
@@ -162,6 +163,17 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def csv_of_tabs(payload: Payload) -> Payload:
+    """Return a table whose fields are separated by tabs as one in CSV."""
+    text = decode_text(payload).removeprefix("\ufeff")
+    buffer = io.StringIO()
+    try:
+        csv.writer(buffer, lineterminator="\n").writerows(csv.reader(io.StringIO(text, newline=""), delimiter="\t"))
+    except csv.Error as exc:
+        raise BadInputError(f"The body is not a table with tabs: {exc}.") from None
+    return replace(payload, data=buffer.getvalue().encode(), media_type="text/csv", charset="utf-8")
 
 
 def csv_lines(rows: Iterable[Iterable[Any]]) -> str:

@@ -28,15 +28,14 @@ from kappa.adapters.columns import (
     import_pandas,
     shown,
 )
-from kappa.adapters.csv import columns_of_csv, csv_lines
+from kappa.adapters.csv import columns_of_csv, csv_lines, csv_of_tabs
 from kappa.adapters.json import (
-    JSON_MEDIA_TYPES,
-    LINES_MEDIA_TYPES,
     encode_json,
     parse_json,
     parse_json_lines,
     records_of,
 )
+from kappa.adapters.media_types import CSV, JSON, LINES, TABS, understood
 from kappa.adapters.multipart import FORM
 from kappa.adapters.negotiation import preferred
 from kappa.adapters.signature import (
@@ -68,6 +67,9 @@ _DTYPE = {
 }
 _Names = Annotated[tuple[str, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
 _Dtypes = Annotated[FrozenMapping, Field(json_schema_extra={"minProperties": 1, "additionalProperties": _DTYPE})]
+
+
+_TAKES = (JSON, CSV, LINES, TABS, *TABLE_MEDIA_TYPES)
 
 
 class DataframeInput(InputAdapter):
@@ -152,20 +154,20 @@ class DataframeInput(InputAdapter):
         return decoded if self._preferred is None else loosely_converted(decoded, self._preferred)
 
     def _decoded(self, payload: Payload) -> Columns:
+        if payload.media_type not in _TAKES:
+            payload = understood(payload, _TAKES)
         media_type = payload.media_type
-        if media_type in JSON_MEDIA_TYPES or media_type.endswith("+json"):
-            return columns_of_json(parse_json(payload), self.orient)
-        if media_type == "text/csv":
-            return columns_of_csv(payload, texts=self.signature.texts if self.signature is not None else ())
-        if media_type in LINES_MEDIA_TYPES:
+        if media_type in (CSV, TABS):
+            texts = self.signature.texts if self.signature is not None else ()
+            return columns_of_csv(payload if media_type == CSV else csv_of_tabs(payload), texts=texts)
+        if media_type == LINES:
             return columns_of_json(parse_json_lines(payload), None)
         if media_type in TABLE_MEDIA_TYPES:
             try:
                 return columns_of_arrow(payload)
             except MissingDependencyError as exc:
                 raise BadInputError(str(exc), http_status=415) from None
-        message = f"`{media_type}` is not taken here; send `application/json` or `text/csv`."
-        raise BadInputError(message, http_status=415)
+        return columns_of_json(parse_json(payload), self.orient)
 
     def group_of(self, form: Columns) -> Hashable:
         return form[:2] if form.labels is None else (form.names, form.kinds, form.labels)

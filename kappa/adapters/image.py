@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from kappa.adapters.file import sole
+from kappa.adapters.media_types import understood
 from kappa.adapters.multipart import form_content
 from kappa.adapters.negotiation import preferred
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import InputAdapter, OutputAdapter
-from kappa.types import MEDIA_TYPES, Answer, Payload, extension_of
+from kappa.types import MEDIA_TYPES, Answer, Payload
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -24,6 +25,7 @@ __all__ = [
     "Mode",
     "array_of_image",
     "encode_image",
+    "media_types_of",
     "pillow",
 ]
 
@@ -49,7 +51,6 @@ ImageFormats = Annotated[
 """File extensions like `.png`, with or without the dot."""
 
 IMAGE_FORMATS = (".jpg", ".jpeg", ".png", ".tiff", ".webp", ".bmp")
-_UNTOLD = frozenset({"", "application/octet-stream", "image/*"})
 
 
 def pillow() -> Any:
@@ -59,6 +60,11 @@ def pillow() -> Any:
     except ImportError:
         raise MissingDependencyError("pillow", needed_for="an image") from None
     return Image
+
+
+def media_types_of(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the media types of pictures in these formats, the preferred one first."""
+    return tuple(dict.fromkeys(MEDIA_TYPES.get(one, "image/*") for one in formats))
 
 
 def array_of_image(payload: Payload, *, formats: tuple[str, ...], mode: Mode) -> Any:
@@ -71,10 +77,7 @@ def array_of_image(payload: Payload, *, formats: tuple[str, ...], mode: Mode) ->
 
     image_module = pillow()
     accepted = ", ".join(f"`{one}`" for one in formats)
-    extension = extension_of(payload.name)
-    told = MEDIA_TYPES.get(extension, payload.media_type)
-    if extension not in formats and told not in _UNTOLD and told not in {MEDIA_TYPES.get(one) for one in formats}:
-        raise BadInputError(f"`{told}` is not taken here; send one of {accepted}.", http_status=415)
+    understood(payload, media_types_of(formats))
     known = image_module.registered_extensions()
     decoders = list(dict.fromkeys(known[one] for one in formats if one in known))
     try:
@@ -117,7 +120,7 @@ class ImageInput(InputAdapter):
         return array_of_image(payload, formats=self.accept_image_formats, mode=self.pilmode)
 
     def request_content(self) -> dict[str, Any]:
-        media_types = dict.fromkeys(MEDIA_TYPES.get(one, "image/*") for one in self.accept_image_formats)
+        media_types = media_types_of(self.accept_image_formats)
         return {**{one: {"schema": {}} for one in media_types}, **form_content(["file"])}
 
 

@@ -12,14 +12,13 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BeforeValidator, Field, PydanticUserError, TypeAdapter, ValidationError
 
+from kappa.adapters.media_types import JSON, understood
 from kappa.errors import BadInputError, BundleError, InferenceFailedError
 from kappa.spec.contracts import InputAdapter, OutputAdapter
 from kappa.spec.models import Reference
 from kappa.types import Answer, Payload
 
 __all__ = [
-    "JSON_MEDIA_TYPES",
-    "LINES_MEDIA_TYPES",
     "JsonInput",
     "JsonOutput",
     "array_of_tensor",
@@ -28,15 +27,10 @@ __all__ = [
     "json_rows",
     "parse_json",
     "parse_json_lines",
+    "read_json",
     "records_of",
     "refusal_of",
 ]
-
-JSON_MEDIA_TYPES = frozenset({"", "application/json", "text/json", "application/x-www-form-urlencoded", "text/plain"})
-"""What is read as JSON: the media type itself, none at all, and what curl and browsers send when not told."""
-
-LINES_MEDIA_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
-"""What is read as JSON lines: one value per line."""
 
 _LONG_INTEGER = re.compile(rb"\d{20}|-\d{19}")  # over 64 bits orjson reads floats, the standard library integers
 _NINETEEN_DIGITS = b"0" * 19
@@ -44,6 +38,17 @@ _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
 _DATES_OF_NAT = (b'"1677-09-21T00:12:43.145224"', b'"1970-01-01T00:00:00"')  # what orjson makes of numpy's NaT
 _INTEGERS = range(-(1 << 63), 1 << 64)
+
+
+def read_json(payload: Payload) -> Any:
+    """Parse a body that says it is JSON, or not what it is; raises `BadInputError` with 415 for any other."""
+    _refuse_others(payload)
+    return parse_json(payload)
+
+
+def _refuse_others(payload: Payload) -> None:
+    if payload.media_type != JSON:
+        understood(payload, (JSON,))
 
 
 def parse_json(payload: Payload) -> Any:
@@ -249,7 +254,7 @@ class JsonInput(InputAdapter):
         validated = _type_adapter(self.schema_, load).validate_json
 
         def decode(payload: Payload) -> Any:
-            self._check_media_type(payload)
+            _refuse_others(payload)
             try:
                 return validated(_utf8(payload))
             except ValidationError as exc:
@@ -258,12 +263,7 @@ class JsonInput(InputAdapter):
         return decode
 
     def decode(self, payload: Payload) -> Any:
-        self._check_media_type(payload)
-        return parse_json(payload)
-
-    def _check_media_type(self, payload: Payload) -> None:
-        if payload.media_type not in JSON_MEDIA_TYPES and not payload.media_type.endswith("+json"):
-            raise BadInputError(f"`{payload.media_type}` is not taken here; send `application/json`.", http_status=415)
+        return read_json(payload)
 
     def request_content(self) -> dict[str, Any]:
         return {"application/json": {"schema": {}}}

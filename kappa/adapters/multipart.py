@@ -11,14 +11,13 @@ from functools import cache
 from secrets import token_hex
 from typing import Any
 
+from kappa.adapters.media_types import UNTOLD, canonical
 from kappa.errors import BadInputError
 from kappa.types import MEDIA_TYPES, DecodingLimits, Payload, extension_of
 
 __all__ = ["FORM", "form_content", "form_payload", "parts_of", "sole_part"]
 
 FORM = "multipart/form-data"
-_UNTOLD = frozenset({"", "application/octet-stream", "text/plain"})
-"""What clients call a file whose type they do not know, and parsers one of which nothing is said."""
 _MOST_PARTS = 1024
 _ESCAPED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
@@ -27,6 +26,9 @@ def parts_of(payload: Payload) -> list[tuple[str, Payload]]:
     """Return the fields of a form in their order, each with its name; raises `BadInputError`."""
     from falcon import HTTPError
 
+    if not payload.boundary:
+        advice = "leave that header to the library that writes the form"
+        raise BadInputError(f"The form cannot be read: its `Content-Type` names no boundary; {advice}.")
     content_type = f'{FORM}; boundary="{payload.boundary}"'
     try:
         form = _handler().deserialize(io.BytesIO(payload.data), content_type, len(payload.data))
@@ -52,8 +54,8 @@ def _part(part: Any, limits: DecodingLimits) -> Payload:
 
     media_type, parameters = parse_header(part.content_type)
     name = part.filename or ""
-    media_type = media_type.strip().lower()
-    if media_type in _UNTOLD:
+    media_type = canonical(media_type.strip().lower())
+    if media_type in UNTOLD:
         media_type = MEDIA_TYPES.get(extension_of(name), media_type if name else "")
     return Payload(part.data, media_type, parameters.get("charset", "utf-8").lower(), name, limits=limits)
 

@@ -6,8 +6,9 @@ import io
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from kappa.adapters.arrays import NPY, ArrayInput
+from kappa.adapters.arrays import ArrayInput
 from kappa.adapters.json import encode_json, json_rows
+from kappa.adapters.media_types import NPY
 from kappa.adapters.negotiation import preferred
 from kappa.errors import InferenceFailedError
 from kappa.spec.contracts import OutputAdapter

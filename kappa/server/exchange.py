@@ -19,6 +19,7 @@ from falcon.asgi_spec import AsgiEvent
 from falcon.constants import SINGLETON_HEADERS
 from falcon.request import RequestOptions
 
+from kappa.adapters.media_types import SLOW_KINDS, UNTOLD, canonical
 from kappa.errors import BadInputError
 from kappa.inference import error_answer
 from kappa.types import Answer, HTTPHeaders
@@ -253,16 +254,17 @@ def too_large(max_bytes: int) -> BadInputError:
     return BadInputError(f"The body is larger than the {max_bytes} bytes that are taken here.", http_status=413)
 
 
-_OFF_LOOP_KINDS = ("image/", "multipart/", "text/csv", "application/vnd.apache.")
-
-
 @lru_cache(maxsize=256)
 def media_type_of(content_type: str) -> tuple[str, str, str, bool]:
-    """Read a `Content-Type` (RFC 9110, section 8.3): media type, charset, boundary, and whether decoding takes long."""
+    """Read a `Content-Type` (RFC 9110, section 8.3): media type, charset, boundary, and whether decoding may take long.
+
+    What has several names is called by one.
+    """
     media_type, parameters = falcon.parse_header(content_type)
-    media_type = media_type.strip().lower()
+    media_type = canonical(media_type.strip().lower())
     charset = parameters.get("charset", "").lower() or "utf-8"
-    return media_type, charset, parameters.get("boundary", ""), media_type.startswith(_OFF_LOOP_KINDS)
+    is_heavy = media_type in UNTOLD or media_type.startswith(SLOW_KINDS)
+    return media_type, charset, parameters.get("boundary", ""), is_heavy
 
 
 def unpacked(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kappa.adapters import NdarrayInput, NdarrayOutput, PytorchTensorInput, TfTensorInput, TfTensorOutput
-from kappa.adapters.arrays import NPY
+from kappa.adapters.media_types import NPY
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.types import DecodingLimits, Payload
 

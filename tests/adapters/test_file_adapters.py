@@ -162,10 +162,22 @@ def test_a_batch_of_pictures_of_any_size_is_a_list() -> None:
     [
         (Payload(b"junk", "image/png"), 400, "The file is not an image in one of `.png`, `.jpg`."),
         (Payload(picture()[:40], "image/png"), 400, "The file is not an image in one of `.png`, `.jpg`"),
-        (Payload(picture(form="gif"), "image/gif"), 415, "`image/gif` is not taken here; send one of `.png`, `.jpg`."),
-        (Payload(picture(form="gif"), name="a.gif"), 415, "`image/gif` is not taken here; send one of `.png`, `.jpg`."),
-        (Payload(picture(form="gif")), 400, "The file is not an image in one of `.png`, `.jpg`."),
-        (Payload(b"{}", "application/json"), 415, "`application/json` is not taken here; send one of `.png`, `.jpg`."),
+        (
+            Payload(picture(form="gif"), "image/gif"),
+            415,
+            "`image/gif` is not taken here; send `image/png` or `image/jpeg`.",
+        ),
+        (
+            Payload(picture(form="gif"), name="a.gif"),
+            415,
+            "`image/gif` is not taken here; send `image/png` or `image/jpeg`.",
+        ),
+        (Payload(picture(form="gif")), 415, "The body is `image/gif`, which is not taken here; send `image/png` or"),
+        (
+            Payload(b"{}", "application/json"),
+            415,
+            "`application/json` is not taken here; send `image/png` or `image/jpeg`.",
+        ),
     ],
     ids=["junk", "cut", "by type", "by name", "by content", "json"],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kappa.adapters import NdarrayInput, PytorchTensorInput, TfTensorInput
-from kappa.adapters.arrays import NPY
+from kappa.adapters.media_types import NPY
 from kappa.adapters.npy import array_of_npy
 from kappa.errors import BadInputError
 from kappa.types import DecodingLimits, Payload

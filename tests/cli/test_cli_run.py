@@ -84,7 +84,8 @@ def test_an_exception_of_the_users_code_is_one_line_and_a_traceback_with_verbose
         ),
         pytest.param(
             ["run", ".", "scale", "--input-file", "factor.json", "kappafile.toml"],
-            "error: The extension of `kappafile.toml` tells no format; known are .json, .jsonl, .ndjson, .txt. "
+            "error: The extension of `kappafile.toml` tells no format; known are .json, .jsonl, .ndjson, .txt, "
+            ".jsonlines. "
             "Give `--input-format`.\n",
             id="unknown-extension",
         ),

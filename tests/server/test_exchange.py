@@ -124,12 +124,14 @@ def test_headers_that_are_decoded_late_read_like_any_others(values: dict[str, st
 @pytest.mark.parametrize(
     ("content_type", "expected"),
     [
-        ("", ("", "utf-8", "", False)),
+        ("", ("", "utf-8", "", True)),
         ("application/json", ("application/json", "utf-8", "", False)),
         ("Application/JSON; charset=ISO-8859-1", ("application/json", "iso-8859-1", "", False)),
         ('text/csv; header=present; charset="UTF-16"', ("text/csv", "utf-16", "", True)),
         ("image/png", ("image/png", "utf-8", "", True)),
-        ("text/plain; charset", ("text/plain", "utf-8", "", False)),
+        ("Image/JPG", ("image/jpeg", "utf-8", "", True)),
+        ("text/json; charset=utf-8", ("application/json", "utf-8", "", False)),
+        ("text/plain; charset", ("text/plain", "utf-8", "", True)),
         ('multipart/form-data; boundary="a b"', ("multipart/form-data", "utf-8", "a b", True)),
     ],
 )

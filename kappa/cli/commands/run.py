@@ -149,7 +149,8 @@ def _bodies(inference: Inference, inputs: Sequence[str], files: Sequence[Path], 
     """Return the inputs of an API that takes one body; raises `UsageError` for files whose format is not told."""
     known = extensions_of(inference.spec.input)
     for path in files:
-        if not media_type and known and _extension(path) not in known:
+        is_bare = not _extension(path) and str(path) != "-"  # its first bytes tell
+        if not media_type and known and not is_bare and _extension(path) not in known:
             raise UsageError(
                 f"The extension of `{path}` tells no format; known are {', '.join(known)}. Give `--input-format`."
             )

@@ -92,10 +92,10 @@ class ApiResource:
         """
         inference, batcher = self.endpoint.inference, self.endpoint.batcher
         media_type, charset, boundary, is_heavy = media_type_of(headers.get(b"content-type", b"").decode("latin-1"))
-        is_light = not is_heavy and len(body) <= min(_OFF_LOOP_BYTES, self._max_bytes)
         if inference is None or batcher is None or self._host.state == "loading":
             return None
-        if not is_light or b"content-encoding" in headers:
+        is_light = len(body) <= min(_OFF_LOOP_BYTES, self._max_bytes)
+        if not is_light or (is_heavy and not inference.is_light(media_type, body)) or b"content-encoding" in headers:
             return None
         pending = PendingAnswer(self, self._ids.new(headers.get(b"x-request-id")), receiver)
         try:
@@ -138,7 +138,7 @@ class ApiResource:
             timeout_s = timeout_of(headers)
             payload = Payload(body, media_type, charset, "", boundary, self._limits)
             decode = partial(inference.decode, payload, headers=RequestHeaders(headers), task_id=request_id)
-            if is_heavy or len(body) > _OFF_LOOP_BYTES:
+            if len(body) > _OFF_LOOP_BYTES or (is_heavy and not inference.is_light(media_type, body)):
                 task = await asyncio.get_running_loop().run_in_executor(host.decoders, decode)
             else:
                 task = decode()
