@@ -9,9 +9,10 @@ unexport PYTHONPATH PYTHONHOME
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
+FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines images fuzz lint format generate bench-adapters bench-build bench-serve \
+.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz lint format generate bench-adapters bench-build bench-serve \
   bench-cli bench-validate bench-images bench-manifest-errors bench-tune bench-peers clean
 
 help: ## list the targets
@@ -41,8 +42,20 @@ test: $(INSTALLED) ## the tests that need no network and no engine
 test-engines: $(INSTALLED) ## the tests that start servers, use engines or ask the package index
 	$(PYTHON) -m pytest -n $(WORKERS) --maxprocesses 8 -m 'index or engine'
 
-fuzz: $(INSTALLED) ## thousands of mutated kappafiles: never a traceback, always a position
+fuzz: fuzz-kappafiles fuzz-bodies ## mutated kappafiles and request bodies: never a traceback, never too much memory or time
+
+fuzz-kappafiles: $(INSTALLED) ## thousands of mutated kappafiles: never a traceback, always a position
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-3000} $(PYTHON) -m pytest -n $(WORKERS) tests/build/test_diagnostics_fuzz.py
+
+fuzz-bodies: $(FUZZING) ## a minute of mutated request bodies for each format
+	$(PYTHON) tests/fuzzing/run.py --seconds 60
+
+soak-fuzz: $(FUZZING) ## half an hour of mutated request bodies for each format; writes docs/benchmarks/fuzz.md
+	$(PYTHON) tests/fuzzing/run.py --seconds 1800 --report docs/benchmarks/fuzz.md
+
+$(FUZZING): $(INSTALLED)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $(FUZZING)
 
 images: ## the base images `kappa/model-server`, with Docker; see docker/model-server/README.md
 	bash docker/model-server/build.sh
@@ -87,6 +100,6 @@ bench-manifest-errors: $(INSTALLED) ## ten mistakes in Kappa, BentoML, Truss and
 	$(PYTHON) benchmarks/manifest_errors/run.py
 
 clean: ## remove everything that the targets made
-	rm -rf .venv .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .demo .fuzz dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find kappa tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 	find examples -name '*.joblib' -delete
