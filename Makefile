@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz lint format generate bench-adapters bench-build bench-serve \
+.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz lint format generate bench-adapters bench-build bench-serve bench-versions \
   bench-cli bench-validate bench-images bench-manifest-errors bench-tune bench-peers clean
 
 help: ## list the targets
@@ -77,6 +77,9 @@ bench-build: $(INSTALLED) ## the first and the second build of the iris example,
 
 bench-serve: $(INSTALLED) ## the iris API beside a no-op on the same server stack
 	$(PYTHON) benchmarks/serve.py
+
+bench-versions: $(INSTALLED) ## whether any rate of `bench-serve` is lower than at the commit BASE; a quarter of an hour
+	$(PYTHON) benchmarks/versions.py --base $(or $(BASE),HEAD~1)
 
 bench-adapters: $(INSTALLED) ## what adapters cost per request, beside pandas, NumPy and Pillow by hand
 	$(PYTHON) benchmarks/adapters.py
