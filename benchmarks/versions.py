@@ -196,8 +196,8 @@ def main(arguments: list[str]) -> int:
         )
         before, after = (each.stdout.strip() for each in revisions)
         facts = (
-            f"Before: {before}, after: {after}. {options.pairs} pairs of {options.seconds:g} s for each line, "
-            f"closed loop, {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors; the load generator shares them."
+            f"Before: {before}, after: {after}. {options.pairs} pairs of {options.seconds:g} s for each line, closed "
+            f"loop, {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors shared with the load generator."
         )
         path = ROOT / "docs" / "benchmarks" / "versions.md"
         path.write_text(page(lines, kept, facts=facts), encoding="utf-8")
