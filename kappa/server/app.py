@@ -25,7 +25,7 @@ from kappa.server.files import ExampleFile, FrontPage, StaticFiles
 from kappa.server.host import BatchingOptions, Endpoint, Host, Served
 from kappa.server.metrics import Metrics
 from kappa.server.options import ServerOptions
-from kappa.server.pages import Page
+from kappa.server.pages import Page, WholeServer
 from kappa.server.swap import Application, Serving
 from kappa.spec.models import ExamplesUse, ServiceSpec
 
@@ -120,6 +120,7 @@ def _falcon_app(
     app.req_options.strip_url_path_trailing_slash = True
     for path, answering in routes:
         app.add_route(path, answering)
+    app.add_sink(WholeServer(ids), re.compile(r"\*$"))  # type: ignore[arg-type] # falcon's type is narrower than it takes
     for pattern, folder in files:
         app.add_sink(folder, pattern)  # type: ignore[arg-type] # falcon's type leaves out the pattern's groups
     _answer_errors(app, ids, known=known)

@@ -13,6 +13,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+from kappa.server.targets import is_host
+
 __all__ = ["WholeRequest", "whole_request"]
 
 _HEAD = re.compile(
@@ -22,6 +24,8 @@ _HEAD = re.compile(
 )
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _UNUSUAL = (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection")
+_SCHEMES = (b"x-forwarded-proto", b"x-forwarded-protocol", b"x-forwarded-ssl")
+"""They may contradict each other."""
 _MOST_HEAD_BYTES = 8190
 _MOST_FIELDS = 100
 
@@ -63,7 +67,9 @@ def _head(data: bytes) -> _Head | None:
         name, _, value = line.partition(b":")
         headers[name.lower()] = value.strip(b" \t")
     del headers[b""]  # behind the last line
-    if len(headers) != len(lines) - 1 or len(lines) > _MOST_FIELDS or b"host" not in headers:
+    if len(headers) != len(lines) - 1 or len(lines) > _MOST_FIELDS:
+        return None
+    if not is_host(headers.get(b"host", b" ")) or sum(name in headers for name in _SCHEMES) > 1:
         return None
     for name in _UNUSUAL:
         if name in headers:

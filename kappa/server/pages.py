@@ -19,7 +19,7 @@ from kappa.server.ui import directory_page, page
 from kappa.spec.views import metadata_view, service_view
 from kappa.types import Answer
 
-__all__ = ["Page", "directory", "health", "index", "metadata", "metrics", "openapi", "readiness"]
+__all__ = ["Page", "WholeServer", "directory", "health", "index", "metadata", "metrics", "openapi", "readiness"]
 
 Answering = Callable[[Request], Awaitable[Answer]]
 
@@ -133,3 +133,15 @@ def _summary(served: Served, prefix: str) -> dict[str, Any]:
         ],
         "links": {name: f"{prefix}/{name}" for name in ("docs", "docs.json", "metadata")},
     }
+
+
+class WholeServer:
+    """`OPTIONS *`, which asks for the server and none of its routes (RFC 9110, section 9.3.7)."""
+
+    def __init__(self, ids: RequestIds) -> None:
+        self._ids = ids
+
+    async def __call__(self, req: Request, resp: falcon.asgi.Response) -> None:
+        if req.method != "OPTIONS":
+            raise falcon.HTTPNotFound
+        send_answer(resp, Answer(b"", http_headers={"Allow": "GET, HEAD, POST, OPTIONS"}), self._ids.of(req))

@@ -1,15 +1,17 @@
-"""Requests that are recognized whole: exactly those that gunicorn's parser would find too, and no others."""
+"""Requests that are recognized whole: exactly those that the server's parser would find too, and no others."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from gunicorn.asgi.parser import CallbackRequest, ParseError, PythonProtocol
+from gunicorn.asgi.parser import CallbackRequest, ParseError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wire_cases import CASES, WireCase
 
 from kappa.server.direct import whole_request
+from kappa.server.parser import KappaParser
 
 LINE = b"POST /predict HTTP/1.1\r\n"
 
@@ -19,9 +21,9 @@ def request(*lines: bytes, body: bytes = b"[1]", line: bytes = LINE) -> bytes:
 
 
 def parsed(data: bytes) -> tuple[Any, bytes] | None:
-    """Return what gunicorn makes of ``data`` if that is exactly one request."""
+    """Return what the parser makes of ``data`` if that is exactly one request."""
     body = bytearray()
-    parser = PythonProtocol(on_body=body.extend)
+    parser = KappaParser(on_body=body.extend)
     try:
         parser.feed(data)
         if not parser.is_complete or parser.remaining():
@@ -64,6 +66,11 @@ def test_a_head_that_was_read_before_goes_with_each_body_anew() -> None:
         pytest.param(request(body=b"[1]P"), id="something-behind"),
         pytest.param(request() * 2, id="two-requests"),
         pytest.param(request(b"Content-Length: 3"), id="no-host"),
+        pytest.param(request(b"Host: a b", b"Content-Length: 3"), id="blank-in-host"),
+        pytest.param(
+            request(b"Host: x", b"X-Forwarded-Proto: http", b"X-Forwarded-Ssl: on", b"Content-Length: 3"),
+            id="two-words-on-the-scheme",
+        ),
         pytest.param(request(b"Host: x", body=b""), id="no-length"),
         pytest.param(request(b"Host: x", b"Content-Length: 3", b"Content-Length: 3"), id="two-lengths"),
         pytest.param(request(b"Host: x", b"Content-Length: +3"), id="signed-length"),
@@ -89,6 +96,11 @@ def test_anything_else_is_left_to_the_parser(data: bytes) -> None:
     assert whole_request(data) is None
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_recognized_is_never_what_is_to_be_refused(case: WireCase) -> None:
+    assert whole_request(case.sent) is None or case.statuses == {200}
+
+
 usual = st.sampled_from(
     [
         b"Connection: Keep-Alive",
@@ -102,7 +114,14 @@ usual = st.sampled_from(
 )
 unusual = st.sampled_from(
     [
-        *(b"host:y", b"Content-Length: 03", b"Content-Length: 0", b"Content-Length: 3, 3", b"Expect: 100-continue"),
+        *(
+            b"host:y",
+            b"Host: a b",
+            b"Content-Length: 03",
+            b"Content-Length: 0",
+            b"Content-Length: 3, 3",
+            b"Expect: 100-continue",
+        ),
         *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Connection: close", b"Content-Type: c"),
         *(b"X: \x7f", b": x", b"X", b" y", b"Upgrade: websocket", b"X_Y: 1", b"A\tB: c", b"X: a\rb", b"Keep-Alive: 5"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -86,6 +87,9 @@ class Served:
         self.worker._quick_shutdown = True
         self.worker.stop()
         await asyncio.wait([self.task])
+        for connection in self.worker.connections:
+            connection.transport.abort()
+        await until(lambda: not self.worker.connections)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -195,6 +199,7 @@ def test_every_overridden_member_is_one_of_the_base() -> None:
             "sweep",
             "is_idle",
             "_is_at_rest",
+            "_is_incomplete",
             "_begin",
             "receive",
             "receive_plain",
@@ -345,6 +350,211 @@ def test_a_request_is_answered_in_its_connections_own_task() -> None:
             assert [(await client.reply())[2], (await client.reply())[2]] == [b"hello", b"hello"]
             connection = await served.connection()
             assert tasks == [connection._task, connection._task]
+
+    asyncio.run(run())
+
+
+def test_others_have_their_turn_between_requests_that_follow_each_other_without_waiting() -> None:
+    async def run() -> None:
+        async with serving() as served:
+            client = await served.connect()
+            connection = await served.connection()
+            turns = []
+
+            async def count_turns() -> None:
+                while True:
+                    turns.append(connection.req_count)
+                    await asyncio.sleep(0)
+
+            counting = asyncio.create_task(count_turns())
+            await client.send(GET * 200)
+            for _ in range(200):
+                await client.reply()
+            counting.cancel()
+            assert set(range(1, 200)) <= set(turns)
+
+    asyncio.run(run())
+
+
+class Flood:
+    """A client that sends without end and reads nothing."""
+
+    MOST = 100_000_000
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.setblocking(False)
+
+    def send(self, data: bytes) -> None:
+        self._socket.send(data)
+
+    def receive(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._socket.recv(1 << 20)
+
+    async def send_on(self, data: bytes, *, most: int = MOST) -> int:
+        """Send ``data`` again and again until nobody takes it any more; return how many bytes were taken."""
+        sent, turns = 0, 0
+        data *= 1 + 100_000 // len(data)
+        while sent < most and turns < 2000:
+            with contextlib.suppress(BlockingIOError):
+                sent += self._socket.send(data)
+                turns = 0
+            turns += 1
+            await asyncio.sleep(0)
+        return sent
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(GET, id="small-requests"),
+        pytest.param(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1", id="requests-for-an-api"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n" + b"1" * 90_000, id="bodies"),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n", id="chunks"
+        ),
+        pytest.param(b"X-Field: 1\r\n", id="fields"),
+        pytest.param(b"\0", id="noise"),
+    ],
+)
+@pytest.mark.parametrize("running", ["straight", "parsed", "parsed-to-be-closed"])
+def test_little_is_taken_of_what_follows_a_request_before_its_answer(running: str, behind: bytes) -> None:
+    api, may_answer = Api(), asyncio.Event()
+
+    async def wait(_scope: Any, _receive: Any, send: Any) -> None:
+        await may_answer.wait()
+        await answer(send, b"at last")
+
+    async def run() -> None:
+        async with serving(wait, api=api) as served:
+            client = Flood(served.port)
+            first = {
+                "straight": post(b"1"),
+                "parsed": GET,
+                "parsed-to-be-closed": GET.replace(b"Host", b"Connection: close\r\nHost"),
+            }
+            client.send(first[running])
+            connection = await served.connection()
+            await until(lambda: connection._waiting_since is None)
+            assert await client.send_on(behind) < client.MOST / 4, "what the system itself holds"
+            assert connection._http1_buffered() < 1_000_000
+            client.close()
+            may_answer.set()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_who_reads_no_answers_is_not_read_from_for_long(method: str) -> None:
+    api = Api(refusal=RefusedAnswer(b"no", "id-1", retry_after_s=1))
+
+    async def greet(scope: dict[str, Any], _receive: Any, send: Any) -> None:
+        await answer(send, b"" if scope["method"] == "HEAD" else b"hello")
+
+    requests = {"GET": GET, "HEAD": GET.replace(b"GET", b"HEAD"), "POST": post(b"1")}
+
+    async def run() -> None:
+        async with serving(greet, api=api) as served:
+            client = Flood(served.port)
+            connection = await served.connection()
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+            await client.send_on(requests[method], most=3_000_000)
+            seen, quiet = 0, 0
+            while quiet < 100:
+                assert connection.transport.get_write_buffer_size() < 1_000_000
+                quiet = quiet + 1 if connection.req_count == seen else 0
+                seen = connection.req_count
+                await asyncio.sleep(0)
+            assert connection._http1_buffered() < 1_000_000
+            client.close()
+
+    asyncio.run(run())
+
+
+def test_no_more_is_held_of_requests_without_end_however_many_are_answered() -> None:
+    async def run() -> None:
+        async with serving() as served:
+            client = Flood(served.port)
+            connection = await served.connection()
+            for _ in range(30):
+                await client.send_on(GET, most=200_000)
+                client.receive()
+                assert connection._http1_buffered() < 1_000_000
+            assert connection.req_count > 1000
+            client.close()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_is_told_to_close_reads_its_answer_whatever_it_sent_behind() -> None:
+    async def run() -> None:
+        async with serving() as served:
+            client = await served.connect()
+            await client.send(GET.replace(b"Host", b"Connection: close\r\nHost") + GET * 10_000)
+            status, headers, body = await client.reply()
+            assert (status, headers["connection"], body) == (200, "close", b"hello")
+            assert await client.is_closed()
+
+    asyncio.run(run())
+
+
+def test_a_client_of_http_1_0_that_asks_to_keep_its_connection_is_told_that_it_stays() -> None:
+    async def run() -> None:
+        async with serving(api=Api()) as served:
+            client = await served.connect()
+            for path in ("/", "/predict"):
+                await client.send(f"GET {path} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n".encode())
+                status, headers, body = await client.reply()
+                assert (status, headers["connection"], body) == (200, "keep-alive", b"hello")
+            await client.send(b"GET / HTTP/1.0\r\n\r\n")
+            assert (await client.reply())[1]["connection"] == "close"
+            assert await client.is_closed()
+
+    asyncio.run(run())
+
+
+def test_a_request_that_begins_on_an_idle_connection_has_its_own_time_to_arrive() -> None:
+    async def run() -> None:
+        async with serving(keepalive=1000) as served:
+            client = await served.connect()
+            await client.send(GET)
+            await client.reply()
+            connection = await served.connection()
+            await until(lambda: connection._waiting_since is not None)
+            connection._waiting_since -= 500
+            await client.send(GET[:10])
+            await until(lambda: connection._is_incomplete)
+            connection.sweep(served.worker.loop.time() + 9)
+            await client.send(GET[10:])
+            assert (await client.reply())[0] == 200
+
+    asyncio.run(run())
+
+
+def test_a_body_that_breaks_while_it_is_answered_ends_the_connection_without_another_answer() -> None:
+    has_begun = asyncio.Event()
+
+    async def begin(_scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        has_begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def run() -> None:
+        async with serving(begin) as served:
+            client = await served.connect()
+            await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await has_begun.wait()
+            await client.send(b"x\r\n")
+            assert (await client._reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            assert await client._reader.read() == b"a"
 
     asyncio.run(run())
 
@@ -632,7 +842,7 @@ def test_one_that_follows_before_the_answer_goes_straight_to_the_api_too() -> No
             first = await begun(api, 1)
             await client.send(post(b"2"))
             connection = await served.connection()
-            await until(lambda: connection._is_incomplete)
+            await until(lambda: connection._callback_parser.held_bytes > 0)
             first.answer()
             (await begun(api, 2)).answer()
             assert [(await client.reply())[2], (await client.reply())[2]] == [b"double 1", b"double 2"]

@@ -1,0 +1,48 @@
+"""Where a request is for: what `Host` may say, and the forms that a request's target may have (RFC 9112, section 3.2).
+
+It knows no server: every door of Kappa judges by the same words.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+__all__ = ["Target", "is_host", "target_of"]
+
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\]"  # an address of IPv6, with a zone or none
+    rb"|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"
+)
+_ABSOLUTE = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
+
+
+class Target(NamedTuple):
+    """What a request asks for, with the `Host` that its target names, if it does."""
+
+    path: bytes
+    """With its query; ``*`` asks for the server as a whole."""
+    host: bytes | None = None
+
+
+def is_host(value: bytes) -> bool:
+    """Return whether ``value`` is a host with a port or none (RFC 3986, section 3.2); nothing is one too."""
+    return _HOST.fullmatch(value) is not None
+
+
+def target_of(method: bytes, target: bytes) -> Target | None:
+    """Read a request's target; ``None`` if it is none for a server that is no proxy.
+
+    A client may send a whole URL (RFC 9112, section 3.2.2), as it must to a proxy: its host stands in place of `Host`.
+    """
+    if target.startswith(b"/"):
+        return Target(target)
+    if target == b"*" and method == b"OPTIONS":
+        return Target(target)
+    found = _ABSOLUTE.fullmatch(target)
+    if method == b"CONNECT" or found is None or not is_host(found[1]):
+        return None
+    path = found[2]
+    if not path and method == b"OPTIONS":
+        return Target(b"*", found[1])
+    return Target(path if path.startswith(b"/") else b"/" + path, found[1])
