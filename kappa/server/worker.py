@@ -18,7 +18,6 @@ What the base does, measured with gunicorn 27.0, and what is changed here:
   (`HEAD`) whether or not their client reads. Here others have their turn between them, and unread answers hold them up.
 - It says nothing to a client of HTTP/1.0 that asks to keep its connection, which then waits for the end of an answer
   that is there (RFC 9112, appendix C.2.2). Here it is told that the connection stays.
-- It speaks WebSocket. Here such a request is one like any other (RFC 9110, section 7.8).
 - A failure to start ends in an endless row of new workers. Here it ends the server.
 """
 
@@ -260,9 +259,6 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
     def _on_headers_complete(self) -> Any:
         self._waiting_since = None
         return super()._on_headers_complete()
-
-    def _is_websocket_upgrade(self, _request: Any) -> bool:
-        return False
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> bool:
         """Answer in the connection's own task; go on when the client has read, and others have had their turn."""
