@@ -1,14 +1,23 @@
-"""Parquet and Arrow in and out: tables that carry their types; the only place where pyarrow is imported."""
+"""Parquet and Arrow in and out: tables that carry their types.
+
+pyarrow believes what a body says of itself: a table is validated whole before a value of it is used, and what it
+unfolds to is bounded before it unfolds. Only the modules `arrow…` import pyarrow.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from struct import error as StructError  # noqa: N812 - it is an exception
 from typing import Any, BinaryIO
 
-from kappa.adapters.columns import EMPTY_TABLE, Columns, Kind, kind_of, labels_of, numbers
+from kappa.adapters.arrow_columns import Room, UntakenError, column_of, label_values
+from kappa.adapters.arrow_messages import check_file, check_stream
+from kappa.adapters.arrow_notes import Notes, notes_of
+from kappa.adapters.columns import EMPTY_TABLE, Columns, Kind, RowLabels, frame_of, labels_of, numbers
+from kappa.adapters.parquet_pages import ColumnPages, column_pages
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
-from kappa.types import Payload
+from kappa.types import DecodingLimits, Payload
 
 __all__ = [
     "ARROW_FILE",
@@ -28,7 +37,10 @@ ARROW_STREAM = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 TABLE_MEDIA_TYPES = (PARQUET, ARROW_STREAM, ARROW_FILE)
 
-_MOST_CELLS = 100_000_000
+_MOST_PAGES = 50_000
+_MOST_STEPS = 10_000
+_OF_AN_ANSWER = DecodingLimits(max_bytes=1 << 33, max_cells=1 << 32, max_columns=1 << 20)
+"""What a client takes from a server that it chose to ask."""
 
 
 def _pyarrow() -> Any:
@@ -40,62 +52,217 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-def columns_of_arrow(payload: Payload) -> Columns:
-    """Read a Parquet file or an Arrow stream or file; each column keeps the dtype that it has there."""
+def columns_of_arrow(payload: Payload, *, only: Collection[str] | None = None) -> Columns:
+    """Read a Parquet file or an Arrow stream or file; each column keeps the dtype that it has there.
+
+    With ``only``, columns of other names are left out, where any has one of these.
+    """
     pa = _pyarrow()
     try:
-        source = pa.BufferReader(payload.data)
-        if payload.media_type == ARROW_STREAM:
-            table = pa.ipc.open_stream(source).read_all()
-        elif payload.media_type == ARROW_FILE:
-            table = pa.ipc.open_file(source).read_all()
-        else:
-            file = pa.parquet.ParquetFile(source, page_checksum_verification=True)
-            _limit(file.metadata.num_rows, file.metadata.num_columns)
-            table = file.read()
-        _limit(table.num_rows, table.num_columns)
-        table.validate(full=True)  # pyarrow reads past the end of buffers that are shorter than their metadata say
-        return _columns_of_frame(table.to_pandas())
+        table = _validated(payload.data, payload.media_type, payload.limits, pa)
+        if not table.num_rows or not table.num_columns:
+            raise BadInputError(EMPTY_TABLE)
+        notes, room = notes_of(table), Room(payload.limits.max_bytes)
+        places, names = notes.places, notes.names
+        if names == tuple(map(str, numbers(len(names)))):
+            names = numbers(len(names))
+        elif only is not None and (kept := [i for i, name in enumerate(names) if str(name) in only]):
+            places, names = tuple(places[i] for i in kept), tuple(names[i] for i in kept)
+        if not names:
+            raise BadInputError(EMPTY_TABLE)
+        kinds, values = _read(table, places, notes, room)
+        return Columns(names, kinds, values, table.num_rows, _row_labels(table, notes, room))
     except BadInputError:
         raise
     except Exception as exc:  # noqa: BLE001 - damaged files raise whatever they lead to
-        reason = str(exc).strip().rstrip(".")
-        raise BadInputError(f"The body is not a table in `{payload.media_type}`: {reason}.") from None
+        raise _no_table(exc, payload.media_type) from None
 
 
-def _limit(rows: int, columns: int) -> None:
-    """Refuse a table that few bytes unfold to: a column of equal values takes no room in a file."""
-    if rows * columns > _MOST_CELLS:
-        message = f"The table has {rows * columns} cells, and {_MOST_CELLS} are taken here at once."
+def _no_table(exc: Exception, media_type: str) -> BadInputError:
+    is_known = not isinstance(exc, StructError | IndexError | KeyError | TypeError | AttributeError)
+    reason = str(exc).strip().rstrip(".") if is_known else "it is damaged"
+    return BadInputError(f"The body is not a table in `{media_type}`: {reason or type(exc).__name__}.")
+
+
+def _read(
+    table: Any, places: Sequence[int], notes: Notes, room: Room
+) -> tuple[tuple[Kind, ...], Sequence[Sequence[Any]]]:
+    """Return the kinds and values of some columns of a table."""
+    kinds, values = [], []
+    for place in places:
+        column = table.column(place)
+        try:
+            kind, read = column_of(column, notes.dtypes.get(place, ""), room)
+        except UntakenError as exc:
+            message = f"The column `{table.field(place).name}` is `{_short(column.type)}`: {exc}."
+            raise BadInputError(message, http_status=422) from None
+        kinds.append(kind)
+        values.append(read)
+    return tuple(kinds), values
+
+
+def _short(arrow_type: Any) -> str:
+    text = str(arrow_type)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _row_labels(table: Any, notes: Notes, room: Room) -> RowLabels | None:
+    if not notes.index:
+        return labels_of(notes.rows) if notes.rows is not None else None
+    _, values = _read(table, notes.index, notes, room)
+    labels = list(map(label_values, values))
+    if any(isinstance(label, list | dict) for column in labels for label in column):
+        raise BadInputError("The rows are labelled by lists or objects, which cannot be looked up.", http_status=422)
+    return labels_of(labels[0] if len(labels) == 1 else list(zip(*labels, strict=True)))
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _validated(data: bytes, media_type: str, limits: DecodingLimits, pa: Any) -> Any:
+    """Read a table, and look at all that it says of itself."""
+    source = pa.BufferReader(data)
+    if media_type == ARROW_STREAM:
+        check_stream(data, most_bytes=limits.max_bytes)
+        reader = pa.ipc.open_stream(source)
+        table = _table_of(reader, reader.schema, limits, pa)
+    elif media_type == ARROW_FILE:
+        check_file(data, most_bytes=limits.max_bytes)
+        file = pa.ipc.open_file(source)
+        table = _table_of(map(file.get_batch, range(file.num_record_batches)), file.schema, limits, pa)
+    else:
+        table = _table_of_parquet(source, data, limits, pa)
+    if len(set(table.column_names)) < table.num_columns:
+        name = max(table.column_names, key=table.column_names.count)
+        raise BadInputError(f"Two columns of the table have the same name, `{name}`.")
+    return table
+
+
+def _table_of(batches: Any, schema: Any, limits: DecodingLimits, pa: Any) -> Any:
+    """Put batches together as long as they are no more than is taken."""
+    _check_size(0, len(schema), limits)
+    rows, kept = 0, []
+    for batch in batches:
+        rows += batch.num_rows
+        _check_size(rows, len(schema), limits)
+        kept.append(batch)
+    table = pa.Table.from_batches(kept, schema)
+    table.validate(full=True)
+    return table
+
+
+def _check_size(rows: int, columns: int, limits: DecodingLimits) -> None:
+    if columns > limits.max_columns:
+        message = f"The table has {columns} columns, and {limits.max_columns} are taken here. Send fewer."
         raise BadInputError(message, http_status=413)
+    if rows * columns > limits.max_cells:
+        raise BadInputError(
+            f"The table has {rows * columns} cells, and {limits.max_cells} are taken here at once. "
+            "Send fewer rows at a time.",
+            http_status=413,
+        )
 
 
-def _columns_of_frame(frame: Any) -> Columns:
-    """Return the columns of a frame as a request of it; names that only number the columns become numbers."""
-    if not len(frame) or not len(frame.columns):
-        raise BadInputError(EMPTY_TABLE)
-    if not frame.columns.is_unique:
-        raise BadInputError("Two columns of the table have the same name.")
-    read = [_column(frame.iloc[:, i]) for i in range(len(frame.columns))]
-    names = tuple(frame.columns)
-    if names == tuple(map(str, numbers(len(names)))):
-        names = numbers(len(names))
-    kinds, values = zip(*read, strict=True)
-    return Columns(names, kinds, values, len(frame), labels_of(frame.index.tolist()))
+# -- Parquet -----------------------------------------------------------------------------------------------------------
 
 
-def _column(column: Any) -> tuple[Kind, Sequence[Any]]:
-    """Return the kind and values of a column; those that JSON could have brought are as if it had."""
-    import numpy as np
+def _table_of_parquet(source: Any, data: bytes, limits: DecodingLimits, pa: Any) -> Any:
+    """Read a Parquet file, its texts in whichever way unfolds to no more than is taken."""
+    options = {"page_checksum_verification": True, "thrift_container_size_limit": max(1000, min(len(data), 10**6))}
+    file = pa.parquet.ParquetFile(source, **options)
+    about, schema = file.metadata, file.schema_arrow
+    _check_size(about.num_rows, len(schema), limits)
+    read_once, step = _ways_to_read(data, about, limits)
+    if read_once:
+        file = pa.parquet.ParquetFile(source, metadata=about, read_dictionary=read_once, **options)
+    if step is None:
+        table = file.read(use_threads=False)
+        _check_size(table.num_rows, table.num_columns, limits)
+        table.validate(full=True)
+    else:
+        table = _table_of(_bounded(file.iter_batches(step, use_threads=False), limits), file.schema_arrow, limits, pa)
+    if not read_once:
+        return table
+    room = Room(limits.max_bytes)
+    for place, field in enumerate(schema):
+        if table.field(place).type != field.type and pa.types.is_dictionary(table.field(place).type):
+            column = table.column(place)
+            column_of(column, "", room)
+            table = table.set_column(place, field, column.cast(field.type))
+    return table
 
-    is_text = str(column.dtype) in ("str", "string")
-    if is_text or column.dtype == object:
-        values = column.astype(object).where(column.notna(), None).tolist()
-        plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
-        return "str" if is_text else kind_of(plain), plain
-    if isinstance(column.dtype, np.dtype):
-        return str(column.dtype), column.to_numpy()
-    return column.dtype, column.array
+
+def _bounded(batches: Iterator[Any], limits: DecodingLimits) -> Iterator[Any]:
+    room = Room(limits.max_bytes)
+    for batch in batches:
+        room.take(batch.nbytes)
+        yield batch
+
+
+def _ways_to_read(data: bytes, about: Any, limits: DecodingLimits) -> tuple[list[str], int | None]:
+    """Return the columns of which each text is to be read once, and how many rows to read at a time, if not all.
+
+    A text of a dictionary stands once in the file for many rows. A reader makes as many of it, unless it is told to
+    keep the dictionary. Texts that are told by how they differ from the one before can be bounded only by their number.
+    """
+    groups, columns = about.num_row_groups, about.num_columns
+    if groups * columns > _MOST_PAGES:
+        raise _many_pages()
+    pages = unpacked = values = repeated = 0
+    read_once: dict[str, None] = {}
+    longest = 0
+    for j in range(columns):
+        column = about.schema.column(j)
+        is_text = column.physical_type == "BYTE_ARRAY"
+        width = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 8
+        for i in range(groups):
+            read = _column_pages(data, about.row_group(i).column(j))
+            pages += read.pages
+            unpacked += max(read.unpacked, read.values * width)
+            values += read.values
+            most = read.values * read.repeated if is_text else 0
+            if pages > _MOST_PAGES:
+                raise _many_pages()
+            if not most or repeated + most <= limits.max_bytes:
+                repeated += most
+            elif read.has_differences and column.max_repetition_level == 0:
+                longest = max(longest, read.repeated)
+            elif read.has_differences or column.logical_type.type == "DECIMAL":
+                raise _too_large(limits)
+            else:
+                read_once[column.path] = None
+    if values > limits.max_cells:
+        message = f"The table has {values} values, and {limits.max_cells} are taken here at once."
+        raise BadInputError(f"{message} Send fewer rows at a time.", http_status=413)
+    if unpacked > limits.max_bytes:
+        raise _too_large(limits)
+    step = max(1, limits.max_bytes // longest) if longest else None
+    if step is not None and about.num_rows > step * _MOST_STEPS:
+        raise _too_large(limits)
+    return list(read_once), step
+
+
+def _column_pages(data: bytes, about: Any) -> ColumnPages:
+    """Read the headers of a column's pages, from where pyarrow does."""
+    start, dictionary = about.data_page_offset, about.dictionary_page_offset
+    start = dictionary if about.has_dictionary_page and dictionary and 0 < dictionary < start else start
+    return column_pages(data, start=start, length=about.total_compressed_size, values=about.num_values)
+
+
+def _many_pages() -> BadInputError:
+    message = f"The file has more than {_MOST_PAGES} pages. Write it with larger ones."
+    return BadInputError(message, http_status=413)
+
+
+def _too_large(limits: DecodingLimits) -> BadInputError:
+    return BadInputError(
+        f"The table unfolds to more than {limits.max_bytes} bytes, which is what is taken here at once. "
+        "Send fewer rows at a time.",
+        http_status=413,
+    )
+
+
+# -- out ---------------------------------------------------------------------------------------------------------------
 
 
 def encode_arrow(frame: Any) -> bytes:
@@ -117,14 +284,26 @@ def encode_parquet(frame: Any) -> bytes:
 
 
 def frame_of_arrow(data: bytes) -> Any:
-    """Read an Arrow stream as a frame."""
+    """Read an Arrow stream as a frame, as pandas noted it; a value has every digit that it has there."""
+    import pandas as pd
+
     pa = _pyarrow()
     try:
-        table = pa.ipc.open_stream(data).read_all()
-        table.validate(full=True)
-        return table.to_pandas()
+        table = _validated(data, ARROW_STREAM, _OF_AN_ANSWER, pa)
+        notes, room = notes_of(table), Room(_OF_AN_ANSWER.max_bytes)
+        places = (*notes.places, *notes.index)
+        kinds, values = _read(table, places, notes, room)
+        frame = frame_of([Columns(numbers(len(places)), kinds, values, len(table))])
     except Exception as exc:
         raise InferenceFailedError(f"The answer is not a table in `{ARROW_STREAM}`: {exc}.") from exc
+    if notes.index:
+        frame = frame.set_index([*range(len(notes.places), len(places))]).rename_axis(index=notes.index_names)
+    elif notes.rows is not None:
+        frame.index = pd.RangeIndex(notes.rows, name=notes.index_names[0])
+    else:
+        frame.index = pd.RangeIndex(len(table))
+    frame.columns = pd.Index(notes.names) if notes.names else pd.Index([], dtype=object)
+    return frame.rename_axis(columns=notes.levels) if frame.columns.nlevels == len(notes.levels) else frame
 
 
 def _table(frame: Any, pa: Any) -> Any:
@@ -142,7 +321,7 @@ def parquet_batches(file: BinaryIO, *, rows: int) -> Iterator[Any]:
         for batch in read.iter_batches(batch_size=rows):
             batch.validate(full=True)
             yield pa.Table.from_batches([batch])
-    except (pa.ArrowException, OSError) as exc:
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as exc:
         raise BadInputError(f"The file is not a table in Parquet: {exc}.") from None
 
 

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeGuard, cast
 
 from kappa.adapters.json import encode_json
-from kappa.errors import BadInputError, MissingDependencyError
+from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 
 __all__ = [
     "EMPTY_TABLE",
@@ -35,6 +35,7 @@ __all__ = [
     "labels_of",
     "numbers",
     "shown",
+    "text_dtype",
 ]
 
 Orient = Literal["records", "values", "split", "columns", "index", "table"]
@@ -154,7 +155,7 @@ def _text_array(column: Sequence[Any]) -> Any:
     import numpy as np
     import pandas as pd
 
-    if (dtype := _text_dtype()) is not None:
+    if (dtype := text_dtype()) is not None:
         return pd.array(column, dtype=dtype)
     array = np.empty(len(column), dtype=object)
     array[:] = column
@@ -162,7 +163,7 @@ def _text_array(column: Sequence[Any]) -> Any:
 
 
 @cache
-def _text_dtype() -> Any:
+def text_dtype() -> Any:
     import pandas as pd
 
     dtype = pd.Series(["text"]).dtype
@@ -304,6 +305,8 @@ _READERS: dict[Orient, Callable[[Any], Columns]] = {
 
 def labels_of(labels: Sequence[Any]) -> RowLabels | None:
     """Return the labels of rows, or ``None`` for those that only number them from 0."""
+    if isinstance(labels, range):
+        return None if labels == range(len(labels)) else RowLabels(labels)
     return None if list(labels) == list(range(len(labels))) else RowLabels(list(labels))
 
 
@@ -365,6 +368,9 @@ _SHORT_NUMBERS = [tuple(range(count)) for count in range(64)]
 
 
 def shown(value: Any) -> str:
-    """Return a value of a request as messages show it: short, and in JSON's words."""
-    text = encode_json(value).decode()
+    """Return a value of a request as messages show it: short, and in JSON's words where it has any."""
+    try:
+        text = encode_json(value).decode()
+    except (InferenceFailedError, RecursionError):
+        text = "a nested value" if isinstance(value, list | tuple | dict) else str(value)
     return f"`{text if len(text) <= 60 else text[:57] + '…'}`"

@@ -137,6 +137,13 @@ class DataframeInput(InputAdapter):
         return None if self.columns is None else Signature.of(self.columns, self.extra_columns)
 
     @cached_property
+    def _only(self) -> frozenset[str] | None:
+        """The columns that are looked at; ``None`` for all."""
+        return (
+            frozenset(self.signature.names) if self.signature is not None and self.extra_columns == "ignore" else None
+        )
+
+    @cached_property
     def _preferred(self) -> Mapping[str, Column] | None:
         return None if self.prefer_dtypes is None else declared_columns(self.prefer_dtypes)
 
@@ -164,7 +171,7 @@ class DataframeInput(InputAdapter):
             return columns_of_json(parse_json_lines(payload), None)
         if media_type in TABLE_MEDIA_TYPES:
             try:
-                return columns_of_arrow(payload)
+                return columns_of_arrow(payload, only=self._only)
             except MissingDependencyError as exc:
                 raise BadInputError(str(exc), http_status=415) from None
         return columns_of_json(parse_json(payload), self.orient)
