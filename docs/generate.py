@@ -73,7 +73,13 @@ Each table of [a kappafile](kappafile.md) has its decorator. Where one takes `**
 table.
 Relative paths start at the file of the class."""
 
-PLAIN_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+PLAIN_TYPES = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "array": "list of texts",
+}
 
 
 def pages() -> dict[Path, str]:
@@ -137,7 +143,7 @@ def type_of(field: Mapping[str, Any]) -> str:
 
 
 def default_of(field: Mapping[str, Any]) -> str:
-    return "" if field["default"] is None else f"`{field['default']}`"
+    return "" if field["default"] in (None, []) else f"`{field['default']}`"
 
 
 def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -8,15 +8,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from kappa.errors import ConfigurationError
+from kappa.origins import check_origin
 
-__all__ = ["ServerSettings", "Settings", "home_directory", "read_settings"]
+__all__ = ["ServerSettings", "Settings", "home_directory", "is_in_environment", "read_settings"]
+
+
+def _listed(value: Any) -> Any:
+    """Return what a variable lists, separated by commas."""
+    return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
 
 
 class ServerSettings(BaseModel):
@@ -30,6 +36,8 @@ class ServerSettings(BaseModel):
     """The port that metrics and all metadata move to."""
     examples: Literal["gate", "warn", "skip"] | None = None
     """Whether a version must answer its examples as they expect before it is served, where the service does not say."""
+    cors_origins: Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(_listed)] = ()
+    """The web pages of other sites that may ask in a browser, where a service does not say; `*` means all."""
 
 
 class Settings(BaseModel):
@@ -71,6 +79,11 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as exc:
         problems = "; ".join(f"`{'.'.join(map(str, error['loc']))}`: {error['msg']}" for error in exc.errors())
         raise ConfigurationError(f"The settings of `{path}` and the environment do not fit: {problems}.") from exc
+
+
+def is_in_environment(section: str, key: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether a variable decides about a setting, which then stands over what a service says."""
+    return f"KAPPA_{section}__{key}".upper() in environ
 
 
 def _read_values(path: Path) -> dict[str, Any]:

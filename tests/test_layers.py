@@ -28,6 +28,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.errors",
         "kappa.labels",
         "kappa.log",
+        "kappa.origins",
         "kappa.plugins",
         "kappa.settings",
         "kappa.tag",

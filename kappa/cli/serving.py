@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal, get_args
 
 import click
 
+from kappa.origins import check_origin
 from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
-from kappa.settings import read_settings
+from kappa.settings import is_in_environment, read_settings
 from kappa.spec.models import ExamplesUse, ServiceSpec
 
 __all__ = ["server_options", "server_options_of"]
@@ -25,6 +25,13 @@ def _read_workers(_: click.Context, __: click.Parameter, value: str | None) -> W
     if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 1024):
         raise click.BadParameter(f"`{value}` is neither a number from 1 to 1024 nor `auto`.")
     return int(value)
+
+
+def _read_origins(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(map(check_origin, values))
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}.") from None
 
 
 _OPTIONS = (
@@ -89,6 +96,15 @@ _OPTIONS = (
         "reload one that fails them, `warn` says so and serves it, `skip` sends none.  [default: as the service "
         "declares, or `gate`; for a project `warn`]",
     ),
+    click.option(
+        "--cors-origin",
+        "cors_origins",
+        multiple=True,
+        metavar="ORIGIN",
+        callback=_read_origins,
+        help="An origin whose pages may ask in a browser, e.g. `https://app.example.com`, or `*`; may be repeated."
+        "  [default: as the service declares, or none]",
+    ),
     click.option("--access-log", is_flag=True, help="Log every request; each then costs about twice as much."),
 )
 
@@ -115,10 +131,15 @@ def server_options_of(
     drain_delay_s: float,
     examples: ExamplesUse | None,
     access_log: bool,
+    cors_origins: tuple[str, ...],
 ) -> ServerOptions:
     """Decide between flags, environment, the service's own `[serving]` and `config.yml`, in this order."""
     settings = read_settings().server
-    is_in_environment = "KAPPA_SERVER__EXAMPLES" in os.environ
+    origins: tuple[str, ...] | None = cors_origins or None
+    if origins is None and is_in_environment("server", "cors_origins"):
+        origins = settings.cors_origins
+    elif origins is None and spec.serving.cors_origins is None:
+        origins = settings.cors_origins or None
     return ServerOptions(
         host=host or settings.host,
         port=settings.port if port is None else port,
@@ -131,6 +152,7 @@ def server_options_of(
         graceful_timeout_s=graceful_timeout_s,
         drain_delay_s=drain_delay_s,
         access_log=access_log,
-        examples=examples or (settings.examples if is_in_environment else None),
+        examples=examples or (settings.examples if is_in_environment("server", "examples") else None),
         usual_examples=settings.examples or _DEFAULTS.usual_examples,
+        cors_origins=origins,
     )

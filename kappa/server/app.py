@@ -19,6 +19,7 @@ from kappa.errors import KappaError
 from kappa.server import pages, ui
 from kappa.server.batching.answering import ApiResource
 from kappa.server.batching.middleware import BatchingMiddleware
+from kappa.server.cors import CrossOrigin
 from kappa.server.edge import Edge
 from kappa.server.exchange import Request, RequestIds, send_error
 from kappa.server.files import ExampleFile, FrontPage, StaticFiles
@@ -51,6 +52,8 @@ def create_app(
     processors: int = 1,
     workers: int = 1,
     examples_of: Callable[[ServiceSpec], ExamplesUse] | None = None,
+    cors_origins: Sequence[str] | None = None,
+    is_development: bool = False,
 ) -> Application:
     """Build the application of one process; its start-up event begins to load the services.
 
@@ -59,6 +62,8 @@ def create_app(
     ``on_reload`` are for `Application`. Where ``management_port`` is given, what arrives there finds metrics and all
     metadata, and what arrives elsewhere does not. ``processors`` is how many batches may run at once, and ``workers``
     how many processes there are of this kind. ``examples_of`` says whether a service must answer its examples first.
+    Pages of ``cors_origins`` may ask in a browser, else those that the services name. Where ``is_development``, errors
+    of functions are shown, and pages of other sites are refused.
     """
     make_host = partial(
         Host,
@@ -77,14 +82,17 @@ def create_app(
         host = make_host(services)
         is_divided = management_port is not None
         routes = _routes(host, ids, with_operations=not is_divided)
-        apis = {path: ApiResource(endpoint, host, ids) for path, endpoint in _apis(host)}
+        apis = {path: ApiResource(endpoint, host, ids, shows_errors=is_development) for path, endpoint in _apis(host)}
         known = "`/docs.json` lists what there is"
         framework = _falcon_app([*routes, *apis.items()], ids, files=_files(host, ids), known=known)
-        app = BatchingMiddleware(Edge(framework, ids), apis)
+        app: Any = BatchingMiddleware(Edge(framework, ids), apis)
+        allowed = _allowed_origins(services) if cors_origins is None else frozenset(cors_origins)
+        if minds_origins := bool(allowed) or is_development:
+            app = CrossOrigin(app, ids, allowed, is_private=is_development)
         if not is_divided:
-            return Serving(host, app, app, apis)
+            return Serving(host, app, app, apis, minds_origins=minds_origins)
         operations = _falcon_app(_operations(host, ids), ids, known="the service itself is at its own port")
-        return Serving(host, app, Edge(operations, ids), apis)
+        return Serving(host, app, Edge(operations, ids), apis, minds_origins=minds_origins)
 
     return Application(
         services,
@@ -93,6 +101,12 @@ def create_app(
         on_reload=on_reload,
         management_port=management_port,
     )
+
+
+def _allowed_origins(services: Sequence[Served]) -> frozenset[str]:
+    """Return whose pages may ask: of several services, those that all of them allow."""
+    each = [frozenset(served.spec.serving.cors_origins or ()) for served in services]
+    return frozenset.intersection(*each) if each else frozenset()
 
 
 def _prefix(host: Host, name: str) -> str:

@@ -82,6 +82,8 @@ def _serve(served: Served, options: ServerOptions, listener: socket.socket, writ
             on_ready=be_ready,
             on_failure=fail,
             examples_of=options.examples_of,
+            cors_origins=options.cors_origins,
+            is_development=options.is_development,
         )
 
     run_alone(make_app, listener, options, writable=writable_directory(), may_listen=may_listen, parent=parent)

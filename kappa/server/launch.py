@@ -145,6 +145,8 @@ def _worker_app(
         processors=max(1, cores // workers),
         workers=workers,
         examples_of=options.examples_of,
+        cors_origins=options.cors_origins,
+        is_development=options.is_development,
     )
 
 
@@ -239,6 +241,8 @@ def serve_uvicorn(
         management_port=management_port,
         processors=cores,
         examples_of=options.examples_of,
+        cors_origins=options.cors_origins,
+        is_development=options.is_development,
     )
     server = KappaUvicorn(app, options, management_port=management_port)
     share_lock()

@@ -38,9 +38,11 @@ class ServerOptions:
     """What the operator wants done with examples; ``None`` leaves it to each service."""
     usual_examples: ExamplesUse = "gate"
     """What is done with those of a service that says nothing."""
-
+    cors_origins: tuple[str, ...] | None = None
+    """The web pages of other sites that may ask in a browser; ``None`` leaves each service its own."""
     is_development: bool = False
-    """Whether the services are being worked on; then examples are no gate, unless the operator wants one."""
+    """Whether the services are being worked on; then examples are no gate, unless the operator wants one, errors of
+    functions are shown, and pages of other sites are refused."""
 
     def examples_of(self, spec: ServiceSpec) -> ExamplesUse:
         """Return what is done with the examples of a service."""

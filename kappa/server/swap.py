@@ -43,6 +43,8 @@ class Serving:
     """What answers at the management port; the same where there is none."""
     apis: Mapping[str, ApiResource] = field(default_factory=dict)
     """What ``app`` answers itself, by path, for a server that recognizes it."""
+    minds_origins: bool = False
+    """Whether ``app`` must see what a web page asks, also of ``apis``."""
     exchanges: int = 0
     """How many requests it is answering."""
 

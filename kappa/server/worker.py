@@ -181,6 +181,8 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         serving = self.worker.asgi.serving
         if (api := serving.apis.get(request.path)) is None:
             return False
+        if serving.minds_origins and b"origin" in request.headers:
+            return False
         if (refused := api.refused(request.headers.get(b"x-request-id"))) is not None:
             self.req_count += 1
             self._waiting_since = self.worker.loop.time()

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from kappa.labels import LABEL, check_label
+from kappa.origins import ORIGIN, check_origin
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, Name, Spec
 from kappa.spec.freezing import FrozenDict
 from kappa.tag import IDENTIFIER, check_identifier, check_name
@@ -29,6 +30,7 @@ __all__ = [
     "Labels",
     "Line",
     "Name",
+    "Origin",
     "Platform",
     "PythonVersion",
     "Reference",
@@ -156,6 +158,7 @@ Route = Annotated[
     Field(json_schema_extra={**_shown(rf"/?{_ROUTE.pattern}"), "not": {"type": "string", "pattern": _NO_ROUTE}}),
 ]
 CudaVersion = Literal["11.8", "12.1", "12.4", "12.6", "12.8", "12.9", "13.0"]
+Origin = Annotated[str, AfterValidator(check_origin), Field(json_schema_extra=_shown(ORIGIN))]
 Platform = Literal["linux/amd64", "linux/arm64", "macos/amd64", "macos/arm64", "windows/amd64"]
 PythonVersion = Annotated[str, AfterValidator(_check_python), Field(json_schema_extra=_shown(_PYTHON))]
 Variables = Annotated[
@@ -358,6 +361,9 @@ class ServingSpec(Spec):
     examples: ExamplesUse | None = None
     """Whether a version must answer its examples as they expect before it is served: `gate`, which is meant if nothing
     is given; `warn` only says what differs, and `skip` sends none."""
+    cors_origins: tuple[Origin, ...] | None = None
+    """The web pages of other sites that may ask in a browser (CORS), e.g. `https://app.example.com`; `*` means all.
+    None may if not given."""
 
     @property
     def decoding_limits(self) -> DecodingLimits:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import sys
 from base64 import b64encode
 from collections.abc import Callable
@@ -32,7 +33,9 @@ def serve(request: pytest.FixtureRequest, start: Any, tmp_path: Any) -> Serve:
     """Start the server of this name for one function, with static content."""
     (tmp_path / "static").mkdir()
     spec = {"web_static_content": "static"}
-    return lambda **wanted: start(CODE, server=request.param, **{"single": ["double"], "spec": spec, **wanted})
+    return lambda code=CODE, **wanted: start(
+        code, server=request.param, **{"single": ["double"], "spec": spec, **wanted}
+    )
 
 
 def ask(server: Any, data: bytes) -> bytes:
@@ -141,3 +144,83 @@ def test_a_file_that_becomes_shorter_while_it_is_sent_ends_the_connection(serve:
     assert server.post("/double", 4) == 8
     code, log = server.stop()
     assert (code, "Traceback" in log) == (0, False), log
+
+
+# -- pages of other sites ----------------------------------------------------------------------------------------------
+
+PAGE = "https://app.example.com"
+
+
+def headers_of(answer: bytes) -> tuple[int, dict[str, str]]:
+    first, *lines = answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    fields = [line.partition(": ")[::2] for line in lines]
+    return int(first.split()[1]), {name.lower(): value for name, value in fields}
+
+
+def send(line: str, *headers: str, body: str = "") -> bytes:
+    fields = ["Host: x", f"Origin: {PAGE}", "Connection: close", *headers]
+    return "\r\n".join([f"{line} HTTP/1.1", *fields, "", body]).encode()
+
+
+@pytest.mark.parametrize("origins", [[PAGE], ["*"]], ids=["one", "any"])
+def test_pages_that_may_ask_can_read_every_answer(serve: Serve, origins: list[str], tmp_path: Path) -> None:
+    (tmp_path / "static" / "file.txt").write_text("file", encoding="utf-8")
+    server = serve(spec={"web_static_content": "static", "serving": {"cors_origins": origins}})
+    for line, body, status in (
+        ("POST /double", "4", 200),
+        ("POST /double", "0", 500),
+        ("POST /double", "{", 400),
+        ("POST /double", "1" * 30_000_000, 413),
+        ("GET /double", "", 405),
+        ("GET /nothing", "", 404),
+        ("GET /healthz", "", 200),
+        ("GET /file.txt", "", 200),
+        ("HEAD /docs.json", "", 200),
+        ("OPTIONS /double", "", 200),
+    ):
+        length = (f"Content-Length: {len(body)}",) if body else ()
+        found, headers = headers_of(ask(server, send(line, *length, body=body[:9])))
+        assert (found, headers["access-control-allow-origin"]) == (status, origins[0]), line
+        assert headers["access-control-expose-headers"] == "X-Request-Id, Retry-After"
+        assert headers["vary"] == "Origin"
+        assert "access-control-allow-credentials" not in headers
+    asked = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type")
+    found, headers = headers_of(ask(server, send("OPTIONS /double", *asked)))
+    assert (found, headers["access-control-allow-origin"]) == (204, origins[0])
+    assert server.post("/double", 4) == 8
+
+
+SLOW = """
+import time
+from pathlib import Path
+
+def double(value):
+    Path(__file__).with_name("begun").touch()
+    while not Path(__file__).with_name("go").exists():
+        time.sleep(0.01)
+"""
+
+
+def test_a_refusal_for_want_of_room_can_be_read_by_a_page_too(serve: Serve, tmp_path: Path) -> None:
+    server = serve(code=SLOW, spec={"serving": {"cors_origins": [PAGE], "max_queue_requests": 1}})
+    request = send("POST /double", "Content-Length: 1", body="4")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(3)]
+        clients[0].sendall(request)
+        while not (tmp_path / "begun").exists():
+            pass
+        clients[1].sendall(request)
+        clients[2].sendall(request)
+        answered, _, _ = select.select(clients, [], [], 20)
+        status, headers = headers_of(answered[0].recv(1 << 16))
+        (tmp_path / "go").touch()
+    assert (status, headers["access-control-allow-origin"], headers["retry-after"]) == (503, PAGE, "1")
+
+
+def test_pages_may_ask_nothing_by_default(serve: Serve) -> None:
+    server = serve()
+    asked = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type")
+    for request in (send("OPTIONS /double", *asked), send("POST /double", "Content-Length: 1", body="4")):
+        status, headers = headers_of(ask(server, request))
+        assert status == 200
+        assert not any(name.startswith("access-control") for name in headers)

@@ -142,7 +142,7 @@ class DirectApplication(Application):
 
     def __init__(self, application: Any, api: Api, host: Any) -> None:
         self._application = application
-        self._current: Any = SimpleNamespace(apis={"/predict": api}, exchanges=0, host=host)
+        self._current: Any = SimpleNamespace(apis={"/predict": api}, exchanges=0, host=host, minds_origins=False)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         await self._application(scope, receive, send)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 import falcon.asgi
 
-from kappa.errors import BadInputError
+from kappa.errors import BadInputError, said
 from kappa.inference import Inference, error_answer
 from kappa.server.batching.admission import Refusal, RefusalReason
 from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
@@ -61,8 +61,9 @@ class ApiResource:
     """One API, as a server or the framework calls it; the framework has what the middleware leaves to it, e.g. a path
     that ends in a slash."""
 
-    def __init__(self, endpoint: Endpoint, host: Host, ids: RequestIds) -> None:
+    def __init__(self, endpoint: Endpoint, host: Host, ids: RequestIds, *, shows_errors: bool = False) -> None:
         self.endpoint = endpoint
+        self._shows_errors = shows_errors
         self._host = host
         self._ids = ids
         serving = endpoint.service.serving
@@ -179,6 +180,8 @@ class ApiResource:
             return CLIENT_GONE
         else:
             status, text = 500, "The service failed to answer; its log says why, under this id."
+            if self._shows_errors:
+                text = f"The service failed to answer: {said(error)}. Its log says more, under this id."
             _log_failure(error, self.endpoint, request_id)
         send_error(resp, status, text, request_id)
         return status
