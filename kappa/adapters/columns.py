@@ -9,7 +9,7 @@ about 1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -313,8 +313,14 @@ def labels_of(labels: Sequence[Any]) -> RowLabels | None:
 def _as_pandas_reads(labels: Sequence[str]) -> Sequence[Any]:
     """Return integers where all labels are: JSON has only text for keys, and pandas reads them so."""
     if all(label.isdecimal() and (label == "0" or label[0] != "0") and label.isascii() for label in labels):
+        if longest := next((label for label in labels if len(label) > _MOST_DIGITS), None):
+            raise BadInputError(f"The row label {shown(longest)} has too many digits for a number.")
         return [int(label) for label in labels]
     return labels
+
+
+_MOST_DIGITS = 308
+"""As many as a double has before its point; integers of more are refused wherever they stand."""
 
 
 # -- columns of any origin ---------------------------------------------------------------------------------------------
@@ -368,9 +374,38 @@ _SHORT_NUMBERS = [tuple(range(count)) for count in range(64)]
 
 
 def shown(value: Any) -> str:
-    """Return a value of a request as messages show it: short, and in JSON's words where it has any."""
-    try:
-        text = encode_json(value).decode()
-    except (InferenceFailedError, RecursionError):
-        text = "a nested value" if isinstance(value, list | tuple | dict) else str(value)
-    return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
+    """Return a value of a request as messages show it: short, and in JSON's words where it has any.
+
+    No more of it is looked at than is shown, however long or deep it is.
+    """
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > _SHOWN:
+            return f"`{text[: _SHOWN - 3]}…`"
+    return f"`{text}`"
+
+
+_SHOWN = 60
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """Yield a value as JSON, piece by piece; each has a character at least, so that depth is bounded by length."""
+    if isinstance(value, list | tuple):
+        yield "["
+        for number, item in enumerate(value):
+            yield from ([","] if number else [])
+            yield from _pieces(item)
+        yield "]"
+    elif isinstance(value, dict):
+        yield "{"
+        for number, (key, item) in enumerate(value.items()):
+            yield from ([","] if number else [])
+            yield encode_json(str(key)[: _SHOWN + 1]).decode() + ":"
+            yield from _pieces(item)
+        yield "}"
+    else:
+        try:
+            yield encode_json(value[: _SHOWN + 1] if isinstance(value, str | bytes) else value).decode()
+        except InferenceFailedError:  # what JSON has no words for, as an array of complex numbers holds
+            yield str(value)[: _SHOWN + 1]

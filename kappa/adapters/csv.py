@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kappa.adapters.charsets import decode_text
 from kappa.adapters.columns import EMPTY_TABLE, EXACT_FLOAT, Columns, Kind, columns_of_values, distinct_names, kind_of
-from kappa.adapters.json import decode_text
 from kappa.errors import BadInputError
 from kappa.types import Payload
 
@@ -22,7 +22,7 @@ def columns_of_csv(payload: Payload, *, texts: Collection[str] = ()) -> Columns:
 
     Columns named in ``texts`` are text whatever stands in them, so that ``01`` keeps its zero.
     """
-    text = decode_text(payload).removeprefix("\ufeff")
+    text = decode_text(payload)
     try:
         names = _header(text)
         read = _short_table(text, names, texts) if len(text) <= _SHORT else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kappa.adapters.json import decode_text
+from kappa.adapters.charsets import decode_text
 from kappa.adapters.multipart import form_content
 from kappa.spec.contracts import InputAdapter
 from kappa.types import Payload

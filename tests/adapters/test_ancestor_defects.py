@@ -122,17 +122,17 @@ def test_a_row_without_a_declared_column_refuses_its_own_request_alone() -> None
 
 
 @pytest.mark.parametrize(
-    "payload",
+    ("payload", "status"),
     [
-        Payload(b"\xff\xfe", "application/json"),
-        Payload(b"{", "application/json"),
-        Payload(b"1", "application/json", "no-such"),
+        (Payload(b"\xff\xfe", "application/json"), 400),
+        (Payload(b"{", "application/json"), 400),
+        (Payload(b"1", "application/json", "no-such"), 415),
     ],
     ids=["no text", "no json", "no charset"],
 )
-def test_a_body_that_cannot_be_parsed_is_the_clients_fault_and_shows_no_code(payload: Payload) -> None:
+def test_a_body_that_cannot_be_parsed_is_the_clients_fault_and_shows_no_code(payload: Payload, status: int) -> None:
     answer = inference_of(lambda value: value, input="json").answer_payload(payload)
-    assert answer.http_status == 400
+    assert answer.http_status == status
     assert b"Traceback" not in answer.body
 
 

@@ -143,7 +143,7 @@ def test_one_long_text_makes_the_others_no_longer() -> None:
     ("limits", "reason"),
     [
         (DecodingLimits(max_cells=5), "The array has 6 values; 5 are taken here at once."),
-        (DecodingLimits(max_bytes=47), "The array takes 48 bytes of memory; 47 are taken here at once."),
+        (DecodingLimits(max_bytes=47), "The values of the body take about "),
     ],
     ids=["cells", "bytes"],
 )
@@ -156,7 +156,7 @@ def test_an_array_is_bounded(adapter: Any, body: Any, limits: DecodingLimits, re
     assert adapter.decode(payload).size == 6
     with pytest.raises(BadInputError) as refused:
         adapter.decode(replace(payload, limits=limits))
-    assert (refused.value.http_status, str(refused.value)) == (413, reason)
+    assert (refused.value.http_status, str(refused.value)[: len(reason)]) == (413, reason)
 
 
 def test_named_inputs_are_bounded_and_tell_what_they_hold() -> None:

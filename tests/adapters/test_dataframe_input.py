@@ -264,9 +264,17 @@ def test_csv_of_a_column_declared_as_text_keeps_leading_zeros() -> None:
         (csv_payload("a\n1,2\n"), 400, "Some lines of the CSV have more fields than its header line has names."),
         (csv_payload('a\n"x\n'), 400, "The body is not valid CSV: "),
         (Payload(b"a\n\xff\n", "text/csv"), 400, "The body is not valid `utf-8` text: "),
-        (Payload(b"[[1]]", "application/json", charset="nonsense"), 400, "The body is not valid `nonsense` text: "),
-        (Payload(b"[[1]]", "application/json", charset="a\0b"), 400, "The body is not valid `a\0b` text: "),
-        (Payload(b"[[1]]", "application/json", charset="undefined"), 400, "The body is not valid `undefined` text: "),
+        (
+            Payload(b"[[1]]", "application/json", charset="nonsense"),
+            415,
+            "The charset `nonsense` is not taken here; send ",
+        ),
+        (Payload(b"[[1]]", "application/json", charset="a\0b"), 415, "The charset `a\0b` is not taken here; send "),
+        (
+            Payload(b"[[1]]", "application/json", charset="undefined"),
+            415,
+            "The charset `undefined` is not taken here; send ",
+        ),
         (Payload(b"[[1]]", "image/png"), 415, "`image/png` is not taken here; send `application/json`, `text/csv`, `"),
     ],
 )

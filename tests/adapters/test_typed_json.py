@@ -78,8 +78,8 @@ def test_functions_get_instances() -> None:
         ),
         ({}, 422, "`items`: Field required."),
         (5, 422, "The body: Input should be an object."),
-        (b'{"items": [', 400, "The body is not valid JSON: EOF while parsing a list at line 1 column 11."),
-        (b"", 400, "The body is not valid JSON: EOF while parsing a value at line 1 column 0."),
+        (b'{"items": [', 400, "The body is not valid JSON: unexpected end of data: line 1 column 12 (char 11)."),
+        (b"", 400, "The body is empty; it must be JSON."),
     ],
 )
 def test_what_does_not_fit_is_refused_with_where_it_is(body: Any, status: int, message: str) -> None:
