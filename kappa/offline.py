@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from kappa.adapters.json import encode_json
+from kappa.adapters.default import DefaultOutput
+from kappa.adapters.json import JsonOutput, encode_json, parse_json
 from kappa.errors import BadInputError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference
 from kappa.inputs import InputForm, RowParts, Source, is_file_of_rows, payload_of, rows_of
@@ -244,6 +245,9 @@ class _Answering:
             is_json = "json" in span.answer.media_type
             return replace(span, elements=body if is_json else encode_json(body.decode(errors="replace")))
         array = orjson.loads(body) if body.startswith(b"[") else None
+        if body.startswith(b"{") and isinstance(self.inference.spec.output, DefaultOutput | JsonOutput):
+            array = _rows_of_outputs(parse_json(Payload(body)))
+            body = encode_json(array)
         if not isinstance(array, list) or len(array) != len(span.rows):
             return span.fail(
                 InferenceFailedError(
@@ -252,6 +256,14 @@ class _Answering:
                 )
             )
         return replace(span, elements=body[1:-1])
+
+
+def _rows_of_outputs(outputs: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Return what a function returned as several outputs by name, of as many rows each, as an object for each row."""
+    columns = [output for output in outputs.values() if isinstance(output, list)]
+    if len(columns) < len(outputs) or len({len(column) for column in columns}) != 1:
+        return None
+    return [dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _answered(span: _Span, answer: Answer) -> _Span:

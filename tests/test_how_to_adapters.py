@@ -96,7 +96,7 @@ def acme(tmp_path: Path) -> Path:
 def test_the_adapter_of_the_page_passes_its_tests(acme: Path) -> None:
     done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_acme_kappa.py", folder=acme)
     assert done.returncode == 0, done.stdout
-    assert "20 passed" in done.stdout
+    assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE)
 
 
 def test_a_kappafile_uses_the_adapter_of_the_page(acme: Path) -> None:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from kappa.adapters import DataframeInput, DataframeOutput, JsonInput
 from kappa.errors import BadInputError, ConfigurationError, ResultMismatchError
-from kappa.inference import Inference, example_payload, read_payload, split
+from kappa.inference import Inference, example_payload, read_payload
 from kappa.spec.contracts import InputAdapter, OutputAdapter
 from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec, FunctionTarget
+from kappa.splitting import split
 from kappa.types import Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
 
 
@@ -60,7 +61,7 @@ SHAPES: dict[str, Any] = {
     "fortran": lambda n: np.asfortranarray(np.arange(2 * n).reshape(n, 2)),
     "series": lambda n: pd.Series(np.arange(n), index=[f"i{i}" for i in range(n)]),
     "numbered series": lambda n: pd.Series(np.arange(n)),
-    "frame": lambda n: pd.DataFrame({"a": np.arange(n), "b": np.arange(n)}, index=list(range(n))[::-1]),
+    "frame": lambda n: pd.DataFrame({"a": np.arange(n), "b": np.arange(n)}, index=[f"i{i}" for i in range(n)]),
     "numbered frame": lambda n: pd.DataFrame({"a": np.arange(n)}),
     "categorical": lambda n: pd.Categorical(np.arange(n)),
 }

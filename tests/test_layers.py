@@ -50,6 +50,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.packed",
         "kappa.remote",
         "kappa.service",
+        "kappa.splitting",
         "kappa.transport",
         "kappa.wire",
         "kappa.wire",

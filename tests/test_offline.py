@@ -73,6 +73,20 @@ def test_a_file_of_rows_is_answered_in_parts_and_joined_to_one_array() -> None:
     assert model.calls == [3, 3, 1]
 
 
+@pytest.mark.parametrize("output", ["default", "json"])
+def test_outputs_by_name_are_joined_to_one_array(output: str) -> None:
+    def predict(frame: Any) -> Any:
+        return {"x": frame["x"], "double": frame["x"].to_numpy() * 2, "big": [2**70 + int(x) for x in frame["x"]]}
+
+    spec = rows_api(predict).spec
+    spec = ApiSpec.model_validate({**dict(spec), "output": output})
+    whole, _ = answer(Inference(spec, predict, {}), csv_of([1, 2]), CSV, rows_per_call=2)
+    body, failures = answer(Inference(spec, predict, {}), csv_of([1, 2, 3]), CSV, rows_per_call=2)
+    rows = [{"x": float(x), "double": float(x * 2), "big": 2**70 + x} for x in (1, 2, 3)]
+    assert json.loads(whole) == {"x": [1.0, 2.0], "double": [2.0, 4.0], "big": [2**70 + 1, 2**70 + 2]}
+    assert (json.loads(body), failures) == (rows, [])
+
+
 @given(st.lists(st.integers(0, 20), max_size=12), st.integers(1, 5))
 def test_every_row_has_its_own_answer_however_the_file_is_cut(numbers: list[int], rows_per_call: int) -> None:
     if not numbers:

@@ -310,9 +310,19 @@ def _frame(value: Any) -> Any:
     if isinstance(value, pd.DataFrame):
         return value
     try:
-        return pd.DataFrame(value)
+        return pd.DataFrame(_columns_of(value) if isinstance(value, Mapping) else value)
     except (TypeError, ValueError) as exc:
         raise InferenceFailedError(f"A `{type(value).__name__}` does not make a table: {exc}.") from exc
+
+
+def _columns_of(outputs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return outputs by name as columns: rows of arrays have an array in each cell, and single values are one row."""
+    import numpy as np
+
+    if not any(hasattr(output, "__len__") and not isinstance(output, str | bytes) for output in outputs.values()):
+        return {name: [output] for name, output in outputs.items()}
+    is_matrix = {name for name, output in outputs.items() if isinstance(output, np.ndarray) and output.ndim > 1}
+    return {name: list(output) if name in is_matrix else output for name, output in outputs.items()}
 
 
 def _texts(index: Any, what: str) -> list[str]:

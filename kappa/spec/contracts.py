@@ -221,6 +221,7 @@ class OutputAdapter(Plugin):
     def prepare(self, value: Any, *, accepts: Iterable[str] = ()) -> Any:  # noqa: ARG002 - mostly nothing to win
         """Return what a batch function returned, unsplit, in a form whose parts `encode` to the same bytes faster.
 
+        The rows stay in their order, and several outputs by name a mapping of as many rows each.
         ``accepts`` are the `Accept` headers of the batch's requests.
         """
         return value

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -21,8 +21,8 @@ from packaging.requirements import Requirement
 
 from kappa.adapters.multipart import FORM, sole_part
 from kappa.errors import BadInputError, KappaError
-from kappa.inference import split
 from kappa.spec.contracts import InputAdapter, OutputAdapter, Plugin
+from kappa.splitting import split
 from kappa.types import Answer, FileLike, Payload
 
 __all__ = ["InputAdapterSuite", "OutputAdapterSuite", "is_same"]
@@ -145,6 +145,19 @@ class InputAdapterSuite(_PluginSuite):
                 assert is_same(part, alone), f"in a batch {part!r}, alone {alone!r}"
                 start = stop
 
+    def test_the_rows_of_a_batch_have_labels_of_their_own(self) -> None:
+        """Results are brought into the order of the requests by the labels of the rows: no two may have the same."""
+        if not self.adapter.supports_batch:
+            return
+        groups: dict[Any, list[Any]] = {}
+        for payload in [*self.good, *self.good]:
+            form = self.decode(payload)
+            groups.setdefault(self.adapter.group_of(form), []).append(form)
+        for forms in groups.values():
+            batch = self.adapter.merge(forms)
+            if len(forms) > 1 and hasattr(batch, "iloc"):
+                assert batch.index.is_unique, "two rows of different requests have the same label"
+
     def _count(self, form: Any) -> int:
         rows = self.adapter.rows_of(form)
         return 1 if rows is None else rows
@@ -214,6 +227,19 @@ class OutputAdapterSuite(_PluginSuite):
                 for part, alone, accept in zip(prepared, split(value, counts), accepts, strict=True):
                     assert self.adapter.encode(part, accept=accept) == self.adapter.encode(alone, accept=accept)
 
+    def test_outputs_by_name_are_written_as_they_are_alone(self) -> None:
+        """A batch function may return several results by name: each request gets its share of each."""
+        for value, counts in self.batches:
+            if isinstance(value, Mapping):
+                continue
+            named = {"one": value, "other": value}
+            for part, alone in zip(
+                split(self.adapter.prepare(named, accepts=iter([""] * len(counts))), counts),
+                split(named, counts),
+                strict=True,
+            ):
+                assert _written(self.adapter, part) == _written(self.adapter, alone)
+
     def test_what_cannot_be_written_is_an_error_of_kappas(self) -> None:
         for value in self.unwritable:
             try:
@@ -226,6 +252,13 @@ class OutputAdapterSuite(_PluginSuite):
         content = self.adapter.response_content()
         assert json.loads(json.dumps(content)) == content, "it is not plain JSON"
         assert content, "it gives no media type"
+
+
+def _written(adapter: OutputAdapter, value: Any) -> Answer | None:
+    try:
+        return adapter.encode(value)
+    except KappaError:
+        return None  # it does not write several outputs
 
 
 def _not_json(word: str) -> None:

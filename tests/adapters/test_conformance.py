@@ -178,7 +178,7 @@ class TestDefaultOutput(OutputAdapterSuite):
 class TestJsonOutput(OutputAdapterSuite):
     adapter = JsonOutput()
     values = [FRAME, {"a": [np.float32(0.5)]}, None]
-    batches = [(FRAME, [1, 2]), (FRAME["b"], [2, 1]), (NUMBERS, [1, 1])]
+    batches = [(FRAME, [1, 2]), (FRAME["b"], [2, 1]), (NUMBERS, [1, 1]), ({"a": FRAME["b"], "n": [1, 2, 3]}, [2, 1])]
     unwritable = [object(), {1j: 2}]
 
 
@@ -188,7 +188,7 @@ class TestDataframeOutput:
         class Suite(OutputAdapterSuite):
             adapter = DataframeOutput(orient=orient)
             values = [FRAME, FRAME["a"], [{"a": 1}, {"a": 2}]]
-            batches = [(FRAME, [1, 2]), (FRAME.set_index("c"), [2, 1])]
+            batches = [(FRAME, [1, 2]), (FRAME.set_index("c"), [2, 1]), ({"a": FRAME["b"], "n": [1, 2, 3]}, [2, 1])]
             unwritable = [5, pd.DataFrame([[1, 2]], columns=["a", "a"])] if orient != "values" else [5]
 
         passes(Suite)
@@ -284,6 +284,11 @@ class _Spending(_Lines):
         return [next(form, None) for form in forms]
 
 
+class _Relabelling(_Lines):
+    def merge(self, forms: Any) -> Any:
+        return pd.DataFrame({"line": list(forms)}, index=[0] * len(forms))
+
+
 @pytest.mark.parametrize(
     ("adapter", "test"),
     [
@@ -292,6 +297,7 @@ class _Spending(_Lines):
         (_Mixing(), "test_a_request_in_a_batch_is_what_it_is_alone"),
         (_Undocumented(), "test_the_openapi_document_says_what_it_takes"),
         (_Spending(), "test_a_batch_can_be_built_again"),
+        (_Relabelling(), "test_the_rows_of_a_batch_have_labels_of_their_own"),
         (_Lines(), "test_bad_requests_are_refused_with_a_4xx_and_a_reason"),
         (_Lines(), None),
     ],
@@ -321,6 +327,24 @@ def test_the_suite_sees_an_answer_that_the_document_does_not_know() -> None:
     suite = type("Suite", (OutputAdapterSuite,), {"adapter": _Shouting(), "values": [1]})
     with pytest.raises(AssertionError, match="`text/plain` is not in `response_content`"):
         suite().test_values_are_written_as_the_openapi_document_says()
+
+
+class _Sorting(_Shouting):
+    def prepare(self, value: Any, *, accepts: Any = ()) -> Any:
+        return {name: sorted(rows) for name, rows in value.items()} if isinstance(value, dict) else sorted(value)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "test_the_parts_of_a_batch_are_written_as_they_are_alone",
+        "test_outputs_by_name_are_written_as_they_are_alone",
+    ],
+)
+def test_the_suite_sees_a_batch_that_is_prepared_in_another_order(test: str) -> None:
+    suite = type("Suite", (OutputAdapterSuite,), {"adapter": _Sorting(), "values": [1], "batches": [([2, 1], [1, 1])]})
+    with pytest.raises(AssertionError):
+        getattr(suite(), test)()
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,14 @@ class Everything(BentoService):
         type(self).seen = array
         return array
 
+    @kappa.api(input=DataframeInput(), batch=True)
+    def outputs(self, frame: Any) -> Any:
+        return {"first": frame.iloc[::-1].iloc[:, 0], "rows": frame.to_numpy()}
+
+    @kappa.api(input=DataframeInput(), output=DataframeOutput(), batch=True)
+    def columns(self, frame: Any) -> Any:
+        return {"first": frame.iloc[:, 0], "half": frame.iloc[:, 0].to_numpy() / 2}
+
     @kappa.api(input=JsonInput())
     def value(self, value: Any) -> Any:
         return value
@@ -163,6 +171,14 @@ def test_arrays_keep_every_bit(asking: Client) -> None:
     assert (Everything.seen.dtype, answer.dtype, answer.tobytes()) == (array.dtype, array.dtype, array.tobytes())
     assert asking.call("array", [[1, 2]], returns="json") == [[1, 2]]
     assert asking.call("declared", FRAME, returns="ndarray").tolist() == [10, 20]
+
+
+def test_outputs_by_name_come_back_under_their_names(asking: Client) -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+    assert asking.outputs(frame) == {"first": [1, 2], "rows": [[1, 3], [2, 4]]}
+    pd.testing.assert_frame_equal(asking.columns(frame), pd.DataFrame({"first": [1, 2], "half": [0.5, 1.0]}))
+    csv = asking.post("/columns", json=[{"a": 1}], headers={"Accept": "text/csv", "Content-Type": "application/json"})
+    assert csv.text == "first,half\n1,0.5\n"
 
 
 def test_json_text_and_tensors_that_are_values(asking: Client) -> None:
