@@ -39,7 +39,9 @@ def header_of(descr: str, shape: str, order: str = "False") -> str:
         lambda dtype: arrays.arrays(
             dtype,
             arrays.array_shapes(max_dims=4, max_side=3),
-            elements=st.text(st.characters(exclude_categories=["Cs"]), max_size=2) if "U" in dtype else None,
+            elements=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=2)
+            if "U" in dtype
+            else None,
         )
     ),
     st.sampled_from([(1, 0), (2, 0), (3, 0)]),
