@@ -174,6 +174,15 @@ class Inference:
         """Return how many items the task counts for in a batch: its rows, or 1."""
         return self._input.rows_of(task.data) or 1
 
+    def nbytes_of(self, task: InferenceTask) -> int:
+        """Return about how many bytes of memory the task's form holds beside its payload."""
+        return self._input.nbytes_of(task.data)
+
+    @property
+    def takes_tasks(self) -> bool:
+        """Whether the function is given its task or tasks, with the forms that they hold."""
+        return bool(self._task_keyword)
+
     def run(self, tasks: Sequence[InferenceTask]) -> list[Any]:
         """Call the function once for tasks of one group and return one value per task, in their order.
 

@@ -36,6 +36,8 @@ class ArrayInput(InputAdapter):
     """What adapters of arrays share: rows in JSON or as `.npy`, brought to a dtype and a shape."""
 
     type: str
+    copies = True
+
     dtype: ArrayDtype | None = None
     """What the values are converted to; what JSON tells if not given: `int64`, `float64`, `bool` or `str`."""
     shape: tuple[_Size, ...] | None = None
@@ -84,10 +86,13 @@ class ArrayInput(InputAdapter):
     def merge(self, forms: Sequence[Any]) -> Any:
         """Build one array of the rows of several requests, in request order."""
         if len(forms) == 1:
-            return forms[0]
+            return forms[0].copy()
         import numpy as np
 
         return np.concatenate(forms)
+
+    def single(self, form: Any) -> Any:
+        return form.copy()
 
     def rows_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the rows."""

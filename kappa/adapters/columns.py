@@ -10,7 +10,10 @@ about 1).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import cache
 from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeGuard, cast
@@ -51,6 +54,7 @@ _INT64 = range(-(1 << 63), 1 << 63)
 _UINT64 = range(1 << 64)
 _FEW_COLUMNS = 50
 _LISTS = frozenset({list, tuple})
+_UNCHANGEABLE = frozenset({str, int, float, bool, type(None), bytes, date, datetime, time, timedelta, Decimal})
 _SPARSE_CELLS = 10_000_000  # rows that share few names must not fill the memory with missing values
 EMPTY_TABLE = "The table is empty; at least one row and one column are needed."
 
@@ -137,12 +141,17 @@ def _array(column: Sequence[Any], kind: Kind) -> Any:
         return _text_array(column)
     if kind == "object":
         array = np.empty(len(column), dtype=object)
-        array[:] = column
+        array[:] = _own(column)
         # a series, since pandas makes an array of nothing but text one of ``str``, which depends on the neighbours
         return pd.Series(array, dtype=object)
     if is_array(column) and not isinstance(column, np.ndarray):
         return column.copy()
     return pd.array(column, dtype=kind) if _is_nullable(kind) else np.array(column, dtype=kind)  # type: ignore[call-overload]
+
+
+def _own(column: Sequence[Any]) -> Sequence[Any]:
+    """Return values that no other frame shares: a function may change a list or an object that is one."""
+    return column if _UNCHANGEABLE.issuperset(map(type, column)) else deepcopy(list(column))
 
 
 def _is_nullable(kind: Kind) -> bool:

@@ -84,6 +84,7 @@ class DataframeInput(InputAdapter):
         }
     )
     supports_single = False
+    copies = True
 
     type: Literal["dataframe"] = "dataframe"
     orient: Orient | None = None

@@ -43,6 +43,8 @@ class FileInput(InputAdapter):
     """A file: the body as it is, or the one file of a form; functions receive a `kappa.types.FileLike`, batch functions
     a list of them."""
 
+    copies = True
+
     type: Literal["file"] = "file"
 
     def decode(self, payload: Payload) -> Payload:

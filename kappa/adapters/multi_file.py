@@ -65,6 +65,8 @@ class MultiFileInput(InputAdapter):
     """A form of several files; functions receive one `kappa.types.FileLike` per name, batch functions one list of them
     per name."""
 
+    copies = True
+
     type: Literal["multi_file"] = "multi_file"
     input_names: InputNames
     """The names of the form's files, in the order of the function's parameters."""

@@ -30,7 +30,7 @@ class PytorchTensorInput(ArrayInput):
         return _torch().from_numpy(super().merge(forms))
 
     def single(self, form: Any) -> Any:
-        return _torch().from_numpy(form)
+        return _torch().from_numpy(super().single(form))
 
 
 def _torch() -> Any:

@@ -15,6 +15,8 @@ __all__ = ["StringInput"]
 class StringInput(InputAdapter):
     """Text, whatever it is; functions receive a `str`, batch functions a list of them."""
 
+    copies = True
+
     type: Literal["string"] = "string"
 
     def decode(self, payload: Payload) -> str:

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,15 +28,17 @@ from kappa.server.batching.batcher import Batcher, OverdueError
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
 from kappa.server.batching.sharing import Places
+from kappa.server.decoding import Decoders
 from kappa.server.exchange import too_large, valid_headers
 from kappa.server.gate import try_examples
 from kappa.server.metrics import ApiMetrics, Metrics
+from kappa.server.renewal import Renewal, needs_payloads
 from kappa.service import LoadedService
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.models import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ExamplesUse, ServiceSpec
 from kappa.types import Answer, InferenceTask, Payload
 
-__all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "RenewableTask", "Served", "served_bundle"]
+__all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "Served", "served_bundle"]
 
 HostState = Literal["loading", "ready", "succeeded", "draining"]
 T = TypeVar("T")
@@ -108,13 +109,6 @@ class Endpoint:
     saturation: Saturation = field(default_factory=lambda: Saturation(monotonic()))
 
 
-@dataclass(slots=True, eq=False)
-class RenewableTask(InferenceTask):
-    """A task that can be decoded again."""
-
-    payload: Payload = Payload(b"")  # noqa: RUF009 - it is frozen
-
-
 class Host:
     """The services of one process.
 
@@ -144,7 +138,7 @@ class Host:
             name: {api.name: Endpoint(served.spec, api, metrics.of_api(name, api.name)) for api in served.spec.apis}
             for name, served in self.services.items()
         }
-        self.decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="kappa-decode")
+        self.decoders = Decoders()
         """Where large bodies are decoded, so that small ones need not wait for them."""
         self.metrics = metrics
         self._batching = batching
@@ -197,7 +191,7 @@ class Host:
         await _ended(self._looking)  # until here it gives up the calls that take too long
         for service in self.loaded.values():
             await asyncio.to_thread(service.close)
-        self.decoders.shutdown(wait=False)
+        self.decoders.stop()
         self.metrics.flush()
 
     async def load(self) -> None:
@@ -229,22 +223,22 @@ class Host:
 
     async def _open(self, endpoint: Endpoint, inference: Inference) -> None:
         spec = endpoint.spec
-        # A model's own method may run again and anywhere; what a user's function does besides, nobody knows.
         is_model_method = isinstance(spec.target, ArtifactMethod)
-        is_isolating = spec.batch and (is_model_method if spec.isolate_failures is None else spec.isolate_failures)
+        is_isolating = spec.batch and spec.isolate_failures is not False
         max_queue_items = endpoint.service.serving.max_queue_requests
         needs_place = spec.batch and spec.max_concurrency is None and not inference.is_async
-        endpoint.keeps_payloads = is_isolating and not is_model_method
+        endpoint.keeps_payloads = is_isolating and needs_payloads(inference)
         batcher = Batcher(
             inference.answer_async if inference.is_async else inference.answer,
             limits=self._batching.limits_of(spec, max_queue_items=max_queue_items, is_async=inference.is_async),
             name=f"{endpoint.service.name}.{spec.name}",
             isolate_failures=is_isolating,
-            renew=partial(_renewed, inference),
+            renew=Renewal(inference, self.decoders),
             may_run_on_loop=is_model_method and not inference.is_async,
             may_give_way=not inference.is_async and not self._has_rivals(endpoint),
             places=self._places if needs_place and self._has_rivals(endpoint) else None,
             on_stuck=partial(self._be_stuck, endpoint),
+            on_untold=partial(_log_untold, endpoint),
             observer=endpoint.metrics,
         )
         await batcher.start()
@@ -298,7 +292,7 @@ class Host:
             raise too_large(serving.max_request_size_bytes)
         payload = replace(payload, limits=serving.decoding_limits)
         decode = partial(inference.decode, payload, task_id=f"example {example.name}")
-        task = await asyncio.get_running_loop().run_in_executor(self.decoders, decode)
+        task = await self.decoders.run(decode)
         place = {"group": inference.group_of(task), "items": inference.items_of(task)} if endpoint.spec.batch else {}
         answer = await batcher.submit(task, **place)
         if problem := valid_headers(answer):
@@ -362,10 +356,15 @@ def _by_name(services: Sequence[Served]) -> dict[str, Served]:
     return {served.spec.name: served for served in services}
 
 
-def _renewed(inference: Inference, task: InferenceTask) -> InferenceTask:
-    if isinstance(task, RenewableTask):
-        return replace(task, data=inference.decode(task.payload).data, error=None)
-    return replace(task, error=None)
+def _log_untold(endpoint: Endpoint, error: Exception, requests: int) -> None:
+    """Log why a batch failed none of whose requests was at fault, or waited for its answer any more."""
+    _logger.warning(
+        "A batch of %d requests of `%s.%s` failed. Run alone, none of them did, or their clients had left.",
+        requests,
+        endpoint.service.name,
+        endpoint.spec.name,
+        exc_info=error,
+    )
 
 
 async def _ended(task: asyncio.Task[None] | None) -> None:

@@ -141,6 +141,9 @@ class InputAdapter(Plugin):
     """Whether ``batch = true`` is possible."""
     supports_single: ClassVar[bool] = True
     """Whether ``batch = false`` is possible."""
+    copies: ClassVar[bool] = False
+    """Whether `merge` and `single` copy all that a function could change: then no function can change a form, and a
+    server need not keep the body of a request to decode it again for another run."""
 
     @property
     def part_names(self) -> tuple[str, ...]:

@@ -224,8 +224,9 @@ class ApiSpec(Spec):
     run_timeout: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
     """How many seconds a call may take; then its requests are answered with 504, and the worker is replaced."""
     isolate_failures: bool | None = None
-    """Whether a failed batch is run again in parts, to find the request at fault. A model's own method is if not given;
-    a function is not, because it may have effects that nobody should repeat unseen."""
+    """Whether a failed batch is run again in parts, to find the request at fault: that one fails, and the others get
+    their answers. It is if not given. With `false`, for functions whose effects must not be repeated, all requests of
+    a failed batch fail."""
     doc: str = ""
     """What the endpoint does, for the reference and the OpenAPI document."""
 

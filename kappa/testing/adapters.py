@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ from kappa.spec.contracts import InputAdapter, OutputAdapter, Plugin
 from kappa.splitting import split
 from kappa.types import Answer, FileLike, Payload
 
-__all__ = ["InputAdapterSuite", "OutputAdapterSuite", "is_same"]
+__all__ = ["InputAdapterSuite", "OutputAdapterSuite", "is_same", "spoil"]
 
 
 def is_same(one: Any, other: Any) -> bool:
@@ -49,6 +49,52 @@ def is_same(one: Any, other: Any) -> bool:
             and is_same(one.tolist(), other.tolist())
         )
     return bool(one == other) or (one != one and other != other)
+
+
+def spoil(argument: Any) -> None:
+    """Change all of a function's argument that a function could change."""
+    if isinstance(argument, FileLike):
+        argument.seek(0)
+        argument.write(b"spoilt")
+        argument.name = "spoilt"
+    elif isinstance(argument, list | tuple | set):
+        for part in list(argument):
+            spoil(part)
+        if isinstance(argument, list | set):
+            argument.clear()
+    elif isinstance(argument, dict):
+        for part in argument.values():
+            spoil(part)
+        argument.clear()
+    elif hasattr(argument, "columns") and hasattr(argument, "iloc"):
+        for place in range(len(argument.columns)):
+            column = argument.iloc[:, place]
+            spoil(list(column))
+            spoil(column.array)
+    elif hasattr(argument, "detach"):  # a tensor of PyTorch's shares the memory of its array
+        spoil(argument.detach().numpy())
+    elif hasattr(argument, "to_numpy") and hasattr(argument, "dtype"):  # an array of pandas'
+        spoil(argument.to_numpy())
+        with suppress(TypeError, ValueError):  # not every dtype has a word for what is missing
+            argument[:] = argument.dtype.na_value
+    elif hasattr(argument, "dtype") and hasattr(argument, "flags"):
+        with suppress(ValueError):  # it belongs to what cannot be changed
+            argument.flags.writeable = True
+        if argument.flags.writeable:
+            spoil(argument.tolist())
+            _spoil_array(argument)
+
+
+def _spoil_array(array: Any) -> None:
+    kind = array.dtype.kind
+    if kind == "b":
+        array ^= True
+    elif kind in "iufc":
+        array += 1
+    elif kind in "mM":
+        array.view("i8")[...] += 1
+    else:
+        array[...] = None if kind == "O" else array.dtype.type()
 
 
 class _PluginSuite:
@@ -172,6 +218,27 @@ class InputAdapterSuite(_PluginSuite):
             for payload in self.good:
                 form = self.decode(payload)
                 assert is_same(self.adapter.merge([form]), self.adapter.merge([form]))
+
+    def test_a_function_that_changes_its_argument_changes_no_form_of_an_adapter_that_copies(self) -> None:
+        """What `copies` promises: a server then runs a form again without decoding it anew."""
+        if not self.adapter.copies:
+            return
+        builds: list[Callable[[Sequence[Any]], Any]] = []
+        if self.adapter.supports_batch:
+            builds += [lambda forms: self.adapter.merge(forms[:1]), self.adapter.merge]
+        if self.adapter.supports_single:
+            builds.append(lambda forms: self.adapter.single(forms[0]))
+        for payload in self.good:
+            for build in builds:
+                forms = self._group_of_two(payload)
+                spoil(build(forms))
+                untouched = build(self._group_of_two(payload))
+                assert is_same(build(forms), untouched), "its argument shares what can be changed with a form"
+
+    def _group_of_two(self, payload: Payload) -> list[Any]:
+        """Return two forms of a request, or one if two of them share no batch."""
+        one, other = self.decode(payload), self.decode(payload)
+        return [one, other] if self.adapter.group_of(one) == self.adapter.group_of(other) else [one]
 
     def test_a_single_request_makes_an_argument(self) -> None:
         if self.adapter.supports_single:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from copy import deepcopy
 from typing import Any, Literal
 
 import numpy as np
@@ -36,7 +37,7 @@ from kappa.adapters import (
 from kappa.adapters.multipart import form_payload
 from kappa.plugins import INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import InputAdapter, OutputAdapter
-from kappa.testing.adapters import InputAdapterSuite, OutputAdapterSuite, is_same
+from kappa.testing.adapters import InputAdapterSuite, OutputAdapterSuite, is_same, spoil
 from kappa.types import Answer, FileLike, Payload
 
 
@@ -69,6 +70,7 @@ TABLES = [
     Payload(b"a,b\n1,0.5\n,2\n", "text/csv"),
     Payload(b'{"a":1,"b":2.5}\n', "application/x-ndjson"),
     parquet(FRAME),
+    *as_json([{"a": 1, "b": [1, {"c": 2}]}, {"a": 2, "b": None}], [{"a": 1, "b": {"c": [2]}}]),
     form_payload([("file", Payload(b"b,a\n1,0.5\n", name="rows.csv"))]),
 ]
 NO_TABLES = [*as_json([], 5, [1]), Payload(b"", "text/csv"), Payload(b"x", "image/png")]
@@ -235,6 +237,31 @@ def passes(suite: type) -> None:
             getattr(suite(), name)()
 
 
+SHARED = np.array([1.5, 2.5])
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        pytest.param(lambda: SHARED, id="array"),
+        pytest.param(lambda: np.array([{"a": [1]}, None], dtype=object), id="array-of-objects"),
+        pytest.param(lambda: pd.DataFrame({"a": [[1, 2]]}), id="list-in-a-cell"),
+        pytest.param(lambda: pd.DataFrame({"a": [{"b": 1}]}), id="object-in-a-cell"),
+        pytest.param(lambda: {"a": [1]}, id="object"),
+        pytest.param(lambda: ([1],), id="list-in-a-tuple"),
+        pytest.param(lambda: FileLike(b"a"), id="file"),
+        pytest.param(lambda: np.array(["2020-01-01"], dtype="datetime64[us]"), id="dates"),
+        pytest.param(lambda: np.array([True]), id="flags"),
+        pytest.param(lambda: np.array(["text"]), id="texts"),
+    ],
+)
+def test_the_suite_changes_all_that_a_function_could_change(share: Any) -> None:
+    argument = share()
+    before = deepcopy(argument)
+    spoil(argument)
+    assert not is_same(argument, before)
+
+
 def test_every_built_in_adapter_is_among_them() -> None:
     adapters = {
         suite.adapter.type for suite in (*InputAdapterSuite.__subclasses__(), *OutputAdapterSuite.__subclasses__())
@@ -276,6 +303,17 @@ class _Undocumented(_Lines):
         return {"text": {}}
 
 
+class _Sharing(_Lines):
+    copies = True
+
+    def decode(self, payload: Payload) -> Any:
+        return [payload.data]
+
+
+class _SharingOne(_Sharing):
+    supports_batch = False
+
+
 class _Spending(_Lines):
     def decode(self, payload: Payload) -> Any:
         return iter([payload.data])
@@ -298,6 +336,8 @@ class _Relabelling(_Lines):
         (_Undocumented(), "test_the_openapi_document_says_what_it_takes"),
         (_Spending(), "test_a_batch_can_be_built_again"),
         (_Relabelling(), "test_the_rows_of_a_batch_have_labels_of_their_own"),
+        (_Sharing(), "test_a_function_that_changes_its_argument_changes_no_form_of_an_adapter_that_copies"),
+        (_SharingOne(), "test_a_function_that_changes_its_argument_changes_no_form_of_an_adapter_that_copies"),
         (_Lines(), "test_bad_requests_are_refused_with_a_4xx_and_a_reason"),
         (_Lines(), None),
     ],

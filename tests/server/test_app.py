@@ -320,7 +320,7 @@ def test_a_failure_of_the_function_is_logged_with_the_id_and_told_without_detail
 
 def test_a_failed_batch_is_logged_in_full_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> list[int]:
-        async with running([described(tmp_path, "batch_divide")]) as conductor:
+        async with running([one_api(tmp_path, "batch_divide", isolate_failures=False)]) as conductor:
             await asyncio.gather(*(conductor.simulate_post("/batch_divide", body="1") for _ in range(20)))
             posts = (conductor.simulate_post("/batch_divide", body="0") for _ in range(5))
             return [answer.status_code for answer in await asyncio.gather(*posts)]
@@ -847,21 +847,6 @@ def all_at_once(served: Served, api: str, bodies: Sequence[str], **options: Any)
             return [result.status_code for result in await asyncio.gather(*asked)]
 
     return asyncio.run(run())
-
-
-def test_a_failed_batch_of_a_function_is_not_run_again_unless_the_api_says_so(tmp_path: Path) -> None:
-    bodies = ["1", "0", "2"]
-    assert all_at_once(one_api(tmp_path, "batch_divide"), "batch_divide", bodies) == [500, 500, 200]  # two, then one
-
-
-def test_isolation_finds_the_request_that_made_a_functions_batch_fail(tmp_path: Path) -> None:
-    served = one_api(tmp_path, "batch_divide", isolate_failures=True)
-    assert all_at_once(served, "batch_divide", ["1", "0", "2"]) == [200, 500, 200]
-
-
-def test_a_request_that_is_run_again_is_as_it_was_sent(tmp_path: Path) -> None:
-    served = one_api(tmp_path, "consume", batch=True, isolate_failures=True)
-    assert all_at_once(served, "consume", ["[1]", "[2]", "[0]", "[3]"]) == [200, 200, 500, 200]
 
 
 def test_without_microbatching_every_request_is_run_by_itself(tmp_path: Path) -> None:

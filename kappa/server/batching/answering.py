@@ -10,7 +10,6 @@ that it answers. Whether a request would be taken is known before it is decoded,
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -24,8 +23,10 @@ from kappa.errors import BadInputError, said
 from kappa.inference import Inference, error_answer
 from kappa.server.batching.admission import Refusal, RefusalReason
 from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
+from kappa.server.batching.failure import BatchFailedError, forget_frames
 from kappa.server.batching.queue import WaitingRequest
 from kappa.server.bounds import BODY_TIMEOUT_S
+from kappa.server.decoding import DecodingOverdueError
 from kappa.server.exchange import (
     AnyRequest,
     AnyResponse,
@@ -43,7 +44,8 @@ from kappa.server.exchange import (
     unpacked,
     valid_headers,
 )
-from kappa.server.host import Endpoint, Host, RenewableTask
+from kappa.server.host import Endpoint, Host
+from kappa.server.renewal import RenewableTask
 from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["CLIENT_GONE", "ApiResource", "PendingAnswer", "Receiver", "RefusedAnswer"]
@@ -108,7 +110,7 @@ class ApiResource:
                 task,
                 pending,
                 **self._place_of(task, inference),
-                size_bytes=len(body),
+                size_bytes=len(body) + inference.nbytes_of(task),
                 arrived=pending.began,
                 deadline=None if timeout_s is None else pending.began + timeout_s,
             )
@@ -135,19 +137,19 @@ class ApiResource:
             media_type, charset, boundary, is_heavy = media_type_of(req.content_type or "")
             if b"content-encoding" in headers:
                 unpacking = partial(unpacked, body, headers[b"content-encoding"], max_bytes=self._max_bytes)
-                body = await asyncio.get_running_loop().run_in_executor(host.decoders, unpacking)
+                body = await host.decoders.run(unpacking)
             timeout_s = timeout_of(headers)
             payload = Payload(body, media_type, charset, "", boundary, self._limits)
             decode = partial(inference.decode, payload, headers=RequestHeaders(headers), task_id=request_id)
             if len(body) > _OFF_LOOP_BYTES or (is_heavy and not inference.is_light(media_type, body)):
-                task = await asyncio.get_running_loop().run_in_executor(host.decoders, decode)
+                task = await host.decoders.run(decode)
             else:
                 task = decode()
             task = self._task_of(task, payload)
             result = await batcher.submit(
                 task,
                 **self._place_of(task, inference),
-                size_bytes=len(body),
+                size_bytes=len(body) + inference.nbytes_of(task),
                 deadline=None if timeout_s is None else req.arrived + timeout_s,
             )
             status = _send_result(resp, result, request_id)
@@ -169,22 +171,33 @@ class ApiResource:
 
     def send_failure(self, resp: AnyResponse, error: Exception, request_id: str) -> int:
         """Put what a client is told of ``error`` into the response, and return the status."""
-        if isinstance(error, BadInputError):
-            status, text = error.http_status, str(error)
-        elif isinstance(error, RefusedError):
+        if isinstance(error, RefusedError):
             return RefusedAnswer.of(error, request_id).put_into(resp)
-        elif isinstance(error, ExpiredError | OverdueError):
-            status, text = 504, str(error)
-        elif isinstance(error, ClientGoneError):
+        if isinstance(error, ClientGoneError):
             send_error(resp, 400, "The request is not complete.", request_id)
             return CLIENT_GONE
+        if isinstance(error, BadInputError) and (refusal := _refusal_in(error)) is not None:
+            status, text = refusal
+        elif isinstance(error, ExpiredError | OverdueError | DecodingOverdueError):
+            status, text = 504, str(error)
         else:
             status, text = 500, "The service failed to answer; its log says why, under this id."
             if self._shows_errors:
-                text = f"The service failed to answer: {said(error)}. Its log says more, under this id."
-            _log_failure(error, self.endpoint, request_id)
+                cause = error.error if isinstance(error, BatchFailedError) else error
+                text = f"The service failed to answer: {said(cause)}. Its log says more, under this id."
+            _log_failure(error, f"{self.endpoint.service.name}.{self.endpoint.spec.name}", request_id)
+        forget_frames(error)
         send_error(resp, status, text, request_id)
         return status
+
+
+def _refusal_in(error: BadInputError) -> tuple[int, str] | None:
+    """Return the status and text of a refusal; ``None`` if a user's own kind of it has none to tell."""
+    try:
+        status, text = error.http_status, str(error)
+    except Exception:  # noqa: BLE001 - nothing is known of it
+        return None
+    return (status, text) if isinstance(status, int) and 400 <= status < 500 else None
 
 
 class RefusedAnswer(NamedTuple):
@@ -329,11 +342,23 @@ def _send_not_ready(resp: AnyResponse, request_id: str) -> int:
     return 503
 
 
-def _log_failure(exc: Exception, endpoint: Endpoint, request_id: str) -> None:
-    """Log a failure in full once; the other members of a failed batch got the same exception."""
-    name = f"{endpoint.service.name}.{endpoint.spec.name}"
-    first = exc.__dict__.setdefault("__kappa_request_id__", request_id)
-    if first == request_id:
-        _logger.error("`%s` failed to answer %s", name, request_id, exc_info=exc)
+def _log_failure(error: Exception, name: str, request_id: str) -> None:
+    """Log a failure in full, once for each run of the function."""
+    if not isinstance(error, BatchFailedError):
+        _logger.error("`%s` failed to answer %s", name, request_id, exc_info=error)
+    elif error.logged_for:
+        _logger.error("`%s` failed to answer %s, in the batch of %s", name, request_id, error.logged_for)
     else:
-        _logger.error("`%s` failed to answer %s, in the batch of %s", name, request_id, first)
+        error.logged_for = request_id
+        _logger.error("`%s` failed to answer %s%s", name, request_id, _advice_on(error), exc_info=error.error)
+        forget_frames(error.error)
+
+
+def _advice_on(error: BatchFailedError) -> str:
+    """Return what to do instead of refusing one request of a batch by an exception, which fails all of them."""
+    if not isinstance(error.error, BadInputError):
+        return ""
+    return (
+        f" and {error.requests - 1} others of its batch, because one was refused by an exception and "
+        "`isolate_failures` is off: refuse one request of a batch by `task.discard`"
+    )

@@ -26,6 +26,7 @@ from kappa.errors import InferenceFailedError
 from kappa.server.batching.admission import Admission, Candidate, Delays, Refusal, RefusalReason, remaining_seconds
 from kappa.server.batching.estimator import Estimate, Estimator
 from kappa.server.batching.execution import Executor, Run, Tasks, Threads
+from kappa.server.batching.failure import BatchFailedError, forget_frames
 from kappa.server.batching.isolation import Isolation, Verdicts
 from kappa.server.batching.observer import Observer, SilentObserver
 from kappa.server.batching.placement import Placement
@@ -110,6 +111,7 @@ class _Waiter(WaitingRequest, Generic[T, R]):
 
 
 _Run = Run[_Waiter[T, R], T, R]
+Renew = Callable[[Sequence[T]], "Sequence[T | Exception] | Awaitable[Sequence[T | Exception]]"]
 
 
 class Batcher(Generic[T, R]):
@@ -117,9 +119,12 @@ class Batcher(Generic[T, R]):
 
     ``run`` takes the items of one group in order of arrival and returns one result for each, in order; it is called in
     threads of the API's own, or awaited on the event loop if it is `async def`. With ``isolate_failures``, the parts of
-    a failed batch are run again to find the request at fault; every item then goes through ``renew`` first, which
-    returns it as fresh as it was submitted. Without, every member of a failed batch gets its exception (the same
-    object). With ``may_run_on_loop``, a function that has proved itself fast and steady is called on the event loop,
+    a failed batch are run again to find the request at fault; the items of each go through ``renew`` first, which
+    returns them as fresh as they were submitted, or in place of one an exception that it is refused with; or an
+    awaitable of that. Without, all members of a failed batch get one `BatchFailedError`. ``on_untold`` is called with
+    an exception of the function that no request was told, and how many the run was of: its batch failed and none of
+    its members alone, or all of them had left. With ``may_run_on_loop``, a function that has proved itself fast and
+    steady is called on the event loop,
     which saves the hand-over to the thread; leave it off for code that may need its thread or a loop of its own. With
     ``may_give_way``, the event loop stands still while a function computes that would fight with it for Python's lock.
     ``places`` are shared with the other APIs of the process. ``on_stuck`` is called when nothing can be run any more:
@@ -134,11 +139,12 @@ class Batcher(Generic[T, R]):
         limits: Limits,
         name: str,
         isolate_failures: bool = False,
-        renew: Callable[[T], T] | None = None,
+        renew: Renew[T] | None = None,
         may_run_on_loop: bool = False,
         may_give_way: bool = False,
         places: Places | None = None,
         on_stuck: Callable[[Exception], None] = lambda _: None,
+        on_untold: Callable[[Exception, int], None] = lambda _, __: None,
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
     ) -> None:
@@ -155,6 +161,7 @@ class Batcher(Generic[T, R]):
         self._may_give_way = may_give_way and limits.max_concurrency == 1
         self._places = places
         self._on_stuck = on_stuck
+        self._on_untold = on_untold
         self._clock = clock
         self._observer: Observer = observer if observer is not None else SilentObserver()
 
@@ -165,6 +172,10 @@ class Batcher(Generic[T, R]):
         self._verdicts = Verdicts()
         self._searches: deque[Isolation[_Waiter[T, R]]] = deque()
         self._is_suspects_turn = False
+        self._part: list[_Waiter[T, R]] = []
+        """The part of a failed batch that is to be run next."""
+        self._renewing: asyncio.Future[None] | None = None
+        """What makes it as fresh as it was submitted."""
 
         self._running: list[_Run[T, R]] = []
         self._regroup: Regroup | None = None
@@ -213,6 +224,8 @@ class Batcher(Generic[T, R]):
         except asyncio.CancelledError:
             self.abandon(waiting)
             raise
+        finally:
+            del future  # which holds its exception, which holds this frame
 
     def put(
         self,
@@ -408,7 +421,7 @@ class Batcher(Generic[T, R]):
 
     def _has_suspects(self) -> bool:
         """Return whether parts of a failed batch wait; one is run at a time, since its outcome tells what is next."""
-        return bool(self._searches) and not any(run.is_suspect for run in self._running)
+        return bool(self._searches) and self._renewing is None and not any(run.is_suspect for run in self._running)
 
     # The place to run
 
@@ -503,6 +516,8 @@ class Batcher(Generic[T, R]):
     def _finished(self, run: _Run[T, R]) -> None:
         """See to a run that is over, unless that has been done."""
         if run.is_overdue or run.is_settled:
+            if run.is_overdue and run.error is not None:
+                forget_frames(run.error)
             return
         run.is_settled = True
         try:
@@ -629,7 +644,7 @@ class Batcher(Generic[T, R]):
 
     def _learn(self, run: _Run[T, R], seconds: float, pause_s: float | None, now: float) -> None:
         self._verdicts.passed()
-        if run.is_suspect:
+        if run.is_suspect and self._searches:
             self._searches[0].passed()
         self._estimator.observe(run.items, seconds)
         self._placement.observe(
@@ -652,44 +667,82 @@ class Batcher(Generic[T, R]):
 
     def _failed(self, run: _Run[T, R], error: Exception) -> None:
         members = run.members
-        if len(members) > 1 and self._isolate_failures:
-            if run.is_suspect:
+        is_alone = len(members) == 1
+        if not is_alone and self._isolate_failures:
+            if not run.is_suspect:
+                self._searches.append(Isolation(members, error))
+            elif self._searches:
                 self._searches[0].failed()
-            else:
-                self._searches.append(Isolation(members))
+            forget_frames(error)
             return
-        for member in members:
-            if not member.future.done():
-                member.future.set_exception(error)
-        if len(members) == 1:
-            self._verdicts.failed_alone(error)
-            if run.is_suspect and self._verdicts.is_broken:
-                self._give_up(self._searches.popleft())
+        told = error if is_alone else BatchFailedError(error, len(members))
+        waiting = [member for member in members if not member.future.done()]
+        for member in waiting:
+            member.future.set_exception(told)
+        if not waiting:
+            self._tell_others(error, len(members))
+        if is_alone:
+            self._verdicts.failed_alone(error, run.finished)
+            if run.is_suspect and self._searches:
+                self._searches[0].is_explained = True
+                if self._verdicts.is_broken:
+                    self._give_up(self._searches.popleft())
 
     def _run_suspects(self) -> bool:
-        """Run the next part of the oldest search; False if there is none left to run."""
-        now = self._clock()
+        """Run the next part of the oldest search; False if there is none left to run, or it is being renewed."""
         while self._searches:
-            search = self._searches[0]
-            part = None if self._is_giving_up else search.next_part(_is_wanted)
-            if part is None:
+            if self._is_giving_up:
                 self._give_up(self._searches.popleft())
                 continue
-            expired = [member for member in part if member.deadline <= now]
-            self._expire(expired)
-            part = [member for member in part if member.deadline > now]
-            if not part:
+            now = self._clock()
+            self._expire([member for member in self._part if member.deadline <= now])
+            part, self._part = list(filter(_is_wanted, self._part)), []
+            if part:
+                items = sum(member.items for member in part)
+                self._start(self._new_run(part, items=items, is_suspect=True, now=now))
+                return True
+            if (found := self._searches[0].next_part(_is_wanted)) is None:
+                self._give_up(self._searches.popleft())
                 continue
-            if self._renew is not None:
-                for member in part:
-                    member.item = self._renew(member.item)
-            items = sum(member.items for member in part)
-            self._start(self._new_run(part, items=items, is_suspect=True, now=now))
-            return True
+            self._part = found
+            if self._renew is None:
+                continue
+            renewed = self._renew([member.item for member in found])
+            if inspect.isawaitable(renewed):
+                self._renewing = asyncio.ensure_future(self._await_renewed(renewed))
+                return False
+            self._take_renewed(renewed)
         return False
 
+    async def _await_renewed(self, renewed: Awaitable[Sequence[T | Exception]]) -> None:
+        try:
+            items = await renewed
+            if self._part:  # else it was given up meanwhile
+                self._take_renewed(items)
+        except Exception as exc:  # noqa: BLE001 - a mistake there must not leave everybody waiting for ever
+            self._be_stuck(exc)
+        self._renewing = None
+        self._ask_for_turn()
+
+    def _take_renewed(self, renewed: Sequence[T | Exception]) -> None:
+        """Give the next part its new items, and tell who has none."""
+        for member, item in zip(self._part, renewed, strict=True):
+            if not isinstance(item, Exception):
+                member.item = item
+            elif not member.future.done():
+                member.future.set_exception(item)
+
     def _give_up(self, search: Isolation[_Waiter[T, R]]) -> None:
-        self._refuse_all(search.unjudged(), "unjudged")
+        part, self._part = self._part, []
+        self._refuse_all([*part, *search.unjudged()], "unjudged")
+        if search.error is not None and not search.is_explained:
+            BaseException.with_traceback(search.error, search.traceback)
+            self._tell_others(search.error, search.requests)
+
+    def _tell_others(self, error: Exception, requests: int) -> None:
+        """Say what no request is told."""
+        self._on_untold(error, requests)
+        forget_frames(error)
 
     def _refuse_all(self, waiters: Iterable[_Waiter[T, R]], reason: RefusalReason) -> None:
         for waiter in waiters:
@@ -737,7 +790,7 @@ class Batcher(Generic[T, R]):
     # The end
 
     def _is_busy(self) -> bool:
-        return bool(self._running) or self._queue.requests > 0 or bool(self._searches)
+        return bool(self._running) or self._queue.requests > 0 or bool(self._searches) or self._renewing is not None
 
     def _end_if_drained(self) -> None:
         if self._is_closing and not self._is_busy():

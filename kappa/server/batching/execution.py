@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from kappa.errors import InferenceFailedError, ResultMismatchError
 
-__all__ = ["Executor", "Run", "Tasks", "Threads"]
+__all__ = ["Executor", "Run", "Tasks", "Threads", "carried"]
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Run(Generic[M, T, R]):
         try:
             self._take(function(self.given))
         except BaseException as exc:  # noqa: BLE001 - the user's code may raise anything; it goes to the caller
-            self.error = _carried(exc)
+            self.error = carried(exc)
         self.cpu_s = thread_time() - cpu_s
         self.finished = clock()
 
@@ -89,7 +89,7 @@ class Run(Generic[M, T, R]):
         try:
             self._take(await function(self.given))
         except BaseException as exc:  # noqa: BLE001 - the same; a cancellation is that of an overdue run
-            self.error = _carried(exc)
+            self.error = carried(exc)
         self.finished = clock()
 
     def _take(self, results: Sequence[R]) -> None:
@@ -101,7 +101,7 @@ class Run(Generic[M, T, R]):
             )
 
 
-def _carried(exc: BaseException) -> Exception:
+def carried(exc: BaseException) -> Exception:
     """Return ``exc``, wrapped if an asyncio future cannot carry it or if it would end the server (`sys.exit()`)."""
     if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
         return exc

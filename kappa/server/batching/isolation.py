@@ -2,18 +2,23 @@
 
 A failed batch is halved; a *part* is a stretch of it that is run again as one. When one half of a part that is known
 to fail passes, the other half is known to fail without a run and is halved in turn. Only a request that fails *alone*
-is at fault. One bad request among `n` is found within `2·log2(n) + 1` runs; twice that is the budget.
+is at fault. One bad request among `n` is found within `2·log2(n) + 1` runs, and any number of them in fewer than `2·n`:
+no part is run twice, and everybody is judged unless the function is broken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import ceil, log2
 from typing import Generic, TypeVar
+
+from kappa.errors import BadInputError
 
 __all__ = ["Isolation", "Verdicts"]
 
 M = TypeVar("M")
+
+_FAILURES = 3
+_BROKEN_AFTER_S = 10.0
 
 
 class _Part(Generic[M]):
@@ -26,14 +31,19 @@ class _Part(Generic[M]):
 
 
 class Isolation(Generic[M]):
-    """The search through one failed batch of at least two members.
+    """The search through one batch of at least two members, which failed with ``error``.
 
-    Ask `next_part` what to run, then report `passed` or `failed`; members that are still unjudged when there is no
-    next part are in `unjudged`.
+    Ask `next_part` what to run, then report `passed` or `failed`, until there is no next part. Who gives up before
+    finds those that no run has judged in `unjudged`.
     """
 
-    def __init__(self, members: Sequence[M]) -> None:
-        self.runs_left = max(ceil(4 * log2(len(members))), 2)
+    def __init__(self, members: Sequence[M], error: Exception | None = None) -> None:
+        self.error = error
+        self.traceback = error.__traceback__ if error is not None else None
+        """The batch's own: a part may raise the same object again."""
+        self.requests = len(members)
+        self.is_explained = error is None
+        """Whether some request was found at fault."""
         self._pending: list[_Part[M]] = []
         self._current: _Part[M] | None = None
         self._halve(members)
@@ -50,13 +60,12 @@ class Isolation(Generic[M]):
 
         Depth first: a function that fails always is seen to fail alone after `log2(n)` runs, not after all of them.
         """
-        while self._pending and self.runs_left > 0:
+        while self._pending:
             part = self._pending.pop()
             part.members = [member for member in part.members if is_wanted(member)]
             if part.is_bad and len(part.members) > 1:
                 self._halve(part.members)
             elif part.members:
-                self.runs_left -= 1
                 self._current = part
                 return part.members
         return None
@@ -84,21 +93,29 @@ class Isolation(Generic[M]):
 
 
 class Verdicts:
-    """Tell a broken function from bad requests: three different ones failed alone, alike, and none passed between."""
+    """Tell a broken function from bad requests, by when it failed.
 
-    __slots__ = ("_alike", "_kind")
+    It is broken when for ten seconds every request that was run alone has failed, at least three of them, and nothing
+    passed meanwhile. Bad requests among good ones never look so, however many they are. A function that refuses its
+    input (`BadInputError`) does what it should.
+    """
+
+    __slots__ = ("_failures", "_since", "is_broken")
 
     def __init__(self) -> None:
-        self._alike = 0
-        self._kind: type[BaseException] | None = None
-
-    @property
-    def is_broken(self) -> bool:
-        return self._alike >= 3
+        self.is_broken = False
+        self._failures = 0
+        self._since = 0.0
 
     def passed(self) -> None:
-        self._alike = 0
+        self.is_broken = False
+        self._failures = 0
 
-    def failed_alone(self, error: BaseException) -> None:
-        self._alike = self._alike + 1 if type(error) is self._kind else 1
-        self._kind = type(error)
+    def failed_alone(self, error: BaseException, now: float) -> None:
+        if isinstance(error, BadInputError):
+            self.passed()
+            return
+        if not self._failures:
+            self._since = now
+        self._failures += 1
+        self.is_broken = self._failures >= _FAILURES and now - self._since >= _BROKEN_AFTER_S

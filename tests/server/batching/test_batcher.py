@@ -20,6 +20,7 @@ from kappa.errors import InferenceFailedError, ResultMismatchError
 from kappa.server.batching.admission import Admission
 from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
 from kappa.server.batching.estimator import Estimate
+from kappa.server.batching.failure import BatchFailedError
 from kappa.server.batching.observer import SilentObserver
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits
@@ -839,32 +840,160 @@ def test_without_isolation_every_member_gets_the_exception():
         warm(batcher)
         results = await outcomes(submit_all(batcher, [1, -2, 3]))
         assert len({id(error) for error in results}) == 1
-        assert isinstance(results[0], PoisonError)
+        assert isinstance(results[0], BatchFailedError)
+        assert (type(results[0].error), results[0].requests) == (PoisonError, 3)
         assert await batcher.submit(4) == 40
+        with pytest.raises(PoisonError):
+            await batcher.submit(-5)
 
     with_batcher(scenario, poisoned, observer=seen)
-    assert seen.finished == [(3, True), (1, False)]
+    assert seen.finished == [(3, True), (1, False), (1, True)]
 
 
+def renewed_at_once(items):
+    return [[item[0]] for item in items]
+
+
+async def renewed_later(items):
+    await asyncio.sleep(0)
+    return renewed_at_once(items)
+
+
+@pytest.mark.parametrize("renew", [renewed_at_once, renewed_later])
 @settings(max_examples=25)
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=40), st.data())
-def test_with_isolation_only_the_poison_fails(items: list[int], data: st.DataObject):
-    bad = data.draw(st.integers(0, len(items) - 1))
-    items[bad] = -items[bad]
-    renewed: list[int] = []
+def test_with_isolation_only_the_poison_fails_and_each_run_gets_what_was_sent(
+    renew: Any, items: list[int], data: st.DataObject
+):
+    bad = data.draw(st.sets(st.integers(0, len(items) - 1), min_size=1))
+    sent = [[-item] if place in bad else [item] for place, item in enumerate(items)]
 
-    def renew(item: int) -> int:
-        renewed.append(item)
-        return item
+    def run(given):
+        assert all(len(item) == 1 for item in given)
+        values = [item[0] for item in given]
+        for item in given:
+            item.append("spoilt")
+        return poisoned(values)
 
     async def scenario(batcher):
         warm(batcher)
-        results = await outcomes(submit_all(batcher, items))
-        assert isinstance(results.pop(bad), PoisonError)
-        assert results == [item * 10 for item in items if item > 0]
+        for place, outcome in enumerate(await outcomes(submit_all(batcher, sent))):
+            assert isinstance(outcome, PoisonError) if place in bad else outcome == items[place] * 10
+
+    with_batcher(scenario, run, isolate_failures=True, renew=renew)
+
+
+def test_a_request_that_cannot_be_renewed_is_told_why_and_the_others_go_on():
+    async def renew(items):
+        return [ValueError("it cannot be decoded any more") if item == 2 else item for item in items]
+
+    async def scenario(batcher):
+        warm(batcher)
+        results = await outcomes(submit_all(batcher, [1, 2, 3, -4]))
+        assert [type(result) for result in results] == [int, ValueError, int, PoisonError]
 
     with_batcher(scenario, poisoned, isolate_failures=True, renew=renew)
-    assert (len(renewed) > 0) is (len(items) > 1)
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_mistake_in_renewing_leaves_nobody_waiting(is_awaited: bool):
+    stuck = []
+
+    def fail(_items):
+        raise MistakenError
+
+    async def fail_later(_items):
+        raise MistakenError
+
+    async def scenario(batcher):
+        warm(batcher)
+        for outcome in await outcomes(submit_all(batcher, [1, -2, 3])):
+            assert isinstance(outcome, RefusedError)
+
+    renew = fail_later if is_awaited else fail
+    with_batcher(scenario, poisoned, isolate_failures=True, renew=renew, on_stuck=stuck.append)
+    assert [type(error) for error in stuck] == [MistakenError]
+
+
+@pytest.mark.parametrize("is_drained", [True, False])
+def test_a_stop_while_requests_are_renewed_answers_all(is_drained: bool):
+    async def scenario(batcher):
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def renew(items):
+            begun.set()
+            await may_end.wait()
+            return items
+
+        batcher._renew = renew
+        warm(batcher)
+        tasks = submit_all(batcher, [1, -2, 3])
+        await begun.wait()
+        closing = asyncio.ensure_future(batcher.close(drain=is_drained))
+        await asyncio.sleep(0)
+        may_end.set()
+        await closing
+        kinds = [type(outcome) for outcome in await outcomes(tasks)]
+        assert kinds == ([int, PoisonError, int] if is_drained else [RefusedError] * 3)
+
+    with_batcher(scenario, poisoned, isolate_failures=True)
+
+
+def test_healthy_batches_run_while_suspects_are_renewed():
+    async def scenario(batcher):
+        may_end = asyncio.Event()
+
+        async def renew(items):
+            await may_end.wait()
+            return items
+
+        batcher._renew = renew
+        warm(batcher)
+        suspects = submit_all(batcher, [1, -2])
+        await until(lambda: batcher._renewing is not None)
+        assert await batcher.submit(3) == 30
+        may_end.set()
+        assert [type(outcome) for outcome in await outcomes(suspects)] == [int, PoisonError]
+
+    with_batcher(scenario, poisoned, isolate_failures=True)
+
+
+def test_an_overdue_batch_is_not_run_again():
+    run, now = Held(is_open=False), [0.0]
+
+    async def scenario(batcher):
+        warm(batcher)
+        tasks = submit_all(batcher, [1, 2, 3])
+        await until(lambda: bool(run.batches))
+        now[0] = 61.0
+        batcher.look()
+        assert [type(outcome) for outcome in await outcomes(tasks)] == [OverdueError] * 3
+
+    options = {"limits": Limits(10, run_timeout_s=60.0), "clock": lambda: now[0]}
+    with_batcher(scenario, run, isolate_failures=True, **options)
+    assert run.batches == [[1, 2, 3]]
+
+
+def test_a_failure_that_no_request_is_told_is_told_to_somebody():
+    untold, is_left = [], [False]
+
+    def run(items):
+        if len(items) > 1 or is_left[0]:
+            raise PoisonError
+        return items
+
+    async def scenario(batcher):
+        warm(batcher)
+        assert await outcomes(submit_all(batcher, [1, 2, 3])) == [1, 2, 3]
+        is_left[0] = True
+        (task,) = submit_all(batcher, [4])
+        await until(lambda: batcher.state.running_items > 0)
+        task.cancel()
+
+    with_batcher(
+        scenario, run, isolate_failures=True, on_untold=lambda error, requests: untold.append((type(error), requests))
+    )
+    assert untold == [(PoisonError, 3), (PoisonError, 1)]
 
 
 def test_healthy_batches_run_between_suspects():
@@ -898,16 +1027,19 @@ def test_a_wrong_number_of_results_answers_nobody_wrongly(results: Any, isolate_
     async def scenario(batcher):
         warm(batcher)
         for outcome in await outcomes(submit_all(batcher, [1, 2, 3])):
-            assert isinstance(outcome, ResultMismatchError | TypeError | RefusedError)
+            error = outcome.error if isinstance(outcome, BatchFailedError) else outcome
+            assert isinstance(error, ResultMismatchError | TypeError)
 
     with_batcher(scenario, lambda items: results, isolate_failures=isolate_failures)
 
 
-def test_a_function_that_always_fails_is_found_out_and_then_probed_until_it_recovers():
-    calls, is_broken = [], [True]
+def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_until_it_recovers():
+    calls, is_broken, now = [], [True], [0.0]
 
     def run(items):
         calls.append(len(items))
+        if len(items) == 1:
+            now[0] += 4.0
         if is_broken[0]:
             raise PoisonError
         return items
@@ -916,7 +1048,7 @@ def test_a_function_that_always_fails_is_found_out_and_then_probed_until_it_reco
         warm(batcher)
         results = await outcomes(submit_all(batcher, range(32)))
         kinds = [type(result) for result in results]
-        assert (kinds.count(PoisonError), kinds.count(RefusedError)) == (3, 29)
+        assert (kinds.count(PoisonError), kinds.count(RefusedError)) == (4, 28)
         assert {result.reason for result in results if isinstance(result, RefusedError)} == {"unjudged"}
 
         calls.clear()
@@ -929,7 +1061,7 @@ def test_a_function_that_always_fails_is_found_out_and_then_probed_until_it_reco
         assert await outcomes(submit_all(batcher, range(8))) == list(range(8))
         assert calls == [1, 7]
 
-    with_batcher(scenario, run, isolate_failures=True)
+    with_batcher(scenario, run, isolate_failures=True, clock=lambda: now[0])
 
 
 @pytest.mark.parametrize(
@@ -1061,9 +1193,14 @@ def test_giving_up_on_closing_leaves_others_to_wait_for_it():
     with_batcher(scenario, run)
 
 
+async def renewed_after_a_while(items):
+    await asyncio.sleep(0)
+    return items
+
+
 @settings(max_examples=20)
-@given(st.integers(0, 10_000))
-def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_right_outcome(seed: int):
+@given(st.integers(0, 10_000), st.sampled_from([None, renewed_after_a_while]))
+def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_right_outcome(seed: int, renew: Any):
     rng = random.Random(seed)
 
     async def caller(batcher, number):
@@ -1086,7 +1223,7 @@ def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_rig
                 assert isinstance(outcome, asyncio.CancelledError | RefusedError)
         assert (batcher.state.queue_requests, batcher.state.queue_items) == (0, 0)
 
-    with_batcher(scenario, poisoned, limits=Limits(16), isolate_failures=True)
+    with_batcher(scenario, poisoned, limits=Limits(16), isolate_failures=True, renew=renew)
 
 
 # More than one at once

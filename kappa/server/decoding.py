@@ -1,0 +1,171 @@
+"""The threads that decode bodies which are large or take long, each within a time limit.
+
+Nothing ends a thread from outside. One whose body is not decoded in time is *abandoned*: its request is answered, and
+another thread takes its place, so that no body keeps others from being decoded. It computes on, and costs the others
+some of their time; so the process should be replaced when there are several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, Generic, TypeVar
+
+from kappa.errors import InferenceFailedError
+from kappa.server.batching.execution import carried
+
+__all__ = ["DECODING_LIMIT_S", "Decoders", "DecodingOverdueError"]
+
+T = TypeVar("T")
+
+DECODING_LIMIT_S = 10.0
+"""How long it may take to decode one body."""
+_LOOKS_PER_LIMIT = 20
+
+
+class DecodingOverdueError(InferenceFailedError):
+    """A body was not decoded in time; HTTP 504."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"The body could not be decoded within {limit_s:g} seconds.")
+
+
+class _Job(Generic[T]):
+    """One call, and who waits for what it returns."""
+
+    __slots__ = ("call", "future", "started")
+
+    def __init__(self, call: Callable[[], T], future: asyncio.Future[T]) -> None:
+        self.call = call
+        self.future = future
+        self.started: float | None = None
+
+    def tell(self, result: T | None, error: Exception | None) -> None:
+        if self.future.done():
+            return  # it was too late, or the client has left
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)  # type: ignore[arg-type] # without an error, the result is there
+
+
+class _Worker:
+    """One thread, with the job that it is at."""
+
+    __slots__ = ("is_abandoned", "job", "thread")
+
+    def __init__(self) -> None:
+        self.job: _Job[Any] | None = None
+        self.is_abandoned = False
+        self.thread: Thread
+
+
+class Decoders:
+    """A fixed number of daemon threads with a line in front of them; all but the jobs happens on the event loop.
+
+    ``on_abandoned`` is called when a thread is left behind, with how many such threads compute on.
+    """
+
+    def __init__(
+        self,
+        *,
+        count: int = 2,
+        limit_s: float = DECODING_LIMIT_S,
+        clock: Callable[[], float] = time.monotonic,
+        on_abandoned: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.limit_s = limit_s
+        self._count = count
+        self._clock = clock
+        self._on_abandoned = on_abandoned
+        self._line: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._workers: set[_Worker] = set()
+        self._abandoned: set[_Worker] = set()
+        self._lock = Lock()
+        self._unanswered = 0
+        self._looking: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Await ``call`` in one of the threads; raises what it does, or `DecodingOverdueError`."""
+        if not self._workers:
+            self._loop = asyncio.get_running_loop()
+            for _ in range(self._count):
+                self._start_thread()
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._unanswered += 1
+        self._line.put(_Job(call, future))
+        if self._looking is None:
+            self._look_later()
+        try:
+            return await future
+        finally:
+            self._unanswered -= 1
+            del future  # which holds its exception, which holds this frame
+
+    def stop(self) -> None:
+        """Let the threads end after what they are at; nobody waits for them."""
+        for _ in self._workers:
+            self._line.put(None)
+        self._workers.clear()
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    def _start_thread(self) -> None:
+        worker = _Worker()
+        worker.thread = Thread(target=self._work, args=(worker,), name="kappa-decode", daemon=True)
+        self._workers.add(worker)
+        worker.thread.start()
+
+    def _look_later(self) -> None:
+        self._looking = self._loop.call_later(self.limit_s / _LOOKS_PER_LIMIT, self._look)
+
+    def _look(self) -> None:
+        """Abandon the threads that take too long."""
+        now = self._clock()
+        for worker in list(self._workers):
+            with self._lock:
+                job = worker.job
+                if job is None or job.started is None or now - job.started <= self.limit_s:
+                    continue
+                worker.is_abandoned = True
+            job.tell(None, DecodingOverdueError(self.limit_s))
+            self._workers.discard(worker)
+            self._abandoned.add(worker)
+            self._start_thread()
+            self._abandoned = {worker for worker in self._abandoned if worker.thread.is_alive()}
+            self._on_abandoned(len(self._abandoned))
+        self._looking = None
+        if self._unanswered:
+            self._look_later()
+
+    def _work(self, worker: _Worker) -> None:
+        """Do what comes until the end; a thread's whole life."""
+        while (job := self._line.get()) is not None:
+            if not job.future.done():  # else the client has left
+                job.started = self._clock()
+                worker.job = job
+                self._do(job)
+            with self._lock:
+                worker.job = None
+                if worker.is_abandoned:
+                    return
+            del job  # the next wait must not keep a body alive
+
+    def _do(self, job: _Job[Any]) -> None:
+        result: Any = None
+        error: Exception | None = None
+        try:
+            result = job.call()
+        except BaseException as exc:  # noqa: BLE001 - adapters of others may raise anything
+            error = carried(exc)
+        try:
+            self._loop.call_soon_threadsafe(job.tell, result, error)
+        except RuntimeError:
+            return  # the loop was closed: nobody waits any more
+        finally:
+            del error  # which holds this frame
