@@ -48,6 +48,7 @@ def create_app(
     on_stuck: Callable[[], None] = lambda: None,
     wanted: Callable[[], Sequence[Served]] | None = None,
     on_reload: Callable[[KappaError | None], None] = lambda _: None,
+    is_started: Callable[[], bool] = lambda: True,
     management_port: int | None = None,
     processors: int = 1,
     workers: int = 1,
@@ -61,9 +62,9 @@ def create_app(
     ``on_stuck()`` when a call does not end: the caller decides whether the process ends then. ``wanted`` and
     ``on_reload`` are for `Application`. Where ``management_port`` is given, what arrives there finds metrics and all
     metadata, and what arrives elsewhere does not. ``processors`` is how many batches may run at once, and ``workers``
-    how many processes there are of this kind. ``examples_of`` says whether a service must answer its examples first.
-    Pages of ``cors_origins`` may ask in a browser, else those that the services name. Where ``is_development``, errors
-    of functions are shown, and pages of other sites are refused.
+    how many processes there are of this kind; ``is_started`` says whether each of them has been ready. ``examples_of``
+    says whether a service must answer its examples first. Pages of ``cors_origins`` may ask in a browser, else those that
+    the services name. Where ``is_development``, errors of functions are shown, and pages of other sites are refused.
     """
     make_host = partial(
         Host,
@@ -72,6 +73,7 @@ def create_app(
         on_ready=on_ready or (lambda: None),
         on_failure=on_failure or _log_load_failure,
         on_stuck=on_stuck,
+        is_started=is_started,
         processors=processors,
         workers=workers,
         examples_of=examples_of or ServerOptions().examples_of,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -19,13 +21,16 @@ from kappa.errors import InferenceFailedError, KappaError
 from kappa.server.access_log import PrintableLogger
 from kappa.server.metrics import forget_worker
 from kappa.server.options import ServerOptions
-from kappa.server.ports import url_of
-from kappa.server.report import Report
+from kappa.server.report import FirstStart, Report
 from kappa.server.rollout import Rollout
 from kappa.server.swap import Application
 from kappa.server.worker import KappaWorker
 
-__all__ = ["GunicornApplication", "KappaArbiter", "gunicorn_settings", "run_alone", "run_arbiter"]
+__all__ = ["GunicornApplication", "KappaArbiter", "Retries", "gunicorn_settings", "run_alone", "run_arbiter"]
+
+_logger = logging.getLogger("kappa.server")
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
 
 
 class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -39,8 +44,11 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has
         drain_delay_s: float = 0.0,
         may_listen: asyncio.Event | None = None,
         management_port: int | None = None,
+        reserved: Sequence[socket.socket] = (),
     ) -> None:
         self.drain_delay_s = drain_delay_s
+        self.reserved = reserved
+        """What keeps the ports that each worker binds when it begins to listen."""
         self.management_port = management_port
         self.may_listen = may_listen
         self._make_app = make_app
@@ -58,21 +66,30 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has
 class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
     """The master process.
 
-    It ends when a worker cannot load the service, instead of starting the next one. A worker that says that it leaves
-    is replaced at once. On SIGHUP the workers reload, one after the other, instead of being replaced.
+    It ends when one of the first workers cannot load the service. Later nothing that happens to a worker ends it: one
+    that cannot replace another is tried again, after a pause that grows. A worker that says that it leaves is replaced
+    at once. On SIGHUP the workers reload, one after the other, instead of being replaced.
     """
+
+    WORKER_BOOT_ERROR = APP_LOAD_ERROR = -1
+    """No exit code: the base ends the server when a worker leaves with these, for whatever reason it did."""
 
     def __init__(self, app: GunicornApplication, report: Report, rollout: Rollout | None = None) -> None:
         self._report = report
         self._rollout = rollout
+        self._retries = Retries()
         self._is_stopping = False
         super().__init__(app)
 
     def manage_workers(self) -> None:
         self._report.read()
         leaving = self._report.leaving & self.WORKERS.keys()
-        self.num_workers = self.cfg.workers + len(leaving)
-        super().manage_workers()
+        wanted = self.cfg.workers + len(leaving)
+        self.num_workers = min(wanted, len(self.WORKERS)) if self._retries.is_pausing else wanted
+        try:
+            super().manage_workers()
+        except OSError as exc:  # of a fork
+            self._try_again(f"no process can be started: {exc.strerror}")
         if self._rollout is not None:
             self._rollout.look((self.WORKERS.keys() & self._report.ready.keys()) - leaving)
 
@@ -90,20 +107,49 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
         self.stop()
         sys.exit(exit_status)
 
-    def worker_ended(self, pid: int) -> None:
-        """End the server if the worker could not load the service."""
+    def worker_ended(self, worker: KappaWorker) -> None:
+        """End the server if one of the first workers could not load the service."""
         if self._is_stopping:
             return
         self._report.read()
-        if pid in self._report.leaving:
+        if worker.pid in self._report.leaving or worker.pid in self._report.ready:
             return
-        if self._report.failure is None and pid not in self._report.ready:
-            self._report.failure = InferenceFailedError(
-                "A worker process ended while it loaded the service. If the log above does not say why, it may have "
-                "run out of memory."
-            )
-        if self._report.failure is not None:
-            raise HaltServer(str(self._report.failure), self._report.failure.exit_code)
+        failure = self._report.failure or InferenceFailedError(
+            "A worker process ended while it loaded the service. If the log above does not say why, it may have run "
+            "out of memory."
+        )
+        if worker.age <= self.cfg.workers:
+            self._report.failure = failure
+            raise HaltServer(str(failure), failure.exit_code)
+        self._report.failure = None
+        self._try_again(str(failure).rstrip("."))
+
+    def _try_again(self, reason: str) -> None:
+        pause_s = self._retries.failed(len(self._report.ready))
+        text = "A worker could not be replaced: %s. The next attempt is made in %g seconds."
+        _logger.error(text, reason, pause_s)
+
+
+class Retries:
+    """How long nobody is started after those that were to replace workers have failed, one after the other."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._in_row = 0
+        self._ready = 0
+        self._until = 0.0
+
+    def failed(self, ready: int) -> float:
+        """Take note of a failure, and of how many workers were ever ready; return how many seconds to pause."""
+        self._in_row = min(self._in_row + 1, 10) if ready == self._ready else 1
+        self._ready = ready
+        pause_s = min(_FIRST_PAUSE_S * 2.0 ** (self._in_row - 1), _LONGEST_PAUSE_S)
+        self._until = self._clock() + pause_s
+        return pause_s
+
+    @property
+    def is_pausing(self) -> bool:
+        return self._clock() < self._until
 
 
 def gunicorn_settings(options: ServerOptions, *, writable: Path) -> dict[str, Any]:
@@ -133,6 +179,7 @@ def run_arbiter(
     *,
     workers: int,
     report: Report,
+    first_start: FirstStart,
     writable: Path,
     shared: Path | None,
     rollout: Rollout | None = None,
@@ -147,27 +194,31 @@ def run_arbiter(
     def worker_ended(arbiter: KappaArbiter, worker: KappaWorker) -> None:
         if shared is not None:
             forget_worker(shared, worker.pid)
-        arbiter.worker_ended(worker.pid)
+        arbiter.worker_ended(worker)
 
+    is_shared = workers > 1
     settings = {
         **gunicorn_settings(options, writable=writable),
         "workers": workers,
+        "post_fork": lambda _arbiter, worker: first_start.join(worker.age),
         "child_exit": worker_ended,
-        "reuse_port": workers > 1,
-        "bind": [
-            url_of(listener).removeprefix("http://") if workers > 1 else f"fd://{listener.detach()}"
-            for listener in listeners
-        ],
+        "reuse_port": is_shared,
+        "bind": [] if is_shared else [f"fd://{listener.detach()}" for listener in listeners],
     }
-    app = GunicornApplication(make_app, settings, drain_delay_s=options.drain_delay_s, management_port=management_port)
+    app = GunicornApplication(
+        make_app,
+        settings,
+        drain_delay_s=options.drain_delay_s,
+        management_port=management_port,
+        reserved=listeners if is_shared else (),
+    )
     parent = os.getpid()
     try:
         KappaArbiter(app, report, rollout).run()
     except SystemExit as exc:
         if os.getpid() != parent:
             raise  # a worker that ends
-        report.read()
-        if report.failure is not None:
+        if exc.code and report.failure is not None:
             raise report.failure from None
         if exc.code:
             raise KappaError(f"The server ended with exit code {exc.code}; the lines above say why.") from None

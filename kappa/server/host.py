@@ -127,6 +127,7 @@ class Host:
         on_ready: Callable[[], None],
         on_failure: Callable[[KappaError], None],
         on_stuck: Callable[[], None] = lambda: None,
+        is_started: Callable[[], bool] = lambda: True,
         processors: int = 1,
         workers: int = 1,
         examples_of: Callable[[ServiceSpec], ExamplesUse],
@@ -145,6 +146,7 @@ class Host:
         self._on_ready = on_ready
         self._on_failure = on_failure
         self._on_stuck = on_stuck
+        self._is_started = is_started
         self._places = Places(processors)
         self._workers = workers
         self._examples_of = examples_of
@@ -153,6 +155,11 @@ class Host:
         """The API whose call did not end while the services were loading."""
         self._loading: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def is_welcoming(self) -> bool:
+        """Whether requests may be sent here: this process is ready, and each that was started with it has been."""
+        return self.state == "ready" and self._is_started()
 
     async def start(self) -> None:
         """Begin to load; returns at once."""

@@ -23,7 +23,7 @@ from kappa.server.machine import set_thread_counts, settle_memory, share_lock
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
 from kappa.server.ports import listen_on, reserve, url_of
-from kappa.server.report import Report
+from kappa.server.report import FirstStart, Report
 from kappa.server.rollout import Rollout, SoloRollout
 from kappa.server.running import ServerFolder
 from kappa.server.swap import Application
@@ -64,7 +64,7 @@ def serve_gunicorn(
     workers, cores = chosen.count, allowance.cores
     set_thread_counts(environ, workers=workers, cores=cores)
     log_to_stderr()
-    report = Report()
+    report, first_start = Report(), FirstStart(workers)
     folder = ServerFolder()
     try:
         listeners = _listen(options, reserve if workers > 1 else listen_on, listener)
@@ -82,6 +82,7 @@ def serve_gunicorn(
                 options,
                 folder,
                 report=report,
+                first_start=first_start,
                 management_port=management_port,
                 workers=workers,
                 cores=cores,
@@ -90,6 +91,7 @@ def serve_gunicorn(
             options,
             workers=workers,
             report=report,
+            first_start=first_start,
             writable=folder.path,
             shared=shared,
             rollout=rollout,
@@ -105,6 +107,7 @@ def _worker_app(
     folder: ServerFolder,
     *,
     report: Report,
+    first_start: FirstStart,
     management_port: int | None,
     workers: int,
     cores: int,
@@ -125,6 +128,7 @@ def _worker_app(
 
     def be_ready() -> None:
         settle_memory()
+        first_start.be_ready()
         tell_parent(report.say_ready)
         _logger.info("Ready.")
 
@@ -141,6 +145,7 @@ def _worker_app(
         on_stuck=be_replaced,
         wanted=folder.wanted,
         on_reload=lambda error: tell_parent(partial(report.say_reloaded, error)),
+        is_started=lambda: first_start.is_over,
         management_port=management_port,
         processors=max(1, cores // workers),
         workers=workers,

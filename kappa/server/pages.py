@@ -49,8 +49,9 @@ async def health(_req: Request) -> Answer:
 
 def readiness(host: Host) -> Answering:
     async def answer(_req: Request) -> Answer:
-        if host.state != "ready":
-            raise falcon.HTTPServiceUnavailable(description=f"The service is {host.state}.", retry_after=1)
+        if not host.is_welcoming:
+            state = "loading" if host.state == "ready" else host.state
+            raise falcon.HTTPServiceUnavailable(description=f"The service is {state}.", retry_after=1)
         return Answer(b"ready\n", "text/plain; charset=utf-8")
 
     return answer

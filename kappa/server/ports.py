@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kappa.errors import PortInUseError, UsageError
 
-__all__ = ["bind_to", "holder_of", "listen_on", "reserve", "url_of"]
+__all__ = ["bind_to", "holder_of", "join", "listen_on", "reserve", "url_of"]
 
 _LISTEN = "0A"  # linux/include/net/tcp_states.h
 _BACKLOG = 2048
@@ -64,6 +64,17 @@ def reserve(host: str, port: int) -> socket.socket:
     with bind_to(host, port) as alone:
         found = alone.getsockname()[1]
     return bind_to(host, found, is_shared=True)
+
+
+def join(reserved: socket.socket) -> socket.socket:
+    """Return a socket that listens at the port that ``reserved`` keeps, beside those of other processes."""
+    listener = socket.socket(reserved.family, reserved.type, reserved.proto)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(reserved.getsockname())
+    listener.setblocking(False)
+    listener.listen(_BACKLOG)
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:

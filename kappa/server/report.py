@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import select
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from kappa import errors
 from kappa.errors import KappaError
 
-__all__ = ["Report", "say_failed", "say_ready"]
+__all__ = ["FirstStart", "Report", "say_failed", "say_ready"]
 
 _MAX_REPORT_BYTES = 3000  # below PIPE_BUF, so that the lines of two workers never mix
 
@@ -76,6 +77,28 @@ class Report:
                 self.reloads[line["reloaded"]] = _revived(line["failed"], line["message"]) if is_failed else None
             elif self.failure is None:
                 self.failure = _revived(line["failed"], line["message"])
+
+
+class FirstStart:
+    """Which of a server's first workers have been ready, in memory that all its processes share."""
+
+    def __init__(self, workers: int) -> None:
+        self._are_ready = mmap.mmap(-1, workers)
+        self._number = 0
+
+    def join(self, number: int) -> None:
+        """Be the worker of this number, counted from 1; those above the first replace others."""
+        self._number = number
+
+    def be_ready(self) -> None:
+        """Take note that this worker can answer."""
+        if 1 <= self._number <= len(self._are_ready):
+            self._are_ready[self._number - 1] = 1
+
+    @property
+    def is_over(self) -> bool:
+        """Whether each of the first workers has been ready once."""
+        return b"\0" not in self._are_ready[:]
 
 
 def say_ready(writer: int, **known: Any) -> None:

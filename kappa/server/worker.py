@@ -3,7 +3,10 @@
 What the base does, measured with gunicorn 27.0, and what is changed here:
 
 - After SIGTERM it accepts for up to a second more, and one idle keep-alive connection holds it for the whole graceful
-  timeout. Here the worker stops accepting at once, closes idle connections, and waits only for requests.
+  timeout. Here the worker stops accepting at once and waits only for requests. From the signal on its answers announce
+  the end of their connections, and one that is idle is closed a second later: whoever sends on it in time is answered.
+- Its sockets listen from the first moment, so that connections wait at a worker that still loads while others could
+  answer. Here only the first of a server's workers listens before it is ready.
 - It has no limit on the time for a request's headers, none on the time a client may leave its answer unread, and none
   on connections. Here 10 s (408), 30 s, and a number (503).
 - It sets and cancels a timer per request for keep-alive (PERF: 2 µs). Here one sweep a second looks at all connections.
@@ -18,7 +21,7 @@ What the base does, measured with gunicorn 27.0, and what is changed here:
   (`HEAD`) whether or not their client reads. Here others have their turn between them, and unread answers hold them up.
 - It says nothing to a client of HTTP/1.0 that asks to keep its connection, which then waits for the end of an answer
   that is there (RFC 9112, appendix C.2.2). Here it is told that the connection stays.
-- A failure to start ends in an endless row of new workers. Here it ends the server.
+- A failure to start ends in an endless row of new workers. Here that of one of the first workers ends the server.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from types import SimpleNamespace
@@ -58,13 +62,15 @@ from kappa.server.bounds import (
 from kappa.server.direct import whole_request
 from kappa.server.exchange import PlainResponse, send_answer
 from kappa.server.parser import KappaParser, refusal_of
+from kappa.server.ports import join
 from kappa.server.swap import DRAIN, RELOAD, Application, Serving
 from kappa.types import Answer
 
 __all__ = ["KappaProtocol", "KappaWorker"]
 
 _TICK_S = 1.0
-_FIRST_REQUEST_S = 1.0
+_IDLE_S = 1.0
+"""How long a connection may do nothing before it is closed, when the worker ends."""
 _CLOSING_S = 1.0
 _LOADING_POLL_S = 0.02
 
@@ -96,6 +102,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         """Whether what arrives is no concern of anybody's."""
         self._is_lingering = False
         self._is_answer_begun = False
+        self._is_end_announced = False
         self._pending: PendingAnswer | None = None
         """The request that was handed straight to its API."""
         self._serving: Serving | None = None
@@ -171,7 +178,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             and self._current_request is None
             and self._callback_parser.is_fresh
             and not self._flow_control.write_paused
-            and self.worker.alive
+            and not self.worker.is_ending
         )
 
     def _begin(self, data: bytes) -> bool:
@@ -207,7 +214,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         """Send the answer to a request that was begun; most look like this (PERF: 2 µs instead of 8)."""
         if self._closed:
             return
-        if not self.worker.alive or len(body) > _NO_COPY_BODY_SIZE:
+        if self.worker.is_ending or len(body) > _NO_COPY_BODY_SIZE:
             resp = PlainResponse()
             send_answer(resp, Answer(body), request_id)
             self.receive(resp)
@@ -224,7 +231,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
 
     def _write(self, resp: PlainResponse) -> None:
         headers, body = resp.parts()
-        self._send_response_start(resp.status, headers, _HTTP_1_1, close=not self.worker.alive)
+        self._send_response_start(resp.status, headers, _HTTP_1_1, close=self.worker.is_ending)
         if body:
             self._send_body(body)
         else:
@@ -234,7 +241,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
     def _end_exchange(self) -> None:
         """Go on with what has come meanwhile, or close where the server stops."""
         self._forget_exchange()
-        if not self.worker.alive:
+        if self.worker.is_ending:
             self.close()
             return
         self.req_count += 1
@@ -274,7 +281,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         return is_going_on
 
     def _send_response_start(self, status: int | str, headers: Any, request: Any, close: bool = False) -> None:
-        self._is_answer_begun = True
+        self._is_answer_begun, self._is_end_announced = True, close
         if request.version < (1, 1) and not close:
             headers = [*headers, (b"Connection", b"keep-alive")]
         super()._send_response_start(status, headers, request, close)
@@ -296,8 +303,12 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._safe_write(error_response(status, message, extra_headers))
 
     def _will_close(self, request: Any, response_requires_close: bool) -> bool:
-        """Announce the end of a connection whose request is answered before it is whole."""
-        return self._is_incomplete or bool(super()._will_close(request, response_requires_close))
+        """Announce the end of a connection whose request is answered before it is whole, or whose worker ends."""
+        if self._is_answer_begun:
+            return self._is_end_announced
+        if self._is_incomplete or self.worker.is_ending:
+            return True
+        return bool(super()._will_close(request, response_requires_close))
 
     def _close_transport(self) -> None:
         """Close once what was written is sent; what still arrives is thrown away for a moment first."""
@@ -324,6 +335,9 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         if self._unsent.is_stuck(self.transport, now):
             self.transport.abort()
             return True
+        if not self.worker.is_accepting and self.is_idle(now):
+            self.close()
+            return True
         if self._waiting_since is None or self._closed:
             return False
         is_request_due = self._is_incomplete or self.req_count <= 1
@@ -335,10 +349,10 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         return True
 
     def is_idle(self, now: float) -> bool:
-        """Return whether no request is on its way; a new connection gets a second to send its first one."""
-        if self._waiting_since is None or self._is_incomplete:
+        """Return whether no request was on its way for a second, and since the worker began to end."""
+        if self._waiting_since is None or self._is_incomplete or self._closed:
             return False
-        return self.req_count > 1 or now - self._waiting_since > _FIRST_REQUEST_S
+        return now - max(self._waiting_since, self.worker.ending_since) >= _IDLE_S
 
 
 class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
@@ -350,8 +364,12 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         super().__init__(*arguments, **keywords)
         self.connections: set[KappaProtocol] = set()
         self.max_connections = affordable_connections(self.worker_connections)
+        self.is_accepting = True
+        self.is_ending = False
+        """Whether answers announce the end of their connections."""
+        self.ending_since = 0.0
         self._woken = asyncio.Event()
-        self._stop_by: float | None = None
+        self._listeners: list[socket.socket] = []
 
     @cached_property
     def is_direct(self) -> bool:
@@ -369,7 +387,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
     def handle_reload_signal(self) -> None:
         """Exchange the services for those that are wanted now (SIGHUP)."""
         begin: Callable[[], None] | None = self.state.get(RELOAD)
-        if begin is not None and self.alive:
+        if begin is not None and not self.is_ending:
             begin()
 
     def handle_exit_signal(self) -> None:
@@ -377,8 +395,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         drain: Callable[[], None] | None = self.state.get(DRAIN)
         if drain is not None:
             drain()
-        if self._stop_by is None:
-            self._stop_by = self.loop.time() + self.cfg.graceful_timeout
+        self._begin_to_end()
         if self.app.drain_delay_s:
             self.loop.call_later(self.app.drain_delay_s, self.stop)
         else:
@@ -391,8 +408,13 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
 
     def stop(self) -> None:
         """Stop accepting, answer what was accepted, and end."""
-        self.alive = False
+        self._begin_to_end()
+        self.is_accepting = False
         self._wake()
+
+    def _begin_to_end(self) -> None:
+        if not self.is_ending:
+            self.is_ending, self.ending_since = True, self.loop.time()
 
     def _wake(self) -> None:
         self._woken.set()
@@ -402,7 +424,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
     def forget(self, connection: KappaProtocol) -> None:
         """Take note that a connection is gone."""
         self.connections.discard(connection)
-        if not (self.connections or self.alive):
+        if not (self.connections or self.is_accepting):
             self._woken.set()
 
     async def _serve(self) -> None:
@@ -411,7 +433,9 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         except Exception:
             self.log.exception("The worker cannot start.")
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
-        while self.alive and self.ppid == os.getppid():  # without its parent, nobody would ever stop this process
+        while (
+            self.is_accepting and self.alive and self.ppid == os.getppid()
+        ):  # without its parent, nobody would ever stop this process
             self.notify()
             await sweep(self.connections, self.loop.time())
             await self._sleep(_TICK_S)
@@ -422,35 +446,42 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         await self.lifespan.startup()
         if self.app.may_listen is not None:
             await self.app.may_listen.wait()
-        await self._load_behind_others()
-        for listener in self.sockets:
+        if self.age > 1:
+            await self._become_ready()
+        if self.is_ending:
+            return
+        reserved = self.app.reserved
+        self._listeners = list(map(join, reserved)) if reserved else [listener.sock for listener in self.sockets]
+        for listener in self._listeners:
             server = await self.loop.create_server(
-                lambda: KappaProtocol(self),
-                sock=listener.sock,
-                ssl=self._get_ssl_context(),
-                backlog=self.cfg.backlog,
+                lambda: KappaProtocol(self), sock=listener, ssl=self._get_ssl_context(), backlog=self.cfg.backlog
             )
             self.servers.append(server)
 
-    async def _load_behind_others(self) -> None:
-        """Wait until the services are loaded, if this worker replaces one of several: the others answer meanwhile."""
-        is_replacement = self.age > self.cfg.workers > 1 and isinstance(self.asgi, Application)
-        while is_replacement and self.alive and self.asgi.serving.host.state == "loading":
+    async def _become_ready(self) -> None:
+        """Wait until the services are loaded: others answer meanwhile, or connections wait where they are kept."""
+        while not self.is_ending and isinstance(self.asgi, Application) and self.asgi.serving.host.state == "loading":
             self.notify()
             await asyncio.sleep(_LOADING_POLL_S)
 
-    async def _shutdown(self) -> None:
-        """Answer what was accepted, then end the application; SIGINT or SIGQUIT cuts both short."""
-        await asyncio.sleep(0)  # what has already arrived counts as accepted
+    async def _stop_listening(self) -> None:
+        """Take the connections that have come: those that still wait at a socket when it closes are reset."""
+        taken = [connection for listener in self._listeners for connection in _waiting_at(listener)]
         for server in self.servers:
             server.close()
-        stop_by = self._stop_by or self.loop.time() + self.cfg.graceful_timeout
+        for connection in taken:
+            await self.loop.connect_accepted_socket(lambda: KappaProtocol(self), connection)
+
+    async def _shutdown(self) -> None:
+        """Answer what was accepted, then end the application; SIGINT or SIGQUIT cuts both short."""
+        self.stop()
+        await self._stop_listening()
+        stop_by = self.ending_since + self.cfg.graceful_timeout
         while self.connections and not self._quick_shutdown and (now := self.loop.time()) < stop_by - _CLOSING_S:
             self.notify()
-            for connection in list(self.connections):
-                if connection.is_idle(now):
-                    connection.close()
+            await sweep(self.connections, now)
             await self._sleep(0.05)
+        self.alive = False
         if self.connections and not self._quick_shutdown:
             self.log.warning("%d requests were not answered in time and are given up.", len(self.connections))
         patience = _CLOSING_S if self._quick_shutdown else max(_CLOSING_S, stop_by - self.loop.time())
@@ -462,3 +493,12 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         self._woken.clear()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
+
+
+def _waiting_at(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections that nobody has accepted yet."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection

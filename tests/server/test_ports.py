@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kappa.errors import PortInUseError, UsageError
-from kappa.server.ports import bind_to, holder_of, listen_on, reserve, url_of
+from kappa.server.ports import bind_to, holder_of, join, listen_on, reserve, url_of
 
 
 def test_port_zero_is_any_free_port_and_the_url_says_which() -> None:
@@ -66,3 +66,13 @@ def test_a_port_nobody_listens_on_has_no_holder(tmp_path: Path) -> None:
     assert holder_of(1, proc=tmp_path) is None
     with bind_to("127.0.0.1", 0) as free:
         assert holder_of(free.getsockname()[1]) is None
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="ports cannot be shared here")
+def test_processes_join_a_port_that_is_kept_for_them() -> None:
+    with reserve("127.0.0.1", 0) as kept, join(kept) as first, join(kept) as second:
+        assert kept.getsockname() == first.getsockname() == second.getsockname()
+        first.close()
+        for _ in range(20):
+            with socket.create_connection(kept.getsockname(), timeout=5):
+                second.accept()[0].close()

@@ -6,7 +6,7 @@ import pytest
 
 from kappa import errors
 from kappa.errors import BadInputError, BundleError, KappaError, ManifestError, MissingDependencyError
-from kappa.server.report import Report, say_failed, say_ready
+from kappa.server.report import FirstStart, Report, say_failed, say_ready
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,17 @@ def test_processes_say_that_they_are_ready_with_what_they_know() -> None:
     report.read()
     report.close()
     assert str(report.failure) == "late"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_the_first_start_is_over_when_each_of_the_first_workers_has_been_ready() -> None:
+    start = FirstStart(2)
+    seen = []
+    for number in (3, 2, 2, 1, 4):
+        if not (pid := os.fork()):
+            start.join(number)
+            start.be_ready()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        seen.append(start.is_over)
+    assert seen == [False, False, False, True, True]

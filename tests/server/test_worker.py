@@ -176,7 +176,7 @@ async def serving(
         config.set(name, value)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
-    app = SimpleNamespace(drain_delay_s=drain_delay_s, may_listen=None, management_port=None)
+    app = SimpleNamespace(drain_delay_s=drain_delay_s, may_listen=None, management_port=None, reserved=())
     worker = KappaWorker(age, os.getppid(), [SimpleNamespace(sock=listener)], app, 30, config, Logger(config))
     worker.loop = asyncio.get_running_loop()
     worker.asgi = application if api is None else DirectApplication(application, api, host)
@@ -214,7 +214,9 @@ def test_every_overridden_member_is_one_of_the_base() -> None:
             "handle_reload_signal",
             "is_full",
             "_listen",
-            "_load_behind_others",
+            "_become_ready",
+            "_begin_to_end",
+            "_stop_listening",
             "_sleep",
             "_wake",
         },
@@ -605,7 +607,10 @@ def test_what_is_not_http_is_answered_in_the_form_of_all_errors() -> None:
     asyncio.run(run())
 
 
-def test_a_stop_begins_at_once_closes_idle_connections_and_waits_for_requests() -> None:
+def test_a_stop_begins_at_once_closes_idle_connections_in_the_end_and_waits_for_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "_IDLE_S", 0.05)
     may_answer = asyncio.Event()
 
     async def wait(scope: dict[str, Any], _receive: Any, send: Any) -> None:
@@ -630,6 +635,93 @@ def test_a_stop_begins_at_once_closes_idle_connections_and_waits_for_requests() 
             assert (status, headers["connection"], body) == (200, "close", b"done")
             await served.task
             assert served.worker.stopped == ["drained", "lifespan.shutdown"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("drain_delay_s", [0.0, 30.0])
+@pytest.mark.parametrize("request_", ["straight", "refused", "parsed"])
+def test_from_the_signal_on_answers_announce_the_end_of_their_connections(request_: str, drain_delay_s: float) -> None:
+    api = Api(refusal=RefusedAnswer(b"no", "id-1", retry_after_s=1) if request_ == "refused" else None)
+
+    async def run() -> None:
+        async with serving(api=api, drain_delay_s=drain_delay_s) as served:
+            meanwhile, after = await served.connect(), await served.connect()
+            for client in (meanwhile, after):
+                await client.send(GET)
+                assert "connection" not in (await client.reply())[1]
+            if request_ == "straight":
+                await meanwhile.send(post(b"1"))
+                pending = await begun(api, 1)
+                served.worker.handle_exit_signal()
+                pending.answer()
+                assert (await meanwhile.reply())[1]["connection"] == "close"
+                assert await meanwhile.is_closed()
+            else:
+                served.worker.handle_exit_signal()
+            await after.send(GET if request_ == "parsed" else post(b"2"))
+            assert (await after.reply())[1]["connection"] == "close"
+            assert await after.is_closed()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("settings", [{}, {"accesslog": "-"}], ids=["no-access-log", "access-log"])
+def test_a_connection_whose_end_was_not_announced_stays_for_one_more_request(settings: dict[str, Any]) -> None:
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        has_begun.set()
+        await may_end.wait()
+        await send({"type": "http.response.body", "body": b"b"})
+
+    async def run() -> None:
+        async with serving(slowly, **settings) as served:
+            client = await served.connect()
+            await client.send(GET)
+            await has_begun.wait()
+            served.worker.handle_exit_signal()
+            may_end.set()
+            status, headers, body = await client.reply()
+            assert (status, headers.get("connection"), body) == (200, None, b"ab")
+            await client.send(GET)
+            status, headers, body = await client.reply()
+            assert (status, headers["connection"], body) == (200, "close", b"ab")
+            assert await client.is_closed()
+            await served.task
+
+    asyncio.run(run())
+
+
+def test_connections_that_wait_when_the_worker_stops_to_listen_are_taken() -> None:
+    async def run() -> None:
+        async with serving() as served:
+            waiting = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(20)]
+            served.worker.is_accepting = False
+            await served.worker._stop_listening()
+            for connection in waiting:
+                client = Client(*await asyncio.open_connection(sock=connection))
+                await client.send(GET)
+                assert (await client.reply())[2] == b"hello"
+                client.writer.close()
+
+    asyncio.run(run())
+
+
+def test_half_a_request_holds_a_stop_no_longer_than_it_may_take_to_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "HEADER_TIMEOUT_S", 0.05)
+
+    async def run() -> None:
+        async with serving(graceful_timeout=1000) as served:
+            client = await served.connect()
+            await client.send(GET[:10])
+            connection = await served.connection()
+            await until(lambda: connection._is_incomplete)
+            served.worker.handle_exit_signal()
+            assert (await client.reply())[0] == 408
+            await asyncio.wait_for(served.task, 5)
 
     asyncio.run(run())
 
@@ -694,12 +786,14 @@ class Loading:
 @pytest.mark.parametrize(
     ("age", "workers", "looks_left"),
     [
+        pytest.param(1, 1, 3, id="the-only-one"),
+        pytest.param(1, 2, 3, id="the-first"),
+        pytest.param(2, 2, 0, id="the-second"),
         pytest.param(3, 2, 0, id="replaces-one-of-two"),
-        pytest.param(2, 2, 3, id="one-of-the-first"),
-        pytest.param(2, 1, 3, id="replaces-the-only-one"),
+        pytest.param(2, 1, 0, id="replaces-the-only-one"),
     ],
 )
-def test_who_replaces_one_of_several_workers_listens_when_it_has_loaded(
+def test_only_the_first_worker_of_a_server_listens_before_it_has_loaded(
     age: int, workers: int, looks_left: int
 ) -> None:
     host = Loading(3)
@@ -906,7 +1000,7 @@ def test_a_refusal_is_sent_at_once_and_the_connection_goes_on() -> None:
             assert served.worker.asgi.serving.exchanges == 0
             assert not api.begun
             connection = await served.connection()
-            assert connection.is_idle(served.worker.loop.time())
+            assert connection.is_idle(served.worker.loop.time() + 1)
             connection.sweep(served.worker.loop.time() + 1000)
             assert await client.is_closed(), "of an idle connection nobody complains"
 

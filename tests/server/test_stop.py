@@ -1,0 +1,151 @@
+"""Nobody is reset when a server stops, or when a worker makes room for another."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows"),
+]
+
+CODE = """
+import os, time
+
+def double(values):
+    return [2 * value for value in values]
+
+def stick(value):
+    time.sleep(60)
+
+def pid(value):
+    return os.getpid()
+"""
+
+REQUEST = b"POST /double HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n4"
+
+
+class Busy:
+    """Clients that ask on connections that they keep, until they are refused a new one."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.seen: Counter[str] = Counter()
+        self.is_over = False
+
+    async def have_answers(self, count: int) -> None:
+        while self.seen["answered"] < count:  # noqa: ASYNC110 - those who ask have no time to tell
+            await asyncio.sleep(0)
+
+    async def ask_on(self, pause_s: float) -> None:
+        while not self.is_over:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            except ConnectionRefusedError:
+                return
+            try:
+                while not self.is_over:
+                    writer.write(REQUEST)
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    assert head.startswith(b"HTTP/1.1 200 "), head
+                    assert await reader.readexactly(1) == b"8"
+                    self.seen["answered"] += 1
+                    if b"connection: close" in head.lower():
+                        self.seen["told to close"] += 1
+                        break
+                    await asyncio.sleep(pause_s)
+            except (ConnectionError, asyncio.IncompleteReadError) as exc:
+                self.seen[f"reset: {exc!r}"] += 1
+                return
+            finally:
+                writer.close()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
+
+
+async def asking(busy: Busy, clients: int, until: Any) -> None:
+    """Ask with many clients, of which some pause, until ``until()`` returns and all are through."""
+    tasks = [asyncio.create_task(busy.ask_on(0.0 if number % 2 else 0.003 * number)) for number in range(clients)]
+    await until()
+    await asyncio.wait_for(asyncio.gather(*tasks), 30)
+
+
+@pytest.mark.parametrize(
+    ("workers", "drain_delay_s", "after"),
+    [(1, 0, 100), (1, 0, 700), (1, 1, 100), (2, 0, 100), (2, 0, 700), (2, 1, 700)],
+)
+def test_a_stop_resets_nobody(start: Any, workers: int, drain_delay_s: int, after: int) -> None:
+    server = start(CODE, batch=["double"], options={"workers": workers, "drain_delay_s": drain_delay_s})
+    busy = Busy(server.port)
+
+    async def stop() -> None:
+        await busy.have_answers(after)
+        server.process.send_signal(signal.SIGTERM)
+
+    asyncio.run(asking(busy, 64, stop))
+    code, log = server.end()
+    assert (code, "Traceback" in log) == (0, False), log
+    assert busy.seen.keys() == {"answered", "told to close"}, busy.seen
+    assert busy.seen["answered"] >= after
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_makes_room_for_another_resets_nobody(start: Any, workers: int) -> None:
+    server = start(
+        CODE,
+        batch=["double"],
+        single=["stick", "pid"],
+        api={"stick": {"run_timeout": 0.2}},
+        options={"workers": workers},
+    )
+    busy = Busy(server.port)
+
+    async def replace() -> None:
+        await asyncio.sleep(0)
+        assert (await asyncio.to_thread(server.request, "POST", "/stick", b"1"))[0] == 504
+        await asyncio.to_thread(server.wait_for, "Ready.", times=workers + 1)
+        await busy.have_answers(busy.seen["answered"] + 100)
+        busy.is_over = True
+
+    asyncio.run(asking(busy, 32, replace))
+    assert busy.seen.keys() == {"answered", "told to close"}, busy.seen
+    code, log = server.stop()
+    assert (code, "Traceback" in log) == (0, False), log
+
+
+@pytest.mark.parametrize("drain_delay_s", [0, 1])
+def test_who_asks_on_an_idle_connection_after_the_signal_is_answered_and_told_to_close(
+    start: Any, drain_delay_s: int
+) -> None:
+    server = start(CODE, batch=["double"], options={"drain_delay_s": drain_delay_s})
+    with server.connect() as client, client.makefile("rb") as stream:
+        client.sendall(REQUEST)
+        assert b"connection" not in heads(stream)
+        with server.connect() as other, other.makefile("rb") as others:
+            server.process.send_signal(signal.SIGTERM)
+            while not heads(others, of=other).get(b"connection"):
+                pass
+        client.sendall(REQUEST)
+        assert heads(stream)[b"connection"] == b"close"
+        assert stream.read() == b""
+    assert server.end()[0] == 0
+
+
+def heads(stream: Any, of: Any = None) -> dict[bytes, bytes]:
+    """Read one answer, asked for on ``of`` first; return its fields."""
+    if of is not None:
+        of.sendall(REQUEST)
+    assert stream.readline().split()[1] == b"200"
+    fields = {}
+    while (line := stream.readline().strip()) != b"":
+        name, _, value = line.partition(b":")
+        fields[name.lower()] = value.strip()
+    stream.read(int(fields[b"content-length"]))
+    return fields
