@@ -63,8 +63,8 @@ def create_app(
     ``on_reload`` are for `Application`. Where ``management_port`` is given, what arrives there finds metrics and all
     metadata, and what arrives elsewhere does not. ``processors`` is how many batches may run at once, and ``workers``
     how many processes there are of this kind; ``is_started`` says whether each of them has been ready. ``examples_of``
-    says whether a service must answer its examples first. Pages of ``cors_origins`` may ask in a browser, else those that
-    the services name. Where ``is_development``, errors of functions are shown, and pages of other sites are refused.
+    says whether a service must answer its examples first. Pages of ``cors_origins`` may ask in a browser, else those
+    that the services name. Where ``is_development``, errors of functions are shown, and pages of other sites refused.
     """
     make_host = partial(
         Host,
