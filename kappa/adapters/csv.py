@@ -184,8 +184,16 @@ def csv_lines(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _field(value: Any) -> Any:
-    if value is None or value != value:
+    kind = type(value)
+    if kind is str:
+        return value
+    if value is None or kind.__name__ in _MISSING:
         return ""
-    if isinstance(value, bool):
+    if kind.__name__.startswith("bool"):  # Python's, and NumPy's
         return "true" if value else "false"
+    if kind.__name__.startswith("float"):
+        return "" if value != value else value
     return value
+
+
+_MISSING = frozenset({"NAType", "NaTType"})  # pandas' own

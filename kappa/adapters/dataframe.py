@@ -33,8 +33,8 @@ from kappa.adapters.json import (
     encode_json,
     parse_json,
     parse_json_lines,
-    records_of,
 )
+from kappa.adapters.json_values import records_of, rows_of_frame, values_of
 from kappa.adapters.media_types import CSV, JSON, LINES, TABS, understood
 from kappa.adapters.multipart import FORM
 from kappa.adapters.negotiation import preferred
@@ -265,7 +265,7 @@ def encode_frame(frame: Any, *, orient: Orient, accept: str) -> Answer:
     form = _form_of(accept)
     if form == "text/csv":
         names = _texts(frame.columns, "columns")
-        return Answer(csv_lines([names, *frame.itertuples(index=False, name=None)]).encode(), "text/csv; charset=utf-8")
+        return Answer(csv_lines([names, *rows_of_frame(frame)]).encode(), "text/csv; charset=utf-8")
     if form != _JSON:
         _texts(frame.columns, "columns")
         return Answer((encode_arrow if form == ARROW_STREAM else encode_parquet)(frame), form)
@@ -274,13 +274,13 @@ def encode_frame(frame: Any, *, orient: Orient, accept: str) -> Answer:
 
 def _encoded(frame: Any, orient: Orient) -> bytes:
     if orient == "values":
-        return encode_json(list(frame.itertuples(index=False, name=None)))
+        return encode_json(list(rows_of_frame(frame)))
     names = _texts(frame.columns, "columns")
     if orient == "records":
         return encode_json(records_of(frame))
     if orient == "split":
-        rows = list(frame.itertuples(index=False, name=None))
-        return encode_json({"columns": names, "index": frame.index.tolist(), "data": rows})
+        rows = list(rows_of_frame(frame))
+        return encode_json({"columns": names, "index": values_of(frame.index), "data": rows})
     if orient == "table":
         import pandas as pd
 
@@ -289,7 +289,7 @@ def _encoded(frame: Any, orient: Orient) -> bytes:
     labels = _texts(frame.index, "rows")
     if orient == "index":
         return encode_json(dict(zip(labels, records_of(frame), strict=True)))
-    columns = (frame.iloc[:, i].tolist() for i in range(len(names)))
+    columns = (values_of(frame.iloc[:, i]) for i in range(len(names)))
     return encode_json(
         {name: dict(zip(labels, column, strict=True)) for name, column in zip(names, columns, strict=True)}
     )

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from kappa.adapters.dataframe import DataframeOutput
 from kappa.adapters.file import encode_file
 from kappa.adapters.image import encode_image
-from kappa.adapters.json import encode_json, json_rows
+from kappa.adapters.json import encode_json
+from kappa.adapters.json_values import json_rows
 from kappa.spec.contracts import OutputAdapter
 from kappa.types import Answer, FileLike
 

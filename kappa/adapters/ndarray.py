@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from kappa.adapters.arrays import ArrayInput
-from kappa.adapters.json import encode_json, json_rows
+from kappa.adapters.json import encode_json
+from kappa.adapters.json_values import json_rows
 from kappa.adapters.media_types import NPY
 from kappa.adapters.negotiation import preferred
 from kappa.errors import InferenceFailedError

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from kappa.adapters.csv import csv_lines
-from kappa.adapters.json import encode_json, json_rows
+from kappa.adapters.json import encode_json
+from kappa.adapters.json_values import json_rows, values_of
 from kappa.adapters.negotiation import preferred
 from kappa.errors import InferenceFailedError
 from kappa.spec.contracts import OutputAdapter
@@ -40,16 +41,17 @@ class SeriesOutput(OutputAdapter):
         series = _series(value)
         if form == _CSV:
             name = "value" if series.name is None else str(series.name)
-            lines = [[name], *([item] for item in series.tolist())]
+            lines = [[name], *([item] for item in values_of(series))]
             return Answer(csv_lines(lines).encode(), "text/csv; charset=utf-8")
         if self.orient == "records":
-            return Answer(encode_json(series.tolist()))
+            return Answer(encode_json(values_of(series)))
         if self.orient == "split":
-            return Answer(encode_json({"name": series.name, "index": series.index.tolist(), "data": series.tolist()}))
+            split = {"name": series.name, "index": values_of(series.index), "data": values_of(series)}
+            return Answer(encode_json(split))
         if not series.index.is_unique:
             raise InferenceFailedError("Two rows of the series have the same label.")
         return Answer(
-            encode_json({str(label): item for label, item in zip(series.index, series.tolist(), strict=True)})
+            encode_json({str(label): item for label, item in zip(series.index, values_of(series), strict=True)})
         )
 
     def response_content(self) -> dict[str, Any]:

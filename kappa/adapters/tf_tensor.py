@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from kappa.adapters.arrays import ArrayInput, rows_of_json
 from kappa.adapters.columns import shown
-from kappa.adapters.json import array_of_tensor, encode_json, json_rows
+from kappa.adapters.json import encode_json
+from kappa.adapters.json_values import array_of_tensor, json_rows
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import OutputAdapter
 from kappa.types import Answer, DecodingLimits, Payload

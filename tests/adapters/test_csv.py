@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -105,3 +107,24 @@ def test_a_row_costs_no_look_at_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rows_are_written_as_they_are_read() -> None:
     assert csv_lines([["a", "b"], [1, None], [float("nan"), True], ["x,y", 'q"']]) == 'a,b\n1,\n,true\n"x,y","q"""\n'
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (None, ""),
+        (pd.NA, ""),
+        (pd.NaT, ""),
+        (np.float64("nan"), ""),
+        (np.float32("nan"), ""),
+        (np.float32(0.1), "0.1"),
+        (float("inf"), "inf"),
+        (True, "true"),
+        (np.bool_(False), "false"),
+        (Decimal("1.50"), "1.50"),
+        ("", '""'),
+    ],
+    ids=repr,
+)
+def test_a_value_is_one_field(value: Any, field: str) -> None:
+    assert csv_lines([[value]]) == (f"{field}\n" if field else '""\n')
