@@ -9,18 +9,19 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-import threading
 import uuid
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from kappa.adapters.json import encode_json
 from kappa.adapters.media_types import LINES, SLOW_KINDS, TABS, UNTOLD
 from kappa.adapters.multipart import FORM, sole_part
-from kappa.errors import BadInputError, ConfigurationError
+from kappa.awaiting import awaited, is_awaitable, loop_in_use
+from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.plugins import load_dotted
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec
@@ -103,8 +104,9 @@ class Inference:
         self._output = spec.output
         self._task_keyword = ""
         self._keywords: dict[str, Any] = {}
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async = _is_async(function)
         """Whether the function is `async def`: a server awaits it on its event loop."""
+        self._loop = loop_in_use()
         self._has_told_of_order = False
         self._takes_arrays = False
         if isinstance(spec.target, ArtifactMethod):
@@ -198,7 +200,7 @@ class Inference:
         """Return what the function returned for tasks, and the labels of the rows that it was given."""
         arguments, keywords, labels = self._call_for(tasks)
         value = self._function(*arguments, **keywords)
-        return _awaited(value) if self.is_async else value, labels
+        return awaited(value, self._loop) if is_awaitable(value) else value, labels
 
     def _call_for(self, tasks: Sequence[InferenceTask]) -> _Call:
         keywords = self._keywords
@@ -221,6 +223,11 @@ class Inference:
         self, tasks: Sequence[InferenceTask], value: Any, labels: Any, *, accepts: Iterable[str] | None = None
     ) -> list[Any]:
         """Cut what the function returned for ``tasks``; with ``accepts``, in a form that is encoded faster."""
+        if isinstance(value, GeneratorType | AsyncGeneratorType):
+            raise InferenceFailedError(
+                f"The function of `{self.spec.name}` returned a generator. Streaming is not supported yet: return the "
+                "whole result."
+            )
         if not self.spec.batch:
             return [tasks[0].error or value]
         kept = [task for task in tasks if task.error is None]
@@ -282,7 +289,8 @@ class Inference:
     async def answer_async(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
         """Do what `answer` does, on the running event loop; for functions that are `async def`."""
         arguments, keywords, labels = self._call_for(tasks)
-        return self._answers(tasks, await self._function(*arguments, **keywords), labels)
+        value = self._function(*arguments, **keywords)
+        return self._answers(tasks, await value if is_awaitable(value) else value, labels)
 
     def _answers(self, tasks: Sequence[InferenceTask], value: Any, labels: Any) -> list[Answer]:
         accepts = (task.http_headers["accept"] for task in tasks)
@@ -344,23 +352,9 @@ def _labels_of(argument: Any) -> Any:
     return argument.index if pandas is not None and isinstance(argument, pandas.DataFrame) else None
 
 
-def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine to its end where no server's event loop is: always on the same loop, in a thread of its own.
-
-    A loop per call would break what functions keep between calls, like connections.
-    """
-    import asyncio  # PERF: 25 ms that most commands need not spend
-
-    return asyncio.run_coroutine_threadsafe(coroutine, _own_loop()).result()
-
-
-@cache
-def _own_loop() -> Any:
-    import asyncio
-
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="kappa-async", daemon=True).start()
-    return loop
+def _is_async(function: Any) -> bool:
+    """Return whether calling ``function`` surely gives a coroutine; what a wrapper returns, only calling it tells."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _is_positional(parameter: inspect.Parameter) -> bool:

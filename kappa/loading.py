@@ -363,4 +363,6 @@ def described(exc: BaseException, code: ServiceCode | None = None) -> str:
         if code is not None and Path(frame.filename).is_relative_to(code.directory):
             where = f" ({Path(frame.filename).relative_to(code.directory)}:{frame.lineno})"
     hint = " Install it, or add it to `env.pip_packages`." if isinstance(exc, ModuleNotFoundError) else ""
+    if isinstance(exc, RuntimeError) and "event loop" in str(exc):
+        hint = " Make what belongs to the event loop in an `async def setup`, which is awaited there."
     return f"{said(exc)}{where}.{hint}"

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kappa.awaiting import awaited, is_awaitable, loop_in_use
 from kappa.bento import BentoService
 from kappa.declaring import declared_spec
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
@@ -238,6 +239,14 @@ def _user_function(what: str, reference: str, code: ServiceCode) -> Callable[...
     function = import_reference(reference, code)
     if not callable(function):
         raise BundleError(f"{what[0].upper()}{what[1:]} (`{reference}`) is a `{type(function).__name__}`, no function.")
+    owner, _, name = reference.rpartition(".")
+    if owner.count(":") and inspect.isfunction(function):
+        declaring = import_reference(owner, code)
+        if isinstance(declaring, type) and inspect.isfunction(inspect.getattr_static(declaring, name, None)):
+            raise BundleError(
+                f"{what[0].upper()}{what[1:]} (`{reference}`) is a method, which needs an object of its class: name a "
+                f'plain function, or write `class = "{owner}"` in `[service]`, with `@kappa.api` over the method.'
+            )
     return function  # type: ignore[no-any-return]
 
 
@@ -247,13 +256,18 @@ def _call_setup(spec: ServiceSpec, code: ServiceCode) -> Mapping[str, Any]:
     setup = _user_function("setup", spec.setup, code)
     try:
         provided = setup()
+        if is_awaitable(provided):
+            provided = awaited(provided, loop_in_use())
     except (Exception, SystemExit) as exc:
         raise InferenceFailedError(f"`setup` ({spec.setup}) failed: {described(exc, code)}") from exc
     if provided is None:
         return {}
     if not isinstance(provided, Mapping):
         kind = type(provided).__name__
-        raise ConfigurationError(f"`setup` ({spec.setup}) must return a mapping of names to values, not `{kind}`.")
+        instead = " Return what it yields, and close it in `teardown`." if kind.endswith("generator") else ""
+        raise ConfigurationError(
+            f"`setup` ({spec.setup}) must return a mapping of names to values, not `{kind}`.{instead}"
+        )
     return provided
 
 
@@ -274,7 +288,15 @@ def _teardown_of(
     if missing := [name for name in needed if name not in given]:
         message = f"`teardown` ({spec.teardown}) takes {_listed(missing)}, which `setup` does not return."
         raise ConfigurationError(message)
-    return partial(teardown, **given)
+    return partial(_tear_down, teardown, given, loop_in_use())
+
+
+def _tear_down(teardown: Callable[..., Any], given: Mapping[str, Any], loop: Any) -> None:
+    ended = teardown(**given)
+    if is_awaitable(ended):
+        awaited(ended, loop)
+    elif hasattr(ended, "send") or hasattr(ended, "asend"):
+        raise ConfigurationError("It is a generator, so nothing of it was run: write it without `yield`.")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("kappa.spec",),
     ("kappa.adapters", "kappa.frameworks"),
     (
+        "kappa.awaiting",
         "kappa.bento",
         "kappa.bundle",
         "kappa.comparison",

@@ -199,6 +199,14 @@ GOOD = "def predict(value): ...\n"
             id="setup fails",
         ),
         pytest.param(
+            "class Ups:\n    def up(self=None): ...\nclass Inherits(Ups): ...\ndef predict(value): ...",
+            {"setup": f"{MODULE}:Inherits.up"},
+            BundleError,
+            f"Setup (`{MODULE}:Inherits.up`) is a method, which needs an object of its class: name a plain function, "
+            f'or write `class = "{MODULE}:Inherits"` in `[service]`, with `@kappa.api` over the method.',
+            id="setup is a method",
+        ),
+        pytest.param(
             GOOD + "def connect():\n    return 5\n",
             {"setup": f"{MODULE}:connect"},
             ConfigurationError,

@@ -260,6 +260,16 @@ CODES: Mapping[str, Code] = {
         '[apis.predict]\nfunction = "handlers:predict"\n'
         'input = { type = "dataframe", columns_from = "samples/rows.json" }',
     ),
+    "KF323": Code(
+        "A function yields",
+        "A function with `yield` returns a generator, of which nothing has run yet. Streaming is not supported yet: an "
+        "API's function returns the whole result, `setup` returns what it makes, and `teardown` closes it.",
+    ),
+    "KF324": Code(
+        "A function is a method",
+        "A method needs an object of its class, and nobody makes one for a plain function. A service that is a class "
+        "is named by `class`; a function that needs no object is a `@staticmethod`, or stands outside of the class.",
+    ),
     "KF401": Code(
         "The class and the kappafile both set a key",
         "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "

@@ -15,7 +15,17 @@ from kappa.build.imports import imports_of
 from kappa.build.modules import CodeBase, Module
 from kappa.build.positions import Span
 
-__all__ = ["Definition", "NotDefined", "Parameter", "find_definition", "parameters_of", "returned_keys", "span_of"]
+__all__ = [
+    "Definition",
+    "NotDefined",
+    "Parameter",
+    "find_definition",
+    "needs_instance",
+    "parameters_of",
+    "returned_keys",
+    "span_of",
+    "yield_of",
+]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -61,7 +71,7 @@ def _find(code: CodeBase, module: Module, parts: Sequence[str], *, steps: int) -
         if isinstance(node, ast.ImportFrom):
             return _follow(code, module, node, name, rest, steps=steps)
         if isinstance(node, ast.ClassDef) and rest:
-            return _in_class(code, module, node, rest)
+            return _in_class(code, module, node, rest, steps=steps)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not rest:
             return Definition(module, node)
         return Definition(module)
@@ -107,15 +117,29 @@ def _through_stars(
     return NotDefined(parts[0], _definitions(bindings))
 
 
-def _in_class(code: CodeBase, module: Module, node: ast.ClassDef, parts: Sequence[str]) -> Definition | NotDefined:
+def _in_class(
+    code: CodeBase, module: Module, node: ast.ClassDef, parts: Sequence[str], *, steps: int
+) -> Definition | NotDefined:
     bindings = _bindings(node.body)
     found = bindings.get(parts[0])
     if found is None:
-        return Definition(module) if node.bases else NotDefined(parts[0], _definitions(bindings))
+        if not node.bases:
+            return NotDefined(parts[0], _definitions(bindings))
+        return _inherited(code, module, node, parts, steps=steps)
     if isinstance(found, ast.ClassDef) and len(parts) > 1:
-        return _in_class(code, module, found, parts[1:])
+        return _in_class(code, module, found, parts[1:], steps=steps)
     if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) and len(parts) == 1:
         return Definition(module, found, owner=node)
+    return Definition(module)
+
+
+def _inherited(code: CodeBase, module: Module, node: ast.ClassDef, parts: Sequence[str], *, steps: int) -> Definition:
+    """Find what the one base of a class defines, if it is named; what several give, only running the code tells."""
+    (base, *others) = node.bases
+    if isinstance(base, ast.Name) and not others:
+        found = _find(code, module, [base.id, *parts], steps=steps + 1)
+        if isinstance(found, Definition):
+            return found
     return Definition(module)
 
 
@@ -162,8 +186,10 @@ def _bound_names(node: ast.stmt) -> Iterator[str]:
                     yield inner.id
 
 
-def span_of(node: Function | ast.ClassDef | ast.arg) -> Span:
-    """Return where to point for a definition: its name, or a parameter."""
+def span_of(node: Function | ast.ClassDef | ast.arg | ast.Yield | ast.YieldFrom) -> Span:
+    """Return where to point for a definition: its name, or a parameter; or the word `yield`."""
+    if isinstance(node, ast.Yield | ast.YieldFrom):
+        return Span(node.lineno, node.col_offset + 1, node.lineno, node.col_offset + 1 + len("yield"))
     if isinstance(node, ast.arg):
         return Span(node.lineno, node.col_offset + 1, node.lineno, node.col_offset + 1 + len(node.arg))
     keyword = {ast.FunctionDef: "def ", ast.AsyncFunctionDef: "async def ", ast.ClassDef: "class "}[type(node)]
@@ -191,9 +217,9 @@ def parameters_of(definition: Definition) -> list[Parameter] | None:
     node = definition.node
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
-    decorators = {_name_of(decorator) for decorator in node.decorator_list}
-    if decorators - {"staticmethod", "classmethod", "api"}:
+    if _is_wrapped(node):
         return None
+    decorators = {_name_of(decorator) for decorator in node.decorator_list}
     arguments = node.args
     positional = [*arguments.posonlyargs, *arguments.args]
     required = len(positional) - len(arguments.defaults)
@@ -227,7 +253,7 @@ def _name_of(decorator: ast.expr) -> str:
 def returned_keys(definition: Definition) -> set[str] | None:
     """Return the keys of the dicts that a function returns, if each ``return`` is written as one or as ``None``."""
     node = definition.node
-    if not isinstance(node, ast.FunctionDef) or node.decorator_list:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.decorator_list:
         return None
     keys: set[str] = set()
     for value in _returns(node.body):
@@ -243,9 +269,38 @@ def returned_keys(definition: Definition) -> set[str] | None:
 
 
 def _returns(body: Sequence[ast.AST]) -> Iterator[ast.expr | None]:
-    """Yield what the statements of a function return, without those of functions inside it."""
-    for node in body:
+    for node in _own_nodes(body):
         if isinstance(node, ast.Return):
             yield node.value
-        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            yield from _returns(list(ast.iter_child_nodes(node)))
+
+
+def yield_of(definition: Definition) -> ast.Yield | ast.YieldFrom | None:
+    """Return the first `yield` that makes a function a generator; a decorator may make something else of it."""
+    node = definition.node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_wrapped(node):
+        return None
+    return next((inner for inner in _own_nodes(node.body) if isinstance(inner, ast.Yield | ast.YieldFrom)), None)
+
+
+def needs_instance(definition: Definition) -> bool:
+    """Return whether a function is a method that nobody can call without an object of its class."""
+    node = definition.node
+    if definition.owner is None or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_wrapped(node):
+        return False
+    return not {"staticmethod", "classmethod"} & {_name_of(decorator) for decorator in node.decorator_list}
+
+
+def _is_wrapped(node: Function) -> bool:
+    return bool({_name_of(decorator) for decorator in node.decorator_list} - _PLAIN_DECORATORS)
+
+
+_PLAIN_DECORATORS = frozenset({"staticmethod", "classmethod", "api"})
+"""Those that leave a function's parameters and what it returns as they are."""
+
+
+def _own_nodes(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
+    """Yield what is in the statements of a function, without functions and classes inside it."""
+    for node in body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield node
+            yield from _own_nodes(list(ast.iter_child_nodes(node)))

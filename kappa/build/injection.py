@@ -6,13 +6,23 @@ An API's function receives its input first. Every further parameter is filled by
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
 from kappa.build.declarations import Declaration
 from kappa.build.diagnostics import Diagnostic, Label
-from kappa.build.functions import Definition, Parameter, find_definition, parameters_of, returned_keys, span_of
+from kappa.build.functions import (
+    Definition,
+    Parameter,
+    find_definition,
+    needs_instance,
+    parameters_of,
+    returned_keys,
+    span_of,
+    yield_of,
+)
 from kappa.build.modules import CodeBase, is_pythons_own
 from kappa.build.positions import Span, TreePath
 from kappa.build.validation import Draft
@@ -56,7 +66,7 @@ class _Checks:
         if self._draft.document.at(path) is None:
             self._provided = None if self._draft.is_unsure(*path) else set()
             return
-        definition = self._definition(path)
+        definition = self._function(path)
         self._provided = returned_keys(definition) if definition is not None else None
         for parameter in (parameters_of(definition) or ()) if definition is not None else ():
             if definition is not None and not parameter.has_default and not parameter.is_variadic:
@@ -70,7 +80,7 @@ class _Checks:
 
     def teardown(self) -> None:
         path: TreePath = ("service", "teardown")
-        definition = self._definition(path)
+        definition = self._function(path)
         if definition is None or self._provided is None:
             return
         for parameter in parameters_of(definition) or ():
@@ -83,7 +93,7 @@ class _Checks:
         for reference in input_references(self._draft, api):
             self._definition(reference)
         path = (*api, "function")
-        definition = self._definition(path)
+        definition = self._function(path)
         if definition is None:
             return
         batch, adapter = self._draft.get(*api, "batch"), self._draft.input_adapter(api)
@@ -95,15 +105,48 @@ class _Checks:
         self._parameters(definition, path, is_batched=is_batched, inputs=inputs)
 
     def methods(self, declaration: Declaration) -> None:
-        """Check the methods that a class declares as APIs."""
+        """Check the methods that a class declares as APIs, and the functions that it names."""
+        for reference in filter(None, (declaration.spec.setup, declaration.spec.teardown)):
+            name, _, qualname = reference.partition(":")
+            module = self._code.resolve(name)
+            found = find_definition(self._code, module, qualname) if module is not None else None
+            if isinstance(found, Definition):
+                self._kind(found, None, reference)
         for api in declaration.spec.apis:
             module_name, _, qualname = getattr(api.target, "function", "").partition(":")
             module = self._code.resolve(module_name)
             found = find_definition(self._code, module, qualname) if module is not None else None
             if isinstance(found, Definition):
+                self._no_generator(found, None)
                 self._parameters(found, None, is_batched=api.batch, inputs=api.input.part_names)
 
     # -- finding
+
+    def _function(self, path: TreePath) -> Definition | None:
+        """Find the function that the file names; report what cannot be called as one, and return nothing of it."""
+        definition = self._definition(path)
+        if definition is None or not self._kind(definition, path, str(self._draft.get(*path))):
+            return None
+        return definition
+
+    def _kind(self, definition: Definition, path: TreePath | None, reference: str) -> bool:
+        """Return whether a function can be called by itself, and returns its result; report it else."""
+        if not needs_instance(definition):
+            return self._no_generator(definition, path)
+        owner, help_ = reference.rpartition(".")[0], "Name a plain function, or make it a `@staticmethod`."
+        if path is None or path[0] == "apis":
+            help_ = f'Write `class = "{owner}"` in `[service]`, with `@kappa.api` over the method, or name a function.'
+        message = f"`{reference}` is a method, which needs an object of its class."
+        self._report(message, path, definition, None, help_=help_, code="KF324")
+        return False
+
+    def _no_generator(self, definition: Definition, path: TreePath | None) -> bool:
+        word = yield_of(definition)
+        if word is None or definition.node is None:
+            return True
+        message, help_ = f"`{definition.node.name}` is a generator.", _HELP_OF.get(path or (), _WHOLE)
+        self._report(message, path, definition, word, help_=help_, code="KF323")
+        return False
 
     def _definition(self, path: TreePath) -> Definition | None:
         """Find what a reference in the file names; report that it is not there."""
@@ -200,21 +243,29 @@ class _Checks:
         message: str,
         path: TreePath | None,
         definition: Definition,
-        parameter: Parameter | None,
+        what: Parameter | ast.Yield | ast.YieldFrom | None,
         *,
         help_: str = "",
+        code: str = "KF306",
     ) -> None:
-        """Report a parameter: where the file names its function, with the parameter beside it, or there alone."""
+        """Report what is wrong in a function: where the file names it, with the place beside it, or there alone."""
         file, span = definition.file or Path(), Span(1, 1, 1, 2)
-        if parameter is not None:
-            span = span_of(parameter.node)
+        if what is not None:
+            span = span_of(what.node if isinstance(what, Parameter) else what)
         elif definition.node is not None:
             span = span_of(definition.node)
         if path is None:
-            self._found.append(Diagnostic("KF306", message, file, span, help=help_))
+            self._found.append(Diagnostic(code, message, file, span, help=help_))
             return
-        labels = [Label(file, span, "this parameter" if parameter is not None else "defined here")]
-        self._found.add("KF306", message, path, labels=labels, help=help_)
+        word = "this parameter" if isinstance(what, Parameter) else "defined here" if what is None else "yields here"
+        self._found.add(code, message, path, labels=[Label(file, span, word)], help=help_)
+
+
+_WHOLE = "Streaming is not supported yet: return the whole result."
+_HELP_OF: dict[TreePath, str] = {
+    ("service", "setup"): "Return what it makes, and close that in `teardown`.",
+    ("service", "teardown"): "Write it without `yield`.",
+}
 
 
 def _defined(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -21,6 +22,7 @@ from pathlib import Path
 from time import monotonic, thread_time
 from typing import Any, Literal, TypeVar
 
+from kappa.awaiting import use_loop
 from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference
@@ -204,6 +206,7 @@ class Host:
     async def load(self) -> None:
         """Load the services and try their examples; raises whatever prevents it."""
         self._looking = asyncio.create_task(self._look_regularly())
+        use_loop(asyncio.get_running_loop())
         for name, served in self.services.items():
             self.loaded[name] = service = await _in_daemon_thread(served.load)
             for api_name, endpoint in self.endpoints[name].items():
@@ -402,5 +405,5 @@ async def _in_daemon_thread(call: Callable[[], T]) -> T:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="kappa-load", daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(run,), name="kappa-load", daemon=True).start()
     return await outcome

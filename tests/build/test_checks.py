@@ -139,6 +139,7 @@ def test_the_word_for_the_task_follows_the_batch(adapter: str, api: str, word: s
 SETUPS = {
     "a dict": ("def up():\n    return {'db': 1, 'cache': 2}", {"db", "cache"}),
     "one of two dicts": ("def up():\n    if x:\n        return {'db': 1}\n    return {'cache': 2}", {"db", "cache"}),
+    "a dict, awaited": ("async def up():\n    return {'db': 1, 'cache': 2}", {"db", "cache"}),
     "nothing": ("def up():\n    def inner():\n        return {'db': 1}\n", set()),
     "nothing, said": ("def up():\n    return None", set()),
     "computed": ("def up():\n    return connect()", None),
@@ -171,6 +172,86 @@ def test_teardown_takes_what_setup_returns(tmp_path: Path) -> None:
     assert said(check(tmp_path, {"handlers.py": text}, service=service)) == [
         ("KF306", "`teardown` takes `cache`, which `setup` does not return.")
     ]
+
+
+GENERATORS = {
+    "a generator": "def f(v=0):\n    yield v",
+    "from another": "def f(v=0):\n    if v:\n        x = yield from v",
+    "asynchronous": "async def f(v=0):\n    for one in v:\n        yield one",
+    "in an expression": "def f(v=0):\n    return [(yield v)]",
+    "by its decorator static": "class A:\n    @staticmethod\n    def f(v=0): yield v\nf = 1",
+}
+NO_GENERATORS = {
+    "plain": "def f(v=0):\n    return [x for x in v]",
+    "asynchronous": "async def f(v=0):\n    return v",
+    "one inside": "def f(v=0):\n    def inner():\n        yield v\n    return list(inner())",
+    "one in a class inside": "def f(v=0):\n    class A:\n        def g(self): yield 1\n    return v",
+    "a lambda inside": "def f(v=0):\n    g = lambda: (yield)\n    return v",
+    "a generator expression": "def f(v=0):\n    return sum(x for x in v)",
+    "made something else of": "@contextmanager\ndef f(v=0):\n    yield v",
+}
+
+
+@pytest.mark.parametrize("used", ["function", "setup", "teardown"])
+@pytest.mark.parametrize("name", [*GENERATORS, *(f"no {name}" for name in NO_GENERATORS)])
+def test_a_generator_is_told_wherever_it_is_named(name: str, used: str, tmp_path: Path) -> None:
+    text = GENERATORS.get(name) or NO_GENERATORS[name.removeprefix("no ")]
+    reference = "handlers:A.f" if "class A:\n    @static" in text else "handlers:f"
+    files = {"handlers.py": f"{text}\ndef predict(value): ...\n"}
+    if used == "function":
+        found = check(tmp_path, files, function=reference)
+    else:
+        found = check(tmp_path, files, service=f'{used} = "{reference}"')
+    assert said(found) == ([("KF323", "`f` is a generator.")] if name in GENERATORS else [])
+
+
+def test_a_generator_is_told_as_a_method_and_as_setup_of_a_class(tmp_path: Path) -> None:
+    text = (
+        "import kappa\nfrom kappa.adapters import JsonInput\ndef up():\n    yield {}\n"
+        "@kappa.setup('service:up')\nclass Service(kappa.BentoService):\n"
+        "    @kappa.api(input=JsonInput())\n    async def words(self, text):\n        yield text\n"
+    )
+    write(tmp_path, {"service.py": text, "kappafile.toml": 'kappafile = 1\n[service]\nclass = "service:Service"\n'})
+    found = list(check_kappafile(tmp_path / "kappafile.toml")[1])
+    assert [(one.code, one.message, one.span.line) for one in found] == [
+        ("KF323", "`up` is a generator.", 4),
+        ("KF323", "`words` is a generator.", 9),
+    ]
+
+
+METHODS = {
+    "a method": "class A:\n    def f(self, v=0): ...",
+    "of a class inside": "class O:\n    class A:\n        def f(self, v=0): ...",
+    "asynchronous": "class A:\n    async def f(self, v=0): ...",
+    "inherited": "class Base:\n    def f(self, v=0): ...\nclass A(Base): ...",
+    "inherited from elsewhere": "from inner import Base\nclass A(Base): ...",
+}
+NO_METHODS = {
+    "static": "class A:\n    @staticmethod\n    def f(v=0): ...",
+    "of the class": "class A:\n    @classmethod\n    def f(cls, v=0): ...",
+    "of an object": "class B:\n    def f(self, v=0): ...\nA = B()",
+    "made something else of": "class A:\n    @traced\n    def f(v=0): ...",
+    "of nobody knows what": "class A(Base, Other): ...",
+    "of a circle": "class A(B): ...\nclass B(A): ...",
+}
+
+
+@pytest.mark.parametrize("used", ["function", "setup", "teardown"])
+@pytest.mark.parametrize("name", [*METHODS, *NO_METHODS])
+def test_a_method_without_an_object_is_told_wherever_it_is_named(name: str, used: str, tmp_path: Path) -> None:
+    owner = "handlers:O.A" if "class O" in METHODS.get(name, "") else "handlers:A"
+    files = {
+        "handlers.py": f"{METHODS.get(name) or NO_METHODS[name]}\ndef predict(value): ...\n",
+        "inner.py": "class Base:\n    def f(self, v=0): ...\n",
+    }
+    if used == "function":
+        found = check(tmp_path, files, function=f"{owner}.f")
+    else:
+        found = check(tmp_path, files, service=f'{used} = "{owner}.f"')
+    told = [("KF324", f"`{owner}.f` is a method, which needs an object of its class.")]
+    assert said(found) == (told if name in METHODS else [])
+    if name in METHODS and used == "function":
+        assert f'Write `class = "{owner}"` in `[service]`' in found[0].help
 
 
 def test_methods_of_a_class_are_checked_at_their_place(tmp_path: Path) -> None:
