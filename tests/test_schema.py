@@ -260,6 +260,8 @@ BEYOND_THE_SCHEMA = {
     "KF320": "files, and a warning",
     "KF321": "files, and versions in the words of conda",
     "KF322": "a file",
+    "KF323": "code",
+    "KF324": "code",
     "KF401": "code",
     "KF402": "code",
 }
