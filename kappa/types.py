@@ -53,11 +53,17 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
     # Rarer spellings, after those by which files that are answered are called.
     ".apng": "image/png",
+    ".avif": "image/avif",
     ".dib": "image/bmp",
     ".ipc": "application/vnd.apache.arrow.file",
     ".jfif": "image/jpeg",
+    ".jp2": "image/jp2",
     ".jpe": "image/jpeg",
     ".jsonlines": "application/x-ndjson",
+    ".pnm": "image/x-portable-anymap",
+    ".pbm": "image/x-portable-anymap",
+    ".pgm": "image/x-portable-anymap",
+    ".ppm": "image/x-portable-anymap",
     ".pq": "application/vnd.apache.parquet",
     ".tab": "text/tab-separated-values",
 }

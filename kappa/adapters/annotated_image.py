@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from kappa.adapters.image import IMAGE_FORMATS, ImageFormats, Mode, array_of_image, pillow
+from kappa.adapters.image import IMAGE_FORMATS, ImageFormats
 from kappa.adapters.json import read_json
 from kappa.adapters.multi_file import arguments_of, form_of
 from kappa.adapters.multipart import FORM, form_content
+from kappa.adapters.picture import Mode, array_of_image, pillow
 from kappa.spec.contracts import InputAdapter, Name
 from kappa.types import Payload
 
@@ -29,7 +30,7 @@ class AnnotatedImageInput(InputAdapter):
     accept_image_formats: ImageFormats = IMAGE_FORMATS
     """The formats that are decoded, as file extensions."""
     pilmode: Mode = "RGB"
-    """What the picture is converted to, in Pillow's words."""
+    """What the picture is converted to, in Pillow's words, as by `ImageInput`."""
 
     @model_validator(mode="after")
     def _different_names(self) -> AnnotatedImageInput:
@@ -54,6 +55,9 @@ class AnnotatedImageInput(InputAdapter):
 
     def _read_image(self, part: Payload) -> Any:
         return array_of_image(part, formats=self.accept_image_formats, mode=self.pilmode)
+
+    def nbytes_of(self, form: tuple[Any, ...]) -> int:
+        return int(form[0].nbytes)
 
     def merge(self, forms: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
         return arguments_of(forms)

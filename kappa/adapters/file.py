@@ -52,6 +52,9 @@ class FileInput(InputAdapter):
             raise BadInputError("The file is empty.")
         return payload
 
+    def nbytes_of(self, form: Payload) -> int:
+        return len(form.data) if form.name else 0  # a body alone is the form itself, and has no name
+
     def merge(self, forms: Sequence[Payload]) -> list[FileLike]:
         return [file_of(form) for form in forms]
 

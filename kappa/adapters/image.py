@@ -1,4 +1,4 @@
-"""Pictures in and out, as arrays; the only place where Pillow is imported."""
+"""Pictures in and out, as arrays."""
 
 from __future__ import annotations
 
@@ -10,27 +10,20 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from kappa.adapters.file import sole
-from kappa.adapters.media_types import understood
 from kappa.adapters.multipart import form_content
 from kappa.adapters.negotiation import preferred
-from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
+from kappa.adapters.picture import DECODERS, Mode, array_of_image, media_types_of, pillow
+from kappa.errors import InferenceFailedError
 from kappa.spec.contracts import InputAdapter, OutputAdapter
-from kappa.types import MEDIA_TYPES, Answer, Payload
+from kappa.types import Answer, Payload
 
 __all__ = [
     "IMAGE_FORMATS",
     "ImageFormats",
     "ImageInput",
     "ImageOutput",
-    "Mode",
-    "array_of_image",
     "encode_image",
-    "media_types_of",
-    "pillow",
 ]
-
-Mode = Literal["L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F"]
-
 
 _EXTENSION = re.compile(r"\.?[A-Za-z0-9]+", re.ASCII)
 
@@ -38,7 +31,10 @@ _EXTENSION = re.compile(r"\.?[A-Za-z0-9]+", re.ASCII)
 def _extension(text: str) -> str:
     if not _EXTENSION.fullmatch(text):
         raise ValueError(f"`{text}` is not the extension of a file: write it like `.png`")
-    return f".{text.lower().removeprefix('.')}"
+    extension = f".{text.lower().removeprefix('.')}"
+    if extension not in DECODERS:
+        raise ValueError(f"`{text}` is no format that is decoded; these are {', '.join(DECODERS)}")
+    return extension
 
 
 ImageFormats = Annotated[
@@ -53,61 +49,16 @@ ImageFormats = Annotated[
 IMAGE_FORMATS = (".jpg", ".jpeg", ".png", ".tiff", ".webp", ".bmp")
 
 
-def pillow() -> Any:
-    """Import Pillow; raises `MissingDependencyError`."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise MissingDependencyError("pillow", needed_for="an image") from None
-    return Image
-
-
-def media_types_of(formats: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the media types of pictures in these formats, the preferred one first."""
-    return tuple(dict.fromkeys(MEDIA_TYPES.get(one, "image/*") for one in formats))
-
-
-def array_of_image(payload: Payload, *, formats: tuple[str, ...], mode: Mode) -> Any:
-    """Decode a picture to an array of ``uint8``, height × width × channels; without channels for ``L``.
-
-    Raises `BadInputError`: 415 for one that says it is of another format, 413 for one of more pixels than Pillow finds
-    safe, 400 for what cannot be decoded.
-    """
-    import numpy as np
-
-    image_module = pillow()
-    accepted = ", ".join(f"`{one}`" for one in formats)
-    understood(payload, media_types_of(formats))
-    known = image_module.registered_extensions()
-    decoders = list(dict.fromkeys(known[one] for one in formats if one in known))
-    try:
-        with image_module.open(io.BytesIO(payload.data), formats=decoders) as image:
-            if image.width * image.height > image_module.MAX_IMAGE_PIXELS:
-                raise _too_large(image_module)
-            return np.array(image.convert(mode))
-    except BadInputError:
-        raise
-    except (image_module.DecompressionBombError, image_module.DecompressionBombWarning):
-        raise _too_large(image_module) from None
-    except Exception as exc:  # noqa: BLE001 - decoders of damaged files raise whatever they stumble over
-        reason = "" if isinstance(exc, image_module.UnidentifiedImageError) else f": {exc}"
-        raise BadInputError(f"The file is not an image in one of {accepted}{reason}.") from None
-
-
-def _too_large(image_module: Any) -> BadInputError:
-    message = f"The image has more than the {image_module.MAX_IMAGE_PIXELS} pixels that are taken here."
-    return BadInputError(message, http_status=413)
-
-
 class ImageInput(InputAdapter):
-    """A picture: the body as it is, or the one file of a form; functions receive an array of `uint8`, height × width ×
-    channels, batch functions a list of them."""
+    """A picture: the body as it is, or the one file of a form; functions receive an array of height × width × channels
+    that holds what a viewer shows of it, batch functions a list of them."""
 
     type: Literal["image"] = "image"
     accept_image_formats: ImageFormats = IMAGE_FORMATS
     """The formats that are decoded, as file extensions."""
     pilmode: Mode = "RGB"
-    """What the picture is converted to, in Pillow's words; `L` is grey and has no channels."""
+    """What the picture is converted to, in Pillow's words. All give `uint8`, but `I` (`int32`) and `F` (`float32`), for
+    grey pictures of more than 8 bits; `L` (grey), `I` and `F` have no channels."""
 
     def requires(self) -> tuple[str, ...]:
         return ("numpy", "pillow")
@@ -118,6 +69,9 @@ class ImageInput(InputAdapter):
 
     def decode(self, payload: Payload) -> Any:
         return array_of_image(payload, formats=self.accept_image_formats, mode=self.pilmode)
+
+    def nbytes_of(self, form: Any) -> int:
+        return int(form.nbytes)
 
     def request_content(self) -> dict[str, Any]:
         media_types = media_types_of(self.accept_image_formats)

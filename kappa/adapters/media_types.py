@@ -72,6 +72,8 @@ _WORDS = {
     "image/png": "image/apng image/vnd.mozilla.apng image/x-citrix-png image/x-png",
     "image/tiff": "application/tiff image/tif image/x-tif image/x-tiff",
     "image/webp": "image/x-webp",
+    "image/jp2": "image/jpeg2000 image/jpx image/x-jp2 image/x-jpeg2000-image",
+    "image/x-portable-anymap": "image/x-portable-bitmap image/x-portable-graymap image/x-portable-pixmap",
     "multipart/form-data": "multipart/x-form-data",
 }
 _CANONICAL = {word: media_type for media_type, words in _WORDS.items() for word in words.split()}

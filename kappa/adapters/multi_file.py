@@ -81,6 +81,9 @@ class MultiFileInput(InputAdapter):
         optional = self.input_names if self.allow_none else ()
         return form_of(payload, dict.fromkeys(self.input_names, _as_it_is), optional=optional)
 
+    def nbytes_of(self, form: tuple[Payload | None, ...]) -> int:
+        return sum(len(part.data) for part in form if part is not None)
+
     def merge(self, forms: Sequence[tuple[Payload | None, ...]]) -> tuple[list[FileLike | None], ...]:
         return arguments_of([self.single(form) for form in forms])
 

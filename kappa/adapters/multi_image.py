@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from kappa.adapters.image import IMAGE_FORMATS, ImageFormats, Mode, array_of_image, pillow
+from kappa.adapters.image import IMAGE_FORMATS, ImageFormats
 from kappa.adapters.multi_file import InputNames, arguments_of, form_of
 from kappa.adapters.multipart import form_content
+from kappa.adapters.picture import Mode, array_of_image, pillow
 from kappa.spec.contracts import InputAdapter
 from kappa.types import Payload
 
@@ -24,7 +26,7 @@ class MultiImageInput(InputAdapter):
     accept_image_formats: ImageFormats = IMAGE_FORMATS
     """The formats that are decoded, as file extensions."""
     pilmode: Mode = "RGB"
-    """What the pictures are converted to, in Pillow's words."""
+    """What the pictures are converted to, in Pillow's words, as by `ImageInput`."""
 
     @property
     def part_names(self) -> tuple[str, ...]:
@@ -38,10 +40,19 @@ class MultiImageInput(InputAdapter):
         return super().decoder(load)
 
     def decode(self, payload: Payload) -> tuple[Any, ...]:
-        return form_of(payload, dict.fromkeys(self.input_names, self._read))
+        left = payload.limits.max_bytes  # together, not each
 
-    def _read(self, part: Payload) -> Any:
-        return array_of_image(part, formats=self.accept_image_formats, mode=self.pilmode)
+        def read(part: Payload) -> Any:
+            nonlocal left
+            limited = replace(part, limits=replace(part.limits, max_bytes=left))
+            array = array_of_image(limited, formats=self.accept_image_formats, mode=self.pilmode)
+            left -= array.nbytes
+            return array
+
+        return form_of(payload, dict.fromkeys(self.input_names, read))
+
+    def nbytes_of(self, form: tuple[Any, ...]) -> int:
+        return sum(array.nbytes for array in form)
 
     def merge(self, forms: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
         return arguments_of(forms)
