@@ -25,16 +25,18 @@ __all__ = [
     "encode_image",
 ]
 
-_EXTENSION = re.compile(r"\.?[A-Za-z0-9]+", re.ASCII)
-
 
 def _extension(text: str) -> str:
     if not _EXTENSION.fullmatch(text):
-        raise ValueError(f"`{text}` is not the extension of a file: write it like `.png`")
-    extension = f".{text.lower().removeprefix('.')}"
-    if extension not in DECODERS:
-        raise ValueError(f"`{text}` is no format that is decoded; these are {', '.join(DECODERS)}")
-    return extension
+        raise ValueError(f"`{text}` is no format of pictures that is decoded; these are {', '.join(DECODERS)}")
+    return f".{text.lower().removeprefix('.')}"
+
+
+def _in_any_case(extension: str) -> str:
+    return "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in extension[1:])
+
+
+_EXTENSION = re.compile(rf"\.?({'|'.join(map(_in_any_case, DECODERS))})", re.ASCII)  # JSON Schema knows no flags
 
 
 ImageFormats = Annotated[
