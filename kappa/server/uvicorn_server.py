@@ -29,6 +29,7 @@ from kappa.server.bounds import (
     sweep,
 )
 from kappa.server.options import ServerOptions
+from kappa.server.strict_h11 import StrictConnection, UnreadableError
 from kappa.server.swap import DRAIN, RELOAD, Application
 
 __all__ = ["KappaUvicorn"]
@@ -44,6 +45,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.conn = StrictConnection()
         self._waiting_since = monotonic()
         self._unsent = Unsent()
         self._has_begun = False
@@ -94,11 +96,28 @@ class _Protocol(H11Protocol):
         if not is_whole:
             self._linger()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, msg)
+    def handle_events(self) -> None:
+        """Go on with what has arrived, or refuse what cannot be read."""
+        try:
+            super().handle_events()
+        except UnreadableError as exc:
+            self._refuse_arriving(exc)
+
+    def _refuse_arriving(self, error: UnreadableError) -> None:
+        """Answer a request that cannot be read, unless its answer has begun; whoever answers it gives up."""
+        cycle = self.cycle
+        is_being_answered = cycle is not None and not cycle.response_complete
+        if not ((is_being_answered and cycle.response_started) or self.transport.is_closing()):
+            self.transport.write(error_response(error.status, str(error)))
+        if is_being_answered:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._linger()
 
     def _linger(self) -> None:
         """Throw the rest of an answered request away for a moment, so that the client reads why (RFC 9112, 9.6)."""
+        if self._is_lingering or self.transport.is_closing():
+            return
         self._is_lingering = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -106,6 +125,8 @@ class _Protocol(H11Protocol):
         self.loop.call_later(LINGER_S, self.transport.close)
 
     def _refuse(self, status: int, message: str, headers: Any = ()) -> None:
+        if self._is_lingering:
+            return
         self.transport.write(error_response(status, message, headers))
         self.transport.close()
 
@@ -114,7 +135,7 @@ class _Protocol(H11Protocol):
         if self._unsent.is_stuck(self.transport, now):
             self.transport.abort()
             return True
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_lingering:
             return False
         is_answering = self.cycle is not None and not self.cycle.response_complete
         is_first = self.cycle is None

@@ -8,6 +8,7 @@ import os
 import re
 import select
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -224,3 +225,19 @@ def test_pages_may_ask_nothing_by_default(serve: Serve) -> None:
         status, headers = headers_of(ask(server, request))
         assert status == 200
         assert not any(name.startswith("access-control") for name in headers)
+
+
+# -- what cannot be read -----------------------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_that_stays_harms_nobody(serve: Serve) -> None:
+    server = serve(bounds={"HEADER_TIMEOUT_S": 0.1})
+    deadline = time.monotonic() + 15
+    with server.connect() as client, contextlib.suppress(ConnectionError):
+        client.sendall(b"\0\r\n\r\n")
+        while time.monotonic() < deadline:  # until the server has let go
+            assert server.post("/double", 4) == 8
+            client.send(b" ")
+    assert time.monotonic() < deadline
+    code, log = server.stop()
+    assert (code, "Traceback" in log) == (0, False), log

@@ -1,4 +1,4 @@
-"""What a client may send, byte by byte, at a real server: both ways through it answer the same."""
+"""What a client may send, byte by byte, at a real server: every way through it answers the same."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ pytestmark = [
 DOUBLE = "def double(values):\n    return [2 * value for value in values]\n"
 
 
-@pytest.mark.parametrize("access_log", [False, True], ids=["whole-requests-go-straight", "all-are-parsed"])
-def test_what_is_sent_is_answered_as_http_says(start: Any, access_log: bool) -> None:
-    server = start(DOUBLE, batch=["double"], options={"access_log": access_log})
+@pytest.mark.parametrize(
+    ("door", "access_log"),
+    [("gunicorn", False), ("gunicorn", True), ("uvicorn", False)],
+    ids=["whole-requests-go-straight", "all-are-parsed", "uvicorn"],
+)
+def test_what_is_sent_is_answered_as_http_says(start: Any, door: str, access_log: bool) -> None:
+    server = start(DOUBLE, batch=["double"], server=door, options={"access_log": access_log})
     wrong = {}
     for case in CASES:
         with server.connect() as client:
