@@ -144,7 +144,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     ),
     "kappa.containers": (set(), {"docker", "requests"}),
     "kappa.gamma": ({"alembic", "filelock", "sqlalchemy"}, {"alembic"}),
-    "kappa.server": ({"falcon", "gunicorn", "prometheus_client", "uvicorn"}, {"uvloop"}),
+    "kappa.server": ({"falcon", "gunicorn", "h11", "prometheus_client", "uvicorn"}, {"uvloop"}),
     "kappa.wire": ({"orjson"}, {"numpy", "pandas"}),
     "kappa.remote": ({"orjson"}, set()),
     "kappa.transport": (set(), {"httpx"}),
