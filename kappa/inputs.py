@@ -22,9 +22,13 @@ from kappa.adapters.media_types import LINES
 from kappa.adapters.multipart import FORM, form_payload
 from kappa.errors import BadInputError
 from kappa.spec.contracts import InputAdapter
-from kappa.types import Payload
+from kappa.types import DecodingLimits, Payload
 
 __all__ = ["InputFile", "InputForm", "RowParts", "Source", "is_file_of_rows", "payload_of", "rows_of"]
+
+
+_OF_ONES_OWN = DecodingLimits(max_bytes=1 << 40, max_cells=1 << 40, max_columns=1 << 20)
+"""What a file of one's own may unfold to: all that there is memory for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class InputFile:
     def read(self) -> Payload:
         """Return the whole file as one request body."""
         with self.opened() as file, _reading_problems():
-            return Payload(file.read(), self.media_type, name=self.path.name)
+            return Payload(file.read(), self.media_type, name=self.path.name, limits=_OF_ONES_OWN)
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
@@ -144,7 +148,7 @@ def rows_of(adapter: InputAdapter, media_type: str, stream: BinaryIO, *, charset
         header: list[str] = []
 
         def packed_records(rows: Sequence[str]) -> Payload:
-            return Payload("".join([*header, *rows]).encode(), "text/csv")
+            return Payload("".join([*header, *rows]).encode(), "text/csv", limits=_OF_ONES_OWN)
 
         return RowParts(_csv_parts(stream, charset, header, size), packed_records, are_merged=True)
     takes_rows = _takes_rows(adapter)
@@ -153,11 +157,11 @@ def rows_of(adapter: InputAdapter, media_type: str, stream: BinaryIO, *, charset
 
 
 def _packed_table(table: Any) -> Payload:
-    return arrow_payload(table) if len(table) else Payload(b"[]", "application/json")
+    return arrow_payload(table, _OF_ONES_OWN) if len(table) else Payload(b"[]", "application/json")
 
 
 def _packed_lines(lines: Sequence[bytes]) -> Payload:
-    return Payload(b"[%b]" % b",".join(lines), "application/json")
+    return Payload(b"[%b]" % b",".join(lines), "application/json", limits=_OF_ONES_OWN)
 
 
 def _packed_line(lines: Sequence[bytes]) -> Payload:

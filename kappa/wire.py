@@ -12,12 +12,15 @@ from typing import Any, Literal, get_args
 
 import orjson
 
-from kappa.adapters.arrow import ARROW_STREAM, PARQUET, encode_arrow, encode_parquet, frame_of_arrow
+from kappa.adapters.arrow import ARROW_STREAM, OF_AN_ANSWER, PARQUET, encode_arrow, encode_parquet, frame_of_arrow
+from kappa.adapters.columns import Columns, Orient, frame_of, kind_of
+from kappa.adapters.csv import columns_of_csv
 from kappa.adapters.dataframe import encode_frame
 from kappa.adapters.image import encode_image
 from kappa.adapters.json import encode_json
+from kappa.adapters.layouts import columns_of_json
 from kappa.adapters.multipart import FORM, form_payload
-from kappa.errors import InferenceFailedError, UsageError
+from kappa.errors import BadInputError, InferenceFailedError, UsageError
 from kappa.types import MEDIA_TYPES, Payload, extension_of
 
 __all__ = ["RemoteApi", "Returns", "decode_answer", "encode_request", "plainer_request"]
@@ -224,19 +227,25 @@ def _decoded(body: bytes, kind: str) -> Any:
     if kind == ARROW_STREAM:
         return frame_of_arrow(body)
     if kind == _CSV:
-        import pandas as pd
-
-        return pd.read_csv(io.BytesIO(body))
+        return _csv_frame(body)
     return body.decode() if kind.startswith("text/") else body
+
+
+def _csv_frame(body: bytes) -> Any:
+    """Read CSV as the server does, which loses no digit; a header without rows is a frame too."""
+    import pandas as pd
+
+    try:
+        return frame_of([columns_of_csv(Payload(body, _CSV, limits=OF_AN_ANSWER))])
+    except BadInputError:
+        return pd.read_csv(io.BytesIO(body))
 
 
 def _as(value: Any, wanted: Returns | None, *, orient: str) -> Any:
     if wanted == "dataframe":
         return _frame(value, orient)
     if wanted == "series":
-        import pandas as pd
-
-        return pd.Series(value.iloc[:, 0] if isinstance(value, pd.DataFrame) else value)
+        return _series(value, orient)
     if wanted == "ndarray":
         import numpy as np
 
@@ -244,15 +253,39 @@ def _as(value: Any, wanted: Returns | None, *, orient: str) -> Any:
     return value
 
 
+def _series(value: Any, orient: str) -> Any:
+    """Return a series from what JSON had, with every digit that it has there."""
+    import pandas as pd
+
+    index, name = None, None
+    if orient == "split" and isinstance(value, dict) and {"index", "data"} <= value.keys():
+        index, name, value = value["index"], value.get("name"), value["data"]
+    elif isinstance(value, dict):
+        index, value = list(value), list(value.values())
+    if isinstance(value, pd.DataFrame) or not isinstance(value, list) or not value:
+        return pd.Series(value.iloc[:, 0] if isinstance(value, pd.DataFrame) else value, index=index, name=name)
+    frame = frame_of([Columns((name,), (kind_of(value),), [value], len(value))])
+    column = frame.iloc[:, 0].rename(name)
+    return column if index is None else column.set_axis(index)
+
+
 def _frame(value: Any, orient: str) -> Any:
     """Return a frame from what JSON had, in the layout that the service declares, or that the value shows."""
     import pandas as pd
 
-    if isinstance(value, dict) and {"columns", "data"} <= value.keys():
-        return pd.DataFrame(value["data"], columns=value["columns"], index=value.get("index"))
-    if isinstance(value, dict) and {"schema", "data"} <= value.keys():
-        frame = pd.DataFrame(value["data"])
-        return frame.set_index("index").rename_axis(index=None) if "index" in frame else frame
-    if orient == "index" and isinstance(value, dict):
-        return pd.DataFrame.from_dict(value, orient="index")
-    return pd.DataFrame(value)
+    if not isinstance(value, dict | list):
+        return pd.DataFrame(value)
+    is_by_row = orient == "index" and isinstance(value, dict)
+    by_row: Orient | None = "index" if is_by_row else None
+    try:
+        frame = frame_of([columns_of_json(value, by_row, OF_AN_ANSWER)])
+    except BadInputError:  # no rows, or what no layout of a table is
+        if isinstance(value, dict) and {"columns", "data"} <= value.keys():
+            return pd.DataFrame(value["data"], columns=value["columns"], index=value.get("index"))
+        if isinstance(value, dict) and {"schema", "data"} <= value.keys():
+            return pd.DataFrame(value["data"])
+        if isinstance(value, dict) and is_by_row:
+            return pd.DataFrame.from_dict(value, orient="index")
+        return pd.DataFrame(value)
+    keys = value["schema"].get("primaryKey") if isinstance(value, dict) and "schema" in value else None
+    return frame.rename_axis(index=keys) if isinstance(keys, list) and keys != ["index"] else frame

@@ -11,10 +11,20 @@ from collections.abc import Collection, Iterator, Sequence
 from struct import error as StructError  # noqa: N812 - it is an exception
 from typing import Any, BinaryIO
 
-from kappa.adapters.arrow_columns import Room, UntakenError, column_of, label_values
+from kappa.adapters.arrow_columns import Room, UntakenError, column_of
 from kappa.adapters.arrow_messages import check_file, check_stream
 from kappa.adapters.arrow_notes import Notes, notes_of
-from kappa.adapters.columns import EMPTY_TABLE, Columns, Kind, RowLabels, frame_of, labels_of, numbers
+from kappa.adapters.columns import (
+    EMPTY_TABLE,
+    Columns,
+    Kind,
+    RowLabels,
+    check_size,
+    frame_of,
+    label_values,
+    labels_of,
+    numbers,
+)
 from kappa.adapters.parquet_pages import ColumnPages, column_pages
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.types import DecodingLimits, Payload
@@ -22,6 +32,7 @@ from kappa.types import DecodingLimits, Payload
 __all__ = [
     "ARROW_FILE",
     "ARROW_STREAM",
+    "OF_AN_ANSWER",
     "PARQUET",
     "TABLE_MEDIA_TYPES",
     "arrow_payload",
@@ -39,7 +50,7 @@ TABLE_MEDIA_TYPES = (PARQUET, ARROW_STREAM, ARROW_FILE)
 
 _MOST_PAGES = 50_000
 _MOST_STEPS = 10_000
-_OF_AN_ANSWER = DecodingLimits(max_bytes=1 << 33, max_cells=1 << 32, max_columns=1 << 20)
+OF_AN_ANSWER = DecodingLimits(max_bytes=1 << 33, max_cells=1 << 32, max_columns=1 << 20)
 """What a client takes from a server that it chose to ask."""
 
 
@@ -140,27 +151,15 @@ def _validated(data: bytes, media_type: str, limits: DecodingLimits, pa: Any) ->
 
 def _table_of(batches: Any, schema: Any, limits: DecodingLimits, pa: Any) -> Any:
     """Put batches together as long as they are no more than is taken."""
-    _check_size(0, len(schema), limits)
+    check_size(0, len(schema), limits)
     rows, kept = 0, []
     for batch in batches:
         rows += batch.num_rows
-        _check_size(rows, len(schema), limits)
+        check_size(rows, len(schema), limits)
         kept.append(batch)
     table = pa.Table.from_batches(kept, schema)
     table.validate(full=True)
     return table
-
-
-def _check_size(rows: int, columns: int, limits: DecodingLimits) -> None:
-    if columns > limits.max_columns:
-        message = f"The table has {columns} columns, and {limits.max_columns} are taken here. Send fewer."
-        raise BadInputError(message, http_status=413)
-    if rows * columns > limits.max_cells:
-        raise BadInputError(
-            f"The table has {rows * columns} cells, and {limits.max_cells} are taken here at once. "
-            "Send fewer rows at a time.",
-            http_status=413,
-        )
 
 
 # -- Parquet -----------------------------------------------------------------------------------------------------------
@@ -171,13 +170,13 @@ def _table_of_parquet(source: Any, data: bytes, limits: DecodingLimits, pa: Any)
     options = {"page_checksum_verification": True, "thrift_container_size_limit": max(1000, min(len(data), 10**6))}
     file = pa.parquet.ParquetFile(source, **options)
     about, schema = file.metadata, file.schema_arrow
-    _check_size(about.num_rows, len(schema), limits)
+    check_size(about.num_rows, len(schema), limits)
     read_once, step = _ways_to_read(data, about, limits)
     if read_once:
         file = pa.parquet.ParquetFile(source, metadata=about, read_dictionary=read_once, **options)
     if step is None:
         table = file.read(use_threads=False)
-        _check_size(table.num_rows, table.num_columns, limits)
+        check_size(table.num_rows, table.num_columns, limits)
         table.validate(full=True)
     else:
         table = _table_of(_bounded(file.iter_batches(step, use_threads=False), limits), file.schema_arrow, limits, pa)
@@ -289,8 +288,8 @@ def frame_of_arrow(data: bytes) -> Any:
 
     pa = _pyarrow()
     try:
-        table = _validated(data, ARROW_STREAM, _OF_AN_ANSWER, pa)
-        notes, room = notes_of(table), Room(_OF_AN_ANSWER.max_bytes)
+        table = _validated(data, ARROW_STREAM, OF_AN_ANSWER, pa)
+        notes, room = notes_of(table), Room(OF_AN_ANSWER.max_bytes)
         places = (*notes.places, *notes.index)
         kinds, values = _read(table, places, notes, room)
         frame = frame_of([Columns(numbers(len(places)), kinds, values, len(table))])
@@ -325,10 +324,10 @@ def parquet_batches(file: BinaryIO, *, rows: int) -> Iterator[Any]:
         raise BadInputError(f"The file is not a table in Parquet: {exc}.") from None
 
 
-def arrow_payload(table: Any) -> Payload:
+def arrow_payload(table: Any, limits: DecodingLimits) -> Payload:
     """Return the request that an Arrow table makes."""
     pa = _pyarrow()
     buffer = io.BytesIO()
     with pa.ipc.new_stream(buffer, table.schema) as writer:
         writer.write_table(table)
-    return Payload(buffer.getvalue(), ARROW_STREAM)
+    return Payload(buffer.getvalue(), ARROW_STREAM, limits=limits)

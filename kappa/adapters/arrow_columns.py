@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from itertools import chain
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 from kappa.adapters.columns import EXACT_FLOAT, Kind, kind_of, text_dtype
+from kappa.adapters.times import zone_of
 from kappa.errors import BadInputError
 
-__all__ = ["Room", "UntakenError", "column_of", "label_values"]
+__all__ = ["Room", "UntakenError", "column_of"]
 
 
 class UntakenError(ValueError):
@@ -68,16 +68,6 @@ def column_of(column: Any, hint: str, room: Room) -> tuple[Kind, Sequence[Any]]:
     if (read := _COLUMNS.get(name)) is not None:
         return read(column, room)
     return _objects(column, room)
-
-
-def label_values(values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values of a column as labels of rows."""
-    if isinstance(values, list):
-        return values
-    import pandas as pd
-
-    labels: list[Any] = pd.Series(values).tolist()
-    return labels
 
 
 def _dtype(name: str) -> Any:
@@ -201,14 +191,10 @@ class _out_of_range:  # noqa: N801 - a context manager
 
 
 def _zone(name: str) -> Any:
-    """Return a time zone: an offset, or one of the time zone database; no name reads another file."""
     try:
-        if name[:1] in "+-" and len(name) == 6 and name[3] == ":":
-            offset = timedelta(hours=int(name[1:3]), minutes=int(name[4:]))
-            return timezone(-offset if name[0] == "-" else offset)
-        return timezone.utc if name == "UTC" else ZoneInfo(name)
-    except Exception:  # noqa: BLE001 - names that are none raise whatever they lead to
-        raise UntakenError("its time zone is not known here") from None
+        return zone_of(name)
+    except ValueError as exc:
+        raise UntakenError(str(exc)) from None
 
 
 def _categories(column: Any, room: Room) -> tuple[Kind, Sequence[Any]]:

@@ -9,17 +9,19 @@ about 1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
+from sys import getsizeof
 from typing import Any, Literal, NamedTuple, TypeGuard, cast
 
 from kappa.adapters.json import encode_json
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
+from kappa.types import DecodingLimits
 
 __all__ = [
     "EMPTY_TABLE",
@@ -28,14 +30,16 @@ __all__ = [
     "Kind",
     "Orient",
     "RowLabels",
-    "columns_of_json",
+    "check_size",
     "columns_of_values",
     "distinct_names",
     "frame_of",
     "import_pandas",
     "is_array",
     "kind_of",
+    "label_values",
     "labels_of",
+    "nbytes_of",
     "numbers",
     "shown",
     "text_dtype",
@@ -55,7 +59,6 @@ _UINT64 = range(1 << 64)
 _FEW_COLUMNS = 50
 _LISTS = frozenset({list, tuple})
 _UNCHANGEABLE = frozenset({str, int, float, bool, type(None), bytes, date, datetime, time, timedelta, Decimal})
-_SPARSE_CELLS = 10_000_000  # rows that share few names must not fill the memory with missing values
 EMPTY_TABLE = "The table is empty; at least one row and one column are needed."
 
 
@@ -81,6 +84,43 @@ class Columns(NamedTuple):
     rows: int
     labels: RowLabels | None = None
     """``None`` for rows that are numbered from 0."""
+
+
+def nbytes_of(form: Columns) -> int:
+    """Return about how many bytes the values of a request take, looking at a few of each column."""
+    cells = form.rows * len(form.names)
+    if cells <= _FEW_CELLS and "object" not in form.kinds:  # PERF: nothing is to be gained by looking
+        return cells * _USUAL_CELL
+    labels = 0 if form.labels is None or isinstance(form.labels.values, range) else _size_of(form.labels.values)
+    return labels + sum(map(_size_of, form.values)) + _PER_COLUMN * len(form.names)
+
+
+_FEW_CELLS = 1000
+_USUAL_CELL = 64
+_PER_COLUMN = 200
+_LOOKED_AT = 8
+
+
+def _size_of(value: Any, depth: int = 0) -> int:
+    """Return about how many bytes a value takes, judging what it holds by some of it."""
+    if isinstance(value, list | tuple | dict):
+        size = getsizeof(value)
+        if not value or depth > _LOOKED_AT:
+            return size
+        items = list(islice(value.values(), _LOOKED_AT)) if isinstance(value, dict) else _some(value)
+        return size + len(value) * sum(_size_of(item, depth + 1) for item in items) // len(items)
+    if value is None or value is True or value is False or (type(value) is int and -6 < value < 257):
+        return 0  # Python has one of each
+    if not hasattr(value, "nbytes"):
+        return getsizeof(value)
+    is_objects = str(value.dtype) == "object" and len(value)
+    held = len(value) * sum(map(_size_of, some := _some(value))) // len(some) if is_objects else 0
+    return int(value.nbytes) + held
+
+
+def _some(values: Sequence[Any]) -> Sequence[Any]:
+    """Return some values from all over a column, its last one too."""
+    return values if len(values) <= _LOOKED_AT else [*values[:: len(values) // _LOOKED_AT], values[-1]]
 
 
 def import_pandas() -> Any:
@@ -184,132 +224,22 @@ def is_array(column: Sequence[Any]) -> TypeGuard[Any]:
     return not isinstance(column, list | tuple)
 
 
-# -- from JSON ---------------------------------------------------------------------------------------------------------
+# -- columns of any origin ---------------------------------------------------------------------------------------------
 
 
-def columns_of_json(body: Any, orient: Orient | None) -> Columns:
-    """Read a parsed JSON body in one of pandas' layouts; raises `BadInputError`."""
-    found = _orient_of(body)
-    if orient is not None and found != orient and not (isinstance(body, dict) and orient in ("columns", "index")):
-        raise BadInputError(f"The body is laid out as `{found}`; this API takes `{orient}`.")
-    decoded = _READERS[orient or found](body)
-    if not decoded.rows or not decoded.names:
-        raise BadInputError(EMPTY_TABLE)
-    return decoded
-
-
-def _orient_of(body: Any) -> Orient:
-    if isinstance(body, list) and body:
-        return "records" if isinstance(body[0], dict) else "values"
-    if isinstance(body, dict) and body:
-        if body.keys() == {"schema", "data"} and isinstance(body["schema"], dict):
-            return "table"
-        return "split" if {"columns", "data"} <= body.keys() <= {"columns", "data", "index"} else "columns"
-    if isinstance(body, list | dict):
-        raise BadInputError(EMPTY_TABLE)
-    raise BadInputError(f"A table is needed: an array of rows or an object of columns, not {shown(body)}.")
-
-
-def _from_values(rows: list[Any]) -> Columns:
-    width = len(rows[0]) if isinstance(rows[0], list) else -1
-    for number, row in enumerate(rows):
-        if not isinstance(row, list):
-            raise BadInputError(f"Row {number} is not an array of values.")
-        if len(row) != width:
-            raise BadInputError(f"Row {number} has {len(row)} values and row 0 has {width}.")
-    return columns_of_values(numbers(width), list(zip(*rows, strict=True)), len(rows))
-
-
-def _from_records(records: list[Any]) -> Columns:
-    names: dict[str, None] = {}
-    given = 0
-    for number, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise BadInputError(f"Row {number} is not an object of values by column name.")
-        names.update(dict.fromkeys(record))
-        given += len(record)
-    if len(names) * len(records) > max(given, _SPARSE_CELLS):
-        message = f"{len(records)} rows have {len(names)} different names and share too few of them to make a table."
-        raise BadInputError(message, http_status=413)
-    values = [[record.get(name) for record in records] for name in names]
-    return columns_of_values(tuple(names), values, len(records))
-
-
-def _from_split(body: dict[str, Any]) -> Columns:
-    names, rows, index = body["columns"], body["data"], body.get("index")
-    if not (isinstance(names, list) and all(type(name) in (str, int) for name in names)):
-        raise BadInputError("`columns` must be an array of names.")
-    if not (isinstance(rows, list) and all(isinstance(row, list) and len(row) == len(names) for row in rows)):
-        raise BadInputError(f"`data` must be an array of rows with {len(names)} values each, one per column.")
-    if index is not None and not (isinstance(index, list) and len(index) == len(rows) and _are_scalars(index)):
-        raise BadInputError(f"`index` must be an array of {len(rows)} labels, one per row.")
-    decoded = columns_of_values(distinct_names(names), list(zip(*rows, strict=True)), len(rows))
-    return decoded._replace(labels=labels_of(index)) if index is not None else decoded
-
-
-def _are_scalars(labels: Iterable[Any]) -> bool:
-    return not any(isinstance(label, list | dict) for label in labels)
-
-
-def _from_columns(body: dict[str, Any]) -> Columns:
-    values = []
-    labels: list[str] | None = None
-    for name, column in body.items():
-        if isinstance(column, dict):
-            labels = labels if labels is not None else list(column)
-            if len(column) != len(labels) or any(label not in column for label in labels):
-                raise BadInputError(f"The column {shown(name)} has other row labels than the first column.")
-            values.append([column[label] for label in labels])
-        elif isinstance(column, list):
-            values.append(column)
-        else:
-            raise BadInputError(
-                f"The column {shown(name)} is neither an array nor an object of values. "
-                "A single row is sent as an array of one object: `[{…}]`."
-            )
-    rows = len(values[0])
-    if any(len(column) != rows for column in values):
-        raise BadInputError("The columns have different numbers of rows.")
-    decoded = columns_of_values(tuple(body), values, rows)
-    return decoded._replace(labels=labels_of(_as_pandas_reads(labels))) if labels is not None else decoded
-
-
-def _from_index(body: dict[str, Any]) -> Columns:
-    return _from_records(list(body.values()))._replace(labels=labels_of(_as_pandas_reads(list(body))))
-
-
-def _from_table(body: dict[str, Any]) -> Columns:
-    """Read the Table Schema that pandas writes with ``orient="table"``; its primary key holds the row labels."""
-    key = body["schema"].get("primaryKey", [])
-    keys = [key] if isinstance(key, str) else key
-    fields = body["schema"].get("fields")
-    is_listed = isinstance(fields, list) and all(isinstance(field, dict) and "name" in field for field in fields)
-    if not is_listed or not isinstance(body["data"], list) or not isinstance(keys, list):
-        raise BadInputError("`schema` must list its `fields`, and `data` must be an array of rows by column name.")
-    decoded = _from_records(body["data"])
-    places = {name: place for place, name in enumerate(decoded.names)}
-    listed = distinct_names([str(field["name"]) for field in fields])
-    if decoded.rows and (missing := [name for name in listed if name not in places]):
-        raise BadInputError(f"`data` has no column {shown(missing[0])}, which `schema` lists.")
-    kept = [places[name] for name in listed if name not in keys and name in places]
-    labels = [decoded.values[places[name]] for name in keys if name in places]
-    return Columns(
-        tuple(decoded.names[i] for i in kept),
-        tuple(decoded.kinds[i] for i in kept),
-        [decoded.values[i] for i in kept],
-        decoded.rows,
-        labels_of(labels[0] if len(labels) == 1 else list(zip(*labels, strict=True))) if labels else None,
-    )
-
-
-_READERS: dict[Orient, Callable[[Any], Columns]] = {
-    "records": _from_records,
-    "values": _from_values,
-    "split": _from_split,
-    "columns": _from_columns,
-    "index": _from_index,
-    "table": _from_table,
-}
+def check_size(rows: int, columns: int, limits: DecodingLimits) -> None:
+    """Refuse a table of more columns or cells than are taken with 413."""
+    if columns > limits.max_columns:
+        raise BadInputError(
+            f"The table has {columns} columns, and {limits.max_columns} are taken here. Send fewer columns.",
+            http_status=413,
+        )
+    if rows * columns > limits.max_cells:
+        raise BadInputError(
+            f"The table has {rows * columns} cells, and {limits.max_cells} are taken here at once. "
+            "Send fewer rows at a time.",
+            http_status=413,
+        )
 
 
 def labels_of(labels: Sequence[Any]) -> RowLabels | None:
@@ -319,20 +249,14 @@ def labels_of(labels: Sequence[Any]) -> RowLabels | None:
     return None if list(labels) == list(range(len(labels))) else RowLabels(list(labels))
 
 
-def _as_pandas_reads(labels: Sequence[str]) -> Sequence[Any]:
-    """Return integers where all labels are: JSON has only text for keys, and pandas reads them so."""
-    if all(label.isdecimal() and (label == "0" or label[0] != "0") and label.isascii() for label in labels):
-        if longest := next((label for label in labels if len(label) > _MOST_DIGITS), None):
-            raise BadInputError(f"The row label {shown(longest)} has too many digits for a number.")
-        return [int(label) for label in labels]
+def label_values(values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of a column as labels of rows."""
+    if isinstance(values, list):
+        return values
+    import pandas as pd
+
+    labels: list[Any] = pd.Series(values).tolist()
     return labels
-
-
-_MOST_DIGITS = 308
-"""As many as a double has before its point; integers of more are refused wherever they stand."""
-
-
-# -- columns of any origin ---------------------------------------------------------------------------------------------
 
 
 def columns_of_values(names: tuple[Hashable, ...], values: Sequence[Sequence[Any]], rows: int) -> Columns:

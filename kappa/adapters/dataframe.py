@@ -6,6 +6,7 @@ A request is decoded to `Columns` and merged with those of its group; `kappa.ada
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -23,9 +24,9 @@ from kappa.adapters.arrow import (
 from kappa.adapters.columns import (
     Columns,
     Orient,
-    columns_of_json,
     frame_of,
     import_pandas,
+    nbytes_of,
     shown,
 )
 from kappa.adapters.csv import columns_of_csv, csv_lines, csv_of_tabs
@@ -35,6 +36,7 @@ from kappa.adapters.json import (
     parse_json_lines,
 )
 from kappa.adapters.json_values import records_of, rows_of_frame, values_of
+from kappa.adapters.layouts import columns_of_json
 from kappa.adapters.media_types import CSV, JSON, LINES, TABS, understood
 from kappa.adapters.multipart import FORM
 from kappa.adapters.negotiation import preferred
@@ -164,24 +166,29 @@ class DataframeInput(InputAdapter):
     def _decoded(self, payload: Payload) -> Columns:
         if payload.media_type not in _TAKES:
             payload = understood(payload, _TAKES)
+        if self.signature is not None and len(self.signature.columns) > payload.limits.max_columns:
+            payload = replace(payload, limits=replace(payload.limits, max_columns=len(self.signature.columns)))
         media_type = payload.media_type
         if media_type in (CSV, TABS):
             texts = self.signature.texts if self.signature is not None else ()
             return columns_of_csv(payload if media_type == CSV else csv_of_tabs(payload), texts=texts)
         if media_type == LINES:
-            return columns_of_json(parse_json_lines(payload), None)
+            return columns_of_json(parse_json_lines(payload), None, payload.limits)
         if media_type in TABLE_MEDIA_TYPES:
             try:
                 return columns_of_arrow(payload, only=self._only)
             except MissingDependencyError as exc:
                 raise BadInputError(str(exc), http_status=415) from None
-        return columns_of_json(parse_json(payload), self.orient)
+        return columns_of_json(parse_json(payload), self.orient, payload.limits)
 
     def group_of(self, form: Columns) -> Hashable:
         return form[:2] if form.labels is None else (form.names, form.kinds, form.labels)
 
     def rows_of(self, form: Columns) -> int:
         return form.rows
+
+    def nbytes_of(self, form: Columns) -> int:
+        return nbytes_of(form)
 
     def merge(self, forms: Sequence[Columns]) -> Any:
         return frame_of(forms)
@@ -282,10 +289,7 @@ def _encoded(frame: Any, orient: Orient) -> bytes:
         rows = list(rows_of_frame(frame))
         return encode_json({"columns": names, "index": values_of(frame.index), "data": rows})
     if orient == "table":
-        import pandas as pd
-
-        whole = frame.rename_axis(index=frame.index.name or "index").reset_index()
-        return encode_json({"schema": pd.io.json.build_table_schema(frame, version=False), "data": records_of(whole)})
+        return encode_json(_table_schema(frame))
     labels = _texts(frame.index, "rows")
     if orient == "index":
         return encode_json(dict(zip(labels, records_of(frame), strict=True)))
@@ -293,6 +297,26 @@ def _encoded(frame: Any, orient: Orient) -> bytes:
     return encode_json(
         {name: dict(zip(labels, column, strict=True)) for name, column in zip(names, columns, strict=True)}
     )
+
+
+def _table_schema(frame: Any) -> Mapping[str, Any]:
+    """Return a frame as a Table Schema and its rows, the row labels among them."""
+    import pandas as pd
+
+    if frame.index.nlevels > 1:
+        names = [f"level_{i}" if name is None else name for i, name in enumerate(frame.index.names)]
+    else:
+        names = ["index" if frame.index.name is None else frame.index.name]
+    named = frame.rename_axis(index=names)
+    if set(names) & set(frame.columns):
+        raise InferenceFailedError(f"A column of the table is called as its row labels are, {shown(names[0])}.")
+    rows = named.reset_index()
+    for i, dtype in enumerate(rows.dtypes):
+        if dtype.kind == "m":
+            lengths = rows.iloc[:, i]
+            texts = [None if pd.isna(length) else length.isoformat() for length in lengths]
+            rows = rows.assign(**{str(rows.columns[i]): pd.Series(texts, dtype=object)})
+    return {"schema": pd.io.json.build_table_schema(frame, version=False), "data": records_of(rows)}
 
 
 def _are_records(value: Any) -> bool:

@@ -148,7 +148,10 @@ def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
     is_open = isinstance(plugin, DataframeInput) and plugin.columns is None and plugin.prefer_dtypes is None
     if is_open and not has_example:
         message = f"`{path[1]}` takes tables, and nothing says which columns they have."
-        help_ = "Give `columns`, `columns_from` or an example: requests with other dtypes share no batch."
+        help_ = (
+            "Give `columns` or `columns_from`: otherwise nothing checks names and order, and requests with other "
+            "dtypes share no batch. An example helps the batches alone."
+        )
         draft.found.add("KF318", message, (*path, "input"), severity="warning", help=help_)
 
 

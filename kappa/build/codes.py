@@ -225,9 +225,11 @@ CODES: Mapping[str, Code] = {
     ),
     "KF318": Code(
         "A table has no signature",
-        "Requests whose columns have other dtypes never share a batch: clients that send 5 and 5.0 batch worse. With "
-        "`columns`, names with dtypes, or `columns_from`, a file of some rows, every request is brought to them or "
-        "refused; an example shows what values should be, too.",
+        "Nothing checks names and order: a model that was fitted without names takes columns by their places, and a "
+        "request with these in another order gets another answer. And requests whose columns have other dtypes never "
+        "share a batch: clients that send 5 and 5.0 batch worse. With `columns`, names with dtypes, or `columns_from`, "
+        "a file of some rows, every request is brought to them or refused; an example shows what values should be too, "
+        "but refuses nothing.",
         '[apis.predict]\nfunction = "handlers:predict"\ninput = "dataframe"',
         '[apis.predict]\nfunction = "handlers:predict"\ninput = { type = "dataframe", columns = { tenure = "int64" } }',
     ),

@@ -10,11 +10,13 @@ Nothing here needs pytest itself; the names of the methods are what must hold.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from sys import getsizeof
 from typing import Any, ClassVar
 
 from packaging.requirements import Requirement
@@ -212,6 +214,17 @@ class InputAdapterSuite(_PluginSuite):
         counts = {self.adapter.rows_of(self.decode(payload)) for payload in self.good}
         assert counts == {None} or all(count is not None and count > 0 for count in counts)
 
+    def test_what_a_form_holds_is_told(self) -> None:
+        """What waits in a queue is bounded by it: a form may be twice as large, and some times its body."""
+        for payload in self.good:
+            form = self.decode(payload)
+            told = self.adapter.nbytes_of(form)
+            assert isinstance(told, int), f"{told!r} is no number of bytes"
+            assert told >= 0, f"{told} is no number of bytes"
+            held = _held(form, set())
+            allowed = 2 * told + _BODIES * len(payload.data) + _SMALL
+            assert held <= allowed, f"a form of about {held} bytes is said to hold {told}: override `nbytes_of`"
+
     def test_a_batch_can_be_built_again(self) -> None:
         """A batch that failed is run again in parts: what the function did to its argument must not be seen."""
         if self.adapter.supports_batch:
@@ -253,6 +266,30 @@ class InputAdapterSuite(_PluginSuite):
         for media_type, about in content.items():
             assert media_type.count("/") == 1, f"`{media_type}` is no media type"
             assert isinstance(about.get("schema"), dict), f"`{media_type}` has no schema"
+
+
+_BODIES = 32  # parsed JSON takes as much of each byte, at worst
+_SMALL = 1 << 16
+
+
+def _held(value: Any, seen: set[int]) -> int:
+    """Return about how many bytes of memory a value takes, what it refers to included."""
+    if id(value) in seen or isinstance(value, type):
+        return 0
+    seen.add(id(value))
+    if isinstance(value, list | tuple | set | frozenset):
+        return getsizeof(value) + sum(_held(item, seen) for item in value)
+    if isinstance(value, dict):
+        return getsizeof(value) + sum(_held(item, seen) for pair in value.items() for item in pair)
+    if isinstance(value, io.BytesIO):
+        return value.getbuffer().nbytes
+    size = getattr(value, "nbytes", None)
+    if isinstance(size, int):
+        is_objects = str(getattr(value, "dtype", "")) == "object"
+        return size + (sum(_held(item, seen) for item in value.tolist()) if is_objects else 0)
+    if hasattr(value, "getbands"):  # a picture of Pillow's
+        return int(value.width * value.height * 4 * len(value.getbands()))
+    return getsizeof(value) + _held(getattr(value, "__dict__", {}), seen)
 
 
 class OutputAdapterSuite(_PluginSuite):

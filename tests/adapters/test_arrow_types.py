@@ -20,7 +20,7 @@ import pytest
 from kappa.adapters import DataframeInput, DataframeOutput
 from kappa.adapters.arrow import ARROW_FILE, ARROW_STREAM, PARQUET, arrow_payload, frame_of_arrow, parquet_batches
 from kappa.errors import BadInputError
-from kappa.types import Payload
+from kappa.types import DecodingLimits, Payload
 
 LONG = 2**53 + 1
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -308,7 +308,7 @@ def test_a_client_gets_the_values_of_the_column_itself(case: Case) -> None:
 )
 def test_a_file_that_is_read_in_parts_gives_the_same(case: Case) -> None:
     tables = list(parquet_batches(io.BytesIO(payload_of(case.array, PARQUET).data), rows=1000))
-    assert_is(column_of(arrow_payload(pa.concat_tables(tables))), case)
+    assert_is(column_of(arrow_payload(pa.concat_tables(tables), DecodingLimits())), case)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES.values() if c.is_json], ids=[n for n in CASES if CASES[n].is_json])

@@ -73,6 +73,13 @@ TABLES = [
     *as_json([{"a": 1, "b": [1, {"c": 2}]}, {"a": 2, "b": None}], [{"a": 1, "b": {"c": [2]}}]),
     form_payload([("file", Payload(b"b,a\n1,0.5\n", name="rows.csv"))]),
 ]
+MANY = 20_000
+LARGE = [  # what bodies unfold to, which `nbytes_of` must tell
+    parquet(pd.DataFrame({"a": np.zeros(MANY), "b": ["a text of some length"] * MANY})),
+    parquet(pd.DataFrame({"a": [1, None] * MANY, "b": [[1.5] * 3] * 2 * MANY})),
+    parquet(pd.DataFrame({"a": [1.5] * MANY, "b": pd.Categorical(["x", "y"] * (MANY // 2))})),
+    *as_json([{"a": i + 0.5, "b": [i, {"c": i}]} for i in range(MANY // 10)], {"a": [1] * MANY, "b": ["é"] * MANY}),
+]
 NO_TABLES = [*as_json([], 5, [1]), Payload(b"", "text/csv"), Payload(b"x", "image/png")]
 FORM = form_payload([("image", Payload(picture(2, 1))), ("annotations", Payload(b"[1]"))])
 
@@ -81,6 +88,14 @@ class TestDataframeInput(InputAdapterSuite):
     adapter = DataframeInput()
     good = TABLES
     bad = NO_TABLES
+
+
+class TestLargeDataframeInput(InputAdapterSuite):
+    adapter = DataframeInput()
+    good = LARGE
+
+    def test_damaged_requests_are_decoded_or_refused(self) -> None:
+        """Seen of small ones."""
 
 
 class TestDataframeInputWithColumns(InputAdapterSuite):
@@ -351,6 +366,22 @@ def test_the_suite_sees_what_is_wrong(adapter: Any, test: str | None) -> None:
     suite.bad = [Payload(b"b")]
     with pytest.raises((AssertionError, UnicodeDecodeError)):
         getattr(suite(), test)()
+
+
+class _Hoarding(InputAdapter):
+    type: Literal["hoarding"] = "hoarding"
+
+    def decode(self, payload: Payload) -> Any:
+        return np.zeros(int(payload.data))
+
+    def request_content(self) -> dict[str, Any]:
+        return {"text/plain": {"schema": {}}}
+
+
+def test_the_suite_sees_a_form_that_holds_more_than_is_said() -> None:
+    suite = type("Suite", (InputAdapterSuite,), {"adapter": _Hoarding(), "good": [Payload(b"100000")]})
+    with pytest.raises(AssertionError, match="a form of about 800000 bytes is said to hold 0: override `nbytes_of`"):
+        suite().test_what_a_form_holds_is_told()
 
 
 class _Shouting(OutputAdapter):

@@ -1,0 +1,175 @@
+"""Tables as JSON, in pandas' layouts: what each makes of a parsed body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from kappa.adapters.columns import (
+    EMPTY_TABLE,
+    Columns,
+    Orient,
+    check_size,
+    columns_of_values,
+    distinct_names,
+    label_values,
+    labels_of,
+    numbers,
+    shown,
+)
+from kappa.adapters.table_schema import typed
+from kappa.errors import BadInputError
+from kappa.types import DecodingLimits
+
+__all__ = ["columns_of_json"]
+
+
+def columns_of_json(body: Any, orient: Orient | None, limits: DecodingLimits) -> Columns:
+    """Read a parsed JSON body in one of pandas' layouts; raises `BadInputError`."""
+    found = _orient_of(body)
+    if orient is not None and found != orient and not (isinstance(body, dict) and orient in ("columns", "index")):
+        raise BadInputError(f"The body is laid out as `{found}`; this API takes `{orient}`.")
+    decoded = _READERS[orient or found](body, limits)
+    if not decoded.rows or not decoded.names:
+        raise BadInputError(EMPTY_TABLE)
+    return decoded
+
+
+def _orient_of(body: Any) -> Orient:
+    if isinstance(body, list) and body:
+        return "records" if isinstance(body[0], dict) else "values"
+    if isinstance(body, dict) and body:
+        if body.keys() == {"schema", "data"} and isinstance(body["schema"], dict):
+            return "table"
+        return "split" if {"columns", "data"} <= body.keys() <= {"columns", "data", "index"} else "columns"
+    if isinstance(body, list | dict):
+        raise BadInputError(EMPTY_TABLE)
+    raise BadInputError(f"A table is needed: an array of rows or an object of columns, not {shown(body)}.")
+
+
+def _from_values(rows: list[Any], limits: DecodingLimits) -> Columns:
+    width = len(rows[0]) if isinstance(rows[0], list) else -1
+    check_size(len(rows), width, limits)
+    for number, row in enumerate(rows):
+        if not isinstance(row, list):
+            raise BadInputError(f"Row {number} is not an array of values.")
+        if len(row) != width:
+            raise BadInputError(f"Row {number} has {len(row)} values and row 0 has {width}.")
+    return columns_of_values(numbers(width), list(zip(*rows, strict=True)), len(rows))
+
+
+def _from_records(records: list[Any], limits: DecodingLimits) -> Columns:
+    names: dict[str, None] = {}
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise BadInputError(f"Row {number} is not an object of values by column name.")
+        names.update(dict.fromkeys(record))
+        if len(names) > limits.max_columns:
+            break
+    check_size(len(records), len(names), limits)
+    values = [[record.get(name) for record in records] for name in names]
+    return columns_of_values(tuple(names), values, len(records))
+
+
+def _from_split(body: dict[str, Any], limits: DecodingLimits) -> Columns:
+    names, rows, index = body["columns"], body["data"], body.get("index")
+    if not (isinstance(names, list) and all(type(name) in (str, int) for name in names)):
+        raise BadInputError("`columns` must be an array of names.")
+    check_size(len(rows) if isinstance(rows, list) else 0, len(names), limits)
+    if not (isinstance(rows, list) and all(isinstance(row, list) and len(row) == len(names) for row in rows)):
+        raise BadInputError(f"`data` must be an array of rows with {len(names)} values each, one per column.")
+    if index is not None and not (isinstance(index, list) and len(index) == len(rows) and _are_scalars(index)):
+        raise BadInputError(f"`index` must be an array of {len(rows)} labels, one per row.")
+    decoded = columns_of_values(distinct_names(names), list(zip(*rows, strict=True)), len(rows))
+    return decoded._replace(labels=labels_of(index)) if index is not None else decoded
+
+
+def _are_scalars(labels: Iterable[Any]) -> bool:
+    return not any(isinstance(label, list | dict) for label in labels)
+
+
+def _from_columns(body: dict[str, Any], limits: DecodingLimits) -> Columns:
+    first = next(iter(body.values()))
+    check_size(len(first) if isinstance(first, list | dict) else 0, len(body), limits)
+    values: list[list[Any]] = []
+    labels: list[str] | None = None
+    for name, column in body.items():
+        if isinstance(column, dict):
+            labels = labels if labels is not None else list(column)
+            if len(column) != len(labels) or any(label not in column for label in labels):
+                raise BadInputError(f"The column {shown(name)} has other row labels than the first column.")
+            values.append([column[label] for label in labels])
+        elif isinstance(column, list):
+            values.append(column)
+        else:
+            raise BadInputError(
+                f"The column {shown(name)} is neither an array nor an object of values. "
+                "A single row is sent as an array of one object: `[{…}]`."
+            )
+    rows = len(values[0])
+    if any(len(column) != rows for column in values):
+        raise BadInputError("The columns have different numbers of rows.")
+    decoded = columns_of_values(tuple(body), values, rows)
+    return decoded._replace(labels=labels_of(_as_pandas_reads(labels))) if labels is not None else decoded
+
+
+def _from_index(body: dict[str, Any], limits: DecodingLimits) -> Columns:
+    return _from_records(list(body.values()), limits)._replace(labels=labels_of(_as_pandas_reads(list(body))))
+
+
+def _from_table(body: dict[str, Any], limits: DecodingLimits) -> Columns:
+    """Read the Table Schema that pandas writes with ``orient="table"``; its primary key holds the row labels."""
+    key = body["schema"].get("primaryKey", [])
+    keys = [key] if isinstance(key, str) else key
+    fields = body["schema"].get("fields")
+    is_listed = isinstance(fields, list) and all(
+        isinstance(field, dict) and type(field.get("name")) in (str, int) for field in fields
+    )
+    if not is_listed or not isinstance(body["data"], list):
+        raise BadInputError("`schema` must list its `fields`, and `data` must be an array of rows by column name.")
+    noted = {str(field["name"]): field for field in fields}
+    listed = distinct_names([str(field["name"]) for field in fields])
+    if not isinstance(keys, list) or not all(isinstance(name, str) and name in noted for name in keys):
+        raise BadInputError("`primaryKey` must be the name of a field that `schema` lists, or an array of such names.")
+    decoded = _from_records(body["data"], limits)
+    places = {name: place for place, name in enumerate(decoded.names)}
+    if decoded.rows and (missing := [name for name in listed if name not in places]):
+        raise BadInputError(f"`data` has no column {shown(missing[0])}, which `schema` lists.")
+
+    def read(name: str) -> tuple[Any, Sequence[Any]]:
+        return typed(noted[name], decoded.kinds[places[name]], decoded.values[places[name]])
+
+    kept = [(name, *read(name)) for name in listed if name not in keys and name in places]
+    labels = [label_values(read(name)[1]) for name in keys if name in places]
+    if not all(map(_are_scalars, labels)):
+        raise BadInputError("The rows are labelled by arrays or objects, which cannot be looked up.")
+    return Columns(
+        tuple(noted[name]["name"] for name, _, _ in kept),
+        tuple(kind for _, kind, _ in kept),
+        [values for _, _, values in kept],
+        decoded.rows,
+        labels_of(labels[0] if len(labels) == 1 else list(zip(*labels, strict=True))) if labels else None,
+    )
+
+
+_READERS: Mapping[Orient, Callable[[Any, DecodingLimits], Columns]] = {
+    "records": _from_records,
+    "values": _from_values,
+    "split": _from_split,
+    "columns": _from_columns,
+    "index": _from_index,
+    "table": _from_table,
+}
+
+
+def _as_pandas_reads(labels: Sequence[str]) -> Sequence[Any]:
+    """Return integers where all labels are: JSON has only text for keys, and pandas reads them so."""
+    if all(label.isdecimal() and (label == "0" or label[0] != "0") and label.isascii() for label in labels):
+        if longest := next((label for label in labels if len(label) > _MOST_DIGITS), None):
+            raise BadInputError(f"The row label {shown(longest)} has too many digits for a number.")
+        return [int(label) for label in labels]
+    return labels
+
+
+_MOST_DIGITS = 308
+"""As many as a double has before its point; integers of more are refused wherever they stand."""
