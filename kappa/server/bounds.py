@@ -12,6 +12,8 @@ from typing import Protocol
 from kappa.inference import error_answer
 
 __all__ = [
+    "BODY_LEAST_RATE",
+    "BODY_PACE_S",
     "BODY_TIMEOUT_S",
     "HEADER_TIMEOUT_S",
     "SEND_TIMEOUT_S",
@@ -27,6 +29,9 @@ HEADER_TIMEOUT_S = 10.0
 """How long the headers of a request may take to arrive."""
 BODY_TIMEOUT_S = 30.0
 """How long its body may take."""
+BODY_PACE_S = 5.0
+"""How long it may almost stop, at fewer than `BODY_LEAST_RATE` bytes a second."""
+BODY_LEAST_RATE = 240
 SEND_TIMEOUT_S = 30.0
 """How long a client may read nothing of an answer that waits for it."""
 LINGER_S = 2.0

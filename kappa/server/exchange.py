@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import re
@@ -33,9 +32,9 @@ __all__ = [
     "Request",
     "RequestHeaders",
     "RequestIds",
+    "announced_length",
     "joined_headers",
     "media_type_of",
-    "read_body",
     "send_answer",
     "send_error",
     "timeout_of",
@@ -48,6 +47,7 @@ _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _SINGLE_HEADERS = frozenset(name.encode() for name in SINGLETON_HEADERS)
+_MOST_DIGITS = 18
 _BODILESS = frozenset({100, 101, 204, 304})
 _FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade", "x-request-id"})
 
@@ -112,8 +112,15 @@ class PlainRequest:
 
     @property
     def content_length(self) -> int | None:
-        text = self.raw_headers.get(b"content-length", b"")
-        return int(text) if text.isdigit() else None
+        return announced_length(self.raw_headers)
+
+
+def announced_length(headers: Mapping[bytes, bytes]) -> int | None:
+    """Return the length that a body is said to have (`Content-Length`), or one that is too large for any."""
+    text = headers.get(b"content-length", b"")
+    if not text.isdigit():
+        return None
+    return int(text) if len(text) < _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 def joined_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -202,53 +209,6 @@ class ClientGoneError(Exception):
     """The client closed the connection before its request was complete: nobody waits for an answer."""
 
 
-async def read_body(req: AnyRequest, *, max_bytes: int, timeout_s: float) -> bytes:
-    """Return the whole body, which mostly came with the first event.
-
-    Raises `BadInputError` with 413 for a body over ``max_bytes``, before reading when its length was announced, and
-    with 408 for one that takes longer than ``timeout_s``.
-    """
-    event = req.first_event
-    body: bytes | None = event.get("body", b"")
-    if event.get("more_body"):
-        if (announced := req.content_length) is not None and announced > max_bytes:
-            raise too_large(max_bytes)
-        try:
-            until = asyncio.get_running_loop().time() + timeout_s
-            body = await asyncio.wait_for(_read_on(req, max_bytes=max_bytes, until=until), timeout_s)
-        except asyncio.TimeoutError:
-            raise BadInputError(f"The body did not arrive within {timeout_s:g} seconds.", http_status=408) from None
-    if body is None:
-        raise ClientGoneError
-    if len(body) > max_bytes:
-        raise too_large(max_bytes)
-    return body
-
-
-async def _read_on(req: AnyRequest, *, max_bytes: int, until: float) -> bytes | None:
-    """Return the body, or the part of it that is already too much; ``None`` when the client leaves.
-
-    Raises `asyncio.TimeoutError` when the loop's time is past ``until``. Its task is cancelled then as well, but before
-    Python 3.12 a `wait_for` inside ``receive`` loses that if data comes in the same turn of the loop
-    (https://github.com/python/cpython/issues/86296): a client could keep a slot for as long as it likes.
-
-    Nothing else is raised here: this runs in a task that may be cancelled together with whoever waits for it.
-    """
-    loop = asyncio.get_running_loop()
-    event = req.first_event
-    chunks: list[bytes] = [event.get("body", b"")]
-    size = len(chunks[0])
-    while event.get("more_body", False) and size <= max_bytes:
-        event = await req.receive()
-        if event["type"] == "http.disconnect":
-            return None
-        if event.get("more_body") and loop.time() >= until:
-            raise asyncio.TimeoutError
-        chunks.append(event.get("body", b""))
-        size += len(chunks[-1])
-    return b"".join(chunks)
-
-
 def too_large(max_bytes: int) -> BadInputError:
     """Return the refusal of a body over ``max_bytes``."""
     return BadInputError(f"The body is larger than the {max_bytes} bytes that are taken here.", http_status=413)
@@ -268,34 +228,59 @@ def media_type_of(content_type: str) -> tuple[str, str, str, bool]:
 
 
 def unpacked(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:
-    """Undo a body's `Content-Encoding`; raises `BadInputError`: 413 for one that grows over ``max_bytes``, which is
-    noticed before it does, 415 for an encoding that is not known here."""
-    name = encoding.strip().lower()
-    if name in (b"", b"identity"):
-        return body
-    if name not in _WINDOW_BITS:
-        shown = encoding.decode("latin-1")
+    """Undo a body's `Content-Encoding`, of which there may be several (RFC 9110, section 8.4).
+
+    Raises `BadInputError`: 413 for a body that grows over ``max_bytes``, which is noticed before it does, 415 for an
+    encoding that is not known here, 400 for what is not so encoded.
+    """
+    names = [name for part in encoding.split(b",") if (name := part.strip().lower()) not in (b"", b"identity")]
+    if unknown := [name for name in names if name not in _WINDOW_BITS]:
+        shown = unknown[0].decode("latin-1")
         message = f"The content encoding `{shown}` is not taken here; send the body plain, or packed with `gzip`."
         raise BadInputError(message, http_status=415)
-    parts: list[bytes] = []
-    room = max_bytes
+    if len(names) > _MOST_ENCODINGS:
+        raise BadInputError(f"The body is packed {len(names)} times over; at most {_MOST_ENCODINGS} are undone here.")
     try:
-        while body:  # gzip files may follow each other (RFC 1952, section 2.2)
-            unpacking = zlib.decompressobj(_WINDOW_BITS[name])
-            parts.append(unpacking.decompress(body, room + 1))
-            room -= len(parts[-1])
-            if room < 0:
-                raise too_large(max_bytes)
-            if not unpacking.eof:
-                raise BadInputError(f"The body is not valid `{name.decode()}`: it ends too soon.")
-            body = unpacking.unused_data.lstrip(b"\0")
+        for name in reversed(names):
+            body = _inflated(body, name, max_bytes=max_bytes)
     except zlib.error as exc:
         raise BadInputError(f"The body is not valid `{name.decode()}`: {exc}.") from None
-    return b"".join(parts)
+    return body
+
+
+def _inflated(body: bytes, name: bytes, *, max_bytes: int) -> bytes:
+    """Undo one encoding. Files may follow each other, with zeros between them (RFC 1952, section 2.2).
+
+    PERF: what zlib has not used of its input, it copies. So each file is given to it in steps that begin small: 50,000
+    files in a megabyte take 0.1 s, and not 2.4.
+    """
+    inflated = bytearray()
+    rest = memoryview(body)
+    files = 0
+    while rest:
+        if (files := files + 1) > _MOST_FILES:
+            raise BadInputError(f"The body is not one `{name.decode()}` file but more than {_MOST_FILES}.")
+        unpacking, step = zlib.decompressobj(_WINDOW_BITS[name]), _FIRST_STEP
+        while rest and not unpacking.eof:
+            inflated += unpacking.decompress(rest[:step], max_bytes - len(inflated) + 1)
+            if len(inflated) > max_bytes:
+                raise too_large(max_bytes)
+            rest = rest[min(step, len(rest)) - len(unpacking.unused_data) :]
+            step = min(2 * step, _LARGEST_STEP)
+        if not unpacking.eof:
+            raise BadInputError(f"The body is not valid `{name.decode()}`: it ends too soon.")
+        while rest and not rest[0]:
+            zeros = bytes(rest[:_LARGEST_STEP])
+            rest = rest[len(zeros) - len(zeros.lstrip(b"\0")) :]
+    return bytes(inflated)
 
 
 _WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 """By encoding, what zlib is told of the header that it finds (RFC 9110, section 8.4.1)."""
+_MOST_ENCODINGS = 3
+_MOST_FILES = 10_000
+_FIRST_STEP = 256
+_LARGEST_STEP = 1 << 16
 
 
 def timeout_of(headers: Mapping[bytes, bytes]) -> float | None:

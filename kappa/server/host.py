@@ -26,6 +26,7 @@ from kappa.awaiting import use_loop
 from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference
+from kappa.server.arrival import Arrivals
 from kappa.server.batching.batcher import Batcher, OverdueError
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
@@ -104,8 +105,7 @@ class Endpoint:
     metrics: ApiMetrics
     inference: Inference | None = None
     batcher: Batcher[InferenceTask, Answer] | None = None
-    arriving_bytes: int = 0
-    """Of bodies that are being read."""
+    arrivals: Arrivals = field(default_factory=Arrivals)
     keeps_payloads: bool = False
     """Whether a request of a failed batch is decoded anew, because the function may have changed what it was given."""
     saturation: Saturation = field(default_factory=lambda: Saturation(monotonic()))

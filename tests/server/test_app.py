@@ -500,24 +500,39 @@ def test_a_full_queue_is_answered_with_503_and_when_to_come_back(tmp_path: Path)
     assert asyncio.run(run()) == {(200, False), (503, True)}
 
 
-def test_bodies_on_their_way_count_against_what_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_arrived_counts_against_what_may_wait_and_what_is_announced_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(host_module, "Limits", partial(Limits, max_queue_bytes=10_000))
+    rest = b"1," * 2000 + b"1]"
 
     async def run() -> None:
         async with running([described(tmp_path, "double")]) as conductor:
-            first, second = Upload(conductor.app, 8000), Upload(conductor.app, 8000)
-            await first.send(b"[" + b"1," * 100)
-            await second.send(b"[")
-            assert (await second.answer())[0] == 503
-            await first.send(b"1]", more=False)
-            assert (await first.answer())[0] == 200
-            third = Upload(conductor.app, 8000)
-            await third.send(b"[")
-            await third.send(b"1]", more=False)
-            assert (await third.answer())[0] == 200
+            idle = [Upload(conductor.app, 9000) for _ in range(12)]
+            for upload in idle:
+                await upload.send(b"[")
+            for _ in range(2):
+                taken = Upload(conductor.app, 4003)
+                await taken.send(b"[")
+                await taken.send(rest, more=False)
+                assert (await taken.answer())[0] == 200
+            await idle[0].send(rest)
+            await idle[1].send(rest)
+            refused = Upload(conductor.app, 4003)
+            await refused.send(b"[")
+            await refused.send(rest)
+            assert (await refused.answer())[0] == 503
+            await idle[0].send(b"", more=False)
+            assert (await idle[0].answer())[0] == 200
+            taken = Upload(conductor.app, 4003)
+            await taken.send(b"[")
+            await taken.send(rest, more=False)
+            assert (await taken.answer())[0] == 200
             metrics = (await conductor.simulate_get("/metrics")).text
             refusals = 'kappa_refused_requests_total{api="double",reason="queue_bytes",service="Numbers"}'
             assert series(metrics, refusals) == 1
+            for upload in idle[1:]:
+                await upload.leave()
 
     asyncio.run(run())
 
@@ -540,6 +555,10 @@ class Upload:
         await self._events.put({"type": "http.request", "body": part, "more_body": more})
         for _ in range(5):
             await asyncio.sleep(0)
+
+    async def leave(self) -> None:
+        await self._events.put({"type": "http.disconnect"})
+        await asyncio.wait_for(self._task, 5)
 
     async def answer(self) -> tuple[int, bytes]:
         await asyncio.wait_for(self._task, 5)

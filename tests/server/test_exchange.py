@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import gzip
+import random
+import zlib
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,87 +14,20 @@ from hypothesis import strategies as st
 
 from kappa.errors import BadInputError
 from kappa.server.exchange import (
-    ClientGoneError,
     Request,
     RequestHeaders,
     RequestIds,
+    announced_length,
     media_type_of,
-    read_body,
     timeout_of,
+    unpacked,
 )
 from kappa.types import HTTPHeaders
 
 
-def request(*events: dict[str, Any], **headers: str) -> Request:
-    """Return a request whose body comes in ``events``, the first of which is there already."""
-    pending = list(events)
-
-    async def receive() -> dict[str, Any]:
-        if not pending:
-            await asyncio.Event().wait()
-        return pending.pop(0)
-
+def request(**headers: str) -> Request:
     named = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": named}
-    return Request(scope, receive, pending.pop(0) if pending else None)
-
-
-def chunk(body: bytes, *, more: bool = True) -> dict[str, Any]:
-    return {"type": "http.request", "body": body, "more_body": more}
-
-
-def body_of(req: Request, *, max_bytes: int = 10, timeout_s: float = 5.0) -> bytes:
-    return asyncio.run(read_body(req, max_bytes=max_bytes, timeout_s=timeout_s))
-
-
-def test_a_body_is_read_whole_however_it_comes() -> None:
-    assert body_of(request(chunk(b"abc", more=False))) == b"abc"
-    assert body_of(request(chunk(b"ab"), chunk(b"c"), chunk(b"", more=False))) == b"abc"
-    assert body_of(request({"type": "http.request"})) == b""
-
-
-@pytest.mark.parametrize(
-    "req",
-    [
-        pytest.param(request(chunk(b"x" * 11, more=False)), id="at-once"),
-        pytest.param(request(chunk(b"x" * 6), chunk(b"x" * 6)), id="in-parts"),
-        pytest.param(request(chunk(b"x"), content_length="11"), id="announced"),
-    ],
-)
-def test_a_body_over_the_limit_is_refused_without_waiting_for_the_rest(req: Request) -> None:
-    with pytest.raises(BadInputError, match="larger than the 10 bytes") as caught:
-        body_of(req)
-    assert caught.value.http_status == 413
-
-
-def test_a_body_that_stops_arriving_is_given_up() -> None:
-    with pytest.raises(BadInputError, match=r"did not arrive within 0\.01 seconds") as caught:
-        body_of(request(chunk(b"x")), timeout_s=0.01)
-    assert caught.value.http_status == 408
-
-
-def test_a_body_is_given_up_even_where_the_server_below_takes_no_notice_of_a_cancelled_wait() -> None:
-    req = request(chunk(b"x"))
-    waits = iter([10.0, *[0.0] * 5])
-
-    async def receive() -> dict[str, Any]:
-        try:
-            await asyncio.sleep(next(waits))
-        except asyncio.CancelledError:
-            return chunk(b"y")
-        except StopIteration:
-            return chunk(b"", more=False)
-        return chunk(b"z")
-
-    req.receive = receive
-    with pytest.raises(BadInputError, match="did not arrive") as caught:
-        body_of(req, timeout_s=0.01)
-    assert caught.value.http_status == 408
-
-
-def test_half_of_a_body_is_never_taken_for_the_whole() -> None:
-    with pytest.raises(ClientGoneError):
-        body_of(request(chunk(b"[1, 2]"), {"type": "http.disconnect"}))
+    return Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": named}, None)
 
 
 def test_ids_are_made_once_per_request_and_differ_between_requests() -> None:
@@ -137,3 +73,95 @@ def test_headers_that_are_decoded_late_read_like_any_others(values: dict[str, st
 )
 def test_media_types_are_read_with_their_parameters(content_type: str, expected: tuple[str, str, str, bool]) -> None:
     assert media_type_of(content_type) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(b"0", 0), (b"12", 12), (b"1" * 5000, 10**18), (b"9" * 18, 10**18), (b"", None), (b"-1", None), (b"1_0", None)],
+)
+def test_a_length_is_read_however_long_it_is(text: bytes, expected: int | None) -> None:
+    assert announced_length({b"content-length": text}) == expected
+    assert announced_length({}) is None
+
+
+TEXT = b"the body " * 100
+NOISE = random.Random(0).randbytes(300_000)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "expected"),
+    [
+        pytest.param(TEXT, b"", TEXT, id="none"),
+        pytest.param(TEXT, b"identity", TEXT, id="identity"),
+        pytest.param(gzip.compress(TEXT), b"gzip", TEXT, id="gzip"),
+        pytest.param(gzip.compress(TEXT), b" X-GZIP ", TEXT, id="x-gzip"),
+        pytest.param(zlib.compress(TEXT), b"deflate", TEXT, id="deflate"),
+        pytest.param(gzip.compress(NOISE), b"gzip", NOISE, id="longer-than-a-step"),
+        pytest.param(gzip.compress(gzip.compress(TEXT)), b"gzip, gzip", TEXT, id="twice"),
+        pytest.param(gzip.compress(zlib.compress(TEXT)), b"deflate,gzip", TEXT, id="in-the-order-of-the-header"),
+        pytest.param(gzip.compress(TEXT), b"identity, , gzip", TEXT, id="identity-and-nothing"),
+        pytest.param(gzip.compress(b"a") + gzip.compress(b"b"), b"gzip", b"ab", id="files-in-a-row"),
+        pytest.param(gzip.compress(NOISE) + gzip.compress(TEXT), b"gzip", NOISE + TEXT, id="long-files-in-a-row"),
+        pytest.param(gzip.compress(b"a") + bytes(99) + gzip.compress(b"b"), b"gzip", b"ab", id="zeros-between"),
+        pytest.param(gzip.compress(b"a") + bytes(200_000), b"gzip", b"a", id="zeros-behind"),
+        pytest.param(gzip.compress(b"a") * 5000, b"gzip", b"a" * 5000, id="many-files"),
+        pytest.param(b"", b"gzip", b"", id="nothing"),
+    ],
+)
+def test_a_packed_body_is_unpacked(body: bytes, encoding: bytes, expected: bytes) -> None:
+    assert unpacked(body, encoding, max_bytes=400_000) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "said"),
+    [
+        pytest.param(TEXT, b"br", 415, "`br` is not taken here", id="unknown"),
+        pytest.param(gzip.compress(TEXT), b"gzip, zstd", 415, "`zstd` is not taken here", id="one-unknown"),
+        pytest.param(TEXT, b"gzip", 400, "not valid `gzip`", id="not-packed"),
+        pytest.param(gzip.compress(TEXT), b"deflate", 400, "not valid `deflate`", id="otherwise-packed"),
+        pytest.param(gzip.compress(TEXT), b"gzip, gzip", 400, "not valid `gzip`", id="not-packed-twice"),
+        pytest.param(gzip.compress(TEXT)[:-1], b"gzip", 400, "ends too soon", id="cut"),
+        pytest.param(gzip.compress(TEXT)[:5], b"gzip", 400, "ends too soon", id="cut-header"),
+        pytest.param(gzip.compress(TEXT) + b"x", b"gzip", 400, "not valid `gzip`", id="more-behind"),
+        pytest.param(gzip.compress(b"a") + gzip.compress(TEXT)[:-1], b"gzip", 400, "too soon", id="cut-second"),
+        pytest.param(gzip.compress(b"") * 10_001, b"gzip", 400, "more than 10000", id="too-many-files"),
+        pytest.param(TEXT, b"gzip" + b",gzip" * 3, 400, "packed 4 times", id="too-often"),
+        pytest.param(gzip.compress(bytes(1001)), b"gzip", 413, "larger than the 1000", id="too-large"),
+        pytest.param(gzip.compress(bytes(501)) * 2, b"gzip", 413, "larger than the 1000", id="too-large-together"),
+        pytest.param(gzip.compress(gzip.compress(bytes(10**7))), b"gzip,gzip", 413, "larger", id="too-large-within"),
+    ],
+)
+def test_a_body_that_is_not_what_it_says_is_refused(body: bytes, encoding: bytes, status: int, said: str) -> None:
+    with pytest.raises(BadInputError, match=said) as caught:
+        unpacked(body, encoding, max_bytes=1000)
+    assert caught.value.http_status == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(gzip.compress(b"") * 10_000, id="empty-files"),
+        pytest.param((gzip.compress(b"a") + b"\0") * 5000, id="zeros-between-files"),
+        pytest.param(gzip.compress(NOISE), id="one-file"),
+        pytest.param(gzip.compress(bytes(10**8)), id="too-large"),
+    ],
+)
+def test_unpacking_takes_time_in_proportion_to_the_body(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    class Counting:
+        def __init__(self, *options: Any) -> None:
+            self._inner = inflater(*options)
+
+        def decompress(self, data: Any, most: int) -> bytes:
+            given.append(len(data))
+            return self._inner.decompress(data, most)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    inflater = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    with suppress(BadInputError):
+        unpacked(body, b"gzip", max_bytes=10**6)
+    assert sum(given) <= 20 * len(body)

@@ -15,12 +15,13 @@ import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import falcon.asgi
 
 from kappa.errors import BadInputError, said
 from kappa.inference import Inference, error_answer
+from kappa.server.arrival import Arrival, read_body
 from kappa.server.batching.admission import Refusal, RefusalReason
 from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
 from kappa.server.batching.failure import BatchFailedError, forget_frames
@@ -35,8 +36,8 @@ from kappa.server.exchange import (
     Request,
     RequestHeaders,
     RequestIds,
+    announced_length,
     media_type_of,
-    read_body,
     send_answer,
     send_error,
     timeout_of,
@@ -50,12 +51,13 @@ from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["CLIENT_GONE", "ApiResource", "PendingAnswer", "Receiver", "RefusedAnswer"]
 
+T = TypeVar("T")
+
 _logger = logging.getLogger("kappa.server")
 
 _OFF_LOOP_BYTES = 64 * 1024
 CLIENT_GONE = 499
 """What is counted where a client left before its answer."""
-_UNKNOWN_BYTES = 1 << 20
 _ID_STANDS_HERE = "0-request-id-0"
 
 
@@ -87,6 +89,22 @@ class ApiResource:
         metrics.request_refused(refusal.reason)
         metrics.request_answered(503, 0.0)
         return RefusedAnswer.of(refusal, self._ids.new(given_id))
+
+    def answer_unread(self, headers: Mapping[bytes, bytes], resp: AnyResponse) -> bool:
+        """Answer a request whose headers say that it cannot be taken; False if its body must be read.
+
+        A client that asked whether to send its body at all (`Expect: 100-continue`, RFC 9110, section 10.1.1) is told
+        to by reading.
+        """
+        given_id = headers.get(b"x-request-id")
+        if self.endpoint.batcher is None or self._host.state == "loading":
+            status = _send_not_ready(resp, self._ids.new(given_id))
+        elif (announced := announced_length(headers)) is not None and announced > self._max_bytes:
+            status = self.send_failure(resp, too_large(self._max_bytes), self._ids.new(given_id))
+        else:
+            return False
+        self.endpoint.metrics.request_answered(status, 0.0)
+        return True
 
     def begin(self, headers: Mapping[bytes, bytes], body: bytes, receiver: Receiver) -> PendingAnswer | None:
         """Queue a request that is all there, and tell ``receiver`` what came of it; ``None`` if it needs the other way.
@@ -128,35 +146,71 @@ class ApiResource:
             if inference is None or batcher is None or host.state == "loading":
                 status = _send_not_ready(resp, request_id)
                 return
-            event = req.first_event
-            if event.get("more_body"):
-                body = await _read_if_admitted(req, endpoint, batcher, max_bytes=self._max_bytes)
-            elif len(body := event.get("body", b"")) > self._max_bytes:
-                raise too_large(self._max_bytes)
-            headers = req.raw_headers
-            media_type, charset, boundary, is_heavy = media_type_of(req.content_type or "")
-            if b"content-encoding" in headers:
-                unpacking = partial(unpacked, body, headers[b"content-encoding"], max_bytes=self._max_bytes)
-                body = await host.decoders.run(unpacking)
-            timeout_s = timeout_of(headers)
-            payload = Payload(body, media_type, charset, "", boundary, self._limits)
-            decode = partial(inference.decode, payload, headers=RequestHeaders(headers), task_id=request_id)
-            if len(body) > _OFF_LOOP_BYTES or (is_heavy and not inference.is_light(media_type, body)):
-                task = await host.decoders.run(decode)
-            else:
-                task = decode()
-            task = self._task_of(task, payload)
-            result = await batcher.submit(
-                task,
-                **self._place_of(task, inference),
-                size_bytes=len(body) + inference.nbytes_of(task),
-                deadline=None if timeout_s is None else req.arrived + timeout_s,
-            )
+            timeout_s = timeout_of(req.raw_headers)
+            deadline = None if timeout_s is None else req.arrived + timeout_s
+            with Arrival(endpoint.arrivals) as arrival:
+                body = await self._read(req, batcher, arrival)
+                decode = partial(self._decode, inference, body, req.raw_headers, request_id)
+                if self._is_light(req, body, inference):
+                    task, size_bytes = decode()
+                else:
+                    arrival.wait_for_decoding()
+                    self._check_room(batcher)
+                    task, size_bytes = await host.decoders.run(partial(_in_time, decode, deadline))
+            place = self._place_of(task, inference)
+            result = await batcher.submit(task, **place, size_bytes=size_bytes, deadline=deadline)
             status = _send_result(resp, result, request_id)
         except Exception as exc:  # noqa: BLE001 - user code may raise anything
             status = self.send_failure(resp, exc, request_id)
         finally:
             endpoint.metrics.request_answered(status, monotonic() - req.arrived)
+
+    async def _read(self, req: AnyRequest, batcher: Batcher[InferenceTask, Answer], arrival: Arrival) -> bytes:
+        """Return the body, if the request may be taken as far as is known, and there is room for its body."""
+
+        def hold(size_bytes: int) -> bool:
+            arrival.grow(size_bytes)
+            return self._lacking(batcher) is None
+
+        if req.first_event.get("more_body"):
+            refusal = batcher.refusal(size_bytes=self.endpoint.arrivals.size_bytes)
+            if refusal is not None:
+                raise self._refused(refusal.reason, refusal.retry_after_s)
+        body = await read_body(req, max_bytes=self._max_bytes, timeout_s=BODY_TIMEOUT_S, hold=hold)
+        if body is None:
+            raise self._refused(self._lacking(batcher) or "queue_bytes")
+        return body
+
+    def _check_room(self, batcher: Batcher[InferenceTask, Answer]) -> None:
+        if (lacking := self._lacking(batcher)) is not None:
+            raise self._refused(lacking)
+
+    def _lacking(self, batcher: Batcher[InferenceTask, Answer]) -> RefusalReason | None:
+        """Return which bound is passed by what is held of all requests."""
+        arrivals = self.endpoint.arrivals
+        return batcher.lacks_room(arriving=arrivals.count, decoding=arrivals.decoding, size_bytes=arrivals.size_bytes)
+
+    def _refused(self, reason: RefusalReason, retry_after_s: float = 1.0) -> RefusedError:
+        self.endpoint.metrics.request_refused(reason)
+        return RefusedError(reason, retry_after_s=retry_after_s)
+
+    def _is_light(self, req: AnyRequest, body: bytes, inference: Inference) -> bool:
+        """Return whether a body is decoded so soon that it may be done on the event loop."""
+        if len(body) > _OFF_LOOP_BYTES or b"content-encoding" in req.raw_headers:
+            return False
+        media_type, _, _, is_heavy = media_type_of(req.content_type or "")
+        return not is_heavy or inference.is_light(media_type, body)
+
+    def _decode(
+        self, inference: Inference, body: bytes, headers: Mapping[bytes, bytes], request_id: str
+    ) -> tuple[InferenceTask, int]:
+        """Return the task, and how many bytes it holds while it waits."""
+        if (encoding := headers.get(b"content-encoding")) is not None:
+            body = unpacked(body, encoding, max_bytes=self._max_bytes)
+        media_type, charset, boundary, _ = media_type_of(headers.get(b"content-type", b"").decode("latin-1"))
+        payload = Payload(body, media_type, charset, "", boundary, self._limits)
+        task = inference.decode(payload, headers=RequestHeaders(headers), task_id=request_id)
+        return self._task_of(task, payload), len(body) + inference.nbytes_of(task)
 
     def _task_of(self, task: InferenceTask, payload: Payload) -> InferenceTask:
         if not self.endpoint.keeps_payloads:
@@ -313,28 +367,11 @@ def _send_result(resp: AnyResponse, result: Answer, request_id: str) -> int:
     return result.http_status
 
 
-async def _read_if_admitted(
-    req: AnyRequest, endpoint: Endpoint, batcher: Batcher[InferenceTask, Answer], *, max_bytes: int
-) -> bytes:
-    """Read a body that comes in parts, unless it is known already that the request will not be taken.
-
-    Bodies that are being read count against the bytes that may wait; one of unknown length counts as a megabyte.
-    """
-    announced = req.content_length
-    size = min(max_bytes, _UNKNOWN_BYTES if announced is None else announced)
-    arriving = endpoint.arriving_bytes
-    if arriving and arriving + size > batcher.limits.max_queue_bytes:
-        refusal: Refusal | None = Refusal("queue_bytes", 1.0)
-    else:
-        refusal = batcher.refusal(size_bytes=arriving + size)
-    if refusal is not None:
-        endpoint.metrics.request_refused(refusal.reason)
-        raise RefusedError(refusal.reason, retry_after_s=refusal.retry_after_s)
-    endpoint.arriving_bytes += size
-    try:
-        return await read_body(req, max_bytes=max_bytes, timeout_s=BODY_TIMEOUT_S)
-    finally:
-        endpoint.arriving_bytes -= size
+def _in_time(decode: Callable[[], T], deadline: float | None) -> T:
+    """Decode what has waited for that, unless its client has given up meanwhile."""
+    if deadline is not None and monotonic() >= deadline:
+        raise ExpiredError
+    return decode()
 
 
 def _send_not_ready(resp: AnyResponse, request_id: str) -> int:

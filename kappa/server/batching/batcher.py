@@ -313,6 +313,19 @@ class Batcher(Generic[T, R]):
             self._offered_items += self._last_items
         return refused
 
+    def lacks_room(self, *, arriving: int, decoding: int, size_bytes: int) -> RefusalReason | None:
+        """Return which bound is passed by what waits together with the requests that are on their way, or None.
+
+        ``arriving`` is how many these are, ``decoding`` how many of them are all there. One may always come.
+        """
+        queue = self._queue
+        if queue.requests + arriving > 1:
+            if queue.items + decoding > self._most_items:
+                return "queue_items"
+            if queue.size_bytes + size_bytes > self._most_bytes:
+                return "queue_bytes"
+        return None
+
     def look(self, lag_s: float = 0.0) -> None:
         """Give up the runs that take too long; call it a few times a second, and say how late the event loop is.
 

@@ -23,7 +23,8 @@ class BatchingMiddleware:
         self._apis = apis
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        api = self._apis.get(scope["path"])
+        path = scope["path"]
+        api = self._apis.get(path) or self._apis.get(path.removesuffix("/"))
         if api is None or scope.get("method") != "POST":
             await self._app(scope, receive, send)
             return
@@ -32,7 +33,7 @@ class BatchingMiddleware:
         resp = PlainResponse()
         if (refused := api.refused(headers.get(b"x-request-id"))) is not None:
             refused.put_into(resp)
-        else:
+        elif not api.answer_unread(headers, resp):
             first_event = await receive()
             if first_event["type"] == "http.disconnect":
                 api.endpoint.metrics.request_answered(CLIENT_GONE, 0.0)
