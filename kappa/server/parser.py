@@ -42,6 +42,7 @@ _MOST_HEAD_BYTES = 1 << 16
 _MOST_FRAMING_BYTES = 1 << 14
 _MOST_FRAMING_PER_BYTE = 16
 _MOST_SHOWN = 100
+_ENDLESS = "no body has a length of so many digits"
 
 
 class _UnknownVersionError(ParseError):  # type: ignore[misc] # gunicorn has no types
@@ -83,6 +84,7 @@ class KappaParser(PythonProtocol):  # type: ignore[misc]
     _buffer: bytearray
     _headers_list: list[tuple[bytes, bytes]]
     _target_host: bytes | None
+    _fed_bytes = 0
     _framing_bytes = 0
 
     @property
@@ -112,37 +114,39 @@ class KappaParser(PythonProtocol):  # type: ignore[misc]
             raise
         if self.method == b"CONNECT":
             raise _ProxyError
-        target = target_of(self.method, self.path)
-        if target is None:
-            raise InvalidRequestLine("its target is neither a path nor a URL")
-        self.path, self._target_host = target
+        self._target_host = None
+        if not self.path.startswith(b"/"):
+            if (target := target_of(self.method, self.path)) is None:
+                raise InvalidRequestLine("its target is neither a path nor a URL")
+            self.path, self._target_host = target
         return True
 
-    def _parse_headers(self) -> bool:
-        is_whole = bool(super()._parse_headers())
-        if not is_whole and sum(len(name) + len(value) for name, value in self._headers_list) > _MOST_HEAD_BYTES:
-            raise LimitRequestHeaders
-        return is_whole
-
     def _finalize_headers(self) -> None:
-        size, host = 0, None
-        for i, (name, value) in enumerate(self._headers_list):
-            size += len(name) + len(value)
-            if name == b"host":
-                host = value
-                if self._target_host is not None:
-                    self._headers_list[i] = (name, self._target_host)
-            elif name == b"content-length" and len(value) > _MOST_DIGITS:
-                raise InvalidHeader(f"no body has a length of {len(value)} digits")
-            elif name == b"transfer-encoding" and value.lower() != b"chunked":
-                raise UnsupportedTransferCoding
-        if size > _MOST_HEAD_BYTES:
+        if self._fed_bytes - len(self._buffer) > _MOST_HEAD_BYTES:
             raise LimitRequestHeaders
+        fields = dict(self._headers_list)
+        if b"transfer-encoding" in fields or len(fields) < len(self._headers_list):
+            self._judge_each()
+        if len(fields.get(b"content-length", b"")) > _MOST_DIGITS:
+            raise InvalidHeader(_ENDLESS)
+        host = fields.get(b"host")
         if host is None and self.http_version == (1, 1):
             raise InvalidHeader("HTTP/1.1 needs a `Host`")
         if host is not None and not is_host(host):
             raise InvalidHeader("its `Host` is not the name or address of a host")
+        if self._target_host is not None:
+            for i, (name, _) in enumerate(self._headers_list):
+                if name == b"host":
+                    self._headers_list[i] = (name, self._target_host)
         super()._finalize_headers()
+
+    def _judge_each(self) -> None:
+        """Refuse what may stand in any of several fields of one name; the base refuses that there are several."""
+        for name, value in self._headers_list:
+            if name == b"content-length" and len(value) > _MOST_DIGITS:
+                raise InvalidHeader(_ENDLESS)
+            if name == b"transfer-encoding" and value.lower() != b"chunked":
+                raise UnsupportedTransferCoding
 
     def _parse_chunked_body(self) -> bool:
         hand_on, there, taken = self._on_body, len(self._buffer), bytearray()
@@ -166,11 +170,14 @@ class KappaParser(PythonProtocol):  # type: ignore[misc]
         return self._buffer if self.is_complete else b""
 
     def feed(self, data: bytes | bytearray) -> None:
+        self._fed_bytes += len(data)
         if data.__class__ is bytearray and not self._buffer:
             self._buffer, data = data, b""
         super().feed(data)
+        if self._state == "headers" and self._fed_bytes > _MOST_HEAD_BYTES:
+            raise LimitRequestHeaders
 
     def reset(self) -> None:
         self._buffer = bytearray()  # the base would empty what is remaining
         super().reset()
-        self._framing_bytes = 0
+        self._fed_bytes = self._framing_bytes = 0

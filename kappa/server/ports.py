@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from kappa.errors import PortInUseError, UsageError
 
-__all__ = ["bind_to", "holder_of", "join", "listen_on", "reserve", "url_of"]
+__all__ = ["bind_to", "holder_of", "join", "listen_on", "reserve", "turn_away", "url_of"]
 
 _LISTEN = "0A"  # linux/include/net/tcp_states.h
 _BACKLOG = 2048
+_SO_ATTACH_FILTER = 26
+_DROP_FIRST_PACKETS = (  # linux/filter.h: what packets of TCP with SYN and without ACK are dropped by
+    (0x30, 0, 0, 13),  # load the flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 0, 1, 0x02),  # is there SYN alone?
+    (0x06, 0, 0, 0),  # then nothing of the packet is taken
+    (0x06, 0, 0, 0xFFFFFFFF),  # else all
+)
 
 
 def listen_on(host: str, port: int) -> socket.socket:
@@ -75,6 +86,20 @@ def join(reserved: socket.socket) -> socket.socket:
     listener.setblocking(False)
     listener.listen(_BACKLOG)
     return listener
+
+
+def turn_away(listener: socket.socket) -> None:
+    """Let no new connection begin at a socket that listens; those that have begun can be accepted still.
+
+    Linux resets what waits at a socket when that is closed, although others listen at the same port. Whoever is turned
+    away asks again after a second, and finds one of these. Elsewhere nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in _DROP_FIRST_PACKETS))
+    program = struct.pack("HL", len(_DROP_FIRST_PACKETS), ctypes.addressof(code))
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def url_of(listener: socket.socket) -> str:

@@ -6,6 +6,7 @@ It knows no server: every door of Kappa judges by the same words.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = ["Target", "is_host", "target_of"]
@@ -25,6 +26,7 @@ class Target(NamedTuple):
     host: bytes | None = None
 
 
+@lru_cache(maxsize=64)
 def is_host(value: bytes) -> bool:
     """Return whether ``value`` is a host with a port or none (RFC 3986, section 3.2); nothing is one too."""
     return _HOST.fullmatch(value) is not None

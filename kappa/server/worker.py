@@ -62,7 +62,7 @@ from kappa.server.bounds import (
 from kappa.server.direct import whole_request
 from kappa.server.exchange import PlainResponse, send_answer
 from kappa.server.parser import KappaParser, refusal_of
-from kappa.server.ports import join
+from kappa.server.ports import join, turn_away
 from kappa.server.swap import DRAIN, RELOAD, Application, Serving
 from kappa.types import Answer
 
@@ -73,6 +73,8 @@ _IDLE_S = 1.0
 """How long a connection may do nothing before it is closed, when the worker ends."""
 _CLOSING_S = 1.0
 _LOADING_POLL_S = 0.02
+_HANDSHAKE_S = 0.02
+"""How long a connection may take that has begun when the worker stops to listen."""
 
 
 _HTTP_1_1 = SimpleNamespace(version=(1, 1))
@@ -466,6 +468,10 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
 
     async def _stop_listening(self) -> None:
         """Take the connections that have come: those that still wait at a socket when it closes are reset."""
+        if self.app.reserved:  # else others wait where they are for who comes next
+            for listener in self._listeners:
+                turn_away(listener)
+            await asyncio.sleep(_HANDSHAKE_S)
         taken = [connection for listener in self._listeners for connection in _waiting_at(listener)]
         for server in self.servers:
             server.close()

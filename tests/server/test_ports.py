@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 from kappa.errors import PortInUseError, UsageError
-from kappa.server.ports import bind_to, holder_of, join, listen_on, reserve, url_of
+from kappa.server.ports import bind_to, holder_of, join, listen_on, reserve, turn_away, url_of
 
 
 def test_port_zero_is_any_free_port_and_the_url_says_which() -> None:
@@ -76,3 +78,21 @@ def test_processes_join_a_port_that_is_kept_for_them() -> None:
         for _ in range(20):
             with socket.create_connection(kept.getsockname(), timeout=5):
                 second.accept()[0].close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can do that")
+def test_new_connections_are_turned_away_and_those_that_have_begun_are_not() -> None:
+    with listen_on("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()) as early:
+        turn_away(listener)
+        with socket.socket() as late:
+            late.setblocking(False)
+            late.connect_ex(listener.getsockname())
+            assert select.select([], [late], [], 0)[1] == []
+            accepted, who = listener.accept()
+            assert who == early.getsockname()
+            with accepted:
+                early.sendall(b"1")
+                assert accepted.recv(1) == b"1"
+            listener.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listener.accept()

@@ -16,6 +16,33 @@ pytestmark = [
 DOUBLE = "def double(values):\n    return [2 * value for value in values]\n"
 
 
+def connected(server: Any, *requests: bytes) -> list[bytes]:
+    """Send one request after the other on one connection; return the answers' heads."""
+    heads = []
+    with server.connect() as client, client.makefile("rb") as stream:
+        for request in requests:
+            client.sendall(request)
+            lines = list(iter(stream.readline, b"\r\n"))
+            lengths = [int(line.split()[1]) for line in lines if line.lower().startswith(b"content-length:")]
+            stream.read(sum(lengths))
+            heads.append(b"".join(lines).lower())
+        client.shutdown(1)
+        assert stream.read() == b""
+    return heads
+
+
+def test_a_client_of_http_1_0_may_keep_its_connection(start: Any) -> None:
+    server = start(DOUBLE, batch=["double"])
+    post = b"POST /double HTTP/1.0\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\n4"
+    get = b"GET /healthz HTTP/1.0\r\nconnection: keep-alive\r\n\r\n"
+    last = b"GET /healthz HTTP/1.0\r\n\r\n"
+    *kept, closed = connected(server, post, get, post, last)
+    for head in kept:
+        assert b" 200 " in head
+        assert b"connection: keep-alive\r\n" in head
+    assert b"connection: close\r\n" in closed
+
+
 @pytest.mark.parametrize(
     ("door", "access_log"),
     [("gunicorn", False), ("gunicorn", True), ("uvicorn", False)],

@@ -174,6 +174,7 @@ CASES = (
     _bad("signed-length", _post(HOST, b"Content-Length: +1")),
     _bad("negative-length", _post(HOST, b"Content-Length: -1")),
     _bad("length-of-five-thousand-digits", _post(HOST, b"Content-Length: " + b"9" * 5000)),
+    _bad("two-lengths-of-many-digits", _post(HOST, b"Content-Length: " + b"9" * 5000, ONE)),
     _bad("length-of-five-thousand-zeros", _post(HOST, b"Content-Length: " + b"0" * 5000 + b"1")),
     _bad("length-beyond-64-bits", _post(HOST, b"Content-Length: 99999999999999999999"), TOO_LARGE),
     _bad("length-beyond-the-limit", _post(HOST, b"Content-Length: 99999999999"), TOO_LARGE),
