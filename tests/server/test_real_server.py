@@ -55,7 +55,7 @@ def test_idle_connections_do_not_hold_up_a_stop(start: Any) -> None:
         began = time.monotonic()
         code, _ = server.stop()
         assert (code, idle.recv(1)) == (0, b"")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10, "a second, and no graceful timeout"
 
 
 @pytest.mark.engine
