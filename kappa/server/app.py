@@ -36,6 +36,18 @@ FalconApp = falcon.asgi.App[Request, falcon.asgi.Response]
 
 _logger = logging.getLogger("kappa.server")
 _MAX_SHOWN_PATH = 200
+_MEANT = {
+    **dict.fromkeys(
+        ("/health", "/health/live", "/livez", "/live", "/alive", "/ping", "/status", "/healthcheck", "/_health"),
+        "`/healthz` says whether the process lives, and `/readyz` whether requests are welcome",
+    ),
+    **dict.fromkeys(
+        ("/ready", "/health/ready", "/readiness"),
+        "`/readyz` says whether requests are welcome, and `/healthz` whether the process lives",
+    ),
+    **dict.fromkeys(("/openapi.json", "/swagger.json", "/openapi.yaml"), "`/docs.json` is the OpenAPI document"),
+}
+"""What is meant by who asks for what other servers have, by path."""
 
 
 def create_app(
@@ -173,7 +185,7 @@ def _routes(host: Host, ids: RequestIds, *, with_operations: bool) -> Iterator[t
         for number, example in enumerate(served.spec.examples):
             if example.input_file is not None:
                 yield f"{prefix}/docs/examples/{number}", ExampleFile(ids, host, name, example)
-        yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host, is_whole=with_operations))
+        yield f"{prefix}/metadata", Page(ids, pages.metadata(served, host, is_whole=with_operations, is_public=True))
         yield f"{prefix}/docs.json", Page(ids, pages.openapi(served, host, prefix=prefix))
 
 
@@ -196,7 +208,7 @@ def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str) -> None:
         path = req.path if len(req.path) <= _MAX_SHOWN_PATH else f"{req.path[:_MAX_SHOWN_PATH]}…"
         headers = dict(error.headers or {})
         if isinstance(error, falcon.HTTPNotFound | falcon.HTTPRouteNotFound):
-            text = f"There is nothing at `{path}`; {known}."
+            text = f"There is nothing at `{path}`; {_MEANT.get(path, known)}."
         elif isinstance(error, falcon.HTTPMethodNotAllowed):
             allowed = [method for method in headers.get("Allow", "").split(", ") if method != "OPTIONS"]
             text = f"`{req.method}` is not allowed at `{path}`; use {' or '.join(allowed)}."

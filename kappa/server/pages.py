@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import falcon
@@ -15,7 +16,7 @@ from kappa.openapi import openapi_document
 from kappa.server.exchange import Request, RequestIds, send_answer
 from kappa.server.host import Host, Served
 from kappa.server.metrics import CONTENT_TYPE
-from kappa.server.ui import directory_page, page
+from kappa.server.ui import directory_page, forwarded_prefix, page
 from kappa.spec.views import metadata_view, service_view
 from kappa.types import Answer
 
@@ -65,15 +66,18 @@ def metrics(host: Host) -> Answering:
     return answer
 
 
-def metadata(served: Served, host: Host, *, is_whole: bool) -> Answering:
+def metadata(served: Served, host: Host, *, is_whole: bool, is_public: bool = False) -> Answering:
     """Say what the service is: as built, or as far as a project that was not built knows it.
 
-    What is not whole is for everybody: neither packages, nor labels, nor what was noted about models.
+    What is not whole is neither packages, nor labels, nor what was noted about models. What is public holds no
+    addresses of packages and channels, which may hold tokens.
     """
 
     async def answer(_req: Request) -> Answer:
         if served.manifest is not None:
             view = metadata_view(served.manifest)
+            if is_public:
+                view["env"] = _without_addresses(view["env"])
         else:
             known = service_view(served.spec, metadata=host.metadata_of(served.spec.name), labels=served.spec.labels)
             view = {"name": served.spec.name, "version": served.version, **known}
@@ -82,21 +86,28 @@ def metadata(served: Served, host: Host, *, is_whole: bool) -> Answering:
     return answer
 
 
+_ADDRESS = re.compile(r"(?:[ \t]*@[ \t]*)?[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>,;\]]+(?:;[^\s\"'<>,\]]+)*")
+
+
+def _without_addresses(value: Any) -> Any:
+    if isinstance(value, str):
+        return _ADDRESS.sub(lambda found: "" if "@" in found[0].partition(":")[0] else "…", value)
+    if isinstance(value, dict):
+        return {key: _without_addresses(part) for key, part in value.items()}
+    return [_without_addresses(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def openapi(served: Served, host: Host, *, prefix: str) -> Answering:
     """Show the OpenAPI document; the models in the code of a project are known once it is loaded."""
 
-    @cache
-    def encoded(is_loaded: bool) -> bytes:
+    @lru_cache(maxsize=8)  # a client may say anything of a proxy
+    def encoded(is_loaded: bool, root: str) -> bytes:
         spec = host.loaded[served.spec.name].spec if is_loaded else served.spec
         document = openapi_document(spec, version=served.version)
-        return encode_json({**document, "servers": [{"url": prefix}]} if prefix else document)
+        return encode_json({**document, "servers": [{"url": root}]} if root else document)
 
-    return _json(lambda: encoded(served.spec.name in host.loaded))
-
-
-def _json(encoded: Callable[[], bytes]) -> Answering:
-    async def answer(_req: Request) -> Answer:
-        return Answer(encoded())
+    async def answer(req: Request) -> Answer:
+        return Answer(encoded(served.spec.name in host.loaded, forwarded_prefix(req) + prefix))
 
     return answer
 

@@ -24,7 +24,7 @@ from kappa.spec.models import ExampleSpec
 from kappa.spec.views import service_view
 from kappa.types import MEDIA_TYPES, Answer, extension_of
 
-__all__ = ["directory_page", "page", "root_of", "service_description", "ui_files"]
+__all__ = ["directory_page", "forwarded_prefix", "page", "root_of", "service_description", "ui_files"]
 
 Answering = Callable[[Request], Awaitable[Answer]]
 
@@ -76,11 +76,16 @@ def _template(name: str) -> Template:
     return Template(resource("templates", "server", name).read_text(encoding="utf-8"))
 
 
+def forwarded_prefix(req: Request) -> str:
+    """Return the path that a proxy says to have taken off (`X-Forwarded-Prefix`), or nothing."""
+    forwarded = req.raw_headers.get(b"x-forwarded-prefix", b"")
+    return forwarded.decode("ascii").rstrip("/") if _FORWARDED_PREFIX.fullmatch(forwarded) else ""
+
+
 def root_of(req: Request, prefix: str) -> str:
     """Return where a service's root is, relative to the page that is asked for, or as a proxy says it is."""
-    forwarded = req.raw_headers.get(b"x-forwarded-prefix", b"")
-    if _FORWARDED_PREFIX.fullmatch(forwarded):
-        return f"{forwarded.decode('ascii').rstrip('/')}{prefix}/"
+    if forwarded := forwarded_prefix(req):
+        return f"{forwarded}{prefix}/"
     folder = str(req.scope["path"]).rpartition("/")[0] + "/"
     root = f"{prefix}/"
     if root.startswith(folder):

@@ -445,6 +445,13 @@ def test_a_request_id_is_taken_over_when_it_is_a_good_one(tmp_path: Path, given:
             ("POST", "/metadata", "1"), 405, "`POST` is not allowed at `/metadata`; use GET or HEAD.", id="page"
         ),
         pytest.param(("POST", "/nothing", "1"), 404, "There is nothing at `/nothing`", id="unknown"),
+        pytest.param(("GET", "/health"), 404, "There is nothing at `/health`; `/healthz` says", id="health"),
+        pytest.param(("GET", "/livez"), 404, "There is nothing at `/livez`; `/healthz` says", id="livez"),
+        pytest.param(("GET", "/ping/"), 404, "There is nothing at `/ping`; `/healthz` says", id="ping"),
+        pytest.param(("GET", "/ready"), 404, "There is nothing at `/ready`; `/readyz` says", id="ready"),
+        pytest.param(
+            ("GET", "/openapi.json"), 404, "There is nothing at `/openapi.json`; `/docs.json` is", id="openapi"
+        ),
         pytest.param(("GET", "/x" + "y" * 5000), 404, "There is nothing at `/xyyy", id="long"),
     ],
 )
