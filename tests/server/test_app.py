@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 import falcon.testing
 import pytest
+from PIL import Image
 
 from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.server import host as host_module
@@ -197,6 +199,27 @@ def test_both_ways_through_an_api_give_the_same_answer(
             assert ours == dict(theirs.headers)
             counted = re.findall(r'duration_seconds_count\{.*status="(\d+)"\} (.+)', await metrics_of(conductor))
             assert counted == [(str(status), "2.0")]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "application/octet-stream", "application/x-www-form-urlencoded", "image/jpg"]
+)
+def test_a_picture_goes_the_other_way_whatever_its_sender_calls_it(tmp_path: Path, content_type: str) -> None:
+    (tmp_path / "app_handlers.py").write_text(CODE, encoding="utf-8")
+    target = FunctionTarget(function="app_handlers:count")
+    spec = ServiceSpec(name="Pictures", apis=(ApiSpec(name="count", target=target, input="image", batch=False),))
+    buffer = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(buffer, "PNG")
+
+    async def run() -> None:
+        async with running([Served(spec, "7", partial(load_declared, spec, {}, root=tmp_path))]) as conductor:
+            api, receiver = conductor.app.serving.apis["/count"], Recording()
+            assert api.begin({b"content-type": content_type.encode()}, buffer.getvalue(), receiver) is None
+            headers = {"content-type": content_type} if content_type else {}
+            answer = await conductor.simulate_post("/count", body=buffer.getvalue(), headers=headers)
+            assert (answer.status_code, answer.json) == (200, 4)
 
     asyncio.run(run())
 
