@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz lint format generate \
+.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers lint format generate \
   bench-adapters bench-build bench-serve bench-versions bench-cli bench-validate bench-images bench-manifest-errors \
   bench-tune bench-peers clean
 
@@ -53,6 +53,9 @@ fuzz-bodies: $(FUZZING) ## a minute of mutated request bodies for each format
 
 soak-fuzz: $(FUZZING) ## half an hour of mutated request bodies for each format; writes docs/benchmarks/fuzz.md
 	$(PYTHON) tests/fuzzing/run.py --seconds 1800 --report docs/benchmarks/fuzz.md
+
+soak-answers: $(INSTALLED) ## 100,000 answers held against their requests, under kills and reloads; writes docs/benchmarks/answers.md
+	$(PYTHON) tests/soaks/answers.py --answers 100000 --report docs/benchmarks/answers.md
 
 $(FUZZING): $(INSTALLED)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
