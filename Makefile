@@ -12,9 +12,9 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers lint format generate \
-  bench-adapters bench-build bench-serve bench-versions bench-cli bench-validate bench-images bench-manifest-errors \
-  bench-tune bench-peers clean
+.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers lint format \
+  generate bench-adapters bench-build bench-serve bench-versions bench-cli bench-validate bench-images \
+  bench-manifest-errors bench-tune bench-peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
