@@ -58,6 +58,7 @@ def create_app(
     on_ready: Callable[[], None] | None = None,
     on_failure: Callable[[KappaError], None] | None = None,
     on_stuck: Callable[[], None] = lambda: None,
+    on_worn: Callable[[], None] = lambda: None,
     wanted: Callable[[], Sequence[Served]] | None = None,
     on_reload: Callable[[KappaError | None], None] = lambda _: None,
     is_started: Callable[[], bool] = lambda: True,
@@ -71,7 +72,8 @@ def create_app(
     """Build the application of one process; its start-up event begins to load the services.
 
     ``on_ready()`` is called when all of them can answer, ``on_failure(error)`` when one cannot be loaded, and
-    ``on_stuck()`` when a call does not end: the caller decides whether the process ends then. ``wanted`` and
+    ``on_stuck()`` when a call does not end: the caller decides whether the process ends then. ``on_worn()`` is called
+    when the process should be replaced by another, and may answer until that is ready. ``wanted`` and
     ``on_reload`` are for `Application`. Where ``management_port`` is given, what arrives there finds metrics and all
     metadata, and what arrives elsewhere does not. ``processors`` is how many batches may run at once, and ``workers``
     how many processes there are of this kind; ``is_started`` says whether each of them has been ready. ``examples_of``
@@ -85,6 +87,7 @@ def create_app(
         on_ready=on_ready or (lambda: None),
         on_failure=on_failure or _log_load_failure,
         on_stuck=on_stuck,
+        on_worn=on_worn,
         is_started=is_started,
         processors=processors,
         workers=workers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from kappa.server.metrics import forget_worker
 from kappa.server.options import ServerOptions
 from kappa.server.report import FirstStart, Report
 from kappa.server.rollout import Rollout
+from kappa.server.succession import Succession
 from kappa.server.swap import Application
 from kappa.server.worker import KappaWorker
 
@@ -68,7 +70,8 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
 
     It ends when one of the first workers cannot load the service. Later nothing that happens to a worker ends it: one
     that cannot replace another is tried again, after a pause that grows. A worker that says that it leaves is replaced
-    at once. On SIGHUP the workers reload, one after the other, instead of being replaced.
+    at once; one that asks to be replaced leaves when its successor is ready. On SIGHUP the workers reload, one after
+    the other, instead of being replaced.
     """
 
     WORKER_BOOT_ERROR = APP_LOAD_ERROR = -1
@@ -78,13 +81,18 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
         self._report = report
         self._rollout = rollout
         self._retries = Retries()
+        self._succession = Succession(app.cfg.workers)
         self._is_stopping = False
         super().__init__(app)
 
     def manage_workers(self) -> None:
         self._report.read()
+        serving = (self.WORKERS.keys() & self._report.ready.keys()) - self._report.leaving
+        if (leaver := self._succession.look(self._report.worn, serving)) is not None:
+            self._report.leaving.add(leaver)
+            self.kill_worker(leaver, signal.SIGTERM)
         leaving = self._report.leaving & self.WORKERS.keys()
-        wanted = self.cfg.workers + len(leaving)
+        wanted = self.cfg.workers + len(leaving) + self._succession.is_awaited
         self.num_workers = min(wanted, len(self.WORKERS)) if self._retries.is_pausing else wanted
         try:
             super().manage_workers()

@@ -17,12 +17,10 @@ from typing import Any, Generic, TypeVar
 from kappa.errors import InferenceFailedError
 from kappa.server.batching.execution import carried
 
-__all__ = ["DECODING_LIMIT_S", "Decoders", "DecodingOverdueError"]
+__all__ = ["Decoders", "DecodingOverdueError"]
 
 T = TypeVar("T")
 
-DECODING_LIMIT_S = 10.0
-"""How long it may take to decode one body."""
 _LOOKS_PER_LIMIT = 20
 
 
@@ -73,7 +71,7 @@ class Decoders:
         self,
         *,
         count: int = 2,
-        limit_s: float = DECODING_LIMIT_S,
+        limit_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         on_abandoned: Callable[[int], None] = lambda _: None,
     ) -> None:

@@ -26,6 +26,7 @@ from kappa.awaiting import use_loop
 from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference
+from kappa.server import bounds
 from kappa.server.arrival import Arrivals
 from kappa.server.batching.batcher import Batcher, OverdueError
 from kappa.server.batching.policy import Limits
@@ -49,6 +50,7 @@ T = TypeVar("T")
 _logger = logging.getLogger("kappa.server")
 _LOOK_EVERY_S = 0.25
 _CALLS_AWAITED_AT_ONCE = 16
+_MOST_ABANDONED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class Host:
     """The services of one process.
 
     ``on_ready`` is called when all of them can answer, ``on_failure`` when one cannot be loaded: at most one of them,
-    once. ``on_stuck`` is called when a call of a function does not end: it holds its thread until the process ends. All
+    once. ``on_stuck`` is called when a call of a function does not end: it holds its thread until the process ends.
+    ``on_worn`` is called when bodies that are not decoded in time hold so many threads that others are slow. All
     are called on the event loop. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
     service must answer its examples before it is ready.
     """
@@ -129,6 +132,7 @@ class Host:
         on_ready: Callable[[], None],
         on_failure: Callable[[KappaError], None],
         on_stuck: Callable[[], None] = lambda: None,
+        on_worn: Callable[[], None] = lambda: None,
         is_started: Callable[[], bool] = lambda: True,
         processors: int = 1,
         workers: int = 1,
@@ -141,13 +145,14 @@ class Host:
             name: {api.name: Endpoint(served.spec, api, metrics.of_api(name, api.name)) for api in served.spec.apis}
             for name, served in self.services.items()
         }
-        self.decoders = Decoders()
+        self.decoders = Decoders(limit_s=bounds.DECODING_TIMEOUT_S, on_abandoned=self._decoder_abandoned)
         """Where large bodies are decoded, so that small ones need not wait for them."""
         self.metrics = metrics
         self._batching = batching
         self._on_ready = on_ready
         self._on_failure = on_failure
         self._on_stuck = on_stuck
+        self._on_worn = on_worn
         self._is_started = is_started
         self._places = Places(processors)
         self._workers = workers
@@ -270,6 +275,10 @@ class Host:
             _logger.error("The batches of `%s` cannot go on: this process is replaced.", name, exc_info=error)
         self.drain()
         self._on_stuck()
+
+    def _decoder_abandoned(self, count: int) -> None:
+        if count >= _MOST_ABANDONED and self.state == "ready":
+            self._on_worn()
 
     async def _try_examples(self, served: Served, service: LoadedService) -> None:
         use = self._examples_of(served.spec)

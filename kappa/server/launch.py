@@ -136,6 +136,10 @@ def _worker_app(
         tell_parent(report.say_leaving)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def be_worn() -> None:
+        _logger.error("Bodies that cannot be decoded in time keep this process busy: another will take its place.")
+        tell_parent(report.say_worn)
+
     return create_app(
         services,
         batching=options.batching,
@@ -143,6 +147,7 @@ def _worker_app(
         on_ready=be_ready,
         on_failure=fail,
         on_stuck=be_replaced,
+        on_worn=be_worn,
         wanted=folder.wanted,
         on_reload=lambda error: tell_parent(partial(report.say_reloaded, error)),
         is_started=lambda: first_start.is_over,
@@ -243,6 +248,7 @@ def serve_uvicorn(
         wanted=rollout.wanted if find is not None else None,
         on_reload=rollout.ended,
         on_stuck=lambda: fail(InferenceFailedError("A call of a function did not end in time: start the server anew.")),
+        on_worn=lambda: _logger.error("Bodies that cannot be decoded in time keep this process busy: start it anew."),
         management_port=management_port,
         processors=cores,
         examples_of=options.examples_of,

@@ -29,6 +29,8 @@ class Report:
         """The first failure that was reported."""
         self.leaving: set[int] = set()
         """The processes that said that they are about to end and must be replaced."""
+        self.worn: set[int] = set()
+        """The processes that asked to be replaced once their successors are ready."""
         self.reloads: dict[int, KappaError | None] = {}
         """How the reload went in each process that was asked for one."""
 
@@ -43,6 +45,10 @@ class Report:
     def say_leaving(self) -> None:
         """Tell the parent that this process will end once it has answered what it can."""
         _write(self._writer, {"leaving": os.getpid()})
+
+    def say_worn(self) -> None:
+        """Tell the parent that this process should be replaced, and answers until its successor does."""
+        _write(self._writer, {"worn": os.getpid()})
 
     def say_reloaded(self, error: KappaError | None) -> None:
         """Tell the parent how a reload went."""
@@ -72,6 +78,8 @@ class Report:
                 self.ready[line["ready"]] = line["with"]
             elif "leaving" in line:
                 self.leaving.add(line["leaving"])
+            elif "worn" in line:
+                self.worn.add(line["worn"])
             elif "reloaded" in line:
                 is_failed = "failed" in line
                 self.reloads[line["reloaded"]] = _revived(line["failed"], line["message"]) if is_failed else None

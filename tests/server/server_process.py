@@ -31,9 +31,8 @@ def described(folder: Path, wanted: dict[str, Any]) -> Served:
             ApiSpec(
                 name=name,
                 target=FunctionTarget(function=f"handlers:{name}"),
-                input="json",
                 batch=name in batched,
-                **wanted.get("api", {}).get(name, {}),
+                **{"input": "json", **wanted.get("api", {}).get(name, {})},
             )
             for name in [*batched, *single]
         ),

@@ -57,6 +57,17 @@ def test_processes_say_that_they_are_ready_with_what_they_know() -> None:
     assert str(report.failure) == "late"
 
 
+def test_processes_say_that_they_leave_or_should_be_replaced() -> None:
+    report = Report()
+    report.say_worn()
+    report.read()
+    assert (report.worn, report.leaving) == ({os.getpid()}, set())
+    report.say_leaving()
+    report.read()
+    report.close()
+    assert (report.worn, report.leaving) == ({os.getpid()}, {os.getpid()})
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 def test_the_first_start_is_over_when_each_of_the_first_workers_has_been_ready() -> None:
     start = FirstStart(2)

@@ -232,8 +232,12 @@ class ApiResource:
             return CLIENT_GONE
         if isinstance(error, BadInputError) and (refusal := _refusal_in(error)) is not None:
             status, text = refusal
-        elif isinstance(error, ExpiredError | OverdueError | DecodingOverdueError):
+        elif isinstance(error, ExpiredError | OverdueError):
             status, text = 504, str(error)
+        elif isinstance(error, DecodingOverdueError):
+            status, text = 504, str(error)
+            said_of = "The body of %s was not decoded by `%s.%s` in time, and nothing can end that: its thread is left."
+            _logger.error(said_of, request_id, self.endpoint.service.name, self.endpoint.spec.name)
         else:
             status, text = 500, "The service failed to answer; its log says why, under this id."
             if self._shows_errors:
