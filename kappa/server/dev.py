@@ -2,7 +2,8 @@
 
 The supervisor holds the listening socket and never runs the user's code. After an edit a *coming* child loads the new
 state while the *current* one goes on answering; when it can answer, the current one is asked to stop, and when it
-cannot, the error is shown and everything stays as it was until the next edit.
+cannot, the error is shown and everything stays as it was until the next edit. While there is no current child, the
+supervisor itself tells clients why.
 
 A Python process needs seconds to import pandas and scikit-learn. So a *spare* child waits, in which everything that the
 current one imported of other distributions is imported already; an edit costs only what the project itself takes to
@@ -35,6 +36,7 @@ from kappa.server.machine import set_thread_counts
 from kappa.server.options import ServerOptions
 from kappa.server.ports import bind_to, url_of
 from kappa.server.report import Report
+from kappa.server.stand_in import answer_instead, is_asked
 
 __all__ = ["Loader", "serve_dev"]
 
@@ -43,6 +45,7 @@ _logger = logging.getLogger("kappa.server")
 _POLL_S = 0.1
 _MOST_LOOKS = 20
 _STOP_S = 5.0
+_LOADING = "The project is being loaded; try again."
 
 Stamps = dict[Path, tuple[int, int]]
 
@@ -194,6 +197,8 @@ class _Supervisor:
         self._coming: _Child | None = None
         self._spare: _Child | None = None
         self._leaving: list[_Child] = []
+        self._absence = _LOADING
+        """Why nothing is served, while nothing is."""
         self._imports: dict[str, Any] = {}
         """What the last good state had imported, and under which variables."""
 
@@ -207,15 +212,26 @@ class _Supervisor:
                     f"`{self._loader.argument}`",
                     url_of(self._listener),
                 )
+                self._listener.listen()
                 self._stamps = _stamps(self._watched)
                 self._load()
                 while True:
                     self._look()
-                    time.sleep(_POLL_S)
+                    self._pause()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._end()
+
+    def _pause(self) -> None:
+        """Do nothing for a moment, but tell whoever asks why nothing is served."""
+        if self._current is not None:
+            time.sleep(_POLL_S)
+        elif is_asked(self._listener, within_s=_POLL_S) and not self._is_coming_ready():
+            answer_instead(self._listener, self._absence)
+
+    def _is_coming_ready(self) -> bool:
+        return self._coming is not None and self._coming.known is not None
 
     def _look(self) -> None:
         """See to whatever has happened since the last look."""
@@ -225,7 +241,8 @@ class _Supervisor:
         if self._coming is not None:
             self._look_at_coming(self._coming)
         if self._current is not None and (failure := self._current.failure) is not None:
-            _logger.error("%s It is started again with the next edit.", failure)
+            self._absence = f"{failure} It is started again with the next edit."
+            _logger.error("%s", self._absence)
             self._leaving.append(self._current)
             self._current = None
         for child in [child for child in self._leaving if child.process.poll() is not None]:
@@ -250,6 +267,8 @@ class _Supervisor:
 
     def _load(self) -> None:
         """Load the present state in a child, the spare one if it is there."""
+        if self._is_coming_ready():
+            self._promote()
         if self._coming is not None:
             self._dismiss(self._coming)
         spare, self._spare = self._spare, None
@@ -258,15 +277,24 @@ class _Supervisor:
             spare = None
         self._coming = spare or self._new_child()
         self._coming.load()
+        self._absence = _LOADING
+
+    def _promote(self) -> None:
+        """Make the coming child, which can answer, the current one."""
+        child, self._coming = self._coming, None
+        assert child is not None  # noqa: S101 - it is ready
+        known = child.known
+        assert known is not None  # noqa: S101
+        _logger.info("Ready after %.2f s.", time.monotonic() - child.began)
+        if self._current is not None:
+            self._dismiss(self._current)
+        self._current = child
+        self._watch_also((Path(file) for file in known["files"]), loaded_since_ns=child.began_at_ns)
+        self._imports = {"modules": known["modules"], "variables": known["variables"]}
 
     def _look_at_coming(self, child: _Child) -> None:
-        if (known := child.known) is not None:
-            _logger.info("Ready after %.2f s.", time.monotonic() - child.began)
-            if self._current is not None:
-                self._dismiss(self._current)
-            self._current, self._coming = child, None
-            self._watch_also((Path(file) for file in known["files"]), loaded_since_ns=child.began_at_ns)
-            self._imports = {"modules": known["modules"], "variables": known["variables"]}
+        if child.known is not None:
+            self._promote()
             self._spare = self._new_child(**self._imports)
         elif (failure := child.failure) is not None:
             self._coming = None
@@ -275,7 +303,8 @@ class _Supervisor:
                 self._load()
                 return
             after = "The last good state is still served." if self._current is not None else "Nothing is served."
-            _logger.error("%s\n%s Waiting for the next edit.", failure, after)
+            self._absence = f"{failure}\n{after} Waiting for the next edit."
+            _logger.error("%s", self._absence)
             if self._imports:
                 self._spare = self._new_child(**self._imports)
 

@@ -66,9 +66,9 @@ def _serve(served: Served, options: ServerOptions, listener: socket.socket, writ
     may_listen = asyncio.Event()
 
     def be_ready() -> None:
-        may_listen.set()
         variables = dict(served.spec.env.variables)
         say_ready(writer, modules=_installed_modules(), files=_project_files(), variables=variables)
+        may_listen.set()  # not before the parent can know: what a client has seen must not be given up as never ready
 
     def fail(error: KappaError) -> None:
         say_failed(writer, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -56,8 +57,16 @@ def test_what_cannot_be_loaded_is_shown_and_the_last_good_state_stays(start: Any
 def test_a_project_that_cannot_be_loaded_at_first_is_served_once_it_can(start: Any, tmp_path: Path) -> None:
     server = start("import nowhere", single=["value"], edited=True, ready=False)
     server.wait_for("Nothing is served. Waiting for the next edit.")
-    with pytest.raises(ConnectionError):
-        server.post("/value", 0)
+    for method, path in (("POST", "/value"), ("GET", "/readyz"), ("GET", "/")):
+        status, body, headers = server.request(method, path, b"0")
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert "No module named 'nowhere'" in json.loads(body)["error"]
+        assert json.loads(body)["error"].endswith("Nothing is served. Waiting for the next edit.")
+    status, body, headers = server.request("GET", "/", Accept="text/html")
+    assert (status, headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert "No module named &#x27;nowhere&#x27;" in body.decode()
+    assert server.request("GET", "/healthz")[:2] == (200, b"ok\n")
+    assert server.request("HEAD", "/value")[:2] == (503, b"")
     edit(tmp_path, value(1))
     server.wait_for("Ready after")
     assert server.post("/value", 0) == 1
@@ -117,7 +126,55 @@ def test_a_server_process_that_dies_is_started_with_the_next_edit(start: Any, tm
 
 
 def answer_or_none(server: Any) -> Any:
-    try:
-        return server.post("/value", 0)
-    except ConnectionError:
-        return None
+    status, body, _ = server.request("POST", "/value", b"0")
+    return json.loads(body) if status == 200 else None
+
+
+def test_an_edit_that_breaks_the_project_as_soon_as_it_is_ready_changes_nothing(start: Any, tmp_path: Path) -> None:
+    server = start(value(1), single=["value"], edited=True, ready=False)
+    server.wait_for("Serving")
+    eventually(lambda: server.request("GET", "/readyz")[0] == 200)
+    edit(tmp_path, "def value(")
+    server.wait_for("The last good state is still served. Waiting for the next edit.")
+    assert server.post("/value", 0) == 1
+
+
+def test_until_the_first_state_is_loaded_it_is_said_so(start: Any, tmp_path: Path) -> None:
+    code = (
+        "import time\nfrom pathlib import Path\n"
+        "while not Path(__file__).with_name('go').exists():\n    time.sleep(0.01)\n" + value(1)
+    )
+    server = start(code, single=["value"], edited=True, ready=False)
+    server.wait_for("Serving")
+    status, body, _ = server.request("GET", "/readyz")
+    assert (status, json.loads(body)["error"]) == (503, "The project is being loaded; try again.")
+    (tmp_path / "go").touch()
+    server.wait_for("Ready after")
+    assert server.post("/value", 0) == 1
+
+
+def test_clients_that_say_nothing_hold_no_edit_up(start: Any, tmp_path: Path) -> None:
+    server = start("import nowhere", single=["value"], edited=True, ready=False)
+    server.wait_for("Waiting for the next edit.")
+    with server.connect(), server.connect() as client:
+        client.sendall(b"POST /value HTTP/1.1\r\nContent-Length: 1000000\r\n")
+        edit(tmp_path, value(1))
+        eventually(lambda: answer_or_none(server) == 1)
+
+
+def test_failures_of_functions_are_shown_to_whoever_writes_them(start: Any) -> None:
+    code = "def value(anything):\n    raise LookupError('the cellar is empty')\n"
+    server = start(code, single=["value"], edited=True, ready=False)
+    server.wait_for("Ready after")
+    status, body, _ = server.request("POST", "/value", b"0")
+    assert status == 500
+    assert json.loads(body)["error"].startswith("The service failed to answer: LookupError: the cellar is empty.")
+
+
+def test_pages_of_other_sites_are_refused(start: Any) -> None:
+    server = start(value(1), single=["value"], edited=True, ready=False)
+    server.wait_for("Ready after")
+    simple = {"Content_Type": "text/plain", "Origin": "https://evil.example.com"}
+    status, body, _ = server.request("POST", "/value", b"0", **simple)
+    assert (status, "`--cors-origin`" in json.loads(body)["error"]) == (403, True)
+    assert server.request("POST", "/value", b"0", Origin=f"http://127.0.0.1:{server.port}")[0] == 200
