@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from kappa.direct import with_own_tasks
 from kappa.errors import ConfigurationError
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter
 from kappa.spec.freezing import FrozenDict
@@ -177,7 +178,8 @@ def api(
     batch: bool = False,
     **options: Any,
 ) -> Decorator[Decorated]:
-    """Declare a method as an endpoint; the method itself stays as it is and can be called directly.
+    """Declare a method as an endpoint; the method itself stays as it is and can be called directly, also without the
+    `task` or `tasks` that it takes.
 
     Further arguments are the keys of the kappafile's `[apis.NAME]`, like `max_batch_size` and `max_latency_ms`;
     `mb_max_batch_size` and `mb_max_latency`, former names of these two, still work.
@@ -193,7 +195,13 @@ def api(
     if unknown := [key for key, now in zip(options, further, strict=True) if now not in ApiSpec.model_fields]:
         raise TypeError(f"api() got an unexpected keyword argument '{unknown[0]}'")
     given = {key: value for key, value in {**own, **further}.items() if value is not None}
-    return _marking("__kappa_api__", MappingProxyType(given))
+
+    def decorate(method: Decorated) -> Decorated:
+        callable_by_hand = with_own_tasks(method, input) if inspect.isfunction(method) else method
+        marked: Decorator[Decorated] = _marking("__kappa_api__", MappingProxyType(given))
+        return marked(callable_by_hand)
+
+    return decorate
 
 
 # -- what was declared -------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from kappa.adapters.json import encode_json
 from kappa.adapters.media_types import LINES, SLOW_KINDS, TABS, UNTOLD
 from kappa.adapters.multipart import FORM, sole_part
 from kappa.awaiting import awaited, is_awaitable, loop_in_use
+from kappa.direct import own_tasks
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.plugins import load_dotted
 from kappa.spec.contracts import InputAdapter
@@ -146,8 +147,14 @@ class Inference:
                 )
 
     def call(self, *arguments: Any) -> Any:
-        """Call the function as it is with arguments it understands: no adapter, no batching, no encoding."""
-        return self._function(*arguments, **self._keywords)
+        """Call the function as it is with arguments it understands: no adapter, no batching, no encoding.
+
+        The tasks that it asks for are made of them.
+        """
+        keywords = self._keywords
+        if self._task_keyword and arguments:
+            keywords = {**keywords, self._task_keyword: own_tasks(self._task_keyword, arguments, self._input)}
+        return self._function(*arguments, **keywords)
 
     def decode(
         self, payload: Payload, *, headers: HTTPHeaders | None = None, task_id: str | None = None

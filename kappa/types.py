@@ -173,7 +173,7 @@ def extension_of(name: str) -> str:
 class InferenceTask:
     """One request on its way to a function; a function that takes ``task`` or ``tasks`` may look and `discard`."""
 
-    data: Any
+    data: Any = None
     """What the input adapter decoded, in its own batchable form."""
     http_headers: HTTPHeaders = field(default_factory=HTTPHeaders)
     """The headers of the request; none on the command line."""

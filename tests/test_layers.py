@@ -42,6 +42,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.bundle",
         "kappa.comparison",
         "kappa.declaring",
+        "kappa.direct",
         "kappa.handover",
         "kappa.inference",
         "kappa.inputs",

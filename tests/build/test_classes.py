@@ -20,7 +20,7 @@ from kappa.build.project import read_project
 from kappa.declaring import declared_spec
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import Kind, listening
-from kappa.spec.models import ServiceSpec
+from kappa.spec.models import FunctionTarget, ServiceSpec
 
 HEAD = """\
 import kappa
@@ -385,16 +385,18 @@ def test_a_kappafile_adds_what_the_class_does_not_say(tmp_path: Path) -> None:
 
 
 def test_both_ways_of_declaring_give_one_specification(tmp_path: Path) -> None:
-    read(tmp_path, DECLARED)
+    read(tmp_path, f"{DECLARED}\ndef predict(value, weights): ...\n")
     (tmp_path / "weights.json").write_text("{}")
     (tmp_path / "kappafile.yaml").write_text(
         "kappafile: 1\nservice: {name: Service, doc: Scores.}\nenv: {pip_packages: [redis]}\n"
         "artifacts: {weights: {type: json, path: weights.json}}\n"
-        "apis:\n  predict: {function: 'declared:Service.predict', input: json}\n"
+        "apis:\n  predict: {function: 'declared:predict', input: json}\n"
     )
     by_class = read_class_project("declared:Service", tmp_path).spec
     by_file = read_project(tmp_path).spec
-    assert by_file.model_copy(update={"service_class": "declared:Service"}) == by_class
+    method = FunctionTarget(function="declared:Service.predict")
+    apis = tuple(api.model_copy(update={"target": method}) for api in by_file.apis)
+    assert by_file.model_copy(update={"service_class": "declared:Service", "apis": apis}) == by_class
 
 
 BOTH = """
