@@ -9,6 +9,7 @@ about 1).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -294,7 +295,7 @@ def _fits_float(column: Sequence[Any]) -> bool:
 def distinct_names(names: Sequence[Any]) -> tuple[Any, ...]:
     """Return names as they are; raises `BadInputError` if one stands there twice."""
     if len(set(names)) < len(names):
-        raise BadInputError(f"Two columns are called {shown(max(names, key=names.count))}.")
+        raise BadInputError(f"Two columns are called {shown(Counter(names).most_common(1)[0][0])}.")
     return tuple(names)
 
 

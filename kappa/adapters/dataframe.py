@@ -170,8 +170,13 @@ class DataframeInput(InputAdapter):
             payload = replace(payload, limits=replace(payload.limits, max_columns=len(self.signature.columns)))
         media_type = payload.media_type
         if media_type in (CSV, TABS):
-            texts = self.signature.texts if self.signature is not None else ()
-            return columns_of_csv(payload if media_type == CSV else csv_of_tabs(payload), texts=texts)
+            signature = self.signature
+            return columns_of_csv(
+                payload if media_type == CSV else csv_of_tabs(payload),
+                texts=signature.texts if signature is not None else (),
+                declared=signature.names if signature is not None else None,
+                is_sample=self.columns_from is not None,
+            )
         if media_type == LINES:
             return columns_of_json(parse_json_lines(payload), None, payload.limits)
         if media_type in TABLE_MEDIA_TYPES:

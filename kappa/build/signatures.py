@@ -57,8 +57,7 @@ def _learned(api: ApiSpec, examples: Sequence[ExampleSpec], root: Path, problems
 def columns_of_sample(adapter: DataframeInput, path: Path) -> Mapping[str, Any]:
     """Return the option `columns` that fits the rows in a file; raises `ValueError` that says why it does not serve."""
     try:
-        reading = adapter.with_options(columns_from=None, extra_columns="ignore")  # which goes with columns
-        decoded: Columns = reading.decode(read_payload(path))
+        decoded: Columns = adapter.decode(read_payload(path))
     except BadInputError as exc:
         raise ValueError(f"it does not hold rows of a table: {_clause(str(exc))}") from None
     return signature_of(decoded)

@@ -259,7 +259,7 @@ def test_csv_of_a_column_declared_as_text_keeps_leading_zeros() -> None:
         (
             csv_payload("5.1,5.1\n1,2\n"),
             400,
-            "The CSV has no header line: its first line holds only numbers. Put the columns' names there.",
+            "The CSV has no header line: its first line holds only numbers. Put the columns' names there: ",
         ),
         (csv_payload("a\n1,2\n"), 400, "Some lines of the CSV have more fields than its header line has names."),
         (csv_payload('a\n"x\n'), 400, "The body is not valid CSV: "),
