@@ -12,6 +12,7 @@ import orjson
 from kappa.errors import BadInputError, KappaError, said
 from kappa.spec.contracts import thaw
 from kappa.spec.models import ExampleSpec
+from kappa.threads import hint_of
 from kappa.types import Answer
 
 __all__ = ["Replay", "differences", "replay_lines", "replay_of"]
@@ -35,7 +36,7 @@ def replay_of(example: ExampleSpec, outcome: Answer | Exception, *, duration_ms:
     if isinstance(outcome, BadInputError):
         return Replay(example, (f"the answer has the status {outcome.http_status}: {outcome}",), None, duration_ms)
     if isinstance(outcome, Exception):
-        problem = str(outcome) if isinstance(outcome, KappaError) else said(outcome)
+        problem = str(outcome) if isinstance(outcome, KappaError) else said(outcome) + hint_of(outcome)
         return Replay(example, (problem,), None, duration_ms)
     got = _value_of(outcome)
     return Replay(example, tuple(_problems_of(example, outcome, got)), got, duration_ms)

@@ -11,7 +11,7 @@ import logging
 import sys
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
 from types import AsyncGeneratorType, GeneratorType
@@ -27,6 +27,7 @@ from kappa.plugins import load_dotted
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec
 from kappa.splitting import InputRows, arranged, cut, detached
+from kappa.threads import ServiceThread
 from kappa.types import MEDIA_TYPES, Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
 
 __all__ = ["Inference", "error_answer", "example_payload", "extensions_of", "read_payload"]
@@ -109,6 +110,8 @@ class Inference:
         """Whether the function is `async def`: a server awaits it on its event loop."""
         self._loop = loop_in_use()
         self._has_told_of_order = False
+        self.thread: ServiceThread | None = None
+        """Where `answer` calls the function; ``None`` for the caller's own thread."""
         self._takes_arrays = False
         if isinstance(spec.target, ArtifactMethod):
             self._takes_arrays = _looks_at_values_only(getattr(function, "__self__", None))
@@ -290,6 +293,8 @@ class Inference:
 
     def answer(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
         """Run tasks of one group together and encode what came of each."""
+        if self.thread is not None and not self.thread.is_current:
+            return self.thread.run(partial(self.answer, tasks))
         value, labels = self._run(tasks)
         return self._answers(tasks, value, labels)
 

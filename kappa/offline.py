@@ -23,6 +23,7 @@ from kappa.errors import BadInputError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference
 from kappa.inputs import InputForm, RowParts, Source, is_file_of_rows, payload_of, rows_of
 from kappa.spec.models import ArtifactMethod
+from kappa.threads import hint_of
 from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["Event", "Failure", "Rows", "answer_events", "answer_parts", "answer_together"]
@@ -304,4 +305,4 @@ def _refusal(answer: Answer) -> str:
 
 
 def _sentence(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, KappaError) else said(exc)
+    return str(exc) if isinstance(exc, KappaError) else said(exc) + hint_of(exc)

@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,9 +25,11 @@ from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ArtifactSource
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.models import ApiSpec, ArtifactMethod, ServiceSpec
+from kappa.threads import ServiceThread
 
 __all__ = [
     "LoadedService",
+    "answering",
     "import_class",
     "load_artifact",
     "load_declared",
@@ -60,6 +63,14 @@ class LoadedService:
     def name(self) -> str:
         return self.spec.name
 
+    @property
+    def api_of_own_thread(self) -> str | None:
+        """The API whose function is called in the thread that loaded the service, if there is one."""
+        synchronous = [name for name, inference in self.apis.items() if not inference.is_async]
+        if len(synchronous) != 1 or (self.apis[synchronous[0]].spec.max_concurrency or 1) > 1:
+            return None
+        return synchronous[0]
+
     def as_object(self) -> BentoService:
         """Return an object with one method per API: the service's instance, or one that stands for its functions."""
         if self.instance is not None:
@@ -91,6 +102,29 @@ class _FunctionService(BentoService):
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.__dict__.get("_apis", ())]
+
+
+@contextmanager
+def answering(load: Callable[[], LoadedService], *, name: str) -> Iterator[LoadedService]:
+    """Load a service, have each API answer in such a thread as it has in a server, and close it at the end."""
+    own = ServiceThread(f"kappa-{name}")
+    others: list[ServiceThread] = []
+    try:
+        service = own.run(load)
+    except BaseException:
+        own.end()
+        raise
+    try:
+        for api, inference in service.apis.items():
+            inference.thread = own
+            if api != service.api_of_own_thread:
+                others.append(ServiceThread(f"kappa-{name}.{api}", own.context.copy()))
+                inference.thread = others[-1]
+        yield service
+    finally:
+        for thread in others:
+            thread.end()
+        own.end_with(service.close).result()
 
 
 @loading()

@@ -53,6 +53,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.remote",
         "kappa.service",
         "kappa.splitting",
+        "kappa.threads",
         "kappa.transport",
         "kappa.wire",
         "kappa.wire",

@@ -10,8 +10,8 @@ __all__ = ["connect", "disconnect", "predict"]
 def connect():
     """Open the database; `setup` runs once per worker, and what it returns is injected by name."""
     path = Path(__file__).parent / os.environ["PATIENTS_DB"]
-    # One thread at a time uses the connection, but not the one that opened it.
-    return {"db": sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)}
+    # The only API answers in the thread that calls this; several have a thread each, and need a connection each.
+    return {"db": sqlite3.connect(f"file:{path}?mode=ro", uri=True)}
 
 
 def disconnect(db):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from kappa.bundle import Bundle, load_bundle, open_bundle
 from kappa.errors import BundleNotFoundError, MissingDependencyError, UsageError
 from kappa.gamma.storage import DirectoryStorage
 from kappa.inference import Inference
-from kappa.service import LoadedService, load_declared
+from kappa.service import LoadedService, answering, load_declared
 from kappa.settings import home_directory
 from kappa.spec.manifest import MANIFEST_NAME
 from kappa.spec.models import ServiceSpec
@@ -136,13 +137,18 @@ def spec_of(target: Target) -> tuple[ServiceSpec, str]:
 
 @contextmanager
 def open_target(target: Target, *, environ: MutableMapping[str, str] = os.environ) -> Iterator[LoadedService]:
-    """Load a bundle, or a project as it lies there, and close it at the end."""
+    """Load a bundle, or a project as it lies there, and close it at the end.
+
+    Everything runs in such threads as it has in a server, so that what works here works there.
+    """
     if isinstance(target, BundleTarget):
-        service = load_bundle(target.directory, environ=environ)
+        name = open_bundle(target.directory).manifest.name
+        load = partial(load_bundle, target.directory, environ=environ)
     else:
         project = read_target_project(target)
-        service = load_declared(project.spec, project.sources, root=project.root, environ=environ)
-    with closing(service):
+        name = project.spec.name
+        load = partial(load_declared, project.spec, project.sources, root=project.root, environ=environ)
+    with answering(load, name=name) as service:
         yield service
 
 

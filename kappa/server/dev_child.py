@@ -13,7 +13,6 @@ import socket
 import sys
 import sysconfig
 from contextlib import suppress
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,6 @@ def main() -> int:
         served = Loader(**order["loader"])()
         if order["modules"] and dict(served.spec.env.variables) != order["variables"]:
             return EXIT_STALE
-        service = served.load()
     except KappaError as exc:
         say_failed(writer, exc)
         return exc.exit_code
@@ -58,7 +56,7 @@ def main() -> int:
         raise
     options = ServerOptions(**{**order["options"], "batching": BatchingOptions(**order["options"]["batching"])})
     listener = socket.socket(fileno=order["listener"])
-    _serve(replace(served, load=lambda: service), options, listener, writer, parent=order["parent"])
+    _serve(served, options, listener, writer, parent=order["parent"])
     return 0
 
 

@@ -2,19 +2,15 @@
 
 A service is *loading* until its code, models and `setup` are through and its examples have been answered, then
 *ready*, *succeeded* once another version has taken over, and *draining* from the moment the process was asked to stop.
-The models are loaded in a thread, so that the
-process answers `/healthz` meanwhile, and in each worker after the fork: libraries with threads of their own hang when
-they are loaded before it.
+Each service is loaded in its own thread, so that the process answers `/healthz` meanwhile, and in each worker after the
+fork: libraries with threads of their own hang when they are loaded before it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -40,6 +36,7 @@ from kappa.server.renewal import Renewal, needs_payloads
 from kappa.service import LoadedService
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.models import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ExamplesUse, ServiceSpec
+from kappa.threads import ServiceThread
 from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "Served", "served_bundle"]
@@ -157,6 +154,8 @@ class Host:
         self._places = Places(processors)
         self._workers = workers
         self._examples_of = examples_of
+        self._threads: dict[str, ServiceThread] = {}
+        """Of each loaded service its own."""
         self._loop_seen = (monotonic(), thread_time())
         self._unending: Endpoint | None = None
         """The API whose call did not end while the services were loading."""
@@ -203,8 +202,8 @@ class Host:
         batchers = [endpoint.batcher for endpoint in self._all_endpoints() if endpoint.batcher is not None]
         await asyncio.gather(*(batcher.close() for batcher in batchers))
         await _ended(self._looking)  # until here it gives up the calls that take too long
-        for service in self.loaded.values():
-            await asyncio.to_thread(service.close)
+        for name, service in self.loaded.items():
+            await asyncio.wrap_future(self._threads[name].end_with(service.close))
         self.decoders.stop()
         self.metrics.flush()
 
@@ -213,9 +212,11 @@ class Host:
         self._looking = asyncio.create_task(self._look_regularly())
         use_loop(asyncio.get_running_loop())
         for name, served in self.services.items():
-            self.loaded[name] = service = await _in_daemon_thread(served.load)
-            for api_name, endpoint in self.endpoints[name].items():
-                await self._open(endpoint, service.apis[api_name])
+            thread = ServiceThread(f"kappa-{name}")
+            self.loaded[name] = service = await _loaded(served, thread)
+            self._threads[name] = thread
+            for endpoint in self.endpoints[name].values():
+                await self._open(endpoint, service, thread)
             await self._try_examples(served, service)
 
     async def _become_ready(self) -> None:
@@ -236,8 +237,8 @@ class Host:
                 self._mark_ready(1)
                 self._on_ready()
 
-    async def _open(self, endpoint: Endpoint, inference: Inference) -> None:
-        spec = endpoint.spec
+    async def _open(self, endpoint: Endpoint, service: LoadedService, thread: ServiceThread) -> None:
+        spec, inference = endpoint.spec, service.apis[endpoint.spec.name]
         is_model_method = isinstance(spec.target, ArtifactMethod)
         is_isolating = spec.batch and spec.isolate_failures is not False
         max_queue_items = endpoint.service.serving.max_queue_requests
@@ -249,11 +250,13 @@ class Host:
             name=f"{endpoint.service.name}.{spec.name}",
             isolate_failures=is_isolating,
             renew=Renewal(inference, self.decoders),
-            may_run_on_loop=is_model_method and not inference.is_async,
+            may_run_on_loop=is_model_method and not (inference.is_async or _is_thread_bound(spec, service)),
             may_give_way=not inference.is_async and not self._has_rivals(endpoint),
             places=self._places if needs_place and self._has_rivals(endpoint) else None,
             on_stuck=partial(self._be_stuck, endpoint),
             on_untold=partial(_log_untold, endpoint),
+            thread=thread if spec.name == service.api_of_own_thread else None,
+            context=thread.context,
             observer=endpoint.metrics,
         )
         await batcher.start()
@@ -392,27 +395,16 @@ async def _ended(task: asyncio.Task[None] | None) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _in_daemon_thread(call: Callable[[], T]) -> T:
-    """Await ``call`` in a thread that does not keep the process alive: an operator may stop it while it loads."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
+async def _loaded(served: Served, thread: ServiceThread) -> LoadedService:
+    """Load a service in its own thread."""
+    try:
+        return await asyncio.wrap_future(thread.submit(served.load))
+    except BaseException:
+        thread.end()
+        raise
 
-    def settle(result: T | None, error: Exception | None) -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(result)  # type: ignore[arg-type] # without an error, the result is there
 
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = call()
-        except BaseException as exc:  # noqa: BLE001 - user code may raise anything, `SystemExit` included
-            error = exc if isinstance(exc, Exception) else RuntimeError(repr(exc))
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=copy_context().run, args=(run,), name="kappa-load", daemon=True).start()
-    return await outcome
+def _is_thread_bound(api: ApiSpec, service: LoadedService) -> bool:
+    """Return whether a model that answers itself must be called in one thread."""
+    name = api.target.artifact if isinstance(api.target, ArtifactMethod) else ""
+    return any(plugin.thread_bound for plugin in service.spec.artifacts if plugin.name == name)

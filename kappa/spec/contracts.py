@@ -273,6 +273,8 @@ class ArtifactPlugin(Plugin):
     """What the model's file is called inside its directory of a bundle."""
     is_pickle: ClassVar[bool] = False
     """Whether loading it runs code that the file chooses; the manifest's ``security.pickle`` decides about those."""
+    thread_bound: ClassVar[bool] = False
+    """Whether a server must call the model in its API's thread, and never on the event loop."""
 
     def __init__(self, name: str | None = None, /, **options: Any) -> None:
         given = {} if name is None else {"name": name}  # validation passes it by keyword, users by position

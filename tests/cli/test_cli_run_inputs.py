@@ -25,7 +25,9 @@ Kappa = Callable[..., Result]
 KAPPA = (sys.executable, "-m", "kappa")
 
 SOURCE = """\
+import _thread
 import sys
+import threading
 
 from kappa.types import FileLike, InferenceError
 
@@ -45,6 +47,11 @@ def shape(images):
     return [image.shape for image in images]
 
 
+def interrupt():
+    _thread.interrupt_main()  # as Ctrl-C does
+    threading.Event().wait(5)
+
+
 def halve(image):
     return image[::2, ::2]
 
@@ -55,13 +62,13 @@ def halve_two(image):
 
 def echo(value):
     if value == "stop":
-        raise KeyboardInterrupt
+        interrupt()
     return 1j if value == "complex" else value
 
 
 def stopping(frame):
     if (frame["a"] > 3).any():
-        raise KeyboardInterrupt
+        interrupt()
     return frame["a"]
 """
 

@@ -33,6 +33,7 @@ from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits, Regroup, Reunions, compose, regroup_after
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 from kappa.server.batching.sharing import PATIENCE_S, Places
+from kappa.threads import ServiceThread
 
 __all__ = ["Batcher", "BatcherState", "ExpiredError", "Outcome", "OverdueError", "RefusedError"]
 
@@ -128,8 +129,9 @@ class Batcher(Generic[T, R]):
     which saves the hand-over to the thread; leave it off for code that may need its thread or a loop of its own. With
     ``may_give_way``, the event loop stands still while a function computes that would fight with it for Python's lock.
     ``places`` are shared with the other APIs of the process. ``on_stuck`` is called when nothing can be run any more:
-    a call does not end in time and cannot be ended (with an `OverdueError`), or the batcher itself failed. Times are
-    readings of ``clock``, in seconds.
+    a call does not end in time and cannot be ended (with an `OverdueError`), or the batcher itself failed. With
+    ``thread``, one call at a time is made there, and not in a thread of the API's own. All see the variables of
+    ``context``, which stays as it is. Times are readings of ``clock``, in seconds.
     """
 
     def __init__(
@@ -145,6 +147,8 @@ class Batcher(Generic[T, R]):
         places: Places | None = None,
         on_stuck: Callable[[Exception], None] = lambda _: None,
         on_untold: Callable[[Exception, int], None] = lambda _, __: None,
+        thread: ServiceThread | None = None,
+        context: Context | None = None,
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
     ) -> None:
@@ -200,11 +204,19 @@ class Batcher(Generic[T, R]):
         self._drained = asyncio.Event()
 
         self._loop: asyncio.AbstractEventLoop
-        self._context = Context()  # the user's code must not see the context variables of whoever came first
+        # The user's code must not see the context variables of whoever came first.
+        self._context = Context() if context is None else context.copy()
         self._executor: Executor = (
-            Tasks(run, clock=clock)
+            Tasks(run, clock=clock, context=self._context)
             if inspect.iscoroutinefunction(run)
-            else Threads(self._run, count=limits.max_concurrency, name=name, clock=clock)
+            else Threads(
+                self._run,
+                count=limits.max_concurrency,
+                name=name,
+                clock=clock,
+                context=self._context,
+                thread=thread if limits.max_concurrency == 1 else None,
+            )
         )
 
     async def start(self) -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event
 from time import thread_time
 from typing import Any, Generic, Protocol, TypeVar
 
-from kappa.errors import InferenceFailedError, ResultMismatchError
+from kappa.errors import ResultMismatchError
+from kappa.threads import ServiceThread, carried
 
-__all__ = ["Executor", "Run", "Tasks", "Threads", "carried"]
+__all__ = ["Executor", "Run", "Tasks", "Threads"]
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -101,15 +103,6 @@ class Run(Generic[M, T, R]):
             )
 
 
-def carried(exc: BaseException) -> Exception:
-    """Return ``exc``, wrapped if an asyncio future cannot carry it or if it would end the server (`sys.exit()`)."""
-    if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
-        return exc
-    error = InferenceFailedError(f"The function raised `{type(exc).__name__}`, which ends a program or a loop.")
-    error.__cause__ = exc
-    return error
-
-
 class Executor(Protocol):
     """What runs the batches of one API; everything but the runs themselves happens on the event loop."""
 
@@ -133,23 +126,39 @@ class Executor(Protocol):
 class Threads(Generic[T, R]):
     """A fixed number of threads: one keeps code that must always run in the same thread correct.
 
+    They are made for this, each with a copy of ``context``; or one ``thread`` is lent, which is free again at the end.
+
     PERF: `SimpleQueue` and `call_soon_threadsafe` cost 42 to 65 µs for both ways, which waiting requests share.
     """
 
-    def __init__(self, function: Function[T, R], *, count: int, name: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        function: Function[T, R],
+        *,
+        count: int,
+        name: str,
+        clock: Callable[[], float],
+        context: Context | None = None,
+        thread: ServiceThread | None = None,
+    ) -> None:
         self._function = function
         self._clock = clock
+        self._context = Context() if context is None else context
         self._handover: SimpleQueue[Run[Any, T, R] | None] = SimpleQueue()
-        names = [f"kappa-{name}"] if count == 1 else [f"kappa-{name}-{number}" for number in range(count)]
-        self._threads = [Thread(target=self._work, name=name, daemon=True) for name in names]
+        self._names = [f"kappa-{name}"] if count == 1 else [f"kappa-{name}-{number}" for number in range(count)]
+        self._threads: list[ServiceThread] = []
+        self._lent = thread
+        self._working: list[Future[None]] = []
         self._is_abandoned = False
         self._taken: SimpleQueue[None] = SimpleQueue()
 
     def start(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Any], None]) -> None:
         self._loop = loop
         self._finished = finished
-        for thread in self._threads:
-            thread.start()
+        if self._lent is None:
+            self._threads = [ServiceThread(name, self._context.copy()) for name in self._names]
+        threads = self._threads if self._lent is None else [self._lent]
+        self._working = [thread.submit(self._work) for thread in threads]
 
     def put(self, run: Run[Any, T, R], *, is_loop_busy: bool = False) -> None:
         if not is_loop_busy:
@@ -168,15 +177,15 @@ class Threads(Generic[T, R]):
         return False
 
     def stop(self) -> None:
-        for _ in self._threads:
+        for _ in self._working:
             self._handover.put(None)
+        for thread in self._threads:
+            thread.end()
         if not self._is_abandoned:
-            for thread in self._threads:
-                if thread.is_alive():
-                    thread.join()
+            wait(self._working)
 
     def _work(self) -> None:
-        """Run what is handed over until the end; a thread's whole life."""
+        """Run what is handed over until the end."""
         while (run := self._handover.get()) is not None:
             if run.is_awaited:
                 self._taken.put(None)
@@ -193,9 +202,12 @@ class Threads(Generic[T, R]):
 class Tasks(Generic[T, R]):
     """Tasks on the event loop, for functions that are `async def`; a cancellation ends one that takes too long."""
 
-    def __init__(self, function: AsyncFunction[T, R], *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, function: AsyncFunction[T, R], *, clock: Callable[[], float], context: Context | None = None
+    ) -> None:
         self._function = function
         self._clock = clock
+        self._context = Context() if context is None else context
         self._tasks: dict[Run[Any, T, R], asyncio.Task[None]] = {}
 
     def start(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Any], None]) -> None:
@@ -205,7 +217,7 @@ class Tasks(Generic[T, R]):
     def put(self, run: Run[Any, T, R], *, is_loop_busy: bool = False) -> None:  # noqa: ARG002 - it is the loop's
         running = run.execute_async(self._function, self._clock)
         # The user's code must not see the context variables of whoever came first.
-        task = Context().run(self._loop.create_task, running)
+        task = self._context.copy().run(self._loop.create_task, running)
         self._tasks[run] = task
         task.add_done_callback(lambda _: self._end(run))
 

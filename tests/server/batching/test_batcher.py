@@ -1413,7 +1413,7 @@ def test_what_a_given_up_call_returns_after_all_is_nobodys():
         batcher.look()
         run.gate.set()
         await batcher.close()
-        await until(lambda: not batcher._executor._threads[0].is_alive())
+        await until(lambda: batcher._executor._working[0].done())
         await turns()
         assert isinstance((await outcomes(first))[0], OverdueError)
         assert batcher.state.estimate == Estimate()
