@@ -2,15 +2,20 @@
 
 What uvicorn leaves open, measured with 0.54, is bounded here as `worker` bounds it for gunicorn: the time for a
 request's headers and for a client to read its answer, and the number of connections. Its own errors get the body that
-every error of Kappa has, a stop may be announced before it begins, and what a client has left is given up.
+every error of Kappa has, a stop may be announced before it begins, and what a client has left is given up. From the
+signal on, answers announce the end of their connections; one that is idle is closed a second later, so that whoever
+sends on it in time is answered, and those that were not accepted yet are taken before their socket closes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -35,6 +40,9 @@ from kappa.server.swap import DRAIN, RELOAD, Application
 __all__ = ["KappaUvicorn"]
 
 _SWEEP_EVERY_TICKS = 10  # of a tenth of a second
+_IDLE_S = 1.0
+_CLOSING_S = 1.0
+_CLOSE = (b"connection", b"close")
 
 
 class _Protocol(H11Protocol):
@@ -130,6 +138,19 @@ class _Protocol(H11Protocol):
         self.transport.write(error_response(status, message, headers))
         self.transport.close()
 
+    def announce_end(self) -> None:
+        """Have an answer that has not begun say that the connection ends with it."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.default_headers = [*self.cycle.default_headers, _CLOSE]
+
+    def close_if_idle(self, now: float, *, since: float) -> None:
+        """Close the connection if no request was on its way for a second, and since the server began to end."""
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if not (is_answering or self._has_begun or self._is_lingering or self.transport.is_closing()) and (
+            now - max(self._waiting_since, since) >= _IDLE_S
+        ):
+            self.shutdown()
+
     def sweep(self, now: float) -> bool:
         """Close the connection if its headers are incomplete or its answer unread for too long."""
         if self._unsent.is_stuck(self.transport, now):
@@ -163,6 +184,7 @@ class KappaUvicorn(uvicorn.Server):
         )
         super().__init__(config)
         self._drain_delay_s = options.drain_delay_s
+        self._graceful_timeout_s = options.graceful_timeout_s
         self._exit_at: float | None = None
 
     def run(self, sockets: Any = None) -> None:
@@ -175,13 +197,54 @@ class KappaUvicorn(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop: after the drain delay, during which `/readyz` already says no."""
-        if self._exit_at is None and (drain := self.lifespan.state.get(DRAIN)) is not None:
-            drain()
+        if self._exit_at is None:
+            if (drain := self.lifespan.state.get(DRAIN)) is not None:
+                drain()
+            self._announce_end()
         is_first, self._exit_at = self._exit_at is None, self._exit_at or monotonic() + self._drain_delay_s
         if sig == signal.SIGTERM and self._drain_delay_s and is_first:
             self._captured_signals.append(sig)
             return
         super().handle_exit(sig, frame)
+
+    def _announce_end(self) -> None:
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        for connection in self._connections():
+            connection.announce_end()
+
+    def _connections(self) -> list[_Protocol]:
+        return [connection for connection in self.server_state.connections if isinstance(connection, _Protocol)]
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Answer what was accepted, close what is idle, and leave the rest to uvicorn."""
+        since = monotonic()
+        await self._stop_listening(sockets or [])
+        while self.server_state.connections and not self.force_exit:
+            now = monotonic()
+            if now - since >= self._graceful_timeout_s - _CLOSING_S:
+                break
+            await sweep(self._connections(), now)
+            for connection in self._connections():
+                connection.close_if_idle(now, since=since)
+            await asyncio.sleep(0.05)
+        self.config.timeout_graceful_shutdown = 1
+        await super().shutdown(sockets)
+
+    async def _stop_listening(self, listeners: Sequence[socket.socket]) -> None:
+        """Take the connections that have come: those that still wait at a socket when it closes are reset."""
+        loop = asyncio.get_running_loop()
+        waiting = [connection for listener in listeners for connection in _waiting_at(listener)]
+        for server in self.servers:
+            server.close()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     async def on_tick(self, counter: int) -> bool:
         now = monotonic()
@@ -194,3 +257,12 @@ class KappaUvicorn(uvicorn.Server):
     def _reload(self, _signal: int, _frame: FrameType | None) -> None:
         if (begin := self.lifespan.state.get(RELOAD)) is not None:
             begin()
+
+
+def _waiting_at(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections that nobody has accepted yet."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection

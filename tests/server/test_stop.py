@@ -79,11 +79,18 @@ async def asking(busy: Busy, clients: int, until: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "drain_delay_s", "after"),
-    [(1, 0, 100), (1, 0, 700), (1, 1, 100), (2, 0, 100), (2, 0, 700), (2, 1, 700)],
+    ("door", "workers", "drain_delay_s", "after"),
+    [
+        *(
+            ("gunicorn", *rest)
+            for rest in [(1, 0, 100), (1, 0, 700), (1, 1, 100), (2, 0, 100), (2, 0, 700), (2, 1, 700)]
+        ),
+        *(("uvicorn", *rest) for rest in [(1, 0, 100), (1, 0, 700), (1, 1, 100)]),
+    ],
 )
-def test_a_stop_resets_nobody(start: Any, workers: int, drain_delay_s: int, after: int) -> None:
-    server = start(CODE, batch=["double"], options={"workers": workers, "drain_delay_s": drain_delay_s})
+def test_a_stop_resets_nobody(start: Any, door: str, workers: int, drain_delay_s: int, after: int) -> None:
+    options = {"workers": workers, "drain_delay_s": drain_delay_s}
+    server = start(CODE, batch=["double"], server=door, options=options)
     busy = Busy(server.port)
 
     async def stop() -> None:
@@ -123,11 +130,12 @@ def test_a_worker_that_makes_room_for_another_resets_nobody(start: Any, workers:
     assert (code, "Traceback" in log) == (0, False), log
 
 
+@pytest.mark.parametrize("door", ["gunicorn", "uvicorn"])
 @pytest.mark.parametrize("drain_delay_s", [0, 1])
 def test_who_asks_on_an_idle_connection_after_the_signal_is_answered_and_told_to_close(
-    start: Any, drain_delay_s: int
+    start: Any, drain_delay_s: int, door: str
 ) -> None:
-    server = start(CODE, batch=["double"], options={"drain_delay_s": drain_delay_s})
+    server = start(CODE, batch=["double"], server=door, options={"drain_delay_s": drain_delay_s})
     with server.connect() as client, client.makefile("rb") as stream:
         client.sendall(REQUEST)
         assert b"connection" not in heads(stream)
