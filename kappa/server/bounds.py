@@ -17,6 +17,7 @@ __all__ = [
     "BODY_TIMEOUT_S",
     "DECODING_TIMEOUT_S",
     "HEADER_TIMEOUT_S",
+    "SEND_LEAST_RATE",
     "SEND_TIMEOUT_S",
     "TOO_MANY",
     "Unsent",
@@ -36,7 +37,8 @@ BODY_LEAST_RATE = 240
 DECODING_TIMEOUT_S = 10.0
 """How long it may take to decode one."""
 SEND_TIMEOUT_S = 30.0
-"""How long a client may read nothing of an answer that waits for it."""
+"""How long a client may read nothing of an answer that waits for it, or fewer than `SEND_LEAST_RATE` bytes a second."""
+SEND_LEAST_RATE = 240
 LINGER_S = 2.0
 """How long the rest of a request that is answered already is read and thrown away before the connection closes."""
 TOO_MANY = "Too many connections are open here."
@@ -73,9 +75,13 @@ class Unsent:
         self._since = 0.0
 
     def is_stuck(self, transport: asyncio.WriteTransport, now: float) -> bool:
-        """Return whether the client has read nothing for too long; to be asked regularly."""
+        """Return whether the client has read next to nothing for too long; to be asked regularly.
+
+        Where more waits than before, it has read: who answers waits for that before more is written.
+        """
         waiting = transport.get_write_buffer_size()
-        if waiting == 0 or waiting != self._bytes:
+        is_read = waiting <= self._bytes - SEND_LEAST_RATE * SEND_TIMEOUT_S
+        if waiting == 0 or waiting > self._bytes or is_read:
             self._bytes, self._since = waiting, now
             return False
         return now - self._since > SEND_TIMEOUT_S

@@ -318,6 +318,68 @@ def test_connections_over_the_number_are_told_so(serve: Serve) -> None:
         client.close()
 
 
+def test_a_few_slow_clients_take_no_place_for_longer_than_a_request_may_take_to_arrive(serve: Serve) -> None:
+    server = serve(options={"max_connections": 3}, bounds=BOUNDS)
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(server.connect()) for _ in range(3)]
+        for client in slow:
+            client.sendall(b"POST /double HTTP/1.1\r\nHo")
+        is_over = threading.Event()
+
+        def trickle() -> None:
+            while not is_over.wait(0.1):
+                for client in slow:
+                    with contextlib.suppress(OSError):
+                        client.sendall(b"X")
+
+        sender = threading.Thread(target=trickle)
+        sender.start()
+        began = time.monotonic()
+        try:
+            while server.request("GET", "/healthz")[0] == 503:
+                assert time.monotonic() - began < 10
+        finally:
+            is_over.set()
+            sender.join()
+    assert server.post("/double", 1) == 2
+
+
+def resident_bytes(pid: int) -> int:
+    return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024  # type: ignore[index]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(post("/slow", b"1"), id="requests"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", id="small-requests"),
+        pytest.param(post("/slow", b"1" * 100_000), id="bodies"),
+    ],
+)
+def test_a_client_that_sends_on_behind_a_running_request_is_not_read_from(
+    serve: Serve, tmp_path: Path, behind: bytes
+) -> None:
+    server = serve(
+        SLOW + "\nimport os\nasync def pid(value):\n    return os.getpid()\n", batch=[], single=["slow", "pid"]
+    )
+    worker = server.post("/pid", 0)
+    before = resident_bytes(worker)
+    with server.connect() as client:
+        client.sendall(post("/slow", b"1"))
+        wait_for(tmp_path / "begun-1")
+        client.settimeout(1.0)
+        sent, data = 0, behind * (1 + 1_000_000 // len(behind))
+        with contextlib.suppress(TimeoutError):
+            while sent < 100_000_000:
+                sent += client.send(data)
+        assert sent < 30_000_000, "what the system itself holds"
+        assert resident_bytes(worker) - before < 30_000_000
+        client.shutdown(socket.SHUT_WR)
+    (tmp_path / "go").touch()
+    assert server.post("/slow", 3) == 3
+
+
 GOOD = post("/double", b"21", "Content-Length: 2", "Content-Type: application/json", "X-Request-Id: abc")
 
 
