@@ -7,7 +7,7 @@ What the base does, measured with gunicorn 27.0, and what is changed here (RFC 9
 - It calls every version that it does not know malformed. Here one that is well formed is told apart (505).
 - It hands a body on that a transfer coding has packed as if it were plain. Here only `chunked` is taken (501).
 - A `Content-Length` of 5,000 digits ends in a traceback, and the fields of a head may be 800 KB. Both are refused here,
-  and so are chunks that are nearly nothing but their framing.
+  and so are very many chunks that are smaller than their framing.
 - It hands each chunk of a body on by itself. Here those that came together stay together.
 - It copies whatever follows a request. Here that is read on where it is.
 """
@@ -39,8 +39,8 @@ __all__ = ["KappaParser", "refusal_of"]
 _VERSION = re.compile(r"HTTP/[0-9]\.[0-9]")
 _MOST_DIGITS = 18
 _MOST_HEAD_BYTES = 1 << 16
-_MOST_FRAMING_BYTES = 1 << 14
-_MOST_FRAMING_PER_BYTE = 16
+_MOST_FRAMING_BYTES = 1 << 16
+"""Of chunks that are smaller than their framing, which takes at least five bytes."""
 _MOST_SHOWN = 100
 _ENDLESS = "no body has a length of so many digits"
 
@@ -159,9 +159,9 @@ class KappaParser(PythonProtocol):  # type: ignore[misc]
                 hand_on(bytes(taken))
         if self._chunk_size >> 60:
             raise InvalidChunkSize("no chunk is as large as that")
-        self._framing_bytes += there - len(self._buffer) - (1 + _MOST_FRAMING_PER_BYTE) * len(taken)
+        self._framing_bytes += there - len(self._buffer) - 2 * len(taken)
         if self._framing_bytes > _MOST_FRAMING_BYTES:
-            raise InvalidChunkExtension("its chunks are nearly nothing but framing")
+            raise InvalidChunkExtension("its chunks are smaller than their framing")
         self._framing_bytes = max(self._framing_bytes, 0)
         return is_whole
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from kappa.server import worker as worker_module
 from kappa.server.batching.answering import Receiver, RefusedAnswer
 from kappa.server.bounds import sweep
 from kappa.server.exchange import PlainResponse
+from kappa.server.parser import KappaParser
 from kappa.server.swap import DRAIN, Application
 from kappa.server.worker import KappaProtocol, KappaWorker
 
@@ -450,6 +452,43 @@ def test_little_is_taken_of_what_follows_a_request_before_its_answer(running: st
             may_answer.set()
 
     asyncio.run(run())
+
+
+def test_a_body_in_chunks_is_read_a_little_in_each_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    turn, taken = 0, Counter[int]()
+    feed = KappaParser.feed
+
+    def count(parser: KappaParser, data: bytes) -> None:
+        taken[turn] += len(data)
+        feed(parser, data)
+
+    async def take_all(_scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await answer(send, b"taken")
+
+    async def run() -> None:
+        nonlocal turn
+        async with serving(take_all) as served:
+            monkeypatch.setattr(KappaParser, "feed", count)
+            client = Flood(served.port)
+            client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n")
+            for number in range(200):
+                turn = number
+                with contextlib.suppress(BlockingIOError):
+                    while True:  # until the system holds no more
+                        client.send(b"1" * 100_000)
+                await asyncio.sleep(0)
+            assert sum(taken.values()) > 1_000_000
+            assert max(taken.values()) < 300_000
+            client.close()
+
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
