@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -163,6 +164,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="formats at once")
     parser.add_argument("--report", type=Path, help="where the report is written; it is printed otherwise")
     options = parser.parse_args()
+    if find_spec("atheris") is None:
+        parser.error("Atheris is not installed; `pip install 'kappa-ml[fuzz]'` brings it where it has a wheel.")
     one = partial(fuzz, seconds=options.seconds, seed=options.seed)
     with ThreadPoolExecutor(options.jobs) as pool:
         seen = list(pool.map(one, options.formats or formats))
