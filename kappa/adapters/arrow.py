@@ -25,7 +25,7 @@ from kappa.adapters.columns import (
     labels_of,
     numbers,
 )
-from kappa.adapters.parquet_pages import ColumnPages, column_pages
+from kappa.adapters.parquet_pages import chunks_of, column_pages
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.types import DecodingLimits, Payload
 
@@ -204,9 +204,12 @@ def _ways_to_read(data: bytes, about: Any, limits: DecodingLimits) -> tuple[list
     A text of a dictionary stands once in the file for many rows. A reader makes as many of it, unless it is told to
     keep the dictionary. Texts that are told by how they differ from the one before can be bounded only by their number.
     """
-    groups, columns = about.num_row_groups, about.num_columns
-    if groups * columns > _MOST_PAGES:
+    columns = about.num_columns
+    if about.num_row_groups * columns > _MOST_PAGES:
         raise _many_pages()
+    groups = list(chunks_of(data))
+    if any(len(chunks) != columns for chunks in groups):
+        raise ValueError("a group of rows has other columns than the file")
     pages = unpacked = values = repeated = 0
     read_once: dict[str, None] = {}
     longest = 0
@@ -214,8 +217,8 @@ def _ways_to_read(data: bytes, about: Any, limits: DecodingLimits) -> tuple[list
         column = about.schema.column(j)
         is_text = column.physical_type == "BYTE_ARRAY"
         width = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 8
-        for i in range(groups):
-            read = _column_pages(data, about.row_group(i).column(j))
+        for chunks in groups:
+            read = column_pages(data, chunks[j])
             pages += read.pages
             unpacked += max(read.unpacked, read.values * width)
             values += read.values
@@ -239,13 +242,6 @@ def _ways_to_read(data: bytes, about: Any, limits: DecodingLimits) -> tuple[list
     if step is not None and about.num_rows > step * _MOST_STEPS:
         raise _too_large(limits)
     return list(read_once), step
-
-
-def _column_pages(data: bytes, about: Any) -> ColumnPages:
-    """Read the headers of a column's pages, from where pyarrow does."""
-    start, dictionary = about.data_page_offset, about.dictionary_page_offset
-    start = dictionary if about.has_dictionary_page and dictionary and 0 < dictionary < start else start
-    return column_pages(data, start=start, length=about.total_compressed_size, values=about.num_values)
 
 
 def _many_pages() -> BadInputError:
