@@ -32,6 +32,8 @@ CORPUS = HERE / "corpus"
 HANG_S = 60
 """On the clock; what a body may take of the processor is less, and told by the format's own check."""
 _MOST_FAILURES = 20
+_PROCESS_S = 120.0
+"""For so long one process runs: what it has freed is scattered by then, and counts against its address space."""
 _MOST_BODY_BYTES = 1 << 18
 
 
@@ -54,7 +56,7 @@ class Seen:
 
 
 def fuzz(name: str, *, seconds: float, seed: int) -> Seen:
-    """Fuzz one format for so long, beginning anew behind each failure."""
+    """Fuzz one format for so long, in one process after the other; a failure ends one before its time."""
     seen = Seen(name)
     began = time.monotonic()
     kept = ROOT / ".fuzz" / name
@@ -62,13 +64,14 @@ def fuzz(name: str, *, seconds: float, seed: int) -> Seen:
     with tempfile.TemporaryDirectory() as scratch:
         grown = Path(scratch, "corpus")
         grown.mkdir()
+        processes = 0
         while (left := seconds - (time.monotonic() - began)) > 1 and len(seen.failures) < _MOST_FAILURES:
             state = Path(scratch, "state.json")
             state.unlink(missing_ok=True)
             before = set(kept.iterdir())
             options = (
-                f"-max_total_time={max(1, round(left))}",
-                f"-seed={seed + len(seen.failures)}",
+                f"-max_total_time={max(1, round(min(left, _PROCESS_S)))}",
+                f"-seed={seed + processes}",
                 f"-timeout={HANG_S}",
                 "-rss_limit_mb=0",  # the address space is limited instead
                 f"-max_len={_MOST_BODY_BYTES}",
@@ -85,6 +88,7 @@ def fuzz(name: str, *, seconds: float, seed: int) -> Seen:
                 check=False,
                 cwd=ROOT,
             )
+            processes += 1
             _add(seen, state, child.stderr)
             if child.returncode:
                 found = sorted(path.name for path in set(kept.iterdir()) - before) or ["no body"]
