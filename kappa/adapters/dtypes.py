@@ -11,7 +11,8 @@ from math import inf
 from typing import Any, cast
 
 from kappa.adapters.columns import EXACT_FLOAT, Kind, is_array, shown
-from kappa.adapters.times import point_in_time, utc_of
+from kappa.adapters.times import point_in_time, points_in_time, utc_of
+from kappa.errors import BadInputError
 
 __all__ = ["DTYPES", "MISSING_BY_DEFAULT", "NEVER_MISSING", "Column", "MisfitError", "converted", "missing_places"]
 
@@ -118,6 +119,16 @@ def converted(values: Sequence[Any], kind: Kind, column: Column) -> tuple[Kind, 
             return column.kind, values
     if is_array(values) and (array := _array_converted(values, column)) is not None:
         return column.kind, array
+    if column.dtype == "datetime" and kind == "str" and len(values) > _MANY_TIMES:
+        if (times := points_in_time(list(values))) is not None and (column.nullable or None not in values):
+            return column.kind, times
+        if len(values) > _MOST_TIMES:
+            raise BadInputError(
+                f"The column `{column.name}` has {len(values)} times that have to be read one by one, and "
+                f"{_MOST_TIMES} are taken so at once. Write all in one form, like `2026-01-31T12:00:00Z`, or send "
+                "fewer rows at a time.",
+                http_status=413,
+            )
     convert = _CONVERSIONS[column.dtype]
     found: list[Any] = []
     for row, value in enumerate(_plain(values)):
@@ -130,6 +141,10 @@ def converted(values: Sequence[Any], kind: Kind, column: Column) -> tuple[Kind, 
         except (TypeError, ValueError, OverflowError) as exc:
             raise MisfitError(str(exc), row) from None
     return column.kind, found
+
+
+_MANY_TIMES = 200
+_MOST_TIMES = 200_000
 
 
 def _extremes(values: Any) -> tuple[int, int]:

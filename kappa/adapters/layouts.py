@@ -96,6 +96,9 @@ def _from_columns(body: dict[str, Any], limits: DecodingLimits) -> Columns:
     for name, column in body.items():
         if isinstance(column, dict):
             labels = labels if labels is not None else list(column)
+            if list(column) == labels:
+                values.append(list(column.values()))
+                continue
             if len(column) != len(labels) or any(label not in column for label in labels):
                 raise BadInputError(f"The column {shown(name)} has other row labels than the first column.")
             values.append([column[label] for label in labels])
@@ -164,11 +167,12 @@ _READERS: Mapping[Orient, Callable[[Any, DecodingLimits], Columns]] = {
 
 def _as_pandas_reads(labels: Sequence[str]) -> Sequence[Any]:
     """Return integers where all labels are: JSON has only text for keys, and pandas reads them so."""
-    if all(label.isdecimal() and (label == "0" or label[0] != "0") and label.isascii() for label in labels):
-        if longest := next((label for label in labels if len(label) > _MOST_DIGITS), None):
-            raise BadInputError(f"The row label {shown(longest)} has too many digits for a number.")
-        return [int(label) for label in labels]
-    return labels
+    if not all(map(str.isdecimal, labels)):
+        return labels
+    if len(longest := max(labels, key=len, default="")) > _MOST_DIGITS:
+        raise BadInputError(f"The row label {shown(longest)} has too many digits for a number.")
+    read = list(map(int, labels))
+    return read if list(map(str, read)) == labels else labels
 
 
 _MOST_DIGITS = 308

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.adapters import DataframeInput
-from kappa.adapters.times import length_of_time, point_in_time, utc_of, zone_of
+from kappa.adapters.times import length_of_time, point_in_time, points_in_time, utc_of, zone_of
 from kappa.errors import BadInputError
 from kappa.types import Payload
 
@@ -76,6 +76,51 @@ def test_what_python_writes_is_read_back(value: datetime) -> None:
         return
     assert point_in_time(value.isoformat()) == expected
     assert point_in_time(value.isoformat(" ")) == expected
+
+
+@pytest.mark.parametrize("text", [text for text, exact in EXACT.items() if exact is not None])
+def test_many_times_are_read_as_one_is(text: str) -> None:
+    found = points_in_time([text, None, text])
+    if found is not None:
+        assert found.tolist() == [point_in_time(text), None, point_in_time(text)]
+    adapter = DataframeInput(columns={"t": "datetime"})
+    body = f'[{",".join([f"""{{"t":"{text}"}}""", """{"t":null}"""] * 200)}]'
+    frame = adapter.merge([adapter.decode(Payload(body.encode(), "application/json"))])
+    assert frame["t"].tolist() == [pd.Timestamp(point_in_time(text)), pd.NaT] * 200
+    assert str(frame["t"].dtype) == "datetime64[us]"
+
+
+COMMON = ["2020-01-02", "2020-01-02 03:04", "2020-01-02T03:04:05Z", "2020-01-02T03:04:05.123456+02:00", "20200102"]
+
+
+@pytest.mark.parametrize("text", COMMON)
+def test_the_common_forms_are_read_many_at_a_time(text: str) -> None:
+    assert points_in_time([text]) is not None
+
+
+CLOCK = r"[T ][0-2][0-9](:?[0-6][0-9](:?[0-6][0-9]([.,][0-9]{1,9})?)?)?(Z|[+-][0-2][0-9](:?[0-6][0-9])?)?"
+near_times = st.from_regex(re.compile(rf"[0-9]{{4}}-?[01][0-9]-?[0-3][0-9]({CLOCK})?"), fullmatch=True)
+
+
+@given(st.lists(near_times, min_size=1, max_size=3))
+def test_many_times_are_never_read_otherwise_than_one(texts: list[str]) -> None:
+    if (found := points_in_time(texts)) is not None:
+        assert found.tolist() == [point_in_time(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "text", ["2020-02-30", "soon", "2020-01-02T03:04:05.123456789Z", "0000-01-01", "2020-01-02T24:00"]
+)
+def test_one_that_is_no_time_is_found_among_many(text: str) -> None:
+    assert points_in_time(["2020-01-02", None, text]) is None
+
+
+def test_more_times_than_can_be_read_one_by_one_are_refused() -> None:
+    adapter = DataframeInput(columns={"t": "datetime"})
+    body = "t\n2020-01-02T03\n" + "2020-01-02t03:04:05+0200\n" * 200_001
+    with pytest.raises(BadInputError, match="has 200002 times that have to be read one by one") as refusal:
+        adapter.decode(Payload(body.encode(), "text/csv"))
+    assert refusal.value.http_status == 413
 
 
 def test_dates_and_times_of_pandas_are_times_too() -> None:
