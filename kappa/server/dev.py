@@ -207,12 +207,12 @@ class _Supervisor:
         before = {number: signal.signal(number, _request_stop) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             with suppress(KeyboardInterrupt, _StopRequested):
+                self._listener.listen()
                 _logger.info(
                     "Serving %s at %s until Ctrl-C; edits are noticed.",
                     f"`{self._loader.argument}`",
                     url_of(self._listener),
                 )
-                self._listener.listen()
                 self._stamps = _stamps(self._watched)
                 self._load()
                 while True:
