@@ -186,9 +186,9 @@ class Inference:
         """Return how many items the task counts for in a batch: its rows, or 1."""
         return self._input.rows_of(task.data) or 1
 
-    def nbytes_of(self, task: InferenceTask) -> int:
+    def nbytes_of(self, task: InferenceTask, payload: Payload) -> int:
         """Return about how many bytes of memory the task's form holds beside its payload."""
-        return self._input.nbytes_of(task.data)
+        return self._input.nbytes_of(task.data) + self._input.nbytes_from(payload)
 
     @property
     def takes_tasks(self) -> bool:

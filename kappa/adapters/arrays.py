@@ -18,6 +18,7 @@ from kappa.adapters.columns import EXACT_FLOAT, shown
 from kappa.adapters.json import parse_json
 from kappa.adapters.media_types import JSON, NPY, understood
 from kappa.adapters.npy import MOST_AXES, array_of_npy
+from kappa.adapters.wrappings import refuse_wrapped
 from kappa.errors import BadInputError
 from kappa.spec.contracts import InputAdapter
 from kappa.types import DecodingLimits, Payload
@@ -55,6 +56,8 @@ class ArrayInput(InputAdapter):
 
     def rows_in(self, body: Any) -> Any:
         """Return the rows of a parsed JSON body."""
+        if isinstance(body, dict):
+            refuse_wrapped(body, "[[…]]")
         if not isinstance(body, list):
             raise BadInputError(f"An array of rows is needed, not {shown(body)}.")
         return body

@@ -49,6 +49,7 @@ from kappa.adapters.signature import (
     declared_columns,
     loosely_converted,
 )
+from kappa.adapters.wrappings import refuse_wrapped
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import FrozenMapping, InputAdapter, OutputAdapter
 from kappa.spec.models import given
@@ -184,7 +185,10 @@ class DataframeInput(InputAdapter):
                 return columns_of_arrow(payload, only=self._only)
             except MissingDependencyError as exc:
                 raise BadInputError(str(exc), http_status=415) from None
-        return columns_of_json(parse_json(payload), self.orient, payload.limits)
+        body = parse_json(payload)
+        if isinstance(body, dict):
+            refuse_wrapped(body, "[{…}]", columns=self.signature.names if self.signature is not None else ())
+        return columns_of_json(body, self.orient, payload.limits)
 
     def group_of(self, form: Columns) -> Hashable:
         return form[:2] if form.labels is None else (form.names, form.kinds, form.labels)

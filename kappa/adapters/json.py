@@ -120,16 +120,10 @@ while it is parsed."""
 def unfolded_size(data: bytes) -> int:
     """Return about how many bytes of memory the values of JSON take, from what stands in it.
 
-    The weights were measured with CPython 3.11 and hold within a factor of two: 24 bytes of memory for each of JSON are
-    `[[],[],…]`, 39 are objects nested in each other, 14 are records of two numbers, 2 are long numbers.
+    The weights were measured with CPython 3.11 and hold within a factor of three: 24 bytes of memory for each of JSON
+    are `[[],[],…]`, 39 are objects nested in each other, 14 are records of two numbers, 2 are long numbers.
     """
-    return (
-        40 * data.count(b",")
-        + 72 * data.count(b"[")
-        + 190 * data.count(b"{")
-        + 16 * data.count(b":")
-        + 12 * data.count(b'"')
-    )
+    return 40 * data.count(b",") + 72 * data.count(b"[") + 190 * data.count(b"{") + 16 * data.count(b":")
 
 
 def _parsed(data: bytes) -> Any:
@@ -269,8 +263,15 @@ class JsonInput(InputAdapter):
     def decode(self, payload: Payload) -> Any:
         return read_json(payload)
 
+    def nbytes_from(self, payload: Payload) -> int:
+        # PERF: a queue full of short bodies holds little, and to look at each would be a hundredth of its time
+        return unfolded_size(payload.data) if len(payload.data) > _SHORT_BODY else 0
+
     def request_content(self) -> dict[str, Any]:
         return {"application/json": {"schema": {}}}
+
+
+_SHORT_BODY = 256
 
 
 def _named(schema: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Literal
 
@@ -154,10 +155,14 @@ class Signature:
         if decoded.names == self.names and decoded.kinds == self._sure_kinds:
             return decoded if decoded.labels is None else decoded._replace(labels=None)
         places = self._places(decoded)
-        missing = [f"`{name}`" for name in self.names if name not in places]
+        missing = [name for name in self.names if name not in places]
         extra = [name for name in places if name not in self._known]
-        problems = [f"Missing columns: {', '.join(missing)}."] if missing else []
-        if extra and self.extra == "forbid":
+        is_forbidden = bool(extra) and self.extra == "forbid"
+        problems = []
+        if missing:
+            instead = "" if is_forbidden else _instead(missing, extra)
+            problems.append(f"Missing columns: {_listed(missing)}.{instead}")
+        if is_forbidden:
             problems.append(f"Unknown columns: {', '.join(f'`{name}`' for name in extra)}.")
         kinds: list[Kind] = []
         values: list[Sequence[Any]] = []
@@ -210,6 +215,27 @@ class Signature:
     def csv_header(self) -> str:
         """Return the header line of CSV."""
         return csv_lines([self.names])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([f"`{name}`" for name in names])
+
+
+def _instead(missing: Sequence[str], extra: Sequence[str]) -> str:
+    """Return what a request has in place of the columns that it lacks, and which of these may be meant."""
+    if not extra:
+        return ""
+    names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in extra[:_MOST_NAMES]]
+    alike = {name.casefold(): name for name in reversed(names)}
+    pairs = [(get_close_matches(name.casefold(), alike, n=1, cutoff=_ALIKE), name) for name in missing[:_MOST_NAMES]]
+    meant = ", ".join([f"`{alike[match[0]]}` for `{name}`" for match, name in pairs if match])
+    more = ", …" if len(extra) > _MOST_NAMES else ""
+    return f" The request has {_listed(names)}{more}{f'; perhaps {meant}' if meant else ''}."
+
+
+_MOST_NAMES = 20
+_LONGEST_NAME = 60
+_ALIKE = 0.7
 
 
 # -- conversion without loss -------------------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ class InputAdapterSuite(_PluginSuite):
         """What waits in a queue is bounded by it: a form may be twice as large, and some times its body."""
         for payload in self.good:
             form = self.decode(payload)
-            told = self.adapter.nbytes_of(form)
+            told = self.adapter.nbytes_of(form) + self.adapter.nbytes_from(payload)
             assert isinstance(told, int), f"{told!r} is no number of bytes"
             assert told >= 0, f"{told} is no number of bytes"
             held = _held(form, set())

@@ -112,8 +112,8 @@ class TestJsonInput(InputAdapterSuite):
 
 class TestStringInput(InputAdapterSuite):
     adapter = StringInput()
-    good = [Payload(b"one"), Payload("zwölf".encode("latin-1"), "text/plain", "latin-1"), Payload(b"")]
-    bad = [Payload(b"\xff"), Payload(b"x", charset="none")]
+    good = [Payload(b"one"), Payload("zwölf".encode("latin-1"), "text/plain", "latin-1"), Payload(b""), *as_json("a")]
+    bad = [Payload(b"\xff"), Payload(b"x", charset="none"), *as_json(["a"], {"text": "a"}, 5)]
 
 
 class TestFileInput(InputAdapterSuite):

@@ -344,7 +344,7 @@ def test_a_declared_text_column_is_text_even_when_all_of_it_is_missing() -> None
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({}, "Missing columns: `i`, `f`, `b`, `s`."),
+        ({}, "Missing columns: `i`, `f`, `b`, `s`. The request has `other`."),
         ([1, 2], "The rows have 2 values each; this API takes 4, one per column."),
         ([1.5, 1, True, "x"], "The column `i` must be `int64`: `1.5` is not a whole number."),
         ([None, 1, True, "x"], "The column `i` must be `int64`: `null` is not a whole number."),

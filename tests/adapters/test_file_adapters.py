@@ -70,6 +70,37 @@ def test_text_that_cannot_be_decoded_is_refused(payload: Payload, expected: int,
     assert (status, text[: len(message)]) == (expected, message)
 
 
+@pytest.mark.parametrize("media_type", ["application/json", "text/json", "application/vnd.acme+json"])
+def test_a_string_of_json_is_its_text(media_type: str) -> None:
+    assert StringInput().decode(Payload('"I \\"love\\" it: ü"'.encode(), media_type)) == 'I "love" it: ü'
+
+
+@pytest.mark.parametrize("body", [b'["a", "b"]', b'{"text": "a"}', b"5", b"null", b"true"])
+def test_other_json_is_no_text(body: bytes) -> None:
+    status, text = refused(lambda: StringInput().decode(Payload(body, "application/json")))
+    assert status == 422
+    assert text.startswith("One string of JSON is needed, not `")
+    assert text.endswith("Text that is no JSON, or is to stay as it is, is sent as `text/plain`.")
+
+
+def test_text_that_says_it_is_json_and_is_not_is_refused() -> None:
+    assert refused(lambda: StringInput().decode(Payload(b"I love it", "application/json")))[0] == 400
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        Payload(b'["a"]', "text/plain"),
+        Payload(b'["a"]', ""),
+        Payload(b'["a"]', "application/x-www-form-urlencoded"),
+        Payload(b'["a"]', "application/json", name="a.json"),
+    ],
+    ids=["text", "untold", "curl", "file"],
+)
+def test_what_is_not_said_to_be_json_is_text_as_it_stands(payload: Payload) -> None:
+    assert StringInput().decode(payload) == '["a"]'
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 

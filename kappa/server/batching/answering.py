@@ -128,7 +128,7 @@ class ApiResource:
                 task,
                 pending,
                 **self._place_of(task, inference),
-                size_bytes=len(body) + inference.nbytes_of(task),
+                size_bytes=len(body) + inference.nbytes_of(task, payload),
                 arrived=pending.began,
                 deadline=None if timeout_s is None else pending.began + timeout_s,
             )
@@ -210,7 +210,7 @@ class ApiResource:
         media_type, charset, boundary, _ = media_type_of(headers.get(b"content-type", b"").decode("latin-1"))
         payload = Payload(body, media_type, charset, "", boundary, self._limits)
         task = inference.decode(payload, headers=RequestHeaders(headers), task_id=request_id)
-        return self._task_of(task, payload), len(body) + inference.nbytes_of(task)
+        return self._task_of(task, payload), len(body) + inference.nbytes_of(task, payload)
 
     def _task_of(self, task: InferenceTask, payload: Payload) -> InferenceTask:
         if not self.endpoint.keeps_payloads:
