@@ -28,6 +28,7 @@ from kappa.spec.models import (
     ServiceSpec,
     ServingSpec,
     VersionPrefix,
+    batch_by_default,
 )
 
 __all__ = [
@@ -175,20 +176,22 @@ def api(
     api_name: str | None = None,
     route: str | None = None,
     api_doc: str | None = None,
-    batch: bool = False,
+    batch: bool | None = None,
     **options: Any,
 ) -> Decorator[Decorated]:
     """Declare a method as an endpoint; the method itself stays as it is and can be called directly, also without the
     `task` or `tasks` that it takes.
 
-    Further arguments are the keys of the kappafile's `[apis.NAME]`, like `max_batch_size` and `max_latency_ms`;
+    Without `batch`, the method takes batches where the input takes nothing else. Further arguments are the keys of the
+    kappafile's `[apis.NAME]`, like `max_batch_size` and `max_latency_ms`;
     `mb_max_batch_size` and `mb_max_latency`, former names of these two, still work.
     """
     for what, adapter, family in (("input", input, InputAdapter), ("output", output, OutputAdapter)):
         if adapter is not None and not isinstance(adapter, family):
             like = "JsonInput()" if what == "input" else "JsonOutput()"
             raise ConfigurationError(f"`@kappa.api`: `{what}` must be an adapter like `{like}`, not `{adapter!r}`.")
-    own = {"input": input, "output": output, "name": api_name, "route": route, "doc": api_doc, "batch": batch}
+    own: dict[str, Any] = {"input": input, "output": output, "name": api_name, "route": route, "doc": api_doc}
+    own["batch"] = batch_by_default(input) if batch is None else batch
     further = {_API_ALIASES.get(key, key): value for key, value in options.items()}
     if len(further) < len(options) or further.keys() & {*own, "target"}:
         raise ConfigurationError(f"`@kappa.api`: {', '.join(f'`{key}`' for key in options)} cannot be given together.")

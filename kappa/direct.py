@@ -24,8 +24,7 @@ def own_tasks(word: str, arguments: Sequence[Any], adapter: InputAdapter) -> Inf
     data = tuple(arguments[:parts]) if parts else arguments[0]
     if word == "task":
         return InferenceTask(data)
-    are_rows = type(adapter).rows_of is not InputAdapter.rows_of
-    if are_rows or not isinstance(arguments[0], Iterable):
+    if adapter.brings_rows() or not isinstance(arguments[0], Iterable):
         return [InferenceTask(data)]
     return [InferenceTask(item) for item in (zip(*data, strict=True) if parts else data)]
 

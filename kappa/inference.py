@@ -113,7 +113,9 @@ class Inference:
         self.thread: ServiceThread | None = None
         """Where `answer` calls the function; ``None`` for the caller's own thread."""
         self._takes_arrays = False
+        self._has_list_of_outputs = False
         if isinstance(spec.target, ArtifactMethod):
+            self._has_list_of_outputs = spec.target.method in ("predict_proba", "predict_log_proba")
             self._takes_arrays = _looks_at_values_only(getattr(function, "__self__", None))
         else:
             self._bind(injectables)
@@ -244,6 +246,8 @@ class Inference:
         if not kept:
             return [task.error for task in tasks]  # whatever a function returns that has nothing left to answer
         counts = [self._input.rows_of(task.data) for task in kept]
+        if self._has_list_of_outputs and type(value) is list:
+            value = _rows_of_outputs(value)
         if type(value) is not list:
             value = self._arranged(value, tasks, counts, labels)
         if accepts is not None:
@@ -356,6 +360,13 @@ def _values_of(argument: Any) -> Any:
         return argument
     values = argument.to_numpy()
     return values if values.dtype.kind in "fiu" else argument
+
+
+def _rows_of_outputs(value: list[Any]) -> list[Any]:
+    """Return the rows of what scikit-learn's classifiers of several outputs return: a list with an array for each."""
+    if value and all(getattr(output, "ndim", 0) == 2 for output in value):
+        return [list(row) for row in zip(*value, strict=True)]
+    return value
 
 
 def _labels_of(argument: Any) -> Any:

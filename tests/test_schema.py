@@ -262,6 +262,7 @@ BEYOND_THE_SCHEMA = {
     "KF322": "a file",
     "KF323": "code",
     "KF324": "code",
+    "KF325": "a warning",
     "KF401": "code",
     "KF402": "code",
 }

@@ -25,6 +25,7 @@ from kappa.errors import KappaError
 from kappa.inference import extensions_of
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
+from kappa.spec.models import batch_by_default
 
 __all__ = ["check_references"]
 
@@ -110,6 +111,7 @@ def _check_apis(draft: Draft, paths: PathChecks) -> None:
         path: TreePath = ("apis", name)
         _check_artifact_of(draft, path)
         _check_signature(draft, path, paths)
+        _check_batch(draft, path)
         has_route = "route" in draft.document.table_at(path)
         route = draft.get(*path, "route") if has_route else name
         if isinstance(route, str):
@@ -171,6 +173,18 @@ def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | 
             draft.found.add("KF204", message, at, help=f"Use {one_of(f'`{suffix}`' for suffix in known_extensions)}.")
         if isinstance(api, str) and names and api not in names and not draft.is_unsure("apis"):
             _report_unknown(draft, "KF307", "API", api, names, ("examples", index, "api"))
+
+
+def _check_batch(draft: Draft, path: TreePath) -> None:
+    """Warn of a model's own method whose requests could share calls, and do not."""
+    table = draft.parts.get(path)
+    if not isinstance(table, ApiTable) or table.batch is not False:
+        return
+    if batch_by_default(table.input, is_row_wise=table.is_row_wise(draft.plugins)):
+        message = f"`{path[1]}` answers one request at a time, though its model takes rows one by one."
+        help_ = "Set it to `true`, or leave it out: under load, requests then share calls, and many more are answered."
+        at = (*path, "batch")
+        draft.found.add("KF325", message, at, severity="warning", help=help_, replacement="true")
 
 
 # -- code --------------------------------------------------------------------------------------------------------------

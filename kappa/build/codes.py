@@ -272,6 +272,14 @@ CODES: Mapping[str, Code] = {
         "A method needs an object of its class, and nobody makes one for a plain function. A service that is a class "
         "is named by `class`; a function that needs no object is a `@staticmethod`, or stands outside of the class.",
     ),
+    "KF325": Code(
+        "An API could be batched",
+        "The model's own method takes the rows of its argument one by one, so that requests that wait at the same time "
+        "could share a call. Without `batch` they do; with `false`, each has a call of its own, and under load far "
+        "fewer are answered.",
+        '[apis.predict]\nartifact = "model"\ninput = "ndarray"\nbatch = false',
+        '[apis.predict]\nartifact = "model"\ninput = "ndarray"',
+    ),
     "KF401": Code(
         "The class and the kappafile both set a key",
         "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "

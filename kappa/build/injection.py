@@ -29,6 +29,7 @@ from kappa.build.validation import Draft
 from kappa.build.wording import one_of, quoted
 from kappa.build.words import nearest
 from kappa.spec.document import ApiTable
+from kappa.spec.models import batch_by_default
 
 __all__ = ["check_functions", "input_references"]
 
@@ -99,7 +100,7 @@ class _Checks:
         batch, adapter = self._draft.get(*api, "batch"), self._draft.input_adapter(api)
         is_batched: bool | None = batch if isinstance(batch, bool) else None
         if is_batched is None and adapter is not None and not self._draft.is_unsure(*api, "batch"):
-            is_batched = not adapter.supports_single
+            is_batched = batch_by_default(adapter)
         table = self._draft.parts.get(api)
         inputs = table.input.part_names if isinstance(table, ApiTable) else ()
         self._parameters(definition, path, is_batched=is_batched, inputs=inputs)

@@ -27,7 +27,7 @@ from kappa.spec.models import ServiceSpec
 __all__ = ["Project", "check_kappafile", "checked_project", "find_kappafile", "read_project"]
 
 
-_ADVICE = frozenset({"KF318"})
+_ADVICE = frozenset({"KF318", "KF325"})
 """Warnings that only a validation gives: the service works as it is."""
 
 

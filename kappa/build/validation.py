@@ -24,7 +24,7 @@ from kappa.build.wording import explained, known, quoted, reason_of, sentence
 from kappa.build.words import nearest
 from kappa.errors import KappaError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, RESOLVERS
-from kappa.spec.contracts import InputAdapter, Spec, field_docs
+from kappa.spec.contracts import ArtifactPlugin, InputAdapter, Spec, field_docs
 from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
 from kappa.spec.models import Name
 
@@ -71,6 +71,12 @@ class Draft:
         return not self.document.is_whole or any(
             path[:depth] in self.meant or self.found.has_error_at(path[:depth]) for depth in range(1, len(path) + 1)
         )
+
+    @property
+    def plugins(self) -> dict[str, ArtifactPlugin]:
+        """The artifacts of the tables without a problem, by name."""
+        tables = [table for table in self.parts.values() if isinstance(table, ArtifactTable)]
+        return {table.plugin.name: table.plugin for table in tables if table.plugin is not None}
 
     @property
     def uses_class(self) -> bool:
@@ -127,7 +133,7 @@ def _validate_table(draft: Draft, model: type[Spec], path: TreePath) -> None:
     try:
         validated = model.model_validate(rest)
         if isinstance(validated, ApiTable):
-            validated.to_spec(str(path[-1]))
+            validated.to_spec(str(path[-1]), draft.plugins)
     except ValidationError as exc:
         for error in exc.errors():
             _explain(draft, model, error, path)

@@ -19,6 +19,19 @@ class SklearnModelArtifact(ArtifactPlugin):
     filename: ClassVar[str] = "model.joblib"
     is_pickle: ClassVar[bool] = True
 
+    row_methods: ClassVar[frozenset[str]] = frozenset(
+        {
+            "apply",
+            "decision_function",
+            "inverse_transform",
+            "predict",
+            "predict_log_proba",
+            "predict_proba",
+            "score_samples",
+            "transform",
+        }
+    )
+
     type: Literal["sklearn"] = "sklearn"
 
     def requires(self) -> tuple[str, ...]:

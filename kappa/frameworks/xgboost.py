@@ -22,6 +22,7 @@ class XgboostModelArtifact(ArtifactPlugin):
     """A booster or an estimator of XGBoost's, as `save_model` writes it (UBJSON or JSON)."""
 
     filename: ClassVar[str] = "model.ubj"
+    row_methods: ClassVar[frozenset[str]] = frozenset({"apply", "predict", "predict_proba"})
 
     type: Literal["xgboost"] = "xgboost"
     estimator: str | None = None

@@ -27,6 +27,7 @@ from kappa.server.report import FirstStart, Report
 from kappa.server.rollout import Rollout, SoloRollout
 from kappa.server.running import ServerFolder
 from kappa.server.swap import Application
+from kappa.spec.models import ArtifactMethod
 
 __all__ = ["log_to_stderr", "serve_gunicorn", "serve_uvicorn"]
 
@@ -206,7 +207,22 @@ def _start_line(
     has_more = workers.count < cores and not workers.reason
     more = f" {cores} processors are available: `--workers {cores}` uses them all." if has_more else ""
     operations = "".join(f" Metrics are at {url}/metrics." for url in management)
-    return f"Serving {names} at {url} with {count}{why}, batching {batching}.{operations}{more}"
+    alone = _one_at_a_time(services) if options.batching.is_enabled else ""
+    return f"Serving {names} at {url} with {count}{why}, batching {batching}.{operations}{more}{alone}"
+
+
+def _one_at_a_time(services: Sequence[Served]) -> str:
+    """Say which APIs answer each request by itself and could be batched."""
+    apis = [
+        f"`{served.spec.name}.{api.name}`" if len(services) > 1 else f"`{api.name}`"
+        for served in services
+        for api in served.spec.apis
+        if not api.batch and api.input.supports_batch and not isinstance(api.target, ArtifactMethod)
+    ]
+    if not apis:
+        return ""
+    verb = "answers" if len(apis) == 1 else "answer"
+    return f" {', '.join(apis)} {verb} one request at a time; with `batch = true`, requests share calls."
 
 
 def serve_uvicorn(

@@ -145,6 +145,11 @@ class InputAdapter(Plugin):
     """Whether `merge` and `single` copy all that a function could change: then no function can change a form, and a
     server need not keep the body of a request to decode it again for another run."""
 
+    @classmethod
+    def brings_rows(cls) -> bool:
+        """Return whether a request is a list of rows, and not one item: batched or not, functions get such a list."""
+        return cls.rows_of is not InputAdapter.rows_of
+
     @property
     def part_names(self) -> tuple[str, ...]:
         """The names of the form's parts that an adapter of several inputs takes; empty for one that takes a body.
@@ -280,6 +285,10 @@ class ArtifactPlugin(Plugin):
     """Whether loading it runs code that the file chooses; the manifest's ``security.pickle`` decides about those."""
     thread_bound: ClassVar[bool] = False
     """Whether a server must call the model in its API's thread, and never on the event loop."""
+
+    row_methods: ClassVar[frozenset[str]] = frozenset()
+    """The model's own methods for which the rows of their argument do not depend on each other: an API that such a
+    method answers is batched unless it says otherwise."""
 
     def __init__(self, name: str | None = None, /, **options: Any) -> None:
         given = {} if name is None else {"name": name}  # validation passes it by keyword, users by position

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, ArtifactName, FrozenMapping, Spec
+from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, ArtifactName, ArtifactPlugin, FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
 from kappa.spec.models import (
     ApiName,
@@ -33,6 +33,7 @@ from kappa.spec.models import (
     ServiceSpec,
     ServingSpec,
     VersionPrefix,
+    batch_by_default,
     exactly_one,
     given,
 )
@@ -118,7 +119,8 @@ class ApiTable(Spec):
     output: AnyOutput = Field(default="default", validate_default=True)
     """How return values become answers; `default` goes by the type of each value."""
     batch: bool | None = None
-    """Whether the function takes a batch of rows or requests; as the input adapter needs it, if not given."""
+    """Whether the function takes a batch of rows or requests. If not given, it does where the input adapter takes
+    nothing else, and where the adapter brings rows and a model's own method answers that takes them one by one."""
     route: Route | None = None
     """The URL path; the API's name if not given."""
     max_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
@@ -145,7 +147,12 @@ class ApiTable(Spec):
             raise ValueError("`method` goes with `artifact`")
         return self
 
-    def to_spec(self, name: str) -> ApiSpec:
+    def is_row_wise(self, artifacts: Mapping[str, ArtifactPlugin]) -> bool:
+        """Return whether a model's own method answers that takes rows one by one."""
+        plugin = artifacts.get(self.artifact or "")
+        return plugin is not None and (self.method or "predict") in plugin.row_methods
+
+    def to_spec(self, name: str, artifacts: Mapping[str, ArtifactPlugin]) -> ApiSpec:
         target: FunctionTarget | ArtifactMethod
         if self.function is not None:
             target = FunctionTarget(function=self.function)
@@ -153,7 +160,8 @@ class ApiTable(Spec):
             target = ArtifactMethod(artifact=self.artifact or "", method=self.method or "predict")
         own = {"function", "artifact", "method", "batch"}
         given = {key: getattr(self, key) for key in self.model_fields_set - own}
-        batch = self.batch if self.batch is not None else not self.input.supports_single
+        default = batch_by_default(self.input, is_row_wise=self.is_row_wise(artifacts))
+        batch = default if self.batch is None else self.batch
         return ApiSpec(name=name, target=target, batch=batch, **given)
 
 
@@ -211,13 +219,14 @@ class Kappafile(Spec):
     def to_spec(self) -> ServiceSpec:
         """Return the service that this file declares alone; a file with `class` is completed by `build.classes`."""
         service = self.service
+        plugins = {name: table.plugin for name, table in self.artifacts.items() if table.plugin is not None}
         return ServiceSpec(
             name=service.name or "",
             ver=service.ver,
             doc=service.doc,
             env=self.env,
-            artifacts=tuple(table.plugin for table in self.artifacts.values() if table.plugin is not None),
-            apis=tuple(table.to_spec(name) for name, table in self.apis.items()),
+            artifacts=tuple(plugins.values()),
+            apis=tuple(table.to_spec(name, plugins) for name, table in self.apis.items()),
             setup=service.setup,
             teardown=service.teardown,
             web_static_content=service.web_static_content,

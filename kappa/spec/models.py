@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from kappa.labels import LABEL, check_label
 from kappa.origins import ORIGIN, check_origin
-from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, Name, Spec
+from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, InputAdapter, Name, Spec
 from kappa.spec.freezing import FrozenDict
 from kappa.tag import IDENTIFIER, check_identifier, check_name
 from kappa.types import DecodingLimits
@@ -197,6 +197,12 @@ class ArtifactMethod(Spec):
     """The artifact whose method is called."""
     method: Name = "predict"
     """The method's name."""
+
+
+def batch_by_default(adapter: InputAdapter | type[InputAdapter], *, is_row_wise: bool = False) -> bool:
+    """Return what `batch` is where nobody says: on where the adapter takes nothing else, or where rows are all that
+    the adapter brings and ``is_row_wise`` says that what answers takes them one by one anyway."""
+    return not adapter.supports_single or (is_row_wise and adapter.supports_batch and adapter.brings_rows())
 
 
 class ApiSpec(Spec):

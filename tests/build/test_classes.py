@@ -274,7 +274,7 @@ PROBLEMS = {
         "`@api` needs its arguments: write `@api(…)`.",
     ),
     "an adapter that does not fit": (
-        "class Service(BentoService):\n    @api(input=DataframeInput())\n    def p(self, x): ...",
+        "class Service(BentoService):\n    @api(input=DataframeInput(), batch=False)\n    def p(self, x): ...",
         "batch",
     ),
 }

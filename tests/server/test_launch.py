@@ -13,7 +13,7 @@ from kappa.server.allowance import WorkerCount
 from kappa.server.host import BatchingOptions, Served
 from kappa.server.launch import _start_line, serve_uvicorn
 from kappa.server.options import ServerOptions
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.spec.models import ApiSpec, ArtifactMethod, FunctionTarget, ServiceSpec
 
 API = ApiSpec(name="double", target=FunctionTarget(function="handlers:double"), input="json", batch=True)
 
@@ -65,6 +65,25 @@ def test_the_start_line_says_where_the_operators_port_is() -> None:
     urls, one = ["http://x:1", "http://x:2"], WorkerCount(1, "")
     line = _start_line([served("Iris")], ServerOptions(), urls=urls, workers=one, cores=1)
     assert line == "Serving Iris:7 at http://x:1 with 1 worker, batching on. Metrics are at http://x:2/metrics."
+
+
+def test_the_start_line_names_what_could_be_batched() -> None:
+    method = ArtifactMethod(artifact="model")
+    apis = (
+        API,
+        API.model_copy(update={"name": "single", "batch": False}),
+        API.model_copy(update={"name": "model", "batch": False, "target": method}),
+    )
+    wine = Served(ServiceSpec(name="Wine", apis=apis, artifacts=({"type": "json", "name": "model"},)), "7", served)
+    options, one = ServerOptions(), WorkerCount(1, "")
+    line = _start_line([wine], options, urls=["http://x:1"], workers=one, cores=1)
+    assert line.partition("batching on.")[2] == (
+        " `single` answers one request at a time; with `batch = true`, requests share calls."
+    )
+    both = _start_line([served("Iris"), wine], options, urls=["http://x:1"], workers=one, cores=1)
+    assert both.partition("batching on.")[2].startswith(" `Wine.single` answers")
+    off = ServerOptions(batching=BatchingOptions(is_enabled=False))
+    assert _start_line([wine], off, urls=["http://x:1"], workers=one, cores=1).endswith("batching off.")
 
 
 def test_a_management_port_that_cannot_be_had_leaves_the_other_free() -> None:
