@@ -29,6 +29,8 @@ class Replay:
     got: Any = None
     """The answer as a value; text if it is not JSON, ``None`` if there is none."""
     duration_ms: float = 0.0
+    cause: Exception | None = None
+    """What the user's code raised, if that is why."""
 
 
 def replay_of(example: ExampleSpec, outcome: Answer | Exception, *, duration_ms: float = 0.0) -> Replay:
@@ -37,7 +39,7 @@ def replay_of(example: ExampleSpec, outcome: Answer | Exception, *, duration_ms:
         return Replay(example, (f"the answer has the status {outcome.http_status}: {outcome}",), None, duration_ms)
     if isinstance(outcome, Exception):
         problem = str(outcome) if isinstance(outcome, KappaError) else said(outcome) + hint_of(outcome)
-        return Replay(example, (problem,), None, duration_ms)
+        return Replay(example, (problem,), None, duration_ms, outcome)
     got = _value_of(outcome)
     return Replay(example, tuple(_problems_of(example, outcome, got)), got, duration_ms)
 

@@ -19,8 +19,9 @@ from typing import Any, Protocol, TextIO
 
 import click
 
-from kappa.errors import KappaError
+from kappa.errors import KappaError, said
 from kappa.log import Kind, listening
+from kappa.service_log import logging_to
 
 __all__ = [
     "Shell",
@@ -106,27 +107,31 @@ def narrating(shell: Shell, *, live: bool) -> Iterator[None]:
 
 @contextmanager
 def showing_logs(shell: Shell) -> Iterator[None]:
-    """Show what a loaded service logs as lines like others here; a traceback only with `--verbose`."""
-    logger, handler = logging.getLogger("kappa"), _LineHandler(shell)
-    logger.addHandler(handler)
-    try:
+    """Show what a loaded service logs as lines like others here; Kappa's own tracebacks only with `--verbose`."""
+    with logging_to(_LineHandler(shell), level=logging.WARNING):
         yield
-    finally:
-        logger.removeHandler(handler)
 
 
 class _LineHandler(logging.Handler):
     def __init__(self, shell: Shell) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.WARNING if shell.is_quiet else logging.INFO)
         self.shell = shell
 
     def emit(self, record: logging.LogRecord) -> None:
         exc = record.exc_info[1] if record.exc_info else None
-        if exc is not None and self.shell.is_verbose:
+        is_ours = record.name.partition(".")[0] == "kappa"
+        if exc is not None and (self.shell.is_verbose or not is_ours):
             traceback.print_exception(exc)
-        reason = "" if exc is None else f": {exc}" if isinstance(exc, KappaError) else f": {type(exc).__name__}: {exc}"
-        label, colour = ("error", "red") if record.levelno >= logging.ERROR else ("warning", "yellow")
+        reason = "" if exc is None else f": {exc}" if isinstance(exc, KappaError) else f": {said(exc)}"
+        label, colour = next(label for level, label in _LABELS if record.levelno >= level)
         _print_labelled(label, f"{record.getMessage()}{reason}", colour)
+
+
+_LABELS = (
+    (logging.ERROR, ("error", "red")),
+    (logging.WARNING, ("warning", "yellow")),
+    (logging.NOTSET, ("info", "blue")),
+)
 
 
 class _PlainNarrator:

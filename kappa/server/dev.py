@@ -31,12 +31,13 @@ from kappa.errors import KappaError
 from kappa.plugins import load_dotted
 from kappa.server.allowance import read_allowance
 from kappa.server.host import Served
-from kappa.server.launch import log_to_stderr, serve_uvicorn
+from kappa.server.launch import serve_uvicorn
 from kappa.server.machine import set_thread_counts
 from kappa.server.options import ServerOptions
 from kappa.server.ports import bind_to, url_of
 from kappa.server.report import Report
 from kappa.server.stand_in import answer_instead, is_asked
+from kappa.service_log import logging_to_stderr
 
 __all__ = ["Loader", "serve_dev"]
 
@@ -62,6 +63,7 @@ class Loader:
         return served
 
 
+@logging_to_stderr()
 def serve_dev(
     loader: Loader,
     options: ServerOptions,
@@ -76,7 +78,6 @@ def serve_dev(
     use. An example that fails is a warning, unless the operator wants a gate. On Windows, which cannot share a socket
     this way, the project is served as it is and edits are not seen.
     """
-    log_to_stderr()
     options = replace(options, is_development=True)
     if os.name != "posix":
         _logger.warning("Edits are not noticed on this system: stop and start again after a change.")

@@ -22,18 +22,18 @@ from kappa.server.app import create_app
 from kappa.server.arbiter import run_alone
 from kappa.server.dev import EXIT_STALE, Loader
 from kappa.server.host import BatchingOptions, Served
-from kappa.server.launch import log_to_stderr
 from kappa.server.machine import share_lock, writable_directory
 from kappa.server.options import ServerOptions
 from kappa.server.report import say_failed, say_ready
 from kappa.server.swap import Application
+from kappa.service_log import logging_to_stderr
 
 __all__ = ["main"]
 
 
+@logging_to_stderr()
 def main() -> int:
     """Carry out the order on standard input and return the exit code."""
-    log_to_stderr()
     if not (line := sys.stdin.readline()):
         return 0  # the parent is gone, or has changed its mind
     order = json.loads(line)

@@ -27,23 +27,15 @@ from kappa.server.report import FirstStart, Report
 from kappa.server.rollout import Rollout, SoloRollout
 from kappa.server.running import ServerFolder
 from kappa.server.swap import Application
+from kappa.service_log import logging_to_stderr
 from kappa.spec.models import ArtifactMethod
 
-__all__ = ["log_to_stderr", "serve_gunicorn", "serve_uvicorn"]
+__all__ = ["serve_gunicorn", "serve_uvicorn"]
 
 _logger = logging.getLogger("kappa.server")
 
 
-def log_to_stderr() -> None:
-    """Send what the server and the services log to stderr, unless the program decided about logging."""
-    logger = logging.getLogger("kappa")
-    if not (logger.handlers or logging.getLogger().handlers):
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-
-
+@logging_to_stderr()
 def serve_gunicorn(
     services: Sequence[Served],
     options: ServerOptions,
@@ -64,7 +56,6 @@ def serve_gunicorn(
     chosen = _workers(services, options, allowance)
     workers, cores = chosen.count, allowance.cores
     set_thread_counts(environ, workers=workers, cores=cores)
-    log_to_stderr()
     report, first_start = Report(), FirstStart(workers)
     folder = ServerFolder()
     try:
@@ -225,6 +216,7 @@ def _one_at_a_time(services: Sequence[Served]) -> str:
     return f" {', '.join(apis)} {verb} one request at a time; with `batch = true`, requests share calls."
 
 
+@logging_to_stderr()
 def serve_uvicorn(
     services: Sequence[Served],
     options: ServerOptions,
@@ -242,7 +234,6 @@ def serve_uvicorn(
         raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
     cores = read_allowance().cores
     set_thread_counts(environ, workers=1, cores=cores)
-    log_to_stderr()
     failures: list[KappaError] = []
 
     def fail(error: KappaError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
@@ -46,6 +47,10 @@ def command(target: str, examples_from: str | None, output_format: str) -> None:
     examples = examples_of(resolve_target(examples_from or ("." if is_url else target)))
     with redirect_stdout(sys.stderr), showing_logs(current_shell()):  # user code may print
         replays = list(replay_examples(target if is_url else resolve_target(target), examples))
+    if current_shell().is_verbose:
+        for replay in replays:
+            if replay.cause is not None:
+                traceback.print_exception(replay.cause)
     print_result(_as_json(replays) if output_format == "json" else replay_lines(replays))
     if failed := sum(1 for replay in replays if replay.problems):
         raise ExampleFailedError(f"{failed} of {len(replays)} examples failed.")
