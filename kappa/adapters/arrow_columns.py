@@ -124,13 +124,15 @@ def _bools(column: Any, room: Room) -> tuple[Kind, Sequence[Any]]:
 
 
 def _texts(column: Any, room: Room) -> tuple[Kind, Sequence[Any]]:
+    import pyarrow as pa
+
     for chunk in column.chunks:
         room.check(len(chunk), 8)
         room.take(int(_lengths(chunk).sum()) + 8 * len(chunk))
     dtype = text_dtype()
     if dtype is None or len(column) <= _FEW_ROWS:
         return "str", list(chain.from_iterable(map(_to_list, column.chunks)))
-    return "str", dtype.__from_arrow__(column)
+    return "str", dtype.__from_arrow__(pa.chunked_array(map(_without_views, column.chunks), type=_no_view(column.type)))
 
 
 _FEW_ROWS = 32
@@ -206,7 +208,7 @@ def _categories(column: Any, room: Room) -> tuple[Kind, Sequence[Any]]:
         room.take(int(_spread(_flat_sizes(chunk.dictionary, room), chunk).sum()))
     name = _name_of(column.type.value_type)
     if name not in _CATEGORIES or sum(len(chunk.dictionary) for chunk in column.chunks) > _MOST_CATEGORIES:
-        return _undone(column, lambda chunk: chunk.dictionary.take(chunk.indices), room)
+        return _undone(column, lambda chunk: (chunk.dictionary, chunk.indices), room)
     known: dict[Any, int] = {}
     codes: list[Any] = []
     for chunk in column.chunks:
@@ -234,14 +236,24 @@ _CATEGORIES = frozenset({*_NUMPY, "bool", "string", "large_string", "string_view
 def _runs(column: Any, room: Room) -> tuple[Kind, Sequence[Any]]:
     for chunk in column.chunks:
         room.take(int(_spread(_flat_sizes(chunk.values, room), chunk).sum()))
-    return _undone(column, lambda chunk: chunk.values.take(_run_places(chunk)), room)
+    return _undone(column, lambda chunk: (chunk.values, _run_places(chunk)), room)
 
 
-def _undone(column: Any, undo: Callable[[Any], Any], room: Room) -> tuple[Kind, Sequence[Any]]:
+def _undone(column: Any, parts: Callable[[Any], tuple[Any, Any]], room: Room) -> tuple[Kind, Sequence[Any]]:
     """Return a column whose values are written only once, each where it belongs."""
     import pyarrow as pa
 
-    return column_of(pa.chunked_array([undo(chunk) for chunk in column.chunks], column.type.value_type), "", room)
+    chunks = []
+    for chunk in column.chunks:
+        values, places = parts(chunk)
+        chunks.append(_without_views(values).take(places))
+    return column_of(pa.chunked_array(chunks, _no_view(column.type.value_type)), "", room)
+
+
+def _no_view(arrow_type: Any) -> Any:
+    import pyarrow as pa
+
+    return {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(_name_of(arrow_type), arrow_type)
 
 
 def _run_places(chunk: Any) -> Any:
@@ -340,8 +352,9 @@ def _spans(array: Any) -> tuple[Any, Any]:
     name = _name_of(array.type)
     if name.endswith("list_view"):
         dtype = "int64" if name.startswith("large") else "int32"
-        starts = _raw(array, dtype).astype("int64")
-        return starts, starts + _raw(array, dtype, place=2)
+        is_missing = _missing(array)
+        starts = np.where(is_missing, 0, _raw(array, dtype).astype("int64"))
+        return starts, starts + np.where(is_missing, 0, _raw(array, dtype, place=2))
     if name == "fixed_size_list":
         starts = (np.arange(len(array)) + array.offset) * array.type.list_size
         return starts, starts + array.type.list_size
@@ -450,12 +463,25 @@ def _nothing(array: Any) -> list[Any]:
 
 
 def _plain(array: Any) -> list[Any]:
+    values: list[Any] = _without_views(array).to_numpy(zero_copy_only=False).tolist()
+    return values
+
+
+def _without_views(array: Any) -> Any:
+    """Return texts or bytes that are views as such that are not; pyarrow follows also the views of missing values."""
+    import numpy as np
     import pyarrow as pa
 
-    if _name_of(array.type).endswith("_view"):
-        array = array.cast(pa.large_string() if _name_of(array.type) == "string_view" else pa.large_binary())
-    values: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
-    return values
+    name = _name_of(array.type)
+    if name not in ("string_view", "binary_view"):
+        return array
+    validity, _, *data = array.buffers()
+    views = _raw(array, "int64", width=2).reshape(-1, 2).copy()
+    views[_missing(array)] = 0
+    if validity is not None and array.offset:
+        validity = pa.py_buffer(np.packbits(~_missing(array), bitorder="little"))
+    clean = pa.Array.from_buffers(array.type, len(array), [validity, pa.py_buffer(views), *data])
+    return clean.cast(pa.large_string() if name == "string_view" else pa.large_binary())
 
 
 def _dates(array: Any) -> list[Any]:

@@ -120,7 +120,8 @@ def converted(values: Sequence[Any], kind: Kind, column: Column) -> tuple[Kind, 
     if is_array(values) and (array := _array_converted(values, column)) is not None:
         return column.kind, array
     if column.dtype == "datetime" and kind == "str" and len(values) > _MANY_TIMES:
-        if (times := points_in_time(list(values))) is not None and (column.nullable or None not in values):
+        times = points_in_time(_plain(values))
+        if times is not None and (column.nullable or next(missing_places(values), None) is None):
             return column.kind, times
         if len(values) > _MOST_TIMES:
             raise BadInputError(

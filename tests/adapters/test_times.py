@@ -7,14 +7,16 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.adapters import DataframeInput
+from kappa.adapters.arrow import arrow_payload
 from kappa.adapters.times import length_of_time, point_in_time, points_in_time, utc_of, zone_of
 from kappa.errors import BadInputError
-from kappa.types import Payload
+from kappa.types import DecodingLimits, Payload
 
 EXACT = {
     "2020-01-02": "2020-01-02T00:00:00",
@@ -88,6 +90,9 @@ def test_many_times_are_read_as_one_is(text: str) -> None:
     frame = adapter.merge([adapter.decode(Payload(body.encode(), "application/json"))])
     assert frame["t"].tolist() == [pd.Timestamp(point_in_time(text)), pd.NaT] * 200
     assert str(frame["t"].dtype) == "datetime64[us]"
+    table = pa.table({"t": [text, None] * 200})
+    frame = adapter.merge([adapter.decode(arrow_payload(table, DecodingLimits()))])
+    assert frame["t"].tolist() == [pd.Timestamp(point_in_time(text)), pd.NaT] * 200
 
 
 COMMON = ["2020-01-02", "2020-01-02 03:04", "2020-01-02T03:04:05Z", "2020-01-02T03:04:05.123456+02:00", "20200102"]
