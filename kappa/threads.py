@@ -31,6 +31,7 @@ class ServiceThread:
         self._name = name
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         self._last: Future[Any] | None = None
+        self._end: Future[Any] | None = None
         self._thread = Thread(target=self.context.run, args=(self._work,), name=name, daemon=True)
         self._thread.start()
 
@@ -50,10 +51,15 @@ class ServiceThread:
         return self.submit(call).result()
 
     def end_with(self, call: Callable[[], T]) -> Future[T]:
-        """Make a last call and let the thread go; the call is made in another one if this never comes back."""
+        """Make a last call and let the thread go; the call is made in another one if this never comes back.
+
+        Asked again, it returns what comes of the first call: nobody is there to make another.
+        """
+        if self._end is not None:
+            return self._end
         is_held_up = self._last is not None and not self._last.done()
         last = ServiceThread(self._name, self.context.copy()) if is_held_up else self
-        future = last.submit(call)
+        self._end = future = last.submit(call)
         for thread in {self, last}:
             thread.end()
         return future

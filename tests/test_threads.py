@@ -326,3 +326,10 @@ def test_what_would_end_a_process_or_a_loop_is_a_failure(raised: BaseException) 
     with pytest.raises(InferenceFailedError, match=f"raised `{type(raised).__name__}`"):
         thread.run(leave)
     thread.end()
+
+
+def test_a_thread_that_has_ended_makes_no_second_last_call_and_keeps_nobody_waiting() -> None:
+    thread = ServiceThread("ends")
+    first = thread.end_with(lambda: "closed")
+    assert first.result(10) == "closed"
+    assert thread.end_with(lambda: "again").result(10) == "closed"

@@ -203,7 +203,8 @@ class Host:
         await asyncio.gather(*(batcher.close() for batcher in batchers))
         await _ended(self._looking)  # until here it gives up the calls that take too long
         for name, service in self.loaded.items():
-            await asyncio.wrap_future(self._threads[name].end_with(service.close))
+            closing = asyncio.wrap_future(self._threads[name].end_with(service.close))
+            await asyncio.shield(closing)  # who stops waiting, because the process ends, must not prevent it
         self.decoders.stop()
         self.metrics.flush()
 
