@@ -132,7 +132,7 @@ def test_a_file_that_is_wrong_as_a_whole_fails_once() -> None:
         inference.spec.model_copy(update={"input": type(inference.spec.input)(columns=("y",))}), Doubler().predict, {}
     )
     body, failures = answer(inference, csv_of([1, 2, 3, 4, 5]), CSV)
-    assert (body, failures) == ("null", [": Missing columns: `y`."])
+    assert (body, failures) == ("null", [": Missing columns: `y`. The request has `x`."])
 
 
 def test_an_empty_file_of_rows_is_refused_as_http_would() -> None:

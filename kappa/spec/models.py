@@ -41,6 +41,7 @@ __all__ = [
     "ServingSpec",
     "Variables",
     "VersionPrefix",
+    "batch_by_default",
     "exactly_one",
     "given",
 ]

@@ -25,7 +25,7 @@ Kappa = Callable[..., Result]
 KAPPA = (sys.executable, "-m", "kappa")
 
 SOURCE = """\
-import _thread
+import signal
 import sys
 import threading
 
@@ -48,8 +48,8 @@ def shape(images):
 
 
 def interrupt():
-    _thread.interrupt_main()  # as Ctrl-C does
-    threading.Event().wait(5)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # as Ctrl-C does, also where that thread waits
+    threading.Event().wait(30)
 
 
 def halve(image):
