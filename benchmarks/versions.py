@@ -26,23 +26,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
-from serve import CONNECTIONS, NAMES, ROOT, Server, await_ready, prepare, sample
+from serve import CONNECTIONS, NAMES, ROOT, ZERO_CODE, Server, await_ready, prepare, sample
 
 __all__ = ["main"]
 
 BAR = 0.97
 IMPLIED_BAR = 0.95
-NDARRAY = """
-kappafile = 1
-[service]
-name = "IrisModel"
-[artifacts.model]
-type = "sklearn"
-path = "model.joblib"
-[apis.predict]
-artifact = "model"
-input = "ndarray"
-"""
+NDARRAY = ZERO_CODE.replace("dataframe", "ndarray")
 
 
 @dataclass(frozen=True)
@@ -170,10 +160,10 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="kappa-bench-") as name, checkout_of(options.base) as base:
         folder = Path(name)
         prepare(folder)
-        for project, line in {"implied": "", "said": "batch = true\n"}.items():
+        for project, text in {"implied": NDARRAY.replace("batch = true\n", ""), "said": NDARRAY}.items():
             (folder / project).mkdir()
             (folder / project / "model.joblib").symlink_to(folder / "class" / "model.joblib")
-            (folder / project / "kappafile.toml").write_text(NDARRAY + line, encoding="utf-8")
+            (folder / project / "kappafile.toml").write_text(text, encoding="utf-8")
         comparisons = [
             *(Comparison(title, Side(base, key), Side(ROOT, key), BAR) for key, title in NAMES.items()),
             Comparison("no `batch`, beside it", Side(ROOT, "said"), Side(ROOT, "implied"), IMPLIED_BAR),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kappa.errors import PortInUseError, UsageError
 
-__all__ = ["bind_to", "holder_of", "join", "listen_on", "reserve", "turn_away", "url_of"]
+__all__ = ["bind_to", "holder_of", "join", "listen_on", "reserve", "turn_away", "url_of", "waiting_at"]
 
 _LISTEN = "0A"  # linux/include/net/tcp_states.h
 _BACKLOG = 2048
@@ -146,3 +146,12 @@ def _holds(process: Path, targets: set[str]) -> bool:
                 if str(descriptor.readlink()) in targets:
                     return True
     return False
+
+
+def waiting_at(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections that nobody has accepted yet."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection

@@ -14,8 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -34,6 +33,7 @@ from kappa.server.bounds import (
     sweep,
 )
 from kappa.server.options import ServerOptions
+from kappa.server.ports import waiting_at
 from kappa.server.strict_h11 import StrictConnection, UnreadableError
 from kappa.server.swap import DRAIN, RELOAD, Application
 
@@ -234,7 +234,7 @@ class KappaUvicorn(uvicorn.Server):
     async def _stop_listening(self, listeners: Sequence[socket.socket]) -> None:
         """Take the connections that have come: those that still wait at a socket when it closes are reset."""
         loop = asyncio.get_running_loop()
-        waiting = [connection for listener in listeners for connection in _waiting_at(listener)]
+        waiting = [connection for listener in listeners for connection in waiting_at(listener)]
         for server in self.servers:
             server.close()
         for connection in waiting:
@@ -257,12 +257,3 @@ class KappaUvicorn(uvicorn.Server):
     def _reload(self, _signal: int, _frame: FrameType | None) -> None:
         if (begin := self.lifespan.state.get(RELOAD)) is not None:
             begin()
-
-
-def _waiting_at(listener: socket.socket) -> Iterator[socket.socket]:
-    """Yield the connections that nobody has accepted yet."""
-    with suppress(OSError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            yield connection

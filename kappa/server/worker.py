@@ -30,7 +30,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from types import SimpleNamespace
@@ -62,7 +62,7 @@ from kappa.server.bounds import (
 from kappa.server.direct import whole_request
 from kappa.server.exchange import PlainResponse, send_answer
 from kappa.server.parser import KappaParser, refusal_of
-from kappa.server.ports import join, turn_away
+from kappa.server.ports import join, turn_away, waiting_at
 from kappa.server.swap import DRAIN, RELOAD, Application, Serving
 from kappa.types import Answer
 
@@ -478,7 +478,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
             for listener in self._listeners:
                 turn_away(listener)
             await asyncio.sleep(_HANDSHAKE_S)
-        taken = [connection for listener in self._listeners for connection in _waiting_at(listener)]
+        taken = [connection for listener in self._listeners for connection in waiting_at(listener)]
         for server in self.servers:
             server.close()
         for connection in taken:
@@ -505,12 +505,3 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         self._woken.clear()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
-
-
-def _waiting_at(listener: socket.socket) -> Iterator[socket.socket]:
-    """Yield the connections that nobody has accepted yet."""
-    with suppress(OSError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            yield connection
