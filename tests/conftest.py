@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_REQUIRED] = required
     config.stash[_ABSENCES] = {}
     _leave_home(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # or no child could be interrupted
 
 
 _REQUIRED = pytest.StashKey[set[str]]()

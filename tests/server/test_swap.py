@@ -288,6 +288,13 @@ def test_a_stop_closes_the_versions_that_come_and_go_too(tmp_path: Path) -> None
             assert await reloading.reload(described(tmp_path, "2", "version")) is None
             early.cancel()
             await asyncio.gather(early, return_exceptions=True)
+            releasing = asyncio.ensure_future(release())
+        await releasing
+
+    async def release() -> None:  # the version that leaves still runs what a client asked of it, and is closed last
+        await until_there(tmp_path / "closed-2")
+        assert not (tmp_path / "closed-1").exists()
+        sys.modules["swapped_1"].may_answer.set()
 
     asyncio.run(run())
     assert (tmp_path / "closed-1").exists()
