@@ -42,11 +42,8 @@ class _LastingLogger(logging.Logger):
         """Ignore it: `dictConfig` and `fileConfig` set it for all loggers that they do not know."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the base's name
-        """Return whether a line of ``level`` is wanted: failures always are, and `logging.disable` spares warnings."""
-        if level >= logging.ERROR:
-            return True
-        is_silenced = level < logging.WARNING and self.manager.disable >= level
-        return level >= self.getEffectiveLevel() and not is_silenced
+        """Return whether a line of ``level`` is wanted: failures always are, and `logging.disable` changes nothing."""
+        return level >= logging.ERROR or level >= self.getEffectiveLevel()
 
 
 class _KappaLogger(_LastingLogger):

@@ -243,11 +243,11 @@ def test_every_server_says_why_once(tmp_path: Path, server: str, setup: str) -> 
     )
     assert process.stderr is not None
     lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if "Ready" in line:
-            break
     try:
+        for line in process.stderr:
+            lines.append(line)
+            if "Ready" in line:
+                break
         found = re.search(r"127\.0\.0\.1:(\d+)", "".join(lines))
         assert found is not None, "".join(lines)
         for number in range(2):
