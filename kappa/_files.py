@@ -8,10 +8,11 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +25,8 @@ __all__ = [
     "sha256_of_bytes",
     "sha256_of_file",
     "staged_directory",
+    "strange_entries",
+    "strangeness",
     "walk_files",
     "write_atomically",
 ]
@@ -31,29 +34,68 @@ __all__ = [
 IGNORED_NAMES = frozenset(
     {"__pycache__", "build", "dist", ".DS_Store", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 )
-"""Names that pip, Python, an editor or the system may add to a bundle: no digest covers them and no copy takes them.
-`build` and `dist` count at the top of a bundle only."""
+"""Names that pip, Python, an editor or the system may add to a bundle: no digest covers them, no copy takes them and
+nothing reads them. `build` and `dist` count at the top of a bundle only, as do names that end in `.egg-info`."""
 
 _ABANDONED_AFTER_S = 24 * 3600.0
 
 
 def is_ignored(relative: Path) -> bool:
     """Return whether a path inside a bundle belongs to pip, Python or the system and not to the bundle."""
-    for depth, part in enumerate(relative.parts):
-        if part in ("build", "dist") and depth > 0:
-            continue
-        if part in IGNORED_NAMES or part.endswith((".egg-info", ".dist-info", ".pyc")):
-            return True
-    return False
+    top, *below = relative.parts or ("",)
+    return top in IGNORED_NAMES or top.endswith(".egg-info") or any(part in _IGNORED_ANYWHERE for part in below)
+
+
+_IGNORED_ANYWHERE = IGNORED_NAMES - {"build", "dist"}
 
 
 def walk_files(root: Path, *, inside: str = "") -> Iterator[Path]:
     """Yield the files below ``root`` as relative paths, sorted by their POSIX form, ignored ones left out.
 
-    ``inside`` is where ``root`` lies in the bundle, if it is not the whole of it.
+    ``inside`` is where ``root`` lies in the bundle, if it is not the whole of it. What `strange_entries` yields is left
+    out too.
     """
-    found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    yield from sorted((path for path in found if not is_ignored(Path(inside, path))), key=Path.as_posix)
+    yield from sorted((path for path, strange in _entries(root, Path(inside)) if not strange), key=Path.as_posix)
+
+
+def strange_entries(root: Path, *, inside: str = "") -> Iterator[tuple[Path, str]]:
+    """Yield what no bundle holds, with a word for what it is: links, special files, and bytecode without its source."""
+    found = ((path, strange) for path, strange in _entries(root, Path(inside)) if strange)
+    yield from sorted(found, key=lambda entry: entry[0].as_posix())
+
+
+def strangeness(path: Path) -> str:
+    """Return what a file is that no bundle may hold: `a link`, `a named pipe`, …; nothing for a plain file."""
+    mode = path.lstat().st_mode
+    if stat.S_ISREG(mode):
+        return "bytecode without its source" if path.suffix == ".pyc" else ""
+    return next((word for is_one, word in _STRANGE if is_one(mode)), "a special file")
+
+
+_STRANGE: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, ""),
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def _entries(root: Path, inside: Path) -> Iterator[tuple[Path, str]]:
+    """Yield files and whatever is no folder, each with its strangeness; links are never followed."""
+    folders = [root]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                relative, strange = path.relative_to(root), strangeness(path)
+                if not strange and is_ignored(inside / relative):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
+                else:
+                    yield relative, strange
 
 
 def sha256_of_bytes(data: bytes) -> str:

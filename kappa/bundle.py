@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-from kappa._files import sha256_of_file, walk_files
+from kappa._files import sha256_of_file, strange_entries, walk_files
 from kappa.bento import BentoService
-from kappa.errors import BundleError, BundleNotFoundError
+from kappa.errors import BundleError, BundleNotFoundError, printable
 from kappa.loading import code_of_bundle, loading
 from kappa.packed import Artifact
 from kappa.service import LoadedService, import_class, load_artifact, load_service, prepare_environment
 from kappa.spec.freezing import freeze
-from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, bundle_digest, read_manifest, read_tree
+from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, bundle_digest, manifest_of, read_tree
 
 __all__ = ["Bundle", "load", "load_bundle", "open_bundle"]
+
+_CODE = (".py", *EXTENSION_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Bundle:
 
     directory: Path
     manifest: BundleManifest
+    digest: str
+    """What the digest of the manifest is, as it lies there; it says itself what it should be."""
 
     @property
     def package(self) -> Path:
@@ -43,21 +48,35 @@ class Bundle:
         Detects corruption. Whoever can change the files can change the manifest too: against that, compare
         ``manifest.bundle_digest`` with one that came from elsewhere.
         """
+        self._compare(lambda _: True)
+
+    def verify_code(self) -> None:
+        """Do the same without reading what is not code: models may be large. Names are compared of all files."""
+        self._compare(lambda path: path.endswith(_CODE))
+
+    def _compare(self, is_read: Callable[[str], bool]) -> None:
         prefix = f"{self.manifest.name}/" if self.is_installed else ""
         expected = {path: digest for path, digest in self.manifest.files.items() if path.startswith(prefix)}
         manifests = {MANIFEST_NAME, f"{self.manifest.name}/{MANIFEST_NAME}"}
         try:
+            strange = {prefix + path.as_posix(): word for path, word in strange_entries(self.directory, inside=prefix)}
             found = {prefix + path.as_posix(): path for path in walk_files(self.directory, inside=prefix)}
-            actual = {path: sha256_of_file(self.directory / found[path]) for path in found.keys() - manifests}
+            shared = expected.keys() & found.keys()
+            changed = {
+                path
+                for path in shared
+                if is_read(path) and sha256_of_file(self.directory / found[path]) != expected[path]
+            }
             texts = {(folder / MANIFEST_NAME).read_bytes() for folder in (self.directory, self.package)}
         except OSError as exc:
             raise BundleError(f"The bundle in `{self.directory}` cannot be read: {exc}.") from exc
-        problems = [f"`{path}` is missing" for path in sorted(expected.keys() - actual.keys())]
-        problems += [f"`{path}` was added" for path in sorted(actual.keys() - expected.keys())]
+        problems = [f"`{printable(path)}` is {word}" for path, word in strange.items()]
         problems += [
-            f"`{path}` was changed" for path in sorted(expected) if path in actual and actual[path] != expected[path]
+            f"`{printable(path)}` is missing" for path in sorted(expected.keys() - found.keys() - strange.keys())
         ]
-        if len(texts) > 1 or bundle_digest(read_tree(self.directory)) != self.manifest.bundle_digest:
+        problems += [f"`{printable(path)}` was added" for path in sorted(found.keys() - expected.keys() - manifests)]
+        problems += [f"`{printable(path)}` was changed" for path in sorted(changed)]
+        if len(texts) > 1 or self.digest != self.manifest.bundle_digest:
             problems.append(f"`{MANIFEST_NAME}` was changed")
         if problems:
             shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
@@ -69,7 +88,8 @@ def open_bundle(directory: Path) -> Bundle:
     directory = directory.expanduser().resolve()
     if not directory.is_dir():
         raise BundleNotFoundError(f"There is no bundle in `{directory}`: no such folder.")
-    return Bundle(directory, read_manifest(directory))
+    tree = read_tree(directory)
+    return Bundle(directory, manifest_of(tree, directory), bundle_digest(tree))
 
 
 @loading()
@@ -78,10 +98,12 @@ def load_bundle(
 ) -> LoadedService:
     """Import the code of a bundle, load its models and call its `setup`; raises `KappaError`.
 
+    The names of its files and the bytes of its code are compared with its digests first, those of its models are not.
     Unless ``on_path``, `sys.path` stays as it is. Where a module of the same name comes from elsewhere already, the
     bundle's are imported beside it, under names of their own.
     """
     bundle = open_bundle(directory)
+    bundle.verify_code()
     manifest, spec = bundle.manifest, bundle.manifest.service
     prepare_environment(spec, environ)
     code = code_of_bundle(bundle.package, manifest.bundle_digest, on_path=on_path)
@@ -105,7 +127,8 @@ def load_bundle(
 def load(path: str | os.PathLike[str]) -> BentoService:
     """Load the bundle in a directory; each API is a method of what is returned and takes the function's own argument.
 
-    Several versions of a service can be loaded in one process, each with its own code and models.
+    Several versions of a service can be loaded in one process, each with its own code and models. That a bundle has
+    just the files it was built with, and its code, is checked; ``kappa verify`` compares every byte.
 
     >>> kappa.load("bundles/iris").predict([[5.1, 3.5, 1.4, 0.2]])  # doctest: +SKIP
     """

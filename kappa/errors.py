@@ -56,6 +56,7 @@ __all__ = [
     "ResolutionError",
     "ResultMismatchError",
     "UsageError",
+    "printable",
     "said",
 ]
 
@@ -194,3 +195,8 @@ def said(exc: BaseException) -> str:
     except Exception:  # noqa: BLE001 - nothing is known of it
         text = "its text cannot be read"
     return f"{type(exc).__name__}: {text}"
+
+
+def printable(text: str) -> str:
+    """Return a text that a terminal shows and does not obey."""
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -10,6 +10,8 @@ one, or of the program that loads it. Three ways:
   imports, late ones too, get the module of their own bundle: Python asks ``__builtins__["__import__"]`` of the module
   that an import statement stands in, and theirs is one that looks inside first. What is unpickled meanwhile resolves
   inside too. Not covered: `importlib.import_module` with a name, and child processes.
+
+A bundle's modules are compiled from their source each time, whichever way they are imported (see `source_code`).
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import sha256
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 from kappa.errors import BundleError, KappaError, said
+from kappa.source_code import SourceLoader, import_from_source
 
 __all__ = [
     "ServiceCode",
@@ -89,6 +92,7 @@ def code_of_bundle(directory: Path, digest: str, *, on_path: bool) -> ServiceCod
     Unless ``on_path``, `sys.path` stays as it is.
     """
     directory = directory.absolute()
+    import_from_source(directory)
     names = _module_names(directory)
     if any(_is_taken(name, directory) for name in names):
         return _isolated(directory, digest, names)
@@ -226,12 +230,12 @@ class _IsolatingFinder(MetaPathFinder):
         if not fullname.startswith(f"{self.code.namespace}."):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and type(spec.loader) is SourceFileLoader:
+        if spec is not None and type(spec.loader) is SourceLoader:
             spec.loader = _IsolatingLoader(spec.loader.name, spec.loader.path, self.code.builtins)
         return spec
 
 
-class _IsolatingLoader(SourceFileLoader):
+class _IsolatingLoader(SourceLoader):
     """Gives a module an `__import__` of its own before its code runs."""
 
     def __init__(self, fullname: str, path: str, builtins: dict[str, Any]) -> None:

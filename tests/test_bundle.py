@@ -143,7 +143,7 @@ def test_a_later_kappa_with_further_fields_finds_the_same_digest(directory: Path
     class Later(BundleManifest):
         added_later: int = 5
 
-    Bundle(directory, Later.model_validate(bundle.manifest.to_tree())).verify()
+    Bundle(directory, Later.model_validate(bundle.manifest.to_tree()), bundle.digest).verify()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,5 @@ def test_load_gives_an_object_with_a_method_per_api(directory: Path) -> None:
 
 def test_a_bundle_without_its_model_cannot_be_loaded(directory: Path) -> None:
     shutil.rmtree(directory / "Demo" / "artifacts")
-    with pytest.raises(BundleError) as error:
+    with pytest.raises(BundleError, match=r"not as it was built: `Demo/artifacts/factor/content.json` is missing\."):
         load_bundle(directory, environ={})
-    assert str(error.value) == f"The bundle in `{directory}` has no artifact `factor`."

@@ -53,6 +53,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.packed",
         "kappa.remote",
         "kappa.service",
+        "kappa.source_code",
         "kappa.splitting",
         "kappa.threads",
         "kappa.transport",

@@ -69,7 +69,13 @@ def process_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 def write_bundle(tmp_path: Path) -> WriteBundle:
     """Return a function that writes one version of a bundle whose model is a pickle of a class of its own."""
 
-    def write(version: int, files: Mapping[str, str] | None = None, *, target: str = "scoring_main:predict") -> Path:
+    def write(
+        version: int,
+        files: Mapping[str, str] | None = None,
+        *,
+        target: str = "scoring_main:predict",
+        service_class: str | None = None,
+    ) -> Path:
         directory = tmp_path / f"v{version}"
         package = directory / "Scorer"
         for name, text in {"__init__.py": "", **FILES, **(files or {})}.items():
@@ -82,6 +88,7 @@ def write_bundle(tmp_path: Path) -> WriteBundle:
         subprocess.run([sys.executable, "-c", dump, str(model)], cwd=package, check=True)
         spec = {
             "name": "Scorer",
+            "service_class": service_class,
             "artifacts": [PickleArtifact("scaler")],
             "apis": [{"name": "predict", "target": {"function": target}, "input": "json"}],
         }
@@ -183,11 +190,12 @@ def test_classes_declared_twice_are_two_classes(write_bundle: WriteBundle) -> No
     )
     services = []
     for version in (1, 2):
-        directory = write_bundle(version, {"scoring_class.py": code}, target="scoring_class:Scorer.predict")
-        for file in (directory / "kappa.yml", directory / "Scorer" / "kappa.yml"):
-            file.write_text(
-                file.read_text().replace("  name: Scorer", "  name: Scorer\n  service_class: scoring_class:Scorer", 1)
-            )
+        directory = write_bundle(
+            version,
+            {"scoring_class.py": code},
+            target="scoring_class:Scorer.predict",
+            service_class="scoring_class:Scorer",
+        )
         services.append(kappa.load(directory))
     assert [service.predict(0) for service in services] == [[0, 1, "1"], [0, 2, "2"]]  # type: ignore[attr-defined]
     assert type(services[0]) is not type(services[1])

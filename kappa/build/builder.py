@@ -213,6 +213,7 @@ class _Bundle:
             requires_python=kappa.requires_python,
             requirements=self.requirements,
             pins=self.lock.requirements,
+            files=tuple(sorted({*self.tree.digests(), "setup.py", MANIFEST_NAME, f"{name}/{MANIFEST_NAME}"})),
         )
         self.tree.write("setup.py", render(setup))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from kappa._files import strangeness
 from kappa.build.patterns import matching_files
 from kappa.build.positions import TreePath
 from kappa.build.validation import Draft
@@ -40,9 +41,10 @@ class PathChecks:
         if not is_there:
             self._report_absent(text, place, path, kind)
             return None
-        if (kind == "file" and not place.is_file()) or (kind == "folder" and not place.is_dir()):
-            found = "folder" if place.is_dir() else "file"
-            self._found.add("KF302", f"{quoted(text)} is a {found}; `{path[-1]}` names a {kind}.", path)
+        strange = strangeness(place.resolve())
+        if strange or (kind == "file" and not place.is_file()) or (kind == "folder" and not place.is_dir()):
+            found = strange or ("a folder" if place.is_dir() else "a file")
+            self._found.add("KF302", f"{quoted(text)} is {found}; `{path[-1]}` names a {kind}.", path)
             return None
         return place
 
@@ -56,7 +58,12 @@ class PathChecks:
         if not matched:
             self._found.add("KF313", f"{quoted(pattern)} matches no file.", path, severity="warning")
         for file in matched:
-            if not self._allow_outside and not (self._root / file).resolve().is_relative_to(self._real_root):
+            real = (self._root / file).resolve()
+            if strange := real.exists() and strangeness(real):
+                message = f"{quoted(pattern)} matches {quoted(str(file))}, which is {strange}."
+                self._found.add("KF302", message, path, help="Exclude it, or put a file there.")
+                return
+            if not self._allow_outside and not real.is_relative_to(self._real_root):
                 message = f"{quoted(pattern)} matches {quoted(str(file))}, a link that leads out of the project."
                 self._found.add("KF303", message, path, help="Exclude it, or move what it leads to into the project.")
                 return

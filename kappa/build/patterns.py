@@ -32,7 +32,7 @@ def matching_files(root: Path, pattern: str) -> Iterator[PurePosixPath]:
         if _SPECIAL.search(part):
             break
         start /= part
-    if (root / start).is_file():
+    if (root / start).exists() and not (root / start).is_dir():
         yield start
         return
     for path in sorted(_files_below(root / start)):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kappa._files import is_ignored
+from kappa._files import is_ignored, strangeness
 from kappa.build.conda import conda_environment, uses_conda
 from kappa.build.cuda import CUDA_RELEASES
 from kappa.build.lock import LOCK_NAME, UNHASHED, LockInputs
@@ -27,7 +27,7 @@ from kappa.build.render import template_problem
 from kappa.build.signatures import with_schemas, with_signatures
 from kappa.build.sources import Code, collect_code, collect_includes
 from kappa.build.targets import Target, running_platform, running_python
-from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError
+from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError, printable
 from kappa.labels import check_label
 from kappa.plugins import RESOLVERS
 from kappa.settings import read_settings
@@ -244,6 +244,11 @@ class _Planner:
     def code_and_includes(self, code: Code) -> _PackageFiles:
         includes = {path: source for path, source in collect_includes(self.project).items() if path not in code.files}
         artifacts = {f"artifacts/{artifact.name}" for artifact in self.spec.artifacts}
+        self.problems += [
+            f"`{printable(str(path))}` cannot be packed: it is {strange}."
+            for path, source in includes.items()
+            if (strange := strangeness(source.resolve()))
+        ]
         own = {"__init__.py", "kappa.yml", "_kappa", "web_static_content", *artifacts}
         for path in (*code.files, *includes):
             if own & {path.parts[0], "/".join(path.parts[:2])}:
@@ -416,12 +421,18 @@ class _Planner:
 
 def _without_ignored(files: Files) -> Files:
     """Leave out what no digest of a bundle covers; paths are those inside the package."""
-    return {path: source for path, source in files.items() if not is_ignored(Path("package", path))}
+    return {
+        path: source
+        for path, source in files.items()
+        if not is_ignored(Path("package", path)) and path.suffix != ".pyc"
+    }
 
 
 def _unusable(plugin: ArtifactPlugin, path: Path) -> str | None:
     if not path.exists():
         return "there is no such file"
+    if strange := strangeness(path.resolve()):
+        return f"it is {strange}"
     try:
         return plugin.sniff(path)
     except OSError as exc:

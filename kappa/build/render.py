@@ -104,6 +104,8 @@ class SetupContext(Context):
     requires_python: str
     requirements: tuple[str, ...]
     pins: tuple[str, ...]
+    files: tuple[str, ...]
+    """Every file of the bundle, by its path: what else lies there is not installed."""
 
 
 @dataclass(frozen=True, slots=True)

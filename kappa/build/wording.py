@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable
 
 from pydantic_core import ErrorDetails
 
-__all__ = ["USER_INFORMATION", "explained", "known", "one_of", "printable", "quoted", "reason_of", "sentence"]
+from kappa.errors import printable
+
+__all__ = ["USER_INFORMATION", "explained", "known", "one_of", "quoted", "reason_of", "sentence"]
 
 USER_INFORMATION = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
 """The user and password in a URL: never shown."""
@@ -18,11 +20,6 @@ _LIMITS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
-
-
-def printable(text: str) -> str:
-    """Return a text that a terminal shows and does not obey."""
-    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def quoted(value: object) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from kappa._files import is_ignored, sha256_of_file, walk_files
+from kappa._files import sha256_of_file, strange_entries, strangeness, walk_files
 from kappa.build.plan import PlannedArtifact
-from kappa.errors import BuildError, KappaError
+from kappa.errors import BuildError, KappaError, printable
 
 __all__ = ["BundleTree"]
 
@@ -32,6 +32,8 @@ class BundleTree:
     def copy(self, files: Mapping[PurePosixPath, Path]) -> None:
         """Copy files to where the keys say; whoever owns one and could run it can run the copy."""
         for path, source in files.items():
+            if strange := strangeness(source.resolve()):
+                raise BuildError(f"`{printable(str(source))}` cannot be packed: it is {strange}.")
             target = self._place(path)
             shutil.copyfile(source, target)
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
@@ -53,15 +55,18 @@ class BundleTree:
                 f"The model of the artifact `{name}` cannot be kept as `{artifact.plugin.type}`: "
                 f"{type(exc).__name__}: {exc}"
             ) from exc
-        files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+        for path, strange in strange_entries(directory, inside=folder):
+            if path.suffix != ".pyc":
+                raise BuildError(f"The artifact `{name}` wrote `{printable(path.as_posix())}`, which is {strange}.")
+        files = {directory / path for path in walk_files(directory, inside=folder)}
+        for path in directory.rglob("*"):
+            if path not in files and not path.is_dir():
+                path.unlink()  # no digest would cover it
         if not files:
             raise BuildError(f"The artifact `{name}` wrote no file: its type `{artifact.plugin.type}` is at fault.")
         for path in files:
-            if is_ignored(path.relative_to(self.root)):
-                path.unlink()  # no digest would cover it
-            else:
-                path.chmod(0o644)
-        return sum(path.stat().st_size for path in files if path.exists())
+            path.chmod(0o644)
+        return sum(path.stat().st_size for path in files)
 
     def digests(self) -> dict[str, str]:
         """Return the sha256 of every file so far, by path; each is read once."""

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import SafeRepresenter
 
-from kappa._files import digest_of_lines
+from kappa._files import digest_of_lines, strangeness
 from kappa.errors import BundleError
 from kappa.spec.contracts import FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
@@ -31,6 +31,7 @@ __all__ = [
     "bundle_digest",
     "canonical_json",
     "content_digest",
+    "manifest_of",
     "read_manifest",
     "read_tree",
 ]
@@ -158,7 +159,11 @@ def canonical_json(tree: Any) -> bytes:
 
 def read_manifest(directory: Path) -> BundleManifest:
     """Read ``<directory>/kappa.yml``; raises `BundleError` for one that is missing, too large, newer or broken."""
-    tree = read_tree(directory)
+    return manifest_of(read_tree(directory), directory)
+
+
+def manifest_of(tree: Mapping[str, Any], directory: Path) -> BundleManifest:
+    """Return the manifest that `read_tree` found in ``directory``; raises `BundleError` for one that is broken."""
     try:
         return BundleManifest.model_validate(tree)
     except ValidationError as exc:
@@ -175,6 +180,8 @@ def read_tree(directory: Path) -> dict[str, Any]:
     """
     path = directory / MANIFEST_NAME
     try:
+        if strange := strangeness(path):
+            raise BundleError(f"`{path}` is {strange}; a bundle's manifest is a plain file.")
         if (size := path.stat().st_size) > MAX_SIZE_BYTES:
             raise BundleError(f"`{path}` has {size} bytes; a manifest over {MAX_SIZE_BYTES} bytes is refused.")
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))

@@ -211,7 +211,7 @@ def test_sdist_and_wheel_hold_the_bundle_and_twine_gets_them(
     (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
-    assert names == {*before, "PKG-INFO", "setup.cfg"}
+    assert names == {*before, "PKG-INFO"}
 
     (wheel,) = (tmp_path / "dist").glob("*.whl")  # made from the sdist
     with zipfile.ZipFile(wheel) as archive:

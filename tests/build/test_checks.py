@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -341,6 +343,26 @@ def test_a_loop_of_links_is_a_problem_and_no_crash(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (problem,) = check(tmp_path, HANDLERS, more='[artifacts.other]\ntype = "json"\npath = "loop"\n')
     assert problem.code == "KF302"
+
+
+SPECIAL = {
+    "an artifact": '[artifacts.other]\ntype = "pickle"\npath = "pipe"',
+    "included": '[bundle]\ninclude = ["pi*"]',
+    "included by name": '[bundle]\ninclude = ["pipe"]',
+    "a set-up script": '[env]\nsetup_sh = "pipe"',
+    "requirements": '[env]\nrequirements_txt_file = "pipe"',
+    "a conda environment": '[env]\nconda_env_yml_file = "pipe"',
+    "a template": '[env]\ndockerfile_template = "pipe"',
+    "a request": '[[examples]]\nname = "one"\napi = "predict"\ninput_file = "pipe"',
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are those of POSIX")
+@pytest.mark.parametrize("name", SPECIAL)
+def test_a_special_file_is_never_opened(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    ((code, message),) = said(check(tmp_path, {"handlers.py": "def predict(value): ...\n"}, more=SPECIAL[name]))
+    assert (code, "is a named pipe" in message) == ("KF302", True), message
 
 
 def test_a_pattern_may_not_bring_what_lies_outside(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ SETUP = SetupContext(
     requires_python=">=3.10",
     requirements=("falcon>=4.2", 'uvloop>=0.20; sys_platform != "win32"'),
     pins=("falcon==4.4.0", 'uvloop==0.23.0 ; sys_platform != "win32"'),
+    files=("ChurnScorer/__init__.py", "ChurnScorer/it's.py", "setup.py"),
 )
 README = ReadmeContext(
     name="ChurnScorer",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
@@ -80,11 +82,41 @@ def test_what_no_digest_covers_is_not_packed(tmp_path: Path) -> None:
     def save(directory: Path) -> None:
         (directory / "__pycache__").mkdir()
         (directory / "__pycache__" / "x.pyc").write_bytes(b"12345")
+        (directory / "y.pyc").write_bytes(b"12345")
         (directory / "model").write_bytes(b"1")
 
     tree = BundleTree(tmp_path)
     assert tree.pack(packing(save), "M/artifacts/model") == 1
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["model"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and named pipes are those of POSIX")
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (os.mkfifo, "a named pipe"),
+        (lambda path: path.symlink_to("config.json"), "a link"),
+        (lambda path: path.symlink_to("/"), "a link"),
+        (lambda path: path.symlink_to("nowhere"), "a link"),
+    ],
+    ids=["pipe", "link", "link to a folder", "link to nothing"],
+)
+def test_artifact_that_writes_what_no_bundle_holds_is_an_error(
+    tmp_path: Path, make: Callable[[Path], object], word: str
+) -> None:
+    def save(directory: Path) -> None:
+        (directory / "config.json").write_bytes(b"{}")
+        make(directory / "weights")
+
+    with pytest.raises(BuildError, match=f"^The artifact `model` wrote `weights`, which is {word}.$"):
+        BundleTree(tmp_path).pack(packing(save), "M/artifacts/model")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are those of POSIX")
+def test_special_file_is_never_copied(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BuildError, match=r"pipe` cannot be packed: it is a named pipe\."):
+        BundleTree(tmp_path / "bundle").copy({PurePosixPath("pipe"): tmp_path / "pipe"})
 
 
 def test_artifact_that_writes_nothing_is_an_error(tmp_path: Path) -> None:

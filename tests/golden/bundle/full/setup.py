@@ -8,25 +8,57 @@ import glob
 import importlib.util
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from setuptools import Command, setup
-from setuptools.command.sdist import sdist
-
 NAME = 'ChurnScorer'
 ROOT = Path(__file__).resolve().parent
+FILES = {
+    "PKG-INFO",  # of an sdist
+    'ChurnScorer/__init__.py',
+    "ChurnScorer/it's.py",
+    'setup.py',
+}
+OF_TOOLS = {".DS_Store", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__"}
+
+
+def check_files():
+    """Stop where there is more than was built, before any of it is imported or installed."""
+    odd = []
+    for folder, folders, files in os.walk(ROOT):
+        for name in [*folders, *files]:
+            path = Path(folder, name).relative_to(ROOT)
+            mode = (ROOT / path).lstat().st_mode
+            at_top = len(path.parts) == 1 and (name in ("build", "dist") or name.endswith(".egg-info"))
+            if name in OF_TOOLS or at_top:
+                is_odd = not (stat.S_ISDIR(mode) or stat.S_ISREG(mode))
+                folders[:] = [other for other in folders if other != name]
+            else:
+                is_odd = not (stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and path.as_posix() in FILES))
+            if is_odd:
+                odd.append(ascii(path.as_posix()))
+    if odd:
+        sys.exit(f"The bundle is not as it was built: {min(odd)} was added, or is a link. Nothing was installed.")
+
+
+check_files()
+
+from setuptools import Command, setup  # noqa: E402 - what is imported from here on may be looked for in this folder
+from setuptools.command.sdist import sdist  # noqa: E402
+
 SCRATCH = tempfile.mkdtemp(prefix="kappa-setup-")
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
 class SourceDistribution(sdist):
-    """Leaves out what setuptools keeps in the temporary folder."""
+    """Leaves out what setuptools keeps in the temporary folder, and the settings that it adds."""
 
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, [file for file in files if not os.path.isabs(file)])
+        Path(base_dir, "setup.cfg").unlink()
 
 
 class Upload(Command):
@@ -52,10 +84,8 @@ class Upload(Command):
 
 
 def package_files():
-    """Return every file of the package below its folder, as patterns that match exactly themselves."""
-    package = ROOT / NAME
-    files = (path.relative_to(package) for path in sorted(package.rglob("*")) if path.is_file())
-    return [glob.escape(file.as_posix()) for file in files if "__pycache__" not in file.parts]
+    """Return the files of the package below its folder, as patterns that match exactly themselves."""
+    return [glob.escape(file.partition("/")[2]) for file in sorted(FILES) if file.startswith(f"{NAME}/")]
 
 
 setup(
