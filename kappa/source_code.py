@@ -6,6 +6,7 @@ No digest covers what lies in ``__pycache__``, so whoever can write there could 
 from __future__ import annotations
 
 import sys
+from importlib.abc import PathEntryFinder
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -28,8 +29,6 @@ _finder_of = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (So
 
 def import_from_source(folder: Path) -> None:
     """Have every import in this process that finds a module below ``folder`` load it from its source."""
-    if folder in _folders:
-        return
     _folders.add(folder)
     if _path_hook not in sys.path_hooks:
         sys.path_hooks.insert(0, _path_hook)
@@ -37,7 +36,7 @@ def import_from_source(folder: Path) -> None:
         del sys.path_importer_cache[entry]
 
 
-def _path_hook(entry: str) -> FileFinder:
+def _path_hook(entry: str) -> PathEntryFinder:
     if not _is_covered(entry):
         raise ImportError
     return _finder_of(entry)
