@@ -106,7 +106,7 @@ def load_bundle(
     bundle.verify_code()
     manifest, spec = bundle.manifest, bundle.manifest.service
     prepare_environment(spec, environ)
-    code = code_of_bundle(bundle.package, manifest.bundle_digest, on_path=on_path)
+    code = code_of_bundle(bundle.package, manifest.bundle_digest, on_path=on_path, paths=manifest.code_paths)
     import_class(spec, code)
     metadata = {artifact.name: artifact.metadata for artifact in manifest.artifacts}
     artifacts = {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from kappa.errors import BuildError, ConfigurationError, KappaError, said
-from kappa.loading import code_on_path, loading
+from kappa.loading import code_on_path, loading, paths_on_path
 from kappa.packed import Artifact
 from kappa.service import LoadedService, import_class, load_artifact, load_service
 from kappa.spec.document import ArtifactSource
@@ -43,7 +43,12 @@ def hand_over(spec: ServiceSpec, sources: Mapping[str, ArtifactSource], *, root:
             message = f"The model of the artifact `{plugin.name}` cannot be kept as `{plugin.type}`"
             raise BuildError(f"{message}: {said(exc)}") from exc
         metadata[plugin.name] = thaw(source.metadata or {})
-    order = {"spec": spec.model_dump(mode="json", by_alias=True), "root": str(root), "metadata": metadata}
+    order = {
+        "spec": spec.model_dump(mode="json", by_alias=True),
+        "root": str(root),
+        "paths": paths_on_path(root),
+        "metadata": metadata,
+    }
     (folder / _ORDER).write_text(json.dumps(order), encoding="utf-8")
 
 
@@ -57,7 +62,7 @@ def load_handed_over(folder: Path, *, environ: MutableMapping[str, str] = os.env
     """Load what `hand_over` wrote; raises `KappaError` as loading a bundle does."""
     order = json.loads((folder / _ORDER).read_text(encoding="utf-8"))
     spec, root = ServiceSpec.model_validate(order["spec"]), Path(order["root"])
-    code = code_on_path(root)
+    code = code_on_path(root, order["paths"])
     import_class(spec, code)
     artifacts = {
         plugin.name: Artifact(load_artifact(plugin, folder / plugin.name), freeze(order["metadata"][plugin.name]))

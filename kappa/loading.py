@@ -44,6 +44,7 @@ __all__ = [
     "end_script",
     "import_reference",
     "loading",
+    "paths_on_path",
     "user_call",
 ]
 
@@ -61,8 +62,10 @@ T = TypeVar("T")
 class ServiceCode:
     """The modules below one folder, under their own names."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, roots: Sequence[Path] = ()) -> None:
         self.directory = directory
+        self.roots = tuple(roots) or (directory,)
+        """Where its modules are looked for, in order."""
 
     def import_module(self, name: str) -> ModuleType:
         """Return the module of the service's own that is called ``name``."""
@@ -78,35 +81,40 @@ class ServiceCode:
         yield
 
 
-def code_on_path(directory: Path) -> ServiceCode:
-    """Put a folder first on `sys.path`, once."""
+def code_on_path(directory: Path, paths: Sequence[str] = ()) -> ServiceCode:
+    """Put a folder, and then those of ``paths`` in it, first on `sys.path`, once."""
     directory = directory.absolute()
-    if str(directory) not in sys.path:
-        sys.path.insert(0, str(directory))
-    return _named_code(directory)
+    roots = (directory, *(directory / path for path in paths))
+    sys.path[:0] = [str(root) for root in roots if str(root) not in sys.path]
+    return _named_code(directory, roots)
 
 
-def code_of_bundle(directory: Path, digest: str, *, on_path: bool) -> ServiceCode:
+def paths_on_path(directory: Path) -> list[str]:
+    """Return the folder of a project that its modules are imported from here, for a process that begins without it."""
+    return ["src"] if str(directory / "src") in sys.path else []
+
+
+def code_of_bundle(directory: Path, digest: str, *, on_path: bool, paths: Sequence[str] = ()) -> ServiceCode:
     """Return the code of a bundle, isolated if one of its modules' names is taken by something else.
 
-    Unless ``on_path``, `sys.path` stays as it is.
+    Its modules lie in its folder and in those of ``paths``. Unless ``on_path``, `sys.path` stays as it is.
     """
     directory = directory.absolute()
     import_from_source(directory)
-    names = _module_names(directory)
+    roots = (directory, *(directory / path for path in paths))
+    names = frozenset().union(*map(_module_names, roots))
     if any(_is_taken(name, directory) for name in names):
-        return _isolated(directory, digest, names)
+        return _isolated(directory, digest, names, roots)
     if on_path:
-        return code_on_path(directory)
+        return code_on_path(directory, paths)
     if not any(isinstance(finder, _Finder) and finder.directory == directory for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder(directory, names))
-    return _named_code(directory)
+        sys.meta_path.insert(0, _Finder(directory, names, roots))
+    return _named_code(directory, roots)
 
 
-def _named_code(directory: Path) -> ServiceCode:
-    if directory not in _folders:
-        _folders.append(directory)
-    return ServiceCode(directory)
+def _named_code(directory: Path, roots: Sequence[Path]) -> ServiceCode:
+    _folders.extend(root for root in roots if root not in _folders)
+    return ServiceCode(directory, roots)
 
 
 def _module_names(directory: Path) -> frozenset[str]:
@@ -120,7 +128,7 @@ def _is_taken(name: str, directory: Path) -> bool:
     """Return whether a module of this name is imported from elsewhere, or would be by another service's late import."""
     if (module := sys.modules.get(name)) is not None:
         return not _is_below(module, directory)
-    others = [str(folder) for folder in _folders if folder != directory]
+    others = [str(folder) for folder in _folders if not folder.is_relative_to(directory)]
     spec = PathFinder.find_spec(name, others)
     return spec is not None and spec.origin is not None
 
@@ -134,30 +142,31 @@ def _is_below(module: ModuleType, directory: Path) -> bool:
 class _Finder(MetaPathFinder):
     """Finds the modules of one folder that is not on `sys.path`."""
 
-    def __init__(self, directory: Path, names: frozenset[str]) -> None:
+    def __init__(self, directory: Path, names: frozenset[str], roots: Sequence[Path]) -> None:
         self.directory = directory
         self.names = names
+        self._path = [str(root) for root in roots]
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if path is not None or fullname not in self.names:
             return None
-        return PathFinder.find_spec(fullname, [str(self.directory)], target)
+        return PathFinder.find_spec(fullname, self._path, target)
 
 
 # -- isolated ----------------------------------------------------------------------------------------------------------
 
 
-def _isolated(directory: Path, digest: str, names: frozenset[str]) -> ServiceCode:
+def _isolated(directory: Path, digest: str, names: frozenset[str], roots: Sequence[Path]) -> ServiceCode:
     """Return the code below a name that no other bundle has, the same for one that was loaded before."""
     namespace = f"_kappa_bundle_{sha256(f'{digest} {directory}'.encode()).hexdigest()[:16]}"
     for finder in sys.meta_path:
         if isinstance(finder, _IsolatingFinder) and finder.code.namespace == namespace:
             return finder.code
-    code = _IsolatedCode(directory, namespace, names)
+    code = _IsolatedCode(directory, namespace, names, roots)
     root = ModuleType(namespace, f"The code of the bundle in {directory}.")
-    root.__path__ = [str(directory)]
+    root.__path__ = [str(folder) for folder in roots]
     root.__spec__ = ModuleSpec(namespace, None, is_package=True)
     sys.modules[namespace] = root
     sys.meta_path.insert(0, _IsolatingFinder(code))
@@ -167,8 +176,8 @@ def _isolated(directory: Path, digest: str, names: frozenset[str]) -> ServiceCod
 class _IsolatedCode(ServiceCode):
     """The modules of one folder, below a name of their own."""
 
-    def __init__(self, directory: Path, namespace: str, names: frozenset[str]) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, namespace: str, names: frozenset[str], roots: Sequence[Path]) -> None:
+        super().__init__(directory, roots)
         self.namespace = namespace
         self.names = names
         self.builtins = {**vars(builtins), "__import__": self._import}
@@ -279,8 +288,8 @@ class _InwardFinder(MetaPathFinder, Loader):
 def import_reference(reference: str, code: ServiceCode) -> Any:
     """Import ``module:qualname`` from a service's code; raises `BundleError` that says where the user's code failed."""
     module_name, _, qualname = reference.partition(":")
-    base = code.directory.joinpath(*module_name.split("."))
-    expected = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+    bases = [root.joinpath(*module_name.split(".")) for root in code.roots]
+    expected = [path for base in bases for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
     loaded = code.imported(module_name)
     if loaded is not None and expected and Path(loaded.__file__ or "").resolve() != expected[0].resolve():
         raise BundleError(

@@ -155,6 +155,7 @@ class _Bundle:
                 conda_environment=self.plan.conda_environment,
             ),
             artifacts=artifacts,
+            code_paths=self.plan.code_paths,
             labels=self.plan.labels,
             content_digest=content,
             files=self.tree.digests(),

@@ -15,6 +15,7 @@ from kappa.build.injection import check_functions, input_references
 from kappa.build.modules import CodeBase
 from kappa.build.paths import PathChecks
 from kappa.build.patterns import matches_any
+from kappa.build.placing import place_of
 from kappa.build.positions import TreePath
 from kappa.build.signatures import columns_of_sample
 from kappa.build.tracing import Trace, trace
@@ -206,8 +207,8 @@ def _check_code(draft: Draft, code: CodeBase, declaration: Declaration | None) -
     service = draft.get("service", "name") or (declaration.spec.name if declaration is not None else "")
     _check_names(draft, found, {**_RESERVED, service: "the service itself"}, named)
     for index, pattern in enumerate(draft.get("bundle", "exclude") or ()):
-        for place, module in found.modules.items():
-            if matches_any(place, [pattern]):
+        for module in found.modules.values():
+            if matches_any(place := place_of(module, draft.document.file.parent.resolve()), [pattern]):
                 message = f"{quoted(pattern)} leaves out `{place}`, which the service imports as `{module.name}`."
                 draft.found.add("KF317", message, ("bundle", "exclude", index), severity="warning")
 

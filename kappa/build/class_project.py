@@ -21,7 +21,8 @@ from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.diagnostics import Diagnostic, render_text
 from kappa.build.functions import Definition, find_definition, span_of
 from kappa.build.kappafile import KAPPAFILE_NAMES, PYPROJECT, read_kappafile
-from kappa.build.modules import CodeBase, search_path
+from kappa.build.modules import CodeBase, Module, search_path
+from kappa.build.placing import PROJECT_FILES
 from kappa.build.positions import Span
 from kappa.build.project import Project, check_kappafile, checked_project
 from kappa.build.signatures import with_signatures
@@ -145,11 +146,22 @@ def _home_of(declaring: type) -> _Home:
             f"`{declaring.__name__}` comes from an installed package (`{file}`), whose code is no project's: "
             "subclass it in a file of your own."
         )
-    code = CodeBase(search_path(root))
-    module = code.resolve(name)
+    root, code, module = _project_of(root, name)
     found = find_definition(code, module, declaring.__qualname__) if module is not None else None
     node = found.node if isinstance(found, Definition) else None
     return _Home(name, root, Place(file, span_of(node) if node is not None else Span(1, 1, 1, 2)))
+
+
+def _project_of(folder: Path, name: str) -> tuple[Path, CodeBase, Module | None]:
+    """Return the project of a module that is imported from ``folder``: what holds that, if it is the `src` of one."""
+    code = CodeBase(search_path(folder))
+    module = code.resolve(name)
+    above = folder.parent
+    if folder.name == "src" and any((above / file).is_file() for file in (*KAPPAFILE_NAMES, *PROJECT_FILES)):
+        whole = CodeBase(search_path(above))
+        if module is not None and (same := whole.resolve(name)) is not None and same.file == module.file:
+            return above, whole, same
+    return folder, code, module
 
 
 def _name_of_script(loaded: ModuleType, file: Path) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,20 @@ __all__ = ["describe_inputs", "main"]
 
 
 @loading()
-def describe_inputs(spec: ServiceSpec, root: Path) -> dict[str, Any]:
+def describe_inputs(spec: ServiceSpec, root: Path, paths: Sequence[str] = ()) -> dict[str, Any]:
     """Return the input adapters of a service as JSON, with what they refer to written into them; or the problem."""
     try:
-        inputs = [api.input.described(partial(import_reference, code=code_on_path(root))) for api in spec.apis]
+        load = partial(import_reference, code=code_on_path(root, paths))
+        inputs = [api.input.described(load) for api in spec.apis]
     except KappaError as exc:
         return {"problem": str(exc)}
     return {"inputs": [adapter.model_dump(mode="json", by_alias=True) for adapter in inputs]}
 
 
 def main() -> None:
-    asked, root, answer = map(Path, sys.argv[1:])
+    asked, root, answer = map(Path, sys.argv[1:4])
     spec = ServiceSpec.model_validate_json(asked.read_text(encoding="utf-8"))
-    answer.write_text(json.dumps(describe_inputs(spec, root)), encoding="utf-8")
+    answer.write_text(json.dumps(describe_inputs(spec, root, sys.argv[4:])), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from kappa._files import strangeness
-from kappa.build.patterns import matching_files
+from kappa.build.patterns import match
 from kappa.build.positions import TreePath
 from kappa.build.validation import Draft
 from kappa.build.wording import quoted
@@ -54,7 +54,7 @@ class PathChecks:
             help_ = "Patterns are relative to the project and stay inside it."
             self._found.add("KF303", f"{quoted(pattern)} leaves the project.", path, help=help_)
             return
-        matched = list(matching_files(self._root, pattern))
+        matched = match(self._root, pattern).files
         if not matched:
             self._found.add("KF313", f"{quoted(pattern)} matches no file.", path, severity="warning")
         for file in matched:

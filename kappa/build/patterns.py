@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from kappa._files import IGNORED_NAMES
 
-__all__ = ["matches_any", "matching_files"]
+__all__ = ["Matches", "files_below", "is_plain", "match", "matches_any", "normal"]
 
 _SPECIAL = re.compile(r"[*?\[]")
 _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
+_OF_THE_TOP = frozenset({"build", "dist"})
+"""Folders that tools write to, but only at the top of a project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What a pattern selects below a folder, as sorted relative paths."""
+
+    files: tuple[PurePosixPath, ...]
+    passed_over: Mapping[PurePosixPath, str]
+    """What lies where the pattern looks and cannot be packed, with what it is: `a link to nothing`."""
 
 
 def matches_any(path: PurePosixPath, patterns: Iterable[str]) -> bool:
@@ -22,45 +34,80 @@ def matches_any(path: PurePosixPath, patterns: Iterable[str]) -> bool:
     return any(_compiled(pattern).fullmatch(part) for pattern in patterns for part in ancestry)
 
 
-def matching_files(root: Path, pattern: str) -> Iterator[PurePosixPath]:
-    """Yield the files below ``root`` that a pattern matches, sorted, as relative paths.
+def match(root: Path, pattern: str) -> Matches:
+    """Find the files below ``root`` that a pattern matches.
 
-    Virtual environments and the folders that tools keep for themselves are entered only when they are named.
+    Links are followed as long as they stay below ``root``. Virtual environments and the folders that tools keep for
+    themselves are entered only when they are named.
     """
     start = PurePosixPath()
-    for part in PurePosixPath(_normal(pattern)).parts:
+    for part in PurePosixPath(normal(pattern)).parts:
         if _SPECIAL.search(part):
             break
         start /= part
     if (root / start).exists() and not (root / start).is_dir():
-        yield start
-        return
-    for path in sorted(_files_below(root / start)):
+        return Matches((start,), {})
+    files, passed_over = [], {}
+    for path, strange in _walk(root / start, root):
         relative = PurePosixPath(path.relative_to(root).as_posix())
-        if matches_any(relative, [pattern]):
-            yield relative
+        if strange:
+            passed_over[relative] = strange
+        elif matches_any(relative, [pattern]):
+            files.append(relative)
+    return Matches(tuple(sorted(files)), passed_over)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = [
-            name
-            for name in folders
-            if name not in IGNORED_NAMES and not Path(parent, name, _VIRTUAL_ENVIRONMENT).exists()
-        ]
-        for name in names:
-            if name not in IGNORED_NAMES and not name.endswith(".pyc"):
-                yield Path(parent, name)
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder; what is no file, or leads out of it, is left out."""
+    yield from (path for path, strange in _walk(folder, folder) if not strange and path.is_file())
 
 
-def _normal(pattern: str) -> str:
-    return pattern.replace("\\", "/").removeprefix("./").rstrip("/")
+def is_plain(pattern: str) -> bool:
+    """Return whether a pattern is the path of one file or folder."""
+    return not _SPECIAL.search(pattern)
+
+
+def _walk(folder: Path, root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield every file, and with a word for it what can be no part of a pattern's files."""
+    real_root = root.resolve()
+    waiting: list[tuple[Path, tuple[Path, ...]]] = [(folder, (folder.resolve(),))]
+    while waiting:
+        folder, chain = waiting.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as exc:
+            if folder.exists():
+                yield folder, f"a folder that cannot be read ({exc.strerror})"
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if not entry.is_dir():
+                if entry.name not in IGNORED_NAMES - _OF_THE_TOP and not entry.name.endswith(".pyc"):
+                    yield path, "a link to nothing" if entry.is_symlink() and not path.exists() else ""
+                continue
+            is_at_top = folder == root
+            if entry.name in (IGNORED_NAMES if is_at_top else IGNORED_NAMES - _OF_THE_TOP):
+                continue
+            if (path / _VIRTUAL_ENVIRONMENT).exists():
+                continue
+            real = path.resolve() if entry.is_symlink() else chain[-1] / entry.name
+            if not real.is_relative_to(real_root):
+                yield path, "a link that leads out of the project"
+            elif real in chain:
+                yield path, "a link to a folder that it lies in"
+            else:
+                waiting.append((path, (*chain, real)))
+
+
+def normal(pattern: str) -> str:
+    """Return a pattern without what says nothing: `./`, repeated slashes, one at the end."""
+    return "/".join(part for part in pattern.replace("\\", "/").split("/") if part not in ("", ".")) or "."
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     """Translate a pattern; ``**/`` matches any number of folders, none included."""
-    text, expression, at = _normal(pattern), "", 0
+    text, expression, at = normal(pattern), "", 0
     while at < len(text):
         if text.startswith("**/", at):
             expression, at = expression + r"(?:[^/]+/)*", at + 3

@@ -22,6 +22,7 @@ from kappa.build.locking import read_lock
 from kappa.build.models import inspect_models
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.packages import Found, PlannedRequirement, choose_packages
+from kappa.build.patterns import matches_any
 from kappa.build.project import Project
 from kappa.build.render import template_problem
 from kappa.build.signatures import with_schemas, with_signatures
@@ -80,6 +81,8 @@ class BuildPlan:
     """Whether the image gets its Python from `kappa-init.sh`, because the base image has none."""
     imported: Mapping[str, str]
     """The distributions that the code imports, to where it does."""
+    code_paths: tuple[str, ...]
+    """The folders of the package that modules are imported from, beside the package itself."""
     warnings: tuple[str, ...]
 
     @property
@@ -213,6 +216,7 @@ def plan_build(
         base_image=planner.base_image(target, environ),
         brings_python=project.spec.env.cuda is not None and project.spec.env.docker_base_image is None,
         imported=code.distributions,
+        code_paths=tuple(path.as_posix() for path in code.placement.paths),
         warnings=tuple(planner.warnings),
     )
     planner.check_name(plan)
@@ -242,7 +246,7 @@ class _Planner:
     # -- files
 
     def code_and_includes(self, code: Code) -> _PackageFiles:
-        includes = {path: source for path, source in collect_includes(self.project).items() if path not in code.files}
+        includes = self._includes(code)
         artifacts = {f"artifacts/{artifact.name}" for artifact in self.spec.artifacts}
         self.problems += [
             f"`{printable(str(path))}` cannot be packed: it is {strange}."
@@ -254,6 +258,15 @@ class _Planner:
             if own & {path.parts[0], "/".join(path.parts[:2])}:
                 self.problems.append(f"`{path}` cannot be packed: the bundle has a file or folder of that name itself.")
         return _PackageFiles(_without_ignored(code.files), _without_ignored(includes))
+
+    def _includes(self, code: Code) -> dict[PurePosixPath, Path]:
+        """Return what is packed beside the code: what the project names, and what its libraries bring."""
+        named = collect_includes(self.project)
+        self._confine(named.values())
+        exclude = self.spec.files.exclude
+        data = {path: file for path, file in code.placement.data.items() if not matches_any(path, exclude)}
+        moved = {place: file for path, file in named.items() for place in code.placement.mirrored(path)}
+        return {path: file for path, file in sorted({**data, **moved, **named}.items()) if path not in code.files}
 
     def static_content(self) -> Files:
         if (folder := self.spec.web_static_content) is None:
@@ -406,7 +419,8 @@ class _Planner:
         name = self.spec.name
         if name.lower() in _OWN_FOLDERS or name in sys.stdlib_module_names:
             self.problems.append(f"A service cannot be called `{name}`: its package would hide another one.")
-        if {PurePosixPath(f"{name}.py"), PurePosixPath(name, "__init__.py")} & plan.code.keys():
+        folders = (PurePosixPath(), *map(PurePosixPath, plan.code_paths))
+        if any({folder / f"{name}.py", folder / name / "__init__.py"} & plan.code.keys() for folder in folders):
             self.problems.append(
                 f"The service and the module `{name}` have the same name, which is also the name of the bundle's "
                 "package: rename one of them."

@@ -18,6 +18,7 @@ from kappa.adapters.dataframe import DataframeInput
 from kappa.adapters.signature import sampled_dtypes, signature_of
 from kappa.errors import BadInputError, ConfigurationError, KappaError
 from kappa.inference import example_payload, read_payload
+from kappa.loading import paths_on_path
 from kappa.log import log
 from kappa.spec.models import ApiSpec, ExampleSpec, ServiceSpec
 
@@ -95,7 +96,8 @@ def with_schemas(spec: ServiceSpec, root: Path, *, run: Runner = _run) -> Servic
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
         asked, answer = Path(folder, "spec.json"), Path(folder, "inputs.json")
         asked.write_text(spec.model_dump_json(by_alias=True), encoding="utf-8")
-        done = run([sys.executable, "-m", "kappa.build.describe_inputs", str(asked), str(root), str(answer)], root)
+        files = [str(asked), str(root), str(answer)]
+        done = run([sys.executable, "-m", "kappa.build.describe_inputs", *files, *paths_on_path(root)], root)
         for line in (done.stdout + done.stderr).splitlines():
             log(line, kind="output")
         if not answer.is_file():

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from kappa.build.diagnostics import Diagnostic, render_text
 from kappa.build.distributions import DistributionIndex
 from kappa.build.modules import CodeBase, SearchPath, search_path
-from kappa.build.patterns import matches_any, matching_files
+from kappa.build.patterns import match, matches_any
+from kappa.build.placing import Placement, place_modules
 from kappa.build.project import Project
 from kappa.build.tracing import Trace, trace, unknown_import
 from kappa.errors import ManifestError
@@ -25,6 +26,7 @@ class Code:
 
     files: Mapping[PurePosixPath, Path]
     """Path inside ``<bundle>/<Name>/`` to the file on disk."""
+    placement: Placement
     distributions: Mapping[str, str]
     """Third-party distribution to the first place that imports it, e.g. ``handlers.py:3``."""
 
@@ -36,7 +38,8 @@ def collect_code(project: Project, *, modules: Sequence[str] = (), search: Searc
     """
     spec = project.spec
     starts = [*_named_modules(spec), *spec.files.modules, *modules]
-    found = trace(CodeBase(search or search_path(project.root)), starts)
+    search = search or search_path(project.root)
+    found = trace(CodeBase(search), starts)
     unknown: list[Diagnostic] = []
     distributions = _distributions(found, unknown)
     problems = [*found.diagnostics, *unknown]
@@ -44,17 +47,20 @@ def collect_code(project: Project, *, modules: Sequence[str] = (), search: Searc
         raise ManifestError(render_text(errors), diagnostics=errors)
     for problem in problems:
         log(f"{problem.file.name}:{problem.span.line}: {problem.message} {problem.help}".rstrip(), kind="warning")
-    files = {place: file for place, file in sorted(found.files.items()) if not matches_any(place, spec.files.exclude)}
-    return Code(files=files, distributions=distributions)
+    placement = place_modules(found.modules.values(), project.root, folders=(*search.local, *search.fallback))
+    files = {
+        place: file for place, file in sorted(placement.files.items()) if not matches_any(place, spec.files.exclude)
+    }
+    return Code(files=files, placement=placement, distributions=distributions)
 
 
 def collect_includes(project: Project) -> Mapping[PurePosixPath, Path]:
-    """Find the files of `[bundle] include`, by their place beside the code; those of `exclude` are left out."""
+    """Find the files of `[bundle] include`, by their place in the project; those of `exclude` are left out."""
     files = project.spec.files
     included = {
         path: project.root / path
         for pattern in files.include
-        for path in matching_files(project.root, pattern)
+        for path in match(project.root, pattern).files
         if not matches_any(path, files.exclude)
     }
     return dict(sorted(included.items()))

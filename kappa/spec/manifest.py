@@ -6,10 +6,10 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import SafeRepresenter
@@ -40,6 +40,12 @@ SCHEMA_VERSION = 1
 MANIFEST_NAME = "kappa.yml"
 _UNSAFE_TEXT = re.compile("[\r\x85\u2028\u2029\ufeff]")
 MAX_SIZE_BYTES = 1 << 20  # the YAML parser reads 0.1 MB/s: a larger one is an attack or a mistake
+
+
+def _check_inside(path: str) -> str:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"`{path}` leads out of the package")
+    return path
 
 
 class ResolvedEnv(Spec):
@@ -84,6 +90,8 @@ class BundleManifest(Spec):
     service: ServiceSpec
     env: ResolvedEnv
     artifacts: tuple[ResolvedArtifact, ...] = ()
+    code_paths: tuple[Annotated[str, AfterValidator(_check_inside)], ...] = ()
+    """The folders of the package that modules are imported from beside the package itself, e.g. `src`."""
     labels: Labels = Field(default_factory=FrozenDict)
     """The service's labels and those given to the build."""
     content_digest: str
