@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def _answer(inference: Inference, serving: ServingSpec, payload: Payload) -> Ans
     """Answer a payload within the limits that a server would set."""
     if len(payload.data) > (most := serving.max_request_size_bytes):
         raise BadInputError(f"The body is larger than the {most} bytes that are taken here.", http_status=413)
-    return inference.answer_payload(replace(payload, limits=serving.decoding_limits))
+    return inference.answer_payload(payload._replace(limits=serving.decoding_limits))
 
 
 def _post(url: str, payload: Payload) -> Answer:

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from math import inf, isinf
 from typing import Any
 
@@ -251,7 +250,7 @@ def csv_of_tabs(payload: Payload) -> Payload:
         csv.writer(buffer, lineterminator="\n").writerows(csv.reader(io.StringIO(text, newline=""), delimiter="\t"))
     except csv.Error as exc:
         raise BadInputError(f"The body is not a table with tabs: {exc}.") from None
-    return replace(payload, data=buffer.getvalue().encode(), media_type="text/csv", charset="utf-8")
+    return payload._replace(data=buffer.getvalue().encode(), media_type="text/csv", charset="utf-8")
 
 
 def csv_lines(rows: Iterable[Iterable[Any]]) -> str:

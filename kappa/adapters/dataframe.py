@@ -165,11 +165,13 @@ class DataframeInput(InputAdapter):
         return decoded if self._preferred is None else loosely_converted(decoded, self._preferred)
 
     def _decoded(self, payload: Payload) -> Columns:
-        if payload.media_type not in _TAKES:
+        if payload.media_type != JSON:
             payload = understood(payload, _TAKES)
         if self.signature is not None and len(self.signature.columns) > payload.limits.max_columns:
-            payload = replace(payload, limits=replace(payload.limits, max_columns=len(self.signature.columns)))
+            payload = payload._replace(limits=replace(payload.limits, max_columns=len(self.signature.columns)))
         media_type = payload.media_type
+        if media_type == JSON:
+            return self._of_json(payload)
         if media_type in (CSV, TABS):
             signature = self.signature
             return columns_of_csv(
@@ -185,6 +187,9 @@ class DataframeInput(InputAdapter):
                 return columns_of_arrow(payload, only=self._only)
             except MissingDependencyError as exc:
                 raise BadInputError(str(exc), http_status=415) from None
+        return self._of_json(payload)
+
+    def _of_json(self, payload: Payload) -> Columns:
         body = parse_json(payload)
         if isinstance(body, dict):
             refuse_wrapped(body, "[{…}]", columns=self.signature.names if self.signature is not None else ())

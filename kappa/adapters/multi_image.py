@@ -44,7 +44,7 @@ class MultiImageInput(InputAdapter):
 
         def read(part: Payload) -> Any:
             nonlocal left
-            limited = replace(part, limits=replace(part.limits, max_bytes=left))
+            limited = part._replace(limits=replace(part.limits, max_bytes=left))
             array = array_of_image(limited, formats=self.accept_image_formats, mode=self.pilmode)
             left -= array.nbytes
             return array

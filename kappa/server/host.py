@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -313,7 +313,7 @@ class Host:
         serving = endpoint.service.serving
         if len(payload.data) > serving.max_request_size_bytes:
             raise too_large(serving.max_request_size_bytes)
-        payload = replace(payload, limits=serving.decoding_limits)
+        payload = payload._replace(limits=serving.decoding_limits)
         decode = partial(inference.decode, payload, task_id=f"example {example.name}")
         task = await self.decoders.run(decode)
         place = {"group": inference.group_of(task), "items": inference.items_of(task)} if endpoint.spec.batch else {}

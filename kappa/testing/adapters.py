@@ -15,7 +15,6 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from sys import getsizeof
 from typing import Any, ClassVar
 
@@ -168,7 +167,7 @@ class InputAdapterSuite(_PluginSuite):
                 for _ in range(chance.randint(1, 3)):
                     place = chance.randint(0, len(data))
                     data[place : place + chance.randint(0, 2)] = chance.randbytes(chance.randint(0, 2))
-                damaged = replace(payload, data=bytes(data))
+                damaged = payload._replace(data=bytes(data))
                 with suppress(BadInputError):
                     self.decode(damaged)
 

@@ -8,7 +8,6 @@ import sys
 import tracemalloc
 from base64 import b64encode
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -155,7 +154,7 @@ def test_an_array_is_bounded(adapter: Any, body: Any, limits: DecodingLimits, re
     payload = json_payload(body)
     assert adapter.decode(payload).size == 6
     with pytest.raises(BadInputError) as refused:
-        adapter.decode(replace(payload, limits=limits))
+        adapter.decode(payload._replace(limits=limits))
     assert (refused.value.http_status, str(refused.value)[: len(reason)]) == (413, reason)
 
 
@@ -164,7 +163,7 @@ def test_named_inputs_are_bounded_and_tell_what_they_hold() -> None:
     adapter = TfTensorInput()
     assert adapter.nbytes_of(adapter.decode(payload)) == 16 + 8 + 64
     with pytest.raises(BadInputError):
-        adapter.decode(replace(payload, limits=DecodingLimits(max_cells=1)))
+        adapter.decode(payload._replace(limits=DecodingLimits(max_cells=1)))
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ TOO_MUCH: dict[str, tuple[Payload, str]] = {
 @pytest.mark.parametrize(("payload", "reason"), TOO_MUCH.values(), ids=TOO_MUCH)
 def test_what_unfolds_to_too_much_is_refused(payload: Payload, reason: str) -> None:
     with pytest.raises(BadInputError) as refusal:
-        DataframeInput().decode(replace(payload, limits=SMALL))
+        DataframeInput().decode(payload._replace(limits=SMALL))
     assert refusal.value.http_status == 413
     assert str(refusal.value).startswith(reason)
     assert str(refusal.value).endswith(".")
@@ -127,7 +127,7 @@ ENOUGH = {
 @pytest.mark.parametrize(("column", "values"), ENOUGH.values(), ids=ENOUGH)
 def test_what_is_not_too_much_is_read(write: Any, column: Any, values: list[Any]) -> None:
     adapter = DataframeInput()
-    form = adapter.decode(replace(write(column), limits=SMALL))
+    form = adapter.decode(write(column)._replace(limits=SMALL))
     assert adapter.merge([form])["c"].tolist() == values
 
 
@@ -137,7 +137,7 @@ def test_texts_that_would_fill_the_memory_read_one_by_one_are_read_once() -> Non
     adapter = DataframeInput()
     for nested in (False, True):
         payload = parquet([texts] if nested else texts)
-        found = adapter.merge([adapter.decode(replace(payload, limits=replace(SMALL, max_bytes=200_000)))])["c"]
+        found = adapter.merge([adapter.decode(payload._replace(limits=replace(SMALL, max_bytes=200_000)))])["c"]
         assert found.tolist() == ([texts] if nested else texts)
         assert str(found.dtype) == ("object" if nested else str(pd.Series(["x"]).dtype))
 
@@ -146,7 +146,7 @@ def test_texts_that_differ_a_little_are_read_some_at_a_time() -> None:
     texts = [f"{'a' * 100}{i}" for i in range(3000)]
     payload = parquet(texts, use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY")
     adapter = DataframeInput()
-    assert adapter.merge([adapter.decode(replace(payload, limits=SMALL))])["c"].tolist() == texts
+    assert adapter.merge([adapter.decode(payload._replace(limits=SMALL))])["c"].tolist() == texts
 
 
 @pytest.mark.parametrize("media_type", [ARROW_STREAM, ARROW_FILE])
