@@ -7,15 +7,19 @@ has arrived counts until its request is in the queue, and counts there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
+
+from falcon.asgi_spec import AsgiEvent
 
 from kappa.errors import BadInputError
 from kappa.server import bounds
 from kappa.server.exchange import AnyRequest, ClientGoneError, too_large
 
-__all__ = ["Arrival", "Arrivals", "Pace", "read_body"]
+__all__ = ["Arrival", "Arrivals", "Pace", "first_event", "read_body"]
 
 
 class Arrivals:
@@ -61,6 +65,32 @@ class Arrival:
         """Take note that all of it is there."""
         self._is_decoding = True
         self._all.decoding += 1
+
+
+async def first_event(receive: Callable[[], Awaitable[AsgiEvent]]) -> AsgiEvent:
+    """Return what comes first of a request; raises `BadInputError` with 408 where a body does not begin.
+
+    PERF: a timer costs 2 µs, and a task to wait for 15; nearly always, the event is there.
+    """
+    task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment] # a coroutine runs in one
+    is_late = False
+
+    def give_up() -> None:
+        nonlocal is_late
+        is_late = True
+        task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(bounds.BODY_PACE_S, give_up)
+    try:
+        return await receive()
+    except asyncio.CancelledError:
+        if not is_late:
+            raise
+        if sys.version_info >= (3, 11):
+            task.uncancel()
+        raise BadInputError(_almost_stopped(), http_status=408) from None
+    finally:
+        timer.cancel()
 
 
 async def read_body(
@@ -141,12 +171,16 @@ class Pace:
         if now - self._seen_at < bounds.BODY_PACE_S:
             return None
         if size_bytes - self._size_bytes < bounds.BODY_LEAST_RATE * bounds.BODY_PACE_S:
-            return (
-                f"The body almost stopped: for {bounds.BODY_PACE_S:g} seconds, fewer than {bounds.BODY_LEAST_RATE} "
-                "bytes a second arrived."
-            )
+            return _almost_stopped()
         self._size_bytes, self._seen_at = size_bytes, now
         return None
+
+
+def _almost_stopped() -> str:
+    return (
+        f"The body almost stopped: for {bounds.BODY_PACE_S:g} seconds, fewer than {bounds.BODY_LEAST_RATE} "
+        "bytes a second arrived."
+    )
 
 
 async def _finish(reading: _Reading, timeout_s: float) -> None:

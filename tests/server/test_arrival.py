@@ -9,7 +9,7 @@ import pytest
 
 from kappa.errors import BadInputError
 from kappa.server import bounds
-from kappa.server.arrival import Arrival, Arrivals, Pace, read_body
+from kappa.server.arrival import Arrival, Arrivals, Pace, first_event, read_body
 from kappa.server.exchange import ClientGoneError, PlainRequest
 
 
@@ -53,6 +53,31 @@ def test_a_body_over_the_limit_is_refused_without_waiting_for_the_rest(req: Plai
     with pytest.raises(BadInputError, match="larger than the 10 bytes") as caught:
         body_of(req)
     assert caught.value.http_status == 413
+
+
+def test_a_body_that_does_not_begin_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "BODY_PACE_S", 0.01)
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    with pytest.raises(BadInputError, match=r"^The body almost stopped: for 0\.01 seconds") as caught:
+        asyncio.run(first_event(never))
+    assert caught.value.http_status == 408
+
+
+def test_who_is_cancelled_while_a_body_begins_is_cancelled() -> None:
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def cancelled() -> bool:
+        task = asyncio.create_task(first_event(never))  # type: ignore[arg-type] # it is a coroutine
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        return task.cancelled()
+
+    assert asyncio.run(cancelled())
 
 
 def test_a_body_that_stops_arriving_is_given_up() -> None:

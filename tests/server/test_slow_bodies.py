@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -65,6 +66,35 @@ def test_idle_clients_that_announce_much_keep_nobody_out_and_are_given_up(serve:
             assert status == 408
             assert error.startswith("The body almost stopped: for 1 seconds")
     assert server.stop()[0] == 0
+
+
+@pytest.mark.parametrize("operations", [False, True], ids=["", "management-port"])
+def test_a_body_that_does_not_begin_is_given_up_wherever_it_is_sent(serve: Serve, operations: bool) -> None:
+    server = serve(bounds={"BODY_PACE_S": 0.2}, options={"management_port": 0} if operations else {})
+    port = server.port
+    if operations:
+        found = re.search(r"Metrics are at http://127\.0\.0\.1:(\d+)", "".join(server.lines))
+        assert found is not None
+        port = int(found[1])
+    for line in (
+        "POST /length",
+        "POST /length/",
+        "POST /nothing",
+        "PUT /",
+        "GET /healthz",
+        "HEAD /docs",
+        "OPTIONS /length",
+    ):
+        for framing in ("Content-Length: 5", f"Content-Length: {MOST}", "Transfer-Encoding: chunked"):
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                connection.sendall(f"{line} HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n{framing}\r\n\r\n".encode())
+                answer = connection.makefile("rb").read()
+            assert answer.startswith(b"HTTP/1.1 408 "), (line, framing)
+            assert b"x-request-id: mine\r\n" in answer.lower()
+            assert b"The body almost stopped: for 0.2 seconds" in answer or line.startswith("HEAD")
+    assert server.post("/length", [1, 2]) == 2
+    code, log = server.stop()
+    assert (code, "Traceback" in log) == (0, False), log
 
 
 @pytest.mark.parametrize("path", ["/length", "/length/"])

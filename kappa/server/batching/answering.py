@@ -106,6 +106,13 @@ class ApiResource:
         self.endpoint.metrics.request_answered(status, 0.0)
         return True
 
+    def answer_failed(
+        self, error: Exception, headers: Mapping[bytes, bytes], resp: AnyResponse, *, took_s: float
+    ) -> None:
+        """Answer a request of which no more than its headers came."""
+        status = self.send_failure(resp, error, self._ids.new(headers.get(b"x-request-id")))
+        self.endpoint.metrics.request_answered(status, took_s)
+
     def begin(self, headers: Mapping[bytes, bytes], body: bytes, receiver: Receiver) -> PendingAnswer | None:
         """Queue a request that is all there, and tell ``receiver`` what came of it; ``None`` if it needs the other way.
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
+from kappa.errors import BadInputError
+from kappa.server.arrival import first_event
 from kappa.server.batching.answering import CLIENT_GONE, ApiResource
 from kappa.server.exchange import PlainRequest, PlainResponse, joined_headers
 
@@ -34,9 +36,13 @@ class BatchingMiddleware:
         if (refused := api.refused(headers.get(b"x-request-id"))) is not None:
             refused.put_into(resp)
         elif not api.answer_unread(headers, resp):
-            first_event = await receive()
-            if first_event["type"] == "http.disconnect":
-                api.endpoint.metrics.request_answered(CLIENT_GONE, 0.0)
-                return
-            await api.answer(PlainRequest(headers, first_event, receive, arrived=arrived), resp)
+            try:
+                event = await first_event(receive)
+            except BadInputError as exc:
+                api.answer_failed(exc, headers, resp, took_s=monotonic() - arrived)
+            else:
+                if event["type"] == "http.disconnect":
+                    api.endpoint.metrics.request_answered(CLIENT_GONE, 0.0)
+                    return
+                await api.answer(PlainRequest(headers, event, receive, arrived=arrived), resp)
         await resp.send(send)
