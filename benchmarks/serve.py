@@ -41,7 +41,7 @@ from kappa.server.launch import serve_gunicorn
 from kappa.server.machine import settle_memory, writable_directory
 from kappa.server.options import ServerOptions
 from kappa.server.ports import listen_on
-from kappa.server.report import Report
+from kappa.server.report import FirstStart, Report
 from kappa.service import load_declared
 
 __all__ = ["main"]
@@ -133,6 +133,7 @@ def serve_noop(options: ServerOptions) -> None:
         options,
         workers=1,
         report=Report(),
+        first_start=FirstStart(1),
         writable=writable_directory(),
         shared=None,
     )
