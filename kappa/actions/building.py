@@ -67,6 +67,9 @@ def plan_of(
     version: str | None = None,
     labels: Mapping[str, str] | None = None,
     resolver: str | None = None,
+    upgrade: bool = False,
+    packages: Collection[str] = (),
+    imports_code: bool = True,
     environ: Mapping[str, str] = os.environ,
 ) -> BuildPlan:
     """Decide everything about the bundle of a project, and write nothing."""
@@ -74,7 +77,16 @@ def plan_of(
     from kappa.build.project import Project, read_project
 
     project = path if isinstance(path, Project) else read_project(path)
-    return plan_build(project, version=version, labels=labels or {}, environ=environ, resolver=resolver)
+    return plan_build(
+        project,
+        version=version,
+        labels=labels or {},
+        environ=environ,
+        resolver=resolver,
+        upgrade=upgrade,
+        packages=packages,
+        imports_code=imports_code,
+    )
 
 
 def lock_project(
@@ -93,7 +105,7 @@ def lock_project(
     from kappa.build.lock import LOCK_NAME
     from kappa.build.locking import relock
 
-    plan = plan_of(path, resolver=resolver, environ=environ)
+    plan = plan_of(path, resolver=resolver, upgrade=upgrade, packages=packages, imports_code=False, environ=environ)
     committed = plan.project.root / LOCK_NAME
     image = ""
     if pin_base_image:
@@ -112,7 +124,7 @@ def check_project_lock(path: Path, *, resolver: str | None = None, environ: Mapp
     from kappa.build.lock import LOCK_NAME
     from kappa.build.locking import check_committed
 
-    plan = plan_of(path, resolver=resolver, environ=environ)
+    plan = plan_of(path, resolver=resolver, imports_code=False, environ=environ)
     return check_committed(plan.lock_inputs, plan.project.root / LOCK_NAME)
 
 
@@ -134,11 +146,17 @@ def build_project(
     """
     from kappa.build.builder import build_bundle
     from kappa.build.ledger import recording
-    from kappa.build.plan import plan_build
 
     with recording(home_directory(environ)) as record:
         with record.step("plan"):
-            plan = plan_build(read(), version=version, labels=labels or {}, environ=environ, resolver=resolver)
+            plan = plan_of(
+                read(),
+                version=version,
+                labels=labels,
+                resolver=resolver,
+                upgrade=lock_mode == "upgrade",
+                environ=environ,
+            )
             record.planned(plan)
         if lock_mode == "upgrade":
             lock_mode = _upgrade(plan, environ)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kappa._version import __version__
 from kappa.actions.examples import check_examples, examples_of, replay_examples
@@ -22,6 +22,9 @@ from kappa.errors import ContainerError, ExampleFailedError, UsageError
 from kappa.log import log
 from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
+
+if TYPE_CHECKING:
+    from kappa.build.project import Project
 
 __all__ = ["Containerized", "compose_file", "containerize", "github_workflow"]
 
@@ -207,21 +210,34 @@ def github_workflow(target: ProjectTarget) -> str:
     """Return a workflow of GitHub's that validates, builds and tests a project, and makes its image."""
     from kappa.build.deployables import WorkflowContext
     from kappa.build.lock import LOCK_NAME
+    from kappa.build.locking import read_lock
     from kappa.build.render import render
     from kappa.build.targets import running_python
 
     project = read_target_project(target)
     file = project.file if project.file is not None else target.path
+    place = project.root / LOCK_NAME
+    lock = read_lock(place)
     return render(
         WorkflowContext(
             name=project.spec.name,
             service=default_image(Tag(project.spec.name, "latest")).partition(":")[0],
             kappa_version=__version__,
-            python_version=project.spec.env.python or running_python(),
+            python_version=project.spec.env.python or (lock.python if lock is not None else running_python()),
             kappafile=_inside_repository(file.resolve()),
-            has_lock=(project.root / LOCK_NAME).is_file(),
+            lock=_inside_repository(place.resolve()) if place.is_file() else "",
+            imports_code=_imports_code(project),
         )
     )
+
+
+def _imports_code(project: Project) -> bool:
+    """Return whether only importing the code of a project tells all of its declaration."""
+    from kappa.build.project import check_kappafile
+
+    if any(api.input.references() for api in project.spec.apis):
+        return True
+    return project.file is not None and check_kappafile(project.file)[0] is None
 
 
 def _inside_repository(path: Path) -> str:

@@ -33,4 +33,7 @@ class WorkflowContext(Context):
     python_version: str
     kappafile: str
     """Its path in the repository."""
-    has_lock: bool
+    lock: str
+    """The path of the committed lock there; empty if there is none."""
+    imports_code: bool
+    """Whether a build imports the service's code, which then needs its packages."""

@@ -1,23 +1,27 @@
 """Locks: every package of a service, pinned with its hashes, and what they were made from.
 
-A lock is a requirements file whose first line says what it was made from::
+A lock is a requirements file whose first lines say what it was made from::
 
-    # kappa-lock: 1 inputs=sha256:… body=sha256:… python=3.11 platform=linux_x86_64 resolver=pip-compile 7.6
+    # kappa-lock: 2 inputs=sha256:… body=sha256:… python=3.11 platform=linux_x86_64 resolver=pip-compile 7.6
+    # kappa-input: import yaml -> pyyaml==6.0.2
 
-`kappa lock --pin-base-image` adds ` base-image=python:3.11-slim@sha256:…` to it.
+`kappa lock --pin-base-image` adds ` base-image=python:3.11-slim@sha256:…` to the first one.
 *Inputs* are everything that was asked for: requirements, constraints, options, the target and the name of the
-resolver. The *body* is all lines after the first; one that does not fit its digest was edited by hand. When a lock is
-reused, and when another one is made, is decided in `kappa.build.locking`.
+resolver; `kappa.build.lock_record` describes the lines that record them. The *body* is all lines after the first; one
+that does not fit its digest was edited by hand. When a lock is reused, and when another one is made, is decided in
+`kappa.build.locking`. Format 1 has no record.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from kappa._files import sha256_of_bytes
+from kappa.build.lock_record import Asked
 from kappa.build.requirements import OWN_NAMES
 from kappa.build.targets import Target, system_named
 from kappa.errors import ResolutionError
@@ -25,6 +29,7 @@ from kappa.spec.manifest import canonical_json
 from kappa.spec.pins import Pin, pins_of
 
 __all__ = [
+    "FORMAT",
     "LOCK_NAME",
     "UNHASHED",
     "Lock",
@@ -37,14 +42,17 @@ __all__ = [
 
 LOCK_NAME = "kappafile.lock"
 """The committed copy, beside the kappafile."""
+FORMAT = 2
+"""The format that is written; 1, which has no record, is read."""
 UNHASHED = "installed"
 """The resolver whose pins have no hashes: what it finds is no lock that anybody else could rely on."""
 
 Origin = Literal["committed", "cached", "resolved"]
 """Where a lock comes from: the file beside the kappafile, `$KAPPA_HOME/locks`, or a resolver just now."""
 
+_RECORD = "# kappa-input: "
 _HEADER = re.compile(
-    r"# kappa-lock: 1 inputs=(?P<inputs>sha256:[0-9a-f]{64}) body=(?P<body>sha256:[0-9a-f]{64})"
+    r"# kappa-lock: (?P<format>[12]) inputs=(?P<inputs>sha256:[0-9a-f]{64}) body=(?P<body>sha256:[0-9a-f]{64})"
     r" python=(?P<python>\S+) platform=(?P<platform>\S+) resolver=(?P<resolver>.+?)"
     r"(?: base-image=(?P<base_image>\S+@sha256:[0-9a-f]{64}))?"
 )
@@ -63,6 +71,8 @@ class LockInputs:
     python: str = ""
     platform: str = ""
     resolver: str = "pip-compile"
+    asked: tuple[Asked, ...] = field(default=(), compare=False)
+    """Who asked for the requirements, as a lock records it; it has no part in the digest."""
 
     @property
     def digest(self) -> str:
@@ -116,6 +126,9 @@ class Lock:
     origin: Origin = field(default="resolved", compare=False)
     base_image: str = ""
     """The image that bundles start from with its digest, ``name:tag@sha256:…``; empty unless it was asked for."""
+    asked: tuple[Asked, ...] = ()
+    """What it was made from, and who asked for it."""
+    format: int = FORMAT
 
     def pinned_image(self, name: str) -> str:
         """Return an image with its digest if it is the one that this lock pins."""
@@ -123,7 +136,21 @@ class Lock:
 
     @property
     def body_digest(self) -> str:
-        return f"sha256:{sha256_of_bytes(self.body.encode())}"
+        return f"sha256:{sha256_of_bytes((self._record + self.body).encode())}"
+
+    @property
+    def _record(self) -> str:
+        return "".join(f"{one.line}\n" for one in sorted(set(self.asked)))
+
+    @property
+    def target(self) -> Target:
+        """The Python version and the systems that it pins for."""
+        return Target(self.python, tuple(system_named(name) for name in self.platform.split(",")))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Where its packages come from, as its own lines say it."""
+        return tuple(itertools.takewhile(lambda line: line.startswith("-"), self.body.splitlines()))
 
     @property
     def is_edited(self) -> bool:
@@ -139,8 +166,8 @@ class Lock:
     def text(self) -> str:
         image = f" base-image={self.base_image}" if self.base_image else ""
         return (
-            f"# kappa-lock: 1 inputs={self.inputs} body={self.body_digest} python={self.python} "
-            f"platform={self.platform} resolver={self.resolver}{image}\n{self.body}"
+            f"# kappa-lock: {self.format} inputs={self.inputs} body={self.body_digest} python={self.python} "
+            f"platform={self.platform} resolver={self.resolver}{image}\n{self._record}{self.body}"
         )
 
     @property
@@ -164,18 +191,22 @@ class Lock:
     @classmethod
     def parse(cls, text: str, *, origin: Origin = "committed") -> Lock | None:
         """Read a lock; ``None`` for a file that Kappa did not make."""
-        header, _, body = text.partition("\n")
-        if (match := _HEADER.fullmatch(header.rstrip("\r"))) is None:
+        header, _, body = text.replace("\r\n", "\n").partition("\n")
+        if (match := _HEADER.fullmatch(header)) is None:
             return None
+        lines = list(itertools.takewhile(lambda line: line.startswith(_RECORD), body.splitlines(keepends=True)))
+        asked = [Asked.parse(line.rstrip("\n")) for line in lines]
         return cls(
             inputs=match["inputs"],
             python=match["python"],
             platform=match["platform"],
             resolver=match["resolver"],
-            body=body.replace("\r\n", "\n"),
+            body=body[sum(map(len, lines)) :],
             stated_body_digest=match["body"],
             origin=origin,
             base_image=match["base_image"] or "",
+            asked=tuple(one for one in asked if one is not None),
+            format=int(match["format"]),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,8 @@ from typing import Literal
 from packaging.utils import canonicalize_name
 
 from kappa._files import write_atomically
-from kappa.build.lock import LOCK_NAME, UNHASHED, Lock, LockInputs, Origin, Resolver, check_lock
+from kappa.build.lock import FORMAT, LOCK_NAME, UNHASHED, Lock, LockInputs, Origin, Resolver, check_lock
+from kappa.build.lock_record import say_difference
 from kappa.errors import LockError, UsageError
 from kappa.log import log
 from kappa.plugins import RESOLVERS
@@ -29,6 +31,7 @@ LockMode = Literal["reuse", "locked", "upgrade"]
 """``reuse`` what was made for the same inputs; ``locked``: the committed lock or none; ``upgrade``: the newest."""
 
 _HASH = re.compile(r"\s--hash=(\S+)")
+_FORMAT = re.compile(r"# kappa-lock: (\d+) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,10 @@ def lock_packages(
         if lock.inputs == inputs.digest:
             if lock.is_edited:
                 log(f"`{LOCK_NAME}` was edited by hand; it is used as it is.", kind="warning")
+            _warn_of_format(lock)
             log(f"Packages are those of `{LOCK_NAME}`")
             return lock
-        log(f"`{LOCK_NAME}` is not used: {_mismatch(lock, inputs)}. Run `kappa lock`.", kind="warning")
+        log(f"`{LOCK_NAME}` is not used: it {_mismatch(lock, inputs)}", kind="warning")
     made = _cached(inputs, environ) or _resolve(inputs, environ, preferred=lock)
     return replace(made, base_image=lock.base_image) if lock is not None else made
 
@@ -89,7 +93,8 @@ def relock(
     ``base_image`` is what images start from, with its digest; without it, one that is pinned already stays.
 
     Versions stay as they are where they fit, but for those of ``packages``; with ``upgrade``, the newest of everything
-    are taken. Raises `UsageError` or `ResolutionError`, and then leaves the file as it is.
+    are taken. A lock of an earlier format that fits is written anew with the same versions. Raises `UsageError` or
+    `ResolutionError`, and then leaves the file as it is.
     """
     if inputs.resolver == UNHASHED:
         message = (
@@ -105,7 +110,14 @@ def relock(
     elif lock is None and (before is None or not before.is_edited):
         lock = _cached(inputs, environ)
     lock = lock or _resolve(inputs, environ, preferred=before)
-    lock = replace(lock, base_image=base_image or (before.base_image if before is not None else ""))
+    if before is not None and before.target != lock.target:
+        log(
+            f"`{LOCK_NAME}` was made for Python {before.python} on {before.platform}, and is for Python {lock.python} "
+            f"on {lock.platform} now. `python` in `[env]` and `platforms` in `[bundle]` say what to lock for.",
+            kind="warning",
+        )
+    image = base_image or (before.base_image if before is not None else "")
+    lock = replace(lock, base_image=image, asked=inputs.asked, format=FORMAT)
     is_written = before is None or before.text != lock.text or before.is_edited
     if is_written:
         write_atomically(committed, lock.text.encode())
@@ -117,36 +129,72 @@ def check_committed(inputs: LockInputs, committed: Path) -> Lock:
     return _fitting(read_lock(committed), inputs, committed)
 
 
+def _warn_of_format(lock: Lock) -> None:
+    if lock.format < FORMAT:
+        log(
+            f"`{LOCK_NAME}` is of the old format {lock.format}, which does not say what it was made from, so it may "
+            "not hold on another machine: run `kappa lock`, and commit the result.",
+            kind="warning",
+        )
+
+
 def read_lock(path: Path, *, origin: Origin = "committed") -> Lock | None:
     """Read a lock; ``None`` if there is none, or if Kappa did not make it."""
     try:
-        return Lock.parse(path.read_text(encoding="utf-8"), origin=origin)
+        return Lock.parse(path.read_text(encoding="utf-8-sig"), origin=origin)
     except (OSError, UnicodeDecodeError):
         return None
 
 
 def _fitting(lock: Lock | None, inputs: LockInputs, committed: Path | None) -> Lock:
+    advice = "Run `kappa lock`, and commit the result."
     if lock is None:
-        there_is = committed is not None and committed.exists()
-        problem = "is not a lock that Kappa made" if there_is else "does not exist"
-    elif lock.inputs != inputs.digest:
-        problem = f"is out of date: {_mismatch(lock, inputs)}"
-    elif lock.is_edited:
-        problem = "was edited by hand"
-    else:
-        return lock
-    raise LockError(f"`{LOCK_NAME}` {problem}. Run `kappa lock`, and commit the result.")
+        raise LockError(f"`{LOCK_NAME}` {_no_lock(committed)}. {advice}")
+    if lock.is_edited:
+        raise LockError(f"`{LOCK_NAME}` was edited by hand. {advice}")
+    if lock.inputs != inputs.digest:
+        raise LockError(f"`{LOCK_NAME}` {_mismatch(lock, inputs)}")
+    _warn_of_format(lock)
+    return lock
+
+
+def _no_lock(committed: Path | None) -> str:
+    """Say why there is no lock, as the end of a sentence."""
+    if committed is None or not committed.exists():
+        return "does not exist"
+    with suppress(OSError, UnicodeDecodeError):
+        if (match := _FORMAT.match(committed.read_text(encoding="utf-8-sig"))) and int(match[1]) > FORMAT:
+            return f"is of format {match[1]}, and this Kappa knows formats up to {FORMAT}: update Kappa"
+    return "is not a lock that Kappa made"
 
 
 def _mismatch(lock: Lock, inputs: LockInputs) -> str:
-    """Say why a lock is not one of ``inputs``, as far as its first line tells."""
+    """Say why a lock is not one of ``inputs``, and what to do, as the end of a paragraph."""
+    out_of_date = "is out of date: "
     if lock.python != inputs.python:
-        return f"it was made for Python {lock.python}, not {inputs.python}"
-    if lock.platform != inputs.platform:
-        return f"it was made for {lock.platform}, not {inputs.platform}"
-    if (resolver := lock.resolver.split(" ")[0]) != inputs.resolver:
-        return f"it was made with {resolver}, not {inputs.resolver}"
-    return "the requirements have changed since it was made"
+        out_of_date += f"it was made for Python {lock.python}, not {inputs.python}"
+    elif lock.platform != inputs.platform:
+        out_of_date += f"it was made for {lock.platform}, not {inputs.platform}"
+    elif (resolver := lock.resolver.split(" ")[0]) != inputs.resolver:
+        out_of_date += f"it was made with {resolver}, not {inputs.resolver}"
+    elif lock.format < FORMAT:
+        out_of_date += (
+            f"it is of the old format {lock.format}, which does not say what it was made from, and what is asked for "
+            "now on this machine is something else"
+        )
+    else:
+        changed, drifted = say_difference(inputs.asked, lock.asked)
+        if not changed and lock.options != inputs.options:
+            changed = "the indexes or options have changed since it was made"
+        if drifted and not changed:
+            return (
+                f"has drifted from the code, which imports {drifted} now: what brings it is not locked. Run "
+                "`kappa lock` where that is installed, and commit the result."
+            )
+        out_of_date += changed or "the requirements or their constraints have changed since it was made"
+        if drifted:
+            out_of_date += f"; and the code has drifted from it: it imports {drifted} now"
+    return f"{out_of_date}. Run `kappa lock`, and commit the result."
 
 
 # -- the cache, and new locks ------------------------------------------------------------------------------------------
@@ -159,7 +207,7 @@ def _cached(inputs: LockInputs, environ: Mapping[str, str]) -> Lock | None:
     if lock is None or lock.inputs != inputs.digest or lock.is_edited:
         return None
     log("Packages are those of the last build with the same requirements")
-    return lock
+    return replace(lock, asked=inputs.asked, format=FORMAT)
 
 
 def _place(inputs: LockInputs, environ: Mapping[str, str]) -> Path:
@@ -173,7 +221,7 @@ def _resolve(inputs: LockInputs, environ: Mapping[str, str], *, preferred: Lock 
     resolution = resolver.resolve(inputs, environ=environ, preferred=kept)
     options = "".join(f"{option}\n" for option in inputs.options)
     body = _with_stated_hashes(resolution.body, inputs.constraints)
-    lock = Lock(inputs.digest, inputs.python, inputs.platform, resolution.resolver, options + body)
+    lock = Lock(inputs.digest, inputs.python, inputs.platform, resolution.resolver, options + body, asked=inputs.asked)
     check_lock(lock)
     if inputs.resolver != UNHASHED:
         _keep(lock, _place(inputs, environ))

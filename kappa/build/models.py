@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -10,12 +10,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from kappa.build.distributions import DistributionIndex
+from kappa.build.lock_record import NO_RECORD, Brought, LockRecord
 from kappa.build.modules import CodeBase, is_pythons_own
 from kappa.build.project import Project
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.spec.document import ArtifactSource
 
-__all__ = ["NamedByModels", "inspect_models"]
+__all__ = ["NamedByModels", "inspect_models", "installed_version"]
 
 
 @dataclass(slots=True)
@@ -24,23 +25,28 @@ class NamedByModels:
 
     modules: list[str] = field(default_factory=list)
     """The user's own modules, which the bundle must hold."""
-    distributions: dict[str, str] = field(default_factory=dict)
-    """Third-party distribution to where it is named, e.g. ``model.joblib (sklearn.svm._classes)``."""
+    brought: list[Brought] = field(default_factory=list)
+    """Modules of others with where they are named, e.g. ``model.joblib (sklearn.svm._classes)``."""
     versions: dict[str, str] = field(default_factory=dict)
     """The version that a model was made with, by the normalised name of the distribution."""
+    apart: set[str] = field(default_factory=set)
+    """Distributions, by normalised names, of models that were made with other versions than are installed here."""
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
-def inspect_models(project: Project, code: CodeBase) -> NamedByModels:
-    """Read the names in every model of a project; whole sentences say what is wrong with one."""
+def inspect_models(project: Project, code: CodeBase, record: LockRecord = NO_RECORD) -> NamedByModels:
+    """Read the names in every model of a project; whole sentences say what is wrong with one.
+
+    Which distribution brings a module is taken from the ``record`` of an earlier lock, where that knows it.
+    """
     found = NamedByModels()
     index = DistributionIndex()
     for plugin in project.spec.artifacts:
         source = project.sources.get(plugin.name)
         if source is not None:
             place = source.path.name if source.path is not None else f"the artifact `{plugin.name}`"
-            _sort(_needs_of(plugin, source), place, code, index, found)
+            _sort(_needs_of(plugin, source), place, found, code=code, index=index, record=record)
     return found
 
 
@@ -50,7 +56,10 @@ def _needs_of(plugin: ArtifactPlugin, source: ArtifactSource) -> ModelNeeds:
     return plugin.needs_of_file(source.path) if source.path.exists() else ModelNeeds()
 
 
-def _sort(needs: ModelNeeds, place: str, code: CodeBase, index: DistributionIndex, found: NamedByModels) -> None:
+def _sort(
+    needs: ModelNeeds, place: str, found: NamedByModels, *, code: CodeBase, index: DistributionIndex, record: LockRecord
+) -> None:
+    beside = set()
     for module in needs.modules:
         if module == "__main__":
             found.problems.append(
@@ -61,30 +70,52 @@ def _sort(needs: ModelNeeds, place: str, code: CodeBase, index: DistributionInde
             continue
         elif (local := code.resolve(module)) is not None and local.is_local:
             found.modules.append(module)
+        elif (recorded := record.module("model", module)) is not None:
+            found.brought.append(Brought(recorded.asked, recorded.distribution, f"{place} ({module})"))
+            beside.add(recorded.distribution)
         elif (distribution := index.brings(module)) is not None:
-            found.distributions.setdefault(distribution, f"named in {place} ({module})")
+            found.brought.append(Brought(code.package_of(module), distribution, f"{place} ({module})"))
+            beside.add(canonicalize_name(distribution))
         else:
             found.warnings.append(
                 f"{_subject(place)} names the module `{module}`, which is neither installed nor known: name its "
                 "package in `pip_packages`."
             )
     for distribution, version in needs.versions.items():
-        found.versions[canonicalize_name(distribution)] = version
-        found.warnings += _other_version(distribution, version, place)
+        name = canonicalize_name(distribution)
+        found.versions[name] = version
+        installed = installed_version(distribution)
+        if not _is_same(installed, version):
+            found.apart |= {name, *beside}
+            if installed is not None:
+                found.warnings.append(_other_version(distribution, version, installed, place, beside - {name}))
 
 
-def _other_version(distribution: str, version: str, place: str) -> Iterator[str]:
-    """Warn when what is tested here is not what the model was made with, and the bundle will have."""
+def installed_version(distribution: str) -> str | None:
+    """Return the version that is installed here."""
     try:
-        installed = metadata.version(distribution)
-        differs = Version(installed).public != Version(version).public
-    except (metadata.PackageNotFoundError, InvalidVersion):
-        return
-    if differs:
-        yield (
-            f"{_subject(place)} was made with {distribution} {version}, which the bundle gets; {installed} is "
-            "installed here, so what is tested here is not what will be served."
-        )
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _is_same(installed: str | None, version: str) -> bool:
+    try:
+        return installed is not None and Version(installed).public == Version(version).public
+    except InvalidVersion:
+        return installed == version
+
+
+def _other_version(distribution: str, version: str, installed: str, place: str, beside: Collection[str]) -> str:
+    """Say that what is tested here is not what the model was made with, and the bundle will have."""
+    text = (
+        f"{_subject(place)} was made with {distribution} {version}, which the bundle gets; {installed} is "
+        "installed here, so what is tested here is not what will be served."
+    )
+    if beside:
+        listed = ", ".join(sorted(beside))
+        text += f" The versions of {listed} beside it are those that fit it, and not the installed ones."
+    return text
 
 
 def _subject(place: str) -> str:

@@ -190,6 +190,20 @@ class CodeBase:
     def _is_local(self, path: Path) -> bool:
         return not any(path.is_relative_to(folder) for folder in self._search.installed)
 
+    def package_of(self, name: str) -> str:
+        """Return the outermost part of a dotted name that has a file, so that one distribution brings all below it.
+
+        A namespace such as `google` has none. What is not found is returned as it is.
+        """
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            module = self.resolve(".".join(parts[:depth]))
+            if module is None:
+                break
+            if module.file is not None:
+                return module.name
+        return name
+
     def tree(self, module: Module) -> ast.Module | SyntaxError | None:
         """Return a module's syntax tree, or why it cannot be parsed; ``None`` if it has no source."""
         file = module.file

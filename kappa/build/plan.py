@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from kappa._files import is_ignored, strangeness
 from kappa.build.conda import conda_environment, uses_conda
 from kappa.build.cuda import CUDA_RELEASES
-from kappa.build.lock import LOCK_NAME, UNHASHED, LockInputs
+from kappa.build.lock import LOCK_NAME, UNHASHED, Lock, LockInputs
+from kappa.build.lock_record import LockRecord
 from kappa.build.locking import read_lock
 from kappa.build.models import inspect_models
 from kappa.build.modules import CodeBase, search_path
-from kappa.build.packages import Found, PlannedRequirement, choose_packages
+from kappa.build.packages import Found, Packages, PlannedRequirement, UsersWord, choose_packages, users_word
 from kappa.build.patterns import matches_any
 from kappa.build.project import Project
 from kappa.build.render import template_problem
@@ -164,33 +167,50 @@ def plan_build(
     labels: Mapping[str, str],
     environ: Mapping[str, str],
     resolver: str | None = None,
+    upgrade: bool = False,
+    packages: Collection[str] = (),
+    imports_code: bool = True,
 ) -> BuildPlan:
     """Decide how a project becomes a bundle; raises `ConfigurationError` that lists everything wrong.
 
-    ``resolver`` pins the packages instead of the one that the project names.
+    ``resolver`` pins the packages instead of the one that the project names. What the committed lock records is taken
+    over whatever is installed here, but for ``packages``, and for everything with ``upgrade``. Unless it
+    ``imports_code``, classes of the user's are not asked what requests look like: no lock depends on it.
     """
-    spec = with_schemas(with_signatures(project.spec, project.root), project.root)
-    project = replace(project, spec=spec)
+    spec = with_signatures(project.spec, project.root)
+    project = replace(project, spec=with_schemas(spec, project.root) if imports_code else spec)
     if version is not None:
         version = project.spec.version_of(version)
         try:
             check_version(version)
         except ValueError as exc:
             raise UsageError(f"{exc}.") from None
-    search = search_path(project.root)
-    models = inspect_models(project, CodeBase(search))
-    code = collect_code(project, modules=models.modules, search=search)
-    planner = _Planner(project, problems=[*models.problems], warnings=[*models.warnings])
-    target, resolver = planner.target(resolver or project.spec.files.resolver)
-    committed = read_lock(project.root / LOCK_NAME)
-    found = Found(
-        imported={name: f"imported at {place}" for name, place in code.distributions.items()},
-        models=models,
-        locked=committed.versions if committed is not None else {},
+    committed = None if upgrade else read_lock(project.root / LOCK_NAME)
+    planner = _Planner(project, committed)
+    resolver = resolver or project.spec.files.resolver
+    target = planner.target()
+    users = users_word(project, target)
+    record = LockRecord(
+        committed.asked if committed is not None else (),
+        named=users.names,
+        without=[canonicalize_name(name) for name in packages],
     )
-    packages = choose_packages(project, found, target)
-    planner.problems += packages.problems
-    planner.warnings += packages.warnings
+    search = search_path(project.root)
+    models = inspect_models(project, CodeBase(search), record)
+    code = collect_code(project, modules=models.modules, search=search, record=record)
+    found = Found(code.imported, models, record, committed.versions if committed is not None else {})
+    chosen = choose_packages(project, users, found, target)
+    inputs = _lock_inputs(users, chosen, target, resolver)
+    if committed is not None and committed.inputs != inputs.digest and not _can_pin(resolver, target):
+        # A lock of another system that does not fit is of no use here
+        target = planner.target(anew=True)
+        users = users_word(project, target)
+        chosen = choose_packages(project, users, found, target)
+        inputs = _lock_inputs(users, chosen, target, resolver)
+    is_locked = committed is not None and committed.inputs == inputs.digest
+    planner.check_resolver(resolver, target, is_locked=is_locked)
+    planner.problems += [*models.problems, *users.problems]
+    planner.warnings += [*models.warnings, *users.warnings, *chosen.warnings]
     files = planner.code_and_includes(code)
     plan = BuildPlan(
         project=project,
@@ -204,15 +224,8 @@ def plan_build(
         conda_environment=planner.conda_environment(target.python),
         dockerfile_template=planner.dockerfile_template(),
         artifacts=planner.artifacts(),
-        requirements=packages.requirements,
-        lock_inputs=LockInputs(
-            requirements=packages.inputs,
-            constraints=packages.constraints,
-            options=packages.options,
-            python=target.python,
-            platform=target.platform,
-            resolver=resolver,
-        ),
+        requirements=chosen.requirements,
+        lock_inputs=inputs,
         base_image=planner.base_image(target, environ),
         brings_python=project.spec.env.cuda is not None and project.spec.env.docker_base_image is None,
         imported=code.distributions,
@@ -223,6 +236,23 @@ def plan_build(
     if planner.problems:
         raise ConfigurationError(_say_all(project, tuple(dict.fromkeys(planner.problems))))
     return plan
+
+
+def _lock_inputs(users: UsersWord, chosen: Packages, target: Target, resolver: str) -> LockInputs:
+    return LockInputs(
+        requirements=chosen.inputs,
+        constraints=users.constraints,
+        options=users.options,
+        python=target.python,
+        platform=target.platform,
+        resolver=resolver,
+        asked=chosen.asked,
+    )
+
+
+def _can_pin(resolver: str, target: Target) -> bool:
+    """Return whether a resolver can pin for a target from here; those of others know themselves."""
+    return target.is_running or resolver not in ("pip-compile", UNHASHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +266,7 @@ class _Planner:
     """Decides one part after the other and collects what is wrong on the way."""
 
     project: Project
+    committed: Lock | None
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -361,20 +392,27 @@ class _Planner:
 
     # -- environment
 
-    def target(self, resolver: str) -> tuple[Target, str]:
-        """Return what the packages are pinned for, and by which resolver."""
-        target = Target.of(self.spec.env.python or running_python(), self.spec.files.platforms)
+    def target(self, *, anew: bool = False) -> Target:
+        """Return what the packages are pinned for: as declared, else as the committed lock has it, else what runs.
+
+        With ``anew``, the lock does not count.
+        """
+        env, files = self.spec.env, self.spec.files
+        recorded = self.committed.target if self.committed is not None and not anew else None
+        declared = Target.of(env.python or (recorded.python if recorded else running_python()), files.platforms)
+        return replace(declared, systems=recorded.systems) if recorded and not files.platforms else declared
+
+    def check_resolver(self, resolver: str, target: Target, *, is_locked: bool) -> None:
         try:
             RESOLVERS.load(resolver)
         except PluginNotFoundError as exc:
             self.problems.append(str(exc))
-        if resolver in ("pip-compile", UNHASHED) and not target.is_running:
+        if not is_locked and not _can_pin(resolver, target):
             self.problems.append(
                 f"The service wants packages for Python {target.python} on {target.platform.replace(',', ' and ')}, "
                 f"and {resolver} can pin them only for what runs it, which is Python {running_python()} on "
                 f'{running_platform()} here: build there, or set `resolver = "uv"` in `[bundle]`.'
             )
-        return target, resolver
 
     def conda_environment(self, python: str) -> str:
         made = conda_environment(self.spec.name, self.spec.env, python=python, root=self.project.root)

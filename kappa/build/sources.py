@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 
 from kappa.build.diagnostics import Diagnostic, render_text
 from kappa.build.distributions import DistributionIndex
+from kappa.build.lock_record import NO_RECORD, Brought, LockRecord
 from kappa.build.modules import CodeBase, SearchPath, search_path
 from kappa.build.patterns import match, matches_any
 from kappa.build.placing import Placement, place_modules
 from kappa.build.project import Project
-from kappa.build.tracing import Trace, trace, unknown_import
+from kappa.build.tracing import Foreign, Trace, trace, unknown_import
 from kappa.errors import ManifestError
 from kappa.log import log
 from kappa.spec.models import FunctionTarget, ServiceSpec
@@ -27,21 +28,38 @@ class Code:
     files: Mapping[PurePosixPath, Path]
     """Path inside ``<bundle>/<Name>/`` to the file on disk."""
     placement: Placement
-    distributions: Mapping[str, str]
-    """Third-party distribution to the first place that imports it, e.g. ``handlers.py:3``."""
+    imported: tuple[Brought, ...]
+    """What it imports of others."""
+
+    @property
+    def distributions(self) -> Mapping[str, str]:
+        """Third-party distribution to the first place that imports it, e.g. ``handlers.py:3``."""
+        places: dict[str, str] = {}
+        for one in self.imported:
+            if one.distribution:
+                places.setdefault(one.distribution, one.place)
+        return dict(sorted(places.items(), key=lambda item: item[0].lower()))
 
 
-def collect_code(project: Project, *, modules: Sequence[str] = (), search: SearchPath | None = None) -> Code:
+def collect_code(
+    project: Project,
+    *,
+    modules: Sequence[str] = (),
+    search: SearchPath | None = None,
+    record: LockRecord = NO_RECORD,
+) -> Code:
     """Follow the imports of the service's functions, and of further ``modules``, through the user's own modules.
 
-    Warnings are logged; raises `ManifestError` for code that cannot be parsed.
+    Which distribution brings a module is taken from the ``record`` of an earlier lock, where that knows it. Warnings
+    are logged; raises `ManifestError` for code that cannot be parsed.
     """
     spec = project.spec
     starts = [*_named_modules(spec), *spec.files.modules, *modules]
     search = search or search_path(project.root)
-    found = trace(CodeBase(search), starts)
+    base = CodeBase(search)
+    found = trace(base, starts)
     unknown: list[Diagnostic] = []
-    distributions = _distributions(found, unknown)
+    imported = tuple(_imported(found, base, record, unknown))
     problems = [*found.diagnostics, *unknown]
     if errors := [problem for problem in problems if problem.is_error]:
         raise ManifestError(render_text(errors), diagnostics=errors)
@@ -51,7 +69,7 @@ def collect_code(project: Project, *, modules: Sequence[str] = (), search: Searc
     files = {
         place: file for place, file in sorted(placement.files.items()) if not matches_any(place, spec.files.exclude)
     }
-    return Code(files=files, placement=placement, distributions=distributions)
+    return Code(files=files, placement=placement, imported=imported)
 
 
 def collect_includes(project: Project) -> Mapping[PurePosixPath, Path]:
@@ -75,14 +93,25 @@ def _named_modules(spec: ServiceSpec) -> Iterator[str]:
             yield reference.partition(":")[0]
 
 
-def _distributions(found: Trace, problems: list[Diagnostic]) -> dict[str, str]:
-    """Map what the code imports of others to distributions; report what nobody knows."""
+def _imported(found: Trace, code: CodeBase, record: LockRecord, problems: list[Diagnostic]) -> Iterator[Brought]:
+    """Say what brings each module of others that the code imports; report what nobody knows."""
     index = DistributionIndex()
-    places: dict[str, str] = {}
     for foreign in found.foreign.values():
-        distribution = index.brings(foreign.module, foreign.names)
-        if distribution is not None:
-            places.setdefault(distribution, f"{foreign.place}:{foreign.found.line}")
+        place = f"{foreign.place}:{foreign.found.line}"
+        if (recorded := record.module("import", foreign.module, foreign.names)) is not None:
+            yield Brought(recorded.asked, recorded.distribution, place)
+            continue
+        package = code.package_of(foreign.module)
+        if foreign.found.is_optional and not foreign.is_installed:
+            yield Brought(package, "", place)
+        elif (distribution := index.brings(foreign.module, foreign.names)) is not None:
+            yield Brought(_deepest(package, foreign, code), distribution, place)
         else:
             problems.append(unknown_import(foreign))
-    return dict(sorted(places.items(), key=lambda item: item[0].lower()))
+
+
+def _deepest(package: str, foreign: Foreign, code: CodeBase) -> str:
+    """Return the part of a namespace that an import is about: ``from google.cloud import storage`` is about one."""
+    if len(foreign.names) != 1 or (module := code.resolve(package)) is None or module.file is not None:
+        return package
+    return code.package_of(f"{foreign.module}.{foreign.names[0]}")

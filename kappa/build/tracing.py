@@ -109,12 +109,13 @@ def _names(imported: Import, module: Module, code: CodeBase) -> Iterable[str]:
 
 
 def _note_foreign(imported: Import, importer: Module, found: Trace, *, is_installed: bool) -> None:
-    if importer.file is None or (imported.is_optional and not is_installed):
+    if importer.file is None:
         return
     names = tuple(name for name in imported.names if name != "*")
-    found.foreign.setdefault(
-        imported.module, Foreign(imported.module, names, importer.file, importer.place, imported, is_installed)
-    )
+    foreign = Foreign(imported.module, names, importer.file, importer.place, imported, is_installed)
+    known = found.foreign.setdefault(imported.module, foreign)
+    if known.found.is_optional and not imported.is_optional:
+        found.foreign[imported.module] = foreign  # it is needed after all
 
 
 def _warning(code: str, message: str, imported: Import, importer: Module) -> Diagnostic:

@@ -20,9 +20,15 @@ CASES: dict[str, Context] = {
     "compose.full.yaml": ComposeContext(
         "ChurnScorer", "churnscorer", "0.1.0", "churnscorer:1.0", ("REDIS_PASSWORD", "TOKEN"), True
     ),
-    "workflow.yml": WorkflowContext("ChurnScorer", "churnscorer", "0.1.0", "3.11", "kappafile.toml", False),
+    "workflow.yml": WorkflowContext("ChurnScorer", "churnscorer", "0.1.0", "3.11", "kappafile.toml", "", True),
     "workflow.full.yml": WorkflowContext(
-        "ChurnScorer", "churnscorer", "0.1.0", "3.10", "services/the churn/kappafile.toml", True
+        "ChurnScorer",
+        "churnscorer",
+        "0.1.0",
+        "3.10",
+        "services/the churn/kappafile.toml",
+        "services/the churn/kappafile.lock",
+        True,
     ),
 }
 SCHEMAS = {"compose": "vendor.compose-spec", "workflow": "vendor.github-workflows"}

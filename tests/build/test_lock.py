@@ -70,7 +70,7 @@ def test_first_line_says_what_the_lock_was_made_from() -> None:
     lock = lock_of()
     header, _, rest = lock.text.partition("\n")
     assert header == (
-        f"# kappa-lock: 1 inputs={INPUTS.digest} body={lock.body_digest} python=3.11 platform=linux_x86_64 "
+        f"# kappa-lock: 2 inputs={INPUTS.digest} body={lock.body_digest} python=3.11 platform=linux_x86_64 "
         "resolver=pip-compile 7.6"
     )
     assert rest == BODY
@@ -171,7 +171,10 @@ def test_committed_lock_of_other_inputs_is_left_aside_with_a_warning(
     assert lock.inputs == INPUTS.digest
     assert len(resolver.calls) == 1
     assert warnings == [
-        "`kappafile.lock` is not used: the requirements have changed since it was made. Run `kappa lock`."
+        (
+            "`kappafile.lock` is not used: it is out of date: the requirements or their constraints have changed since "
+            "it was made. Run `kappa lock`, and commit the result."
+        )
     ]
 
 

@@ -126,7 +126,7 @@ def test_the_committed_lock_is_taken_where_it_fits(resolver: FakeResolver, commi
         pytest.param(lambda path: path.write_text(OLD), "is not a lock that Kappa made", id="foreign"),
         pytest.param(
             lambda path: commit(path, OTHER),
-            "is out of date: the requirements have changed since it was made",
+            "is out of date: the requirements or their constraints have changed since it was made",
             id="requirements",
         ),
         pytest.param(
@@ -244,7 +244,13 @@ def test_what_is_kept_is_logged_once(resolver: FakeResolver, committed: Path) ->
     with listening(lambda message, kind: said.append((message, kind))):
         lock_packages(INPUTS, committed=committed, environ=os.environ)
     assert said == [
-        ("`kappafile.lock` is not used: the requirements have changed since it was made. Run `kappa lock`.", "warning"),
+        (
+            (
+                "`kappafile.lock` is not used: it is out of date: the requirements or their constraints have changed "
+                "since it was made. Run `kappa lock`, and commit the result."
+            ),
+            "warning",
+        ),
         ("Resolving 2 requirements with pip-compile", "step"),
     ]
 

@@ -62,7 +62,8 @@ def command(
     if check:
         lock = check_project_lock(project, resolver=resolver)
         record = {"up_to_date": True, "packages": len(lock.pins), "resolver": lock.resolver}
-        text = f"The lock is up to date: {len(lock.pins)} packages."
+        where = "" if lock.target.is_running else f" for Python {lock.python} on {lock.platform.replace(',', ', ')}"
+        text = f"The lock is up to date: {len(lock.pins)} packages{where}."
         print_result(json.dumps(record, indent=2) if output_format == "json" else text)
         return
     path, done = lock_project(
