@@ -95,6 +95,8 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions.building", "kappa.containers.engine"): _NO_IMAGES,
     ("kappa.actions.images", "kappa.build.deployables"): _NO_BUILD_SIDE,
     ("kappa.actions.images", "kappa.build.lock"): _NO_BUILD_SIDE,
+    ("kappa.actions.images", "kappa.build.locking"): _NO_BUILD_SIDE,
+    ("kappa.actions.images", "kappa.build.project"): _NO_BUILD_SIDE,
     ("kappa.actions.images", "kappa.build.render"): _NO_BUILD_SIDE,
     ("kappa.actions.images", "kappa.build.targets"): _NO_BUILD_SIDE,
     ("kappa.actions.serving", "kappa.build.sources"): _NO_BUILD_SIDE,
