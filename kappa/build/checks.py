@@ -68,7 +68,7 @@ def _report_unknown(
 
 
 def _check_files(draft: Draft, paths: PathChecks) -> None:
-    paths.existing(("service", "web_static_content"), "folder")
+    paths.selection(("service", "web_static_content"))
     for index, pattern in enumerate(draft.get("bundle", "include") or ()):
         paths.pattern(pattern, ("bundle", "include", index))
 

@@ -280,6 +280,19 @@ CODES: Mapping[str, Code] = {
         '[apis.predict]\nartifact = "model"\ninput = "ndarray"\nbatch = false',
         '[apis.predict]\nartifact = "model"\ninput = "ndarray"',
     ),
+    "KF326": Code(
+        "A pattern would pack a secret",
+        "A wildcard or a folder takes files with it that are named like those of passwords, tokens or keys, or that "
+        "hold a private key. A bundle is copied, pushed and made an image of, and whoever has it could read them. "
+        '`.gitignore` says nothing to a build: leave such files out with `exclude`, e.g. `exclude = [".env"]`. '
+        "`secrets` in `[env]` names what the service is given when it starts. A file that is needed all the same is "
+        "named by itself, as its whole path.",
+    ),
+    "KF327": Code(
+        "A file cannot be packed under its name",
+        "The name is not UTF-8, in which the manifest lists all files, or it is one that Python and other tools give "
+        "to files of their own, like `__pycache__`, which no bundle holds. Rename the file, or exclude it.",
+    ),
     "KF401": Code(
         "The class and the kappafile both set a key",
         "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "

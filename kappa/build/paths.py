@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from kappa._files import strangeness
-from kappa.build.patterns import match
+from kappa.build.diagnostics import Severity
+from kappa.build.including import Finding, check_pattern, check_selection
+from kappa.build.patterns import match, matches_any
 from kappa.build.positions import TreePath
 from kappa.build.validation import Draft
 from kappa.build.wording import quoted
@@ -54,19 +56,29 @@ class PathChecks:
             help_ = "Patterns are relative to the project and stay inside it."
             self._found.add("KF303", f"{quoted(pattern)} leaves the project.", path, help=help_)
             return
-        matched = match(self._root, pattern).files
-        if not matched:
-            self._found.add("KF313", f"{quoted(pattern)} matches no file.", path, severity="warning")
-        for file in matched:
-            real = (self._root / file).resolve()
-            if strange := real.exists() and strangeness(real):
-                message = f"{quoted(pattern)} matches {quoted(str(file))}, which is {strange}."
-                self._found.add("KF302", message, path, help="Exclude it, or put a file there.")
-                return
-            if not self._allow_outside and not real.is_relative_to(self._real_root):
-                message = f"{quoted(pattern)} matches {quoted(str(file))}, a link that leads out of the project."
-                self._found.add("KF303", message, path, help="Exclude it, or move what it leads to into the project.")
-                return
+        include = self._patterns("include")
+        exclude = self._patterns("exclude")
+        findings = check_pattern(
+            self._root, pattern, include=include, exclude=exclude, allow_outside=self._allow_outside
+        )
+        self._report(findings, path)
+
+    def selection(self, path: TreePath) -> None:
+        """Check the files of the folder that stands at a place in the file: all of them become part of the bundle."""
+        if self.existing(path, "folder") is None:
+            return
+        name = str(self._draft.get(*path))
+        files = [file for file in match(self._root, name).files if not matches_any(file, self._patterns("exclude"))]
+        self._report(check_selection(self._root, name, files, include=self._patterns("include")), path)
+
+    def _report(self, findings: Iterable[Finding], path: TreePath) -> None:
+        for one in findings:
+            severity: Severity = "error" if one.is_error else "warning"
+            self._found.add(one.code, one.message, path, help=one.help, severity=severity)
+
+    def _patterns(self, key: str) -> list[str]:
+        patterns = self._draft.get("bundle", key) or ()
+        return [pattern for pattern in patterns if isinstance(pattern, str)]
 
     def _is_inside(self, text: str, path: TreePath) -> bool:
         if text.startswith("~"):

@@ -70,7 +70,8 @@ def is_plain(pattern: str) -> bool:
 def _walk(folder: Path, root: Path) -> Iterator[tuple[Path, str]]:
     """Yield every file, and with a word for it what can be no part of a pattern's files."""
     real_root = root.resolve()
-    waiting: list[tuple[Path, tuple[Path, ...]]] = [(folder, (folder.resolve(),))]
+    real = folder.resolve()
+    waiting: list[tuple[Path, tuple[Path, ...]]] = [(folder, (*real.parents, real))]
     while waiting:
         folder, chain = waiting.pop()
         try:

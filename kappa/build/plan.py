@@ -18,14 +18,16 @@ from packaging.utils import canonicalize_name
 
 from kappa._files import is_ignored, strangeness
 from kappa.build.conda import conda_environment, uses_conda
+from kappa.build.credentials import credential_in
 from kappa.build.cuda import CUDA_RELEASES
+from kappa.build.including import Finding, check_pattern, check_selection, unusable_name
 from kappa.build.lock import LOCK_NAME, UNHASHED, Lock, LockInputs
 from kappa.build.lock_record import LockRecord
 from kappa.build.locking import read_lock
 from kappa.build.models import inspect_models
 from kappa.build.modules import CodeBase, search_path
 from kappa.build.packages import Found, Packages, PlannedRequirement, UsersWord, choose_packages, users_word
-from kappa.build.patterns import matches_any
+from kappa.build.patterns import match, matches_any, normal
 from kappa.build.project import Project
 from kappa.build.render import template_problem
 from kappa.build.signatures import with_schemas, with_signatures
@@ -279,11 +281,6 @@ class _Planner:
     def code_and_includes(self, code: Code) -> _PackageFiles:
         includes = self._includes(code)
         artifacts = {f"artifacts/{artifact.name}" for artifact in self.spec.artifacts}
-        self.problems += [
-            f"`{printable(str(path))}` cannot be packed: it is {strange}."
-            for path, source in includes.items()
-            if (strange := strangeness(source.resolve()))
-        ]
         own = {"__init__.py", "kappa.yml", "_kappa", "web_static_content", *artifacts}
         for path in (*code.files, *includes):
             if own & {path.parts[0], "/".join(path.parts[:2])}:
@@ -292,27 +289,45 @@ class _Planner:
 
     def _includes(self, code: Code) -> dict[PurePosixPath, Path]:
         """Return what is packed beside the code: what the project names, and what its libraries bring."""
+        include, exclude = self.spec.files.include, self.spec.files.exclude
+        for pattern in include:
+            self._take_up(check_pattern(self.project.root, pattern, include=include, exclude=exclude))
         named = collect_includes(self.project)
-        self._confine(named.values())
-        exclude = self.spec.files.exclude
         data = {path: file for path, file in code.placement.data.items() if not matches_any(path, exclude)}
+        for path, file in [*data.items()]:
+            wrong_name = unusable_name(path)
+            if why := f"has a name that {wrong_name}" if wrong_name else credential_in(path, file):
+                self.warnings.append(f"`{printable(str(path))}` is left out of what a library brings: it {why}.")
+                del data[path]
         moved = {place: file for path, file in named.items() for place in code.placement.mirrored(path)}
         return {path: file for path, file in sorted({**data, **moved, **named}.items()) if path not in code.files}
+
+    def _take_up(self, findings: Iterable[Finding]) -> None:
+        """Take up what is wrong with the selected files, unless the kappafile's own checks have said it."""
+        is_said = self.project.file is not None and self.spec.service_class is None
+        for one in findings:
+            text = f"{one.message} {one.help}".rstrip()
+            if one.is_error:
+                self.problems.append(text)
+            elif not is_said:
+                self.warnings.append(text)
 
     def static_content(self) -> Files:
         if (folder := self.spec.web_static_content) is None:
             return {}
-        root = self.project.root / folder
-        if not root.is_dir():
+        root, files = self.project.root, self.spec.files
+        if not (root / folder).is_dir():
             self.problems.append(f"`web_static_content` names `{folder}`, which is not a folder.")
             return {}
-        found = {
-            PurePosixPath("web_static_content") / path.relative_to(root).as_posix(): path
-            for path in sorted(root.rglob("*"))
-            if path.is_file()
-        }
-        self._confine(found.values())
-        return _without_ignored(found)
+        found = match(root, folder)
+        selected = [path for path in found.files if not matches_any(path, files.exclude)]
+        self._take_up(check_selection(root, folder, selected, include=files.include))
+        self.warnings += [
+            f"`{printable(str(path))}` is {word}, and is no part of the static content."
+            for path, word in found.passed_over.items()
+        ]
+        start = PurePosixPath(normal(folder))
+        return {PurePosixPath("web_static_content") / path.relative_to(start): root / path for path in selected}
 
     def examples(self) -> Files:
         found = {}
@@ -323,6 +338,11 @@ class _Planner:
                 if not path.is_file():
                     self.problems.append(
                         f"The example `{example.name}` has the input file `{example.input_file}`, which is missing."
+                    )
+                if why := unusable_name(PurePosixPath(example.input_file)):
+                    self.problems.append(
+                        f"The example `{example.name}` has the input file `{printable(example.input_file)}`, whose "
+                        f"name {why}: rename it."
                     )
         self._confine(found.values())
         return dict(sorted(found.items()))
