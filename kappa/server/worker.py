@@ -159,12 +159,13 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
 
     def _http1_buffered(self) -> int:
         """Return how many bytes are held that nobody has taken yet; the base stops reading above 256 KB."""
-        taken_later: int = 0 if self._body_receiver is None else self._body_receiver.buffered
-        return taken_later + int(self._callback_parser.held_bytes)
+        receiver = self._body_receiver
+        held: int = self._callback_parser.held_bytes
+        return held if receiver is None else held + receiver.buffered
 
     def _resume_reading(self) -> None:
         """Read on, unless enough is held already: the base does so after each answer, however much that is."""
-        if self._is_lingering or self._http1_buffered() <= self._max_buffer_size:
+        if self._reading_paused and (self._is_lingering or self._http1_buffered() <= self._max_buffer_size):
             super()._resume_reading()
 
     def _feed_callback_parser(self, data: bytes) -> bool:
@@ -254,6 +255,8 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             return
         self.req_count += 1
         self._waiting_since = self.worker.loop.time()
+        if self._callback_parser.release() and not self._reading_paused:
+            return
         behind = self._callback_parser.remaining()
         self._callback_parser.reset()
         self._resume_reading()
