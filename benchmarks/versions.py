@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -162,7 +163,7 @@ def main(arguments: list[str]) -> int:
         prepare(folder)
         for project, text in {"implied": NDARRAY.replace("batch = true\n", ""), "said": NDARRAY}.items():
             (folder / project).mkdir()
-            (folder / project / "model.joblib").symlink_to(folder / "class" / "model.joblib")
+            shutil.copy(folder / "class" / "model.joblib", folder / project)
             (folder / project / "kappafile.toml").write_text(text, encoding="utf-8")
         comparisons = [
             *(Comparison(title, Side(base, key), Side(ROOT, key), BAR) for key, title in NAMES.items()),
