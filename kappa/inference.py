@@ -165,12 +165,15 @@ class Inference:
         self, payload: Payload, *, headers: HTTPHeaders | None = None, task_id: str | None = None
     ) -> InferenceTask:
         """Turn a payload into a task; raises `BadInputError` for a request that this API refuses."""
+        form = self.form_of(payload)
+        seen = _NO_HEADERS if headers is None else headers
+        return InferenceTask(form, seen) if task_id is None else InferenceTask(form, seen, task_id)
+
+    def form_of(self, payload: Payload) -> Any:
+        """Return what the input adapter makes of a payload; raises `BadInputError`."""
         if payload.media_type == FORM and not self._takes_parts:
             payload = sole_part(payload)
-        form = self._decode(payload)
-        if task_id is None:
-            return InferenceTask(form, headers or _NO_HEADERS)
-        return InferenceTask(form, headers or _NO_HEADERS, task_id)
+        return self._decode(payload)
 
     @cached_property
     def _is_ever_slow(self) -> bool:

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,10 +67,12 @@ def parse_json(payload: Payload) -> Any:
     data = payload.data
     if len(data) <= SHORT_BODY and payload.charset == "utf-8" and payload.limits.max_bytes >= _MOST_OF_SHORT:
         # PERF: a short body is neither nested too deep nor unfolds to much, and needs one look for long integers
-        with suppress(ValueError):
+        try:
             value = orjson.loads(data)
-            if _NINETEEN_DIGITS not in data.translate(_DIGITS_TO_ZERO):
-                return value
+        except ValueError:
+            return parsed_json(utf8_of(payload))  # which says what is wrong
+        if _NINETEEN_DIGITS not in data.translate(_DIGITS_TO_ZERO):
+            return value
     return parsed_json(utf8_of(payload))
 
 

@@ -76,6 +76,6 @@ def _decoded(inference: Inference, task: InferenceTask) -> InferenceTask | Excep
     if not isinstance(task, RenewableTask):
         return replace(task, error=None)
     try:
-        return replace(task, data=inference.decode(task.payload).data, error=None)
+        return replace(task, data=inference.form_of(task.payload), error=None)
     except Exception as exc:  # noqa: BLE001 - adapters of others may raise anything
         return exc

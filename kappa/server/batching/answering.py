@@ -127,10 +127,9 @@ class ApiResource:
             return None
         pending = PendingAnswer(self, self._ids.new(headers.get(b"x-request-id")), receiver)
         try:
-            seen = RequestHeaders(headers)
             timeout_s = timeout_of(headers)
             payload = Payload(body, media_type, charset, "", boundary, self._limits)
-            task = self._task_of(inference.decode(payload, headers=seen, task_id=pending.request_id), payload)
+            task = self._task_of(payload, inference, headers, pending.request_id)
             pending.waiting = batcher.put(
                 task,
                 pending,
@@ -216,13 +215,16 @@ class ApiResource:
             body = unpacked(body, encoding, max_bytes=self._max_bytes)
         media_type, charset, boundary, _ = media_type_of(headers.get(b"content-type", b"").decode("latin-1"))
         payload = Payload(body, media_type, charset, "", boundary, self._limits)
-        task = inference.decode(payload, headers=RequestHeaders(headers), task_id=request_id)
-        return self._task_of(task, payload), len(body) + inference.nbytes_of(task, payload)
+        task = self._task_of(payload, inference, headers, request_id)
+        return task, len(body) + inference.nbytes_of(task, payload)
 
-    def _task_of(self, task: InferenceTask, payload: Payload) -> InferenceTask:
+    def _task_of(
+        self, payload: Payload, inference: Inference, headers: Mapping[bytes, bytes], request_id: str
+    ) -> InferenceTask:
+        seen = RequestHeaders(headers)
         if not self.endpoint.keeps_payloads:
-            return task
-        return RenewableTask(task.data, task.http_headers, task.task_id, payload=payload)
+            return inference.decode(payload, headers=seen, task_id=request_id)
+        return RenewableTask(inference.form_of(payload), seen, request_id, None, payload)
 
     def _place_of(self, task: InferenceTask, inference: Inference) -> dict[str, Any]:
         """Return with whom a task may share a batch, and for how many it counts there."""
