@@ -120,6 +120,10 @@ class ResolutionError(BuildError):
     """The resolver found no set of packages that fits, or could not ask the index."""
 
 
+class IndexUnreachableError(ResolutionError):
+    """The package index could not be asked."""
+
+
 class ContainerError(KappaError):
     exit_code = 6
 

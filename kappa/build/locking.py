@@ -18,8 +18,9 @@ from packaging.utils import canonicalize_name
 
 from kappa._files import write_atomically
 from kappa.build.lock import FORMAT, LOCK_NAME, UNHASHED, Lock, LockInputs, Origin, Resolver, check_lock
-from kappa.build.lock_record import say_difference
-from kappa.errors import LockError, UsageError
+from kappa.build.lock_record import Asked, say_difference
+from kappa.build.models import installed_version
+from kappa.errors import IndexUnreachableError, LockError, ResolutionError, UsageError
 from kappa.log import log
 from kappa.plugins import RESOLVERS
 from kappa.settings import home_directory
@@ -31,6 +32,7 @@ LockMode = Literal["reuse", "locked", "upgrade"]
 """``reuse`` what was made for the same inputs; ``locked``: the committed lock or none; ``upgrade``: the newest."""
 
 _HASH = re.compile(r"\s--hash=(\S+)")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FORMAT = re.compile(r"# kappa-lock: (\d+) ")
 
 
@@ -218,7 +220,12 @@ def _resolve(inputs: LockInputs, environ: Mapping[str, str], *, preferred: Lock 
     log(f"Resolving {len(inputs.requirements)} requirements with {inputs.resolver}", kind="step")
     resolver: Resolver = RESOLVERS.load(inputs.resolver)()
     kept = unite(preferred.pins) if preferred is not None else ""
-    resolution = resolver.resolve(inputs, environ=environ, preferred=kept)
+    try:
+        resolution = resolver.resolve(inputs, environ=environ, preferred=kept)
+    except IndexUnreachableError:
+        raise
+    except ResolutionError as exc:
+        raise ResolutionError(f"{exc}{_who_asks(str(exc), inputs)}") from exc
     options = "".join(f"{option}\n" for option in inputs.options)
     body = _with_stated_hashes(resolution.body, inputs.constraints)
     lock = Lock(inputs.digest, inputs.python, inputs.platform, resolution.resolver, options + body, asked=inputs.asked)
@@ -226,6 +233,24 @@ def _resolve(inputs: LockInputs, environ: Mapping[str, str], *, preferred: Lock 
     if inputs.resolver != UNHASHED:
         _keep(lock, _place(inputs, environ))
     return lock
+
+
+def _who_asks(message: str, inputs: LockInputs) -> str:
+    """Say who asks for the requirements whose distributions a resolver names: it knows only that it was told."""
+    words = {canonicalize_name(word.rstrip(".-_")) for word in _NAME.findall(message)}
+    lines = [
+        f"- `{one.requirement.partition(' --hash=')[0]}`: {one.why}{_origin(one)}"
+        for one in inputs.asked
+        if one.requirement is not None and one.distribution in words
+    ]
+    return "\n".join(["", "Who asks for them:", *dict.fromkeys(lines)]) if lines else ""
+
+
+def _origin(one: Asked) -> str:
+    """Say where the version of an inferred requirement comes from, because nobody wrote it."""
+    if one.asker in ("user", "kappa") or one.answer != f"{one.distribution}=={installed_version(one.distribution)}":
+        return ""
+    return "; this version is installed here (name another one in `pip_packages`)"
 
 
 def _keep(lock: Lock, place: Path) -> None:

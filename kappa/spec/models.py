@@ -64,7 +64,8 @@ RESERVED_NAMES = frozenset(
 """Names and first route segments that belong to the server."""
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_PYTHON = re.compile(r"3\.[0-9]{1,2}")
+_PYTHON = re.compile(r"3\.[1-9][0-9]")
+_OLD_PYTHON = re.compile(r"(2|3)\.[0-9]")
 _ROUTE = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*", re.ASCII)
 _DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 _REFERENCE = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
@@ -98,6 +99,8 @@ def _check_route(text: str) -> str:
 
 
 def _check_python(text: str) -> str:
+    if _OLD_PYTHON.fullmatch(text):
+        raise ValueError(f"Python {text} is too old: Kappa, which every bundle carries, needs 3.10 or newer")
     if not _PYTHON.fullmatch(text):
         raise ValueError(f'`{text}` is not a Python version: write major and minor as text, e.g. "3.11"')
     return text

@@ -52,6 +52,13 @@ def test_what_refers_to_no_function(reference: str) -> None:
     [
         ({"python": "3"}, '`3` is not a Python version: write major and minor as text, e.g. "3.11"'),
         ({"python": "3.11.2"}, '`3.11.2` is not a Python version: write major and minor as text, e.g. "3.11"'),
+        *(
+            (
+                {"python": old},
+                f"Python {old} is too old: Kappa, which every bundle carries, needs 3.10 or newer",
+            )
+            for old in ("2.7", "3.0", "3.8", "3.9")
+        ),
         ({"python": "3.١١"}, '`3.١١` is not a Python version: write major and minor as text, e.g. "3.11"'),
         ({"python": 3.1}, "Input should be a valid string"),
         ({"pip_packages": ["a\nb"]}, "a line break or control character cannot stand here"),

@@ -18,6 +18,7 @@ from kappa.build.lock import UNHASHED, LockInputs, Resolution
 from kappa.build.requirements import OWN_NAMES, check_requirement
 from kappa.build.targets import running_platform, running_python
 from kappa.errors import ResolutionError
+from kappa.log import log
 from kappa.spec.pins import Pin, unite
 
 __all__ = ["InstalledResolver"]
@@ -63,10 +64,17 @@ class _Closure:
             if (distribution := self._installed(requirement, needed_by)) is None:
                 continue
             self._needed_by.setdefault(name, []).append(needed_by)
+            self._check_extras(requirement, distribution)
             for wanted in ("", *sorted(requirement.extras)):
                 if (name, wanted) not in seen:
                     seen.add((name, wanted))
                     waiting.extend((Requirement(text), wanted, name) for text in distribution.requires or ())
+
+    def _check_extras(self, requirement: Requirement, distribution: metadata.Distribution) -> None:
+        known = {canonicalize_name(extra) for extra in distribution.metadata.get_all("Provides-Extra") or ()}
+        for extra in sorted(requirement.extras):
+            if canonicalize_name(extra) not in known:
+                log(f"{requirement.name} {distribution.version} has no extra `{extra}`.", kind="warning")
 
     def _installed(self, requirement: Requirement, needed_by: str) -> metadata.Distribution | None:
         name = canonicalize_name(requirement.name)

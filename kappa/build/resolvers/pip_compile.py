@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kappa.build.lock import LockInputs, Resolution
 from kappa.build.resolvers.indexes import pip_environment
-from kappa.build.resolvers.process import Runner, run_and_log, say_unreachable
+from kappa.build.resolvers.process import Runner, failure, pass_on_warnings, run_and_log, say_unreachable
 from kappa.build.targets import running_platform, running_python
 from kappa.errors import ResolutionError
 
@@ -73,7 +73,8 @@ class PipCompileResolver:
             command += ["--output-file", "requirements.txt", "requirements.in"]
             status, output = self.run(command, directory, pip_environment(environ))
             if status != 0:
-                raise ResolutionError(explain_failure(output, lines))
+                raise failure(explain_failure(output, lines))
+            pass_on_warnings(output, "pip")
             body = (directory / "requirements.txt").read_text(encoding="utf-8")
         return Resolution(body=body, resolver=f"pip-compile {_version()}")
 

@@ -18,9 +18,9 @@ from shutil import which
 
 from kappa.build.lock import LockInputs, Resolution
 from kappa.build.resolvers.indexes import uv_environment
-from kappa.build.resolvers.process import Runner, run_and_log, say_unreachable
+from kappa.build.resolvers.process import Runner, failure, pass_on_warnings, run_and_log, say_unreachable
 from kappa.build.targets import Target, holds_on, marker_for
-from kappa.errors import MissingDependencyError, ResolutionError
+from kappa.errors import MissingDependencyError
 from kappa.spec.pins import Pin, pins_of, unite
 
 __all__ = ["FLAGS", "UvResolver", "find_uv", "reduced"]
@@ -75,7 +75,8 @@ class UvResolver:
             settings = _with_indexes(uv_environment(environ), inputs.options)
             status, output = self.run(command, directory, {**settings, **isolated})
             if status != 0:
-                raise ResolutionError(_explain(output))
+                raise failure(_explain(output))
+            pass_on_warnings(output, "uv")
             body = (directory / "requirements.txt").read_text(encoding="utf-8")
         return Resolution(body=reduced(body, target), resolver=f"uv {_version(self.command)}")
 
