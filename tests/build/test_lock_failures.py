@@ -85,8 +85,8 @@ def test_a_version_that_is_only_installed_here_says_so(index_environ: dict[str, 
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_an_index_that_does_not_answer_is_nobodys_fault(index_environ: dict[str, str], resolver: str) -> None:
     environ = {**index_environ, "PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    asked = Asked("user", "quince", "quince", "`pip_packages`")
     with pytest.raises(IndexUnreachableError) as raised:
-        asked = Asked("user", "quince", "quince", "`pip_packages`")
         lock_packages(inputs(resolver, asked), committed=None, environ={**environ, "UV_HTTP_RETRIES": "0"})
     assert "Who asks" not in str(raised.value)
 
