@@ -57,6 +57,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.splitting",
         "kappa.threads",
         "kappa.transport",
+        "kappa.versions",
         "kappa.wire",
         "kappa.wire",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from kappa.bundle import open_bundle
 from kappa.comparison import Replay, replay_of
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.inference import Inference, example_payload
+from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.models import ExampleSpec, ServiceSpec, ServingSpec
 from kappa.types import Answer, Payload
+from kappa.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
 
-__all__ = ["Examples", "check_examples", "examples_of", "replay_examples"]
+__all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "say_what_ran"]
 
 _REMOTE_TIMEOUT_S = 60.0
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +32,47 @@ class Examples:
 
     spec: ServiceSpec
     directory: Path | None
+    lock: Path | None = None
+    """Where the lock of the service is, if there is one."""
+    models: tuple[tuple[ArtifactPlugin, Path], ...] = ()
+    """The model files of a project."""
 
 
 def examples_of(target: Target) -> Examples:
     """Return the examples of a project or bundle without loading it."""
     if isinstance(target, ProjectTarget):
         project = read_target_project(target)
-        return Examples(project.spec, project.root)
+        sources = [(plugin, project.sources.get(plugin.name)) for plugin in project.spec.artifacts]
+        models = tuple((plugin, one.path) for plugin, one in sources if one is not None and one.path is not None)
+        return Examples(project.spec, project.root, project.root / "kappafile.lock", models)
     bundle = open_bundle(target.directory)
-    return Examples(bundle.manifest.service, None if bundle.is_installed else bundle.directory / "examples")
+    directory = None if bundle.is_installed else bundle.directory / "examples"
+    return Examples(bundle.manifest.service, directory, bundle.directory / "requirements.txt")
 
 
 def check_examples(spec: ServiceSpec) -> None:
     """Raise `ConfigurationError` for a service without examples, because a test of nothing must not pass."""
     if not spec.examples:
         raise ConfigurationError(f"`{spec.name}` has no `[[examples]]`, so there is nothing to test.")
+
+
+def say_what_ran(examples: Examples) -> list[str]:
+    """Say on which versions a service runs here, and which ones its bundle has instead: one sentence each."""
+    spec, lock = examples.spec, _text_of(examples.lock)
+    needs = [plugin.needs_of_file(path) for plugin, path in examples.models]
+    made_with = {name: version for one in needs for name, version in one.versions.items()}
+    plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
+    needed = {match[0].lower() for plugin in plugins for text in plugin.requires() if (match := _NAME.match(text))}
+    pinned = {**made_with, **versions_pinned(lock)}
+    found = versions_here(sorted({*names_asked_for(lock), *needed, *made_with}), pinned)
+    return [sentence for sentence in (say_versions(found), say_differences(found)) if sentence]
+
+
+def _text_of(lock: Path | None) -> str:
+    try:
+        return lock.read_text(encoding="utf-8-sig") if lock is not None else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def replay_examples(

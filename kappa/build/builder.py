@@ -46,6 +46,7 @@ from kappa.spec.manifest import (
     content_digest,
 )
 from kappa.tag import default_version, to_pep440
+from kappa.versions import names_asked_for, say_differences, versions_here
 
 __all__ = ["Build", "build_bundle", "build_time"]
 
@@ -101,6 +102,8 @@ def build_bundle(
             lock = lock_packages(
                 plan.lock_inputs, committed=plan.project.root / LOCK_NAME, environ=environ, mode=lock_mode
             )
+        if differences := say_differences(versions_here(names_asked_for(lock.text), lock.versions)):
+            log(differences, kind="warning")
         for warning in _unpinned(plan, lock):
             log(warning, kind="warning")
         log(f"Packing {plan.spec.name}", kind="step")

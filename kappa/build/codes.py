@@ -111,7 +111,8 @@ CODES: Mapping[str, Code] = {
     ),
     "KF208": Code(
         "A key has no effect",
-        "Another key decides alone: the value is read and then ignored. Remove one of the two.",
+        "Another key decides alone, or the one that it belongs to is missing: the value is read and then ignored. "
+        "Remove one of the two, or add the other.",
         '[env]\npip_packages = ["xgboost>=2"]\nrequirements_txt_file = "requirements.txt"',
         '[env]\nrequirements_txt_file = "requirements.txt"',
     ),

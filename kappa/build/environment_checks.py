@@ -18,7 +18,8 @@ from kappa.spec.models import EnvSpec
 __all__ = ["check_environment"]
 
 _PLACED = re.compile(r"(?P<file>.+):(?P<line>\d+): (?P<text>.+)")
-_REPLACED = ("pip_packages", "pyproject", "pip_index_url", "pip_extra_index_url", "pip_trusted_host")
+_PARTS = ("pyproject_extras", "pyproject_groups")
+_REPLACED = ("pip_packages", "pyproject", *_PARTS, "pip_index_url", "pip_extra_index_url", "pip_trusted_host")
 """What a requirements file leaves without effect."""
 
 
@@ -74,11 +75,16 @@ def _check_indexes(draft: Draft) -> None:
 
 def _check_pyproject(draft: Draft, paths: PathChecks) -> None:
     path: TreePath = ("env", "pyproject")
+    for key in _PARTS:
+        if draft.get("env", key) and draft.get(*path) is None:
+            message = f"`{key}` has no effect without `pyproject`, whose parts it names."
+            draft.found.add("KF208", message, ("env", key), at="key", severity="warning")
     if (file := paths.existing(path, "file")) is None:
         return
     python = draft.get("env", "python")
     target = Target.of(python if isinstance(python, str) else running_python(), ())
-    read = read_dependencies(file, target, shown=str(draft.get(*path)))
+    extras, groups = (draft.get("env", key) or () for key in _PARTS)
+    read = read_dependencies(file, target, shown=str(draft.get(*path)), groups=groups, extras=extras)
     for problem in read.problems:
         draft.found.add("KF316", sentence(problem), path)
     for warning in read.warnings:

@@ -6,6 +6,7 @@ it was made from. A lock holds every system and extra of a project; here only wh
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,13 @@ from packaging.utils import canonicalize_name
 
 from kappa.build.targets import System, Target, holds_on, marker_for
 
-__all__ = ["ForeignLock", "pylock_pins", "uv_pins"]
+__all__ = ["ForeignLock", "Wanted", "pylock_pins", "uv_pins"]
 
 Entry = Mapping[str, Any]  # a package as TOML gives it
+
+_EXTRA = re.compile(r"extra == '([^']*)'")
+_MEMBER = re.compile(r"(['\"])(?P<name>[^'\"]+)\1 (?P<negated>not )?in (?P<set>extras|dependency_groups)")
+"""What a marker of `pylock.toml` asks of the extras and groups that are installed (PEP 751)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,17 @@ class ForeignLock:
     name: str
     pins: tuple[str, ...]
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a lock, as a `pyproject.toml` writes it."""
+
+    dependencies: Sequence[Requirement]
+    extras: Mapping[str, Sequence[Requirement]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[Requirement]] = field(default_factory=dict)
+    everything: Sequence[Requirement] = ()
+    """All of them, the project's own extras written out."""
 
 
 @dataclass(slots=True)
@@ -82,46 +98,76 @@ def _hashes(entry: Entry) -> Iterator[str]:
 # -- uv.lock -----------------------------------------------------------------------------------------------------------
 
 
-def uv_pins(
-    tree: Mapping[str, Any], name: str, dependencies: Sequence[Requirement], target: Target
-) -> ForeignLock | None:
-    """Return what a `uv.lock` pins for the project ``name``; ``None`` if it does not fit its dependencies."""
+def uv_pins(tree: Mapping[str, Any], name: str, wanted: Wanted, target: Target) -> ForeignLock | None:
+    """Return what a `uv.lock` pins for the project ``name``; ``None`` if it does not fit what is wanted."""
     if tree["version"] != 1:
         raise ValueError(f"its format has the version {tree['version']}, and only 1 is known")
     packages: dict[str, list[Entry]] = {}
     for entry in tree.get("package", ()):
         packages.setdefault(canonicalize_name(entry["name"]), []).append(entry)
     root = next((entry for entry in packages.get(name, ()) if {"virtual", "editable"} & entry["source"].keys()), None)
-    if root is None or not _asks_for(root, dependencies):
+    root = _without_a_project(tree) if root is None and not name else root
+    if root is None or not _asks_for(root, wanted):
         return None
+    edges = [*root.get("dependencies", ()), *_edges(root, "optional-dependencies", wanted.extras)]
+    edges += _edges(root, "dev-dependencies", wanted.groups)
     needed: dict[tuple[str, str], _Needed] = {}
     for system in target.systems:
-        for entry in _reached(root, packages, target.python, system):
+        for entry in _reached(root, edges, packages, target.python, system):
             key = (entry["name"], entry.get("version", ""))
             needed.setdefault(key, _Needed(entry)).systems.append(system)
     return _lock_of("uv.lock", needed.values(), target)
 
 
-def _asks_for(root: Entry, dependencies: Sequence[Requirement]) -> bool:
-    """Return whether a lock was made from these dependencies; uv rewrites markers, so only their presence counts."""
-    stated = [
-        one for one in root.get("metadata", {}).get("requires-dist", ()) if "extra ==" not in one.get("marker", "")
-    ]
-    locked = sorted(
+def _without_a_project(tree: Mapping[str, Any]) -> Entry:
+    """Return what stands for the project in a lock of dependency groups alone."""
+    groups = tree.get("manifest", {}).get("dependency-groups", {})
+    edges = {
+        name: [{**one, "extra": one.get("extras", ())} for one in requirements] for name, requirements in groups.items()
+    }
+    return {"name": "", "dev-dependencies": edges, "metadata": {"requires-dev": groups}}
+
+
+def _edges(root: Entry, table: str, names: Iterable[str]) -> Iterator[Entry]:
+    wanted = {canonicalize_name(name) for name in names}
+    for name, edges in root.get(table, {}).items():
+        if canonicalize_name(name) in wanted:
+            yield from edges
+
+
+def _asks_for(root: Entry, wanted: Wanted) -> bool:
+    """Return whether a lock was made from what is wanted; uv rewrites markers, so only their presence counts."""
+    metadata = root.get("metadata", {})
+    stated: dict[str, list[Entry]] = {}
+    for one in metadata.get("requires-dist", ()):
+        extra = _EXTRA.search(one.get("marker", ""))
+        stated.setdefault(extra[1] if extra else "", []).append(one)
+    groups = {canonicalize_name(name): requirements for name, requirements in metadata.get("requires-dev", {}).items()}
+    pairs = [(stated.get("", ()), wanted.dependencies)]
+    pairs += [(stated.get(canonicalize_name(name), ()), listed) for name, listed in wanted.extras.items()]
+    pairs += [(groups.get(canonicalize_name(name), ()), listed) for name, listed in wanted.groups.items()]
+    return all(_are_same(locked, listed) for locked, listed in pairs)
+
+
+def _are_same(locked: Iterable[Entry], asked: Iterable[Requirement]) -> bool:
+    return {
         (
             canonicalize_name(one["name"]),
             str(SpecifierSet(one.get("specifier", ""))),
-            tuple(sorted(one.get("extras", ()))),
+            frozenset(map(canonicalize_name, one.get("extras", ()))),
         )
-        for one in stated
-    )
-    asked = sorted((canonicalize_name(one.name), str(one.specifier), tuple(sorted(one.extras))) for one in dependencies)
-    return locked == asked
+        for one in locked
+    } == {
+        (canonicalize_name(one.name), str(one.specifier), frozenset(map(canonicalize_name, one.extras)))
+        for one in asked
+    }
 
 
-def _reached(root: Entry, packages: Mapping[str, list[Entry]], python: str, system: System) -> Iterator[Entry]:
-    """Yield the packages that the project needs on a system, itself left out."""
-    waiting = deque(root.get("dependencies", ()))
+def _reached(
+    root: Entry, edges: Iterable[Entry], packages: Mapping[str, list[Entry]], python: str, system: System
+) -> Iterator[Entry]:
+    """Yield the packages that some edges of the project need on a system, itself left out."""
+    waiting = deque(edges)
     seen: set[tuple[str, str, str]] = set()
     while waiting:
         edge = waiting.popleft()
@@ -132,7 +178,7 @@ def _reached(root: Entry, packages: Mapping[str, list[Entry]], python: str, syst
             key = (entry["name"], entry.get("version", ""), extra)
             if key in seen:
                 continue
-            if not any(key[:2] == other[:2] for other in seen):
+            if entry is not root and not any(key[:2] == other[:2] for other in seen):
                 yield entry
             seen.add(key)
             waiting.extend(
@@ -156,10 +202,10 @@ def _chosen(edge: Entry, entries: Sequence[Entry], python: str, system: System) 
 def pylock_pins(
     tree: Mapping[str, Any],
     name: str,
-    dependencies: Sequence[Requirement],
+    wanted: Wanted,
     target: Target,
 ) -> ForeignLock | None:
-    """Return what a `pylock.toml` pins; ``None`` if a dependency is not satisfied by what it pins.
+    """Return what a `pylock.toml` pins; ``None`` if what is wanted is not satisfied by what it pins.
 
     The format does not say what a lock was made from, so that is all that can be asked of it.
     """
@@ -167,12 +213,12 @@ def pylock_pins(
         raise ValueError(f"its format has the version {tree['lock-version']}, and only 1.x is known")
     needed = []
     for entry in tree["packages"]:
-        systems = [system for system in target.systems if _is_needed(entry, target.python, system)]
+        systems = [system for system in target.systems if _is_needed(entry, wanted, target.python, system)]
         if systems and canonicalize_name(entry["name"]) != name:
             needed.append(_Needed(entry, systems))
     for system in target.systems:
         pinned = {canonicalize_name(one.entry["name"]): one.entry for one in needed if system in one.systems}
-        for requirement in dependencies:
+        for requirement in wanted.everything:
             if requirement.marker and holds_on(str(requirement.marker), target.python, system) is False:
                 continue
             entry = pinned.get(canonicalize_name(requirement.name))
@@ -181,11 +227,17 @@ def pylock_pins(
     return _lock_of("pylock.toml", needed, target)
 
 
-def _is_needed(entry: Entry, python: str, system: System) -> bool:
-    marker = entry.get("marker", "")
-    if " in extras" in marker or " in dependency_groups" in marker:
-        return False  # what an installer takes only when it is asked for
-    wanted = entry.get("requires-python", "")
-    if wanted and not SpecifierSet(wanted).contains(f"{python}.99"):
+def _is_needed(entry: Entry, wanted: Wanted, python: str, system: System) -> bool:
+    """Return whether an installer takes a package that is asked for the extras and groups that are wanted."""
+    python_wanted = entry.get("requires-python", "")
+    if python_wanted and not SpecifierSet(python_wanted).contains(f"{python}.99"):
         return False
+    chosen = {"extras": wanted.extras, "dependency_groups": wanted.groups}
+    names = {key: {canonicalize_name(name) for name in given} for key, given in chosen.items()}
+
+    def holds(match: re.Match[str]) -> str:
+        is_in = canonicalize_name(match["name"]) in names[match["set"]]
+        return "python_version > '0'" if is_in is not bool(match["negated"]) else "python_version < '0'"
+
+    marker = _MEMBER.sub(holds, entry.get("marker", ""))
     return not marker or holds_on(marker, python, system) is not False

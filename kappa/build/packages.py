@@ -110,7 +110,13 @@ def users_word(project: Project, target: Target) -> UsersWord:
     listed = [*_listed(env, problems, warnings)]
     own_project = ProjectDependencies()
     if env.pyproject is not None:
-        own_project = read_dependencies(project.root / env.pyproject, target, shown=env.pyproject)
+        own_project = read_dependencies(
+            project.root / env.pyproject,
+            target,
+            shown=env.pyproject,
+            groups=env.pyproject_groups,
+            extras=env.pyproject_extras,
+        )
         problems += own_project.problems
         warnings += own_project.warnings
         for text in own_project.requirements:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from kappa.build.foreign_locks import ForeignLock, pylock_pins, uv_pins
+from kappa.build.declared_elsewhere import say_elsewhere
+from kappa.build.foreign_locks import ForeignLock, Wanted, pylock_pins, uv_pins
+from kappa.build.optional_dependencies import OptionalDependencies
 from kappa.build.requirements import check_requirement
 from kappa.build.targets import Target
+from kappa.build.texts import decoded
 
 __all__ = ["ProjectDependencies", "read_dependencies"]
 
@@ -32,24 +36,40 @@ class ProjectDependencies:
     warnings: tuple[str, ...] = ()
 
 
-def read_dependencies(path: Path, target: Target, *, shown: str) -> ProjectDependencies:
-    """Read the dependencies of the `pyproject.toml` at ``path`` for ``target``; messages call it ``shown``."""
+def read_dependencies(
+    path: Path, target: Target, *, shown: str, groups: Sequence[str] = (), extras: Sequence[str] = ()
+) -> ProjectDependencies:
+    """Read the dependencies of the `pyproject.toml` at ``path`` for ``target``; messages call it ``shown``.
+
+    Those of its dependency ``groups`` and of its own ``extras`` come to it.
+    """
     try:
-        project = _table(tomli.loads(path.read_text(encoding="utf-8")), "project")
+        tree = tomli.loads(decoded(path.read_bytes()))
     except (OSError, ValueError) as exc:  # a TOMLDecodeError is a ValueError
-        return ProjectDependencies(problems=(f"`{shown}` cannot be read: {exc}.",))
-    dependencies = project.get("dependencies", [])
-    if "dependencies" in project.get("dynamic", ()):
-        return ProjectDependencies(
-            problems=(f"The dependencies of `{shown}` are dynamic: only building it could tell them. Write them out.",)
-        )
-    if not isinstance(dependencies, list) or not all(isinstance(text, str) for text in dependencies):
-        return ProjectDependencies(problems=(f"`project.dependencies` of `{shown}` is not a list of texts.",))
-    problems = [f"`{shown}`: {problem}." for text in dependencies if (problem := check_requirement(text))]
+        return ProjectDependencies(problems=(f"`{shown}` cannot be read: {str(exc).rstrip('.')}.",))
+    project = _table(tree, "project")
+    optional = OptionalDependencies(tree, shown=shown)
+    if (problem := _unusable(tree, path, shown, is_complete=bool(groups or extras))) is not None:
+        return ProjectDependencies(problems=(problem,))
+    written: list[str] = project.get("dependencies", [])
+    dependencies = [*optional.expanded(written)]
+    added = {
+        **{("extra", name): optional.of_extra(name) for name in extras},
+        **{("group", name): optional.of_group(name) for name in groups},
+    }
+    dependencies = list(dict.fromkeys([*dependencies, *itertools.chain.from_iterable(added.values())]))
+    problems = [*optional.problems]
+    problems += [f"`{shown}`: {problem}." for text in dependencies if (problem := check_requirement(text))]
     problems += _misfit(project, target, shown)
     if problems:
-        return ProjectDependencies(problems=tuple(problems))
-    found = _lock_beside(path, project, [Requirement(text) for text in dependencies], target)
+        return ProjectDependencies(problems=tuple(dict.fromkeys(problems)))
+    wanted = Wanted(
+        [Requirement(text) for text in written],
+        {name: [Requirement(text) for text in optional.written("extra", name)] for name in extras},
+        {name: [Requirement(text) for text in optional.written("group", name)] for name in groups},
+        [Requirement(text) for text in dependencies],
+    )
+    found = _lock_beside(path, project, wanted, target)
     if isinstance(found, str):
         return ProjectDependencies(tuple(dependencies), warnings=(found,) if found else ())
     return ProjectDependencies(
@@ -58,6 +78,24 @@ def read_dependencies(path: Path, target: Target, *, shown: str) -> ProjectDepen
         lock=found.name,
         problems=tuple(f"`{found.name}`: {problem}" for problem in found.problems),
     )
+
+
+def _unusable(tree: Mapping[str, Any], path: Path, shown: str, *, is_complete: bool) -> str | None:
+    """Say why a `pyproject.toml` does not tell what it depends on; ``is_complete`` if groups or extras do."""
+    project = _table(tree, "project")
+    if "dependencies" in project.get("dynamic", ()):
+        files = _table(_table(_table(_table(tree, "tool"), "setuptools"), "dynamic"), "dependencies").get("file")
+        listed = [files] if isinstance(files, str) else files
+        advice = "Write them out."
+        if isinstance(listed, list) and listed:
+            advice = f"Name `{listed[0]}`, from which setuptools reads them, in `requirements_txt_file`."
+        return f"The dependencies of `{shown}` are dynamic: only building it could tell them. {advice}"
+    if "dependencies" not in project:
+        return None if is_complete else say_elsewhere(tree, path.parent, shown=shown)
+    dependencies = project["dependencies"]
+    if not isinstance(dependencies, list) or not all(isinstance(text, str) for text in dependencies):
+        return f"`project.dependencies` of `{shown}` is not a list of texts."
+    return None
 
 
 def _misfit(project: Mapping[str, Any], target: Target, shown: str) -> list[str]:
@@ -70,9 +108,7 @@ def _misfit(project: Mapping[str, Any], target: Target, shown: str) -> list[str]
     return [f"`{shown}` wants Python `{wanted}`, and the service runs on Python {target.python}: set `python`."]
 
 
-def _lock_beside(
-    path: Path, project: Mapping[str, Any], dependencies: Sequence[Requirement], target: Target
-) -> ForeignLock | str:
+def _lock_beside(path: Path, project: Mapping[str, Any], wanted: Wanted, target: Target) -> ForeignLock | str:
     """Return the first lock beside a `pyproject.toml` that is up to date with it, or why none is."""
     stale = ""
     name = canonicalize_name(str(project.get("name", "")))
@@ -81,7 +117,7 @@ def _lock_beside(
         if not place.is_file():
             continue
         try:
-            found = read(tomli.loads(place.read_text(encoding="utf-8")), name, dependencies, target)
+            found = read(tomli.loads(decoded(place.read_bytes())), name, wanted, target)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             stale = f"`{file}` cannot be read as a lock, so it is not used: {type(exc).__name__}: {exc}."
             continue

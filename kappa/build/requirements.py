@@ -8,12 +8,16 @@ travels in a bundle, so nothing may name a folder of this machine or carry a pas
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+
+from kappa.build.texts import decoded
 
 __all__ = [
     "OWN_NAMES",
@@ -42,9 +46,14 @@ _FLAGS = {"--no-index", "--pre", "--prefer-binary"}
 _FILES = {"-r", "--requirement", "-c", "--constraint"}
 _LOCATIONS = {"--index-url", "--extra-index-url", "--find-links"}
 
-_OPTION = re.compile(r"(--[a-z-]+|-[a-z])[\s=]*(.*)")
+_EDITABLE = {"-e", "--editable"}
+_IGNORED = {"--require-hashes"}  # a lock always has hashes
+_VALUED = {*_OPTIONS, *_FILES, *_EDITABLE, "--hash"}
+
 _COMMENT = re.compile(r"(^|\s+)#.*$")
-_HASH = re.compile(r"\s--hash[= ](\S+)")
+_OPTIONS_OF_A_LINE = re.compile(r"(?:^|\s)(?=--?[a-zA-Z])")
+_ARCHIVE = re.compile(r"\.(whl|zip|tar\.\w+|tgz)(\[[^]]*\])?$", re.IGNORECASE)
+_WHEEL = re.compile(r"(?:^|[/\\])(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9.!+_]+)-[^/\\]+\.whl(?:#|$)")
 _VCS = re.compile(r"(git|hg|bzr|svn)\+", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _USER_INFORMATION = re.compile(r"://[^/?#\s]*@")
@@ -76,23 +85,36 @@ def name_of(requirement: str) -> str:
 
 
 def check_requirement(text: str) -> str | None:
-    """Return what is wrong with a requirement, as the end of a sentence; ``None`` if a bundle may hold it."""
+    """Return what is wrong with a requirement, as the end of a sentence; ``None`` if a bundle may hold it.
+
+    Kappa itself may come from anywhere, because a bundle leaves it out.
+    """
     try:
-        url = Requirement(text).url
+        requirement = Requirement(text)
     except InvalidRequirement as exc:
         return _say_invalid(text, exc)
-    if url is None:
+    url = requirement.url
+    if url is None or canonicalize_name(requirement.name) in OWN_NAMES:
         return None
     if _USER_INFORMATION.search(url) and not _VCS.match(url):
         return f"`{_without_user_information(text)}` has a user or password in its URL, which a bundle would publish"
     if _VCS.match(url):
-        return (
-            f"`{_without_user_information(text)}` names a repository, which has no hash: name an archive instead, "
-            "e.g. `name @ https://host/project/archive/<commit>.zip`"
-        )
+        return f"`{_without_user_information(text)}` {_REPOSITORY.format(name='name')}"
     if not _URL.match(url) or url.lower().startswith("file:"):
-        return f"`{text}` names a file of this machine, which nobody else has: publish it to an index"
+        wheel = _WHEEL.search(unquote(url))
+        version = wheel["version"] if wheel else "<version>"
+        return (
+            f"`{text}` names a file of this machine, which nobody else has: if `pip freeze` wrote that, as it does in "
+            f"conda's environments, write `{requirement.name}=={version}` (`pip list --format=freeze` prints it so), "
+            "else publish the package to an index"
+        )
     return None
+
+
+_REPOSITORY = (
+    "names a repository, which has no hash: name an archive instead, "
+    "e.g. `{name} @ https://host/project/archive/<commit>.zip`"
+)
 
 
 def check_location(url: str) -> str | None:
@@ -139,35 +161,60 @@ def _read(path: Path, found: _Found, *, root: Path, is_constraint: bool, reading
         return
     shown = path.relative_to(root.resolve()).as_posix()
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        text = decoded(path.read_bytes(), as_pip=True)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
         found.problems.append(f"The requirements file `{shown}` cannot be read: {reason}.")
         return
     for number, line in _logical_lines(text):
         place = f"{shown}:{number}"
-        if (match := _OPTION.fullmatch(line)) is None:
-            _read_requirement(line, place, found, is_constraint=is_constraint)
+        requirement, _, written = _partition(line)
+        try:
+            options = [*_options(shlex.split(written))]
+        except ValueError as exc:
+            found.problems.append(f"{place}: `{line}` cannot be read: {str(exc).lower()}.")
             continue
-        option, value = match.groups()
-        if option in _FILES:
-            included = path.parent / value
-            constraint = is_constraint or option in {"-c", "--constraint"}
-            if _URL.match(value):
-                found.problems.append(f"{place}: `{option} {value}` names a URL: put the file into the project.")
+        if requirement:
+            _read_requirement(requirement, options, place, found, is_constraint=is_constraint)
+            continue
+        for option, value in options:
+            if option in _FILES:
+                included = path.parent / value
+                constraint = is_constraint or option in {"-c", "--constraint"}
+                if _URL.match(value):
+                    found.problems.append(f"{place}: `{option} {value}` names a URL: put the file into the project.")
+                else:
+                    _read(included, found, root=root, is_constraint=constraint, reading=(*reading, path))
             else:
-                _read(included, found, root=root, is_constraint=constraint, reading=(*reading, path))
-        else:
-            _read_option(option, value, place, found)
+                _read_option(option, value, place, found)
+
+
+def _partition(line: str) -> tuple[str, str, str]:
+    """Split a line where its options begin, as pip does."""
+    match = _OPTIONS_OF_A_LINE.search(line)
+    return (line[: match.start()].strip(), " ", line[match.start() :]) if match else (line, "", "")
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options of a line with their values, in the forms that pip takes: `--x y`, `--x=y`, `-x y`, `-xy`."""
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        option, equals, value = word.partition("=")
+        if not word.startswith("--") and word.startswith("-"):
+            option, equals, value = word[:2], word[2:], word[2:].removeprefix("=")
+        if not equals and waiting and (option in _VALUED or not waiting[0].startswith("-")):
+            value = waiting.pop(0)
+        yield option, value
 
 
 def _read_option(option: str, value: str, place: str, found: _Found) -> None:
-    if option in {"-e", "--editable"}:
-        found.problems.append(f"{place}: `-e {value}` names a folder of this machine: list what it needs, by name.")
+    if option in _EDITABLE:
+        found.problems.append(f"{place}: {_say_folder(value, f'{option} {value}')}.")
     elif option in _FLAGS:
         found.options.append(option)
     elif (name := _OPTIONS.get(option)) is None:
-        if option != "--require-hashes":  # a lock always has hashes
+        if option not in _IGNORED:
             found.problems.append(f"{place}: `{option}` has no meaning in a bundle: remove it.")
     elif name in _LOCATIONS and (problem := check_location(value)):
         found.problems.append(f"{place}: `{name} {_without_user_information(value)}` {problem}.")
@@ -175,12 +222,16 @@ def _read_option(option: str, value: str, place: str, found: _Found) -> None:
         found.options.append(f"{name} {value}")
 
 
-def _read_requirement(line: str, place: str, found: _Found, *, is_constraint: bool) -> None:
-    hashes = tuple(_HASH.findall(line))
-    text = _HASH.sub("", line).strip()
+def _read_requirement(
+    text: str, options: Sequence[tuple[str, str]], place: str, found: _Found, *, is_constraint: bool
+) -> None:
     if problem := check_requirement(text):
         found.problems.append(f"{place}: {problem}.")
         return
+    if strange := [option for option, _ in options if option != "--hash"]:
+        found.problems.append(f"{place}: `{strange[0]}` has no meaning in a bundle: remove it.")
+        return
+    hashes = tuple(value for option, value in options if option == "--hash")
     (found.constraints if is_constraint else found.requirements).append(RequirementLine(text, place, hashes))
 
 
@@ -200,9 +251,41 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def _say_invalid(text: str, error: InvalidRequirement) -> str:
     if text.startswith("-"):
         return f"`{text}` is an option of pip and not a requirement: options belong in a `requirements_txt_file`"
-    if _URL.match(text) or _VCS.match(text) or text.startswith((".", "/", "~")) or text.endswith((".whl", ".tar.gz")):
-        return f"`{_without_user_information(text)}` has no name: write `name @ https://…`"
+    if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
+        return f"`{text}` stands in quotes, which only a shell takes away: write `{text[1:-1]}`"
+    shown = _without_user_information(text)
+    if _VCS.match(text) or (_URL.match(text) and not text.lower().startswith("file:")):
+        wheel = _WHEEL.search(text)
+        name = canonicalize_name(wheel["name"]) if wheel else "name"
+        if _VCS.match(text):
+            return f"`{shown}` {_REPOSITORY.format(name=name)}"
+        return f"`{shown}` has no name: write `{name} @ {'https://…' if not wheel else shown}`"
+    if _ARCHIVE.search(text):
+        wheel = _WHEEL.search(text)
+        name = f"`{canonicalize_name(wheel['name'])}`" if wheel else "it"
+        return (
+            f"`{shown}` names a file of this machine, which nobody else has: publish {name} to an index (a page of "
+            "links to wheels is one, which `--find-links https://…` names), and write its name and version"
+        )
+    if text.startswith((".", "/", "~", "file:")) or re.match(r"[A-Za-z]:[\\/]", text):
+        return _say_folder(text, text)
     return f"`{text}` is not a requirement: {str(error).splitlines()[0].rstrip('.:').lower()}"
+
+
+def _say_folder(value: str, written: str) -> str:
+    """Say what to do about a folder, or a repository, that is to be installed as it stands."""
+    shown = _without_user_information(written)
+    if _VCS.match(value):
+        return f"`{shown}` {_REPOSITORY.format(name='name')}"
+    if value.partition("[")[0].rstrip("/") == ".":
+        return (
+            f"`{shown}` names the project itself, a folder of this machine, whose code is packed as far as the service "
+            'imports it: remove the line, and take what the project needs with `pyproject = "pyproject.toml"`'
+        )
+    return (
+        f"`{shown}` names a folder of this machine, whose code is packed as far as the service imports it: remove the "
+        "line, and list what that code needs, by name"
+    )
 
 
 def _without_user_information(text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +15,8 @@ __all__ = ["PickleArtifact", "sniff_pickle"]
 
 _SIGNATURES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x04\x22\x4d\x18")
 """The pickle protocols from 2 on, and the compressions that joblib knows: zlib, gzip, bz2, xz, lzma, lz4."""
+_HEAD_BYTES = 4096
+_NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 
 
 def sniff_pickle(path: Path) -> str | None:
@@ -20,10 +24,48 @@ def sniff_pickle(path: Path) -> str | None:
     if path.is_dir():
         return "it is a folder"
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(_HEAD_BYTES)
+        is_whole = len(head) < _HEAD_BYTES
+        file.seek(-1 if head else 0, SEEK_END)
+        is_ended = file.read() == pickle.STOP
     if not head:
         return "it is empty"
-    return None if head.startswith(_SIGNATURES) else "it does not begin as a pickle or a joblib file does"
+    if head.startswith(_SIGNATURES) or (is_ended and _begins_as_old_pickle(head, is_whole=is_whole)):
+        return None
+    return "it does not begin as a pickle or a joblib file does"
+
+
+class _NamedError(Exception):
+    """A pickle names a class or a function."""
+
+
+class _Harmless(pickle.Unpickler):
+    """Reads plain values, and stops at the first name: nothing is imported and nothing runs."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise _NamedError(module, name)
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise _NamedError("persistent", str(pid))
+
+
+def _begins_as_old_pickle(head: bytes, *, is_whole: bool) -> bool:
+    """Return whether bytes begin a pickle of protocol 0 or 1: those have no signature, so the opcodes must make sense.
+
+    They do if they build a value, name a class, or go on after the bytes that are looked at.
+    """
+    file = BytesIO(head)
+    try:
+        _Harmless(file).load()
+    except _NamedError as exc:
+        return all(_NAME.fullmatch(name) for name in exc.args)
+    except EOFError:
+        return not is_whole
+    except pickle.UnpicklingError as exc:
+        return not is_whole and "truncated" in str(exc)
+    except Exception:  # noqa: BLE001 - reading what is no pickle fails in every way there is
+        return False
+    return not file.read(1)
 
 
 class PickleArtifact(ArtifactPlugin):

@@ -3,7 +3,7 @@
 A pickle of protocol 4 and later names a class by two short texts, its module and its name, and the opcode STACK_GLOBAL,
 earlier ones by the opcode GLOBAL with two lines (`pickletools` describes both). The file is searched for the sequence
 of the former and not interpreted, because joblib puts raw arrays between the opcodes. The latter looks like any text:
-a file of an earlier protocol is read opcode by opcode, and one of joblib's only as far as its first array.
+a file of an earlier protocol, 0 to 3, is read opcode by opcode, and one of joblib's only as far as its first array.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pickle
 import pickletools
 import re
 import zlib
+from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
@@ -32,6 +33,7 @@ _STACK_GLOBAL = re.compile(
 _SKLEARN_VERSION = re.compile(
     rb"_sklearn_version(?:\x94?(?:\x95.{8})?\x8c(.)|(?:q.|r.{4})X(.)\0\0\0)([0-9][\w.+]*)", re.DOTALL
 )
+_SKLEARN_VERSION_AS_TEXT = re.compile(rb"_sklearn_version\n(?:p\d+\n)?V([0-9][\w.+]*)\n")
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open, b"\x5d\x00": lzma.open}
 _OVERLAP = 4096  # longer than any of these sequences
 _CHUNK = 1 << 22
@@ -64,7 +66,7 @@ class _Search:
         self._is_first = True
 
     def read(self, data: bytes | mmap.mmap) -> None:
-        if self._is_first and data[:2] in (b"\x80\x02", b"\x80\x03"):
+        if self._is_first and (data[:1] != b"\x80" or data[1:2] < b"\x04"):
             self._modules.update(_old_globals(data))
         self._is_first = False
         for match in _STACK_GLOBAL.finditer(data):
@@ -73,6 +75,8 @@ class _Search:
         for match in _SKLEARN_VERSION.finditer(data):
             version = match[3][: (match[1] or match[2])[0]]
             self._versions.setdefault("scikit-learn", version.decode())
+        for match in _SKLEARN_VERSION_AS_TEXT.finditer(data):
+            self._versions.setdefault("scikit-learn", match[1].decode())
 
     @property
     def needs(self) -> ModelNeeds:
@@ -83,15 +87,16 @@ def _old_globals(data: bytes | mmap.mmap) -> Iterator[str]:
     opcodes = pickletools.genops(data if isinstance(data, bytes) else BytesIO(data[:]))
     with suppress(Exception):  # raw arrays are no opcodes
         for opcode, argument, _ in opcodes:
-            if opcode.name == "GLOBAL":
-                yield str(argument).split(" ")[0]
+            if opcode.name in ("GLOBAL", "INST"):
+                module = str(argument).split(" ")[0]
+                yield IMPORT_MAPPING.get(module, module)  # as Python 2 called it; `pickle` reads it so too
 
 
 def _parts(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
     """Yield the content of a file, unpacked, in parts that overlap."""
     head = file.read(6)
     file.seek(0)
-    if head[:1] == b"\x80":
+    if head and head[:1] != b"\x78" and head[:2] not in _OPENERS:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
             yield whole
         return

@@ -279,6 +279,10 @@ class EnvSpec(Spec):
     """A requirements file; it replaces every other source of packages."""
     pyproject: Line | None = None
     """A `pyproject.toml` whose dependencies are taken, at the versions of an up-to-date `uv.lock` or `pylock.toml`."""
+    pyproject_extras: tuple[Line, ...] = ()
+    """Extras of `pyproject` whose dependencies are taken too (`[project.optional-dependencies]`)."""
+    pyproject_groups: tuple[Line, ...] = ()
+    """Dependency groups of `pyproject` that are taken too (`[dependency-groups]`, PEP 735)."""
     pip_index_url: Line | None = None
     """The package index, instead of PyPI; without a password, which belongs into the environment of the build."""
     pip_extra_index_url: tuple[Line, ...] = ()

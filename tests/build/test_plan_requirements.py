@@ -23,6 +23,8 @@ def write(folder: Path, **files: str) -> Path:
         "requests[security]>=2; python_version < '4'",
         "pandas @https://github.com/pypa/pip/archive/1.3.1.zip",
         "acme @ https://example.org/acme.whl#sha256=00",
+        "kappa-ml @ file:///home/me/kappa_ml-0.1.0-py3-none-any.whl",
+        "Kappa.ML @ git+https://h/kappa@1",
     ],
 )
 def test_requirement_that_a_bundle_may_hold(text: str) -> None:
@@ -37,7 +39,31 @@ def test_requirement_that_a_bundle_may_hold(text: str) -> None:
         ),
         pytest.param("pandas>>2", "`pandas>>2` is not a requirement", id="syntax"),
         pytest.param("https://x/y.whl", "`https://x/y.whl` has no name: write `name @ https://…`", id="bare url"),
-        pytest.param("./wheels/y.whl", "`./wheels/y.whl` has no name", id="path"),
+        pytest.param(
+            "https://x/Y-1.0-py3-none-any.whl", "write `y @ https://x/Y-1.0-py3-none-any.whl`", id="wheel url"
+        ),
+        pytest.param(
+            "./wheels/Acme_Y-1.0-py3-none-any.whl",
+            "names a file of this machine, which nobody else has: publish `acme-y` to an index",
+            id="wheel",
+        ),
+        pytest.param("wheels/y.tar.gz", "names a file of this machine, which nobody else has", id="archive"),
+        pytest.param("./lib", "`./lib` names a folder of this machine, whose code is packed", id="folder"),
+        pytest.param("C:\\lib", "names a folder of this machine", id="folder on Windows"),
+        pytest.param(".", 'take what the project needs with `pyproject = "pyproject.toml"`', id="the project"),
+        pytest.param(".[gpu]", 'take what the project needs with `pyproject = "pyproject.toml"`', id="its extra"),
+        pytest.param("git+https://h/y.git", "names a repository, which has no hash", id="bare repository"),
+        pytest.param('"pandas>=2"', "stands in quotes, which only a shell takes away: write `pandas>=2`", id="quotes"),
+        pytest.param(
+            "numpy @ file:///croot/numpy_and_numpy_base_1708638617955/work/dist/numpy-1.26.4-cp311-cp311-linux.whl#x=0",
+            "write `numpy==1.26.4` (`pip list --format=freeze` prints it so)",
+            id="conda's wheel",
+        ),
+        pytest.param(
+            "numpy @ file:///tmp/build/80754af9/numpy_1626271504010/work",
+            "write `numpy==<version>` (`pip list --format=freeze` prints it so)",
+            id="conda's folder",
+        ),
         pytest.param("y @ file:///home/me/y.whl", "names a file of this machine", id="file"),
         pytest.param("y @ git+https://h/y@1", "has no hash: name an archive instead", id="repository"),
         pytest.param("y @ https://me:hunter2@h/y.whl", "`y @ https://****@h/y.whl` has a user or password", id="login"),
@@ -94,7 +120,14 @@ def test_file_is_read_flat_with_places_hashes_constraints_and_options(tmp_path: 
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        pytest.param("-e .", "requirements.txt:2: `-e .` names a folder of this machine", id="editable"),
+        pytest.param("-e .", "requirements.txt:2: `-e .` names the project itself, a folder", id="editable"),
+        pytest.param("--editable=./lib", "`--editable ./lib` names a folder of this machine", id="editable folder"),
+        pytest.param(
+            "-e git+https://me:hunter2@h/x.git#egg=x", "requirements.txt:2: `-e git+https://****@h/", id="editable repo"
+        ),
+        pytest.param("-e git+https://h/x.git", "names a repository, which has no hash", id="editable repository"),
+        pytest.param("pear2 --config-settings=a=b", "`--config-settings` has no meaning in a bundle", id="of one line"),
+        pytest.param('--index-url "https://h/simple', "cannot be read: no closing quotation", id="open quotes"),
         pytest.param("--find-links ./wheels", "requirements.txt:2: `--find-links ./wheels` names a folder", id="links"),
         pytest.param(
             "-i https://me:hunter2@h/simple", "`--index-url https://****@h/simple` has a user or password", id="login"
@@ -105,7 +138,7 @@ def test_file_is_read_flat_with_places_hashes_constraints_and_options(tmp_path: 
         pytest.param("-r ../outside.txt", "outside.txt` lies outside the project", id="outside"),
         pytest.param("-r absent.txt", "The requirements file `absent.txt` cannot be read: No such file", id="absent"),
         pytest.param("pandas==", "requirements.txt:2: `pandas==` is not a requirement", id="syntax"),
-        pytest.param("git+https://h/x.git", "requirements.txt:2: `git+https://h/x.git` has no name", id="repository"),
+        pytest.param("git+https://h/x.git", "`git+https://h/x.git` names a repository", id="repository"),
     ],
 )
 def test_every_line_that_a_bundle_may_not_hold_is_told_with_its_place(tmp_path: Path, line: str, problem: str) -> None:
@@ -116,9 +149,67 @@ def test_every_line_that_a_bundle_may_not_hold_is_told_with_its_place(tmp_path: 
     assert "hunter2" not in said
 
 
-def test_file_that_is_not_text_is_a_problem_and_no_exception(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://h/simple --extra-index-url https://g/simple",
+        '--index-url "https://h/simple" --extra-index-url "https://g/simple"',
+        "--index-url='https://h/simple' --extra-index-url='https://g/simple'",
+        "-i https://h/simple --extra-index-url=https://g/simple",
+        "-i'https://h/simple'  --extra-index-url  'https://g/simple'  # with a comment",
+    ],
+)
+def test_options_are_read_as_a_shell_and_pip_read_them(tmp_path: Path, line: str) -> None:
+    content = read_requirements_file(write(tmp_path, requirements=f"{line}\npear\n"), root=tmp_path)
+    assert content.options == ("--index-url https://h/simple", "--extra-index-url https://g/simple")
+    assert content.problems == ()
+
+
+def test_files_and_hashes_may_be_quoted(tmp_path: Path) -> None:
+    (tmp_path / "my limits.txt").write_text("pear<3\n")
+    text = '-c "my limits.txt"\npear --hash "sha256:aa" --hash=\'sha256:bb\'\n'
+    content = read_requirements_file(write(tmp_path, requirements=text), root=tmp_path)
+    assert content.requirements == (RequirementLine("pear", "requirements.txt:2", ("sha256:aa", "sha256:bb")),)
+    assert content.constraints == (RequirementLine("pear<3", "my limits.txt:1"),)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param("pear  # Bäume\n".encode(), id="utf-8"),
+        pytest.param("pear  # Bäume\n".encode("utf-8-sig"), id="utf-8 with its mark"),
+        pytest.param("pear  # Bäume\r\n".encode("utf-16"), id="utf-16"),
+        pytest.param(b"\xfe\xff" + "pear  # Bäume\n".encode("utf-16-be"), id="utf-16, the other way round"),
+        pytest.param("# -*- coding: latin-1 -*-\npear  # Bäume\n".encode("latin-1"), id="as its first line says"),
+        pytest.param("\n# vim: set fileencoding=cp1252 :\npear  # Bäume\n".encode("cp1252"), id="as its second says"),
+    ],
+)
+def test_a_file_is_read_in_the_encoding_that_pip_reads(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "requirements.txt"
-    path.write_bytes("pandas".encode("utf-16"))
+    path.write_bytes(data)
+    content = read_requirements_file(path, root=tmp_path)
+    assert ([one.text for one in content.requirements], content.problems) == (["pear"], ())
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        pytest.param(
+            "pandas\n".encode("utf-16-le"), "it looks like UTF-16, which PowerShell writes: save it as UTF-8", id="mark"
+        ),
+        pytest.param("pandas # ä\n".encode("latin-1"), "it is not UTF-8 text", id="latin-1"),
+        pytest.param(
+            b"# coding: klingon\npandas\n",
+            "it says that it is written in `klingon`, which Python does not know",
+            id="unknown",
+        ),
+        pytest.param(b"# coding: ascii\n\xc3\xa4\n", "it is not ascii text", id="not what it says"),
+        pytest.param(b"pandas\n\0\n", "it holds bytes that are no text", id="no text"),
+    ],
+)
+def test_a_file_that_is_not_text_is_a_problem_and_no_exception(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_bytes(data)
     assert read_requirements_file(path, root=tmp_path).problems == (
-        "The requirements file `requirements.txt` cannot be read: it is not UTF-8 text.",
+        f"The requirements file `requirements.txt` cannot be read: {reason}.",
     )

@@ -264,16 +264,255 @@ def test_what_has_no_hash_is_a_problem(tmp_path: Path) -> None:
             id="requirement",
         ),
         pytest.param(
-            '[project]\nrequires-python = ">=3.12"\n',
+            '[project]\ndependencies = []\nrequires-python = ">=3.12"\n',
             "`pyproject.toml` wants Python `>=3.12`, and the service",
             id="python",
         ),
-        pytest.param('[project]\nrequires-python = "3.x.y"\n', "is not a range of versions: `3.x.y`", id="range"),
+        pytest.param(
+            '[project]\ndependencies = []\nrequires-python = "3.x.y"\n',
+            "is not a range of versions: `3.x.y`",
+            id="range",
+        ),
     ],
 )
 def test_a_pyproject_that_cannot_be_used_says_why(tmp_path: Path, text: str, problem: str) -> None:
     (said,) = read(tmp_path, pyproject=text).problems
     assert problem in said
+
+
+ELSEWHERE = {
+    "Poetry": (
+        {"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.11"\npear = "^1"\n'},
+        (
+            "`[tool.poetry.dependencies]` holds Poetry's: move what the service needs to `[project] dependencies`, or "
+            "run `poetry export --output requirements.txt` and name that in `requirements_txt_file`"
+        ),
+    ),
+    "Flit": ({"pyproject.toml": '[tool.flit.metadata]\nrequires = ["pear"]\n'}, "holds Flit's: move what"),
+    "Hatch": ({"pyproject.toml": '[tool.hatch.envs.default]\ndependencies = ["pear"]\n'}, "Hatch's environments"),
+    "Pixi": ({"pyproject.toml": '[tool.pixi.pypi-dependencies]\npear = "*"\n'}, "holds Pixi's: move what"),
+    "PDM": ({"pyproject.toml": '[tool.pdm.dev-dependencies]\nserve = ["pear"]\n'}, "holds PDM's groups: move them"),
+    "uv": ({"pyproject.toml": '[tool.uv]\ndev-dependencies = ["pear"]\n'}, "holds uv's: move them"),
+    "groups": (
+        {"pyproject.toml": '[project]\nname = "x"\n[dependency-groups]\nserve = ["pear"]\ndev = []\n'},
+        "`[dependency-groups]` holds groups (`serve`, `dev`): name those that the service needs in `pyproject_groups`",
+    ),
+    "extras": (
+        {"pyproject.toml": '[project]\nname = "x"\n[project.optional-dependencies]\ngpu = ["pear"]\n'},
+        "holds extras (`gpu`): name those that the service needs in `pyproject_extras`",
+    ),
+    "setup.cfg": (
+        {"pyproject.toml": "[build-system]\n", "setup.cfg": "[options]\ninstall_requires =\n    pear\n"},
+        "`setup.cfg` has `install_requires`: move",
+    ),
+    "setup.py": (
+        {"pyproject.toml": "[build-system]\n", "setup.py": "setup(install_requires=['pear'])"},
+        "only running `setup.py` could tell what it says: move",
+    ),
+    "Pipfile": ({"pyproject.toml": "[tool.black]\n", "Pipfile": ""}, "run `pipenv requirements > requirements.txt`"),
+    "requirements.txt": (
+        {"pyproject.toml": "[tool.black]\n", "requirements.txt": "pear\n"},
+        "`requirements.txt` lies beside it: name it in `requirements_txt_file`, instead of `pyproject`",
+    ),
+    "environment.yml": ({"pyproject.toml": "", "environment.yml": ""}, "name it in `conda_env_yml_file`"),
+    "other tools alone": (
+        {"pyproject.toml": "[tool.black]\nline-length = 100\n"},
+        "nothing here says what it needs: write `dependencies = []` in `[project]` if that is nothing",
+    ),
+    "a project without any": (
+        {"pyproject.toml": '[project]\nname = "x"\n'},
+        "nothing here says what it needs: write `dependencies = []` in `[project]` if that is nothing",
+    ),
+    "several": (
+        {"pyproject.toml": '[tool.poetry.dependencies]\npear = "1"\n', "requirements.txt": "pear\n"},
+        ". What is there: `[tool.poetry.dependencies]` holds Poetry's",
+    ),
+    "dynamic, from files": (
+        {
+            "pyproject.toml": '[project]\ndynamic = ["dependencies"]\n'
+            '[tool.setuptools.dynamic]\ndependencies = { file = ["reqs.in"] }\n'
+        },
+        "are dynamic: only building it could tell them. Name `reqs.in`, from which setuptools reads them",
+    ),
+    "UTF-16": (
+        {"pyproject.toml": "UTF-16"},
+        "`pyproject.toml` cannot be read: it looks like UTF-16, which PowerShell writes: save it as UTF-8.",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_a_pyproject_that_does_not_say_what_it_needs_is_an_error_that_names_what_is_there(
+    tmp_path: Path, kind: str
+) -> None:
+    files, said = ELSEWHERE[kind]
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(PYPROJECT.encode("utf-16") if text == "UTF-16" else text.encode())
+    found = read_dependencies(tmp_path / "pyproject.toml", LINUX, shown="pyproject.toml")
+    (problem,) = found.problems
+    assert said in problem
+    assert problem.startswith(("`pyproject.toml` ", "The dependencies of `pyproject.toml` "))
+    assert found.requirements == ()
+
+
+def test_no_dependencies_that_are_written_out_are_none(tmp_path: Path) -> None:
+    assert read(tmp_path, pyproject='[project]\ndependencies = []\n[tool.poetry.dependencies]\npear = "1"\n') == (
+        ProjectDependencies()
+    )
+
+
+# -- extras and groups -------------------------------------------------------------------------------------------------
+
+PARTS = """\
+[project]
+name = "My.Service"
+dependencies = ["plum"]
+
+[project.optional-dependencies]
+gpu = ["pear>=1"]
+Tall_Trees = ["rowan"]
+all = ["my-service[gpu,tall-trees]"]
+circle = ["my_service[circle]", "quince"]
+
+[dependency-groups]
+Serve = ["apple", { include-group = "base" }]
+base = ["pear", { include-group = "Serve" }]
+whole = ["my.service[gpu]"]
+odd = ["apple", 5]
+"""
+
+
+@pytest.mark.parametrize(
+    ("extras", "groups", "expected"),
+    [
+        ([], [], ["plum"]),
+        (["gpu"], [], ["plum", "pear>=1"]),
+        (["tall-trees"], [], ["plum", "rowan"]),
+        (["all"], [], ["plum", "pear>=1", "rowan"]),
+        (["circle"], [], ["plum", "quince"]),
+        ([], ["serve"], ["plum", "apple", "pear"]),
+        ([], ["whole"], ["plum", "pear>=1"]),
+        (["gpu"], ["whole", "base"], ["plum", "pear>=1", "pear", "apple"]),
+    ],
+)
+def test_extras_and_groups_come_to_the_dependencies(
+    tmp_path: Path, extras: list[str], groups: list[str], expected: list[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(PARTS)
+    found = read_dependencies(tmp_path / "pyproject.toml", LINUX, shown="pyproject.toml", extras=extras, groups=groups)
+    assert (list(found.requirements), found.problems) == (expected, ())
+
+
+def test_groups_alone_are_enough(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[dependency-groups]\nserve = ["pear"]\n')
+    found = read_dependencies(tmp_path / "pyproject.toml", LINUX, shown="pyproject.toml", groups=["serve"])
+    assert (found.requirements, found.problems) == (("pear",), ())
+
+
+@pytest.mark.parametrize(
+    ("extras", "groups", "problem"),
+    [
+        (
+            ["gpus"],
+            [],
+            "There is no extra `gpus` in `[project.optional-dependencies]` of `x.toml`: did you mean `gpu`.",
+        ),
+        (
+            [],
+            ["kitchen"],
+            "There is no group `kitchen` in `[dependency-groups]` of `x.toml`: it has `Serve`, `base`, `whole`, `odd`.",
+        ),
+        ([], ["odd"], "The group `odd` of `x.toml` holds `5`, which is no requirement."),
+    ],
+)
+def test_extras_and_groups_that_are_not_there_are_told(
+    tmp_path: Path, extras: list[str], groups: list[str], problem: str
+) -> None:
+    (tmp_path / "x.toml").write_text(PARTS)
+    found = read_dependencies(tmp_path / "x.toml", LINUX, shown="x.toml", extras=extras, groups=groups)
+    assert found.problems == (problem,)
+
+
+GROUPED = (
+    PYPROJECT
+    + """\
+
+[dependency-groups]
+serve = [{ include-group = "base" }, "my-service[dev]"]
+base = ["wine>=6"]
+"""
+)
+GROUPED_UV = UV_LOCK.replace(
+    """\
+[package.metadata]
+""",
+    """\
+[package.dev-dependencies]
+base = [{ name = "wine" }]
+serve = [{ name = "my-service", extra = ["dev"] }, { name = "wine" }]
+
+[package.metadata]
+""",
+).replace(
+    """\
+[[package]]
+name = "pear"
+""",
+    """\
+[package.metadata.requires-dev]
+base = [{ name = "wine", specifier = ">=6" }]
+serve = [{ name = "my-service", extras = ["dev"] }, { name = "wine", specifier = ">=6" }]
+
+[[package]]
+name = "pear"
+""",
+)
+GROUPED_PYLOCK = PYLOCK.replace(
+    "marker = \"sys_platform == 'win32'\"",
+    "marker = \"sys_platform == 'win32' or 'serve' in dependency_groups\"",
+).replace("\"'dev' in extras\"", "\"'dev' in extras or 'serve' in dependency_groups\"")
+ROWAN, WINE = "rowan==5.0 --hash=sha256:e1", "wine==6.0 --hash=sha256:f1"
+
+
+@pytest.mark.parametrize("kind", ["uv", "pylock"])
+@pytest.mark.parametrize(
+    ("extras", "groups", "more"),
+    [([], [], []), (["dev"], [], [ROWAN]), ([], ["Serve"], [ROWAN, WINE]), (["dev"], ["serve"], [ROWAN, WINE])],
+)
+def test_a_lock_pins_extras_and_groups_too(
+    tmp_path: Path, kind: str, extras: list[str], groups: list[str], more: list[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(GROUPED)
+    name, text = ("uv.lock", GROUPED_UV) if kind == "uv" else ("pylock.toml", GROUPED_PYLOCK)
+    (tmp_path / name).write_text(text)
+    found = read_dependencies(tmp_path / "pyproject.toml", LINUX, shown="pyproject.toml", extras=extras, groups=groups)
+    assert (found.pins, found.problems, found.warnings) == (tuple(sorted([*PINS, *more])), (), ())
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(lambda text: text.replace('base = ["wine>=6"]', 'base = ["wine>=7"]'), id="a group"),
+        pytest.param(lambda text: text.replace('dev = ["rowan"]', 'dev = ["rowan", "plum"]'), id="an extra"),
+    ],
+)
+def test_a_uv_lock_of_other_extras_or_groups_is_not_up_to_date(tmp_path: Path, edit: Callable[[str], str]) -> None:
+    (tmp_path / "pyproject.toml").write_text(edit(GROUPED))
+    (tmp_path / "uv.lock").write_text(GROUPED_UV)
+    found = read_dependencies(
+        tmp_path / "pyproject.toml", LINUX, shown="pyproject.toml", extras=["dev"], groups=["serve"]
+    )
+    assert found.warnings == ("`uv.lock` is not up to date with `pyproject.toml`, so it is not used. Run `uv lock`.",)
+
+
+def test_a_uv_lock_of_groups_alone_is_read(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[dependency-groups]\nserve = ["rowan>=5"]\n')
+    rowan = UV_LOCK[UV_LOCK.index('[[package]]\nname = "rowan"') : UV_LOCK.index('[[package]]\nname = "wine"')]
+    (tmp_path / "uv.lock").write_text(
+        'version = 1\n[manifest.dependency-groups]\nserve = [{ name = "rowan", specifier = ">=5" }]\n' + rowan
+    )
+    found = read_dependencies(tmp_path / "pyproject.toml", LINUX, shown="pyproject.toml", groups=["serve"])
+    assert (found.pins, found.lock) == ((ROWAN,), "uv.lock")
 
 
 def test_a_plan_asks_for_the_dependencies_under_the_locks_constraints(write_project: Callable[..., Project]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import platform
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -27,6 +29,18 @@ def test_examples_of_a_project_are_replayed(kappa: Kappa, project: Path, target:
 def test_examples_of_a_bundle_are_replayed_with_their_files(kappa: Kappa, bundle: Path) -> None:
     result = kappa("test", "Scaler:latest")
     assert (result.exit_code, result.stdout) == (0, "ok      scale: a number\nok      scale: a file\n")
+
+
+def test_the_versions_that_it_ran_on_are_told_and_those_of_the_lock(kappa: Kappa, project: Path) -> None:
+    version = importlib.metadata.version("click")
+    (project / "kappafile.lock").write_text(f"# kappa-input: user click\nclick=={version} \\\n    --hash=sha256:00\n")
+    ran_on = f"Ran on Python {platform.python_version()} with click {version}.\n"
+    assert kappa("test").stderr.endswith(ran_on)
+    rewrite(project / "kappafile.lock", f"click=={version}", "click==1.0")
+    assert kappa("test").stderr.endswith(
+        f"{ran_on}The bundle has other versions than run here, so it may answer otherwise: click {version} (1.0 "
+        "there).\n"
+    )
 
 
 def test_an_answer_that_differs_is_shown_with_both_values(kappa: Kappa, project: Path) -> None:

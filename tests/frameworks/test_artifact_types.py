@@ -92,12 +92,35 @@ def test_every_compression_of_joblib_may_be_a_model(tmp_path: Path, compress: An
     assert SklearnModelArtifact("m").sniff(tmp_path / "model") is None
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_every_binary_protocol_of_pickle_may_be_a_model(tmp_path: Path, protocol: int) -> None:
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol_of_pickle_may_be_a_model(tmp_path: Path, protocol: int) -> None:
     for number, model in enumerate([{"a": 1}, [1.5], "text", LinearRegression(), 5, None]):
         path = tmp_path / str(number)
         path.write_bytes(pickle.dumps(model, protocol=protocol))
         assert PickleArtifact("m").sniff(path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello.",
+        "N",
+        "1,2,3\n",
+        '{"a": 1}',
+        "[1, 2].",
+        "import x\nimport y.\n",
+        "class A:\n    pass\n.",
+        "(a, b).",
+        "Iris,1.",
+        "Title\n" * 2000,
+        "# Title.",
+        "I5\n.I5\n.",
+    ],
+)
+def test_text_that_begins_like_an_opcode_is_no_pickle(tmp_path: Path, text: str) -> None:
+    (tmp_path / "model").write_text(text)
+    said = PickleArtifact("m").sniff(tmp_path / "model")
+    assert said == "it does not begin as a pickle or a joblib file does"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def pipeline() -> Any:
 SKLEARN = {"sklearn.pipeline", "sklearn.preprocessing._data", "sklearn.ensemble._forest", "sklearn.tree._tree"}
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_every_protocol_is_read(pipeline: Any, tmp_path: Path, protocol: int) -> None:
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(pipeline, protocol=protocol))
     needs = needs_of_pickle(tmp_path / "model.pkl")
@@ -83,7 +83,7 @@ NAMED = {"decimal": Decimal(1), "fractions": Fraction(1, 2), "collections": Orde
 @given(
     chosen=st.lists(st.sampled_from(sorted(NAMED)), max_size=4),
     noise=st.lists(st.one_of(st.binary(max_size=300), st.text(max_size=30), st.integers())),
-    protocol=st.sampled_from([2, 3, 4, 5]),
+    protocol=st.sampled_from([0, 1, 2, 3, 4, 5]),
     optimised=st.booleans(),
 )
 def test_names_are_found_among_anything_and_nothing_is_made_up(

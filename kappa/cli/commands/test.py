@@ -10,11 +10,11 @@ from contextlib import redirect_stdout
 
 import click
 
-from kappa.actions.examples import examples_of, replay_examples
+from kappa.actions.examples import examples_of, replay_examples, say_what_ran
 from kappa.actions.targets import resolve_target
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
-from kappa.cli.console import current_shell, print_result, showing_logs
+from kappa.cli.console import current_shell, print_note, print_result, showing_logs
 from kappa.comparison import Replay, replay_lines
 from kappa.errors import ExampleFailedError
 from kappa.spec.contracts import thaw
@@ -52,6 +52,9 @@ def command(target: str, examples_from: str | None, output_format: str) -> None:
             if replay.cause is not None:
                 traceback.print_exception(replay.cause)
     print_result(_as_json(replays) if output_format == "json" else replay_lines(replays))
+    if not is_url:
+        for sentence in say_what_ran(examples):
+            print_note(sentence)
     if failed := sum(1 for replay in replays if replay.problems):
         raise ExampleFailedError(f"{failed} of {len(replays)} examples failed.")
 

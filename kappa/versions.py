@@ -1,0 +1,62 @@
+"""Which versions a service runs on here, and which ones its lock pins: for those who test here what runs elsewhere."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib import metadata
+from typing import NamedTuple
+
+from kappa.spec.pins import pins_of
+
+__all__ = ["InstalledVersion", "names_asked_for", "say_differences", "say_versions", "versions_here", "versions_pinned"]
+
+_ASKED = re.compile(
+    r"^# kappa-input: (?:user|plugin|model|import) (?:.* -> )?(?:user )?([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE
+)
+_ENDS = re.compile(r"[-_.]+")
+
+
+class InstalledVersion(NamedTuple):
+    """One distribution here, and what a lock pins it to; empty if it does not."""
+
+    name: str
+    installed: str
+    pinned: str
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.pinned) and self.installed.partition("+")[0] != self.pinned.partition("+")[0]
+
+
+def names_asked_for(lock: str) -> list[str]:
+    """Return the distributions that a lock's record says were asked for, but for those that Kappa itself needs."""
+    return sorted({_ENDS.sub("-", name.rstrip("-_.")).lower() for name in _ASKED.findall(lock)} - {"none"})
+
+
+def versions_pinned(lock: str) -> dict[str, str]:
+    """Return the version of each distribution that a lock pins, by its normalised name."""
+    return {pin.name: pin.version for pin in pins_of(lock)}
+
+
+def versions_here(names: Iterable[str], pinned: Mapping[str, str]) -> list[InstalledVersion]:
+    """Return the distributions of ``names`` that are installed, with the versions that are ``pinned``."""
+    found = []
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            found.append(InstalledVersion(name, metadata.version(name), pinned.get(name, "")))
+    return found
+
+
+def say_versions(found: Iterable[InstalledVersion]) -> str:
+    """Say on what something ran here, as a sentence."""
+    listed = ", ".join(f"{one.name} {one.installed}" for one in found)
+    return f"Ran on Python {platform.python_version()}{f' with {listed}' if listed else ''}."
+
+
+def say_differences(found: Iterable[InstalledVersion]) -> str:
+    """Say which versions here are not those of the bundle, as sentences; empty if all are."""
+    listed = ", ".join(f"{one.name} {one.installed} ({one.pinned} there)" for one in found if one.differs)
+    return f"The bundle has other versions than run here, so it may answer otherwise: {listed}." if listed else ""
