@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from browser import Browser
-from conftest import Start
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
@@ -61,7 +60,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.mark.parametrize("door", ["gunicorn", "uvicorn"])
 def test_a_page_reads_the_answers_of_a_service_that_names_it_and_of_no_other(
-    browser: Browser, site: str, start: Start, door: str
+    browser: Browser, site: str, start: Callable[..., Any], door: str
 ) -> None:
     def ask(url: str, headers: dict[str, str], body: str | None) -> Any:
         return browser.driver.execute_async_script(ASK, url, headers, body)
