@@ -29,8 +29,10 @@ from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
 
 pytest_plugins = ("pytester",)
 
-settings.register_profile("kappa", deadline=None)  # a shared machine may pause any test for a second
-settings.load_profile("kappa")
+# A shared machine may pause any test for a second. The same tests see the same examples, but where faults are sought.
+settings.register_profile("kappa", deadline=None, derandomize=True)
+settings.register_profile("seeking", deadline=None)
+settings.load_profile("seeking" if "FUZZ_EXAMPLES" in os.environ else "kappa")
 
 KEPT_VARIABLES = frozenset({"KAPPA_TEST_REQUIRE"})
 
