@@ -130,22 +130,33 @@ class BentoService:
 
     # -- what is done with it
 
-    def save(self, *, version: str | None = None, labels: Mapping[str, str] | None = None) -> str:
+    def save(self, *, version: str | None = None, labels: Mapping[str, str] | None = None, no_try: bool = False) -> str:
         """Build a bundle, put it into the store, and return its path.
 
         Without ``version``, it is the one that `set_version` decided, or is made from the time and the content. The
-        packages are resolved once: as long as the requirements stay the same, the same lock is used.
+        packages are resolved once: as long as the requirements stay the same, the same lock is used. Unless ``no_try``,
+        the code is imported and the models are loaded once in a fresh process, from the bundle alone.
         """
-        return self._save(None, version, labels)
+        return self._save(None, version, labels, no_try=no_try)
 
     def save_to_dir(
-        self, path: str | os.PathLike[str], *, version: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        version: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        no_try: bool = False,
     ) -> str:
         """Build a bundle as the folder ``path``, absent or empty so far, without the store; returns the path."""
-        return self._save(path, version, labels)
+        return self._save(path, version, labels, no_try=no_try)
 
     def _save(
-        self, output: str | os.PathLike[str] | None, version: str | None, labels: Mapping[str, str] | None
+        self,
+        output: str | os.PathLike[str] | None,
+        version: str | None,
+        labels: Mapping[str, str] | None,
+        *,
+        no_try: bool,
     ) -> str:
         from kappa.actions.building import save_service
 
@@ -155,7 +166,7 @@ class BentoService:
         if version is None and type(self).versioneer is not BentoService.versioneer:
             self.set_version(self.__dict__.get("_next_version"))
         decided: str | None = self.__dict__.get("_next_version") if version is None else version
-        built = save_service(self, version=decided, labels=labels, output=output)
+        built = save_service(self, version=decided, labels=labels, output=output, no_try=no_try)
         self.__dict__["_version"] = built.manifest.version
         self.__dict__.pop("_next_version", None)  # the next one has a version of its own
         return str(built.directory)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,16 +137,19 @@ def build_project(
     output: Path | None = None,
     resolver: str | None = None,
     lock_mode: LockMode = "reuse",
+    no_try: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
     """Build the bundle of the project that ``read`` returns: into the store, or as the directory ``output``.
 
+    Unless ``no_try``, its code is imported and its models are loaded once, from the bundle alone, before it is kept.
     ``output`` must be absent or empty. A failure leaves nothing behind. In the store, a bundle of the same tag and the
     same bytes stays as it is; one of other bytes is a `DestinationExistsError`. What happened, and how long it took,
     goes to the ledger of builds.
     """
     from kappa.build.builder import build_bundle
     from kappa.build.ledger import recording
+    from kappa.build.trial import try_bundle
 
     with recording(home_directory(environ)) as record:
         with record.step("plan"):
@@ -160,16 +164,22 @@ def build_project(
             record.planned(plan)
         if lock_mode == "upgrade":
             lock_mode = _upgrade(plan, environ)
+        build_into = partial(
+            build_bundle,
+            plan,
+            environ=environ,
+            lock_mode=lock_mode,
+            stopwatch=record.stopwatch,
+            check=None if no_try else partial(try_bundle, plan, environ=environ),
+        )
         with failing_writes_explained("The bundle"):
             if output is not None:
-                build = build_bundle(plan, output, environ=environ, lock_mode=lock_mode, stopwatch=record.stopwatch)
+                build = build_into(output)
                 directory = output.expanduser().resolve()
             else:
                 store = local_store(environ)
                 with store.staging() as staging:
-                    build = build_bundle(
-                        plan, staging / "bundle", environ=environ, lock_mode=lock_mode, stopwatch=record.stopwatch
-                    )
+                    build = build_into(staging / "bundle")
                     with record.step("store"):
                         directory = store.put(staging / "bundle")
         record.built(build, directory)
@@ -194,6 +204,7 @@ def save_service(
     version: str | None = None,
     labels: Mapping[str, str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    no_try: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
     """Build the bundle of an instance with its packed models, as `build_project` does; what it says is logged."""
@@ -203,4 +214,6 @@ def save_service(
     with listening(to_logging):
         project = project_of(service)
         with standing_for_its_file(type(service)):
-            return build_project(lambda: project, version=version, labels=labels, output=directory, environ=environ)
+            return build_project(
+                lambda: project, version=version, labels=labels, output=directory, no_try=no_try, environ=environ
+            )

@@ -51,6 +51,7 @@ from kappa.versions import names_asked_for, say_differences, versions_here
 __all__ = ["Build", "build_bundle", "build_time"]
 
 Clock = Callable[[], datetime]
+Check = Callable[[Path, BundleManifest, Lock], None]
 
 
 def _now() -> datetime:
@@ -84,11 +85,13 @@ def build_bundle(
     clock: Clock = _now,
     lock_mode: LockMode = "reuse",
     stopwatch: Stopwatch | None = None,
+    check: Check | None = None,
 ) -> Build:
     """Build ``plan`` as the directory ``destination``, which must be absent or empty.
 
-    With ``SOURCE_DATE_EPOCH`` set, the same inputs give the same bytes. A failure leaves nothing: raises
-    `DestinationExistsError`, `LockError`, `ResolutionError` or another `BuildError`.
+    With ``SOURCE_DATE_EPOCH`` set, the same inputs give the same bytes. ``check`` is called with the finished bundle
+    before it takes its place, and may raise. A failure leaves nothing: raises `DestinationExistsError`, `LockError`,
+    `ResolutionError` or another `BuildError`.
     """
     at = build_time(environ, clock=clock)
     watch = stopwatch or Stopwatch()
@@ -107,8 +110,12 @@ def build_bundle(
         for warning in _unpinned(plan, lock):
             log(warning, kind="warning")
         log(f"Packing {plan.spec.name}", kind="step")
-        with watch.step("write"), staged_directory(destination) as staging:
-            manifest = _Bundle(plan, lock, at, BundleTree(staging)).write()
+        with staged_directory(destination) as staging:
+            with watch.step("write"):
+                manifest = _Bundle(plan, lock, at, BundleTree(staging)).write()
+            if check is not None:
+                with watch.step("try"):
+                    check(staging, manifest, lock)
     except OSError as exc:
         place = f" (`{exc.filename}`)" if exc.filename else ""
         raise BuildError(

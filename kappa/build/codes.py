@@ -294,6 +294,13 @@ CODES: Mapping[str, Code] = {
         "The name is not UTF-8, in which the manifest lists all files, or it is one that Python and other tools give "
         "to files of their own, like `__pycache__`, which no bundle holds. Rename the file, or exclude it.",
     ),
+    "KF328": Code(
+        "The bundle cannot be loaded",
+        "Before a bundle takes its place, its code is imported and its models are loaded once, in a fresh process that "
+        "has nothing of the project but the bundle. A file or module that is missing there would be missing wherever "
+        "the bundle is served: name it in `include` or `modules`, and find files from `Path(__file__)`. `setup` and "
+        "the service's class are not called, and secrets are placeholders. `kappa build --no-try` skips it.",
+    ),
     "KF401": Code(
         "The class and the kappafile both set a key",
         "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "

@@ -86,6 +86,8 @@ class BuildPlan:
     """Whether the image gets its Python from `kappa-init.sh`, because the base image has none."""
     imported: Mapping[str, str]
     """The distributions that the code imports, to where it does."""
+    needed: Mapping[str, str]
+    """The distributions that code and models import, to the versions that models were made with; else empty texts."""
     code_paths: tuple[str, ...]
     """The folders of the package that modules are imported from, beside the package itself."""
     warnings: tuple[str, ...]
@@ -214,6 +216,7 @@ def plan_build(
     planner.problems += [*models.problems, *users.problems]
     planner.warnings += [*models.warnings, *users.warnings, *chosen.warnings]
     files = planner.code_and_includes(code)
+    brought_by_models = [one.distribution for one in models.brought if one.distribution]
     plan = BuildPlan(
         project=project,
         version=version,
@@ -231,6 +234,10 @@ def plan_build(
         base_image=planner.base_image(target, environ),
         brings_python=project.spec.env.cuda is not None and project.spec.env.docker_base_image is None,
         imported=code.distributions,
+        needed={
+            **{canonicalize_name(name): "" for name in (*code.distributions, *brought_by_models)},
+            **models.versions,
+        },
         code_paths=tuple(path.as_posix() for path in code.placement.paths),
         warnings=tuple(planner.warnings),
     )

@@ -55,6 +55,7 @@ __all__ = ["command"]
 @click.option("--locked", is_flag=True, help="Take the packages of `kappafile.lock`, or fail if it is out of date.")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions, in `kappafile.lock` too if there is one.")
 @resolver_option
+@click.option("--no-try", is_flag=True, help="Do not import the code and load the models once from the new bundle.")
 @click.option("--dry-run", is_flag=True, help="Print what would be built, and write nothing.")
 @format_option("text", "json")
 def command(
@@ -68,6 +69,7 @@ def command(
     *,
     locked: bool,
     upgrade: bool,
+    no_try: bool,
     dry_run: bool,
     output_format: str,
 ) -> None:
@@ -87,7 +89,15 @@ def command(
         return
     signal.signal(signal.SIGTERM, _stop)
     lock_mode: Literal["reuse", "locked", "upgrade"] = "locked" if locked else "upgrade" if upgrade else "reuse"
-    built = build_project(read, version=version, labels=parsed, output=output, resolver=resolver, lock_mode=lock_mode)
+    built = build_project(
+        read,
+        version=version,
+        labels=parsed,
+        output=output,
+        resolver=resolver,
+        lock_mode=lock_mode,
+        no_try=no_try,
+    )
     if output_format == "json":
         print_result(json.dumps(_record(built), indent=2))
     else:
