@@ -93,6 +93,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions.building", "kappa.build.locking"): _LIGHT_HELP,
     ("kappa.actions.building", "kappa.build.plan"): _LIGHT_HELP,
     ("kappa.actions.building", "kappa.build.project"): _LIGHT_HELP,
+    ("kappa.actions.building", "kappa.build.trial"): _LIGHT_HELP,
     ("kappa.actions.building", "kappa.containers.engine"): _NO_IMAGES,
     ("kappa.actions.images", "kappa.build.deployables"): _NO_BUILD_SIDE,
     ("kappa.actions.images", "kappa.build.lock"): _NO_BUILD_SIDE,
