@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers lint format \
+.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks lint format \
   generate bench-adapters bench-build bench-serve bench-versions bench-cli bench-validate bench-images \
   bench-manifest-errors bench-tune bench-peers clean
 
@@ -56,6 +56,9 @@ soak-fuzz: $(FUZZING) ## half an hour of mutated request bodies for each format;
 
 soak-answers: $(INSTALLED) ## 100,000 answers held against their requests, under kills and reloads; writes docs/benchmarks/answers.md
 	$(PYTHON) tests/soaks/answers.py --answers 100000 --report docs/benchmarks/answers.md
+
+soak-attacks: $(INSTALLED) ## every known attack at both doors, and what others notice of it; writes docs/benchmarks/attacks.md
+	$(PYTHON) tests/soaks/attacks.py --report docs/benchmarks/attacks.md
 
 $(FUZZING): $(INSTALLED)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
