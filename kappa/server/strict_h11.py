@@ -9,7 +9,9 @@ What h11 does, measured with 0.16, and what is changed here (RFC 9112), so that 
 - It takes several equal lengths, and any text for a host. Here they are refused (sections 3.2 and 6.3).
 - It takes a whole URL for a path. Here its host stands in place of `Host` (section 3.2.2).
 - It refuses a request behind an empty line. Here the line is skipped (section 2.2).
-- It bounds neither a head that arrives at once, nor the extensions of chunks. Here both are.
+- It bounds neither a head that arrives at once, nor the extensions of chunks, nor how many chunks are smaller
+  than their framing. Here all are.
+- It makes an event of each chunk, for 15 µs. Here those that came together stay together, for 1 µs each.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import re
 from typing import Any
 
 import h11
+from h11._readers import ChunkedReader
 from h11._receivebuffer import ReceiveBuffer
 
 from kappa.server.targets import is_host, target_of
@@ -28,11 +31,11 @@ _MOST_HEAD_BYTES = 1 << 16
 _MOST_LINE_BYTES = 8190
 _MOST_FIELDS = 100
 _MOST_FRAMING_BYTES = 1 << 14
-_MOST_FRAMING_PER_BYTE = 16
+"""Of chunks that are smaller than their framing, which takes at least five bytes."""
 _LOOSE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LENGTH = re.compile(rb"[ \t]*[0-9]{1,18}[ \t]*")
-_CHUNK_LINE = re.compile(rb"0*[0-9A-Fa-f]{1,15}[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_CHUNK_LINE = re.compile(rb"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _NOT_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host"})
 
 
@@ -100,17 +103,47 @@ class _StrictBuffer(ReceiveBuffer):
     def maybe_extract_next_line(self) -> bytearray | None:
         """Take the line before a chunk, if it has arrived."""
         line = super().maybe_extract_next_line()
-        self._framing_bytes += 0 if line is None else len(line)
-        if self._framing_bytes + (len(self._data) if line is None else 0) > _MOST_FRAMING_BYTES:
-            raise UnreadableError(400, "its chunks are nearly nothing but framing")
+        # what ends a chunk is two bytes more, which are counted as if they were the chunk's
+        self._count_framing(len(self._data) if line is None else 0, 0 if line is None else len(line) + 4)
         if line is not None and not _CHUNK_LINE.fullmatch(line):
             raise UnreadableError(400, "a chunk does not say how long it is")
         return line
 
     def maybe_extract_at_most(self, count: int) -> bytearray | None:
         found = super().maybe_extract_at_most(count)
-        self._framing_bytes = max(0, self._framing_bytes - _MOST_FRAMING_PER_BYTE * len(found or b""))
+        self._framing_bytes = max(0, self._framing_bytes - len(found or b""))
         return found
+
+    def extract_chunks(self) -> bytes:
+        """Take the contents of the chunks that are there whole; what is unusual about the next is h11's to see."""
+        data, place, taken = self._data, 0, bytearray()
+        while line := _CHUNK_LINE.match(data, place):
+            start = line.end()
+            end = start + int(line[1], 16)
+            if end == start or data[end : end + 2] != b"\r\n":
+                break
+            self._count_framing(0, start - place + 2)
+            self._framing_bytes = max(0, self._framing_bytes - (end - start))
+            taken += data[start:end]
+            place = end + 2
+        if place:
+            self._extract(place)
+        return bytes(taken)
+
+    def _count_framing(self, waiting: int, taken: int) -> None:
+        self._framing_bytes += taken
+        if self._framing_bytes + waiting > _MOST_FRAMING_BYTES:
+            raise UnreadableError(400, "its chunks are nearly nothing but framing")
+
+
+class _Chunks(ChunkedReader):
+    """A body in chunks."""
+
+    def __call__(self, buf: ReceiveBuffer) -> Any:
+        is_between_chunks = not (self._bytes_in_chunk or self._bytes_to_discard or self._reading_trailer)
+        if is_between_chunks and isinstance(buf, _StrictBuffer) and (taken := buf.extract_chunks()):
+            return h11.Data(data=taken)
+        return super().__call__(buf)
 
 
 def _too_long(is_in_first: bool) -> UnreadableError:
@@ -125,6 +158,10 @@ class StrictConnection(h11.Connection):
     def __init__(self) -> None:
         super().__init__(h11.SERVER, max_incomplete_event_size=2 * _MOST_HEAD_BYTES)
         self._receive_buffer = self._buffer = _StrictBuffer()
+
+    def _get_io_object(self, *state: Any) -> Any:
+        found = super()._get_io_object(*state)
+        return _Chunks() if type(found) is ChunkedReader else found
 
     def next_event(self) -> Any:
         self._buffer.is_at_head = self.their_state is h11.IDLE

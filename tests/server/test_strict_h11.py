@@ -70,3 +70,18 @@ def test_a_refusal_holds_no_bytes_of_the_client_that_are_not_text() -> None:
         connection.next_event()
     assert str(error.value).isprintable()
     assert str(error.value).isascii()
+
+
+def test_chunks_that_come_together_are_one_event() -> None:
+    connection = StrictConnection()
+    connection.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert type(connection.next_event()) is h11.Request
+    half = b"5\r\nab"
+    connection.receive_data(b"5\r\nabcde\r\n" * 20_000 + half)
+    together, begun = connection.next_event(), connection.next_event()
+    assert (together.data, begun.data) == (b"abcde" * 20_000, b"ab")
+    assert connection.next_event() is h11.NEED_DATA
+    connection.receive_data(b"cde\r\n" + b"5\r\nabcde\r\n" * 3 + b"0\r\nX-After: 1\r\n\r\n")
+    *rest, end = iter(connection.next_event, h11.NEED_DATA)
+    assert (b"".join(event.data for event in rest), len(rest)) == (b"cde" + b"abcde" * 3, 3)
+    assert end.headers == [(b"x-after", b"1")]

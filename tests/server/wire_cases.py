@@ -220,6 +220,8 @@ CASES = (
     _bad("chunk-ended-by-a-line-feed", _post(HOST, CHUNKED, body=b"1\r\n4\n0\r\n\r\n")),
     _bad("carriage-return-in-an-extension", _post(HOST, CHUNKED, body=b"1;a\rb\r\n4\r\n0\r\n\r\n")),
     _good("chunks-of-five", _post(HOST, CHUNKED, body=b"5\r\n     \r\n" * 30_000 + LAST)),
+    _bad("crumbs", _post(HOST, CHUNKED, body=b"1\r\n \r\n" * 50_000 + LAST)),
+    _bad("crumbs-of-three", _post(HOST, CHUNKED, body=b"3\r\n   \r\n" * 50_000 + LAST)),
     _bad("nothing-but-extensions", _post(HOST, CHUNKED, body=(b"1;" + b"a" * 4000 + b"\r\n \r\n") * 30 + LAST)),
     _bad("length-in-a-trailer", _post(HOST, CHUNKED, body=b"1\r\n4\r\n0\r\nContent-Length: 5\r\n\r\n"), BAD),
     _bad(
