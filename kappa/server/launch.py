@@ -236,6 +236,10 @@ def serve_uvicorn(
     set_thread_counts(environ, workers=1, cores=cores)
     failures: list[KappaError] = []
 
+    def be_ready() -> None:
+        settle_memory()
+        _logger.info("Ready.")
+
     def fail(error: KappaError) -> None:
         failures.append(error)
         server.should_exit = True
@@ -250,7 +254,7 @@ def serve_uvicorn(
     app = create_app(
         services,
         batching=options.batching,
-        on_ready=lambda: _logger.info("Ready."),
+        on_ready=be_ready,
         on_failure=fail,
         wanted=rollout.wanted if find is not None else None,
         on_reload=rollout.ended,

@@ -159,6 +159,11 @@ class StrictConnection(h11.Connection):
         super().__init__(h11.SERVER, max_incomplete_event_size=2 * _MOST_HEAD_BYTES)
         self._receive_buffer = self._buffer = _StrictBuffer()
 
+    @property
+    def held_bytes(self) -> int:
+        """How much has arrived that was not read yet."""
+        return len(self._buffer)
+
     def _get_io_object(self, *state: Any) -> Any:
         found = super()._get_io_object(*state)
         return _Chunks() if type(found) is ChunkedReader else found

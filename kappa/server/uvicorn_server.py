@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kappa.server.bounds import (
@@ -43,17 +44,39 @@ _SWEEP_EVERY_TICKS = 10  # of a tenth of a second
 _IDLE_S = 1.0
 _CLOSING_S = 1.0
 _CLOSE = (b"connection", b"close")
+_MOST_BEHIND_BYTES = 1 << 16
+
+
+class _Flow(FlowControl):
+    """When a connection is read from: not while much that follows a request waits to be answered.
+
+    uvicorn reads on with every request that it begins, 256 KB for each of a hundred bytes.
+    """
+
+    def __init__(self, transport: asyncio.Transport, connection: StrictConnection) -> None:
+        super().__init__(transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        if self._connection.held_bytes <= _MOST_BEHIND_BYTES:
+            super().resume_reading()
+
+    def read_anyway(self) -> None:
+        """Read what is thrown away."""
+        super().resume_reading()
 
 
 class _Protocol(H11Protocol):
     """One connection."""
 
+    flow: _Flow
     max_connections = 0
     management_port: int | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.conn = StrictConnection()
+        self.flow = _Flow(transport, self.conn)
         self._waiting_since = monotonic()
         self._unsent = Unsent()
         self._has_begun = False
@@ -129,7 +152,7 @@ class _Protocol(H11Protocol):
         self._is_lingering = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.flow.resume_reading()
+        self.flow.read_anyway()
         self.loop.call_later(LINGER_S, self.transport.close)
 
     def _refuse(self, status: int, message: str, headers: Any = ()) -> None:

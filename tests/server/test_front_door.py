@@ -380,6 +380,34 @@ def test_a_client_that_sends_on_behind_a_running_request_is_not_read_from(
     assert server.post("/slow", 3) == 3
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_client_that_sends_more_than_is_answered_is_read_from_as_it_is_answered(serve: Serve) -> None:
+    server = serve(DOUBLE + "\nimport os\nasync def pid(value):\n    return os.getpid()\n", single=["pid"])
+    worker = server.post("/pid", 0)
+    before = resident_bytes(worker)
+    with server.connect() as client, client.makefile("rb") as stream:
+
+        def send_on() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client.sendall(post("/double", b"1") * 10_000)
+
+        sender = threading.Thread(target=send_on)
+        sender.start()
+        for _ in range(2000):
+            assert reply(stream)[::2] == (200, b"2")
+        assert resident_bytes(worker) - before < 30_000_000
+        client.shutdown(socket.SHUT_RDWR)
+        sender.join()
+    assert server.post("/double", 4) == 8
+
+
+@pytest.mark.parametrize("door", ["gunicorn", "uvicorn"])
+def test_what_was_loaded_is_out_of_the_garbage_collectors_sight(start: Any, door: str) -> None:
+    code = "import gc\ndef seen(value):\n    return [gc.get_threshold()[0], gc.get_freeze_count() > 10_000]\n"
+    assert start(code, server=door, single=["seen"]).post("/seen", 1) == [10_000, True]
+
+
 GOOD = post("/double", b"21", "Content-Length: 2", "Content-Type: application/json", "X-Request-Id: abc")
 
 

@@ -10,8 +10,21 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
+from typing import BinaryIO
 
-__all__ = ["ANSWER_S", "MOST_BYTES", "Attack", "Came", "Shot", "Target", "ask", "by_bodies", "head", "read_answer"]
+__all__ = [
+    "ANSWER_S",
+    "MOST_BYTES",
+    "Attack",
+    "Came",
+    "Shot",
+    "Target",
+    "answer_of",
+    "ask",
+    "by_bodies",
+    "head",
+    "read_answer",
+]
 
 MOST_BYTES = 20 * 2**20
 """The largest body that is taken, if a service does not say."""
@@ -94,8 +107,13 @@ def head(path: str, *headers: str, method: str = "POST") -> bytes:
 
 def read_answer(connection: socket.socket) -> tuple[int | str, bytes]:
     """Return the next answer's status and body, or what came in place of an answer."""
+    with connection.makefile("rb") as stream:
+        return answer_of(stream)
+
+
+def answer_of(stream: BinaryIO) -> tuple[int | str, bytes]:
+    """Return the same of a connection's file."""
     try:
-        stream = connection.makefile("rb")
         if not (first := stream.readline()):
             return "closed", b""
         length = 0

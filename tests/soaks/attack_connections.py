@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -17,7 +19,7 @@ from urllib.parse import quote
 
 sys.path.append(str(Path(__file__).parents[1] / "server"))
 
-from attack import ANSWER_S, MOST_BYTES, Attack, Came, Target, ask, head, read_answer
+from attack import ANSWER_S, MOST_BYTES, Attack, Came, Target, answer_of, ask, head, read_answer
 from wire_cases import CASES, answers_to
 
 __all__ = ["FORGED", "connection_attacks"]
@@ -33,6 +35,7 @@ def connection_attacks() -> Iterator[Attack]:
     """Yield them."""
     yield Attack("C4 requests without end behind a running one", _flood)
     yield Attack("C4 the same on eight connections", lambda target, came: _flood(target, came, connections=8))
+    yield Attack("C4 requests faster than answers", _pipeline)
     yield Attack("C4 answers that nobody reads", _unread)
     yield Attack("C4 chunks without end", _chunks)
     yield Attack("H1 a body whose decoding does not end", _poison, is_long=True)
@@ -56,7 +59,6 @@ def _flood(target: Target, came: Came, *, connections: int = 1) -> None:
     many = SMALL * 2000
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(target.connect()) for _ in range(connections)]
-        sent = 0
         for client in clients:
             client.sendall(running)
             client.setblocking(False)
@@ -66,14 +68,32 @@ def _flood(target: Target, came: Came, *, connections: int = 1) -> None:
             for client in clients:
                 with contextlib.suppress(BlockingIOError, ConnectionError):
                     taken += client.send(many)
-            sent += taken
             if not taken:
                 time.sleep(0.01)
         for client in clients:
             client.settimeout(ANSWER_S)
             came.take("the running one", read_answer(client)[0], OK)
-        if sent > connections * (MOST_BYTES // 2):
-            came.fault(f"{sent >> 20} MiB were taken behind running requests")
+
+
+def _pipeline(target: Target, came: Came) -> None:
+    """Send as much as is taken, and read each answer."""
+    until = time.monotonic() + target.seconds
+    with target.connect() as client, client.makefile("rb") as stream:
+
+        def send_on() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client.sendall(SMALL * 10_000)
+
+        sender = threading.Thread(target=send_on)
+        sender.start()
+        count = 0
+        while count < 1000 or time.monotonic() < until:
+            count += 1
+            status, _ = answer_of(stream)
+            came.take("one of many", status, OK)
+        client.shutdown(socket.SHUT_RDWR)
+        sender.join()
 
 
 def _unread(target: Target, came: Came) -> None:
