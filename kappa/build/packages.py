@@ -185,7 +185,7 @@ def _answer(need: _Need, users: UsersWord, found: Found, target: Target, warning
     version = _version(need, wanted.name, found)
     if version is None and not wanted.specifier and not are_bound(name, found.models.apart):
         warnings.append(
-            f"`{wanted.name}`, {need.why}, is not installed here, and nothing tells its version: the newest one is "
+            f"`{wanted.name}` ({need.why}) is not installed here, and nothing tells its version: the newest one is "
             "taken. Name the version you want in `pip_packages`."
         )
     extras = f"[{','.join(sorted(wanted.extras))}]" if wanted.extras else ""
@@ -193,11 +193,11 @@ def _answer(need: _Need, users: UsersWord, found: Found, target: Target, warning
     if len(systems) < len(target.systems):
         markers.append(marker_for(systems))
     marker = f"; {' and '.join(f'({one})' for one in markers) if len(markers) > 1 else markers[0]}" if markers else ""
-    return f"{name if version else wanted.name}{extras}{version or wanted.specifier}{marker}"
+    return f"{name}{extras}{version or wanted.specifier}{marker}"
 
 
 def _version(need: _Need, spelled: str, found: Found) -> str | None:
-    """Return the end of a requirement that says the version, e.g. ``==1.9.0``; ``None`` for whatever fits.
+    """Return the end of a requirement that says the version, e.g. ``==1.9.0``; ``None`` if nothing tells it.
 
     It is the version that a model was made with, else the one of an earlier lock, else what is installed here, unless
     that stands beside a model of another version. A local part like `+cpu` is of one machine and left out.
@@ -209,7 +209,7 @@ def _version(need: _Need, spelled: str, found: Found) -> str | None:
     text = recorded.requirement if recorded is not None and recorded.distribution == name else None
     if (text := text or found.record.requirement_of(name)) is not None:
         known = Requirement(text)
-        return f" @ {known.url} " if known.url else str(known.specifier) or None
+        return f" @ {known.url} " if known.url else str(known.specifier)
     is_bound = are_bound(name, found.models.apart)
     installed = None if is_bound else _public(installed_version(spelled))
     version = installed or found.locked.get(name)

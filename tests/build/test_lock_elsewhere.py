@@ -201,6 +201,20 @@ def test_what_a_plugin_needs_is_locked_as_it_was_where_the_lock_was_made(
     check(plan)
 
 
+@pytest.mark.parametrize("elsewhere", ENVIRONMENTS)
+def test_what_is_installed_nowhere_is_locked_as_it_was_asked_for(
+    write_project: WriteProject, machine: Machine, monkeypatch: pytest.MonkeyPatch, elsewhere: str
+) -> None:
+    project = write_project()
+    monkeypatch.setattr(type(project.spec.artifacts[0]), "requires", lambda self: ("Acme_Plugin", "Acme.Fast>=1,<9"))
+    commit(plan_of(project))
+    machine.install(ENVIRONMENTS[elsewhere])
+    plan = plan_of(project)
+    assert asked_by_others(plan) == ["acme-fast<9,>=1", "acme-plugin"]
+    assert plan.warnings == ()
+    check(plan)
+
+
 @pytest.mark.parametrize("resolver", ["pip-compile", "uv"])
 def test_another_python_takes_the_lock_for_the_python_that_it_was_made_for(
     write_project: WriteProject, machine: Machine, monkeypatch: pytest.MonkeyPatch, resolver: str

@@ -146,3 +146,123 @@ def test_a_model_packed_from_python_is_asked_too(
     found = reasons(plan_of(replace(written, sources=sources)))
     assert list(found) == needed
     assert all(why.startswith("named in the artifact `model` (") for why in found.values())
+
+
+# -- a model of another version than is installed ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that installs a distribution of one module, with what it requires."""
+    folder = tmp_path / "machine" / "site-packages"
+    folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(folder))
+
+    def install(name: str, version: str, *requires: str) -> None:
+        module, info = name.replace("-", "_"), folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+        info.joinpath("METADATA").write_text("\n".join([*lines, *(f"Requires-Dist: {one}" for one in requires)]) + "\n")
+        info.joinpath("RECORD").write_text(f"{module}.py,,\n")
+        (folder / f"{module}.py").write_text("")
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("made_with", "expected"),
+    [
+        pytest.param(
+            "1.9",
+            ["acme-arrays==2.4", "acme-forest==1.9", "acme-frames==3.1", "acme-web==5.0"],
+            id="the installed one",
+        ),
+        pytest.param(
+            "1.9+cpu", ["acme-arrays==2.4", "acme-forest==1.9", "acme-frames==3.1", "acme-web==5.0"], id="local"
+        ),
+        pytest.param("1.3", ["acme-arrays", "acme-forest==1.3", "acme-frames", "acme-web==5.0"], id="an older one"),
+        pytest.param("2.0", ["acme-arrays", "acme-forest==2.0", "acme-frames", "acme-web==5.0"], id="a newer one"),
+    ],
+)
+def test_beside_a_model_of_another_version_nothing_is_pinned_to_what_is_installed(
+    write_project: WriteProject,
+    site: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    made_with: str,
+    expected: list[str],
+) -> None:
+    site("acme-forest", "1.9", "acme-arrays<3", "acme-threads; extra == 'fast'")
+    site("acme-arrays", "2.4")
+    site("acme-frames", "3.1", "acme-arrays>=2")  # needs what the model needs
+    site("acme-web", "5.0")
+    naming(monkeypatch, "acme_forest", "acme_arrays", acme_forest=made_with)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "model.pkl").write_bytes(pickle.dumps(None))
+    files = {"handlers.py": "import acme_frames, acme_web, acme_arrays\n\n\ndef greet(person, words):\n    ...\n"}
+    project = write_project(more=PICKLED + "[env]\ninfer_pip_packages = true\n", files=files)
+    assert list(reasons(plan_of(project))) == expected
+
+
+def test_a_model_of_what_is_not_installed_keeps_its_version_and_binds_its_companions(
+    project: Callable[..., Project], site: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site("acme-arrays", "2.4")
+    naming(monkeypatch, "acme_arrays", acme_forest="1.3")
+    assert reasons(plan_of(project())) == {"acme-arrays": "named in model.pkl (acme_arrays)"}
+
+
+def test_what_is_not_installed_and_has_no_version_is_warned_of(
+    write_project: WriteProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_project()
+    artifact = type(written.spec.artifacts[0])
+    monkeypatch.setattr(artifact, "requires", lambda self: ("acme-nowhere", "acme-bounded>=2"))
+    plan = plan_of(written)
+    assert list(reasons(plan)) == ["acme-bounded>=2", "acme-nowhere"]
+    assert plan.warnings == (
+        (
+            "`acme-nowhere` (the artifact `words` (json)) is not installed here, and nothing tells its version: the "
+            "newest one is taken. Name the version you want in `pip_packages`."
+        ),
+    )
+
+
+LINUX_AND_MAC = ("linux/amd64", "macos/arm64")
+
+
+@pytest.mark.parametrize(
+    ("marker", "needed"),
+    [
+        pytest.param("", None, id="no marker"),
+        pytest.param("python_version >= '3.8'", None, id="true everywhere"),
+        pytest.param("python_full_version >= '3.11.4'", None, id="true for some releases"),
+        pytest.param("python_version < '3.9'", "acme-forest==1.9", id="false everywhere"),
+        pytest.param("extra == 'gpu'", "acme-forest==1.9", id="of an extra"),
+        pytest.param("sys_platform == 'win32'", "acme-forest==1.9", id="another system"),
+        pytest.param(
+            "sys_platform == 'linux'",
+            "acme-forest==1.9; sys_platform == 'darwin' and platform_machine == 'arm64'",
+            id="one system of two",
+        ),
+    ],
+)
+@pytest.mark.parametrize("source", ["pip_packages", "pyproject"])
+def test_a_requirement_stands_for_what_a_model_needs_only_where_its_marker_is_true(
+    write_project: WriteProject,
+    site: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    marker: str,
+    needed: str | None,
+) -> None:
+    site("acme-forest", "1.9")
+    line = f"acme-forest==1.3{f'; {marker}' if marker else ''}"
+    listed = f'pip_packages = ["{line}"]' if source == "pip_packages" else 'pyproject = "pyproject.toml"'
+    more = f'\n[env]\npython = "3.11"\n{listed}\n[bundle]\nresolver = "uv"\nplatforms = {[*LINUX_AND_MAC]}\n'
+    files = {"pyproject.toml": f'[project]\ndependencies = ["{line}"]\n'}
+    written = write_project(more=more, files=files)
+    monkeypatch.setattr(type(written.spec.artifacts[0]), "requires", lambda self: ("acme-forest",))
+    found = reasons(plan_of(written))
+    assert [text for text, why in found.items() if why.startswith("the artifact")] == ([needed] if needed else [])
+    assert line in found
