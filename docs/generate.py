@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import tomli
 from pydantic import BaseModel
 
 import kappa
@@ -38,6 +39,12 @@ KAPPAFILE_HEAD = """\
 A kappafile is `kappafile.toml`, the same tree as `kappafile.yaml` or `kappafile.yml`, or `[tool.kappa]` in
 `pyproject.toml`. It begins with `kappafile = 1`, the version of this format; `requires_kappa` may say which versions of
 Kappa understand it, like `">=0.1"`. Relative paths start at the file."""
+
+PROMISES_HEAD = """\
+The concepts page says how Kappa is used. Of its parts that exist, these are the {count} promises, each in our own words
+with the lines it stands in, and the tests that hold us to it (below `tests/`); all of them run in every full run of the
+checks. Not there yet are Spark, deployments, operational APIs, `kappa retrieve`, and a shared store with its server and
+its pages."""
 
 SETTINGS_HEAD = """\
 `$KAPPA_HOME/config.yml` (by default `~/kappa/config.yml`; `KAPPA_CONFIG` names another file) holds the defaults of a
@@ -89,6 +96,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "kappafile.md": kappafile_page(),
+        REFERENCE / "promises.md": promises_page(),
         REFERENCE / "python.md": python_page(),
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "types.md": types_page(),
@@ -110,6 +118,16 @@ def page(title: str, *parts: str) -> str:
 
 def kappafile_page() -> str:
     return page("The kappafile", KAPPAFILE_HEAD, explain.keys_page())
+
+
+def promises_page() -> str:
+    promises = tomli.loads((ROOT / "tests" / "promises.toml").read_text(encoding="utf-8"))["promise"]
+    rows = [
+        f"| {promise['lines']} | {promise['says']} | {'<br>'.join(f'`{test}`' for test in promise['tests'])} |"
+        for promise in promises
+    ]
+    table = "\n".join(["| lines | promise | held by |", "|---|---|---|", *rows])
+    return page("What the concepts page promises", PROMISES_HEAD.format(count=len(promises)), table)
 
 
 def settings_page() -> str:

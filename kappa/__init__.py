@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.bento import BentoService as BentoService
     from kappa.bundle import load as load
     from kappa.declaring import api as api
+    from kappa.declaring import artifact as artifact
     from kappa.declaring import artifacts as artifacts
     from kappa.declaring import env as env
     from kappa.declaring import example as example
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
 _HOMES = {
     "BentoService": "kappa.bento",
     "api": "kappa.declaring",
+    "artifact": "kappa.declaring",
     "artifacts": "kappa.declaring",
     "async_client": "kappa.remote",
     "client": "kappa.remote",
@@ -58,6 +60,7 @@ __all__ = [
     "BentoService",
     "__version__",
     "api",
+    "artifact",
     "artifacts",
     "async_client",
     "client",

@@ -19,7 +19,8 @@ from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, bundle_digest, ma
 
 __all__ = ["Bundle", "load", "load_bundle", "open_bundle"]
 
-_CODE = (".py", *EXTENSION_SUFFIXES)
+_CODE = (".py", ".whl", *EXTENSION_SUFFIXES)
+"""How the names of files end that Python may import: those of `_kappa` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def load_bundle(
     manifest, spec = bundle.manifest, bundle.manifest.service
     prepare_environment(spec, environ)
     code = code_of_bundle(bundle.package, manifest.bundle_digest, on_path=on_path, paths=manifest.code_paths)
-    import_class(spec, code)
+    spec = import_class(spec, code)
     metadata = {artifact.name: artifact.metadata for artifact in manifest.artifacts}
     artifacts = {}
     with code.unpickling():  # artifacts that are pickles may name classes of the bundle

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from kappa.direct import with_own_tasks
 from kappa.errors import ConfigurationError
+from kappa.secret_urls import masked
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter
 from kappa.spec.freezing import FrozenDict
 from kappa.spec.models import (
@@ -34,6 +35,7 @@ from kappa.spec.models import (
 __all__ = [
     "ENV_ALIASES",
     "api",
+    "artifact",
     "artifacts",
     "declared_artifacts",
     "declared_spec",
@@ -85,14 +87,16 @@ def _alias_of(key: str) -> str:
     return next(alias for alias, now in ENV_ALIASES.items() if now == key)
 
 
-def artifacts(declared: Sequence[ArtifactPlugin]) -> Decorator[Decorated]:
-    """Declare the models of the service, e.g. ``[SklearnModelArtifact("model")]``."""
-    if isinstance(declared, ArtifactPlugin):
-        raise ConfigurationError("`@kappa.artifacts` takes a list of artifacts.")
-    for artifact in declared:
-        if not isinstance(artifact, ArtifactPlugin):
-            raise ConfigurationError(f"`@kappa.artifacts` takes artifacts, not `{artifact!r}`.")
-    return _marking("__kappa_artifacts__", tuple(declared))
+def artifacts(declared: ArtifactPlugin | Sequence[ArtifactPlugin]) -> Decorator[Decorated]:
+    """Declare the models of the service, e.g. ``[SklearnModelArtifact("model")]``; `@kappa.artifact` is the same."""
+    given = tuple(declared) if isinstance(declared, list | tuple) else (declared,)
+    for one in given:
+        if not isinstance(one, ArtifactPlugin):
+            raise ConfigurationError(f"`@kappa.artifacts` takes artifacts, not `{one!r}`.")
+    return _marking("__kappa_artifacts__", given)
+
+
+artifact = artifacts
 
 
 def files(**options: Any) -> Decorator[Decorated]:
@@ -143,6 +147,9 @@ def name(text: str) -> Decorator[Decorated]:
 
 def label(labels: Mapping[str, str] | None = None, /, **more: str) -> Decorator[Decorated]:
     """Declare labels: ``@kappa.label(team="growth")``, or ``@kappa.label({"cicd-status": "success"})``."""
+    if not (labels is None or isinstance(labels, Mapping)):
+        kind = type(labels).__name__
+        raise ConfigurationError(f"`@kappa.label`: `labels` must be a mapping of text to text, not `{kind}`.")
     return _marking("__kappa_labels__", FrozenDict({**(labels or {}), **more}))
 
 
@@ -289,8 +296,29 @@ def _table(model: type[Table], decorator: str, options: Mapping[str, Any]) -> Ta
         raise ConfigurationError(f"`@kappa.{decorator}`: {_first_problem(exc)}.") from None
 
 
+_WANTED = {
+    "tuple": "a list",
+    "string": "text",
+    "bool": "`True` or `False`",
+    "int": "a whole number",
+    "float": "a number",
+}
+"""What Python's own words for the kinds of values are in sentences, by how the types of pydantic's errors begin."""
+
+
 def _first_problem(exc: ValidationError) -> str:
     problem = exc.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    kind, given = problem["type"], problem["input"]
+    where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    if kind == "extra_forbidden":
+        return f"there is no `{where}`"
+    if kind == "missing":
+        return f"`{where}` is missing"
+    wanted = _WANTED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing")) else None
+    if kind == "literal_error":
+        wanted = problem["ctx"]["expected"].replace("'", "`")
+    if wanted is not None:
+        shown = masked(repr(given))
+        return f"`{where}` must be {wanted}, not `{shown if len(shown) <= 60 else shown[:57] + '…'}`"
     message = problem["msg"].removeprefix("Value error, ")
     return f"`{where}`: {message}" if where else message

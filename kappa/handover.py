@@ -63,7 +63,7 @@ def load_handed_over(folder: Path, *, environ: MutableMapping[str, str] = os.env
     order = json.loads((folder / _ORDER).read_text(encoding="utf-8"))
     spec, root = ServiceSpec.model_validate(order["spec"]), Path(order["root"])
     code = code_on_path(root, order["paths"])
-    import_class(spec, code)
+    spec = import_class(spec, code)
     artifacts = {
         plugin.name: Artifact(load_artifact(plugin, folder / plugin.name), freeze(order["metadata"][plugin.name]))
         for plugin in spec.artifacts

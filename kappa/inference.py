@@ -100,6 +100,8 @@ class Inference:
     ) -> None:
         self.spec = spec
         self._function = function
+        self.headers = _NO_HEADERS
+        """What tasks have where no request brings headers of its own."""
         self._input = spec.input
         self._decode = spec.input.decoder(load)
         self._takes_parts = bool(spec.input.part_names)
@@ -166,7 +168,7 @@ class Inference:
     ) -> InferenceTask:
         """Turn a payload into a task; raises `BadInputError` for a request that this API refuses."""
         form = self.form_of(payload)
-        seen = _NO_HEADERS if headers is None else headers
+        seen = self.headers if headers is None else headers
         return InferenceTask(form, seen) if task_id is None else InferenceTask(form, seen, task_id)
 
     def form_of(self, payload: Payload) -> Any:

@@ -24,8 +24,12 @@ LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 """What a key and a value of a label may be."""
 
 
-def check_label(text: str, *, what: str = "value") -> str:
+def check_label(text: object, *, what: str = "value") -> str:
     """Return ``text`` if it may be the key or value of a label: 1 to 63 characters, alphanumeric at both ends."""
+    if not isinstance(text, str):
+        raise ValueError(  # noqa: TRY004 - what is wrong with a value, whatever it is
+            f"`{text!r}` cannot be the {what} of a label: labels are text, so write it in quotes"
+        )
     if not LABEL.fullmatch(text):
         raise ValueError(
             f"`{text}` cannot be the {what} of a label: use 1 to 63 letters, digits, `-`, `_` and `.`, "

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import orjson
 
 from kappa.errors import AnswerError, InferenceFailedError, UsageError
+from kappa.secret_urls import masked
 from kappa.transport import AsyncHttpTransport, AsyncTransport, HttpTransport, Reply, Sending, Transport
 from kappa.wire import RemoteApi, Returns, decode_answer, encode_request, plainer_request
 
@@ -37,7 +38,7 @@ class _Caller:
 
     def __init__(self, url: str, *, headers: Mapping[str, str] | None, timeout_s: float, retries: int) -> None:
         if not url.startswith(("http://", "https://")):
-            raise UsageError(f"`{url}` is not the URL of a service: it begins with `http://` or `https://`.")
+            raise UsageError(f"`{masked(url)}` is not the URL of a service: it begins with `http://` or `https://`.")
         self.url = url.rstrip("/")
         self._headers = dict(headers or {})
         self._timeout_s = timeout_s
@@ -45,7 +46,7 @@ class _Caller:
         self._apis: dict[str, RemoteApi] | None = None
 
     def __repr__(self) -> str:
-        return f"<client of {self.url}>"
+        return f"<client of {masked(self.url)}>"
 
     def _call(
         self,
@@ -62,7 +63,7 @@ class _Caller:
         apis = yield from self._discovered(deadline)
         if (api := apis.get(name)) is None:
             known = ", ".join(f"`{known}`" for known in apis)
-            raise UsageError(f"The service at `{self.url}` has no API `{name}`; it has {known}.")
+            raise UsageError(f"The service at `{masked(self.url)}` has no API `{name}`; it has {known}.")
         body, content_type = encode_request(value, api, media_type=media_type)
         asked = {"Content-Type": content_type, "Accept": api.accept(returns)}
         reply = yield from self._exchange("POST", api.path, deadline, body=body, headers={**asked, **(headers or {})})
@@ -112,7 +113,7 @@ class _Caller:
             return
         message, request_id = _problem(reply)
         raise AnswerError(
-            f"{what} at `{self.url}` answered {reply.http_status}: {message}",
+            f"{what} at `{masked(self.url)}` answered {reply.http_status}: {message}",
             http_status=reply.http_status,
             request_id=request_id,
         )
@@ -122,7 +123,7 @@ def _json(reply: Reply, url: str) -> dict[str, Any]:
     try:
         return orjson.loads(reply.body)  # type: ignore[no-any-return]
     except ValueError:
-        raise InferenceFailedError(f"What answers at `{url}` is not a service of Kappa's.") from None
+        raise InferenceFailedError(f"What answers at `{masked(url)}` is not a service of Kappa's.") from None
 
 
 def _problem(reply: Reply) -> tuple[str, str]:

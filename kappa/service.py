@@ -158,7 +158,12 @@ def load_service(
             raise ConfigurationError(f"`setup` returns `{min(both)}`, which is also the name of an artifact.")
         injectables.update(provided)
         load = partial(import_reference, code=code)
-        apis = [api.model_copy(update={"input": api.input.described(load)}) for api in spec.apis]
+        apis = [
+            api.model_copy(
+                update={"input": api.input.resolved(load).described(load), "output": api.output.resolved(load)}
+            )
+            for api in spec.apis
+        ]
         service.spec = spec.model_copy(update={"apis": tuple(apis)})
         service.apis = {
             api.name: Inference(api, _function_of(api, instance, artifacts, code), injectables, load=load)
@@ -170,10 +175,15 @@ def load_service(
     return service
 
 
-def import_class(spec: ServiceSpec, code: ServiceCode) -> None:
-    """Import the module of the service's class, before models that may need it are loaded."""
+def import_class(spec: ServiceSpec, code: ServiceCode) -> ServiceSpec:
+    """Import the module of the service's class, before models that may need it are loaded.
+
+    Returns the specification with the artifact types that the service's own code brings.
+    """
     if spec.service_class is not None:
         import_reference(spec.service_class, code)
+    load = partial(import_reference, code=code)
+    return spec.model_copy(update={"artifacts": tuple(plugin.resolved(load) for plugin in spec.artifacts)})
 
 
 def _facts(spec: ServiceSpec, version: str, artifacts: Artifacts) -> dict[str, Any]:
@@ -221,7 +231,7 @@ def load_declared(
     """Load a project as it lies on disk, without building it: code and models are taken from where they are."""
     prepare_environment(spec, environ)
     code = code_on_path(root)  # artifacts that are pickles may name classes of the project
-    import_class(spec, code)
+    spec = import_class(spec, code)
     loaded: dict[str, Artifact] = {}
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
         for plugin in spec.artifacts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kappa.errors import InferenceFailedError, MissingDependencyError, UsageError
+from kappa.secret_urls import masked
 from kappa.types import HTTPHeaders
 
 __all__ = ["AsyncHttpTransport", "AsyncTransport", "HttpTransport", "Reply", "Sending", "Transport"]
@@ -117,4 +118,4 @@ def _problems(sending: Sending) -> Iterator[None]:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         reason = str(exc).strip().rstrip(".") or type(exc).__name__
-        raise InferenceFailedError(f"`{sending.url}` does not answer: {reason}.") from exc
+        raise InferenceFailedError(f"`{masked(sending.url)}` does not answer: {reason}.") from exc

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,7 +32,8 @@ from kappa.build.class_project import project_of, read_class_project
 from kappa.build.lock import Lock
 from kappa.bundle import open_bundle
 from kappa.cli.main import cli
-from kappa.declaring import declared_spec
+from kappa.declaring import declared_artifacts, declared_spec
+from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.spec.models import ServiceSpec
 from kappa.testing import client
 
@@ -655,7 +658,36 @@ def test_the_record_of_a_version_is_the_pages(saved_path: str) -> None:
     described = record["bentoServiceMetadata"]
     assert (described["name"], described["version"]) == ("IrisClassifier", Path(saved_path).name)
     assert described["artifacts"][0]["artifactType"] == "SklearnModelArtifact"
-    assert {"name": "predict", "InputType": "DataframeInput"}.items() <= described["apis"][0].items()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", described["createdAt"])
+    env = described["env"]
+    assert env["condaEnv"].startswith("name: kappa-IrisClassifier\nchannels:\n- defaults\ndependencies:\n- python=")
+    assert "scikit-learn" in env["pipDependencies"]
+    assert env["pythonVersion"] == platform.python_version()
+    api = {"name": "predict", "InputType": "DataframeInput", "docs": "BentoService API"}
+    assert api.items() <= described["apis"][0].items()
+    assert {"orient": "records", "typ": "frame", "dtypes": None}.items() <= described["apis"][0]["inputConfig"].items()
+
+
+@pytest.mark.parametrize("adapter", ["DataframeInput()", "DataframeInput(orient='records')"])
+def test_the_layout_that_a_client_is_told_is_one_that_it_may_send(page: Path, adapter: str) -> None:
+    source = IRIS.replace("DataframeInput(), batch=True", f"{adapter}, output=JsonOutput()")
+    source = source.replace("import DataframeInput", "import DataframeInput, JsonOutput")
+    source = source.replace("(df)", "(df.to_numpy())")
+    name = f"concepts_{'records' if 'orient' in adapter else 'plain'}"
+    write_atomically(page / f"{name}.py", source.encode())
+    importlib.invalidate_caches()
+    service = instance_of(f"{name}:IrisClassifier").pack("model", trained())
+    with client(service) as asking:
+        for body in ([[5.1, 3.5, 1.4, 0.2]], [{"a": 5.1, "b": 3.5, "c": 1.4, "d": 0.2}]):
+            assert asking.post("/predict", json=body).json == [0]
+
+
+def test_the_decorator_of_artifacts_is_known_by_both_names() -> None:
+    def declared(decorator: Any) -> Any:
+        return declared_artifacts(decorator(type("Service", (BentoService,), {})))
+
+    one = SklearnModelArtifact("model")
+    assert declared(kappa.artifact([one])) == declared(kappa.artifact(one)) == declared(kappa.artifacts([one]))
 
 
 @pytest.mark.index

@@ -49,7 +49,14 @@ def test_every_table_and_key_has_a_decorator() -> None:
     tables = {"apis": "api", "bundle": "files", "examples": "example"}
     tops = set(Kappafile.model_fields) - {"kappafile", "requires_kappa", "service"}
     expected |= {tables.get(table, table) for table in tops}
-    assert expected == set(kappa.__all__) - {"BentoService", "__version__", "async_client", "client", "load"}
+    assert expected == set(kappa.__all__) - {
+        "BentoService",
+        "artifact",
+        "__version__",
+        "async_client",
+        "client",
+        "load",
+    }
 
 
 def test_every_key_of_an_api_is_an_argument_of_its_decorator() -> None:
@@ -170,7 +177,7 @@ def example_of_another() -> object:
         (example_of_another, "`@kappa.example('x')`: on a method, leave out `api`."),
         (lambda: kappa.ver(-1, 2), "`@kappa.ver`: `major`: Input should be greater than or equal to 0."),
         (lambda: kappa.ver("1", 2.5), "`@kappa.ver`: `minor`:"),  # type: ignore[arg-type]
-        (lambda: kappa.files(includes=[]), "`@kappa.files`: `includes`: Extra inputs are not permitted."),
+        (lambda: kappa.files(includes=[]), "`@kappa.files`: there is no `includes`."),
         (lambda: kappa.serving(workers=0), "`@kappa.serving`: `workers"),
         (lambda: kappa.security(pickle="never"), "`@kappa.security`: `pickle`"),
         (

@@ -30,6 +30,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.log",
         "kappa.origins",
         "kappa.plugins",
+        "kappa.secret_urls",
         "kappa.service_log",
         "kappa.settings",
         "kappa.tag",

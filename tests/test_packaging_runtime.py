@@ -15,6 +15,7 @@ import tomli
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from kappa._files import sha256_of_file, walk_files
 from kappa.spec.document import Kappafile
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv
 
@@ -127,8 +128,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=ResolvedEnv(python_version="3.11", docker_base_image="python:3.11-slim", requirements=(), resolver="none"),
         artifacts=(ResolvedArtifact(name="factor", size_bytes=1),),
         content_digest="sha256:" + "0" * 64,
-        files={},
-    )
+        files={path.as_posix(): sha256_of_file(directory / path) for path in walk_files(directory)},
+    ).sealed()
     for folder in (directory, package):
         (folder / "kappa.yml").write_text(manifest.to_yaml(), encoding="utf-8")
     return directory

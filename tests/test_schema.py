@@ -263,6 +263,10 @@ BEYOND_THE_SCHEMA = {
     "KF323": "code",
     "KF324": "code",
     "KF325": "a warning",
+    "KF326": "files",
+    "KF327": "files",
+    "KF328": "code",
+    "KF330": "what in a URL is a secret",
     "KF401": "code",
     "KF402": "code",
 }

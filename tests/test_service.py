@@ -409,10 +409,11 @@ def test_packing_fills_one_instance_and_never_the_class() -> None:
 @pytest.mark.parametrize(
     ("declare", "message"),
     [
-        (lambda: kappa.env(pip=["numpy"]), "`@kappa.env`: `pip`: Extra inputs are not permitted."),
+        (lambda: kappa.env(pip=["numpy"]), "`@kappa.env`: there is no `pip`."),
         (lambda: kappa.env(python="3"), "`@kappa.env`: `python`: `3` is not a Python version: "),
         (lambda: kappa.artifacts([5]), "`@kappa.artifacts` takes artifacts, not `5`."),  # type: ignore[list-item]
-        (lambda: kappa.artifacts(JSONArtifact("m")), "`@kappa.artifacts` takes a list of artifacts."),  # type: ignore[arg-type]
+        (lambda: kappa.artifacts("m"), "`@kappa.artifacts` takes artifacts, not `'m'`."),  # type: ignore[arg-type]
+        (lambda: kappa.label("team"), "`@kappa.label`: `labels` must be a mapping of text to text, not `str`."),  # type: ignore[arg-type]
         (
             lambda: kappa.api(input=JsonInput),  # type: ignore[arg-type]
             "`@kappa.api`: `input` must be an adapter like `JsonInput()`, not `<class",

@@ -10,17 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kappa.errors import UsageError
+from kappa.errors import DestinationExistsError, UsageError
 from kappa.log import listening, to_logging
 from kappa.settings import home_directory
 from kappa.spec.manifest import BundleManifest
+from kappa.tag import Tag
 
 if TYPE_CHECKING:
     from kappa.bento import BentoService
+    from kappa.build.builder import Build
+    from kappa.build.ledger import BuildRecord
     from kappa.build.lock import Lock
     from kappa.build.locking import LockMode, Relock
     from kappa.build.plan import BuildPlan
     from kappa.build.project import Project
+    from kappa.gamma.service import GammaService
 
 from kappa.actions.failures import failing_writes_explained
 from kappa.actions.targets import local_store
@@ -35,6 +39,8 @@ __all__ = [
     "save_service",
 ]
 
+_ATTEMPTS = 20
+"""How often a build is begun again because another process has just taken its version."""
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 
 
@@ -177,13 +183,35 @@ def build_project(
                 build = build_into(output)
                 directory = output.expanduser().resolve()
             else:
-                store = local_store(environ)
-                with store.staging() as staging:
-                    build = build_into(staging / "bundle")
-                    with record.step("store"):
-                        directory = store.put(staging / "bundle")
+                build, directory = _into_store(plan, build_into, record, environ)
         record.built(build, directory)
         return Built(directory, build.manifest)
+
+
+def _into_store(
+    plan: BuildPlan, build_into: Callable[..., Build], record: BuildRecord, environ: Mapping[str, str]
+) -> tuple[Build, Path]:
+    """Build a bundle in the store; versions that Kappa makes never meet one that is there.
+
+    With ``SOURCE_DATE_EPOCH`` they do: the same inputs make the same bundle.
+    """
+    store = local_store(environ)
+    is_free = plan.version is None and not environ.get("SOURCE_DATE_EPOCH")
+    is_taken = partial(_is_taken, store, plan.spec.name) if is_free else lambda _: False
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        with store.staging() as staging:
+            build = build_into(staging / "bundle", is_taken=is_taken)
+            try:
+                with record.step("store"):
+                    return build, store.put(staging / "bundle")
+            except DestinationExistsError:
+                if not (is_free and attempts_left):
+                    raise  # else another process was faster, with a bundle of the same content in the same second
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _is_taken(store: GammaService, name: str, version: str) -> bool:
+    return store.storage.has(Tag(name, version))
 
 
 def _upgrade(plan: BuildPlan, environ: Mapping[str, str]) -> LockMode:

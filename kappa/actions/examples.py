@@ -16,6 +16,7 @@ from kappa.comparison import Replay, replay_of
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.inference import Inference, example_payload
 from kappa.spec.contracts import ArtifactPlugin
+from kappa.secret_urls import masked
 from kappa.spec.models import ExampleSpec, ServiceSpec, ServingSpec
 from kappa.types import Answer, Payload
 from kappa.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
@@ -134,4 +135,4 @@ def _post(url: str, payload: Payload) -> Answer:
             return Answer(exc.read(), exc.headers.get_content_type(), exc.code)
     except (URLError, OSError) as exc:
         reason = exc.reason if isinstance(exc, URLError) else exc
-        raise InferenceFailedError(f"The server at `{url}` does not answer: {reason}.") from exc
+        raise InferenceFailedError(f"The server at `{masked(url)}` does not answer: {reason}.") from exc

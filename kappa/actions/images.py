@@ -20,6 +20,7 @@ from kappa.containers.images import ImageFacts, check_image, default_image
 from kappa.containers.request import ImageRequest, Secret, lent_proxies, lent_secrets
 from kappa.errors import ContainerError, ExampleFailedError, UsageError
 from kappa.log import log
+from kappa.secret_urls import password_in, secret_in
 from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
 
@@ -85,6 +86,13 @@ def containerize(
     except ValueError as exc:
         raise UsageError(f"{exc}.") from None
     arguments = {**lent_proxies(environ), **(build_arguments or {})}
+    for key, value in (build_arguments or {}).items():
+        text = (environ.get(key, "") if value is None else value) if key not in lent_proxies(environ) else ""
+        if (what := password_in(text) or secret_in(text)) not in (None, "a query"):
+            raise UsageError(
+                f"`--build-arg {key}` has {what} in its URL, which the history of the image would keep: set pip's own "
+                "variables, e.g. `PIP_INDEX_URL`, which are lent to the build and kept nowhere, or use `--secret`."
+            )
     if missing := [key for key, value in arguments.items() if value is None and key not in environ]:
         raise UsageError(f"`--build-arg {missing[0]}` takes the value of a variable that is not set.")
     if manifest.env.unlocked and not allow_unlocked:

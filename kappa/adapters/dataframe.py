@@ -122,6 +122,13 @@ class DataframeInput(InputAdapter):
             raise ValueError("`columns` and `dtype` name different columns")
         return {**rest, "columns": {name: dtype[name] for name in (names if names is not None else dtype)}}
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """All options; `orient` is one that every client may use, where bodies tell theirs."""
+        declared = declared_columns(self.columns) if isinstance(self.columns, Mapping) else {}
+        dtypes = {name: column.dtype for name, column in declared.items()} or None
+        return {**super().config, "orient": self.orient or "records", "typ": "frame", "dtypes": dtypes}
+
     @field_validator("columns", "prefer_dtypes")
     @classmethod
     def _known_dtypes(cls, columns: Any) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -16,7 +14,7 @@ from kappa.adapters.charsets import decode_text
 from kappa.adapters.json_values import json_rows, may_hold_dates_of_numpys, plain, rebuilt
 from kappa.adapters.media_types import JSON, understood
 from kappa.errors import BadInputError, BundleError, InferenceFailedError
-from kappa.spec.contracts import InputAdapter, OutputAdapter
+from kappa.spec.contracts import InputAdapter, OutputAdapter, module_of
 from kappa.spec.models import Reference
 from kappa.types import Answer, DecodingLimits, Payload
 
@@ -225,14 +223,7 @@ def _encode_carefully(value: Any) -> bytes:
 
 def _reference(value: Any) -> Any:
     """Take a class of the user's as what names it."""
-    return f"{_module_of(value)}:{value.__qualname__}" if isinstance(value, type) else value
-
-
-def _module_of(defined: type) -> str:
-    """Return the name of a class's module; a script's is that of its file."""
-    if defined.__module__ != "__main__":
-        return defined.__module__
-    return Path(getattr(sys.modules["__main__"], "__file__", None) or "__main__").stem
+    return f"{module_of(value)}:{value.__qualname__}" if isinstance(value, type) else value
 
 
 class JsonInput(InputAdapter):

@@ -27,6 +27,8 @@ __all__ = ["columns_of_json"]
 def columns_of_json(body: Any, orient: Orient | None, limits: DecodingLimits) -> Columns:
     """Read a parsed JSON body in one of pandas' layouts; raises `BadInputError`."""
     found = _orient_of(body)
+    if orient == "records" and found == "values":  # both are lists of rows; pandas reads either as records
+        orient = "values"
     if orient is not None and found != orient and not (isinstance(body, dict) and orient in ("columns", "index")):
         raise BadInputError(f"The body is laid out as `{found}`; this API takes `{orient}`.")
     decoded = _READERS[orient or found](body, limits)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
 
 from kappa._files import staged_directory
 from kappa._version import __version__
-from kappa.build.lock import LOCK_NAME, Lock
+from kappa.build.lock import LOCK_NAME, Lock, check_lock
 from kappa.build.locking import LockMode, lock_packages
 from kappa.build.plan import BuildPlan
 from kappa.build.render import (
@@ -62,7 +63,7 @@ def build_time(environ: Mapping[str, str], *, clock: Clock = _now) -> datetime:
     """Return the moment that the bundle says it was built: ``SOURCE_DATE_EPOCH`` if it is set, else now."""
     text = environ.get("SOURCE_DATE_EPOCH")
     if not text:
-        return clock().replace(microsecond=0)
+        return clock()
     try:
         return datetime.fromtimestamp(int(text), timezone.utc)
     except (ValueError, OverflowError, OSError):
@@ -84,10 +85,13 @@ def build_bundle(
     environ: Mapping[str, str],
     clock: Clock = _now,
     lock_mode: LockMode = "reuse",
+    is_taken: Callable[[str], bool] = lambda _: False,
     stopwatch: Stopwatch | None = None,
     check: Check | None = None,
 ) -> Build:
     """Build ``plan`` as the directory ``destination``, which must be absent or empty.
+
+    Of the versions that it may make from time and content, it makes none for which ``is_taken`` is true.
 
     With ``SOURCE_DATE_EPOCH`` set, the same inputs give the same bytes. ``check`` is called with the finished bundle
     before it takes its place, and may raise. A failure leaves nothing: raises `DestinationExistsError`, `LockError`,
@@ -105,6 +109,7 @@ def build_bundle(
             lock = lock_packages(
                 plan.lock_inputs, committed=plan.project.root / LOCK_NAME, environ=environ, mode=lock_mode
             )
+        check_lock(lock)  # also one that somebody committed
         if differences := say_differences(versions_here(names_asked_for(lock.text), lock.versions)):
             log(differences, kind="warning")
         for warning in _unpinned(plan, lock):
@@ -112,7 +117,7 @@ def build_bundle(
         log(f"Packing {plan.spec.name}", kind="step")
         with staged_directory(destination) as staging:
             with watch.step("write"):
-                manifest = _Bundle(plan, lock, at, BundleTree(staging)).write()
+                manifest = _Bundle(plan, lock, at, BundleTree(staging), is_taken).write()
             if check is not None:
                 with watch.step("try"):
                     check(staging, manifest, lock)
@@ -138,8 +143,10 @@ def _unpinned(plan: BuildPlan, lock: Lock) -> Iterator[str]:
 class _Bundle:
     """One bundle in the making; each step needs those before it."""
 
-    def __init__(self, plan: BuildPlan, lock: Lock, at: datetime, tree: BundleTree) -> None:
-        self.plan, self.lock, self.at, self.tree = plan, lock, at, tree
+    def __init__(
+        self, plan: BuildPlan, lock: Lock, at: datetime, tree: BundleTree, is_taken: Callable[[str], bool]
+    ) -> None:
+        self.plan, self.lock, self.at, self.tree, self.is_taken = plan, lock, at, tree, is_taken
         self.spec, self.name = plan.spec, plan.spec.name
         self.requirements = tuple(one.text for one in plan.requirements)
         self.base_image = lock.pinned_image(plan.base_image)
@@ -147,16 +154,17 @@ class _Bundle:
     def write(self) -> BundleManifest:
         artifacts = self._write_content()
         content = content_digest(self.tree.digests(), self.spec)
-        version = self.plan.version or self.spec.version_of(default_version(content, at=self.at))
+        version = self.plan.version or self._made_version(content)
         log("Writing the image's, the package's and the reader's files", kind="step")
         self._write_generated(version, content)
         manifest = BundleManifest(
             kappa_version=__version__,
             version=version,
-            created_at=self.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            created_at=self.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             service=self.spec,
             env=ResolvedEnv(
                 python_version=self.plan.lock_inputs.python,
+                built_with_python=platform.python_version() if self.plan.lock_inputs.target.is_running else "",
                 docker_base_image=self.base_image,
                 requirements=self.requirements,
                 resolver=self.lock.resolver,
@@ -180,6 +188,13 @@ class _Bundle:
         self.tree.write(f"{self.name}/{MANIFEST_NAME}", text)
         self.tree.settle(self.at)
         return manifest
+
+    def _made_version(self, content: str) -> str:
+        """Return a version made of the time and the content: of the first second from now on for which it is free."""
+        at = self.at
+        while self.is_taken(version := self.spec.version_of(default_version(content, at=at))):
+            at += timedelta(seconds=1)
+        return version
 
     def _write_content(self) -> tuple[ResolvedArtifact, ...]:
         """Write what the content digest covers: code, models, other files, the lock and the set-up script."""

@@ -301,6 +301,14 @@ CODES: Mapping[str, Code] = {
         "the bundle is served: name it in `include` or `modules`, and find files from `Path(__file__)`. `setup` and "
         "the service's class are not called, and secrets are placeholders. `kappa build --no-try` skips it.",
     ),
+    "KF330": Code(
+        "A URL holds a secret",
+        "What a service declares stands in `kappa.yml`, and most of it in the Dockerfile and in the image: whoever "
+        "gets one of these gets the secret. A variable that holds one is named in `secrets`, and set where the service "
+        "starts; a script reads one from `/run/secrets`, where `kappa containerize --secret` lends it.",
+        '[env]\nvariables = { CACHE_URL = "redis://:hunter2@cache/0" }',
+        '[env]\nsecrets = ["CACHE_URL"]',
+    ),
     "KF401": Code(
         "The class and the kappafile both set a key",
         "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "

@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from kappa.secret_urls import masked, secret_in
 from kappa.spec.conda import environment_text
 from kappa.spec.models import EnvSpec
 
@@ -42,15 +43,28 @@ def conda_environment(service: str, env: EnvSpec, *, python: str, root: Path) ->
     base = _read(env.conda_env_yml_file, root, made.problems) if env.conda_env_yml_file is not None else {}
     channels = [
         *(env.conda_channels or _texts(base.get("channels"))),
-        *(["nodefaults"] if env.conda_override_channels else []),
+        *_defaults(env),
     ]
     if env.conda_override_channels and not env.conda_channels:
         made.problems.append("`conda_override_channels` needs `conda_channels`, which there are none of.")
     dependencies = [*env.conda_dependencies, *_texts(base.get("dependencies"))]
     made.problems += _clashes(dependencies, python)
+    made.problems += [
+        f"`{masked(text)}` has {what} in its URL, which a bundle would publish: name the channel without it, and log "
+        "in where the image is built."
+        for text in (*channels, *dependencies)
+        if (what := secret_in(text))
+    ]
     wanted = [text for text in dependencies if _name(text) not in ("python", "pip")]
     made.text = environment_text(service, python=python, channels=channels or ["defaults"], dependencies=wanted)
     return made
+
+
+def _defaults(env: EnvSpec) -> Sequence[str]:
+    """Return what stands after channels: conda's own are asked too, also for Python, unless they are switched off."""
+    if env.conda_override_channels:
+        return ["nodefaults"]
+    return ["defaults"] if env.conda_channels and "defaults" not in env.conda_channels else []
 
 
 def _read(name: str, root: Path, problems: list[str]) -> Mapping[str, Any]:

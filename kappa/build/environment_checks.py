@@ -8,6 +8,7 @@ from pathlib import Path
 from kappa.build.diagnostics import Diagnostic
 from kappa.build.paths import PathChecks
 from kappa.build.positions import Span, TreePath
+from kappa.build.published import published_secrets
 from kappa.build.pyproject import read_dependencies
 from kappa.build.requirements import check_location, check_requirement, read_requirements_file
 from kappa.build.targets import Target, running_python
@@ -36,6 +37,7 @@ def check_environment(draft: Draft, paths: PathChecks) -> None:
     _check_pyproject(draft, paths)
     _check_conda(draft, paths)
     _check_replaced(draft)
+    _check_secrets(draft)
 
 
 def _check_packages(draft: Draft) -> None:
@@ -106,6 +108,14 @@ def _check_conda(draft: Draft, paths: PathChecks) -> None:
     for problem in made.problems:
         at = file if env.conda_env_yml_file is not None else ("env", "conda_dependencies")
         draft.found.add("KF321", sentence(problem), at)
+
+
+def _check_secrets(draft: Draft) -> None:
+    if isinstance(env := draft.parts.get(("env",)), EnvSpec):
+        metadata = {name: draft.get("artifacts", name, "metadata") for name in draft.names("artifacts")}
+        for path, problem in published_secrets(env, metadata, root=draft.document.file.parent):
+            message, _, help_ = problem.partition(": ")
+            draft.found.add("KF330", sentence(message), path, help=sentence(help_))
 
 
 def _check_replaced(draft: Draft) -> None:

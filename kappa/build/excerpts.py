@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from kappa.build.positions import Span, TextLines
-from kappa.build.wording import USER_INFORMATION
+from kappa.secret_urls import masked
 
 __all__ = ["Excerpts", "Mark", "Style"]
 
@@ -73,7 +73,7 @@ class Excerpts:
 
 def _shown(line: str, span: Span, only_key: str | None) -> str:
     """Return a line with every character printable, and without what nobody should read."""
-    line = USER_INFORMATION.sub(lambda match: "*" * len(match[0]), line)
+    line = masked(line, keeps_length=True)
     if only_key is not None:
         start, end = span.column - 1, span.end_column - 1
         is_key = line[start:end].strip("\"'") == only_key

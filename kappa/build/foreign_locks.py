@@ -17,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from kappa.build.targets import System, Target, holds_on, marker_for
+from kappa.secret_urls import secret_in
 
 __all__ = ["ForeignLock", "Wanted", "pylock_pins", "uv_pins"]
 
@@ -66,6 +67,8 @@ def _lock_of(name: str, needed: Iterable[_Needed], target: Target) -> ForeignLoc
         requirement = f"{canonicalize_name(entry['name'])}=={entry.get('version', '')}"
         if (url := _url(entry)) is not None:
             requirement = f"{canonicalize_name(entry['name'])} @ {url}"
+            if what := secret_in(url):
+                problems.append(f"`{entry['name']}` has {what} in its URL there, which a bundle would publish.")
         if len(one.systems) < len(target.systems):
             requirement += f" ; {marker_for(one.systems)}"
         pins.append(" ".join([requirement, *(f"--hash={digest}" for digest in hashes)]))

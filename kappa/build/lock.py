@@ -25,6 +25,7 @@ from kappa.build.lock_record import Asked
 from kappa.build.requirements import OWN_NAMES
 from kappa.build.targets import Target, system_named
 from kappa.errors import ResolutionError
+from kappa.secret_urls import masked, secret_in
 from kappa.spec.manifest import canonical_json
 from kappa.spec.pins import Pin, pins_of
 
@@ -221,3 +222,7 @@ def check_lock(lock: Lock) -> None:
         if "file:" in pin.requirement:
             message = f"`{pin.requirement}` is a file of this machine, which nobody else has: publish it to an index."
             raise ResolutionError(message)
+    for line in lock.body.splitlines():
+        if what := secret_in(line):
+            message = f"The line `{masked(line)}` has {what} in its URL, which a bundle would publish."
+            raise ResolutionError(f"{message} Leave out the package that needs it.")

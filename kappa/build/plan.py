@@ -29,6 +29,7 @@ from kappa.build.modules import CodeBase, search_path
 from kappa.build.packages import Found, Packages, PlannedRequirement, UsersWord, choose_packages, users_word
 from kappa.build.patterns import match, matches_any, normal
 from kappa.build.project import Project
+from kappa.build.published import published_secrets
 from kappa.build.render import template_problem
 from kappa.build.signatures import with_schemas, with_signatures
 from kappa.build.sources import Code, collect_code, collect_includes
@@ -242,6 +243,8 @@ def plan_build(
         warnings=tuple(planner.warnings),
     )
     planner.check_name(plan)
+    planner.check_published()
+    planner.check_own_plugins()
     if planner.problems:
         raise ConfigurationError(_say_all(project, tuple(dict.fromkeys(planner.problems))))
     return plan
@@ -490,6 +493,20 @@ class _Planner:
                 f"The service and the module `{name}` have the same name, which is also the name of the bundle's "
                 "package: rename one of them."
             )
+
+    def check_published(self) -> None:
+        metadata = {name: source.metadata for name, source in self.project.sources.items()}
+        found = published_secrets(self.spec.env, metadata, root=self.project.root)
+        self.problems += [problem for _, problem in found]
+
+    def check_own_plugins(self) -> None:
+        apis = (plugin for api in self.spec.apis for plugin in (api.input, api.output))
+        for reference in {plugin.reference for plugin in (*self.spec.artifacts, *apis)} - {None}:
+            if "<locals>" in (reference or ""):
+                self.problems.append(
+                    f"`{reference}` is defined inside of a function, from where no server could import it: define it "
+                    "at the top level of a module."
+                )
 
     def _confine(self, paths: Iterable[Path]) -> None:
         root = self.project.root.resolve()

@@ -18,6 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from kappa.build.texts import decoded
+from kappa.secret_urls import masked, password_in, secret_in
 
 __all__ = [
     "OWN_NAMES",
@@ -56,7 +57,6 @@ _ARCHIVE = re.compile(r"\.(whl|zip|tar\.\w+|tgz)(\[[^]]*\])?$", re.IGNORECASE)
 _WHEEL = re.compile(r"(?:^|[/\\])(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9.!+_]+)-[^/\\]+\.whl(?:#|$)")
 _VCS = re.compile(r"(git|hg|bzr|svn)\+", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_USER_INFORMATION = re.compile(r"://[^/?#\s]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +94,23 @@ def check_requirement(text: str) -> str | None:
     except InvalidRequirement as exc:
         return _say_invalid(text, exc)
     url = requirement.url
-    if url is None or canonicalize_name(requirement.name) in OWN_NAMES:
+    if url is None:
         return None
-    if _USER_INFORMATION.search(url) and not _VCS.match(url):
-        return f"`{_without_user_information(text)}` has a user or password in its URL, which a bundle would publish"
-    if _VCS.match(url):
-        return f"`{_without_user_information(text)}` {_REPOSITORY.format(name='name')}"
-    if not _URL.match(url) or url.lower().startswith("file:"):
+    is_left_out = canonicalize_name(requirement.name) in OWN_NAMES
+    if _VCS.match(url) and not is_left_out:
+        return f"`{masked(text)}` {_REPOSITORY.format(name='name')}"
+    if (not _URL.match(url) or url.lower().startswith("file:")) and not is_left_out:
         wheel = _WHEEL.search(unquote(url))
         version = wheel["version"] if wheel else "<version>"
         return (
-            f"`{text}` names a file of this machine, which nobody else has: if `pip freeze` wrote that, as it does in "
-            f"conda's environments, write `{requirement.name}=={version}` (`pip list --format=freeze` prints it so), "
-            "else publish the package to an index"
+            f"`{masked(text)}` names a file of this machine, which nobody else has: if `pip freeze` wrote that, as it "
+            f"does in conda's environments, write `{requirement.name}=={version}` (`pip list --format=freeze` prints "
+            "it so), else publish the package to an index"
+        )
+    if what := password_in(url) if is_left_out else secret_in(url):
+        return (
+            f"`{masked(text)}` has {what} in its URL, which a bundle would publish: remove it, and let a `.netrc` file "
+            "tell the resolver what the server asks for"
         )
     return None
 
@@ -119,10 +123,10 @@ _REPOSITORY = (
 
 def check_location(url: str) -> str | None:
     """Return what is wrong with the URL of an index, as the end of a sentence; ``None`` if a bundle may hold it."""
-    if _USER_INFORMATION.search(url):
+    if what := secret_in(url):
         return (
-            "has a user or password in its URL, which a bundle would publish: remove it, and give it to the resolver "
-            "with `PIP_INDEX_URL` or a `.netrc` file"
+            f"has {what} in its URL, which a bundle would publish: remove it, and give it to the resolver with "
+            "`PIP_INDEX_URL` or a `.netrc` file"
         )
     if not _URL.match(url) or url.lower().startswith("file:"):
         return (
@@ -140,7 +144,7 @@ def read_requirements_file(path: Path, *, root: Path) -> RequirementsFile:
         requirements=tuple(found.requirements),
         constraints=tuple(found.constraints),
         options=tuple(dict.fromkeys(found.options)),
-        problems=tuple(found.problems),
+        problems=tuple(map(masked, found.problems)),
     )
 
 
@@ -217,7 +221,7 @@ def _read_option(option: str, value: str, place: str, found: _Found) -> None:
         if option not in _IGNORED:
             found.problems.append(f"{place}: `{option}` has no meaning in a bundle: remove it.")
     elif name in _LOCATIONS and (problem := check_location(value)):
-        found.problems.append(f"{place}: `{name} {_without_user_information(value)}` {problem}.")
+        found.problems.append(f"{place}: `{name} {value}` {problem}.")
     else:
         found.options.append(f"{name} {value}")
 
@@ -249,11 +253,11 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _say_invalid(text: str, error: InvalidRequirement) -> str:
+    shown = masked(text)
     if text.startswith("-"):
-        return f"`{text}` is an option of pip and not a requirement: options belong in a `requirements_txt_file`"
+        return f"`{shown}` is an option of pip and not a requirement: options belong in a `requirements_txt_file`"
     if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
-        return f"`{text}` stands in quotes, which only a shell takes away: write `{text[1:-1]}`"
-    shown = _without_user_information(text)
+        return f"`{shown}` stands in quotes, which only a shell takes away: write `{shown[1:-1]}`"
     if _VCS.match(text) or (_URL.match(text) and not text.lower().startswith("file:")):
         wheel = _WHEEL.search(text)
         name = canonicalize_name(wheel["name"]) if wheel else "name"
@@ -269,12 +273,12 @@ def _say_invalid(text: str, error: InvalidRequirement) -> str:
         )
     if text.startswith((".", "/", "~", "file:")) or re.match(r"[A-Za-z]:[\\/]", text):
         return _say_folder(text, text)
-    return f"`{text}` is not a requirement: {str(error).splitlines()[0].rstrip('.:').lower()}"
+    return f"`{shown}` is not a requirement: {str(error).splitlines()[0].rstrip('.:').lower()}"
 
 
 def _say_folder(value: str, written: str) -> str:
     """Say what to do about a folder, or a repository, that is to be installed as it stands."""
-    shown = _without_user_information(written)
+    shown = masked(written)
     if _VCS.match(value):
         return f"`{shown}` {_REPOSITORY.format(name='name')}"
     if value.partition("[")[0].rstrip("/") == ".":
@@ -286,7 +290,3 @@ def _say_folder(value: str, written: str) -> str:
         f"`{shown}` names a folder of this machine, whose code is packed as far as the service imports it: remove the "
         "line, and list what that code needs, by name"
     )
-
-
-def _without_user_information(text: str) -> str:
-    return _USER_INFORMATION.sub("://****@", text)

@@ -88,7 +88,9 @@ def _named_modules(spec: ServiceSpec) -> Iterator[str]:
     """Yield the modules that a service names: of its functions, its class, its inputs, `setup` and `teardown`."""
     targets = [api.target.function for api in spec.apis if isinstance(api.target, FunctionTarget)]
     inputs = [reference for api in spec.apis for reference in api.input.references()]
-    for reference in (spec.service_class, *targets, *inputs, spec.setup, spec.teardown):
+    plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
+    own = [plugin.reference for plugin in plugins]
+    for reference in (spec.service_class, *targets, *inputs, *own, spec.setup, spec.teardown):
         if reference is not None:
             yield reference.partition(":")[0]
 

@@ -72,7 +72,7 @@ def run(order: Mapping[str, Any]) -> Told:
 @loading()
 def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
     code = code_of_bundle(package, order["digest"], on_path=True, paths=order["paths"])
-    import_class(spec, code)
+    spec = import_class(spec, code)
     with code.unpickling():
         for plugin in spec.artifacts:
             load_artifact(plugin, package / "artifacts" / plugin.name)
@@ -83,6 +83,7 @@ def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
 def _references(spec: ServiceSpec) -> Iterator[str]:
     for api in spec.apis:
         yield from api.input.references()
+        yield from (plugin.reference for plugin in (api.input, api.output) if plugin.reference is not None)
         if isinstance(api.target, FunctionTarget):
             yield api.target.function
     yield from (reference for reference in (spec.setup, spec.teardown) if reference is not None)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 
 from pydantic_core import ErrorDetails
 
 from kappa.errors import printable
+from kappa.secret_urls import masked
 
-__all__ = ["USER_INFORMATION", "explained", "known", "one_of", "quoted", "reason_of", "sentence"]
-
-USER_INFORMATION = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
-"""The user and password in a URL: never shown."""
+__all__ = ["explained", "known", "one_of", "quoted", "reason_of", "sentence"]
 
 _LIMITS = {
     "greater_than": ("more than", "gt"),
@@ -24,7 +21,7 @@ _LIMITS = {
 
 def quoted(value: object) -> str:
     """Return a value from the user's file as messages show it: short, printable, in backticks."""
-    text = USER_INFORMATION.sub("…", printable(value if isinstance(value, str) else repr(value)))
+    text = masked(printable(value if isinstance(value, str) else repr(value)), by="…")
     return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
 
 

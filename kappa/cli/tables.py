@@ -9,6 +9,7 @@ from typing import Any
 __all__ = ["age_of", "bundle_table", "size_of", "text_table"]
 
 _UNITS = (("year", 31_557_600), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+_CELL_WIDTH = 60
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -20,8 +21,8 @@ def bundle_table(
 ) -> str:
     """Return one line per bundle, of which ``views`` are the metadata (`kappa.spec.views`).
 
-    With its age if ``now`` is given, else with the time it was built (UTC). ``more`` are further columns: by heading,
-    what the row of a number holds.
+    With its age if ``now`` is given, else with the time it was built, in this machine's time zone. ``more`` are further
+    columns: by heading, what the row of a number holds.
     """
     further = more or {}
     rows = [["MODEL_VERSION", "CREATED_AT" if now is None else "AGE", "APIS", "ARTIFACTS", *further]]
@@ -30,13 +31,22 @@ def bundle_table(
         rows.append(
             [
                 f"{view['name']}:{view['version']}",
-                f"{created:%Y-%m-%d %H:%M}" if now is None else age_of(created, now=now),
-                ", ".join(f"{api['name']}<{api['InputType']}>" for api in view["apis"]),
-                ", ".join(f"{artifact['name']}<{artifact['artifactType']}>" for artifact in view["artifacts"]),
+                f"{created.astimezone():%Y-%m-%d %H:%M}" if now is None else age_of(created, now=now),
+                _enumerated([f"{api['name']}<{api['InputType']}>" for api in view["apis"]]),
+                _enumerated([f"{artifact['name']}<{artifact['artifactType']}>" for artifact in view["artifacts"]]),
                 *(cell(number) for cell in further.values()),
             ]
         )
     return text_table(rows)
+
+
+def _enumerated(words: Sequence[str]) -> str:
+    """Return words in one line, those that make it too long as a number."""
+    shown = len(words)
+    while shown > 1 and len(", ".join(words[:shown])) > _CELL_WIDTH:
+        shown -= 1
+    rest = len(words) - shown
+    return f"{', '.join(words[:shown])} and {rest} more" if rest else ", ".join(words)
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:

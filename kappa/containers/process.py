@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from kappa.errors import ContainerError
+from kappa.secret_urls import masked
 
 __all__ = ["Done", "call", "follow"]
 
@@ -66,7 +67,7 @@ def follow(
     lines: list[str] = []
     with _running(command, environ, stdin, runs_containers=runs_containers) as process:
         for raw in process.stdout or ():
-            line = raw.decode(errors="replace").rstrip()
+            line = masked(raw.decode(errors="replace").rstrip())
             lines.append(line)
             told(line)
         code = process.wait()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import shutil
+import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -27,11 +28,13 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from kappa.errors import PluginNotFoundError
+from kappa.errors import BundleError, ConfigurationError, MissingDependencyError, PluginNotFoundError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
 from kappa.spec.freezing import FrozenMapping, FrozenValue, freeze, thaw
 from kappa.tag import IDENTIFIER, check_identifier
@@ -53,6 +56,7 @@ __all__ = [
     "Spec",
     "field_docs",
     "freeze",
+    "module_of",
     "thaw",
 ]
 
@@ -109,6 +113,36 @@ class Plugin(Spec):
 
     type: str
 
+    registry: ClassVar[Registry]
+    """Where the plugins of its family are found by their ``type``."""
+
+    @classmethod
+    def own_reference(cls) -> str | None:
+        """Return ``module:qualname`` of a class that is not registered: the service's own code brings it."""
+        return None if _is_registered(cls) else f"{module_of(cls)}:{cls.__qualname__}"
+
+    @property
+    def reference(self) -> str | None:
+        """Where its class is, if the service's own code brings it."""
+        return self.own_reference()
+
+    @property
+    def class_name(self) -> str:
+        """What its class is called."""
+        return type(self).__name__
+
+    def resolved(self: P, load: Callable[[str], Any]) -> P:  # noqa: ARG002 - only for those of the service's own code
+        """Return the plugin itself in place of one that stands for it; ``load`` imports the service's own code."""
+        return self
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Name a class of the service's own code by where it is: no table says what its ``type`` is there."""
+        tree: dict[str, Any] = handler(self)
+        if "type" in tree and (reference := self.reference) is not None:
+            tree["type"] = reference
+        return tree
+
     def requires(self) -> tuple[str, ...]:
         """Name the distributions that it needs at run time, as requirements (PEP 508) without versions."""
         return ()
@@ -119,9 +153,32 @@ class Plugin(Spec):
         return type(self).model_validate({**given, "type": self.type})
 
     @property
+    def config(self) -> dict[str, Any]:
+        """All options, without ``type``; what clients are told."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"type"})
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options that differ from their defaults, without ``type``; for views and messages."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"type"})
+
+
+@cache
+def _is_registered(plugin: type[Plugin]) -> bool:
+    name = plugin.model_fields["type"].default
+    with suppress(PluginNotFoundError, MissingDependencyError):
+        return isinstance(name, str) and plugin.registry.load(name) is plugin
+    return False
+
+
+def module_of(defined: type) -> str:
+    """Return the name of a class's module; a script's is what it is called when it is imported."""
+    if defined.__module__ != "__main__":
+        return defined.__module__
+    main = sys.modules["__main__"]
+    if (spec := getattr(main, "__spec__", None)) is not None:
+        return str(spec.name)
+    return Path(getattr(main, "__file__", None) or "__main__").stem
 
 
 class InputAdapter(Plugin):
@@ -130,6 +187,8 @@ class InputAdapter(Plugin):
     `decode` runs once per request and yields the adapter's own batchable *form*; a malformed request fails there and
     never meets another. `merge` runs once per batch, in the thread that runs the function, over forms of one group.
     """
+
+    registry = INPUT_ADAPTERS
 
     http_input_example: FrozenValue = None
     """A request body, as a value, that the OpenAPI document shows."""
@@ -231,6 +290,8 @@ class InputAdapter(Plugin):
 class OutputAdapter(Plugin):
     """Turns what a function returned for one request into an answer."""
 
+    registry = OUTPUT_ADAPTERS
+
     def prepare(self, value: Any, *, accepts: Iterable[str] = ()) -> Any:  # noqa: ARG002 - mostly nothing to win
         """Return what a batch function returned, unsplit, in a form whose parts `encode` to the same bytes faster.
 
@@ -275,6 +336,8 @@ class ModelNeeds(NamedTuple):
 
 class ArtifactPlugin(Plugin):
     """How one kind of model is kept on disk. The model itself and its metadata live in the service, not here."""
+
+    registry = ARTIFACTS
 
     name: ArtifactName
     """The name under which functions find the model."""
@@ -324,6 +387,56 @@ class ArtifactPlugin(Plugin):
         return None
 
 
+class _OfService(Plugin):
+    """Stands for a plugin whose class the service's own code brings, until that code is imported."""
+
+    @property
+    def reference(self) -> str:
+        return self.type
+
+    @property
+    def class_name(self) -> str:
+        return self.type.rpartition(":")[2]
+
+    def resolved(self, load: Callable[[str], Any]) -> Any:
+        plugin = load(self.type)
+        family: type[Plugin] = next(
+            one for one in (InputAdapter, OutputAdapter, ArtifactPlugin) if isinstance(self, one)
+        )
+        if not (isinstance(plugin, type) and issubclass(plugin, family)):
+            raise BundleError(f"`{self.type}` is no class of the family `{family.__name__}`.")
+        options = self.model_dump(by_alias=True, exclude={"type"}, exclude_defaults=True)
+        return plugin.model_validate({**options, "type": plugin.model_fields["type"].default})
+
+
+class _InputOfService(_OfService, InputAdapter):
+    model_config = ConfigDict(extra="allow")
+
+    def request_content(self) -> dict[str, Any]:
+        return {"*/*": {}}
+
+
+class _OutputOfService(_OfService, OutputAdapter):
+    model_config = ConfigDict(extra="allow")
+
+    def response_content(self) -> dict[str, Any]:
+        return {"*/*": {}}
+
+
+class _ArtifactOfService(_OfService, ArtifactPlugin):
+    model_config = ConfigDict(extra="allow")
+    filename = ""
+
+    def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:  # noqa: ARG002 - says why not
+        raise ConfigurationError(
+            f"The artifact `{self.name}` is of the service's own type `{self.type}`, which only its own code can pack: "
+            f'call `pack("{self.name}", …)` and `save()` in Python.'
+        )
+
+
+_OF_SERVICE: tuple[type[Plugin], ...] = (_InputOfService, _OutputOfService, _ArtifactOfService)
+
+
 def _plugin_of(registry: Registry, family: type[Plugin], value: Any) -> Any:
     """Read ``"name"`` or ``{"type": "name", …}`` into the registered class; instances pass through."""
     if isinstance(value, Plugin):
@@ -333,6 +446,9 @@ def _plugin_of(registry: Registry, family: type[Plugin], value: Any) -> Any:
     options = {"type": value} if isinstance(value, str) else value
     if not isinstance(options, Mapping) or not isinstance(options.get("type"), str):
         raise ValueError(f'expected the name of an {registry.kind}, or a table with `type = "…"`')  # noqa: TRY004
+    if ":" in options["type"]:
+        (standing,) = (one for one in _OF_SERVICE if issubclass(one, family))
+        return standing.model_validate(dict(options))
     try:
         plugin = registry.load(options["type"])
     except PluginNotFoundError as exc:

@@ -53,6 +53,8 @@ class ResolvedEnv(Spec):
 
     python_version: str
     """Major and minor, e.g. `3.11`."""
+    built_with_python: str = ""
+    """The version of the Python that built it, e.g. `3.11.7`, where that is the same one."""
     docker_base_image: str
     """The image that the Dockerfile starts from."""
     requirements: tuple[str, ...]
@@ -86,7 +88,7 @@ class BundleManifest(Spec):
     """The version of Kappa that built it and whose wheel it carries."""
     version: str
     created_at: str
-    """UTC, RFC 3339 with `Z`."""
+    """UTC, RFC 3339 with `Z` and microseconds."""
     service: ServiceSpec
     env: ResolvedEnv
     artifacts: tuple[ResolvedArtifact, ...] = ()

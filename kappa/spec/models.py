@@ -290,7 +290,7 @@ class EnvSpec(Spec):
     pip_trusted_host: tuple[Line, ...] = ()
     """Hosts of indexes that have no valid certificate."""
     conda_channels: tuple[Line, ...] = ()
-    """Where conda packages come from; instead of those of `conda_env_yml_file`, if that is given."""
+    """Where conda packages come from, before conda's own channels; instead of those of `conda_env_yml_file`."""
     conda_dependencies: tuple[Line, ...] = ()
     """Conda packages that the image installs; they come before those of `conda_env_yml_file`."""
     conda_override_channels: bool = False

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from kappa.spec.conda import environment_text
-from kappa.spec.contracts import Plugin, thaw
+from kappa.spec.contracts import thaw
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.models import ApiSpec, ServiceSpec
 
 __all__ = ["bundle_view", "metadata_view", "service_view"]
+
+_DOCS = "BentoService API"
+"""What an API is said to be where nobody describes it."""
 
 
 def bundle_view(metadata: Mapping[str, Any], *, uri: str, uri_type: str = "LOCAL") -> dict[str, Any]:
@@ -33,7 +36,7 @@ def metadata_view(manifest: BundleManifest) -> dict[str, Any]:
         "env": {
             "condaEnv": env.conda_environment or environment_text(manifest.name, python=env.python_version),
             "pipDependencies": "\n".join(env.requirements),
-            "pythonVersion": env.python_version,
+            "pythonVersion": env.built_with_python or env.python_version,
             "dockerBaseImage": env.docker_base_image,
             "setupSh": manifest.service.env.setup_sh,
             "systemPackages": list(manifest.service.env.system_packages),
@@ -56,7 +59,7 @@ def service_view(
         "artifacts": [
             {
                 "name": artifact.name,
-                "artifactType": type(artifact).__name__,
+                "artifactType": artifact.class_name,
                 "metadata": thaw(metadata.get(artifact.name, {})),
             }
             for artifact in spec.artifacts
@@ -69,17 +72,13 @@ def service_view(
 def _api_view(api: ApiSpec) -> dict[str, Any]:
     return {
         "name": api.name,
-        "InputType": type(api.input).__name__,
-        "outputType": type(api.output).__name__,
-        "docs": api.doc,
-        "inputConfig": _options(api.input),
-        "outputConfig": _options(api.output),
+        "InputType": api.input.class_name,
+        "outputType": api.output.class_name,
+        "docs": api.doc or _DOCS,
+        "inputConfig": api.input.config,
+        "outputConfig": api.output.config,
         "batch": api.batch,
         "route": api.path,
         "maxBatchSize": api.max_batch_size,
         "maxLatencyMs": api.max_latency_ms,
     }
-
-
-def _options(plugin: Plugin) -> dict[str, Any]:
-    return plugin.model_dump(mode="json", by_alias=True, exclude={"type"})

@@ -366,7 +366,7 @@ def test_values_that_do_not_fit_the_declared_columns_are_refused(row: Any, messa
 @pytest.mark.parametrize(
     ("orient", "body", "message"),
     [
-        ("records", [[1]], "The body is laid out as `values`; this API takes `records`."),
+        ("records", {"a": [1]}, "The body is laid out as `columns`; this API takes `records`."),
         ("values", [{"a": 1}], "The body is laid out as `records`; this API takes `values`."),
         ("split", {"a": [1]}, "The body is laid out as `columns`; this API takes `split`."),
         ("columns", [[1]], "The body is laid out as `values`; this API takes `columns`."),
@@ -377,6 +377,11 @@ def test_another_layout_than_the_declared_one_is_refused(orient: Any, body: Any,
     with pytest.raises(BadInputError) as refusal:
         DataframeInput(orient=orient).decode(json_payload(body))
     assert str(refusal.value) == message
+
+
+def test_lists_of_values_are_rows_too_where_records_are_declared() -> None:
+    frame = frame_of([[5.1, 3], [4.9, 2]], DataframeInput(orient="records"))
+    assert_same(frame, frame_of([[5.1, 3], [4.9, 2]], DataframeInput()))
 
 
 def test_a_table_with_columns_called_columns_and_data_is_taken_where_columns_are_declared() -> None:

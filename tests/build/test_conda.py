@@ -36,7 +36,7 @@ def test_a_service_without_conda_packages_has_no_environment(tmp_path: Path) -> 
 
 def test_keys_alone_are_enough(tmp_path: Path) -> None:
     assert made(tmp_path, conda_channels=("h2oai",), conda_dependencies=("h2o==3.24.0.2",)) == (
-        "name: kappa-Iris\nchannels:\n- h2oai\ndependencies:\n- python=3.11\n- pip\n- h2o==3.24.0.2\n",
+        "name: kappa-Iris\nchannels:\n- h2oai\n- defaults\ndependencies:\n- python=3.11\n- pip\n- h2o==3.24.0.2\n",
         [],
     )
 
@@ -60,7 +60,7 @@ def test_a_file_is_the_base_of_the_keys(tmp_path: Path) -> None:
         "dependencies:\n- python=3.11\n- pip\n- libgdal\n- samtools=1.20\n"
     )
     text, _ = made(tmp_path, conda_env_yml_file="env.yml", conda_channels=("own",))
-    assert "channels:\n- own\ndependencies" in text
+    assert "channels:\n- own\n- defaults\ndependencies" in text
 
 
 @pytest.mark.parametrize(

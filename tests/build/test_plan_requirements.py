@@ -85,7 +85,7 @@ def test_file_is_read_flat_with_places_hashes_constraints_and_options(tmp_path: 
         tmp_path,
         requirements=(
             "# what we need\n"
-            "--extra-index-url=https://example.org/simple?a=b\n"
+            "--extra-index-url=https://example.org/simple/\n"
             "-rmore.txt\n"
             "pandas >= 2 ; python_version > '3'  # frames\n"
             "apple==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
@@ -109,7 +109,7 @@ def test_file_is_read_flat_with_places_hashes_constraints_and_options(tmp_path: 
         RequirementLine("plum<3", "deeper.txt:1"),
     )
     assert content.options == (
-        "--extra-index-url https://example.org/simple?a=b",
+        "--extra-index-url https://example.org/simple/",
         "--find-links https://example.org/links",
         "--pre",
         "--no-binary :all:",

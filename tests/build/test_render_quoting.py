@@ -117,7 +117,7 @@ def test_system_packages_are_words_of_their_own(packages: list[str]) -> None:
 
 @given(summary=TEXTS, requirement=TEXTS, pin=TEXTS)
 def test_texts_in_setup_are_literals(summary: str, requirement: str, pin: str) -> None:
-    context = SetupContext("Churn", "1.0", "0.1.0", summary, ">=3.10", (requirement,), (pin,))
+    context = SetupContext("Churn", "1.0", "0.1.0", summary, ">=3.10", (requirement,), (pin,), (f"Churn/{summary}",))
     tree = ast.parse(render(context))
     (call,) = [node for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)][-1:]
     assert isinstance(call.value, ast.Call)
@@ -125,6 +125,10 @@ def test_texts_in_setup_are_literals(summary: str, requirement: str, pin: str) -
     assert ast.literal_eval(keywords["description"]) == summary
     assert ast.literal_eval(keywords["install_requires"]) == [requirement]
     assert ast.literal_eval(keywords["extras_require"]) == {"locked": [pin]}
+    (files,) = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node).startswith("FILES")
+    ]
+    assert ast.literal_eval(files) == {"PKG-INFO", f"Churn/{summary}"}
 
 
 @given(doc=TEXTS, summary=TEXTS, body=LINES)

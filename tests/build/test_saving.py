@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -15,13 +16,17 @@ from typing import Any
 import pytest
 
 import kappa
+from kappa.actions import building
 from kappa.actions.building import plan_of, project_to_build
 from kappa.bento import BentoService
+from kappa.build import builder
+from kappa.build.builder import build_time
 from kappa.build.class_project import project_of
 from kappa.build.lock import Lock, LockInputs, Resolution
 from kappa.build.plan import BuildPlan
 from kappa.build.project import read_project
 from kappa.bundle import open_bundle
+from kappa.declaring import declared_spec
 from kappa.errors import ConfigurationError, DestinationExistsError, ManifestError, UsageError
 from kappa.plugins import RESOLVERS
 from kappa.spec.document import ArtifactSource
@@ -409,3 +414,93 @@ def test_an_image_is_made_of_a_bundle_that_is_saved_for_it(
     assert words[words.index("--tag") + 1] == image
     assert open_bundle(Path(words[-1])).manifest.tag == Tag("Greeter", str(greeter.version))
     assert greeter.containerize("team/greeter:1") == "team/greeter:1"
+
+
+# -- versions that never meet ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "second",
+    [{"labels": {"team": "growth"}}, {"metadata": {"auc": 0.9}}, {}],
+    ids=["other labels", "other metadata", "nothing else"],
+)
+def test_two_saves_in_one_second_are_two_versions(
+    greeter: BentoService, seed_lock: SeedLock, monkeypatch: pytest.MonkeyPatch, second: dict[str, Any]
+) -> None:
+    stand_still(monkeypatch)
+    seed(greeter, seed_lock)
+    first = Path(greeter.save())
+    if "metadata" in second:
+        greeter.pack("words", WORDS, metadata=second["metadata"])
+    again = Path(greeter.save(labels=second.get("labels")))
+    third = Path(greeter.save())
+    assert [path.name.partition("_")[0] for path in (first, again, third)] == [
+        "20260102030405",
+        "20260102030406",
+        "20260102030407",
+    ]
+    assert {open_bundle(path).manifest.created_at for path in (first, again, third)} == {"2026-01-02T03:04:05.678901Z"}
+    assert greeter.version == third.name
+
+
+def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
+    monkeypatch.setattr(builder, "build_time", lambda environ, *, clock: build_time(environ, clock=lambda: at))
+
+
+def test_another_process_may_take_a_version_while_one_builds(
+    greeter: BentoService, seed_lock: SeedLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_still(monkeypatch)
+    seed(greeter, seed_lock)
+    first = Path(greeter.save())
+    seen = iter([False])
+    monkeypatch.setattr(building, "_is_taken", lambda *asked: next(seen, None) is None and is_taken(*asked))
+    is_taken = lambda store, name, version: store.storage.has(Tag(name, version))  # noqa: E731 - what stood there
+    again = Path(greeter.save(labels={"team": "growth"}))
+    assert (first.name[:14], again.name[:14]) == ("20260102030405", "20260102030406")
+
+
+def test_a_version_that_somebody_gave_is_never_another(greeter: BentoService, seed_lock: SeedLock) -> None:
+    seed(greeter, seed_lock)
+    greeter.save(version="1")
+    with pytest.raises(DestinationExistsError, match="`Greeter:1` is already in the store"):
+        greeter.save(version="1", labels={"team": "growth"})
+
+
+def test_with_a_given_time_the_same_inputs_are_the_same_bundle(
+    greeter: BentoService, seed_lock: SeedLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    seed(greeter, seed_lock)
+    assert greeter.save() == greeter.save()
+    with pytest.raises(DestinationExistsError):
+        greeter.save(labels={"team": "growth"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        ({"k": 1}, "`1` cannot be the value of a label: labels are text, so write it in quotes."),
+        ({"k": True}, "`True` cannot be the value of a label"),
+        ({"k": None}, "`None` cannot be the value of a label"),
+        ({"k": ["a"]}, "`['a']` cannot be the value of a label"),
+        ({"k": b"a"}, "`b'a'` cannot be the value of a label"),
+        ({1: "a"}, "`1` cannot be the key of a label"),
+        ([("k", "v")], "`labels` must be a mapping of text to text, not `list`."),
+        ("k=v", "`labels` must be a mapping of text to text, not `str`."),
+        ({"k": ""}, "`` cannot be the value of a label: use 1 to 63 letters"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("save", ["save", "save_to_dir", "declared"])
+def test_labels_of_other_types_are_refused_in_words(
+    greeter: BentoService, tmp_path: Path, save: str, labels: Any, problem: str
+) -> None:
+    if save == "declared":
+        with pytest.raises(ConfigurationError, match="label"):
+            declared_spec(kappa.label(labels)(type("Labelled", (type(greeter),), {})))
+        return
+    with pytest.raises((ConfigurationError, UsageError)) as refused:
+        greeter.save(labels=labels) if save == "save" else greeter.save_to_dir(tmp_path / "bundle", labels=labels)
+    assert problem in str(refused.value)

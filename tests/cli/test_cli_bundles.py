@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from click.testing import Result
 from ruamel.yaml import YAML
 
-from kappa.cli.tables import age_of
+from kappa.cli.tables import age_of, bundle_table
 from kappa.spec.manifest import read_manifest
 
 Kappa = Callable[..., Result]
@@ -19,7 +20,7 @@ Kappa = Callable[..., Result]
 def record_of(directory: Path) -> dict[str, Any]:
     api = {
         "InputType": "JsonInput",
-        "docs": "",
+        "docs": "BentoService API",
         "inputConfig": {"http_input_example": None, "request_schema": None, "schema": None},
         "outputConfig": {},
         "maxBatchSize": 1000,
@@ -75,9 +76,44 @@ PLAIN = (
 )
 
 
-def test_times_of_build_are_shown_in_utc(kappa: Kappa, bundle: Path) -> None:
-    result = kappa("get", "Scaler")
-    assert (result.exit_code, result.stdout) == (0, PLAIN)
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows takes no time zone from the environment")
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [("UTC", "2026-01-02 03:04"), ("Asia/Tokyo", "2026-01-02 12:04"), ("America/New_York", "2026-01-01 22:04")],
+)
+def test_times_of_build_are_those_of_the_machines_clock(
+    kappa: Kappa, bundle: Path, monkeypatch: pytest.MonkeyPatch, zone: str, shown: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        result = kappa("get", "Scaler")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert (result.exit_code, result.stdout) == (0, PLAIN.replace("2026-01-02 03:04", shown))
+
+
+@pytest.mark.parametrize(
+    ("count", "cell"),
+    [
+        (1, "api_0<JsonInput>"),
+        (3, "api_0<JsonInput>, api_1<JsonInput>, api_2<JsonInput>"),
+        (4, "api_0<JsonInput>, api_1<JsonInput>, api_2<JsonInput> and 1 more"),
+        (40, "api_0<JsonInput>, api_1<JsonInput>, api_2<JsonInput> and 37 more"),
+    ],
+)
+def test_a_line_stays_short_whatever_a_service_has(count: int, cell: str) -> None:
+    apis = [{"name": f"api_{number}", "InputType": "JsonInput"} for number in range(count)]
+    view = {"name": "S", "version": "1", "createdAt": "2026-01-02T03:04:05.678901Z", "apis": apis, "artifacts": []}
+    _, row = bundle_table([view], now=datetime(2026, 1, 2, 3, 4, 6, tzinfo=timezone.utc)).splitlines()
+    assert row == f"S:1            0 seconds  {cell}"
+
+
+def test_one_long_name_is_shown_whole() -> None:
+    apis = [{"name": "a" * 80, "InputType": "JsonInput"}, {"name": "b", "InputType": "JsonInput"}]
+    view = {"name": "S", "version": "1", "createdAt": "2026-01-02T03:04:05Z", "apis": apis, "artifacts": []}
+    assert f"{'a' * 80}<JsonInput> and 1 more" in bundle_table([view])
 
 
 @pytest.mark.parametrize("arguments", [["list", "-o", "wide"], ["get", "Scaler", "-o", "wide"]])

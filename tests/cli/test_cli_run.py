@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +39,62 @@ def test_a_format_can_be_given_for_files_of_any_name(kappa: Kappa, project: Path
     (project / "data.dat").write_text("1\n2\n", encoding="utf-8")
     result = kappa("run", ".", "scale", "--input-file", "data.dat", "--input-format", "ndjson")
     assert (result.exit_code, result.stdout) == (0, "[11,21]\n")
+
+
+HEADED = """
+
+def seen(value, task):
+    return [value, task.http_headers["Accept"], task.http_headers["X-Team"]]
+"""
+
+
+def test_headers_reach_the_function_as_a_servers_do(kappa: Kappa, project: Path) -> None:
+    (module,) = project.glob("scaler_*.py")
+    module.write_text(f"{module.read_text(encoding='utf-8')}{HEADED}", encoding="utf-8")
+    kappafile = project / "kappafile.toml"
+    api = f'\n[apis.seen]\nfunction = "{module.stem}:seen"\ninput = "json"\n'
+    kappafile.write_text(kappafile.read_text(encoding="utf-8") + api, encoding="utf-8")
+    headers = ["--header", "accept: application/json", "--header", "X-Team:growth: a"]
+    result = kappa("run", ".", "seen", "--input", "1", "2", *headers)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        '[1,"application/json","growth: a"]\n[2,"application/json","growth: a"]\n',
+    )
+    assert kappa("run", ".", "seen", "--input", "1").stdout == '[1,"",""]\n'
+
+
+WARNING = """
+
+def odd(values):
+    import warnings
+    warnings.warn("This model is odd.")
+    return values
+"""
+
+
+def test_a_warning_of_the_code_is_shown_once_however_many_parts_there_are(project: Path) -> None:
+    (module,) = project.glob("scaler_*.py")
+    module.write_text(f"{module.read_text(encoding='utf-8')}{WARNING}", encoding="utf-8")
+    kappafile = project / "kappafile.toml"
+    api = f'\n[apis.odd]\nfunction = "{module.stem}:odd"\ninput = "json"\nbatch = true\n'
+    kappafile.write_text(kappafile.read_text(encoding="utf-8") + api, encoding="utf-8")
+    (project / "lines.jsonl").write_text("1\n" * 50, encoding="utf-8")
+    words = ["run", ".", "odd", "--input-file", "lines.jsonl", "--max-batch-size", "1"]
+    done = subprocess.run([sys.executable, "-m", "kappa", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"[{','.join('1' * 50)}]\n")
+    assert done.stderr.count("This model is odd.") == 1
+
+
+def test_the_header_of_the_type_says_how_inputs_are_read(kappa: Kappa, project: Path) -> None:
+    result = kappa("run", ".", "scale", "--input", "1\n2\n", "--header", "Content-Type: application/x-ndjson")
+    assert (result.exit_code, result.stdout) == (0, "[11,21]\n")
+
+
+@pytest.mark.parametrize("line", ["Accept", "", ": x", "two words: x", "Accept=text/csv"])
+def test_what_is_no_header_is_told(kappa: Kappa, project: Path, line: str) -> None:
+    result = kappa("run", ".", "scale", "--input", "1", "--header", line)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"`--header {line}` is not a header: write `--header 'Name: value'`." in result.stderr
 
 
 def test_a_failed_row_is_null_in_place_and_a_line_on_stderr(kappa: Kappa, project: Path) -> None:

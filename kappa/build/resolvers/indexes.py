@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
+from kappa import secret_urls
+
 __all__ = ["index_settings", "pip_environment", "redacted", "secrets_in", "uv_environment"]
 
 _SETTINGS = (
@@ -53,7 +55,6 @@ _UV_KEPT = re.compile(
     r"UV_(INDEX|DEFAULT_INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|INDEX_\w+_(USERNAME|PASSWORD)|CACHE_DIR"
     r"|KEYRING_PROVIDER|INSECURE_HOST|HTTP_TIMEOUT|HTTP_RETRIES|OFFLINE|SYSTEM_CERTS|NATIVE_TLS|CONCURRENT_\w+)"
 )
-_USER_INFORMATION = re.compile(r"://([^/?#\s@]*)@")
 
 
 def index_settings(environ: Mapping[str, str]) -> dict[str, str]:
@@ -99,15 +100,13 @@ def secrets_in(environ: Mapping[str, str]) -> frozenset[str]:
     found = {value for key, value in environ.items() if re.fullmatch(r"UV_INDEX_\w+_PASSWORD", key)}
     for key, value in environ.items():
         if key.startswith(("PIP_", "UV_")) or key.lower().endswith("_proxy"):
-            for information in _USER_INFORMATION.findall(value):
-                user, colon, password = information.partition(":")
-                found.add(password if colon else user)
+            found.update(secret_urls.secrets_in(value))
     return frozenset(form for secret in found if secret for form in (secret, unquote(secret)))
 
 
 def redacted(text: str, secrets: frozenset[str]) -> str:
-    """Return ``text`` with every secret, and all user information of URLs, replaced by asterisks."""
-    text = _USER_INFORMATION.sub("://****@", text)
+    """Return ``text`` with every secret, and whatever may be one in a URL, replaced by asterisks."""
+    text = secret_urls.masked(text)
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "****")
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,11 +25,12 @@ from kappa.errors import InferenceFailedError, UsageError
 from kappa.inference import Inference, extensions_of
 from kappa.inputs import InputFile, InputForm, Source, is_file_of_rows, payload_of
 from kappa.offline import Event, Failure, answer_events, answer_together
-from kappa.types import MEDIA_TYPES, Payload, extension_of
+from kappa.types import MEDIA_TYPES, HTTPHeaders, Payload, extension_of
 
 __all__ = ["command"]
 
 _FORMATS = ("csv", "json", "jsonl", "ndjson", "parquet", "arrow", "npy", "txt")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1
 _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures grow to many times their size
 
 
@@ -40,6 +42,7 @@ _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures gro
         "kappa run IrisClassifier:latest predict --input-file iris.csv",
         "kappa run IrisClassifier:latest predict --input-file iris.csv --output csv > answers.csv",
         "kappa run IrisClassifier:latest predict --input-file requests/*.json",
+        "kappa run IrisClassifier:latest predict --input '[1, 2]' --header 'Accept: application/json'",
         "kappa run . predict --input '[[5.1, 3.5, 1.4, 0.2]]' '[[6.7, 3.1, 4.7, 1.5]]'",
     ],
 )
@@ -59,6 +62,13 @@ _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures gro
     "input_format",
     type=click.Choice(_FORMATS),
     help="The format of all inputs, whatever their extension.",
+)
+@click.option(
+    "--header",
+    "headers",
+    metavar="NAME:VALUE",
+    multiple=True,
+    help="A header of every request, e.g. `'Accept: text/csv'`; may be repeated.",
 )
 @click.option(
     "-o",
@@ -86,6 +96,7 @@ def command(
     inputs: Sequence[str],
     patterns: Sequence[str],
     input_format: str | None,
+    headers: Sequence[str],
     form: ResultForm,
     output_dir: Path | None,
     max_batch_size: int | None,
@@ -105,6 +116,7 @@ def command(
     named: list[NamedInput] = click.get_current_context().meta[NAMED_INPUTS]
     if not inputs and not patterns and not named:
         raise UsageError("There is no input: give `--input` or `--input-file`.")
+    sent = _headers(headers)
     files = [path for pattern in patterns for path in _files_of(pattern, "--input-file")]
     count = len(inputs) + len(files) + max((len(group) for group in _by_name(named).values()), default=0)
     is_watched = not current_shell().is_quiet and not sys.stdout.isatty()  # answers beside a bar would tear it apart
@@ -112,7 +124,8 @@ def command(
     user_output = redirect_stdout(sys.stderr)  # user code may print
     with user_output, showing_logs(current_shell()), open_target(resolve_target(target)) as service:
         inference = api_of(service, api)
-        media_type = MEDIA_TYPES[f".{input_format}"] if input_format else ""
+        inference.headers = sent
+        media_type = MEDIA_TYPES[f".{input_format}"] if input_format else sent["content-type"].partition(";")[0].strip()
         if named or inference.spec.input.part_names:
             found = _forms(inference, named, is_mixed=bool(inputs or files))
         else:
@@ -123,6 +136,17 @@ def command(
     if failed and count > 1:
         raise InferenceFailedError(f"{failed} of {count} inputs failed.")
     return InferenceFailedError.exit_code if failed else 0
+
+
+def _headers(lines: Sequence[str]) -> HTTPHeaders:
+    """Read headers as `curl` takes them; raises `UsageError`."""
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not _HEADER_NAME.fullmatch(name):
+            raise UsageError(f"`--header {line}` is not a header: write `--header 'Name: value'`.")
+        headers[name] = value.strip()
+    return HTTPHeaders(headers)
 
 
 @dataclass(frozen=True, slots=True)

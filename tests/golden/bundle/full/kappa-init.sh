@@ -56,9 +56,19 @@ install_build_packages() {
 }
 
 custom_setup() {
-    if [ -f setup.sh ]; then
-        bash ./setup.sh
+    local refreshed=''
+    [ -f setup.sh ] || return 0
+    if command -v apt-get >/dev/null && grep -Eqw 'apt|apt-get' setup.sh; then # nobody is there to answer its questions
+        export DEBIAN_FRONTEND=noninteractive APT_CONFIG=/tmp/kappa-apt.conf
+        echo 'APT::Get::Assume-Yes "true";' >"$APT_CONFIG"
+        if ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then
+            apt-get update
+            refreshed=1
+        fi
     fi
+    bash ./setup.sh
+    rm -f /tmp/kappa-apt.conf
+    [ -z "$refreshed" ] || rm -rf /var/lib/apt/lists/*
 }
 
 restore_conda_env() {

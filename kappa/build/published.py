@@ -1,0 +1,64 @@
+"""Secrets that a bundle would publish: everything that a service declares stands in `kappa.yml`, for all who get it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kappa.build.positions import TreePath
+from kappa.secret_urls import password_in, secret_in
+from kappa.spec.models import EnvSpec
+
+__all__ = ["published_secrets"]
+
+
+def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) -> Iterator[tuple[TreePath, str]]:
+    """Yield where the URLs of a declaration hold secrets, with sentences; ``metadata`` is that of artifacts, by name.
+
+    Packages, indexes and channels are checked where they are read.
+    """
+    for name, value in env.variables.items():
+        if what := password_in(value):
+            message = (
+                f"The variable `{name}` has {what} in its URL, which the bundle and its image would publish: name it"
+            )
+            yield ("env", "variables", name), f"{message} in `secrets`, and set it where the service starts."
+    for key, text in (("setup_sh", env.setup_sh), ("dockerfile_template", env.dockerfile_template)):
+        if text is not None and (what := password_in(_script(text, root))):
+            message = (
+                f"The text of `{key}` has {what} in a URL, which the bundle would publish: lend it to the build of"
+            )
+            yield ("env", key), f"{message} the image with `--secret`, and read it from `/run/secrets`."
+    if env.docker_base_image is not None and (what := secret_in(env.docker_base_image)):
+        message = f"The base image has {what} in its URL, which the bundle would publish: log in with `docker login`."
+        yield ("env", "docker_base_image"), message
+    for index, host in enumerate(env.pip_trusted_host):
+        if what := secret_in(host if "://" in host else f"https://{host}/"):
+            yield ("env", "pip_trusted_host", index), f"The host has {what} before it: name the host alone."
+    for name, value in metadata.items():
+        if what := next(filter(None, map(password_in, _texts(value))), None):
+            yield (
+                ("artifacts", name, "metadata"),
+                f"The metadata of `{name}` has {what} in a URL, which the bundle would publish: leave it out.",
+            )
+
+
+def _script(text: str, root: Path) -> str:
+    if "\n" in text or text.startswith("#!"):
+        return text
+    try:
+        return (root / text).read_text(encoding="utf-8", errors="replace") if (root / text).is_file() else ""
+    except OSError:
+        return ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from (*_texts(key), *_texts(part))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
