@@ -15,8 +15,8 @@ from kappa.bundle import open_bundle
 from kappa.comparison import Replay, replay_of
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.inference import Inference, example_payload
-from kappa.spec.contracts import ArtifactPlugin
 from kappa.secret_urls import masked
+from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.models import ExampleSpec, ServiceSpec, ServingSpec
 from kappa.types import Answer, Payload
 from kappa.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned

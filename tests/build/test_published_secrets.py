@@ -68,7 +68,7 @@ FILES = {
     "links.txt": "-f URL\n",
     "other.txt": "-r URL\n",
     "editable.txt": "-e git+URL\n",
-    "project/pyproject.toml": '[project]\nname = "x"\nversion = "1"\ndependencies = ["x @ URL"]\n',
+    "project/pyproject.toml": '[project]\nname = "mine"\nversion = "1"\ndependencies = ["x @ URL"]\n',
     "install.sh": "curl --fail URL\n",
     "Dockerfile.j2": '{% extends "Dockerfile.j2" %}\n{% block image %}\nRUN curl URL\n{{ super() }}\n{% endblock %}\n',
 }
