@@ -14,6 +14,7 @@ The tree, with the exit code of each class (a subclass keeps its parent's unless
     │   ├── DestinationExistsError
     │   ├── LockError ..........................     the committed lock does not fit, and nothing else was allowed
     │   └── ResolutionError
+    │       └── IndexUnreachableError
     ├── ContainerError .........................  6
     ├── GammaError .............................  7
     ├── DeployError ............................  8
@@ -46,6 +47,7 @@ __all__ = [
     "DestinationExistsError",
     "ExampleFailedError",
     "GammaError",
+    "IndexUnreachableError",
     "InferenceFailedError",
     "KappaError",
     "LockError",
