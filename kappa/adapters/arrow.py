@@ -50,6 +50,8 @@ TABLE_MEDIA_TYPES = (PARQUET, ARROW_STREAM, ARROW_FILE)
 
 _MOST_PAGES = 50_000
 _MOST_STEPS = 10_000
+_STEPS_OF_A_WHOLE = 8
+"""What is read at once is less than what is taken: while it grows, it is there twice, and as large as it might become."""
 OF_AN_ANSWER = DecodingLimits(max_bytes=1 << 33, max_cells=1 << 32, max_columns=1 << 20)
 """What a client takes from a server that it chose to ask."""
 
@@ -238,7 +240,7 @@ def _ways_to_read(data: bytes, about: Any, limits: DecodingLimits) -> tuple[list
         raise BadInputError(f"{message} Send fewer rows at a time.", http_status=413)
     if unpacked > limits.max_bytes:
         raise _too_large(limits)
-    step = max(1, limits.max_bytes // longest) if longest else None
+    step = max(1, limits.max_bytes // (_STEPS_OF_A_WHOLE * longest)) if longest else None
     if step is not None and about.num_rows > step * _MOST_STEPS:
         raise _too_large(limits)
     return list(read_once), step

@@ -149,6 +149,18 @@ def test_texts_that_differ_a_little_are_read_some_at_a_time() -> None:
     assert adapter.merge([adapter.decode(payload._replace(limits=SMALL))])["c"].tolist() == texts
 
 
+def test_texts_that_unfold_to_too_much_are_not_unfolded_first() -> None:
+    before, watched = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(watched)
+    try:
+        payload, _ = TOO_MUCH["Parquet: texts by their difference"]
+        with pytest.raises(BadInputError):
+            DataframeInput().decode(payload._replace(limits=replace(SMALL, max_bytes=20_000_000)))
+        assert watched.max_memory() < 30_000_000
+    finally:
+        pa.set_memory_pool(before)
+
+
 @pytest.mark.parametrize("media_type", [ARROW_STREAM, ARROW_FILE])
 def test_a_packed_buffer_that_lies_about_its_length_is_refused(media_type: str) -> None:
     payload = arrow(np.zeros(4000), media_type, compression="zstd")
