@@ -287,7 +287,7 @@ def _large_pictures() -> Iterator[Shot]:
         yield Shot(f"{format_} of {mode}, 9400 a side", "/painting", body, TOO_MUCH | full, octets)
     yield Shot("20,000 a side", "/painting", _picture(20_000), REFUSED | full, "image/png")
     fitting = _picture(4000)
-    for number in range(60):
+    for number in range(30):
         yield Shot(f"one of many, {number}", "/painting", fitting, OK | full, "image/png")
 
 

@@ -161,7 +161,7 @@ def rows(frame):
 
 
 def look_at(picture):
-    time.sleep(0.1)
+    time.sleep(0.3)
     return list(picture.shape)
 
 
