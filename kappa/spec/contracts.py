@@ -30,6 +30,7 @@ from pydantic import (
     SerializeAsAny,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -134,6 +135,14 @@ class Plugin(Spec):
     def resolved(self: P, load: Callable[[str], Any]) -> P:  # noqa: ARG002 - only for those of the service's own code
         """Return the plugin itself in place of one that stands for it; ``load`` imports the service's own code."""
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_by_its_reference(cls, options: Any) -> Any:
+        """Take what `_serialized` wrote."""
+        if isinstance(options, Mapping) and ":" in str(options.get("type")) and options["type"] == cls.own_reference():
+            return {**options, "type": cls.model_fields["type"].default}
+        return options
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

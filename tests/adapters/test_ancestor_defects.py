@@ -110,7 +110,7 @@ def test_an_uploaded_csv_is_read_as_csv() -> None:
 
 def test_a_wrong_layout_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     inference = inference_of(seen, input={"type": "dataframe", "orient": "records"}, output="json", batch=True)
-    assert inference.answer_payload(rows([[1]])).http_status == 400
+    assert inference.answer_payload(rows({"a": [1]})).http_status == 400
     assert capsys.readouterr() == ("", "")
 
 

@@ -164,6 +164,12 @@ def test_declaration_is_read_back_as_it_was_written(multiplier: BentoService) ->
     assert again.model_dump(mode="json", by_alias=True) == spec.model_dump(mode="json", by_alias=True)
 
 
+def test_a_class_reads_what_it_wrote(multiplier: BentoService) -> None:
+    (artifact,) = declared_spec(type(multiplier)).artifacts
+    assert type(artifact).model_validate(artifact.model_dump()) == artifact
+    assert type(artifact).model_validate_json(artifact.model_dump_json()) == artifact
+
+
 def test_types_of_a_script_are_those_of_its_file(multiplier: BentoService, seed_lock: SeedLock, tmp_path: Path) -> None:
     seed_lock(plan_of(project_of(multiplier)))
     root = tmp_path / "script"
