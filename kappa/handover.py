@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from kappa.errors import BuildError, ConfigurationError, KappaError, said
-from kappa.loading import code_on_path, loading, paths_on_path
+from kappa.loading import code_of_project, loading, paths_on_path
 from kappa.packed import Artifact
 from kappa.service import LoadedService, import_class, load_artifact, load_service
 from kappa.spec.document import ArtifactSource
@@ -62,7 +62,7 @@ def load_handed_over(folder: Path, *, environ: MutableMapping[str, str] = os.env
     """Load what `hand_over` wrote; raises `KappaError` as loading a bundle does."""
     order = json.loads((folder / _ORDER).read_text(encoding="utf-8"))
     spec, root = ServiceSpec.model_validate(order["spec"]), Path(order["root"])
-    code = code_on_path(root, order["paths"])
+    code = code_of_project(root, spec.files.paths, on_path=order["paths"])
     spec = import_class(spec, code)
     artifacts = {
         plugin.name: Artifact(load_artifact(plugin, folder / plugin.name), freeze(order["metadata"][plugin.name]))

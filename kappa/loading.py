@@ -26,6 +26,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
@@ -39,12 +40,15 @@ from kappa.source_code import SourceLoader, import_from_source
 __all__ = [
     "ServiceCode",
     "code_of_bundle",
+    "code_of_project",
     "code_on_path",
     "described",
     "end_script",
     "import_reference",
     "loading",
+    "own_folders",
     "paths_on_path",
+    "sources_in",
     "user_call",
 ]
 
@@ -92,6 +96,45 @@ def code_on_path(directory: Path, paths: Sequence[str] = ()) -> ServiceCode:
 def paths_on_path(directory: Path) -> list[str]:
     """Return the folder of a project that its modules are imported from here, for a process that begins without it."""
     return ["src"] if str(directory / "src") in sys.path else []
+
+
+def code_of_project(root: Path, paths: Sequence[str] = (), *, on_path: Sequence[str] = ()) -> ServiceCode:
+    """Return the code of a project as it lies on disk: below its folder, and in those of `[bundle] paths`.
+
+    Folders of ``on_path`` are what else was on `sys.path` in the process that asks for this one.
+    """
+    own = own_folders(root, paths)
+    for name, folder in {**own.named, **own.packages}.items():
+        if not any(isinstance(one, _Finder) and one.names == {name} for one in sys.meta_path):
+            finder = _Finder(folder, frozenset({name}), (folder.parent,))
+            sys.meta_path.insert(0 if name in own.packages else len(sys.meta_path), finder)
+    return code_on_path(root, [*on_path, *map(str, own.searched)])
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFolders:
+    """What the folders of `[bundle] paths` are: folders of modules, packages, or both where only an import tells."""
+
+    searched: tuple[Path, ...]
+    packages: Mapping[str, Path]
+    named: Mapping[str, Path]
+
+
+def own_folders(root: Path, paths: Sequence[str]) -> OwnFolders:
+    """Sort the folders of `[bundle] paths`, which are relative to the project."""
+    folders = [folder for folder in ((root / text).resolve() for text in paths) if folder.is_dir()]
+    packages = {folder.name: folder for folder in folders if (folder / "__init__.py").is_file()}
+    plain = [folder for folder in folders if folder not in packages.values()]
+    searched = [source for folder in plain for source in sources_in(folder) if source != root]
+    return OwnFolders(tuple(searched), packages, {folder.name: folder for folder in plain if folder != root})
+
+
+def sources_in(folder: Path) -> Iterator[Path]:
+    """Yield where the modules of a library may be: its own folder, and before it the `src` of a src layout."""
+    if (folder / "src").is_dir() and not (folder / "src" / "__init__.py").is_file():
+        yield folder / "src"
+    if folder.is_dir():
+        yield folder
 
 
 def code_of_bundle(directory: Path, digest: str, *, on_path: bool, paths: Sequence[str] = ()) -> ServiceCode:
@@ -375,7 +418,19 @@ def described(exc: BaseException, code: ServiceCode | None = None) -> str:
     for frame in traceback.extract_tb(exc.__traceback__):
         if code is not None and Path(frame.filename).is_relative_to(code.directory):
             where = f" ({Path(frame.filename).relative_to(code.directory)}:{frame.lineno})"
-    hint = " Install it, or add it to `env.pip_packages`." if isinstance(exc, ModuleNotFoundError) else ""
+    hint = _hint_of(exc, code) if isinstance(exc, ModuleNotFoundError) else ""
     if isinstance(exc, RuntimeError) and "event loop" in str(exc):
         hint = " Make what belongs to the event loop in an `async def setup`, which is awaited there."
     return f"{said(exc)}{where}.{hint}"
+
+
+def _hint_of(exc: ModuleNotFoundError, code: ServiceCode | None) -> str:
+    """Say what to do about a module that is not there: one of the service's own is never to be installed."""
+    name = exc.name or ""
+    top = name.partition(".")[0]
+    if code is not None and any((root / f"{top}.py").exists() or (root / top).is_dir() for root in code.roots):
+        return f" It is a part of your own `{top}`: if it is there, name it in `modules` of `[bundle]`."
+    return (
+        f" If `{top}` is your own, say where it lies in `paths` of `[bundle]`; else install it, and name the "
+        "distribution that brings it in `env.pip_packages`."
+    )

@@ -19,7 +19,7 @@ from kappa.bento import BentoService
 from kappa.declaring import declared_spec
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.inference import Inference
-from kappa.loading import ServiceCode, code_on_path, described, import_reference, loading, user_call
+from kappa.loading import ServiceCode, code_of_project, described, import_reference, loading, user_call
 from kappa.packed import Artifact, Artifacts, Model, frozen_metadata
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ArtifactSource
@@ -230,7 +230,7 @@ def load_declared(
 ) -> LoadedService:
     """Load a project as it lies on disk, without building it: code and models are taken from where they are."""
     prepare_environment(spec, environ)
-    code = code_on_path(root)  # artifacts that are pickles may name classes of the project
+    code = code_of_project(root, spec.files.paths)  # artifacts that are pickles may name classes of the project
     spec = import_class(spec, code)
     loaded: dict[str, Artifact] = {}
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:

@@ -114,6 +114,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.bento", "kappa.actions.building"): _ON_THE_CLASS,
     ("kappa.bento", "kappa.actions.images"): _ON_THE_CLASS,
     ("kappa.build.environment_checks", "kappa.build.conda"): "only conda's environments are YAML inside a TOML file",
+    ("kappa.build.listed", "kappa.build.conda"): "only conda's environments are YAML inside a TOML file",
     ("kappa.bento", "kappa.dev_server"): _ON_THE_CLASS,
     ("kappa.build.kappafile", "kappa.build.toml_syntax"): _ONE_SYNTAX,
     ("kappa.build.kappafile", "kappa.build.yaml_syntax"): _ONE_SYNTAX,

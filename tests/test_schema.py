@@ -267,6 +267,9 @@ BEYOND_THE_SCHEMA = {
     "KF327": "files",
     "KF328": "code",
     "KF330": "what in a URL is a secret",
+    "KF340": "code, and a warning",
+    "KF341": "a file",
+    "KF342": "what is installed",
     "KF401": "code",
     "KF402": "code",
 }

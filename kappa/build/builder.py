@@ -32,6 +32,7 @@ from kappa.build.render import (
 )
 from kappa.build.requirements import OWN_NAMES
 from kappa.build.stopwatch import Stopwatch
+from kappa.build.taken_names import say_taken, taken_by
 from kappa.build.wheel import describe_kappa, kappa_wheel
 from kappa.build.writer import BundleTree
 from kappa.errors import BuildError, ConfigurationError, DestinationExistsError
@@ -112,6 +113,8 @@ def build_bundle(
         check_lock(lock)  # also one that somebody committed
         if differences := say_differences(versions_here(names_asked_for(lock.text), lock.versions)):
             log(differences, kind="warning")
+        if (taken := taken_by(plan.spec.name, {pin.name for pin in lock.pins})) is not None:
+            raise ConfigurationError(f"{say_taken(plan.spec.name, taken)} Give it another name.")
         for warning in _unpinned(plan, lock):
             log(warning, kind="warning")
         log(f"Packing {plan.spec.name}", kind="step")

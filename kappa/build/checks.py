@@ -6,30 +6,41 @@ Everything is looked up in files and syntax trees; nothing of the user's is impo
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kappa.adapters.dataframe import DataframeInput
+from kappa.build.absent import AbsentModules, direct_imports, unknown_imports
 from kappa.build.declarations import Declaration
+from kappa.build.diagnostics import Severity
 from kappa.build.environment_checks import check_environment
 from kappa.build.injection import check_functions, input_references
+from kappa.build.listed import Listed, listed_in
+from kappa.build.lock_record import LOCK_NAME, read_record
+from kappa.build.model_names import dill_problem, name_problem, needs_of_file
 from kappa.build.modules import CodeBase
+from kappa.build.nearby import find_nearby
 from kappa.build.paths import PathChecks
 from kappa.build.patterns import matches_any
 from kappa.build.placing import place_of
 from kappa.build.positions import TreePath
 from kappa.build.signatures import columns_of_sample
+from kappa.build.taken_names import needed_by, say_taken, taken_by
 from kappa.build.tracing import Trace, trace
 from kappa.build.validation import Draft
+from kappa.build.wheel import describe_kappa
 from kappa.build.wording import known, one_of, quoted
 from kappa.build.words import nearest
 from kappa.errors import KappaError
 from kappa.inference import extensions_of
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
-from kappa.spec.models import batch_by_default
+from kappa.spec.models import EnvSpec, batch_by_default
 
 __all__ = ["check_references"]
 
+_MOST_BYTES_READ = 1 << 28
+"""Names in larger models are looked for by a build alone, which reads them anyway."""
 _RESERVED = {"_kappa": "Kappa's own wheel", "artifacts": "the models", "kappa": "Kappa itself"}
 """What a bundle keeps beside the user's modules, by the name that no module of theirs may have."""
 
@@ -55,6 +66,7 @@ def check_references(
     _check_examples(draft, paths, declaration)
     _check_modules(draft, code)
     _check_code(draft, code, declaration)
+    _check_names_in_models(draft, code, declaration, packed)
 
 
 def _report_unknown(
@@ -69,6 +81,8 @@ def _report_unknown(
 
 def _check_files(draft: Draft, paths: PathChecks) -> None:
     paths.selection(("service", "web_static_content"))
+    for index, text in enumerate(draft.get("bundle", "paths") or ()):
+        paths.code_folder(text, ("bundle", "paths", index))
     for index, pattern in enumerate(draft.get("bundle", "include") or ()):
         paths.pattern(pattern, ("bundle", "include", index))
 
@@ -78,12 +92,11 @@ def _check_files(draft: Draft, paths: PathChecks) -> None:
 
 def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | None, packed: Collection[str]) -> None:
     found = draft.found
-    declared = {artifact.name: artifact for artifact in declaration.spec.artifacts} if declaration is not None else {}
+    plugins = _plugins(draft, declaration)
     for name in draft.names("artifacts"):
         path: TreePath = ("artifacts", name)
         place = paths.existing((*path, "path"), "file or folder") if name not in packed else None
-        table = draft.parts.get(path)
-        plugin = (table.plugin if isinstance(table, ArtifactTable) else None) or declared.get(name)
+        plugin = plugins.get(name)
         if plugin is None:
             continue
         kind = (*path, "type") if (*path, "type") in found.positions.values else path
@@ -196,21 +209,85 @@ def _check_modules(draft: Draft, code: CodeBase) -> None:
         module = code.resolve(name)
         if module is None or not module.is_local:
             path: TreePath = ("bundle", "modules", index)
-            _report_unknown(draft, "KF304", "module", name, code.top_names(), path)
+            nearby = find_nearby(name, code.search.root)
+            otherwise = nearby.help if nearby is not None else ""
+            _report_unknown(draft, "KF304", "module", name, code.top_names(), path, otherwise=otherwise)
 
 
 def _check_code(draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
     """Follow the imports: code that cannot be parsed, names that the bundle needs, modules that are left out."""
     named = dict(_named_modules(draft))
-    found = trace(code, named)
+    found = trace(code, named, named=draft.get("bundle", "modules") or ())
     draft.found.extend(found.diagnostics)
+    absent = _absent(draft, code, declaration, found)
+    draft.found.extend(unknown_imports(found, absent))
+    draft.found.extend(direct_imports(found, code, absent.listed))
     service = draft.get("service", "name") or (declaration.spec.name if declaration is not None else "")
     _check_names(draft, found, {**_RESERVED, service: "the service itself"}, named)
+    _check_service(draft, service, found, absent.listed)
     for index, pattern in enumerate(draft.get("bundle", "exclude") or ()):
         for module in found.modules.values():
             if matches_any(place := place_of(module, draft.document.file.parent.resolve()), [pattern]):
                 message = f"{quoted(pattern)} leaves out `{place}`, which the service imports as `{module.name}`."
                 draft.found.add("KF317", message, ("bundle", "exclude", index), severity="warning")
+
+
+def _check_names_in_models(
+    draft: Draft, code: CodeBase, declaration: Declaration | None, packed: Collection[str]
+) -> None:
+    """Report the modules that a model's file names and that nobody would have."""
+    absent = _absent(draft, code, declaration)
+    for name, plugin in _plugins(draft, declaration).items():
+        path: TreePath = ("artifacts", name, "path")
+        text = draft.get(*path) if name not in packed else None
+        file = draft.document.file.parent / text if isinstance(text, str) else None
+        if file is None or not file.is_file() or file.stat().st_size > _MOST_BYTES_READ:
+            continue
+        needs = needs_of_file(plugin, file)
+        dill = dill_problem(needs, file.name)
+        told_of = (
+            [name_problem(module, file.name, code, absent) for module in needs.modules] if dill is None else [dill]
+        )
+        for told in told_of:
+            if told is not None:
+                severity: Severity = "error" if told.is_sure else "warning"
+                draft.found.add(told.code, told.message, path, help=told.help, severity=severity)
+
+
+def _plugins(draft: Draft, declaration: Declaration | None) -> dict[str, ArtifactPlugin]:
+    """Return the artifacts that are declared right, by their names."""
+    declared = {artifact.name: artifact for artifact in declaration.spec.artifacts} if declaration is not None else {}
+    tables = {name: draft.parts.get(("artifacts", name)) for name in draft.names("artifacts")}
+    own = {name: table.plugin for name, table in tables.items() if isinstance(table, ArtifactTable)}
+    return {**declared, **{name: plugin for name, plugin in own.items() if plugin is not None}}
+
+
+def _absent(draft: Draft, code: CodeBase, declaration: Declaration | None, found: Trace | None = None) -> AbsentModules:
+    """Return what knows of modules that are not here; what of the file cannot be read may name anything."""
+    root, env = draft.document.file.parent, draft.parts.get(("env",), EnvSpec())
+    listed = listed_in(env, root) if isinstance(env, EnvSpec) else Listed(is_open=True)
+    if declaration is not None:
+        listed |= listed_in(declaration.spec.env, declaration.place.file.parent)
+    listed = replace(listed, is_open=listed.is_open or draft.found.is_bad(("env",)))
+    return AbsentModules(code, listed, found, record=read_record(root / LOCK_NAME, named=listed.names))
+
+
+def _check_service(draft: Draft, name: str, found: Trace, listed: Listed) -> None:
+    """Report a service that is called like a distribution that it needs, or like a module of one."""
+    if not isinstance(name, str) or not name:
+        return
+    tables = [table for table in draft.parts.values() if isinstance(table, ApiTable)]
+    plugins = [*draft.plugins.values(), *(table.input for table in tables), *(table.output for table in tables)]
+    asked = [text for plugin in plugins if plugin is not None for text in plugin.requires()]
+    taken = taken_by(name, needed_by([*describe_kappa().runtime, *listed.names, *asked]))
+    imported = next((foreign for foreign in found.foreign if foreign.partition(".")[0].lower() == name.lower()), None)
+    if taken is not None or imported is not None:
+        message = (
+            say_taken(name, taken)
+            if taken is not None
+            else (f"A service cannot be called `{name}`: it imports {quoted(str(imported))}, which it would hide.")
+        )
+        draft.found.add("KF311", message, ("service", "name"), help="Give it another name.")
 
 
 def _check_names(draft: Draft, found: Trace, reserved: dict[str, str], named: dict[str, TreePath]) -> None:

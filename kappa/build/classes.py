@@ -362,12 +362,14 @@ def _run(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProce
     return subprocess.run(arguments, cwd=directory, capture_output=True, text=True, check=False)
 
 
-def import_class(reference: str, root: Path, opaque: Opaque, *, run: Runner = _run) -> Declaration | ClassProblem:
+def import_class(
+    reference: str, root: Path, opaque: Opaque, *, paths: Sequence[str] = (), run: Runner = _run
+) -> Declaration | ClassProblem:
     """Import a class in a process of its own and return what it declares; says so, because the user's code runs."""
     log(f"Importing `{reference}` to see what it declares, because {opaque.why}.", kind="step")
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
         answer = Path(folder, "declaration.json")
-        done = run([sys.executable, "-m", "kappa.build.describe", reference, str(root), str(answer)], root)
+        done = run([sys.executable, "-m", "kappa.build.describe", reference, str(root), str(answer), *paths], root)
         for line in (done.stdout + done.stderr).splitlines():
             log(line, kind="output")
         if not answer.is_file():

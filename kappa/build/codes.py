@@ -186,7 +186,8 @@ CODES: Mapping[str, Code] = {
     "KF311": Code(
         "A module has a name that is taken",
         "The bundle is a package of its own with files beside your code, and Python has modules of its own: one of the "
-        "same name would hide them, or be hidden. Rename the module.",
+        "same name would hide them, or be hidden. Rename the module. A service cannot be called like a distribution "
+        "that it needs, or like a module of one: its package would overwrite that one.",
     ),
     "KF312": Code(
         "The Python code cannot be parsed",
@@ -201,9 +202,12 @@ CODES: Mapping[str, Code] = {
         '[bundle]\ninclude = ["lookup/*.csv"]',
     ),
     "KF314": Code(
-        "An imported package is not known",
-        "With `infer_pip_packages`, each import is traced to the distribution that brings it. This one is neither "
-        "installed here nor known by name: add its distribution to `pip_packages`.",
+        "An imported module cannot be found",
+        "The module is neither your own, nor installed here, nor in the short table of well-known ones, and nothing "
+        "that you name in `[env]` could bring it. It is never taken for a distribution of its name: that may be "
+        "anybody's. The message says where it was looked for, and where a module of that name lies. Your own code in "
+        "another folder is named in `[bundle] paths`, or installed (`pip install -e`); a package of an index is "
+        "installed here, or named in `pip_packages`.",
     ),
     "KF315": Code(
         "An artifact is a pickle",
@@ -308,6 +312,22 @@ CODES: Mapping[str, Code] = {
         "starts; a script reads one from `/run/secrets`, where `kappa containerize --secret` lends it.",
         '[env]\nvariables = { CACHE_URL = "redis://:hunter2@cache/0" }',
         '[env]\nsecrets = ["CACHE_URL"]',
+    ),
+    "KF340": Code(
+        "An import cannot be followed",
+        "The name of what is imported is made while the code runs, so nobody can tell from the text which modules a "
+        "bundle needs. Name those that are yours in `modules` of `[bundle]`.",
+    ),
+    "KF341": Code(
+        "A model can be loaded nowhere else",
+        "The file of the model names a class or function of `__main__`, the script that saved it, or was written by "
+        "`dill`, whose files `pickle` cannot read. Define what it names in a module, and save the model again.",
+    ),
+    "KF342": Code(
+        "A package comes from a repository or a file",
+        "The module was not installed from an index, so its name and version say nothing to one: what has them there "
+        "may be a stranger's. Code that was installed from a folder, and needs no compiler, is packed as your own. "
+        "Anything else is published, named as an archive with a URL, or named in `pip_packages` once an index has it.",
     ),
     "KF401": Code(
         "The class and the kappafile both set a key",

@@ -106,7 +106,7 @@ def _rebased(spec: ServiceSpec, folder: Path, root: Path) -> dict[str, Any]:
     for key in ("requirements_txt_file", "setup_sh", "conda_env_yml_file", "dockerfile_template"):
         if (text := env.get(key)) is not None and "\n" not in text and not text.startswith("#!"):
             env[key] = _relative(text, folder, root)
-    for key in ("include", "exclude"):
+    for key in ("include", "exclude", "paths"):
         if key in files:
             files[key] = tuple(_relative(pattern, folder, root) for pattern in files[key])
     static = spec.web_static_content

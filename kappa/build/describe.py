@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kappa.bento import BentoService
 from kappa.declaring import declared_spec
 from kappa.errors import KappaError
-from kappa.loading import code_on_path, import_reference, loading
+from kappa.loading import code_of_project, import_reference, loading
 
 __all__ = ["TABLES", "describe", "main"]
 
@@ -22,10 +23,10 @@ TABLES = ("env", "files", "security", "serving")
 
 
 @loading()
-def describe(reference: str, root: Path) -> dict[str, Any]:
+def describe(reference: str, root: Path, paths: Sequence[str] = ()) -> dict[str, Any]:
     """Return the specification of a class as JSON, and which keys of its tables are set; or the problem."""
     try:
-        declaring = import_reference(reference, code_on_path(root))
+        declaring = import_reference(reference, code_of_project(root, paths))
         if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
             return {"problem": f"`{reference}` is not a `kappa.BentoService`."}
         spec = declared_spec(declaring)
@@ -36,8 +37,8 @@ def describe(reference: str, root: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    reference, root, answer = sys.argv[1:]
-    Path(answer).write_text(json.dumps(describe(reference, Path(root))), encoding="utf-8")
+    reference, root, answer, *paths = sys.argv[1:]
+    Path(answer).write_text(json.dumps(describe(reference, Path(root), paths)), encoding="utf-8")
 
 
 if __name__ == "__main__":

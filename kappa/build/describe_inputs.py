@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
-from kappa.loading import code_on_path, import_reference, loading
+from kappa.loading import code_of_project, import_reference, loading
 from kappa.spec.models import ServiceSpec
 
 __all__ = ["describe_inputs", "main"]
@@ -22,7 +22,7 @@ __all__ = ["describe_inputs", "main"]
 def describe_inputs(spec: ServiceSpec, root: Path, paths: Sequence[str] = ()) -> dict[str, Any]:
     """Return the input adapters of a service as JSON, with what they refer to written into them; or the problem."""
     try:
-        load = partial(import_reference, code=code_on_path(root, paths))
+        load = partial(import_reference, code=code_of_project(root, spec.files.paths, on_path=paths))
         inputs = [api.input.described(load) for api in spec.apis]
     except KappaError as exc:
         return {"problem": str(exc)}

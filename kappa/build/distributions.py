@@ -1,76 +1,98 @@
-"""Which distribution brings a module: asked of what is installed, then of pipreqs' table, never of the network."""
+"""Which distribution brings an installed module: asked of what is installed here, never of the network."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from functools import cached_property
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache, cached_property, lru_cache
 from importlib.machinery import PathFinder
-from importlib.metadata import Distribution, distributions, packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
-__all__ = ["DistributionIndex"]
+from packaging.utils import canonicalize_name
+
+__all__ = ["DistributionIndex", "guessed_distribution", "top_modules"]
 
 
 class DistributionIndex:
     """The installed distributions, read when first asked for."""
 
-    def brings(self, module: str, names: Collection[str] = ()) -> str | None:
-        """Return the distribution that brings ``module``, of which ``names`` are used; ``None`` if nothing is known.
+    def brings(self, module: str, names: Collection[str] = (), *, preferred: Collection[str] = ()) -> str | None:
+        """Return the distribution that installed ``module``, of which ``names`` are used; ``None`` if none did.
 
-        A namespace such as `google` has several: the one that has the deepest of the modules in question is meant.
+        Where several have installed the same file, one of ``preferred``, by normalised names, is meant. A namespace
+        such as `google` is of several: the one that has the deepest of the modules in question is meant.
         """
-        top = module.partition(".")[0]
-        candidates = sorted(set(self._by_top_name.get(top, ())))
-        if len(candidates) == 1:
-            return candidates[0]
-        wanted = [*(f"{module}.{name}" for name in names), module]
-        found = self._by_files(wanted, candidates)
-        return found or (candidates[0] if candidates else None) or self._mapped.get(top)
+        candidates = self.candidates(module, names)
+        return next((one for one in candidates if canonicalize_name(one) in preferred), next(iter(candidates), None))
 
-    def _by_files(self, wanted: Collection[str], candidates: Collection[str]) -> str | None:
-        """Search the lists of installed files for the longest beginning of one of the dotted names."""
-        for depth in range(max(name.count(".") for name in wanted) + 1, 0, -1):
-            for name in wanted:
-                parts = name.split(".")
-                if len(parts) < depth:
-                    continue
-                path = re.escape("/".join(parts[:depth]))
-                pattern = re.compile(rf"^{path}(/__init__)?\.[\w.-]*(py|so|pyd)\b", re.MULTILINE)
-                for distribution, record in self._records:
-                    if (not candidates or distribution in candidates) and pattern.search(record):
-                        return distribution
-        return None
+    def candidates(self, module: str, names: Collection[str] = ()) -> list[str]:
+        """Return every distribution that has installed a module, sorted."""
+        known = sorted(set(self._by_top_name.get(module.partition(".")[0], ())))
+        if len(known) <= 1 and "." not in module:
+            return known
+        records = {name: self._record(name) for name in known}
+        for wanted in [*(f"{module}.{name}" for name in names), module]:
+            parts = wanted.split(".")
+            for depth in range(len(parts), 0, -1):
+                pattern = _file_of(parts[:depth])
+                if found := [name for name, record in records.items() if pattern.search(record)]:
+                    return found
+        return [name for name, record in records.items() if not record]  # its installer kept no list of files
 
     @cached_property
-    def _by_top_name(self) -> dict[str, list[str]]:
-        return dict(packages_distributions())
+    def _by_top_name(self) -> Mapping[str, list[str]]:
+        return top_modules()
+
+    def _record(self, name: str) -> str:
+        """Return the list of files that a distribution has installed."""
+        if name not in self._records:
+            self._records[name] = distribution(name).read_text("RECORD") or ""
+        return self._records[name]
 
     @cached_property
-    def _records(self) -> list[tuple[str, str]]:
-        return sorted(_records())
-
-    @cached_property
-    def _mapped(self) -> dict[str, str]:
-        """Read pipreqs' table of modules whose distribution has another name; lines ``module:distribution``."""
-        spec = PathFinder.find_spec("pipreqs")
-        if spec is None or spec.origin is None:
-            return {}
-        try:
-            text = Path(spec.origin).with_name("mapping").read_text(encoding="utf-8")
-        except OSError:
-            return {}
-        pairs = (line.strip().partition(":") for line in text.splitlines() if ":" in line)
-        return {module: distribution for module, _, distribution in pairs}
+    def _records(self) -> dict[str, str]:
+        return {}
 
 
-def _records() -> Iterator[tuple[str, str]]:
-    for distribution in distributions():
-        name = _name(distribution)
-        if name is not None:
-            yield name, distribution.read_text("RECORD") or ""
+def _file_of(parts: Sequence[str]) -> re.Pattern[str]:
+    path = re.escape("/".join(parts))
+    return re.compile(rf"^{path}(/__init__)?\.[\w.-]*(py|so|pyd)\b", re.MULTILINE)
 
 
-def _name(distribution: Distribution) -> str | None:
-    name = distribution.metadata["Name"] if distribution.metadata is not None else None
-    return str(name) if name else None
+def top_modules() -> Mapping[str, list[str]]:
+    """Return the distributions that are installed here by the modules that they bring."""
+    return _names_by_module(tuple((folder, _changed_at(folder)) for folder in sys.path))
+
+
+def _changed_at(folder: str) -> int:
+    """Return when something was last installed into a folder."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=4)
+def _names_by_module(path: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:  # noqa: ARG001 - what the answer depends on
+    return dict(packages_distributions())
+
+
+def guessed_distribution(module: str) -> str | None:
+    """Return what pipreqs' table has for a module: a guess, good enough for a suggestion and for nothing else."""
+    return _guesses().get(module.partition(".")[0])
+
+
+@cache
+def _guesses() -> dict[str, str]:
+    """Read pipreqs' table; lines ``module:distribution``."""
+    spec = PathFinder.find_spec("pipreqs")
+    if spec is None or spec.origin is None:
+        return {}
+    try:
+        text = Path(spec.origin).with_name("mapping").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    pairs = (line.strip().partition(":") for line in text.splitlines() if ":" in line)
+    return {module: canonicalize_name(distribution) for module, _, distribution in pairs}

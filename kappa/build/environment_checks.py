@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from kappa.build.cuda import CUDA_RELEASES
 from kappa.build.diagnostics import Diagnostic
 from kappa.build.paths import PathChecks
 from kappa.build.positions import Span, TreePath
@@ -86,7 +87,10 @@ def _check_pyproject(draft: Draft, paths: PathChecks) -> None:
     python = draft.get("env", "python")
     target = Target.of(python if isinstance(python, str) else running_python(), ())
     extras, groups = (draft.get("env", key) or () for key in _PARTS)
-    read = read_dependencies(file, target, shown=str(draft.get(*path)), groups=groups, extras=extras)
+    given = [draft.get("env", "pip_index_url"), *(draft.get("env", "pip_extra_index_url") or ())]
+    given += [release.index_url for name, release in CUDA_RELEASES.items() if name == draft.get("env", "cuda")]
+    indexes = [str(url) for url in given if url is not None]
+    read = read_dependencies(file, target, shown=str(draft.get(*path)), groups=groups, extras=extras, indexes=indexes)
     for problem in read.problems:
         draft.found.add("KF316", sentence(problem), path)
     for warning in read.warnings:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Import", "exported_names", "imports_of"]
 
 _CATCHING = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
+_ELSEWHERE = frozenset(
+    {"__name__", "find_spec", "os.name", "platform.system", "sys.platform", "sys.version_info", "version_info"}
+)
+"""What a test asks for that does not hold everywhere, e.g. `__name__ == "__main__"`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class Import:
     """One module that a statement asks for, and the names it takes from it."""
 
     module: str
-    """Absolute; empty for a relative import that leads out of the top package."""
+    """Absolute; empty for a relative import that leads out of the top package, and for a name that is not known."""
     names: tuple[str, ...]
     """Of ``from … import``; each may be a sub-module. ``*`` stands for itself."""
     line: int
@@ -24,38 +28,53 @@ class Import:
     end_column: int
     is_optional: bool = False
     """Whether the code is prepared to go on without it."""
+    is_made: bool = False
+    """Whether its name is made at run time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """The module whose imports are read."""
+
+    module: str
+    package: str
 
 
 def imports_of(tree: ast.Module, *, module: str, is_package: bool) -> Iterator[Import]:
     """Yield the imports of a module: in functions, classes and branches too, but not those for type checkers alone.
 
-    ``importlib.import_module`` and ``__import__`` count when they are given a plain text.
+    ``importlib.import_module`` and ``__import__`` count too; what they are given must be a plain text to be followed.
     """
-    package = module if is_package else module.rpartition(".")[0]
-    yield from _in_block(tree.body, package, is_optional=False)
+    home = _Home(module, module if is_package else module.rpartition(".")[0])
+    yield from _in_block(tree.body, home, is_optional=False)
 
 
-def _in_block(nodes: Sequence[ast.AST], package: str, *, is_optional: bool) -> Iterator[Import]:
+def _in_block(nodes: Sequence[ast.AST], home: _Home, *, is_optional: bool) -> Iterator[Import]:
     for node in nodes:
-        yield from _in_node(node, package, is_optional=is_optional)
+        yield from _in_node(node, home, is_optional=is_optional)
 
 
-def _in_node(node: ast.AST, package: str, *, is_optional: bool) -> Iterator[Import]:
+def _in_node(node: ast.AST, home: _Home, *, is_optional: bool) -> Iterator[Import]:
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield _import(alias.name, (), node, is_optional=is_optional)
     elif isinstance(node, ast.ImportFrom):
-        origin = _absolute(node, package)
+        origin = _absolute(node.level, node.module, home.package)
         yield _import(origin, tuple(alias.name for alias in node.names), node, is_optional=is_optional)
     elif isinstance(node, ast.If) and _is_type_checking(node.test):
-        yield from _in_block(node.orelse, package, is_optional=is_optional)
+        yield from _in_block(node.orelse, home, is_optional=is_optional)
+    elif isinstance(node, ast.If) and _asks_where_it_runs(node.test):
+        yield from _in_block([*node.body, *node.orelse], home, is_optional=True)
+    elif isinstance(node, ast.With | ast.AsyncWith) and any(_suppresses(item.context_expr) for item in node.items):
+        yield from _in_block(node.body, home, is_optional=True)
     elif isinstance(node, ast.Try) and any(_catches_import_error(handler) for handler in node.handlers):
-        yield from _in_block([*node.body, *node.handlers], package, is_optional=True)
-        yield from _in_block([*node.orelse, *node.finalbody], package, is_optional=is_optional)
+        yield from _in_block([*node.body, *node.handlers], home, is_optional=True)
+        yield from _in_block([*node.orelse, *node.finalbody], home, is_optional=is_optional)
     else:
-        if isinstance(node, ast.Call) and (name := _dynamic_import(node)):
-            yield _import(name, (), node, is_optional=is_optional)
-        yield from _in_block(list(ast.iter_child_nodes(node)), package, is_optional=is_optional)
+        if isinstance(node, ast.Call) and (name := _dynamic_import(node, home)) is not None:
+            found = _import(name, (), node, is_optional=is_optional)
+            yield found if name else replace(found, is_made=True)
+        yield from _in_block(list(ast.iter_child_nodes(node)), home, is_optional=is_optional)
 
 
 def _import(module: str, names: tuple[str, ...], node: ast.stmt | ast.expr, *, is_optional: bool) -> Import:
@@ -64,15 +83,15 @@ def _import(module: str, names: tuple[str, ...], node: ast.stmt | ast.expr, *, i
     return Import(module, names, node.lineno, node.col_offset + 1, end + 1, is_optional)
 
 
-def _absolute(node: ast.ImportFrom, package: str) -> str:
+def _absolute(level: int, module: str | None, package: str) -> str:
     """Return the absolute name of what a ``from`` statement imports from (PEP 328)."""
-    if not node.level:
-        return node.module or ""
+    if not level:
+        return module or ""
     parts = package.split(".") if package else []
-    if node.level > len(parts):
+    if level > len(parts):
         return ""
-    base = parts[: len(parts) - node.level + 1]
-    return ".".join([*base, *([node.module] if node.module else [])])
+    base = parts[: len(parts) - level + 1]
+    return ".".join([*base, *([module] if module else [])])
 
 
 def _is_type_checking(test: ast.expr) -> bool:
@@ -81,19 +100,61 @@ def _is_type_checking(test: ast.expr) -> bool:
     )
 
 
+def _asks_where_it_runs(test: ast.expr) -> bool:
+    """Return whether a branch is for some systems, some versions, or for what is installed."""
+    asked = {ast.unparse(node) for node in ast.walk(test) if isinstance(node, ast.Attribute | ast.Name)}
+    return not {*asked, *(name.rpartition(".")[2] for name in asked if name.endswith("find_spec"))}.isdisjoint(
+        _ELSEWHERE
+    )
+
+
+def _suppresses(context: ast.expr) -> bool:
+    return isinstance(context, ast.Call) and _called(context) == "suppress" and any(map(_is_caught, context.args))
+
+
 def _catches_import_error(handler: ast.ExceptHandler) -> bool:
     caught = handler.type
     types = caught.elts if isinstance(caught, ast.Tuple) else [caught]
-    return any(kind is None or (isinstance(kind, ast.Name) and kind.id in _CATCHING) for kind in types)
+    return any(kind is None or _is_caught(kind) for kind in types)
 
 
-def _dynamic_import(node: ast.Call) -> str:
+def _is_caught(kind: ast.expr) -> bool:
+    return isinstance(kind, ast.Name) and kind.id in _CATCHING
+
+
+def _called(node: ast.Call) -> str:
     function = node.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if name not in ("import_module", "__import__") or not node.args:
-        return ""
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _dynamic_import(node: ast.Call, home: _Home) -> str | None:
+    """Return the module that a call imports; empty if only running it could tell, ``None`` if it imports nothing."""
+    called = _called(node)
+    if called in ("iter_modules", "walk_packages"):
+        return "" if any("__path__" in ast.dump(argument) for argument in node.args) else None
+    if called not in ("import_module", "__import__") or not node.args:
+        return None
     text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
-    return text if isinstance(text, str) and all(part.isidentifier() for part in text.split(".")) else ""
+    if not isinstance(text, str):
+        return ""
+    name = text.lstrip(".")
+    if not all(part.isidentifier() for part in name.split(".")) and name:
+        return None
+    if name == text:
+        return text or None
+    package = _package_argument(node, home)
+    return _absolute(len(text) - len(name), name, package) if package else ""
+
+
+def _package_argument(node: ast.Call, home: _Home) -> str:
+    """Return the package to which a call's relative name belongs; empty if only running it could tell."""
+    given = node.args[1] if len(node.args) > 1 else None
+    given = next((keyword.value for keyword in node.keywords if keyword.arg == "package"), given)
+    if isinstance(given, ast.Constant) and isinstance(given.value, str):
+        return given.value
+    if isinstance(given, ast.Name):
+        return {"__package__": home.package, "__name__": home.module}.get(given.id, "")
+    return home.package if isinstance(given, ast.Attribute) and ast.unparse(given) == "__spec__.parent" else ""
 
 
 def exported_names(tree: ast.Module) -> list[str]:

@@ -24,6 +24,7 @@ from kappa.build.functions import (
     yield_of,
 )
 from kappa.build.modules import CodeBase, is_pythons_own
+from kappa.build.nearby import find_nearby
 from kappa.build.positions import Span, TreePath
 from kappa.build.validation import Draft
 from kappa.build.wording import one_of, quoted
@@ -182,6 +183,8 @@ class _Checks:
         near = nearest(top, self._code.top_names(), cutoff=0.6) if self._code.resolve(top) is None else None
         meant = f"{near}{dot}{rest}:{qualname}"
         help_ = f"Did you mean `{meant}`?" if near else f"Expected `{name.replace('.', '/')}.py` beside the kappafile."
+        if (nearby := find_nearby(name, self._code.search.root)) is not None and self._code.resolve(top) is None:
+            near, help_ = None, nearby.help
         replacement = f'"{meant}"' if near else None
         self._found.add("KF304", f"There is no module {quoted(name)}.", path, help=help_, replacement=replacement)
 

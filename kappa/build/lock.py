@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from kappa._files import sha256_of_bytes
-from kappa.build.lock_record import Asked
+from kappa.build.lock_record import LOCK_NAME, Asked
 from kappa.build.requirements import OWN_NAMES
 from kappa.build.targets import Target, system_named
 from kappa.errors import ResolutionError
@@ -41,8 +41,6 @@ __all__ = [
     "check_lock",
 ]
 
-LOCK_NAME = "kappafile.lock"
-"""The committed copy, beside the kappafile."""
 FORMAT = 2
 """The format that is written; 1, which has no record, is read."""
 UNHASHED = "installed"

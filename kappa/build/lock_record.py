@@ -21,17 +21,30 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, get_args
 
 from packaging.requirements import InvalidRequirement
 
 from kappa.build.requirements import name_of
 
-__all__ = ["NOTHING", "NO_RECORD", "Asked", "Asker", "Brought", "LockRecord", "say_difference"]
+__all__ = [
+    "LOCK_NAME",
+    "NOTHING",
+    "NO_RECORD",
+    "Asked",
+    "Asker",
+    "Brought",
+    "LockRecord",
+    "read_record",
+    "say_difference",
+]
 
 Asker = Literal["user", "plugin", "model", "import", "kappa"]
 """Who asks for a requirement: the user's lists and files, a plugin, a model's file, the code, Kappa at run time."""
 
+LOCK_NAME = "kappafile.lock"
+"""The committed copy, beside the kappafile."""
 NOTHING = "none"
 """The answer to an optional import that is not installed."""
 
@@ -137,6 +150,16 @@ class LockRecord:
 
 
 NO_RECORD = LockRecord()
+
+
+def read_record(lock: Path, *, named: Collection[str] = ()) -> LockRecord:
+    """Read the record of a lock as far as what the user still names; of a file that is none, an empty one."""
+    try:
+        lines = lock.read_text(encoding="utf-8").splitlines() if lock.is_file() else []
+    except (OSError, UnicodeDecodeError):
+        return NO_RECORD
+    asked = (Asked.parse(line) for line in lines if line.startswith("# kappa-input: "))
+    return LockRecord((one for one in asked if one is not None), named=named)
 
 
 def say_difference(asked: Sequence[Asked], recorded: Sequence[Asked]) -> tuple[str, str]:

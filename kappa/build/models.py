@@ -9,10 +9,14 @@ from importlib import metadata
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from kappa.build.absent import AbsentModules, Unknown
 from kappa.build.distributions import DistributionIndex
+from kappa.build.listed import listed_in
 from kappa.build.lock_record import NO_RECORD, Brought, LockRecord
+from kappa.build.model_names import dill_problem, name_problem, needs_of_file, subject_of
 from kappa.build.modules import CodeBase, is_pythons_own
 from kappa.build.project import Project
+from kappa.build.tracing import is_installed
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.spec.document import ArtifactSource
 
@@ -42,45 +46,49 @@ def inspect_models(project: Project, code: CodeBase, record: LockRecord = NO_REC
     """
     found = NamedByModels()
     index = DistributionIndex()
+    absent = AbsentModules(code, listed_in(project.spec.env, project.root), record=record)
     for plugin in project.spec.artifacts:
         source = project.sources.get(plugin.name)
         if source is not None:
             place = source.path.name if source.path is not None else f"the artifact `{plugin.name}`"
-            _sort(_needs_of(plugin, source), place, found, code=code, index=index, record=record)
+            _sort(_needs_of(plugin, source), place, found, code=code, index=index, absent=absent)
     return found
 
 
 def _needs_of(plugin: ArtifactPlugin, source: ArtifactSource) -> ModelNeeds:
     if source.path is None:
         return plugin.needs_of_model(source.value)
-    return plugin.needs_of_file(source.path) if source.path.exists() else ModelNeeds()
+    return needs_of_file(plugin, source.path)
 
 
 def _sort(
-    needs: ModelNeeds, place: str, found: NamedByModels, *, code: CodeBase, index: DistributionIndex, record: LockRecord
+    needs: ModelNeeds,
+    place: str,
+    found: NamedByModels,
+    *,
+    code: CodeBase,
+    index: DistributionIndex,
+    absent: AbsentModules,
 ) -> None:
     beside = set()
-    for module in needs.modules:
-        if module == "__main__":
-            found.problems.append(
-                f"{_subject(place)} names a class or function of `__main__`, the script that made it, and could be "
-                "loaded nowhere else: define it in a module, import it from there, and save the model again."
-            )
+    if (problem := dill_problem(needs, place)) is not None:
+        found.problems.append(f"{problem.message} {problem.help}")
+        return
+    later = [module for module in needs.later if is_installed(module, code) or code.resolve(module) is not None]
+    for module in (*needs.modules, *later):
+        if (problem := name_problem(module, place, code, absent)) is not None:
+            told = f"{problem.message} {problem.help}".rstrip()
+            (found.problems if problem.is_sure else found.warnings).append(told)
         elif is_pythons_own(module):
             continue
         elif (local := code.resolve(module)) is not None and local.is_local:
             found.modules.append(module)
-        elif (recorded := record.module("model", module)) is not None:
+        elif (recorded := absent.record.module("model", module)) is not None:
             found.brought.append(Brought(recorded.asked, recorded.distribution, f"{place} ({module})"))
             beside.add(recorded.distribution)
-        elif (distribution := index.brings(module)) is not None:
+        elif isinstance(distribution := _brings(module, code, index, absent), str):
             found.brought.append(Brought(code.package_of(module), distribution, f"{place} ({module})"))
             beside.add(canonicalize_name(distribution))
-        else:
-            found.warnings.append(
-                f"{_subject(place)} names the module `{module}`, which is neither installed nor known: name its "
-                "package in `pip_packages`."
-            )
     for distribution, version in needs.versions.items():
         name = canonicalize_name(distribution)
         found.versions[name] = version
@@ -89,6 +97,12 @@ def _sort(
             found.apart |= {name, *beside}
             if installed is not None:
                 found.warnings.append(_other_version(distribution, version, installed, place, beside - {name}))
+
+
+def _brings(module: str, code: CodeBase, index: DistributionIndex, absent: AbsentModules) -> str | Unknown | None:
+    if is_installed(module, code):
+        return index.brings(module, preferred=absent.listed.names)
+    return absent.find(module, asker="model")
 
 
 def installed_version(distribution: str) -> str | None:
@@ -109,14 +123,10 @@ def _is_same(installed: str | None, version: str) -> bool:
 def _other_version(distribution: str, version: str, installed: str, place: str, beside: Collection[str]) -> str:
     """Say that what is tested here is not what the model was made with, and the bundle will have."""
     text = (
-        f"{_subject(place)} was made with {distribution} {version}, which the bundle gets; {installed} is "
+        f"{subject_of(place)} was made with {distribution} {version}, which the bundle gets; {installed} is "
         "installed here, so what is tested here is not what will be served."
     )
     if beside:
         listed = ", ".join(sorted(beside))
         text += f" The versions of {listed} beside it are those that fit it, and not the installed ones."
     return text
-
-
-def _subject(place: str) -> str:
-    return f"{place[0].upper()}{place[1:]}" if place.startswith("the ") else f"`{place}`"

@@ -1,14 +1,15 @@
 """The user's modules as files: where a dotted name is, found as Python would, without importing anything.
 
-*Local* is what is the user's own: modules below the project, in folders that an editable installation or `PYTHONPATH`
-adds, and nowhere else. *Installed* is what lies where installers put things. A package without ``__init__.py`` (a
-namespace package, PEP 420) counts only if no other module of its name is found anywhere, as in Python.
+*Local* is what is the user's own: modules below the project, in folders that an editable installation, `PYTHONPATH` or
+`[bundle] paths` adds, and what was installed from a folder (PEP 610). *Installed* is what else lies where installers
+put things. A package without ``__init__.py`` (a namespace package, PEP 420) counts only if no other module of its name
+is found anywhere, as in Python.
 """
 
 from __future__ import annotations
 
 import ast
-import json
+import os
 import site
 import sys
 import sysconfig
@@ -16,15 +17,17 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
 
 from kappa import _version
+from kappa.build.provenance import DirectDistribution, direct_distributions
+from kappa.loading import own_folders, sources_in
 
 __all__ = ["CodeBase", "Module", "SearchPath", "is_pythons_own", "search_path"]
 
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
+_SHARING = (b"extend_path", b"declare_namespace")
+"""What a package of several folders calls: `pkgutil`'s and `pkg_resources`' way before PEP 420."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Module:
 
     @property
     def is_package(self) -> bool:
-        return bool(self.folders)
+        return self.file is None or bool(self.folders)
 
     @property
     def place(self) -> PurePosixPath:
@@ -62,13 +65,28 @@ class SearchPath:
     """Modules that an editable installation maps to a file or folder each, by dotted name."""
     fallback: tuple[Path, ...] = ()
     """Source folders of editable installations, for modules that are found nowhere else."""
+    direct: tuple[DirectDistribution, ...] = ()
+    """What is installed and did not come from an index."""
+    named: Mapping[str, Path] = field(default_factory=dict)
+    """The folders of `[bundle] paths`, which are packages themselves if nothing else has their name."""
+
+    @property
+    def root(self) -> Path:
+        return self.local[0]
 
 
-def search_path(root: Path, entries: Sequence[str] | None = None) -> SearchPath:
+def search_path(
+    root: Path,
+    entries: Sequence[str] | None = None,
+    *,
+    paths: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> SearchPath:
     """Return where this interpreter would look for the modules of a project, which comes first itself.
 
-    ``entries`` are those of `sys.path`. Folders of the standard library and the one that Kappa itself is imported from
-    are left out; `.pth` files have their effect through the entries they added.
+    ``entries`` are those of `sys.path`, and ``paths`` those of `[bundle]`, which come right after the project. Folders
+    of the standard library and the one that Kappa itself is imported from are left out; `.pth` files have their effect
+    through the entries they added.
     """
     scheme = sysconfig.get_paths()
     installed = {_real(scheme[key]) for key in ("purelib", "platlib")}
@@ -77,19 +95,30 @@ def search_path(root: Path, entries: Sequence[str] | None = None) -> SearchPath:
         _real(Path(_version.__file__).parents[1])
     }
     excluded |= {folder / "lib-dynload" for folder in set(excluded)}
-    local, found = [root], []
-    for entry in entries if entries is not None else sys.path:
+    own = own_folders(root, paths)
+    local, found = [root, *own.searched], []
+    for entry in _without_first(sys.path if entries is None else entries, environ):
         folder = _real(entry)
-        if not entry or not folder.is_dir() or folder == root:
+        if not entry or not folder.is_dir() or folder in local:
             continue
         if folder in installed or folder.name in ("site-packages", "dist-packages"):
             found.append(folder)
-        elif folder not in excluded and folder != _real(Path.cwd()):
+        elif folder not in excluded:
             local.append(folder)
     mapped: dict[str, Path] = {}
     for folder in found:
         mapped.update(_editable_mapping(folder))
-    return SearchPath(tuple(local), tuple(found), mapped, tuple(_editable_sources(found)))
+    direct = tuple(direct_distributions(found))
+    sources = (one.folder for one in direct if one.is_editable and one.origin == "folder")
+    fallback = tuple(source for folder in sources for source in sources_in(folder))
+    return SearchPath(tuple(local), tuple(found), {**mapped, **own.packages}, fallback, direct, own.named)
+
+
+def _without_first(entries: Sequence[str], environ: Mapping[str, str]) -> Sequence[str]:
+    """Leave out the current folder where `python -m` and shells put it, unless `PYTHONPATH` names it as well."""
+    first, here = next(iter(entries), ""), Path.cwd()
+    named = {_real(text) for text in environ.get("PYTHONPATH", "").split(os.pathsep) if text}
+    return entries[1:] if _real(first) == here.resolve() and here.resolve() not in named else entries
 
 
 def _site_packages() -> list[str]:
@@ -117,28 +146,6 @@ def _editable_mapping(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in mapping.items() if name.partition(".")[0] != "kappa"}
 
 
-def _editable_sources(installed: Sequence[Path]) -> Iterator[Path]:
-    """Yield the source folders of distributions installed as editable, by their ``direct_url.json`` (PEP 610)."""
-    for distribution in distributions(path=[str(folder) for folder in installed]):
-        text = distribution.read_text("direct_url.json")
-        if text is None or '"editable"' not in text:
-            continue
-        try:
-            origin = json.loads(text)
-            is_editable = origin.get("dir_info", {}).get("editable") is True
-            folder = _local_folder(origin["url"])
-        except (ValueError, KeyError, AttributeError):
-            continue
-        if is_editable and folder.resolve() != _real(Path(_version.__file__).parents[1]):
-            yield from (source for source in (folder / "src", folder) if source.is_dir())
-
-
-def _local_folder(url: str) -> Path:
-    """Return the folder of a ``file:`` URL (`urllib.request` could, but brings a whole HTTP client)."""
-    path = unquote(urlsplit(url).path)
-    return Path(path[1:] if len(path) > 2 and path[2] == ":" else path)  # /C:/… on Windows
-
-
 def is_pythons_own(name: str) -> bool:
     """Return whether a module belongs to the standard library or to Kappa: everywhere, and nobody's to pack."""
     top = name.partition(".")[0]
@@ -149,7 +156,10 @@ class CodeBase:
     """The modules that a project can reach: resolved and parsed when first asked for, never imported."""
 
     def __init__(self, search: SearchPath) -> None:
-        self._search = search
+        self.search = search
+        self._own = frozenset(
+            file for one in search.direct if one.is_packed and not one.is_editable for file in one.files
+        )
         self._modules: dict[str, Module | None] = {}
         self._trees: dict[Path, ast.Module | SyntaxError] = {}
 
@@ -163,15 +173,26 @@ class CodeBase:
         parent_name, dot, last = name.rpartition(".")
         if not last.isidentifier():
             return None
-        if (mapped := self._search.mapped.get(name)) is not None:
+        if (mapped := self.search.mapped.get(name)) is not None:
             return self._look(name, mapped.name.removesuffix(".py"), [mapped.parent])
-        if dot:
-            parent = self.resolve(parent_name)
-            return self._look(name, last, parent.folders) if parent is not None else None
-        if is_pythons_own(name):
+        if not dot and is_pythons_own(name):
             return None
-        found = self._look(name, name, [*self._search.local, *self._search.installed])
-        return found or self._look(name, name, self._search.fallback)
+        found = self._below(parent_name, name, last) if dot else self._at_top(name)
+        if (found is None or found.file is None) and any(one.startswith(f"{name}.") for one in self.search.mapped):
+            return Module(name, None, found.folders if found is not None else (), is_local=True)
+        return found
+
+    def _below(self, parent_name: str, name: str, last: str) -> Module | None:
+        parent = self.resolve(parent_name)
+        return self._look(name, last, parent.folders) if parent is not None else None
+
+    def _at_top(self, name: str) -> Module | None:
+        found = self._look(name, name, [*self.search.local, *self.search.installed])
+        return found or self._look(name, name, self.search.fallback) or self._named(name)
+
+    def _named(self, name: str) -> Module | None:
+        folder = self.search.named.get(name)
+        return self._look(name, folder.name, [folder.parent]) if folder is not None else None
 
     def _look(self, name: str, last: str, folders: Sequence[Path]) -> Module | None:
         """Look for one name in several folders: the first real module wins, else all folders of that name together."""
@@ -180,15 +201,31 @@ class CodeBase:
             package = folder / last
             for file in (*(package / f"__init__{suffix}" for suffix in _SUFFIXES), *_files(folder, last)):
                 if file.is_file():
-                    is_package = file.parent == package
-                    return Module(name, file, (package,) if is_package else (), self._is_local(file))
+                    if file.parent != package:
+                        return Module(name, file, (), self._is_local(file))
+                    return Module(name, file, self._portions(file, last, folders), self._is_local(file))
             if package.is_dir() and _holds_code(package):
                 namespace.append(package)
         is_local = any(self._is_local(folder) for folder in namespace)
         return Module(name, None, tuple(namespace), is_local) if namespace else None
 
+    def _portions(self, file: Path, last: str, folders: Sequence[Path]) -> tuple[Path, ...]:
+        """Return the folders of a package: several where its ``__init__.py`` says so, as `pkgutil.extend_path` does."""
+        package = file.parent
+        try:
+            is_shared = file.suffix == ".py" and any(mark in file.read_bytes() for mark in _SHARING)
+        except OSError:
+            is_shared = False
+        others = (folder / last for folder in folders) if is_shared else ()
+        return (package, *(other for other in others if other != package and other.is_dir()))
+
     def _is_local(self, path: Path) -> bool:
-        return not any(path.is_relative_to(folder) for folder in self._search.installed)
+        if not any(path.is_relative_to(folder) for folder in self.search.installed):
+            return True
+        if not self._own:
+            return False
+        real = path.resolve()
+        return real in self._own or (real.is_dir() and any(file.is_relative_to(real) for file in self._own))
 
     def package_of(self, name: str) -> str:
         """Return the outermost part of a dotted name that has a file, so that one distribution brings all below it.
@@ -204,6 +241,22 @@ class CodeBase:
                 return module.name
         return name
 
+    def direct(self, name: str) -> DirectDistribution | None:
+        """Return what has installed a module from somewhere else than an index, if that is not packed."""
+        if not any(not one.is_packed for one in self.search.direct):
+            return None
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            module = self.resolve(".".join(parts[:depth]))
+            if module is None or module.file is None:
+                continue
+            file = module.file.resolve()
+            for one in self.search.direct:
+                is_editable = one.is_editable and one.origin == "folder" and file.is_relative_to(one.folder.resolve())
+                if not one.is_packed and (is_editable or file in one.files):
+                    return one
+        return None
+
     def tree(self, module: Module) -> ast.Module | SyntaxError | None:
         """Return a module's syntax tree, or why it cannot be parsed; ``None`` if it has no source."""
         file = module.file
@@ -215,7 +268,7 @@ class CodeBase:
 
     def hidden(self, name: str) -> Path | None:
         """Return the project's own module that Python's, of the same name, hides; ``None`` if there is none."""
-        top, root = name.partition(".")[0], self._search.local[0]
+        top, root = name.partition(".")[0], self.search.local[0]
         if top not in sys.stdlib_module_names:
             return None
         return next((file for file in (root / f"{top}.py", root / top / "__init__.py") if file.is_file()), None)
@@ -223,7 +276,7 @@ class CodeBase:
     def top_names(self) -> list[str]:
         """Return the names of the modules at the top of the project."""
         try:
-            entries = list(self._search.local[0].iterdir())
+            entries = list(self.search.local[0].iterdir())
         except OSError:
             return []
         names = {path.stem if path.suffix == ".py" else path.name for path in entries if path.suffix in (".py", "")}

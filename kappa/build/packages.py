@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -11,9 +11,11 @@ from packaging.version import InvalidVersion, Version
 
 from kappa.build.companions import are_bound
 from kappa.build.cuda import CUDA_RELEASES
+from kappa.build.known_modules import siblings_of
 from kappa.build.lock_record import NOTHING, Asked, Asker, Brought, LockRecord
 from kappa.build.models import NamedByModels, installed_version
 from kappa.build.project import Project
+from kappa.build.provenance import direct_origin_of
 from kappa.build.pyproject import ProjectDependencies, read_dependencies
 from kappa.build.requirements import OWN_NAMES, check_location, check_requirement, name_of, read_requirements_file
 from kappa.build.targets import System, Target, holds_on, marker_for
@@ -110,12 +112,15 @@ def users_word(project: Project, target: Target) -> UsersWord:
     listed = [*_listed(env, problems, warnings)]
     own_project = ProjectDependencies()
     if env.pyproject is not None:
+        indexes = [url for url in (env.pip_index_url, *env.pip_extra_index_url) if url is not None]
+        indexes += [CUDA_RELEASES[env.cuda].index_url] if env.cuda is not None else []
         own_project = read_dependencies(
             project.root / env.pyproject,
             target,
             shown=env.pyproject,
             groups=env.pyproject_groups,
             extras=env.pyproject_extras,
+            indexes=indexes,
         )
         problems += own_project.problems
         warnings += own_project.warnings
@@ -146,14 +151,18 @@ def choose_packages(project: Project, users: UsersWord, found: Found, target: Ta
         for text, one in zip(users.inputs, users.requirements, strict=True)
     ]
     needed = []
+    stands_for: dict[str, dict[str, None]] = {}
     for need in () if users.replaces_all else _needs(project.spec, found):
         answer = _answer(need, users, found, target, warnings)
         asked.append(Asked(need.asker, need.asked, answer, need.why))
+        if need.requirement and (other := name_of(need.requirement)) != asked[-1].users and asked[-1].users:
+            stands_for.setdefault(asked[-1].users, {})[other] = None
         if (requirement := asked[-1].requirement) is not None:
             needed.append(PlannedRequirement(requirement, need.why))
     runtime = [PlannedRequirement(text, "Kappa at run time") for text in describe_kappa().runtime]
     asked += [Asked("kappa", one.text, one.text, one.why) for one in runtime]
-    requirements = _merged([*users.requirements, *needed, *runtime])
+    listed = [replace(one, why=_in_place(one.why, stands_for.get(name_of(one.text), ()))) for one in users.requirements]
+    requirements = _merged([*listed, *needed, *runtime])
     given = dict(zip((one.text for one in users.requirements), users.inputs, strict=True))
     return Packages(
         requirements,
@@ -179,9 +188,10 @@ def _answer(need: _Need, users: UsersWord, found: Found, target: Target, warning
         return NOTHING
     wanted = Requirement(need.requirement)
     name = canonicalize_name(wanted.name)
+    for one in (name, *sorted(siblings_of(name) - {name})):
+        if one in users.names and not users.missing(one, target):
+            return f"user {one}"
     systems = users.missing(name, target)
-    if not systems:
-        return f"user {name}"
     version = _version(need, wanted.name, found)
     if version is None and not wanted.specifier and not are_bound(name, found.models.apart):
         warnings.append(
@@ -194,6 +204,12 @@ def _answer(need: _Need, users: UsersWord, found: Found, target: Target, warning
         markers.append(marker_for(systems))
     marker = f"; {' and '.join(f'({one})' for one in markers) if len(markers) > 1 else markers[0]}" if markers else ""
     return f"{name}{extras}{version or wanted.specifier}{marker}"
+
+
+def _in_place(why: str, others: Iterable[str]) -> str:
+    """Say why a requirement is there: it may stand for other distributions that bring the same module."""
+    named = ", ".join(f"`{other}`" for other in sorted(others))
+    return f"{why}, instead of {named}" if named else why
 
 
 def _version(need: _Need, spelled: str, found: Found) -> str | None:
@@ -211,6 +227,8 @@ def _version(need: _Need, spelled: str, found: Found) -> str | None:
         known = Requirement(text)
         return f" @ {known.url} " if known.url else str(known.specifier)
     is_bound = are_bound(name, found.models.apart)
+    if (direct := direct_origin_of(spelled)) is not None:
+        return f" @ {direct.url} " if direct.origin == "archive" else None
     installed = None if is_bound else _public(installed_version(spelled))
     version = installed or found.locked.get(name)
     return f"=={version}" if version is not None else None
@@ -257,7 +275,7 @@ def _from_file(project: Project, name: str) -> UsersWord:
         f"`{name}` does not name `{text}`, which {why} needs; nothing is added to a requirements file."
         for plugin, why in _plugins(project.spec)
         for text in plugin.requires()
-        if name_of(text) not in named
+        if not siblings_of(name_of(text)) & named
     ]
     return UsersWord(
         tuple(PlannedRequirement(line.text, line.place) for line in lines),

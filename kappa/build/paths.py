@@ -50,6 +50,14 @@ class PathChecks:
             return None
         return place
 
+    def code_folder(self, text: str, path: TreePath) -> None:
+        """Check a folder of the user's own code, which may lie outside of the project, but not anywhere."""
+        if text.startswith("~") or Path(text).is_absolute():
+            help_ = "Write it relative to the kappafile, e.g. `../common`, so that it means the same on every machine."
+            self._found.add("KF303", f"{quoted(text)} is a place of this machine.", path, help=help_)
+        elif not (self._root / text).is_dir():
+            self._report_absent(text, self._root / text, path, "folder")
+
     def pattern(self, pattern: str, path: TreePath) -> None:
         """Check a glob pattern: it stays in the project, with what it matches, and matches something."""
         if Path(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts or pattern.startswith("~"):

@@ -25,14 +25,15 @@ from kappa.build.lock import LOCK_NAME, UNHASHED, Lock, LockInputs
 from kappa.build.lock_record import LockRecord
 from kappa.build.locking import read_lock
 from kappa.build.models import inspect_models
-from kappa.build.modules import CodeBase, search_path
+from kappa.build.modules import CodeBase
 from kappa.build.packages import Found, Packages, PlannedRequirement, UsersWord, choose_packages, users_word
 from kappa.build.patterns import match, matches_any, normal
 from kappa.build.project import Project
 from kappa.build.published import published_secrets
 from kappa.build.render import template_problem
 from kappa.build.signatures import with_schemas, with_signatures
-from kappa.build.sources import Code, collect_code, collect_includes
+from kappa.build.sources import Code, collect_code, collect_includes, project_search
+from kappa.build.taken_names import needed_by, say_taken, taken_by
 from kappa.build.targets import Target, running_platform, running_python
 from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError, printable
 from kappa.labels import check_label
@@ -200,7 +201,7 @@ def plan_build(
         named=users.names,
         without=[canonicalize_name(name) for name in packages],
     )
-    search = search_path(project.root)
+    search = project_search(project)
     models = inspect_models(project, CodeBase(search), record)
     code = collect_code(project, modules=models.modules, search=search, record=record)
     found = Found(code.imported, models, record, committed.versions if committed is not None else {})
@@ -487,6 +488,8 @@ class _Planner:
         name = self.spec.name
         if name.lower() in _OWN_FOLDERS or name in sys.stdlib_module_names:
             self.problems.append(f"A service cannot be called `{name}`: its package would hide another one.")
+        elif (taken := taken_by(name, needed_by(one.text for one in plan.requirements))) is not None:
+            self.problems.append(f"{say_taken(name, taken)} Give it another name.")
         folders = (PurePosixPath(), *map(PurePosixPath, plan.code_paths))
         if any({folder / f"{name}.py", folder / name / "__init__.py"} & plan.code.keys() for folder in folders):
             self.problems.append(

@@ -14,7 +14,9 @@ from kappa.build.declarations import ClassProblem, Declaration, Opaque
 from kappa.build.diagnostics import Diagnostic, Diagnostics, Label
 from kappa.build.kappafile import Document, find_kappafile, read_kappafile
 from kappa.build.modules import CodeBase, search_path
+from kappa.build.nearby import find_nearby
 from kappa.build.positions import Span
+from kappa.build.project_sources import project_folders
 from kappa.build.signatures import with_signatures
 from kappa.build.validation import Draft, validate
 from kappa.build.wording import sentence
@@ -83,7 +85,7 @@ def check_kappafile(
     if document is None:
         return None, found
     draft = validate(document, found)
-    code = CodeBase(search_path(file.parent))
+    code = CodeBase(search_path(file.parent, paths=_paths(draft, declaration)))
     if declaration is None and draft.uses_class:
         declaration = _declaration(draft, code, runs_code=runs_code)
     if declaration is not None:
@@ -92,6 +94,17 @@ def check_kappafile(
     if found.has_errors or (draft.uses_class and declaration is None):
         return None, found
     return _project(document, declaration, found), found
+
+
+def _paths(draft: Draft, declaration: Declaration | None) -> list[str]:
+    """Return what `paths` of `[bundle]` names, in the file or on the class, and projects that this one depends on."""
+    named = [text for text in draft.get("bundle", "paths") or () if isinstance(text, str)]
+    if isinstance(pyproject := draft.get("env", "pyproject"), str):
+        named += map(str, project_folders(draft.document.file.parent / pyproject))
+    if declaration is None:
+        return named
+    folder = declaration.place.file.parent
+    return [*named, *(str(folder / text) for text in declaration.spec.files.paths)]
 
 
 def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaration | None:
@@ -107,6 +120,8 @@ def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaratio
     if module is None:
         near = nearest(name, code.top_names(), cutoff=0.6)
         help_ = f"Did you mean `{near}:{qualname}`?" if near else f"Expected `{name}.py` beside the file."
+        if code.resolve(name.partition(".")[0]) is None and (nearby := find_nearby(name, code.search.root)) is not None:
+            near, help_ = None, nearby.help
         replacement = f'"{near}:{qualname}"' if near else None
         found.add("KF304", f"There is no module `{name}`.", path, help=help_, replacement=replacement)
         return None
@@ -117,7 +132,7 @@ def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaratio
         if not runs_code:
             log(f"`{reference}` is not checked: only importing it could tell what it declares, because {told.why}.")
             return None
-        told = classes.import_class(reference, draft.document.file.parent, told)
+        told = classes.import_class(reference, draft.document.file.parent, told, paths=_paths(draft, declaration=None))
     if isinstance(told, Declaration):
         return told
     if told.is_there and told.place is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from packaging.utils import canonicalize_name
 from kappa.build.declared_elsewhere import say_elsewhere
 from kappa.build.foreign_locks import ForeignLock, Wanted, pylock_pins, uv_pins
 from kappa.build.optional_dependencies import OptionalDependencies
+from kappa.build.project_sources import with_sources, workspace_of
 from kappa.build.requirements import check_requirement
 from kappa.build.targets import Target
 from kappa.build.texts import decoded
+from kappa.build.wording import quoted
 
 __all__ = ["ProjectDependencies", "read_dependencies"]
 
@@ -37,11 +39,18 @@ class ProjectDependencies:
 
 
 def read_dependencies(
-    path: Path, target: Target, *, shown: str, groups: Sequence[str] = (), extras: Sequence[str] = ()
+    path: Path,
+    target: Target,
+    *,
+    shown: str,
+    groups: Sequence[str] = (),
+    extras: Sequence[str] = (),
+    indexes: Collection[str] = (),
 ) -> ProjectDependencies:
     """Read the dependencies of the `pyproject.toml` at ``path`` for ``target``; messages call it ``shown``.
 
-    Those of its dependency ``groups`` and of its own ``extras`` come to it.
+    Those of its dependency ``groups`` and of its own ``extras`` come to it. What comes from elsewhere than an index, or
+    from an index of its own, is never asked of another one; ``indexes`` are the URLs of those that are asked.
     """
     try:
         tree = tomli.loads(decoded(path.read_bytes()))
@@ -69,11 +78,22 @@ def read_dependencies(
         {name: [Requirement(text) for text in optional.written("group", name)] for name in groups},
         [Requirement(text) for text in dependencies],
     )
-    found = _lock_beside(path, project, wanted, target)
+    sourced = with_sources(dependencies, path, tree)
+    problems = [f"`{shown}`: {problem}." for problem in sourced.problems]
+    found = _lock_beside(path, project, wanted, target, own=sourced.own)
     if isinstance(found, str):
-        return ProjectDependencies(tuple(dependencies), warnings=(found,) if found else ())
+        problems += [
+            f"`{shown}`: `{name}` comes from the index {quoted(url)} alone, and another one may have a stranger's of "
+            "that name: name that index in `pip_extra_index_url`, or run `uv lock`, whose hashes are taken."
+            for name, url in sourced.indexed.items()
+            if url.rstrip("/") not in {one.rstrip("/") for one in indexes}
+        ]
+        warnings = (found,) if found else ()
+        return ProjectDependencies(tuple(sourced.requirements), problems=tuple(problems), warnings=warnings)
+    if problems:
+        return ProjectDependencies(problems=tuple(problems))
     return ProjectDependencies(
-        tuple(dependencies),
+        tuple(sourced.requirements),
         pins=found.pins,
         lock=found.name,
         problems=tuple(f"`{found.name}`: {problem}" for problem in found.problems),
@@ -108,12 +128,18 @@ def _misfit(project: Mapping[str, Any], target: Target, shown: str) -> list[str]
     return [f"`{shown}` wants Python `{wanted}`, and the service runs on Python {target.python}: set `python`."]
 
 
-def _lock_beside(path: Path, project: Mapping[str, Any], wanted: Wanted, target: Target) -> ForeignLock | str:
-    """Return the first lock beside a `pyproject.toml` that is up to date with it, or why none is."""
+def _lock_beside(
+    path: Path, project: Mapping[str, Any], wanted: Wanted, target: Target, *, own: Collection[str] = ()
+) -> ForeignLock | str:
+    """Return the first lock beside a `pyproject.toml` that is up to date with it, or why none is.
+
+    A member of a workspace has its lock where that begins. Projects of the user's ``own`` are pinned by none.
+    """
     stale = ""
     name = canonicalize_name(str(project.get("name", "")))
     for file, read in (("uv.lock", uv_pins), ("pylock.toml", pylock_pins)):
-        place = path.with_name(file)
+        workspace = workspace_of(path) if file == "uv.lock" else None
+        place = (path if workspace is None else workspace).with_name(file)
         if not place.is_file():
             continue
         try:
@@ -122,7 +148,8 @@ def _lock_beside(path: Path, project: Mapping[str, Any], wanted: Wanted, target:
             stale = f"`{file}` cannot be read as a lock, so it is not used: {type(exc).__name__}: {exc}."
             continue
         if found is not None:
-            return found
+            starts = tuple(f"`{one}` " for one in own)
+            return replace(found, problems=tuple(one for one in found.problems if not one.startswith(starts)))
         stale = f"`{file}` is not up to date with `{path.name}`, so it is not used. {_REMEDIES[file]}"
     return stale
 

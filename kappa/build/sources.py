@@ -6,19 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kappa.build.absent import AbsentModules, Unknown, direct_imports, unknown_imports
 from kappa.build.diagnostics import Diagnostic, render_text
 from kappa.build.distributions import DistributionIndex
+from kappa.build.listed import listed_in
 from kappa.build.lock_record import NO_RECORD, Brought, LockRecord
 from kappa.build.modules import CodeBase, SearchPath, search_path
 from kappa.build.patterns import match, matches_any
 from kappa.build.placing import Placement, place_modules
 from kappa.build.project import Project
-from kappa.build.tracing import Foreign, Trace, trace, unknown_import
+from kappa.build.project_sources import project_folders
+from kappa.build.tracing import Trace, at_import, trace
+from kappa.build.wording import quoted
 from kappa.errors import ManifestError
 from kappa.log import log
 from kappa.spec.models import FunctionTarget, ServiceSpec
 
-__all__ = ["Code", "collect_code", "collect_includes"]
+__all__ = ["Code", "collect_code", "collect_includes", "project_search"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,13 @@ class Code:
         return dict(sorted(places.items(), key=lambda item: item[0].lower()))
 
 
+def project_search(project: Project) -> SearchPath:
+    """Return where the modules of a project may be: also in its `paths`, and in other projects that it depends on."""
+    pyproject = project.spec.env.pyproject
+    folders = project_folders(project.root / pyproject) if pyproject is not None else ()
+    return search_path(project.root, paths=[*project.spec.files.paths, *map(str, folders)])
+
+
 def collect_code(
     project: Project,
     *,
@@ -55,12 +66,16 @@ def collect_code(
     """
     spec = project.spec
     starts = [*_named_modules(spec), *spec.files.modules, *modules]
-    search = search or search_path(project.root)
+    search = search or project_search(project)
     base = CodeBase(search)
-    found = trace(base, starts)
-    unknown: list[Diagnostic] = []
-    imported = tuple(_imported(found, base, record, unknown))
-    problems = [*found.diagnostics, *unknown]
+    found = trace(base, starts, named=spec.files.modules)
+    absent = AbsentModules(base, listed_in(spec.env, project.root), found, record=record)
+    problems = [
+        *found.diagnostics,
+        *unknown_imports(found, absent),
+        *direct_imports(found, base, absent.listed),
+    ]
+    imported = tuple(_imported(found, base, absent, problems))
     if errors := [problem for problem in problems if problem.is_error]:
         raise ManifestError(render_text(errors), diagnostics=errors)
     for problem in problems:
@@ -95,25 +110,22 @@ def _named_modules(spec: ServiceSpec) -> Iterator[str]:
             yield reference.partition(":")[0]
 
 
-def _imported(found: Trace, code: CodeBase, record: LockRecord, problems: list[Diagnostic]) -> Iterator[Brought]:
-    """Say what brings each module of others that the code imports; report what nobody knows."""
+def _imported(found: Trace, code: CodeBase, absent: AbsentModules, problems: list[Diagnostic]) -> Iterator[Brought]:
+    """Say what brings each module of others that the code imports; report what no distribution has installed."""
     index = DistributionIndex()
     for foreign in found.foreign.values():
         place = f"{foreign.place}:{foreign.found.line}"
-        if (recorded := record.module("import", foreign.module, foreign.names)) is not None:
+        if (recorded := absent.record.module("import", foreign.module, foreign.names)) is not None:
             yield Brought(recorded.asked, recorded.distribution, place)
             continue
         package = code.package_of(foreign.module)
-        if foreign.found.is_optional and not foreign.is_installed:
-            yield Brought(package, "", place)
-        elif (distribution := index.brings(foreign.module, foreign.names)) is not None:
-            yield Brought(_deepest(package, foreign, code), distribution, place)
+        if not foreign.is_installed:
+            told = "" if foreign.found.is_optional else absent.find(foreign.module, foreign.names)
+            if not isinstance(told, Unknown):
+                yield Brought(package, told, place)
+        elif distribution := index.brings(foreign.module, foreign.names, preferred=absent.listed.names):
+            yield Brought(package, distribution, place)
         else:
-            problems.append(unknown_import(foreign))
-
-
-def _deepest(package: str, foreign: Foreign, code: CodeBase) -> str:
-    """Return the part of a namespace that an import is about: ``from google.cloud import storage`` is about one."""
-    if len(foreign.names) != 1 or (module := code.resolve(package)) is None or module.file is not None:
-        return package
-    return code.package_of(f"{foreign.module}.{foreign.names[0]}")
+            message = f"{quoted(foreign.module)} lies among the packages here, and none of them has brought it."
+            help_ = "Put it into the project, or name the distribution that brings it in `pip_packages`."
+            problems.append(at_import("KF314", message, foreign.found, foreign.file, help=help_))

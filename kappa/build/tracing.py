@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from kappa.build.diagnostics import Diagnostic
 from kappa.build.imports import Import, exported_names, imports_of
+from kappa.build.known_modules import is_namespace
 from kappa.build.modules import CodeBase, Module, is_pythons_own
 from kappa.build.positions import Span
 from kappa.build.wording import quoted, sentence
 
-__all__ = ["Foreign", "Trace", "trace", "unknown_import"]
+__all__ = ["Foreign", "Trace", "at_import", "is_installed", "trace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class Trace:
     """The user's own modules, by the place of their file below a folder of `sys.path`."""
     foreign: dict[str, Foreign] = field(default_factory=dict)
     """Modules of others, by dotted name."""
+    imported_at: dict[PurePosixPath, tuple[Import, Module]] = field(default_factory=dict)
+    """Where each of the user's own modules is first imported, and by which; nothing for those that were asked for."""
+    made: dict[str, tuple[Import, Module]] = field(default_factory=dict)
+    """The first import whose name is made at run time, by the package it stands in."""
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
     @property
@@ -44,8 +49,11 @@ class Trace:
         return {place: module.file for place, module in self.modules.items() if module.file is not None}
 
 
-def trace(code: CodeBase, starts: Iterable[str]) -> Trace:
-    """Follow the imports of the modules ``starts``; those that do not exist are left to who named them."""
+def trace(code: CodeBase, starts: Iterable[str], *, named: Collection[str] = ()) -> Trace:
+    """Follow the imports of the modules ``starts``; those that do not exist are left to who named them.
+
+    Those of ``named`` are what the user knows that no import statement shows.
+    """
     found = Trace()
     waiting: deque[Module] = deque()
     for name in starts:
@@ -61,10 +69,17 @@ def trace(code: CodeBase, starts: Iterable[str]) -> Trace:
                     _follow(imported, module, code, found, waiting)
             except RecursionError:
                 found.diagnostics.append(_syntax_problem(SyntaxError("it is too complex"), module))
+    found.diagnostics += (
+        _made_problem(package, imported, module)
+        for package, (imported, module) in found.made.items()
+        if not any(name.startswith(f"{package}." if package else "") for name in named)
+    )
     return found
 
 
-def _request(name: str, code: CodeBase, found: Trace, waiting: deque[Module]) -> Module | None:
+def _request(
+    name: str, code: CodeBase, found: Trace, waiting: deque[Module], *, by: tuple[Import, Module] | None = None
+) -> Module | None:
     """Take a module and the packages around it into the trace, if it is the user's own."""
     parts = name.split(".")
     for depth in range(1, len(parts) + 1):
@@ -73,13 +88,18 @@ def _request(name: str, code: CodeBase, found: Trace, waiting: deque[Module]) ->
             return None
         if module.is_local and module.file is not None and module.place not in found.modules:
             found.modules[module.place] = module
+            if by is not None:
+                found.imported_at[module.place] = by
             waiting.append(module)
     return module
 
 
 def _follow(imported: Import, importer: Module, code: CodeBase, found: Trace, waiting: deque[Module]) -> None:
-    top = imported.module.partition(".")[0]
-    if not imported.module:
+    top, by = imported.module.partition(".")[0], (imported, importer)
+    if imported.is_made:
+        package = importer.name if importer.is_package else importer.name.rpartition(".")[0]
+        found.made.setdefault(package, by)
+    elif not imported.module:
         message = "This import leads out of the package that its module is in."
         found.diagnostics.append(_warning("KF304", message, imported, importer))
     elif is_pythons_own(top):
@@ -87,18 +107,20 @@ def _follow(imported: Import, importer: Module, code: CodeBase, found: Trace, wa
             message = f"This imports Python's own {quoted(top)}, which hides {quoted(hidden.name)}."
             found.diagnostics.append(_warning("KF311", message, imported, importer))
     elif (root := code.resolve(top)) is None or not root.is_local:
-        _note_foreign(imported, importer, found, is_installed=root is not None)
-    elif (module := _request(imported.module, code, found, waiting)) is None:
-        if not imported.is_optional:
+        _note_foreign(imported, importer, code, found)
+    elif (module := _request(imported.module, code, found, waiting, by=by)) is None:
+        if root.file is None:  # a namespace, whose other parts may be anybody's
+            _note_foreign(imported, importer, code, found)
+        elif not imported.is_optional:
             message = f"There is no module {quoted(imported.module)}."
             found.diagnostics.append(_warning("KF304", message, imported, importer))
     elif not module.is_local:
-        _note_foreign(imported, importer, found, is_installed=True)
+        _note_foreign(imported, importer, code, found)
     else:
         for name in _names(imported, module, code):
-            inner = _request(f"{imported.module}.{name}", code, found, waiting)
-            if inner is not None and not inner.is_local:
-                _note_foreign(imported, importer, found, is_installed=True)
+            inner = _request(f"{imported.module}.{name}", code, found, waiting, by=by)
+            if (inner is None and module.file is None) or (inner is not None and not inner.is_local):
+                _note(f"{imported.module}.{name}", imported, importer, code, found)
 
 
 def _names(imported: Import, module: Module, code: CodeBase) -> Iterable[str]:
@@ -108,31 +130,60 @@ def _names(imported: Import, module: Module, code: CodeBase) -> Iterable[str]:
     return exported_names(tree) if isinstance(tree, ast.Module) else ()
 
 
-def _note_foreign(imported: Import, importer: Module, found: Trace, *, is_installed: bool) -> None:
+def _note_foreign(imported: Import, importer: Module, code: CodeBase, found: Trace) -> None:
+    """Note what is imported of others; of a namespace, which is nobody's, each name."""
+    module = code.resolve(imported.module)
+    names = [imported.module]
+    if is_namespace(imported.module) if module is None else module.file is None:
+        names = [f"{imported.module}.{name}" for name in imported.names if name != "*"] or names
+    for name in names:
+        _note(name, imported, importer, code, found)
+
+
+def _note(name: str, imported: Import, importer: Module, code: CodeBase, found: Trace) -> None:
+    is_there = is_installed(name, code)
     if importer.file is None:
         return
-    names = tuple(name for name in imported.names if name != "*")
-    foreign = Foreign(imported.module, names, importer.file, importer.place, imported, is_installed)
-    known = found.foreign.setdefault(imported.module, foreign)
+    names = tuple(one for one in imported.names if one != "*" and name == imported.module)
+    foreign = Foreign(name, names, importer.file, importer.place, imported, is_there)
+    known = found.foreign.setdefault(name, foreign)
     if known.found.is_optional and not imported.is_optional:
-        found.foreign[imported.module] = foreign  # it is needed after all
+        found.foreign[name] = foreign  # it is needed after all
 
 
-def _warning(code: str, message: str, imported: Import, importer: Module) -> Diagnostic:
+def is_installed(name: str, code: CodeBase) -> bool:
+    """Return whether a dotted name is there as a whole, or as far as a module of others: only that knows what it has.
+
+    A namespace such as `google` has parts of several distributions, and says nothing of those that are not there.
+    """
+    parts = name.split(".")
+    for depth in range(1, len(parts) + 1):
+        module = code.resolve(".".join(parts[:depth]))
+        if module is None:
+            return False
+        if module.file is not None and not module.is_local:
+            return True
+    return True
+
+
+def at_import(code: str, message: str, imported: Import, file: Path, *, help: str = "") -> Diagnostic:  # noqa: A002
+    """Return an error at an import."""
     span = Span(imported.line, imported.column, imported.line, imported.end_column)
-    return Diagnostic(code, message, importer.file or Path(), span, severity="warning")
+    return Diagnostic(code, message, file, span, help=help)
+
+
+def _warning(code: str, message: str, imported: Import, importer: Module, *, help: str = "") -> Diagnostic:  # noqa: A002
+    return replace(at_import(code, message, imported, importer.file or Path(), help=help), severity="warning")
+
+
+def _made_problem(package: str, imported: Import, importer: Module) -> Diagnostic:
+    where = f"of the package {quoted(package)}" if package else "of your own"
+    message = "This imports by a name that is made at run time, so it cannot be followed."
+    help_ = f"Name the modules {where} that it may import in `modules` of `[bundle]`, else they are not packed."
+    return _warning("KF340", message, imported, importer, help=help_)
 
 
 def _syntax_problem(error: SyntaxError, module: Module) -> Diagnostic:
     line, column = error.lineno or 1, max(error.offset or 1, 1)
     message = f"This is not valid Python: {sentence(error.msg)}"
     return Diagnostic("KF312", message, module.file or Path(), Span(line, column, line, column + 1))
-
-
-def unknown_import(foreign: Foreign) -> Diagnostic:
-    """Report an import of which nobody knows where it comes from."""
-    imported = foreign.found
-    span = Span(imported.line, imported.column, imported.line, imported.end_column)
-    message = f"{quoted(foreign.module)} is neither installed nor known, so its package is not inferred."
-    help_ = "Name its package in `env.pip_packages`."
-    return Diagnostic("KF314", message, foreign.file, span, severity="warning", help=help_)

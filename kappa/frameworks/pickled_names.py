@@ -19,10 +19,12 @@ import zlib
 from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
+from kappa.frameworks.pickled_values import imported_by_values
 from kappa.spec.contracts import ModelNeeds
 
 __all__ = ["needs_of_object", "needs_of_pickle"]
@@ -37,6 +39,8 @@ _SKLEARN_VERSION_AS_TEXT = re.compile(rb"_sklearn_version\n(?:p\d+\n)?V([0-9][\w
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open, b"\x5d\x00": lzma.open}
 _OVERLAP = 4096  # longer than any of these sequences
 _CHUNK = 1 << 22
+_MOST_OF_VALUES = 1 << 28
+"""How much of a file is read for the functions in it."""
 _MOST_BYTES = 1 << 33  # what is unpacked of a compressed file
 
 
@@ -46,6 +50,9 @@ def needs_of_pickle(path: Path) -> ModelNeeds:
     with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), path.open("rb") as file:
         for part in _parts(file):
             found.read(part)
+        if found.has_values:
+            file.seek(0)
+            found.read_values(b"".join(_whole(file)))
     return found.needs
 
 
@@ -53,7 +60,10 @@ def needs_of_object(value: Any) -> ModelNeeds:
     """Return what a pickle of ``value`` would name; nothing for what cannot be pickled. Large arrays are not copied."""
     found = _Search()
     with suppress(Exception):
-        found.read(pickle.dumps(value, protocol=5, buffer_callback=lambda _: None))
+        data = pickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
+        found.read(data)
+        if found.has_values:
+            found.read_values(data)
     return found.needs
 
 
@@ -62,6 +72,7 @@ class _Search:
 
     def __init__(self) -> None:
         self._modules: set[str] = set()
+        self._later: set[str] = set()
         self._versions: dict[str, str] = {}
         self._is_first = True
 
@@ -79,8 +90,18 @@ class _Search:
             self._versions.setdefault("scikit-learn", match[1].decode())
 
     @property
+    def has_values(self) -> bool:
+        """Whether functions or classes are in it as they are, and not by their names."""
+        return not self._modules.isdisjoint({"cloudpickle", "cloudpickle.cloudpickle", "dill._dill"})
+
+    def read_values(self, data: bytes) -> None:
+        needed, later = imported_by_values(data)
+        self._modules |= needed
+        self._later |= later
+
+    @property
     def needs(self) -> ModelNeeds:
-        return ModelNeeds(tuple(sorted(self._modules)), self._versions)
+        return ModelNeeds(tuple(sorted(self._modules)), self._versions, tuple(sorted(self._later - self._modules)))
 
 
 def _old_globals(data: bytes | mmap.mmap) -> Iterator[str]:
@@ -106,6 +127,19 @@ def _parts(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
         kept = chunk[-_OVERLAP:]
         total += len(chunk)
         if total > _MOST_BYTES:
+            return
+
+
+def _whole(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the content of a file, unpacked, without overlaps."""
+    head = file.read(6)
+    file.seek(0)
+    total = 0
+    chunks = _unpacked(file, head) if head[:1] != b"\x80" else iter(partial(file.read, _CHUNK), b"")
+    for chunk in chunks:
+        yield chunk
+        total += len(chunk)
+        if total > _MOST_OF_VALUES:
             return
 
 

@@ -341,6 +341,8 @@ class ModelNeeds(NamedTuple):
     """Dotted names of modules that loading it imports."""
     versions: Mapping[str, str] = MappingProxyType({})
     """By the name of a distribution, the version that the model was made with."""
+    later: tuple[str, ...] = ()
+    """Dotted names of modules that functions in it import when they are called."""
 
 
 class ArtifactPlugin(Plugin):

@@ -324,6 +324,8 @@ class FilesSpec(Spec):
     """Glob patterns of files to leave out, code included."""
     modules: tuple[Line, ...] = ()
     """Local modules that no import statement shows."""
+    paths: tuple[Line, ...] = ()
+    """Further folders of your own code, which may lie outside of the project: packages, or folders of modules."""
     platforms: tuple[Platform, ...] = ()
     """The systems that packages are pinned for; the building one if not given. Others than that need `uv`."""
     resolver: Line = "pip-compile"

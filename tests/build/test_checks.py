@@ -75,7 +75,7 @@ FITTING = {
     "a function of an installed package": "from joblib import hash as predict",
     "a function of the standard library": "from operator import neg as predict",
     "a class": "class predict:\n    def __init__(self, value): ...",
-    "a star of an unknown module": "from surely_not_there import *",
+    "a star of an unknown module": "try:\n    from surely_not_there import *\nexcept ImportError: ...",
 }
 INNER = {
     "inner.py": "def predict(value, model): ...\ndef real(value): ...\n",

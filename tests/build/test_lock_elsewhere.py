@@ -178,8 +178,8 @@ def test_what_a_model_names_is_locked_as_it_was_where_the_lock_was_made(
     monkeypatch.setattr(PickleArtifact, "needs_of_file", lambda self, path: needs)
     more = '\n[artifacts.model]\ntype = "pickle"\npath = "words.json"\n[security]\npickle = "allow"\n'
     monkeypatch.setattr(PickleArtifact, "sniff", lambda self, path: None)
-    project = write_project(more=more)
     machine.install(HERE)
+    project = write_project(more=more)
     commit(plan_of(project))
     machine.install(ENVIRONMENTS[elsewhere])
     plan = plan_of(project)
@@ -313,10 +313,11 @@ def test_a_model_that_was_made_anew_with_another_version_is_a_change(
     )
     monkeypatch.setattr(PickleArtifact, "sniff", lambda self, path: None)
     more = '\n[artifacts.model]\ntype = "pickle"\npath = "words.json"\n[security]\npickle = "allow"\n'
-    project = write_project(more=more)
     machine.install(HERE)
+    project = write_project(more=more)
     commit(plan_of(project))
     versions["acme-forest"] = "1.3"
+    (project.root / "words.json").write_text('{"another": "model"}')
     machine.install({})
     said = r"it lacks `acme-forest==1\.3` \(named in words\.json .*\) and holds `acme-forest==1\.2`"
     with pytest.raises(LockError, match=said):

@@ -16,7 +16,7 @@ import pytest
 
 from kappa.build.plan import BuildPlan, plan_build
 from kappa.build.project import Project
-from kappa.errors import ConfigurationError
+from kappa.errors import ConfigurationError, ManifestError
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.spec.contracts import ModelNeeds
 from kappa.spec.document import ArtifactSource
@@ -103,15 +103,12 @@ def test_a_class_of_the_training_script_is_refused_with_the_way_out(
         plan_of(project())
 
 
-def test_a_module_that_nobody_knows_is_a_warning(
+def test_a_module_that_nobody_knows_is_refused(
     project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     naming(monkeypatch, "nobody_has_this.models")
-    (warning,) = plan_of(project()).warnings
-    assert warning == (
-        "`model.pkl` names the module `nobody_has_this.models`, which is neither installed nor known: name its package "
-        "in `pip_packages`."
-    )
+    with pytest.raises(ManifestError, match=r"kappafile\.toml:\d+:8: error\[KF314\]: `model\.pkl` needs a module"):
+        project()
 
 
 def test_a_package_that_is_not_installed_takes_the_version_of_the_committed_lock(

@@ -79,9 +79,7 @@ def test_plugins_bring_what_they_require_at_the_installed_version(
 
 def test_imports_are_added_at_the_installed_version_when_asked_for(write_project: WriteProject) -> None:
     version = importlib.metadata.version("tomli")
-    files = {
-        "handlers.py": "import tomli\nimport kappa\nimport yaml_nobody_has\n\n\ndef greet(person, words):\n    ...\n"
-    }
+    files = {"handlers.py": "import tomli\nimport kappa\n\n\ndef greet(person, words):\n    ...\n"}
     inferring = write_project(more="\n[env]\ninfer_pip_packages = true\n", files=files)
     assert reasons(made(inferring)) == {f"tomli=={version}": "imported at handlers.py:1"}
     assert reasons(made(changed(inferring, env={"infer_pip_packages": False}))) == {}

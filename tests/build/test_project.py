@@ -83,12 +83,18 @@ def test_the_examples_have_no_problem(name: str) -> None:
 
 
 def test_the_example_of_every_key_is_good_where_its_files_exist(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
     text = (ROOT / "kappafile.example.toml").read_text(encoding="utf-8")
-    (tmp_path / "kappafile.toml").write_text(text, encoding="utf-8")
+    (root / "kappafile.toml").write_text(text, encoding="utf-8")
     for name, content in {
         "static/index.html": "",
+        "../common/__init__.py": "",
         "requirements.txt": "redis\n",
-        "pyproject.toml": '[project]\nname = "churn"\nversion = "1"\ndependencies = ["redis"]\n',
+        "pyproject.toml": (
+            '[project]\nname = "churn"\nversion = "1"\ndependencies = ["redis"]\n'
+            "[project.optional-dependencies]\ngpu = []\n[dependency-groups]\nserve = []\n"
+        ),
         "environment.yml": "dependencies: [libgdal]\n",
         "setup.sh": "",
         "Dockerfile.j2": '{% extends "Dockerfile.j2" %}',
@@ -102,12 +108,12 @@ def test_the_example_of_every_key_is_good_where_its_files_exist(tmp_path: Path) 
             "def answer(value): ...\ndef answer_two(one, other): ...\nclass Customer: ...\n"
         ),
     }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content)
-    (tmp_path / "model.joblib").write_bytes(b"\x80\x04N.")
-    project, found = check_kappafile(tmp_path / "kappafile.toml")
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    (root / "model.joblib").write_bytes(b"\x80\x04N.")
+    project, found = check_kappafile(root / "kappafile.toml")
     told = [(problem.code, problem.severity) for problem in found]
-    assert told == [*[("KF208", "warning")] * 5, ("KF318", "warning")]
+    assert told == [*[("KF208", "warning")] * 7, ("KF318", "warning")]
     assert project is not None
     assert {type(api.target) for api in project.spec.apis} == {ArtifactMethod, FunctionTarget}
 

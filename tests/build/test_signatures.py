@@ -162,7 +162,7 @@ def test_the_schema_of_a_model_is_read_in_a_process_of_its_own(tmp_path: Path) -
 
 
 def test_a_model_that_cannot_be_imported_is_an_error(tmp_path: Path) -> None:
-    project(tmp_path, typed(), {f"{MODULE}.py": f"import surely_not_installed\n{MODELS}"})
+    project(tmp_path, typed(), {f"{MODULE}.py": f"__import__('surely_' + 'not_installed')\n{MODELS}"})
     with pytest.raises(ConfigurationError, match="No module named 'surely_not_installed'"):
         with_schemas(read_project(tmp_path).spec, tmp_path)
 
