@@ -33,6 +33,7 @@ BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | 
 LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 
 VARYING = {
+    r"Ran on Python [\d.]+ with pandas [\d.]+, scikit-learn [\d.]+\.": "Ran on VERSIONS",
     r"\d{14}_[0-9A-F]{6}": "VERSION",
     r"\S*/kappa/repository": "HOME",
     r"\d{4}-\d\d-\d\d \d\d:\d\d": "TIME",
