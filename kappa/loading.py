@@ -38,6 +38,7 @@ from kappa.errors import BundleError, KappaError, said
 from kappa.source_code import SourceLoader, import_from_source
 
 __all__ = [
+    "OwnFolders",
     "ServiceCode",
     "code_of_bundle",
     "code_of_project",

@@ -221,7 +221,10 @@ def test_versions_answer_from_many_threads(write_bundle: WriteBundle) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("import surely_absent\n", "No module named 'surely_absent' (scoring_main.py:1). Install it"),
+        (
+            "import surely_absent\n",
+            "No module named 'surely_absent' (scoring_main.py:1). If `surely_absent` is your own",
+        ),
         ("import scoring_helper\nscoring_helper.absent\n", "has no attribute 'absent' (scoring_main.py:2)"),
         ("x = 1\n", "The module `scoring_main` has no `predict`."),
     ],

@@ -159,7 +159,8 @@ GOOD = "def predict(value): ...\n"
             {},
             BundleError,
             f"The module `{MODULE}` cannot be imported: ModuleNotFoundError: No module named 'surely_not_installed' "
-            f"({MODULE}.py:1). Install it, or add it to `env.pip_packages`.",
+            f"({MODULE}.py:1). If `surely_not_installed` is your own, say where it lies in `paths` of `[bundle]`; else "
+            "install it, and name the distribution that brings it in `env.pip_packages`.",
             id="package missing",
         ),
         pytest.param(

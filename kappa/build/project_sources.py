@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from kappa.build.wording import quoted
 
-__all__ = ["Sourced", "project_folders", "with_sources", "workspace_of"]
+__all__ = ["Source", "Sourced", "project_folders", "sources_of", "with_sources", "workspace_of"]
 
 _REPOSITORIES = ("git", "hg", "svn")
 

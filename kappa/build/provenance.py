@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from kappa.build.requirements import OWN_NAMES, check_requirement
 from kappa.build.wording import quoted
 
-__all__ = ["DirectDistribution", "direct_distributions", "direct_origin", "direct_origin_of"]
+__all__ = ["DirectDistribution", "direct_distributions", "direct_origin", "direct_origin_of", "local_path"]
 
 Origin = Literal["folder", "repository", "file", "archive"]
 
