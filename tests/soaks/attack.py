@@ -136,7 +136,10 @@ def ask(target: Target, sent: bytes) -> tuple[int | str, bytes]:
 
 
 def by_bodies(title: str, shots: Sequence[Shot], *, at_once: int = 4) -> Attack:
-    """Return the attack that sends these, so many at a time, each at least once."""
+    """Return the attack that sends these, so many at a time, each at least once.
+
+    That there is no room for one more is a right answer to any of several.
+    """
 
     def act(target: Target, came: Came) -> None:
         until, numbers = time.monotonic() + target.seconds, count()
@@ -146,7 +149,7 @@ def by_bodies(title: str, shots: Sequence[Shot], *, at_once: int = 4) -> Attack:
                 shot = shots[number % len(shots)]
                 began = time.monotonic()
                 status, said = ask(target, shot.sent)
-                came.take(shot.name, status, shot.right, said=said, took_s=time.monotonic() - began)
+                came.take(shot.name, status, shot.right | {503}, said=said, took_s=time.monotonic() - began)
 
         threads = [threading.Thread(target=shoot) for _ in range(at_once)]
         for thread in threads:

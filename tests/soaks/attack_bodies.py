@@ -281,14 +281,14 @@ def _picture(side: int, mode: str = "1", format_: str = "PNG") -> bytes:
 
 def _large_pictures() -> Iterator[Shot]:
     """Yield pictures that are refused by their size, and many that are taken and wait for a busy function."""
-    octets, full = "application/octet-stream", frozenset({503})
+    octets = "application/octet-stream"
     for mode, format_ in (("1", "PNG"), ("P", "PNG"), ("L", "JPEG"), ("1", "TIFF")):
         body = _picture(9400, mode, format_)
-        yield Shot(f"{format_} of {mode}, 9400 a side", "/painting", body, TOO_MUCH | full, octets)
-    yield Shot("20,000 a side", "/painting", _picture(20_000), REFUSED | full, "image/png")
+        yield Shot(f"{format_} of {mode}, 9400 a side", "/painting", body, TOO_MUCH, octets)
+    yield Shot("20,000 a side", "/painting", _picture(20_000), REFUSED, "image/png")
     fitting = _picture(4000)
     for number in range(30):
-        yield Shot(f"one of many, {number}", "/painting", fitting, OK | full, "image/png")
+        yield Shot(f"one of many, {number}", "/painting", fitting, OK, "image/png")
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
@@ -416,4 +416,4 @@ def _csv() -> Iterator[Shot]:
     }.items():
         size = min(len(body), MOST_BYTES)
         for path in ("/frame", "/declared"):
-            yield Shot(f"{name} to {path}", path, body[:size], READ_OR_REFUSED | {503}, CSV)
+            yield Shot(f"{name} to {path}", path, body[:size], READ_OR_REFUSED, CSV)
