@@ -117,7 +117,7 @@ def _parts(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
     """Yield the content of a file, unpacked, in parts that overlap."""
     head = file.read(6)
     file.seek(0)
-    if head and head[:1] != b"\x78" and head[:2] not in _OPENERS:
+    if head and not _is_packed(head):
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
             yield whole
         return
@@ -135,12 +135,17 @@ def _whole(file: IO[bytes]) -> Iterator[bytes]:
     head = file.read(6)
     file.seek(0)
     total = 0
-    chunks = _unpacked(file, head) if head[:1] != b"\x80" else iter(partial(file.read, _CHUNK), b"")
+    chunks = _unpacked(file, head) if _is_packed(head) else iter(partial(file.read, _CHUNK), b"")
     for chunk in chunks:
         yield chunk
         total += len(chunk)
         if total > _MOST_OF_VALUES:
             return
+
+
+def _is_packed(head: bytes) -> bool:
+    """Return whether a file begins as one that joblib compressed, and not as a pickle of any protocol."""
+    return head[:1] == b"\x78" or head[:2] in _OPENERS
 
 
 def _unpacked(file: IO[bytes], head: bytes) -> Iterator[bytes]:

@@ -46,7 +46,7 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("name", ["Model", "function", "made"])
 def test_modules_that_values_use_are_named(name: str, protocol: int, training: dict[str, Any], tmp_path: Path) -> None:
     value = training[name]() if name == "Model" else training[name]
