@@ -8,6 +8,7 @@ output adapter encodes into an *answer*.
 from __future__ import annotations
 
 import io
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 __all__ = [
+    "HEADER_NAME",
     "MEDIA_TYPES",
     "Answer",
     "DecodingLimits",
@@ -68,6 +70,9 @@ MEDIA_TYPES = {
     ".tab": "text/tab-separated-values",
 }
 """The media type of a file, by its extension: how inputs are read, and what files that are answered are called."""
+
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What a header may be called (RFC 9110, section 5.1)."""
 
 JsonSerializable = str | int | float | bool | None | Mapping[str, Any] | list[Any]
 

@@ -21,7 +21,7 @@ from falcon.request import RequestOptions
 from kappa.adapters.media_types import SLOW_KINDS, UNTOLD, canonical
 from kappa.errors import BadInputError
 from kappa.inference import error_answer
-from kappa.types import Answer, HTTPHeaders
+from kappa.types import HEADER_NAME, Answer, HTTPHeaders
 
 __all__ = [
     "AnyRequest",
@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _SINGLE_HEADERS = frozenset(name.encode() for name in SINGLETON_HEADERS)
 _MOST_DIGITS = 18
@@ -330,7 +329,7 @@ def valid_headers(answer: Answer) -> str | None:
     if not _HEADER_VALUE.fullmatch(answer.media_type):
         return "its `Content-Type` cannot be sent"
     for name, value in answer.http_headers.items():
-        if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
+        if not HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
             return f"`{name}` is not a header that a function may set"
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             return f"the value of the header `{name}` cannot be sent"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,12 +24,11 @@ from kappa.errors import InferenceFailedError, UsageError
 from kappa.inference import Inference, extensions_of
 from kappa.inputs import InputFile, InputForm, Source, is_file_of_rows, payload_of
 from kappa.offline import Event, Failure, answer_events, answer_together
-from kappa.types import MEDIA_TYPES, HTTPHeaders, Payload, extension_of
+from kappa.types import HEADER_NAME, MEDIA_TYPES, HTTPHeaders, Payload, extension_of
 
 __all__ = ["command"]
 
 _FORMATS = ("csv", "json", "jsonl", "ndjson", "parquet", "arrow", "npy", "txt")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1
 _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures grow to many times their size
 
 
@@ -143,7 +141,7 @@ def _headers(lines: Sequence[str]) -> HTTPHeaders:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not _HEADER_NAME.fullmatch(name):
+        if not colon or not HEADER_NAME.fullmatch(name):
             raise UsageError(f"`--header {line}` is not a header: write `--header 'Name: value'`.")
         headers[name] = value.strip()
     return HTTPHeaders(headers)
