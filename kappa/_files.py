@@ -21,11 +21,11 @@ from kappa.errors import DestinationExistsError
 __all__ = [
     "IGNORED_NAMES",
     "digest_of_lines",
+    "entries_of",
     "is_ignored",
     "sha256_of_bytes",
     "sha256_of_file",
     "staged_directory",
-    "strange_entries",
     "strangeness",
     "walk_files",
     "write_atomically",
@@ -49,19 +49,21 @@ def is_ignored(relative: Path) -> bool:
 _IGNORED_ANYWHERE = IGNORED_NAMES - {"build", "dist"}
 
 
-def walk_files(root: Path, *, inside: str = "") -> Iterator[Path]:
-    """Yield the files below ``root`` as relative paths, sorted by their POSIX form, ignored ones left out.
+def walk_files(root: Path) -> Iterator[Path]:
+    """Yield the files of the bundle ``root`` as relative paths, sorted by their POSIX form, ignored ones left out.
 
-    ``inside`` is where ``root`` lies in the bundle, if it is not the whole of it. What `strange_entries` yields is left
-    out too.
+    So is what no bundle may hold; `entries_of` tells that too.
     """
-    yield from sorted((path for path, strange in _entries(root, Path(inside)) if not strange), key=Path.as_posix)
+    yield from (path for path, strange in entries_of(root) if not strange)
 
 
-def strange_entries(root: Path, *, inside: str = "") -> Iterator[tuple[Path, str]]:
-    """Yield what no bundle holds, with a word for what it is: links, special files, and bytecode without its source."""
-    found = ((path, strange) for path, strange in _entries(root, Path(inside)) if strange)
-    yield from sorted(found, key=lambda entry: entry[0].as_posix())
+def entries_of(root: Path, *, inside: str = "") -> list[tuple[Path, str]]:
+    """Return whatever lies below ``root`` and is no folder, sorted, ignored names left out, with its strangeness.
+
+    That is a word for what no bundle holds: links, special files, bytecode without its source. ``inside`` is where
+    ``root`` lies in the bundle, if it is not the whole of it.
+    """
+    return sorted(_entries(root, Path(inside)), key=lambda entry: entry[0].as_posix())
 
 
 def strangeness(path: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-from kappa._files import sha256_of_file, strange_entries, walk_files
+from kappa._files import entries_of, sha256_of_file
 from kappa.bento import BentoService
 from kappa.errors import BundleError, BundleNotFoundError, printable
 from kappa.loading import code_of_bundle, loading
@@ -60,8 +60,9 @@ class Bundle:
         expected = {path: digest for path, digest in self.manifest.files.items() if path.startswith(prefix)}
         manifests = {MANIFEST_NAME, f"{self.manifest.name}/{MANIFEST_NAME}"}
         try:
-            strange = {prefix + path.as_posix(): word for path, word in strange_entries(self.directory, inside=prefix)}
-            found = {prefix + path.as_posix(): path for path in walk_files(self.directory, inside=prefix)}
+            entries = entries_of(self.directory, inside=prefix)
+            strange = {prefix + path.as_posix(): word for path, word in entries if word}
+            found = {prefix + path.as_posix(): path for path, word in entries if not word}
             shared = expected.keys() & found.keys()
             changed = {
                 path

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from kappa._files import sha256_of_file, strange_entries, strangeness, walk_files
+from kappa._files import entries_of, sha256_of_file, strangeness, walk_files
 from kappa.build.plan import PlannedArtifact
 from kappa.errors import BuildError, KappaError, printable
 
@@ -55,10 +55,11 @@ class BundleTree:
                 f"The model of the artifact `{name}` cannot be kept as `{artifact.plugin.type}`: "
                 f"{type(exc).__name__}: {exc}"
             ) from exc
-        for path, strange in strange_entries(directory, inside=folder):
-            if path.suffix != ".pyc":
+        entries = entries_of(directory, inside=folder)
+        for path, strange in entries:
+            if strange and path.suffix != ".pyc":
                 raise BuildError(f"The artifact `{name}` wrote `{printable(path.as_posix())}`, which is {strange}.")
-        files = {directory / path for path in walk_files(directory, inside=folder)}
+        files = {directory / path for path, strange in entries if not strange}
         for path in directory.rglob("*"):
             if path not in files and not path.is_dir():
                 path.unlink()  # no digest would cover it
