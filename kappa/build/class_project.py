@@ -21,7 +21,7 @@ from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.diagnostics import Diagnostic, render_text
 from kappa.build.functions import Definition, find_definition, span_of
 from kappa.build.kappafile import KAPPAFILE_NAMES, PYPROJECT, read_kappafile
-from kappa.build.modules import CodeBase, Module, search_path
+from kappa.build.modules import PACKAGE_FOLDERS, CodeBase, Module, search_path
 from kappa.build.placing import PROJECT_FILES
 from kappa.build.positions import Span
 from kappa.build.project import Project, check_kappafile, checked_project
@@ -141,7 +141,7 @@ def _home_of(declaring: type) -> _Home:
             f"`{file.name}` cannot be imported as a module: rename it with letters, digits and `_`."
         )
     root = file.parents[name.count(".") + (file.name == "__init__.py")]
-    if root.name in ("site-packages", "dist-packages"):
+    if root.name in PACKAGE_FOLDERS:
         raise ConfigurationError(
             f"`{declaring.__name__}` comes from an installed package (`{file}`), whose code is no project's: "
             "subclass it in a file of your own."

@@ -117,9 +117,8 @@ def _check_conda(draft: Draft, paths: PathChecks) -> None:
 def _check_secrets(draft: Draft) -> None:
     if isinstance(env := draft.parts.get(("env",)), EnvSpec):
         metadata = {name: draft.get("artifacts", name, "metadata") for name in draft.names("artifacts")}
-        for path, problem in published_secrets(env, metadata, root=draft.document.file.parent):
-            message, _, help_ = problem.partition(": ")
-            draft.found.add("KF330", sentence(message), path, help=sentence(help_))
+        for one in published_secrets(env, metadata, root=draft.document.file.parent):
+            draft.found.add("KF330", sentence(one.message), one.path, help=sentence(one.help))
 
 
 def _check_replaced(draft: Draft) -> None:

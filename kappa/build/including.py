@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from kappa._files import is_ignored, strangeness
 from kappa.build.credentials import credential_in
-from kappa.build.patterns import is_plain, match, matches_any, normal
+from kappa.build.patterns import Matches, is_plain, matches_any, normal
 from kappa.build.wording import quoted
 
 __all__ = ["Finding", "check_pattern", "check_selection", "unusable_name"]
@@ -25,10 +25,15 @@ class Finding:
 
 
 def check_pattern(
-    root: Path, pattern: str, *, include: Sequence[str], exclude: Collection[str], allow_outside: bool = False
+    root: Path,
+    pattern: str,
+    found: Matches,
+    *,
+    include: Sequence[str],
+    exclude: Collection[str],
+    allow_outside: bool = False,
 ) -> Iterator[Finding]:
-    """Yield what is wrong with one pattern of ``include``."""
-    found = match(root, pattern)
+    """Yield what is wrong with one pattern of ``include``, which has ``found`` files."""
     if not found.files:
         yield Finding("KF313", f"{quoted(pattern)} matches no file.", is_error=False)
     selected = [path for path in found.files if not matches_any(path, exclude)]

@@ -7,9 +7,8 @@ knows more. One that is in no table may bring anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from packaging.markers import Marker
@@ -17,13 +16,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from kappa.build.distributions import guessed_distribution
+from kappa.build.installed import installed_version
 from kappa.build.known_modules import KNOWN_MODULES, distribution_of, siblings_of
 from kappa.build.pyproject import read_dependencies
 from kappa.build.requirements import read_requirements_file
 from kappa.build.targets import Target, holds_on, running_python
 from kappa.spec.models import EnvSpec
 
-__all__ = ["Listed", "holds_nowhere", "listed_in"]
+__all__ = ["Listed", "listed_in"]
 
 _CONDA_NAME = re.compile(r"(?:[\w.-]+::)?([\w.-]+)")
 _AFFIXES = (r"python[-_.]?", r"py[-_.]?", r"[-_.]?python", r"[-_.]?py\d?", r"[-_.]?sdk", r"[-_.]?client")
@@ -72,13 +72,11 @@ def _is_known(name: str) -> bool:
     return name in KNOWN_MODULES.values() or len(siblings_of(name)) > 1
 
 
-def listed_in(
-    env: EnvSpec, root: Path, *, target: Target | None = None, version: Callable[[str], str] = metadata.version
-) -> Listed:
+def listed_in(env: EnvSpec, root: Path) -> Listed:
     """Return what `[env]` of the project in ``root`` names; what is wrong with it is others' to say."""
-    target = target or Target.of(env.python or running_python(), ())
+    target = Target.of(env.python or running_python(), ())
     names = frozenset(canonicalize_name(name) for name in _names(env, root, target))
-    absent = frozenset(name for name in names if not _is_installed(name, version))
+    absent = frozenset(name for name in names if installed_version(name) is None)
     return Listed(names, absent, is_open=env.setup_sh is not None)
 
 
@@ -96,7 +94,7 @@ def _names(env: EnvSpec, root: Path, target: Target) -> Iterator[str]:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if not holds_nowhere(requirement.marker, target):
+        if not _holds_nowhere(requirement.marker, target):
             yield requirement.name
     file_is_there = env.conda_env_yml_file is None or (root / env.conda_env_yml_file).is_file()
     if file_is_there and (env.conda_dependencies or env.conda_env_yml_file):
@@ -110,16 +108,8 @@ def _names(env: EnvSpec, root: Path, target: Target) -> Iterator[str]:
                 yield match[1]
 
 
-def holds_nowhere(marker: Marker | None, target: Target) -> bool:
+def _holds_nowhere(marker: Marker | None, target: Target) -> bool:
     """Return whether a marker is false for the whole of a target, so that its requirement asks for nothing."""
     return marker is not None and all(
         holds_on(str(marker), target.python, system) is False for system in target.systems
     )
-
-
-def _is_installed(name: str, version: Callable[[str], str]) -> bool:
-    try:
-        version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

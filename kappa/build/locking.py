@@ -17,9 +17,9 @@ from typing import Literal
 from packaging.utils import canonicalize_name
 
 from kappa._files import write_atomically
+from kappa.build.installed import installed_version
 from kappa.build.lock import FORMAT, LOCK_NAME, UNHASHED, Lock, LockInputs, Origin, Resolver, check_lock
 from kappa.build.lock_record import Asked, say_difference
-from kappa.build.models import installed_version
 from kappa.errors import IndexUnreachableError, LockError, ResolutionError, UsageError
 from kappa.log import log
 from kappa.plugins import RESOLVERS

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from importlib import metadata
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from kappa.build.absent import AbsentModules, Unknown
 from kappa.build.distributions import DistributionIndex
+from kappa.build.installed import installed_version
 from kappa.build.listed import listed_in
 from kappa.build.lock_record import NO_RECORD, Brought, LockRecord
 from kappa.build.model_names import dill_problem, name_problem, needs_of_file, subject_of
@@ -20,7 +20,7 @@ from kappa.build.tracing import is_installed
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.spec.document import ArtifactSource
 
-__all__ = ["NamedByModels", "inspect_models", "installed_version"]
+__all__ = ["NamedByModels", "inspect_models"]
 
 
 @dataclass(slots=True)
@@ -103,14 +103,6 @@ def _brings(module: str, code: CodeBase, index: DistributionIndex, absent: Absen
     if is_installed(module, code):
         return index.brings(module, preferred=absent.listed.names)
     return absent.find(module, asker="model")
-
-
-def installed_version(distribution: str) -> str | None:
-    """Return the version that is installed here."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _is_same(installed: str | None, version: str) -> bool:

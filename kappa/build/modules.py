@@ -23,8 +23,10 @@ from kappa import _version
 from kappa.build.provenance import DirectDistribution, direct_distributions
 from kappa.loading import own_folders, sources_in
 
-__all__ = ["CodeBase", "Module", "SearchPath", "is_pythons_own", "search_path"]
+__all__ = ["PACKAGE_FOLDERS", "CodeBase", "Module", "SearchPath", "is_pythons_own", "search_path"]
 
+PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
+"""What folders are called that installers put modules into."""
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 _SHARING = (b"extend_path", b"declare_namespace")
 """What a package of several folders calls: `pkgutil`'s and `pkg_resources`' way before PEP 420."""
@@ -101,7 +103,7 @@ def search_path(
         folder = _real(entry)
         if not entry or not folder.is_dir() or folder in local:
             continue
-        if folder in installed or folder.name in ("site-packages", "dist-packages"):
+        if folder in installed or folder.name in PACKAGE_FOLDERS:
             found.append(folder)
         elif folder not in excluded:
             local.append(folder)

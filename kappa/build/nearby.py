@@ -10,12 +10,13 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from kappa._files import IGNORED_NAMES
+from kappa.build.modules import PACKAGE_FOLDERS
+from kappa.build.placing import PROJECT_FILES
 from kappa.build.wording import quoted
 
 __all__ = ["Nearby", "find_nearby"]
 
 _REPOSITORIES = (".git", ".hg", ".svn")
-_PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg")
 _LEVELS_UP = 3
 _DEPTH = 2
 _MOST_FOLDERS = 2_000
@@ -56,7 +57,7 @@ class Nearby:
     def _project(self) -> Path | None:
         """Return the folder of the library that the module belongs to, if it can be installed."""
         for folder in (self.file.parent, self.file.parent.parent, self.file):
-            if any((folder / name).is_file() for name in _PROJECTS):
+            if any((folder / name).is_file() for name in PROJECT_FILES):
                 return folder
         return None
 
@@ -125,8 +126,7 @@ def _subfolders(folder: Path) -> list[Path]:
                 for entry in entries
                 if entry.is_dir(follow_symlinks=False)
                 and not entry.name.startswith(".")
-                and entry.name not in IGNORED_NAMES
-                and entry.name not in ("node_modules", "site-packages", "dist-packages")
+                and entry.name not in {*IGNORED_NAMES, *PACKAGE_FOLDERS, "node_modules"}
                 and not Path(entry.path, "pyvenv.cfg").exists()
             ]
     except OSError:

@@ -11,9 +11,10 @@ from packaging.version import InvalidVersion, Version
 
 from kappa.build.companions import are_bound
 from kappa.build.cuda import CUDA_RELEASES
+from kappa.build.installed import installed_version
 from kappa.build.known_modules import siblings_of
 from kappa.build.lock_record import NOTHING, Asked, Asker, Brought, LockRecord
-from kappa.build.models import NamedByModels, installed_version
+from kappa.build.models import NamedByModels
 from kappa.build.project import Project
 from kappa.build.provenance import direct_origin_of
 from kappa.build.pyproject import ProjectDependencies, read_dependencies

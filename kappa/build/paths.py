@@ -67,7 +67,12 @@ class PathChecks:
         include = self._patterns("include")
         exclude = self._patterns("exclude")
         findings = check_pattern(
-            self._root, pattern, include=include, exclude=exclude, allow_outside=self._allow_outside
+            self._root,
+            pattern,
+            match(self._root, pattern),
+            include=include,
+            exclude=exclude,
+            allow_outside=self._allow_outside,
         )
         self._report(findings, path)
 

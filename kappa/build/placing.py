@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kappa.build.modules import Module
+from kappa.build.modules import PACKAGE_FOLDERS, Module
 from kappa.build.patterns import files_below
 
 __all__ = ["PROJECT_FILES", "Placement", "place_modules", "place_of"]
 
 PROJECT_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 """What lies at the top of a project that can be installed."""
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
 _CODE = (".py", ".pyc", ".pyi")
 
 
@@ -85,7 +84,7 @@ def _prefix_of(module: Module, root: Path) -> PurePosixPath | None:
     if module.file is None or not module.file.is_relative_to(root):
         return None
     path, place = module.file.relative_to(root).parts, module.place.parts
-    if _INSTALLED.intersection(path):  # of an environment inside of the project
+    if PACKAGE_FOLDERS.intersection(path):  # of an environment inside of the project
         return None
     return PurePosixPath(*path[: -len(place)]) if path[-len(place) :] == place else None
 

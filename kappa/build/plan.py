@@ -300,10 +300,11 @@ class _Planner:
 
     def _includes(self, code: Code) -> dict[PurePosixPath, Path]:
         """Return what is packed beside the code: what the project names, and what its libraries bring."""
-        include, exclude = self.spec.files.include, self.spec.files.exclude
-        for pattern in include:
-            self._take_up(check_pattern(self.project.root, pattern, include=include, exclude=exclude))
-        named = collect_includes(self.project)
+        root, include, exclude = self.project.root, self.spec.files.include, self.spec.files.exclude
+        found = {pattern: match(root, pattern) for pattern in include}
+        for pattern, one in found.items():
+            self._take_up(check_pattern(root, pattern, one, include=include, exclude=exclude))
+        named = collect_includes(self.project, found.values())
         data = {path: file for path, file in code.placement.data.items() if not matches_any(path, exclude)}
         for path, file in [*data.items()]:
             wrong_name = unusable_name(path)
@@ -500,7 +501,7 @@ class _Planner:
     def check_published(self) -> None:
         metadata = {name: source.metadata for name, source in self.project.sources.items()}
         found = published_secrets(self.spec.env, metadata, root=self.project.root)
-        self.problems += [problem for _, problem in found]
+        self.problems += [f"{one.message}: {one.help}." for one in found]
 
     def check_own_plugins(self) -> None:
         apis = (plugin for api in self.spec.apis for plugin in (api.input, api.output))

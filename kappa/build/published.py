@@ -4,44 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kappa.build.positions import TreePath
 from kappa.secret_urls import password_in, secret_in
 from kappa.spec.models import EnvSpec
 
-__all__ = ["published_secrets"]
+__all__ = ["PublishedSecret", "published_secrets"]
 
 
-def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) -> Iterator[tuple[TreePath, str]]:
-    """Yield where the URLs of a declaration hold secrets, with sentences; ``metadata`` is that of artifacts, by name.
+class PublishedSecret(NamedTuple):
+    """Where a declaration holds a secret; ``message`` and ``help`` are parts of a sentence."""
+
+    path: TreePath
+    message: str
+    help: str
+
+
+def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) -> Iterator[PublishedSecret]:
+    """Yield where the URLs of a declaration hold secrets; ``metadata`` is that of artifacts, by name.
 
     Packages, indexes and channels are checked where they are read.
     """
     for name, value in env.variables.items():
         if what := password_in(value):
-            message = (
-                f"The variable `{name}` has {what} in its URL, which the bundle and its image would publish: name it"
-            )
-            yield ("env", "variables", name), f"{message} in `secrets`, and set it where the service starts."
+            message = f"The variable `{name}` has {what} in its URL, which the bundle and its image would publish"
+            help_ = "name it in `secrets`, and set it where the service starts"
+            yield PublishedSecret(("env", "variables", name), message, help_)
     for key, text in (("setup_sh", env.setup_sh), ("dockerfile_template", env.dockerfile_template)):
         if text is not None and (what := password_in(_script(text, root))):
-            message = (
-                f"The text of `{key}` has {what} in a URL, which the bundle would publish: lend it to the build of"
-            )
-            yield ("env", key), f"{message} the image with `--secret`, and read it from `/run/secrets`."
+            message = f"The text of `{key}` has {what} in a URL, which the bundle would publish"
+            help_ = "lend it to the build of the image with `--secret`, and read it from `/run/secrets`"
+            yield PublishedSecret(("env", key), message, help_)
     if env.docker_base_image is not None and (what := secret_in(env.docker_base_image)):
-        message = f"The base image has {what} in its URL, which the bundle would publish: log in with `docker login`."
-        yield ("env", "docker_base_image"), message
+        message = f"The base image has {what} in its URL, which the bundle would publish"
+        yield PublishedSecret(("env", "docker_base_image"), message, "log in with `docker login`")
     for index, host in enumerate(env.pip_trusted_host):
         if what := secret_in(host if "://" in host else f"https://{host}/"):
-            yield ("env", "pip_trusted_host", index), f"The host has {what} before it: name the host alone."
+            path: TreePath = ("env", "pip_trusted_host", index)
+            yield PublishedSecret(path, f"The host has {what} before it", "name the host alone")
     for name, value in metadata.items():
         if what := next(filter(None, map(password_in, _texts(value))), None):
-            yield (
-                ("artifacts", name, "metadata"),
-                f"The metadata of `{name}` has {what} in a URL, which the bundle would publish: leave it out.",
-            )
+            message = f"The metadata of `{name}` has {what} in a URL, which the bundle would publish"
+            yield PublishedSecret(("artifacts", name, "metadata"), message, "leave it out")
 
 
 def _script(text: str, root: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +12,7 @@ from kappa.build.distributions import DistributionIndex
 from kappa.build.listed import listed_in
 from kappa.build.lock_record import NO_RECORD, Brought, LockRecord
 from kappa.build.modules import CodeBase, SearchPath, search_path
-from kappa.build.patterns import match, matches_any
+from kappa.build.patterns import Matches, matches_any
 from kappa.build.placing import Placement, place_modules
 from kappa.build.project import Project
 from kappa.build.project_sources import project_folders
@@ -87,14 +87,16 @@ def collect_code(
     return Code(files=files, placement=placement, imported=imported)
 
 
-def collect_includes(project: Project) -> Mapping[PurePosixPath, Path]:
-    """Find the files of `[bundle] include`, by their place in the project; those of `exclude` are left out."""
-    files = project.spec.files
+def collect_includes(project: Project, found: Iterable[Matches]) -> Mapping[PurePosixPath, Path]:
+    """Return the files that the patterns of `[bundle] include` have ``found``, by their place in the project.
+
+    Those of `exclude` are left out.
+    """
     included = {
         path: project.root / path
-        for pattern in files.include
-        for path in match(project.root, pattern).files
-        if not matches_any(path, files.exclude)
+        for one in found
+        for path in one.files
+        if not matches_any(path, project.spec.files.exclude)
     }
     return dict(sorted(included.items()))
 

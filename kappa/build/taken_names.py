@@ -7,15 +7,13 @@ distribution overwrites its files.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Collection, Iterable
-from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from kappa.build.distributions import top_modules
+from kappa.build.installed import asked_for, with_needs
 from kappa.build.known_modules import modules_of
 
 __all__ = ["needed_by", "say_taken", "taken_by"]
@@ -52,21 +50,7 @@ def _lies_in(folder: Path, name: str) -> bool:
 
 def needed_by(requirements: Iterable[str]) -> frozenset[str]:
     """Return the distributions that requirements ask for, with what those need in turn as far as it is installed."""
-    waiting, seen = deque(requirements), set[str]()
-    while waiting:
-        try:
-            requirement = Requirement(waiting.popleft().partition(" --hash=")[0])
-        except InvalidRequirement:
-            continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if (name := canonicalize_name(requirement.name)) not in seen:
-            seen.add(name)
-            try:
-                waiting.extend(metadata.requires(name) or ())
-            except metadata.PackageNotFoundError:
-                continue
-    return frozenset(seen)
+    return with_needs(asked_for(text.partition(" --hash=")[0] for text in requirements))
 
 
 def say_taken(name: str, distribution: str) -> str:

@@ -16,7 +16,6 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,10 +25,12 @@ from kappa import _version
 from kappa._files import sha256_of_bytes, write_atomically
 from kappa.build.diagnostics import Diagnostic, render_text
 from kappa.build.distributions import DistributionIndex
+from kappa.build.installed import installed_version
 from kappa.build.lock import Lock
-from kappa.build.modules import CodeBase, search_path
+from kappa.build.modules import CodeBase
 from kappa.build.plan import BuildPlan
 from kappa.build.positions import Span
+from kappa.build.sources import project_search
 from kappa.build.targets import running_python
 from kappa.build.wording import sentence
 from kappa.errors import ManifestError, printable
@@ -89,12 +90,9 @@ def _reasons_not_to(plan: BuildPlan) -> Iterator[str]:
     if plan.lock_inputs.python != running_python():
         yield f"it is for Python {plan.lock_inputs.python}, and this is {running_python()}"
     for name, version in plan.needed.items():
-        try:
-            installed = metadata.version(name)
-        except metadata.PackageNotFoundError:
+        if (installed := installed_version(name)) is None:
             yield f"`{name}` is not installed here"
-            continue
-        if version and version != installed:
+        elif version and version != installed:
             yield f"its model was made with {name} {version}, and {installed} is installed here"
 
 
@@ -117,7 +115,7 @@ def _told(
 ) -> dict[str, Any]:
     """Return what `kappa.build.trial_run` says."""
     kappa = str(Path(_version.__file__).parents[1])
-    search = search_path(plan.project.root)
+    search = project_search(plan.project)
     with tempfile.TemporaryDirectory(prefix="kappa-try-") as name:
         folder = Path(name).resolve()
         package, empty = folder / "bundle" / plan.spec.name, folder / "empty"
@@ -194,7 +192,7 @@ def _copy(source: Path, target: Path) -> None:
 def _pinned(module: str, plan: BuildPlan, lock: Lock) -> str:
     """Return the distribution of a module that the bundle has, and this machine has not; empty if there is none."""
     top = module.partition(".")[0]
-    own = CodeBase(search_path(plan.project.root)).resolve(top)
+    own = CodeBase(project_search(plan.project)).resolve(top)
     if own is not None and own.is_local:
         return ""
     pins = {pin.name for pin in lock.pins}
@@ -241,7 +239,7 @@ def _words(told: Mapping[str, Any], plan: BuildPlan) -> tuple[str, str]:
     subject, root = told["subject"], plan.project.root
     shown = f"`{printable(subject)}`"
     if told["kind"] == "module":
-        found = CodeBase(search_path(root)).resolve(subject)
+        found = CodeBase(project_search(plan.project)).resolve(subject)
         if found is not None:
             return f"The bundle has no module {shown}.", f'Name it in `modules`: `modules = ["{subject}"]`.'
         return f"There is no module {shown}, neither in the bundle nor here.", "Correct the name, or add its package."

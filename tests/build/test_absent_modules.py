@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
+from projects import INFERRING, PREDICT, write
 
 from kappa.build.absent import AbsentModules, Unknown
 from kappa.build.diagnostics import Diagnostic
@@ -18,23 +19,9 @@ from kappa.build.plan import plan_build
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ManifestError
 
-KAPPAFILE = (
-    'kappafile = 1\n[service]\nname = "Service"\n[apis.predict]\nfunction = "handlers:predict"\ninput = "json"\n'
-    "[env]\ninfer_pip_packages = true\n"
-)
-PREDICT = "def predict(value):\n    return value\n"
-
-
-def write(root: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
-
 
 def project_with(root: Path, code: str, *, env: str = "", files: Mapping[str, str] | None = None) -> Path:
-    write(root, {"kappafile.toml": KAPPAFILE + env, "handlers.py": f"{code}\n{PREDICT}", **(files or {})})
+    write(root, {"kappafile.toml": INFERRING + env, "handlers.py": f"{code}\n{PREDICT}", **(files or {})})
     return root
 
 
@@ -293,7 +280,7 @@ def test_a_module_that_lies_nearby_is_an_error_that_says_where_and_what_to_write
 )
 def test_a_module_that_the_kappafile_names_is_looked_for_nearby_too(key: str, tmp_path: Path) -> None:
     root = project_with(tmp_path / "project", "", files={"src/hoho/service.py": PREDICT})
-    write(root, {"kappafile.toml": KAPPAFILE + key})
+    write(root, {"kappafile.toml": INFERRING + key})
     (problem,) = problems(root)
     assert problem.code == "KF304"
     assert 'paths = ["src"]' in problem.help

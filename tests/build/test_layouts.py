@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from projects import write
 
 from kappa.build.builder import build_bundle
 from kappa.build.plan import BuildPlan, plan_build
@@ -226,13 +227,6 @@ LAYOUTS = {
         code_paths=["packages/acme/src"],
     ),
 }
-
-
-def write(root: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
 
 
 def planned(root: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> BuildPlan:

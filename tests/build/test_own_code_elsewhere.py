@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
+from projects import INFERRING, PREDICT, write
 
 from kappa.build.diagnostics import Diagnostic
 from kappa.build.modules import search_path
@@ -17,24 +18,10 @@ from kappa.build.plan import BuildPlan, plan_build
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ManifestError
 
-KAPPAFILE = (
-    'kappafile = 1\n[service]\nname = "Service"\n[apis.predict]\nfunction = "handlers:predict"\ninput = "json"\n'
-    "[env]\ninfer_pip_packages = true\n"
-)
-PREDICT = "def predict(value):\n    return value\n"
-
-
-def write(root: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
-
 
 def project_in(root: Path, code: str, *, env: str = "", bundle: str = "") -> Path:
     more = f"[bundle]\n{bundle}" if bundle else ""
-    return write(root, {"kappafile.toml": KAPPAFILE + env + more, "handlers.py": f"{code}\n{PREDICT}"})
+    return write(root, {"kappafile.toml": INFERRING + env + more, "handlers.py": f"{code}\n{PREDICT}"})
 
 
 def problems(root: Path) -> list[Diagnostic]:
@@ -213,7 +200,7 @@ def test_what_nobody_else_has_is_refused_by_name_with_its_origin(case: str, site
     assert problem.help
     with pytest.raises(ManifestError):
         plan_of(root)
-    write(root, {"kappafile.toml": f'{KAPPAFILE}pip_packages = ["acme-plain==0.1.0"]\n'})
+    write(root, {"kappafile.toml": f'{INFERRING}pip_packages = ["acme-plain==0.1.0"]\n'})
     assert requirements(plan_of(root)) == ["acme-plain==0.1.0"]
 
 
@@ -456,6 +443,6 @@ def test_a_name_that_is_made_is_a_warning_once_per_package_until_modules_are_nam
     (problem,) = problems(root)
     assert (problem.code, problem.severity, problem.span.line) == ("KF340", "warning", 2)
     assert "`zoo`" in problem.help
-    write(root, {"kappafile.toml": f'{KAPPAFILE}[bundle]\nmodules = ["zoo.ten"]\n'})
+    write(root, {"kappafile.toml": f'{INFERRING}[bundle]\nmodules = ["zoo.ten"]\n'})
     assert problems(root) == []
     assert PurePosixPath("zoo/ten.py") in plan_of(root).code

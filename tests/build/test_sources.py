@@ -8,31 +8,24 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
+from projects import KAPPAFILE, PREDICT, write
 
 from kappa.build.distributions import DistributionIndex
 from kappa.build.modules import CodeBase, SearchPath, search_path
+from kappa.build.patterns import match
 from kappa.build.project import Project, read_project
 from kappa.build.sources import Code, collect_code, collect_includes
 from kappa.build.tracing import trace
 from kappa.errors import ManifestError
 from kappa.log import Kind, listening
 
-KAPPAFILE = (
-    'kappafile = 1\n[service]\nname = "Service"\n[apis.predict]\nfunction = "handlers:predict"\ninput = "json"\n'
-)
-PREDICT = "def predict(value):\n    return value\n"
-
-
-def write(root: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
-
 
 def project_of(root: Path, files: Mapping[str, str], *, more: str = "") -> Project:
     return read_project(write(root / "project", {"kappafile.toml": KAPPAFILE + more, "handlers.py": PREDICT, **files}))
+
+
+def included_of(project: Project) -> Mapping[PurePosixPath, Path]:
+    return collect_includes(project, [match(project.root, pattern) for pattern in project.spec.files.include])
 
 
 def names(code: Code) -> list[str]:
@@ -302,7 +295,7 @@ PATTERNS = {
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_patterns_include_what_they_say(pattern: str, tmp_path: Path) -> None:
     project = project_of(tmp_path, FILES, more=f"[bundle]\ninclude = ['{pattern}']\n")
-    included = collect_includes(project)
+    included = included_of(project)
     assert [path.as_posix() for path in included] == PATTERNS[pattern]
     assert all(path == project.root / place for place, path in included.items())
 
@@ -312,10 +305,10 @@ def test_exclude_takes_from_code_and_includes(tmp_path: Path) -> None:
     more = "[bundle]\ninclude = ['lookup/**']\nexclude = ['**/test_*.py', 'lookup/deep']\n"
     project = project_of(tmp_path, files, more=more)
     assert names(collect_code(project)) == ["handlers.py", "pkg/__init__.py"]
-    assert [path.as_posix() for path in collect_includes(project)] == ["lookup/.hidden.csv", "lookup/a.csv"]
+    assert [path.as_posix() for path in included_of(project)] == ["lookup/.hidden.csv", "lookup/a.csv"]
 
 
 def test_virtual_environments_are_not_searched(tmp_path: Path) -> None:
     files = {"env/pyvenv.cfg": "", "env/lib/x.csv": "", "data/x.csv": ""}
     project = project_of(tmp_path, files, more="[bundle]\ninclude = ['**/*.csv']\n")
-    assert [path.as_posix() for path in collect_includes(project)] == ["data/x.csv"]
+    assert [path.as_posix() for path in included_of(project)] == ["data/x.csv"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +17,3 @@ def test_everybody_gets_their_own_right_answer_whatever_happens_to_the_server(fr
     command = [sys.executable, str(SCRIPT), "--answers", "10000", "--seed", "2", "--port", str(free_port)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

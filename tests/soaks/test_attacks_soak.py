@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +18,3 @@ def test_every_attack_is_refused_and_hurts_neither_the_service_nor_its_other_cli
     command = [sys.executable, str(SCRIPT), "--short", "--door", door, "--port", str(free_port)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
