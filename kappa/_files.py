@@ -49,19 +49,19 @@ def is_ignored(relative: Path) -> bool:
 _IGNORED_ANYWHERE = IGNORED_NAMES - {"build", "dist"}
 
 
-def walk_files(root: Path) -> Iterator[Path]:
-    """Yield the files of the bundle ``root`` as relative paths, sorted by their POSIX form, ignored ones left out.
+def walk_files(root: Path, *, inside: str = "") -> Iterator[Path]:
+    """Yield the files below ``root`` as relative paths, sorted by their POSIX form, ignored ones left out.
 
-    So is what no bundle may hold; `entries_of` tells that too.
+    So is what no bundle may hold; `entries_of` tells that too. ``inside`` is where ``root`` lies in the bundle, if it
+    is not the whole of it.
     """
-    yield from (path for path, strange in entries_of(root) if not strange)
+    yield from (path for path, strange in entries_of(root, inside=inside) if not strange)
 
 
 def entries_of(root: Path, *, inside: str = "") -> list[tuple[Path, str]]:
     """Return whatever lies below ``root`` and is no folder, sorted, ignored names left out, with its strangeness.
 
-    That is a word for what no bundle holds: links, special files, bytecode without its source. ``inside`` is where
-    ``root`` lies in the bundle, if it is not the whole of it.
+    That is a word for what no bundle holds: links, special files, bytecode without its source.
     """
     return sorted(_entries(root, Path(inside)), key=lambda entry: entry[0].as_posix())
 
