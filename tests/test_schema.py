@@ -266,6 +266,7 @@ BEYOND_THE_SCHEMA = {
     "KF326": "files",
     "KF327": "files",
     "KF328": "code",
+    "KF329": "which shells there are",
     "KF330": "what in a URL is a secret",
     "KF340": "code, and a warning",
     "KF341": "a file",

@@ -31,6 +31,7 @@ from kappa.build.render import (
     render_dockerfile,
 )
 from kappa.build.requirements import OWN_NAMES
+from kappa.build.setup_scripts import shell_of
 from kappa.build.stopwatch import Stopwatch
 from kappa.build.taken_names import say_taken, taken_by
 from kappa.build.wheel import describe_kappa, kappa_wheel
@@ -226,7 +227,12 @@ class _Bundle:
         self.tree.write("python_version", f"{self.plan.lock_inputs.python}\n")
         self.tree.write("docs.json", _json(openapi_document(spec, version=version)))
         self.tree.write("README.md", render(self._readme(version)))
-        script = InitScriptContext(spec.env.system_packages, spec.env.build_packages, self.plan.brings_python)
+        script = InitScriptContext(
+            system_packages=spec.env.system_packages,
+            build_packages=spec.env.build_packages,
+            setup_shell=shell_of(self.plan.setup_script or ""),
+            brings_python=self.plan.brings_python,
+        )
         self.tree.write("kappa-init.sh", render(script), is_executable=True)
         self.tree.write("docker-entrypoint.sh", render(EntrypointContext()), is_executable=True)
         self.tree.write(".dockerignore", render(DockerignoreContext()))

@@ -305,6 +305,15 @@ CODES: Mapping[str, Code] = {
         "the bundle is served: name it in `include` or `modules`, and find files from `Path(__file__)`. `setup` and "
         "the service's class are not called, and secrets are placeholders. `kappa build --no-try` skips it.",
     ),
+    "KF329": Code(
+        "The set-up script cannot be run",
+        "`setup_sh` is run by a shell: the one that its first line names (`sh`, `bash`, `dash`, `ash`, `ksh`, `zsh`), "
+        "with the options there, else bash. It runs before the service's packages are in the image. What needs those, "
+        "such as a download of language data, goes into the block `labels` of a `dockerfile_template`, as the how-to "
+        "about images shows.",
+        '[env]\nsetup_sh = "#!/usr/bin/env python3"',
+        '[env]\nsetup_sh = "#!/usr/bin/env bash"',
+    ),
     "KF330": Code(
         "A URL holds a secret",
         "What a service declares stands in `kappa.yml`, and most of it in the Dockerfile and in the image: whoever "

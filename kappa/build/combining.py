@@ -14,7 +14,8 @@ from kappa.build.validation import Draft
 from kappa.build.wording import quoted
 from kappa.build.words import nearest
 from kappa.spec.document import Kappafile
-from kappa.spec.models import ApiSpec, ExampleSpec, ServiceSpec
+from kappa.spec.models import ServiceSpec
+from kappa.spec.project_paths import with_paths
 
 __all__ = ["check_shared_keys", "combine"]
 
@@ -79,8 +80,10 @@ def _report(draft: Draft, declaration: Declaration, path: TreePath, *, place_of:
 def combine(kappafile: Kappafile | None, declaration: Declaration, root: Path) -> ServiceSpec:
     """Return the service that both declare; the class's paths, relative to its module, become relative to ``root``."""
     spec = declaration.spec
+    folder = declaration.place.file.parent
+    if folder != root:
+        spec = with_paths(spec, lambda path: Path(os.path.relpath(folder / path, root)).as_posix())
     values: dict[str, Any] = {name: getattr(spec, name) for name in ServiceSpec.model_fields}
-    values.update(_rebased(spec, declaration.place.file.parent, root))
     if kappafile is None:
         return ServiceSpec.model_validate(values)
     values["name"] = kappafile.service.name or spec.name
@@ -97,41 +100,3 @@ def combine(kappafile: Kappafile | None, declaration: Declaration, root: Path) -
 
 def _given(table: Any) -> Mapping[str, Any]:
     return {key: getattr(table, key) for key in table.model_fields_set}
-
-
-def _rebased(spec: ServiceSpec, folder: Path, root: Path) -> dict[str, Any]:
-    if folder == root:
-        return {}
-    env, files = dict(_given(spec.env)), dict(_given(spec.files))
-    for key in ("requirements_txt_file", "setup_sh", "conda_env_yml_file", "dockerfile_template"):
-        if (text := env.get(key)) is not None and "\n" not in text and not text.startswith("#!"):
-            env[key] = _relative(text, folder, root)
-    for key in ("include", "exclude", "paths"):
-        if key in files:
-            files[key] = tuple(_relative(pattern, folder, root) for pattern in files[key])
-    static = spec.web_static_content
-    inputs = [_rebased_sample(api, folder, root) for api in spec.apis]
-    return {
-        "apis": tuple(inputs),
-        "env": type(spec.env).model_validate(env),
-        "files": type(spec.files).model_validate(files),
-        "examples": tuple(_example(example, folder, root) for example in spec.examples),
-        "web_static_content": _relative(static, folder, root) if static is not None else None,
-    }
-
-
-def _rebased_sample(api: ApiSpec, folder: Path, root: Path) -> ApiSpec:
-    sample = getattr(api.input, "columns_from", None)
-    if sample is None:
-        return api
-    return api.model_copy(update={"input": api.input.with_options(columns_from=_relative(sample, folder, root))})
-
-
-def _example(example: ExampleSpec, folder: Path, root: Path) -> ExampleSpec:
-    if example.input_file is None:
-        return example
-    return example.model_copy(update={"input_file": _relative(example.input_file, folder, root)})
-
-
-def _relative(text: str, folder: Path, root: Path) -> str:
-    return Path(os.path.relpath(folder / text, root)).as_posix()

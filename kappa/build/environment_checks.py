@@ -12,10 +12,12 @@ from kappa.build.positions import Span, TreePath
 from kappa.build.published import published_secrets
 from kappa.build.pyproject import read_dependencies
 from kappa.build.requirements import check_location, check_requirement, read_requirements_file
+from kappa.build.setup_scripts import NO_SHELL_HELP, interpreter_problem, script_text
 from kappa.build.targets import Target, running_python
 from kappa.build.validation import Draft
 from kappa.build.wording import quoted, sentence
 from kappa.spec.models import EnvSpec
+from kappa.spec.project_paths import is_script
 
 __all__ = ["check_environment"]
 
@@ -29,9 +31,7 @@ def check_environment(draft: Draft, paths: PathChecks) -> None:
     """Report everything that `[env]` names and that is not there, or is not what it should be."""
     if (requirements := paths.existing(("env", "requirements_txt_file"), "file")) is not None:
         _check_requirements_file(draft, requirements)
-    script = draft.get("env", "setup_sh")
-    if isinstance(script, str) and "\n" not in script and not script.startswith("#!"):
-        paths.existing(("env", "setup_sh"), "file")
+    _check_setup_script(draft, paths)
     paths.existing(("env", "dockerfile_template"), "file")
     _check_packages(draft)
     _check_indexes(draft)
@@ -39,6 +39,21 @@ def check_environment(draft: Draft, paths: PathChecks) -> None:
     _check_conda(draft, paths)
     _check_replaced(draft)
     _check_secrets(draft)
+
+
+def _check_setup_script(draft: Draft, paths: PathChecks) -> None:
+    path: TreePath = ("env", "setup_sh")
+    text = draft.get(*path)
+    if not isinstance(text, str) or (not is_script(text) and paths.existing(path, "file") is None):
+        return
+    try:
+        problem = interpreter_problem(text, script_text(text, draft.document.file.parent))
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        draft.found.add("KF329", f"{quoted(text)} cannot be read: {reason}.", path)
+        return
+    if problem is not None:
+        draft.found.add("KF329", sentence(f"no shell can run this script: {problem}"), path, help=NO_SHELL_HELP)
 
 
 def _check_packages(draft: Draft) -> None:

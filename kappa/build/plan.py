@@ -31,10 +31,12 @@ from kappa.build.patterns import match, matches_any, normal
 from kappa.build.project import Project
 from kappa.build.published import published_secrets
 from kappa.build.render import template_problem
+from kappa.build.setup_scripts import NO_SHELL_HELP, interpreter_problem, script_text
 from kappa.build.signatures import with_schemas, with_signatures
 from kappa.build.sources import Code, collect_code, collect_includes, project_search
 from kappa.build.taken_names import needed_by, say_taken, taken_by
 from kappa.build.targets import Target, running_platform, running_python
+from kappa.build.texts import decoded
 from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError, printable
 from kappa.labels import check_label
 from kappa.plugins import RESOLVERS
@@ -42,6 +44,7 @@ from kappa.settings import read_settings
 from kappa.spec.contracts import ArtifactPlugin, thaw
 from kappa.spec.document import ArtifactSource
 from kappa.spec.models import ServiceSpec
+from kappa.spec.project_paths import is_script
 from kappa.tag import check_version
 
 __all__ = ["BuildPlan", "PlannedArtifact", "plan_build"]
@@ -74,7 +77,7 @@ class BuildPlan:
     includes: Files
     static_content: Files
     examples: Files
-    setup_script: bytes | None
+    setup_script: str | None
     conda_environment: str
     """The text of `environment.yml`; empty for a service without conda packages."""
     dockerfile_template: str
@@ -359,21 +362,21 @@ class _Planner:
         self._confine(found.values())
         return dict(sorted(found.items()))
 
-    def setup_script(self) -> bytes | None:
+    def setup_script(self) -> str | None:
         text = self.spec.env.setup_sh
         if text is None:
             return None
-        if "\n" not in text and not text.startswith("#!"):
-            path = self.project.root / text
-            self._confine([path])
-            try:
-                text = path.read_bytes().decode()
-            except (OSError, UnicodeDecodeError) as exc:
-                reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-                self.problems.append(f"`setup_sh` names `{text}`, which cannot be read: {reason}.")
-                return None
-        script = text.replace("\r\n", "\n")
-        return (script if script.endswith("\n") else f"{script}\n").encode()
+        if not is_script(text):
+            self._confine([self.project.root / text])
+        try:
+            script = script_text(text, self.project.root)
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else exc
+            self.problems.append(f"`setup_sh` names `{text}`, which cannot be read: {reason}.")
+            return None
+        if (problem := interpreter_problem(text, script)) is not None:
+            self.problems.append(f"No shell can run the script of `setup_sh`: {problem}. {NO_SHELL_HELP}")
+        return script
 
     def dockerfile_template(self) -> str:
         name = self.spec.env.dockerfile_template
@@ -382,9 +385,9 @@ class _Planner:
         path = self.project.root / name
         self._confine([path])
         try:
-            text = path.read_bytes().decode()
-        except (OSError, UnicodeDecodeError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+            text = decoded(path.read_bytes())
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else exc
             self.problems.append(f"`dockerfile_template` names `{name}`, which cannot be read: {reason}.")
             return ""
         if (problem := template_problem(text)) is not None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kappa.build.positions import TreePath
+from kappa.build.texts import decoded
 from kappa.secret_urls import password_in, secret_in
 from kappa.spec.models import EnvSpec
+from kappa.spec.project_paths import is_script
 
 __all__ = ["PublishedSecret", "published_secrets"]
 
@@ -32,7 +34,7 @@ def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) 
             help_ = "name it in `secrets`, and set it where the service starts"
             yield PublishedSecret(("env", "variables", name), message, help_)
     for key, text in (("setup_sh", env.setup_sh), ("dockerfile_template", env.dockerfile_template)):
-        if text is not None and (what := password_in(_script(text, root))):
+        if text is not None and (what := password_in(_text(key, text, root))):
             message = f"The text of `{key}` has {what} in a URL, which the bundle would publish"
             help_ = "lend it to the build of the image with `--secret`, and read it from `/run/secrets`"
             yield PublishedSecret(("env", key), message, help_)
@@ -49,12 +51,13 @@ def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) 
             yield PublishedSecret(("artifacts", name, "metadata"), message, "leave it out")
 
 
-def _script(text: str, root: Path) -> str:
-    if "\n" in text or text.startswith("#!"):
-        return text
+def _text(key: str, value: str, root: Path) -> str:
+    """Return what is published of a file; one that cannot be read is reported elsewhere."""
+    if key == "setup_sh" and is_script(value):
+        return value
     try:
-        return (root / text).read_text(encoding="utf-8", errors="replace") if (root / text).is_file() else ""
-    except OSError:
+        return decoded((root / value).read_bytes()) if (root / value).is_file() else ""
+    except (OSError, ValueError):
         return ""
 
 

@@ -73,6 +73,8 @@ class InitScriptContext(Context):
 
     system_packages: tuple[str, ...]
     build_packages: tuple[str, ...]
+    setup_shell: tuple[str, ...]
+    """The command that runs `setup.sh`."""
     brings_python: bool
     """Whether a base image without the right Python gets it, because Kappa chose that image."""
 

@@ -24,8 +24,8 @@ from kappa.spec.models import (
     FilesSpec,
     FunctionTarget,
     Labels,
-    Line,
     Name,
+    ProjectPath,
     Reference,
     Route,
     SecuritySpec,
@@ -70,7 +70,7 @@ class ServiceTable(Spec):
     """What the service does; the README of the bundle."""
     labels: Labels = Field(default_factory=FrozenDict)
     """Key/value pairs that identify the bundle."""
-    web_static_content: Line | None = None
+    web_static_content: ProjectPath | None = None
     """A folder hosted at the service's root."""
     setup: Reference | None = None
     """`module:function`, called once per worker before it is ready; the mapping it returns is injected by name."""
@@ -83,7 +83,7 @@ class ArtifactTable(Spec):
 
     plugin: AnyArtifact | None = None
     """What kind of model it is: how its file is read, and with which library. The class says it, if there is one."""
-    path: Line
+    path: ProjectPath
     """The model's file or folder, relative to the kappafile."""
     metadata: FrozenMapping = Field(default_factory=FrozenDict)
     """Facts about the model, e.g. its accuracy; shown wherever the bundle is, never changed."""

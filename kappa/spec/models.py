@@ -13,6 +13,7 @@ from kappa.labels import LABEL, check_label
 from kappa.origins import ORIGIN, check_origin
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, InputAdapter, Name, Spec
 from kappa.spec.freezing import FrozenDict
+from kappa.spec.project_paths import NamesPath
 from kappa.tag import IDENTIFIER, check_identifier, check_name
 from kappa.types import DecodingLimits
 
@@ -32,6 +33,7 @@ __all__ = [
     "Name",
     "Origin",
     "Platform",
+    "ProjectPath",
     "PythonVersion",
     "Reference",
     "Route",
@@ -145,6 +147,7 @@ _NO_PACKAGE = f"({'|'.join(keyword.kwlist)}|[Kk][Aa][Pp][Pp][Aa])"
 _NO_ROUTE = rf"^/?({'|'.join(re.escape(name) for name in sorted(RESERVED_NAMES))})(/|$)|(^|/)\.\.?(/|$)"
 
 Line = Annotated[str, AfterValidator(_one_line), Field(json_schema_extra=_ONE_LINE)]
+ProjectPath = Annotated[Line, NamesPath()]
 Reference = Annotated[str, AfterValidator(_check_reference), Field(json_schema_extra=_shown(_REFERENCE))]
 ServiceName = Annotated[
     str,
@@ -275,9 +278,9 @@ class EnvSpec(Spec):
     """Requirements (PEP 508), added to what is inferred; these win."""
     infer_pip_packages: bool = False
     """Add the distributions that the bundled code imports, at their installed versions."""
-    requirements_txt_file: Line | None = None
+    requirements_txt_file: ProjectPath | None = None
     """A requirements file; it replaces every other source of packages."""
-    pyproject: Line | None = None
+    pyproject: ProjectPath | None = None
     """A `pyproject.toml` whose dependencies are taken, at the versions of an up-to-date `uv.lock` or `pylock.toml`."""
     pyproject_extras: tuple[Line, ...] = ()
     """Extras of `pyproject` whose dependencies are taken too (`[project.optional-dependencies]`)."""
@@ -295,19 +298,20 @@ class EnvSpec(Spec):
     """Conda packages that the image installs; they come before those of `conda_env_yml_file`."""
     conda_override_channels: bool = False
     """Take conda packages from `conda_channels` alone, not from conda's own default channels."""
-    conda_env_yml_file: Line | None = None
+    conda_env_yml_file: ProjectPath | None = None
     """A conda environment file to start from."""
     system_packages: tuple[Line, ...] = ()
     """Debian packages that the image installs."""
     build_packages: tuple[Line, ...] = ()
     """Debian packages that are there only while packages are compiled, e.g. `libpq-dev`; the image has none of them."""
-    setup_sh: str | None = None
-    """A script that the image runs while it is built: text if it has a line break or starts with `#!`, else a path."""
+    setup_sh: Annotated[str, NamesPath(or_script=True)] | None = None
+    """A script that the image runs while it is built, before the service's packages are there: text if it has a line
+    break or starts with `#!`, else a path. A shell runs it: the one that its first line names, or bash."""
     docker_base_image: Line | None = None
     """The image to start from; it needs bash and the right Python."""
     cuda: CudaVersion | None = None
     """The CUDA version as text, e.g. `"12.4"`: chooses the base image and where GPU builds of packages come from."""
-    dockerfile_template: Line | None = None
+    dockerfile_template: ProjectPath | None = None
     """A Jinja template of your own that extends `Dockerfile.j2`, whose blocks it may add to or replace."""
     variables: Variables = Field(default_factory=FrozenDict)
     """Environment variables set before the service's code is imported; the real environment wins."""
@@ -318,13 +322,13 @@ class EnvSpec(Spec):
 class FilesSpec(Spec):
     """How the service is packed: the kappafile's `[bundle]`, the arguments of `@kappa.files`."""
 
-    include: tuple[Line, ...] = ()
+    include: tuple[ProjectPath, ...] = ()
     """Glob patterns of files to pack beside the code, relative to the project."""
-    exclude: tuple[Line, ...] = ()
+    exclude: tuple[ProjectPath, ...] = ()
     """Glob patterns of files to leave out, code included."""
     modules: tuple[Line, ...] = ()
     """Local modules that no import statement shows."""
-    paths: tuple[Line, ...] = ()
+    paths: tuple[ProjectPath, ...] = ()
     """Further folders of your own code, which may lie outside of the project: packages, or folders of modules."""
     platforms: tuple[Platform, ...] = ()
     """The systems that packages are pinned for; the building one if not given. Others than that need `uv`."""
@@ -343,7 +347,7 @@ class ExampleSpec(Spec):
     """The API it calls."""
     input: FrozenValue = None
     """The request body as a value, sent as JSON."""
-    input_file: Line | None = None
+    input_file: ProjectPath | None = None
     """A file with the request body; its extension tells the media type."""
     expect: FrozenValue = None
     """The answer as a value; not compared if not given."""
@@ -425,7 +429,7 @@ class ServiceSpec(Spec):
     """Called once per worker before it is ready; what it returns (a mapping) is injected by name."""
     teardown: Reference | None = None
     """Called with what `setup` returned, as keywords, when a worker stops."""
-    web_static_content: Line | None = None
+    web_static_content: ProjectPath | None = None
     """A folder hosted at the service's root."""
     examples: tuple[ExampleSpec, ...] = ()
     files: FilesSpec = FilesSpec()

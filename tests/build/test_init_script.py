@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kappa.build.render import InitScriptContext, render
+from kappa.build.setup_scripts import shell_of
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="a script of bash"),
@@ -30,7 +31,9 @@ def run(tmp_path: Path, script: str | None, *, has_lists: bool) -> list[str]:
     lists.mkdir()
     if has_lists:
         (lists / "deb_Packages").touch()
-    text = render(InitScriptContext((), (), brings_python=False)).replace(str(LISTS), str(lists))
+    text = render(InitScriptContext((), (), shell_of(script or ""), brings_python=False)).replace(
+        str(LISTS), str(lists)
+    )
     (tmp_path / "kappa-init.sh").write_text(text, encoding="utf-8")
     if script is not None:
         (tmp_path / "setup.sh").write_text(script, encoding="utf-8")
@@ -62,6 +65,28 @@ def test_lists_that_are_there_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", [None, "echo adapted\n"])
 def test_without_apt_nothing_is_asked_of_it(tmp_path: Path, script: str | None) -> None:
     assert run(tmp_path, script, has_lists=False) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "shell"),
+    [
+        ("", "bash"),
+        ("#!/bin/bash", "bash"),
+        ("#!/usr/bin/env bash", "bash"),
+        ("#!/bin/sh", "sh"),
+        ("#!/bin/dash", "dash"),
+    ],
+)
+def test_a_script_is_run_by_the_shell_that_it_names(tmp_path: Path, first: str, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = f'{first}\ntr "\\0" " " </proc/$$/cmdline >"$LOG"\n'
+    assert run(tmp_path, script, has_lists=False) == [f"{shell} ./setup.sh "]
+
+
+def test_a_script_has_the_options_of_its_first_line(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run(tmp_path, "#!/bin/sh -e\nfalse\ntrue\n", has_lists=False)
 
 
 def test_a_script_that_fails_fails_the_build(tmp_path: Path) -> None:

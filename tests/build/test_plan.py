@@ -160,9 +160,9 @@ def test_set_up_script_is_a_path_or_the_text_itself(write_project: WriteProject)
     by_text = made(changed(project, env={"setup_sh": "#!/bin/bash"}))
     by_lines = made(changed(project, env={"setup_sh": "echo a\necho b"}))
     assert [plan.setup_script for plan in (by_path, by_text, by_lines)] == [
-        b"echo from file\n",
-        b"#!/bin/bash\n",
-        b"echo a\necho b\n",
+        "echo from file\n",
+        "#!/bin/bash\n",
+        "echo a\necho b\n",
     ]
 
 

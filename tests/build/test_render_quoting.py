@@ -107,7 +107,7 @@ def test_variables_and_labels_arrive_in_the_image_as_they_are(
 @settings(max_examples=30)
 @given(packages=st.lists(LINES.filter(bool), min_size=1, max_size=4))
 def test_system_packages_are_words_of_their_own(packages: list[str]) -> None:
-    lines = render(InitScriptContext(tuple(packages), (), False)).split("\n")
+    lines = render(InitScriptContext(tuple(packages), (), ("bash",), False)).split("\n")
     (line,) = [line.strip() for line in lines if line.strip().startswith("install_debian_packages system_packages")]
     script = line.replace("install_debian_packages system_packages", "printf '%s\\0'")
     for shell in ("sh", "bash"):
@@ -148,7 +148,7 @@ def test_readme_keeps_one_row_per_endpoint_and_one_shell_word_per_body(doc: str,
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
     """Return a bundle's folder with its two scripts and a `kappa` on the path that says how it was called."""
-    (tmp_path / "kappa-init.sh").write_text(render(InitScriptContext((), (), False)))
+    (tmp_path / "kappa-init.sh").write_text(render(InitScriptContext((), (), ("bash",), False)))
     (tmp_path / "docker-entrypoint.sh").write_text(render(EntrypointContext()))
     (tmp_path / "python_version").write_text("3.99\n")
     command = tmp_path / "bin" / "kappa"

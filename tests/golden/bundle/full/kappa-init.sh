@@ -66,7 +66,7 @@ custom_setup() {
             refreshed=1
         fi
     fi
-    bash ./setup.sh
+    sh -eu ./setup.sh
     rm -f /tmp/kappa-apt.conf
     [ -z "$refreshed" ] || rm -rf /var/lib/apt/lists/*
 }
