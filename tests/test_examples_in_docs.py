@@ -32,6 +32,9 @@ TOURS = {
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 
+HANDLERS = "def setup():\n    return {'session': None}\n\n\ndef predict(rows, session):\n    return rows\n"
+"""What the kappafiles of pages name beside the models."""
+
 VARYING = {
     r"Ran on Python [\d.]+ with pandas [\d.]+, scikit-learn [\d.]+\.": "Ran on VERSIONS",
     r"\d{14}_[0-9A-F]{6}": "VERSION",
@@ -190,5 +193,7 @@ def test_whole_kappafiles_of_the_pages_have_no_problems(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         shutil.copytree(ROOT / "examples" / "iris", folder)
         (folder / "model.joblib").write_bytes(pickle.dumps("any model"))
+        (folder / "digits.onnx").touch()
+        (folder / "handlers.py").write_text(HANDLERS, encoding="utf-8")
         (folder / "kappafile.toml").write_text(text, encoding="utf-8")
         read_project(folder)

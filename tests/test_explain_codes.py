@@ -21,7 +21,7 @@ BASE = {
 }
 """A correct kappafile, by its tables."""
 
-HANDLERS = "def predict(requests):\n    return requests\n"
+HANDLERS = "def predict(requests):\n    return requests\n\n\ndef setup():\n    return {}\n"
 
 
 def project_with(piece: str, folder: Path) -> Path:
@@ -33,6 +33,7 @@ def project_with(piece: str, folder: Path) -> Path:
     (folder / "handlers.py").write_text(HANDLERS, encoding="utf-8")
     (folder / "model.joblib").write_bytes(b"\x80\x05N.")
     (folder / "requirements.txt").write_text("xgboost>=2\n", encoding="utf-8")
+    (folder / "digits.onnx").touch()
     (folder / "samples").mkdir()
     (folder / "samples" / "rows.json").write_text('[{"tenure": 3}]', encoding="utf-8")
     (folder / "lookup").mkdir()

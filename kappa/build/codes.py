@@ -93,9 +93,13 @@ CODES: Mapping[str, Code] = {
     "KF205": Code(
         "There is no plugin of that type",
         "No adapter or artifact type of that name is built in, and none is installed. Kappa's own have no dot in "
-        "their names; those of other distributions do, and come with `pip install`.",
-        '[artifacts.model]\ntype = "scikit"\npath = "model.joblib"',
-        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"',
+        "their names; those of other distributions do, and come with `pip install`.\n\n"
+        "A model of a framework without a type, like PyTorch, ONNX or Keras, is a file that your own code loads: "
+        "`include` in `[bundle]` packs it, and the function that `setup` in `[service]` names returns it, once per "
+        'worker, by a name that your functions take as a parameter: `return {"session": '
+        'InferenceSession(Path(__file__).with_name("digits.onnx"))}` for `def predict(rows, session)`.',
+        '[artifacts.model]\ntype = "onnx"\npath = "digits.onnx"',
+        '[service]\nname = "Digits"\nsetup = "handlers:setup"\n\n[bundle]\ninclude = ["digits.onnx"]',
     ),
     "KF206": Code(
         "A plugin cannot be loaded",

@@ -7,7 +7,8 @@ can be read, and that it is meant for this version of Kappa.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from kappa._version import __version__
 from kappa.build.diagnostics import Diagnostics
+from kappa.build.other_frameworks import framework_of_file
 from kappa.build.positions import Positions, Span, TextLines, TreePath
+from kappa.build.sketch import find_model, sketch_for
 from kappa.build.wording import quoted
 from kappa.errors import ConfigurationError
 
@@ -94,7 +97,8 @@ def find_kappafile(directory: Path) -> Path:
     if not found:
         names = ", ".join(f"`{name}`" for name in KAPPAFILE_NAMES)
         raise ConfigurationError(
-            f"There is no kappafile in `{directory}`: expected one of {names}, or `[tool.kappa]` in `{PYPROJECT}`."
+            f"There is no kappafile in `{directory}`: expected one of {names}, or `[tool.kappa]` in `{PYPROJECT}`. "
+            f"{_next_step(directory)}"
         )
     if len(found) > 1:
         names = " and ".join(f"`{path.name}`" for path in found)
@@ -102,6 +106,28 @@ def find_kappafile(directory: Path) -> Path:
             f"`{directory}` has more than one kappafile: {names}. Remove all but one, or name one with `-f`."
         )
     return found[0]
+
+
+def _next_step(directory: Path) -> str:
+    """Say where the kappafile that is meant may be, or what to write into the first one."""
+    if (nearby := next(_nearby(directory), None)) is not None:
+        return f"There is one at `{nearby}`: go there, or name it."
+    model = find_model(directory)
+    if model is not None and (framework := framework_of_file(model)) is not None:
+        return (
+            f"There is `{model.name}`, a model of {framework}, for which there is no artifact type yet; "
+            "`kappa explain KF205` shows the lines to write."
+        )
+    reason = f"For `{model.name}`, which is there," if model is not None else "For a model that `joblib.dump` wrote,"
+    return f"{reason} write this as `{KAPPAFILE_NAMES[0]}`:\n\n{sketch_for(model, directory)}"
+
+
+def _nearby(directory: Path) -> Iterator[Path]:
+    """Yield the kappafiles of the folders around one: those below, and the two above."""
+    with suppress(OSError):
+        below = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+        for folder in (*below, *directory.parents[:2]):
+            yield from (file for name in KAPPAFILE_NAMES if (file := folder / name).is_file())
 
 
 def _has_kappa_table(pyproject: Path) -> bool:

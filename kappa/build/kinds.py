@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from kappa.build.diagnostics import Diagnostics
 from kappa.build.kappafile import Document
 from kappa.build.keys import advise
+from kappa.build.other_frameworks import advice_for_type
 from kappa.build.positions import TreePath
 from kappa.build.shapes import arms_of, described, fields_of, fits, items_of, kind_of, registry_of, table_of
 from kappa.build.wording import known, quoted, sentence
@@ -159,8 +160,9 @@ class _Walk:
             plugin = registry.load(name)
         except PluginNotFoundError:
             names = registry.names()
-            near = nearest(name, names, cutoff=0.6)
-            help_ = f"Did you mean `{near}`?" if near else known(names)
+            advice = advice_for_type(name) if registry is ARTIFACTS else None
+            near = advice[1] if advice is not None else nearest(name, names, cutoff=0.6)
+            help_ = advice[0] if advice is not None else f"Did you mean `{near}`?" if near else known(names)
             message = f"There is no {registry.kind} {quoted(name)}."
             self._found.add("KF205", message, path, help=help_, replacement=f'"{near}"' if near else None)
         except MissingDependencyError as exc:

@@ -136,7 +136,8 @@ def test_a_destination_that_exists_is_left_alone(kappa: Kappa, lockable: Path, t
             ["samples"],
             3,
             "error: There is no kappafile in `{project}/samples`: expected one of `kappafile.toml`, `kappafile.yaml`, "
-            "`kappafile.yml`, or `[tool.kappa]` in `pyproject.toml`.\n",
+            "`kappafile.yml`, or `[tool.kappa]` in `pyproject.toml`. "
+            "There is one at `{project}/kappafile.toml`: go there, or name it.\n",
             id="no-kappafile",
         ),
     ],

@@ -1,0 +1,146 @@
+"""A folder without a kappafile: the message says where there is one, or holds the one to write."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kappa.build.diagnostics import render_text
+from kappa.build.kappafile import find_kappafile
+from kappa.build.project import check_kappafile
+from kappa.errors import ConfigurationError
+
+UBJSON = b"{L\0\0\0\0\0\0\0\x07learner{}}"
+SAMPLE = "area,rooms\n80.5,3\n120,4\n"
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        find_kappafile(folder)
+    return str(refused.value)
+
+
+def lines_of(message: str) -> list[str]:
+    """Return the kappafile in a message, without its empty lines."""
+    return [line for line in message.partition("\n\n")[2].splitlines() if line]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind", "service"),
+    [
+        ("house.joblib", pickle.dumps(Counter()), "sklearn", "House"),
+        ("house-prices_v2.pkl", pickle.dumps(Counter()), "pickle", "HousePricesV2"),
+        ("2024.pickle", pickle.dumps([1]), "pickle", "My2024"),
+        ("booster.ubj", UBJSON, "xgboost", "Booster"),
+        ("booster.json", b'{"learner":{}}', "xgboost", "Booster"),
+        ("größe.joblib", pickle.dumps([1]), "sklearn", "GrE"),
+    ],
+)
+def test_nine_lines_make_a_kappafile_of_the_model_that_is_there(
+    name: str, data: bytes, kind: str, service: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("no model", encoding="utf-8")
+    (tmp_path / "settings.json").write_text("{}", encoding="utf-8")
+    (tmp_path / name).write_bytes(data)
+    message = refusal(tmp_path)
+    lines = lines_of(message)
+    assert f"For `{name}`, which is there, write this as `kappafile.toml`:" in message
+    assert len(lines) == 9
+    assert [f'name = "{service}"', f'type = "{kind}"', f'path = "{name}"'] == [lines[n] for n in (2, 4, 5)]
+    file = tmp_path / "kappafile.toml"
+    file.write_text(message.partition("\n\n")[2], encoding="utf-8")
+    problems = [problem for problem in check_kappafile(file)[1] if problem.severity == "error"]
+    assert not problems, render_text(problems)
+
+
+def test_a_sample_beside_the_model_tells_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "house.joblib").write_bytes(pickle.dumps([1]))
+    (tmp_path / "sample.csv").write_text(SAMPLE, encoding="utf-8")
+    message = refusal(tmp_path)
+    assert 'input = { type = "dataframe", columns_from = "sample.csv" }' in lines_of(message)
+    file = tmp_path / "kappafile.toml"
+    file.write_text(message.partition("\n\n")[2], encoding="utf-8")
+    assert not list(check_kappafile(file)[1])
+
+
+def test_without_a_model_the_lines_name_one_to_be_made(tmp_path: Path) -> None:
+    message = refusal(tmp_path)
+    assert "For a model that `joblib.dump` wrote, write this as `kappafile.toml`:" in message
+    assert 'path = "model.joblib"' in lines_of(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "framework"), [("net.pt", "PyTorch"), ("digits.onnx", "ONNX"), ("m.keras", "Keras"), ("m.PTH", "PyTorch")]
+)
+def test_a_model_without_a_type_is_led_to_the_way_that_works(name: str, framework: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK\3\4")
+    assert refusal(tmp_path).endswith(
+        f"There is `{name}`, a model of {framework}, for which there is no artifact type yet; `kappa explain KF205` "
+        "shows the lines to write."
+    )
+
+
+@pytest.mark.parametrize("folder", ["models", "services/house", "a/b"], ids=["above", "beside", "two above"])
+def test_the_kappafile_around_is_named_in_place_of_a_new_one(folder: str, tmp_path: Path) -> None:
+    here = tmp_path / folder
+    here.mkdir(parents=True)
+    (here / "house.joblib").write_bytes(pickle.dumps([1]))
+    place = tmp_path / "kappafile.yaml" if folder != "services/house" else here / "below" / "kappafile.yaml"
+    place.parent.mkdir(exist_ok=True)
+    place.touch()
+    assert refusal(here).endswith(f"There is one at `{place}`: go there, or name it.")
+
+
+TYPES = {
+    "pytorch": "PyTorch",
+    "PyTorch": "PyTorch",
+    "onnx": "ONNX",
+    "onnx_model": "ONNX",
+    "keras": "Keras",
+    "tensorflow": "TensorFlow",
+    "transformers": "Transformers",
+    "mlflow": "MLflow",
+    "sentence-transformers": "Sentence Transformers",
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_type_of_a_framework_that_is_not_there_yet_names_the_way_that_works(
+    kind: str, write_artifact: Callable[[str], str]
+) -> None:
+    text = write_artifact(kind)
+    assert f"There is no artifact type `{kind}`." in text
+    assert f"There is no type for {TYPES[kind]} yet: name the file in `[bundle] include`, and load it" in text
+    assert "`kappa explain KF205` shows both." in text
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_bare_file_needs_no_type(kind: str, write_artifact: Callable[[str], str]) -> None:
+    assert "A file needs no type: name the file in `[bundle] include`" in write_artifact(kind)
+
+
+@pytest.mark.parametrize("kind", ["joblib", "scikit-learn", "lightgbm", "catboost"])
+def test_what_joblib_writes_is_declared_as_sklearn(kind: str, write_artifact: Callable[[str], str]) -> None:
+    assert re.search(r'Write `type = "sklearn"` for .*`joblib.dump` wrote\.', write_artifact(kind))
+
+
+@pytest.fixture
+def write_artifact(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that says what is wrong with an artifact of a type."""
+
+    def write(kind: str) -> str:
+        (tmp_path / "model.bin").write_bytes(b"\x80\x05N.")
+        file = tmp_path / "kappafile.toml"
+        file.write_text(
+            'kappafile = 1\n[service]\nname = "A"\n[artifacts.model]\n'
+            f'type = "{kind}"\npath = "model.bin"\n[apis.predict]\nartifact = "model"\ninput = "dataframe"\n',
+            encoding="utf-8",
+        )
+        return render_text([one for one in check_kappafile(file)[1] if one.code == "KF205"])
+
+    return write

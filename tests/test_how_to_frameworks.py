@@ -1,0 +1,56 @@
+"""The how-to about models of any framework is true: its files make a project that answers as the page shows."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kappa.cli.main import cli
+
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "serve-any-framework.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+ONNXRUNTIME = """\
+from pathlib import Path
+from types import SimpleNamespace
+
+
+class InferenceSession:
+    def __init__(self, path):
+        self.factor = float(Path(path).read_text())
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="x")]
+
+    def run(self, outputs, inputs):
+        assert outputs is None and inputs["x"].dtype == "float32"
+        return [inputs["x"] * self.factor]
+"""
+"""As much of the package as the page uses; its model is a number."""
+
+
+def test_an_included_model_is_loaded_by_a_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    kappafile = next(text for language, text in blocks if language == "toml")
+    handlers = next(text for language, text in blocks if language == "python")
+    (tmp_path / "kappafile.toml").write_text(kappafile, encoding="utf-8")
+    (tmp_path / "handlers.py").write_text(handlers, encoding="utf-8")
+    (tmp_path / "onnxruntime.py").write_text(ONNXRUNTIME, encoding="utf-8")
+    (tmp_path / "digits.onnx").write_text("2", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    done = CliRunner().invoke(cli, ["run", ".", "predict", "--input", "[[0.1, 0.9], [0.8, 0.2]]"], prog_name="kappa")
+    assert done.output == "[1,0]\n"
+    assert "$ kappa run . predict --input '[[0.1, 0.9], [0.8, 0.2]]'\n[1,0]" in PAGE.read_text(encoding="utf-8")
+    for name in ("handlers", "onnxruntime"):
+        sys.modules.pop(name)
+
+
+def test_every_piece_of_python_compiles() -> None:
+    for language, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+        if language == "python":
+            compile(text, str(PAGE), "exec")
