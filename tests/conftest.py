@@ -92,6 +92,7 @@ ENGINES = {
     "spark": absence_of_spark,
     "tensorflow": partial(absence_of_package, "tensorflow"),
     "torch": partial(absence_of_package, "torch"),
+    "xgboost": partial(absence_of_package, "xgboost"),
 }
 """Engine markers, each with the function that says why the engine cannot be used here."""
 

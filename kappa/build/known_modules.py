@@ -17,7 +17,7 @@ _SAME = """
     accelerate aiohttp altair anthropic anyio apscheduler attrs bentoml bokeh boto3 botocore cachetools catboost
     cffi click cloudpickle cryptography cvxpy dask datasketch diffusers dill django duckdb elasticsearch faker
     falcon fastapi feast flask flax fsspec genshi gensim geopandas gradio gunicorn h2o h5py hdbscan httpx imageio
-    jax jinja2 joblib jsonschema keras kubernetes langchain lightgbm lightning litellm lxml markdown matplotlib
+    jax jinja2 joblib jsonschema keras kubernetes langchain lightgbm lightning litellm lxml lz4 markdown matplotlib
     mlflow msal msgpack networkx nltk numba numexpr numpy onnx onnxruntime openai optuna orjson packaging pandas
     patsy peft pgvector phonenumbers plotly polars prophet psutil psycopg py4j pyarrow pydantic pymongo pymysql
     pypdf pyspark pytesseract pytest rapidfuzz ray rdkit redis regex requests rich safetensors sagemaker scipy

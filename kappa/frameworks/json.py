@@ -27,7 +27,7 @@ class JSONArtifact(ArtifactPlugin):
         path = directory / self.filename
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise BundleError(f"The artifact `{self.name}` is not JSON: {exc}.") from exc
 
     def sniff(self, path: Path) -> str | None:
@@ -35,6 +35,6 @@ class JSONArtifact(ArtifactPlugin):
             return "it is a folder"
         try:
             json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             return f"it is not JSON: {exc}"
         return None

@@ -1,21 +1,25 @@
-"""Any Python object, kept as a pickle."""
+"""Any Python object, kept as a pickle, or as joblib writes one: compressed, or with arrays between the opcodes."""
 
 from __future__ import annotations
 
 import pickle
 import re
+from contextlib import suppress
 from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from kappa.frameworks.pickled_names import needs_of_object, needs_of_pickle
+from kappa.errors import MissingDependencyError
+from kappa.frameworks.pickled_names import beginning_of, is_lz4, is_packed, needs_of_object, needs_of_pickle
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["PickleArtifact", "sniff_pickle"]
 
-_SIGNATURES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x04\x22\x4d\x18")
-"""The pickle protocols from 2 on, and the compressions that joblib knows: zlib, gzip, bz2, xz, lzma, lz4."""
+_SIGNATURES = tuple(bytes([0x80, protocol]) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1))
+"""The pickle protocols from 2 on."""
 _HEAD_BYTES = 4096
+_JOBLIB = "joblib.numpy_pickle"
+"""What stands for arrays in a file of joblib's."""
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 
 
@@ -24,13 +28,17 @@ def sniff_pickle(path: Path) -> str | None:
     if path.is_dir():
         return "it is a folder"
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        is_whole = len(head) < _HEAD_BYTES
-        file.seek(-1 if head else 0, SEEK_END)
+        signature = file.read(_HEAD_BYTES)
+        file.seek(-1 if signature else 0, SEEK_END)
         is_ended = file.read() == pickle.STOP
-    if not head:
+    if not signature:
         return "it is empty"
-    if head.startswith(_SIGNATURES) or (is_ended and _begins_as_old_pickle(head, is_whole=is_whole)):
+    if is_lz4(signature):
+        return None  # which Python cannot unpack by itself
+    head = beginning_of(path, _HEAD_BYTES)
+    is_whole = len(head) < _HEAD_BYTES
+    is_ended = is_ended or is_packed(signature)
+    if head.startswith(_SIGNATURES) or (head and is_ended and _begins_as_old_pickle(head, is_whole=is_whole)):
         return None
     return "it does not begin as a pickle or a joblib file does"
 
@@ -68,8 +76,29 @@ def _begins_as_old_pickle(head: bytes, *, is_whole: bool) -> bool:
     return not file.read(1)
 
 
+class _ByJoblibError(Exception):
+    """A pickle goes on as only joblib can read it."""
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads a pickle up to the first array of joblib's."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == _JOBLIB:
+            raise _ByJoblibError
+        return super().find_class(module, name)
+
+
+def _load_with_joblib(path: Path, *, needed_for: str) -> Any:
+    try:
+        import joblib
+    except ModuleNotFoundError as exc:
+        raise MissingDependencyError("joblib", needed_for=needed_for) from exc
+    return joblib.load(path)
+
+
 class PickleArtifact(ArtifactPlugin):
-    """Any object that `pickle` writes."""
+    """Any object that `pickle` or `joblib` writes."""
 
     filename: ClassVar[str] = "object.pkl"
     is_pickle: ClassVar[bool] = True
@@ -81,8 +110,11 @@ class PickleArtifact(ArtifactPlugin):
             pickle.dump(model, file, protocol=5)
 
     def load(self, directory: Path) -> Any:
-        with (directory / self.filename).open("rb") as file:
-            return pickle.load(file)  # noqa: S301 - the manifest's `security.pickle` has decided
+        path = directory / self.filename
+        with path.open("rb") as file, suppress(_ByJoblibError):
+            if not is_packed(file.peek(_HEAD_BYTES)):
+                return _Unpickler(file).load()  # the manifest's `security.pickle` has decided
+        return _load_with_joblib(path, needed_for=f"what joblib wrote, as the artifact `{self.name}` is,")
 
     def sniff(self, path: Path) -> str | None:
         return sniff_pickle(path)

@@ -27,7 +27,7 @@ from typing import IO, Any
 from kappa.frameworks.pickled_values import imported_by_values
 from kappa.spec.contracts import ModelNeeds
 
-__all__ = ["needs_of_object", "needs_of_pickle"]
+__all__ = ["beginning_of", "is_lz4", "is_packed", "needs_of_object", "needs_of_pickle"]
 
 _STACK_GLOBAL = re.compile(
     rb"\x8c(.)([A-Za-z_][\w.]*)\x94?(?:\x95.{8})?(?:\x8c.[A-Za-z_][\w.]*|h.|j.{4})\x94?(?:\x95.{8})?\x93", re.DOTALL
@@ -37,6 +37,8 @@ _SKLEARN_VERSION = re.compile(
 )
 _SKLEARN_VERSION_AS_TEXT = re.compile(rb"_sklearn_version\n(?:p\d+\n)?V([0-9][\w.+]*)\n")
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open, b"\x5d\x00": lzma.open}
+_LZ4 = b"\x04\x22\x4d\x18"
+_HEAD_BYTES = 6
 _OVERLAP = 4096  # longer than any of these sequences
 _CHUNK = 1 << 22
 _MOST_OF_VALUES = 1 << 28
@@ -48,6 +50,8 @@ def needs_of_pickle(path: Path) -> ModelNeeds:
     """Return what a pickle or a joblib file names, as far as it can be read."""
     found = _Search()
     with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), path.open("rb") as file:
+        found.read_by(file.read(_HEAD_BYTES))
+        file.seek(0)
         for part in _parts(file):
             found.read(part)
         if found.has_values:
@@ -67,6 +71,18 @@ def needs_of_object(value: Any) -> ModelNeeds:
     return found.needs
 
 
+def beginning_of(path: Path, size: int) -> bytes:
+    """Return the first bytes of a pickle, unpacked; empty where only `lz4` unpacks it, or nothing can."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        file.seek(0)
+        if not is_packed(head):
+            return file.read(size)
+        with suppress(OSError, EOFError, zlib.error, lzma.LZMAError):
+            return next(iter(_unpacked(file, head)), b"")[:size]
+    return b""
+
+
 class _Search:
     """Collects names from the parts of one file, in order."""
 
@@ -75,6 +91,11 @@ class _Search:
         self._later: set[str] = set()
         self._versions: dict[str, str] = {}
         self._is_first = True
+
+    def read_by(self, head: bytes) -> None:
+        """Note what a file that begins so is unpacked by."""
+        if is_packed(head):
+            self._modules |= {"joblib", "lz4"} if is_lz4(head) else {"joblib"}
 
     def read(self, data: bytes | mmap.mmap) -> None:
         if self._is_first and (data[:1] != b"\x80" or data[1:2] < b"\x04"):
@@ -115,9 +136,9 @@ def _old_globals(data: bytes | mmap.mmap) -> Iterator[str]:
 
 def _parts(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
     """Yield the content of a file, unpacked, in parts that overlap."""
-    head = file.read(6)
+    head = file.read(_HEAD_BYTES)
     file.seek(0)
-    if head and not _is_packed(head):
+    if head and not is_packed(head):
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
             yield whole
         return
@@ -132,10 +153,10 @@ def _parts(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
 
 def _whole(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the content of a file, unpacked, without overlaps."""
-    head = file.read(6)
+    head = file.read(_HEAD_BYTES)
     file.seek(0)
     total = 0
-    chunks = _unpacked(file, head) if _is_packed(head) else iter(partial(file.read, _CHUNK), b"")
+    chunks = _unpacked(file, head) if is_packed(head) else iter(partial(file.read, _CHUNK), b"")
     for chunk in chunks:
         yield chunk
         total += len(chunk)
@@ -143,9 +164,15 @@ def _whole(file: IO[bytes]) -> Iterator[bytes]:
             return
 
 
-def _is_packed(head: bytes) -> bool:
+def is_packed(head: bytes) -> bool:
     """Return whether a file begins as one that joblib compressed, and not as a pickle of any protocol."""
-    return head[:1] == b"\x78" or head[:2] in _OPENERS
+    is_zlib = head[:1] == b"\x78" and int.from_bytes(head[:2], "big") % 31 == 0  # RFC 1950, section 2.2
+    return is_zlib or head[:2] in _OPENERS or is_lz4(head)
+
+
+def is_lz4(head: bytes) -> bool:
+    """Return whether a file begins as one that joblib compressed with `lz4`, which is not in Python's library."""
+    return head.startswith(_LZ4)
 
 
 def _unpacked(file: IO[bytes], head: bytes) -> Iterator[bytes]:

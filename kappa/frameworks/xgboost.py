@@ -1,4 +1,4 @@
-"""XGBoost models, kept in the library's own binary format."""
+"""XGBoost models, kept in either of the library's own formats, which it tells apart by the extension alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ _ESTIMATORS = {"classifier": "XGBClassifier", "regressor": "XGBRegressor", "rank
 _IN_JSON = re.compile(rb'"version"\s*:\s*\[(\d+),\s*(\d+),\s*(\d+)\]')
 _IN_UBJSON = re.compile(rb"version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
 _END = 4096
+_AS_JSON = "model.json"
+_JSON_AFTER_BRACE = b'" \t\r\n'
+"""What may follow the first `{` of an object in JSON; in UBJSON it is the type of a length."""
 
 
 class XgboostModelArtifact(ArtifactPlugin):
@@ -37,7 +40,7 @@ class XgboostModelArtifact(ArtifactPlugin):
     def load(self, directory: Path) -> Any:
         """Read a booster back, or the estimator that it was a part of."""
         xgboost = _xgboost()
-        path = str(directory / self.filename)
+        path = str(directory / (_AS_JSON if (directory / _AS_JSON).exists() else self.filename))
         booster = xgboost.Booster()
         booster.load_model(path)
         name = self.estimator or _estimator_of(booster)
@@ -47,12 +50,16 @@ class XgboostModelArtifact(ArtifactPlugin):
         estimator.load_model(path)
         return estimator
 
+    def filename_of(self, path: Path) -> str:
+        return _AS_JSON if _head_of(path)[1:2] in _JSON_AFTER_BRACE else self.filename
+
     def sniff(self, path: Path) -> str | None:
         if path.is_dir():
             return "it is a folder"
-        with path.open("rb") as file:
-            head = file.read(1)
-        return None if head == b"{" else "it does not begin as XGBoost's formats do, which `save_model` writes"
+        head = _head_of(path)
+        if head.startswith(b"{") and b"learner" in head:
+            return None
+        return "it does not begin as XGBoost's formats do, which `save_model` writes"
 
     def needs_of_file(self, path: Path) -> ModelNeeds:
         version, is_estimator = _facts_of(path)
@@ -67,10 +74,15 @@ def _modules(*, is_estimator: bool) -> tuple[str, ...]:
     return ("sklearn", "xgboost") if is_estimator else ("xgboost",)
 
 
+def _head_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_END)
+
+
 def _facts_of(path: Path) -> tuple[str | None, bool]:
     """Return the version that wrote a file, which stands at its end, and whether its beginning names an estimator."""
+    head = _head_of(path)
     with path.open("rb") as file:
-        head = file.read(_END)
         file.seek(max(0, path.stat().st_size - _END))
         tail = file.read()
     is_estimator = b"_estimator_type" in head

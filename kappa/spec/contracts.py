@@ -378,12 +378,16 @@ class ArtifactPlugin(Plugin):
 
     def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:
         """Put a model file that the user made into ``directory`` as `load` expects it; ``link`` where possible."""
-        target = directory / self.filename
+        target = directory / self.filename_of(path)
         if link:
             with suppress(OSError):  # Windows asks for a privilege
                 target.symlink_to(path.resolve())
                 return
         shutil.copyfile(path, target)
+
+    def filename_of(self, path: Path) -> str:  # noqa: ARG002 - most types have one format
+        """Return what a file of the user's is called inside a bundle: its format decides where `load` goes by that."""
+        return self.filename
 
     def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - most formats name nothing
         """Return what a model file names of the packages it needs; nothing of it is run."""

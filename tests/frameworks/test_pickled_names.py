@@ -106,10 +106,20 @@ def test_a_name_across_the_seam_of_two_parts_is_found(tmp_path: Path, pack: Call
         assert "decimal" in needs_of_pickle(tmp_path / "x.pkl").modules
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80", b"\x78\x9cgarbage", b"\x1f\x8bgarbage", b"plain text"], ids=repr)
+@pytest.mark.parametrize("data", [b"", b"\x80", b"xylophone", b"plain text"], ids=repr)
 def test_what_is_no_pickle_names_nothing(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
     assert needs_of_pickle(tmp_path / "x") == ModelNeeds()
+
+
+@pytest.mark.parametrize(
+    ("head", "modules"),
+    [(b"\x78\x9c", ("joblib",)), (b"\x1f\x8b", ("joblib",)), (b"\x04\x22\x4d\x18", ("joblib", "lz4"))],
+    ids=["zlib", "gzip", "lz4"],
+)
+def test_a_packed_file_names_what_unpacks_it(tmp_path: Path, head: bytes, modules: tuple[str, ...]) -> None:
+    (tmp_path / "x").write_bytes(head + b"garbage")
+    assert needs_of_pickle(tmp_path / "x") == ModelNeeds(modules)
 
 
 def test_a_file_that_is_not_there_names_nothing(tmp_path: Path) -> None:
