@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and what is said where an argument is missing."""
 
 from __future__ import annotations
 
@@ -8,17 +8,75 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["format_option", "target_argument", "targets_argument"]
+from kappa.cli.command import KappaArgument, KappaCommand
+from kappa.errors import KappaError
+
+__all__ = [
+    "api_argument",
+    "bundles_at_hand",
+    "choice_argument",
+    "format_option",
+    "target_argument",
+    "targets_argument",
+]
+
+_SHOWN = 5
 
 
-def target_argument(*, default: str | None = None) -> Callable[[Any], Any]:
-    """Add the argument `TARGET`, what a command works on; shells complete it with the tags of the store."""
-    return click.argument("target", required=default is None, default=default, shell_complete=_complete_target)
+def target_argument(*, default: str | None = None, takes_projects: bool = False) -> Callable[[Any], Any]:
+    """Add the argument `TARGET`, what a command works on; shells complete it with the tags of the store.
+
+    Without a ``default`` it is required: a bundle, or a project as well where the command ``takes_projects``.
+    """
+    if default is not None:
+        return click.argument("target", required=False, default=default, shell_complete=_complete_target)
+    what = "a bundle, or a project (`.` is the one here)" if takes_projects else "a bundle, by its tag or its path"
+    return click.argument(
+        "target", cls=KappaArgument, meaning=lambda _: f"{what}. {bundles_at_hand()}", shell_complete=_complete_target
+    )
 
 
 def targets_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument `TARGET...`, none or several bundles."""
     return click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=_complete_target)(command)
+
+
+def api_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument `API`, one of those that `TARGET` has."""
+    return click.argument("api", cls=KappaArgument, meaning=_meaning_of_api)(command)
+
+
+def choice_argument(name: str, *choices: str) -> Callable[[Any], Any]:
+    """Add an argument that is one of ``choices``."""
+    *others, last = (f"`{choice}`" for choice in choices)
+    meaning = f"{', '.join(others)} or {last}."
+    return click.argument(name, cls=KappaArgument, type=click.Choice(choices), meaning=lambda _: meaning)
+
+
+def bundles_at_hand() -> str:
+    """Return a sentence that says which bundles can be named."""
+    from kappa.actions.targets import stored_tags
+
+    names = list(dict.fromkeys(f"`{tag.name}:latest`" for tag in stored_tags()))
+    if not names:
+        return "The store is empty: `kappa build` puts bundles there."
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"The store has {', '.join(names[:_SHOWN])}{more}; `kappa list` shows all versions."
+
+
+def _meaning_of_api(ctx: click.Context) -> str:
+    """Say which APIs there are; the first of two words was taken for the target, which it may not have been."""
+    from kappa.actions.targets import resolve_target, spec_of
+
+    command = ctx.command
+    fixed = command.fixed.get("target") if isinstance(command, KappaCommand) else None
+    target = str(fixed or ctx.params.get("target"))
+    try:
+        apis = [f"`{api.name}`" for api in spec_of(resolve_target(target))[0].apis]
+    except KappaError:
+        example = f"`{ctx.command_path} . {target}`"
+        return f"two words are needed, and `{target}` was taken for TARGET. Write {example}. {bundles_at_hand()}"
+    return f"the name of an API. `{target}` has {', '.join(apis)}."
 
 
 def format_option(*choices: str, default: str | None = None) -> Callable[[Any], Any]:

@@ -51,6 +51,7 @@ def _bound(original: click.Command, directory: Path, *, program: str) -> click.C
     paragraphs = (original.help or "").split("\n\n")
     bound.help = "\n\n".join(paragraph for paragraph in paragraphs if "TARGET" not in paragraph)
     if isinstance(bound, KappaCommand):
+        bound.fixed = fixed
         named = f"kappa {original.name} {EXAMPLE_TAG}"
         bound.examples = tuple(
             example.replace(named, f"{program} {original.name}") for example in bound.examples if named in example

@@ -13,10 +13,18 @@ import click
 from kappa.cli.boundary import exit_code_of
 from kappa.cli.console import Shell, narrating
 
-__all__ = ["EXAMPLE_TAG", "KappaCommand", "LazyGroup", "kappa_command", "load_command"]
+__all__ = ["EXAMPLE_TAG", "KappaArgument", "KappaCommand", "LazyGroup", "kappa_command", "load_command"]
 
 EXAMPLE_TAG = "IrisClassifier:latest"
 """The bundle of all examples; a bundle's own command leaves it out of its help."""
+
+
+class KappaArgument(click.Argument):
+    """An argument that must be given; ``meaning`` says what it is, and how one is found, where it is missing."""
+
+    def __init__(self, *args: Any, meaning: Callable[[click.Context], str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.meaning = meaning
 
 
 class KappaCommand(click.Command):
@@ -27,6 +35,17 @@ class KappaCommand(click.Command):
         self.params += _common_options()
         self.examples = tuple(examples)
         self.is_live = is_live
+        self.fixed: Mapping[str, str | None] = {}
+        """Parameters that the user cannot name, because a bundle's own command has given them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as exc:
+            if not isinstance(exc.param, KappaArgument):
+                raise
+            message = f"Missing argument `{exc.param.human_readable_name}`: {exc.param.meaning(ctx)}"
+            raise click.UsageError(message, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         with narrating(ctx.ensure_object(Shell), live=self.is_live):

@@ -76,7 +76,7 @@ def test_labels_that_nothing_has_are_a_remark(kappa: Kappa, stored: Path) -> Non
 def test_nothing_given_deletes_nothing(kappa: Kappa, stored: Path, arguments: list[str]) -> None:
     result = kappa("delete", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "error: Nothing is named: give a bundle, or `--labels` or `--all`.\n"
+    assert result.stderr.startswith("error: Nothing is named: give a bundle, or `--labels` or `--all`. The store ")
     assert len(listed(kappa("list"))) == 4
 
 
@@ -176,7 +176,10 @@ def test_every_changed_file_is_named_and_the_others_are_still_verified(
 
 def test_nothing_to_verify_is_a_usage_error(kappa: Kappa) -> None:
     result = kappa("verify")
-    assert (result.exit_code, result.stderr) == (2, "error: Nothing is named: give a bundle, or `--all`.\n")
+    message = (
+        "error: Nothing is named: give a bundle, or `--all`. The store is empty: `kappa build` puts bundles there.\n"
+    )
+    assert (result.exit_code, result.stderr) == (2, message)
 
 
 def test_a_project_cannot_be_verified(kappa: Kappa, project: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from kappa.cli.arguments import choice_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
 
@@ -19,7 +20,7 @@ __all__ = ["command"]
         "kappa completion fish > ~/.config/fish/completions/kappa.fish",
     ],
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@choice_argument("shell", "bash", "zsh", "fish")
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
     """Print the script that completes commands in a shell."""

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import click
 
 from kappa.actions.store import StoredBundle, bundles_to_delete, delete_bundles
-from kappa.cli.arguments import format_option, targets_argument
+from kappa.cli.arguments import bundles_at_hand, format_option, targets_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.cli.queries import stored_table
@@ -44,7 +44,7 @@ def command(targets: Sequence[str], selector: str | None, *, everything: bool, y
     is not named, and nothing without a question, unless `--yes` answers it.
     """
     if not targets and selector is None and not everything:
-        raise UsageError("Nothing is named: give a bundle, or `--labels` or `--all`.")
+        raise UsageError(f"Nothing is named: give a bundle, or `--labels` or `--all`. {bundles_at_hand()}")
     found = bundles_to_delete(targets, selector=selector, everything=everything)
     if not found:
         print_note("There is no such bundle; nothing was deleted.")

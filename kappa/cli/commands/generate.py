@@ -10,7 +10,7 @@ import click
 from kappa._files import write_atomically
 from kappa.actions.images import compose_file, github_workflow
 from kappa.actions.targets import ProjectTarget, resolve_target
-from kappa.cli.arguments import target_argument
+from kappa.cli.arguments import choice_argument, target_argument
 from kappa.cli.command import EXAMPLE_TAG, kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.errors import UsageError
@@ -25,7 +25,7 @@ __all__ = ["command"]
         "kappa generate github-action --output .github/workflows/service.yml",
     ],
 )
-@click.argument("document", type=click.Choice(["compose", "github-action"]))
+@choice_argument("document", "compose", "github-action")
 @target_argument(default=".")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it there, where nothing is yet.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")

@@ -17,7 +17,7 @@ __all__ = ["command"]
     "open-api-spec",
     examples=["kappa open-api-spec IrisClassifier:latest > openapi.json", "kappa open-api-spec ."],
 )
-@target_argument()
+@target_argument(takes_projects=True)
 def command(target: str) -> None:
     """Print the OpenAPI document of a service.
 

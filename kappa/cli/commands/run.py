@@ -14,7 +14,7 @@ from typing import get_args
 import click
 
 from kappa.actions.targets import api_of, open_target, resolve_target
-from kappa.cli.arguments import target_argument
+from kappa.cli.arguments import api_argument, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_error, showing_logs
 from kappa.cli.progress import watching
@@ -44,8 +44,8 @@ _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures gro
         "kappa run . predict --input '[[5.1, 3.5, 1.4, 0.2]]' '[[6.7, 3.1, 4.7, 1.5]]'",
     ],
 )
-@target_argument()
-@click.argument("api")
+@target_argument(takes_projects=True)
+@api_argument
 @click.option("--input", "inputs", metavar="VALUE...", multiple=True, help="One or more request bodies.")
 @click.option(
     "--input-file",

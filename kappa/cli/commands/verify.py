@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from kappa.actions.store import verify_bundles
-from kappa.cli.arguments import format_option, targets_argument
+from kappa.cli.arguments import bundles_at_hand, format_option, targets_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_error, print_result
 from kappa.errors import BundleError, UsageError
@@ -36,7 +36,7 @@ def command(targets: Sequence[str], *, everything: bool, output_format: str) -> 
     by a digest that you have from elsewhere.
     """
     if not targets and not everything:
-        raise UsageError("Nothing is named: give a bundle, or `--all`.")
+        raise UsageError(f"Nothing is named: give a bundle, or `--all`. {bundles_at_hand()}")
     verified = list(verify_bundles(targets, everything=everything))
     if output_format == "json":
         print_result(json.dumps([one.to_tree() for one in verified], indent=2))
