@@ -59,7 +59,7 @@ class ArrayInput(InputAdapter):
         if isinstance(body, dict):
             refuse_wrapped(body, "[[…]]")
         if not isinstance(body, list):
-            raise BadInputError(f"An array of rows is needed, not {shown(body)}.")
+            raise BadInputError(f"An array of rows is needed, `[[…]]`, not {shown(body)}.")
         return body
 
     def array_of(self, rows: list[Any], limits: DecodingLimits) -> Any:

@@ -73,6 +73,11 @@ _Dtypes = Annotated[FrozenMapping, Field(json_schema_extra={"minProperties": 1, 
 
 
 _TAKES = (JSON, CSV, LINES, TABS, *TABLE_MEDIA_TYPES)
+_JSON_STARTS = (b"[", b"{", b'"', b" ", b"\n")
+_ONE_LINE = (
+    "The body is neither JSON nor several lines of CSV. If a file was sent with curl, use `--data-binary @FILE`, which "
+    "keeps the ends of lines."
+)
 
 
 class DataframeInput(InputAdapter):
@@ -194,12 +199,15 @@ class DataframeInput(InputAdapter):
                 return columns_of_arrow(payload, only=self._only)
             except MissingDependencyError as exc:
                 raise BadInputError(str(exc), http_status=415) from None
+        if payload.data[:1] not in _JSON_STARTS and b"," in payload.data:
+            raise BadInputError(_ONE_LINE)
         return self._of_json(payload)
 
     def _of_json(self, payload: Payload) -> Columns:
         body = parse_json(payload)
         if isinstance(body, dict):
-            refuse_wrapped(body, "[{…}]", columns=self.signature.names if self.signature is not None else ())
+            names = self.signature.names if self.signature is not None else ()
+            refuse_wrapped(body, "[{…}]", columns=names, is_table=True)
         return columns_of_json(body, self.orient, payload.limits)
 
     def group_of(self, form: Columns) -> Hashable:

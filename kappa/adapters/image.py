@@ -13,7 +13,7 @@ from kappa.adapters.file import sole
 from kappa.adapters.multipart import form_content
 from kappa.adapters.negotiation import preferred
 from kappa.adapters.picture import DECODERS, Mode, array_of_image, media_types_of, pillow
-from kappa.errors import InferenceFailedError
+from kappa.errors import BadInputError, InferenceFailedError
 from kappa.spec.contracts import InputAdapter, OutputAdapter
 from kappa.types import Answer, Payload
 
@@ -51,6 +51,11 @@ ImageFormats = Annotated[
 IMAGE_FORMATS = (".jpg", ".jpeg", ".png", ".tiff", ".webp", ".bmp")
 
 
+_TEXTS = (b"{", b"[", b'"', b"data:")
+"""How JSON and data URLs begin, in which other servers take pictures."""
+_ADVICE = "Send the file as it is, `curl -F file=@picture.png`, and not as text or within JSON."
+
+
 class ImageInput(InputAdapter):
     """A picture: the body as it is, or the one file of a form; functions receive an array of height × width × channels
     that holds what a viewer shows of it, batch functions a list of them."""
@@ -70,7 +75,12 @@ class ImageInput(InputAdapter):
         return super().decoder(load)
 
     def decode(self, payload: Payload) -> Any:
-        return array_of_image(payload, formats=self.accept_image_formats, mode=self.pilmode)
+        try:
+            return array_of_image(payload, formats=self.accept_image_formats, mode=self.pilmode)
+        except BadInputError as exc:
+            if not payload.data.startswith(_TEXTS) or payload.name:
+                raise
+            raise BadInputError(f"{exc} {_ADVICE}", http_status=exc.http_status) from None
 
     def nbytes_of(self, form: Any) -> int:
         return int(form.nbytes)

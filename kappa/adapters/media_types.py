@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from kappa.adapters.wrappings import key_in_json
 from kappa.errors import BadInputError
 from kappa.types import MEDIA_TYPES, Payload, extension_of
 
-__all__ = ["CSV", "JSON", "LINES", "NPY", "SLOW_KINDS", "TABS", "UNTOLD", "canonical", "understood"]
+__all__ = ["CSV", "JSON", "LINES", "NPY", "SLOW_KINDS", "TABS", "UNTOLD", "canonical", "shown_type", "understood"]
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -102,7 +103,7 @@ def understood(payload: Payload, takes: Collection[str]) -> Payload:
             return _called(payload, media_type)
     for media_type in (told, by_name):
         if "/" in media_type and media_type not in UNTOLD:
-            raise _not_taken(media_type, takes)
+            raise _not_taken(payload, media_type, takes)
     found = _media_type_in(payload)
     if _is_taken(found, takes):
         return _called(payload, found)
@@ -130,9 +131,15 @@ def _is_taken(media_type: str, takes: Collection[str]) -> bool:
     return media_type in takes or (media_type not in UNTOLD and media_type.startswith("image/") and "image/*" in takes)
 
 
-def _not_taken(media_type: str, takes: Collection[str]) -> BadInputError:
+def _not_taken(payload: Payload, media_type: str, takes: Collection[str]) -> BadInputError:
     """Return the refusal of a body that says it is ``media_type``."""
-    return _refusal(f"`{media_type}` is not taken here", takes)
+    return _refusal(f"{shown_type(payload, media_type)} is not taken here", takes)
+
+
+def shown_type(payload: Payload, media_type: str) -> str:
+    """Return what a body says it is, as messages show it: of JSON, with its first key."""
+    key = key_in_json(payload.data) if media_type == JSON else ""
+    return f"`{media_type}` with `{key}`" if key else f"`{media_type}`"
 
 
 def _refusal(reason: str, takes: Collection[str], advice: str = "") -> BadInputError:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from kappa.adapters.file import file_of
+from kappa.adapters.media_types import shown_type
 from kappa.adapters.multipart import FORM, form_content, parts_of
 from kappa.errors import BadInputError
 from kappa.spec.contracts import InputAdapter, Name
@@ -36,8 +37,10 @@ def form_of(
     name before its reason.
     """
     if payload.media_type != FORM:
-        found = f"`{payload.media_type}` is not taken here; send" if payload.media_type else "Send"
-        raise BadInputError(f"{found} `{FORM}`.", http_status=415)
+        told = payload.media_type
+        start = f"{shown_type(payload, told)} is not taken here; send" if told else "Send"
+        fields = " ".join(f"-F {name}=@FILE" for name in readers)
+        raise BadInputError(f"{start} `{FORM}`, as `curl {fields}` does.", http_status=415)
     parts: dict[str, Payload] = {}
     for name, part in parts_of(payload):
         if name in readers and part.data:

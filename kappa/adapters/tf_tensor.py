@@ -14,6 +14,7 @@ from kappa.adapters.arrays import ArrayInput, rows_of_json
 from kappa.adapters.columns import shown
 from kappa.adapters.json import encode_json
 from kappa.adapters.json_values import array_of_tensor, json_rows
+from kappa.adapters.wrappings import refuse_wrapped
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import OutputAdapter
 from kappa.types import Answer, DecodingLimits, Payload
@@ -46,6 +47,8 @@ class TfTensorInput(ArrayInput):
     def rows_in(self, body: Any) -> Any:
         if isinstance(body, dict) and "inputs" in body:
             raise BadInputError("`inputs`, the column format, is not taken here; send `instances`, one for each row.")
+        if isinstance(body, dict) and "instances" not in body:
+            refuse_wrapped(body, '{"instances": […]}')
         rows = body.get("instances") if isinstance(body, dict) else body
         if not isinstance(rows, list):
             raise BadInputError(f"An object with `instances`, an array of rows, is needed, not {shown(body)}.")

@@ -101,8 +101,9 @@ def test_null_is_not_a_number() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (5, "An array of rows is needed, not `5`."),
-        ({"instances": [1]}, 'An array of rows is needed, not `{"instances":[1]}`.'),
+        (5, "An array of rows is needed, `[[…]]`, not `5`."),
+        ({"instances": [1]}, "The request has `instances`; send the rows themselves: `[[…]]`."),
+        ({"area": 1}, 'An array of rows is needed, `[[…]]`, not `{"area":1}`.'),
         ([], "The array is empty; at least one row is needed."),
         ([[1], [1, 2]], "The rows have different shapes; an array needs one shape for all."),
         ([[1], 2], "The rows have different shapes; an array needs one shape for all."),

@@ -366,8 +366,12 @@ def test_a_function_gets_one_file_per_name() -> None:
 @pytest.mark.parametrize(
     ("payload", "status", "message"),
     [
-        (Payload(b"x", "text/csv"), 415, f"`text/csv` is not taken here; send `{FORM}`."),
-        (Payload(b"x"), 415, f"Send `{FORM}`."),
+        (
+            Payload(b"x", "text/csv"),
+            415,
+            f"`text/csv` is not taken here; send `{FORM}`, as `curl -F left=@FILE -F right=@FILE` does.",
+        ),
+        (Payload(b"x"), 415, f"Send `{FORM}`, as `curl -F left=@FILE -F right=@FILE` does."),
         (form_payload([("left", Payload(b"1"))]), 400, "The form lacks `right`."),
         (form_payload([("left", Payload(b"")), ("other", Payload(b"1"))]), 400, "The form lacks `left`, `right`."),
         (form_payload([("left", Payload(b"1"))] * 2), 400, "The form has two parts called `left`."),
