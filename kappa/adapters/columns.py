@@ -181,13 +181,30 @@ def _array(column: Sequence[Any], kind: Kind) -> Any:
     if kind == "str":
         return _text_array(column)
     if kind == "object":
-        array = np.empty(len(column), dtype=object)
-        array[:] = _own(column)
+        array = _filled(column, object)
         # a series, since pandas makes an array of nothing but text one of ``str``, which depends on the neighbours
         return pd.Series(array, dtype=object)
     if is_array(column) and not isinstance(column, np.ndarray):
         return column.copy()
-    return pd.array(column, dtype=kind) if _is_nullable(kind) else np.array(column, dtype=kind)  # type: ignore[call-overload]
+    if _is_nullable(kind):
+        return pd.array(column, dtype=kind)  # type: ignore[call-overload]
+    if len(column) > _AT_ONCE and not is_array(column):
+        return _filled(column, kind)
+    return np.array(column, dtype=kind)  # type: ignore[call-overload]
+
+
+_AT_ONCE = 100_000
+"""So many values become an array within some milliseconds, during which no other thread has the GIL."""
+
+
+def _filled(column: Sequence[Any], dtype: Any) -> Any:
+    """Return values of one's own as an array, made in steps."""
+    import numpy as np
+
+    array = np.empty(len(column), dtype=dtype)
+    for start in range(0, len(column), _AT_ONCE):
+        array[start : start + _AT_ONCE] = _own(column[start : start + _AT_ONCE])
+    return array
 
 
 def _own(column: Sequence[Any]) -> Sequence[Any]:
@@ -214,14 +231,11 @@ def _is_nullable(kind: Kind) -> bool:
 
 def _text_array(column: Sequence[Any]) -> Any:
     """Return what this pandas makes of text: an array of ``str`` since 3.0, of objects before."""
-    import numpy as np
     import pandas as pd
 
     if (dtype := text_dtype()) is not None:
         return pd.array(column, dtype=dtype)
-    array = np.empty(len(column), dtype=object)
-    array[:] = column
-    return array
+    return _filled(column, object)
 
 
 @cache

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BeforeValidator, Field, PydanticUserError, TypeAdapter, ValidationError
 
 from kappa.adapters.charsets import decode_text
+from kappa.adapters.json_pieces import NestedTooDeepError, parsed_in_pieces
 from kappa.adapters.json_values import json_rows, may_hold_dates_of_numpys, plain, rebuilt
 from kappa.adapters.media_types import JSON, understood
 from kappa.errors import BadInputError, BundleError, InferenceFailedError
@@ -138,7 +140,33 @@ def unfolded_size(data: bytes) -> int:
 
 
 def _parsed(data: bytes) -> Any:
+    if len(data) <= _MANY_BYTES or unfolded_size(data) <= _MUCH or not _has_numpy():
+        return _parsed_at_once(data)
+    try:
+        return parsed_in_pieces(data, _parsed_flat, most_nested=MOST_NESTED)
+    except NestedTooDeepError:
+        raise ValueError(_NESTED) from None
+
+
+_MUCH = 1 << 24
+"""From here on, parsing may take longer than the 50 ms that others may have to wait for the GIL at once."""
+
+
+def _has_numpy() -> bool:
+    return find_spec("numpy") is not None
+
+
+def _parsed_at_once(data: bytes) -> Any:
     value = _shallow(data) if _may_be_deep(data) else orjson.loads(data)
+    return _exact(value, data)
+
+
+def _parsed_flat(data: bytes) -> Any:
+    return _exact(orjson.loads(data), data)
+
+
+def _exact(value: Any, data: bytes) -> Any:
+    """Return what was parsed, or the same with all digits of long integers."""
     # PERF: the pattern alone would take longer than parsing, the search for many digits a tenth of it.
     is_long = _NINETEEN_DIGITS in data.translate(_DIGITS_TO_ZERO) and _LONG_INTEGER.search(data)
     return json.loads(data) if is_long else value

@@ -57,7 +57,21 @@ def _from_values(rows: list[Any], limits: DecodingLimits) -> Columns:
             raise BadInputError(f"Row {number} is not an array of values.")
         if len(row) != width:
             raise BadInputError(f"Row {number} has {len(row)} values and row 0 has {width}.")
-    return columns_of_values(numbers(width), list(zip(*rows, strict=True)), len(rows))
+    return columns_of_values(numbers(width), _transposed(rows, width), len(rows))
+
+
+def _transposed(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:
+    """Return the columns of rows; of many rows in several steps, each of which holds the GIL for some milliseconds."""
+    if len(rows) <= _ROWS_AT_ONCE:
+        return list(zip(*rows, strict=True))
+    columns: list[list[Any]] = [[] for _ in range(width)]
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        for column, values in zip(columns, zip(*rows[start : start + _ROWS_AT_ONCE], strict=True), strict=False):
+            column.extend(values)
+    return columns
+
+
+_ROWS_AT_ONCE = 10_000
 
 
 def _from_records(records: list[Any], limits: DecodingLimits) -> Columns:
@@ -82,7 +96,7 @@ def _from_split(body: dict[str, Any], limits: DecodingLimits) -> Columns:
         raise BadInputError(f"`data` must be an array of rows with {len(names)} values each, one per column.")
     if index is not None and not (isinstance(index, list) and len(index) == len(rows) and _are_scalars(index)):
         raise BadInputError(f"`index` must be an array of {len(rows)} labels, one per row.")
-    decoded = columns_of_values(distinct_names(names), list(zip(*rows, strict=True)), len(rows))
+    decoded = columns_of_values(distinct_names(names), _transposed(rows, len(names)), len(rows))
     return decoded._replace(labels=labels_of(index)) if index is not None else decoded
 
 
