@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from kappa.direct import with_own_tasks
 from kappa.errors import ConfigurationError
 from kappa.secret_urls import masked
-from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter
+from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter, plain_module
 from kappa.spec.freezing import FrozenDict
 from kappa.spec.models import (
     ApiSpec,
@@ -227,7 +227,7 @@ def declared_spec(declaring: type, *, module: str | None = None) -> ServiceSpec:
 
     ``module`` is the name under which the class will be imported, where that is not the one it has now.
     """
-    reference = f"{module or declaring.__module__}:{declaring.__qualname__}"
+    reference = f"{module or plain_module(declaring.__module__)}:{declaring.__qualname__}"
     if not (methods := _api_methods(declaring)):
         raise ConfigurationError(
             f"`{declaring.__name__}` declares no API: decorate a method with `@kappa.api(input=…)`."

@@ -64,10 +64,11 @@ def load_handed_over(folder: Path, *, environ: MutableMapping[str, str] = os.env
     spec, root = ServiceSpec.model_validate(order["spec"]), Path(order["root"])
     code = code_of_project(root, spec.files.paths, on_path=order["paths"])
     spec = import_class(spec, code)
-    artifacts = {
-        plugin.name: Artifact(load_artifact(plugin, folder / plugin.name), freeze(order["metadata"][plugin.name]))
-        for plugin in spec.artifacts
-    }
+    with code.unpickling():
+        artifacts = {
+            plugin.name: Artifact(load_artifact(plugin, folder / plugin.name), freeze(order["metadata"][plugin.name]))
+            for plugin in spec.artifacts
+        }
     service = load_service(spec, code=code, artifacts=artifacts, version="development", environ=environ)
     service.examples_directory = root
     if spec.web_static_content is not None:

@@ -6,10 +6,11 @@ one, or of the program that loads it. Three ways:
 - *on the path*: the folder is on `sys.path`. A process that serves one service, or runs one, does this; child processes
   and imports by name find the modules as well.
 - *found*: the folder is not on `sys.path`; a finder knows the names of its modules. `kappa.load` does this.
-- *isolated*: the modules live below ``_kappa_bundle_<digest>``, because one of their names is taken already. Their own
-  imports, late ones too, get the module of their own bundle: Python asks ``__builtins__["__import__"]`` of the module
-  that an import statement stands in, and theirs is one that looks inside first. What is unpickled meanwhile resolves
-  inside too. Not covered: `importlib.import_module` with a name, and child processes.
+- *isolated*: the modules live below ``_kappa_bundle_<digest>``, because one of their names is taken already, or is one
+  that Kappa itself imports. Their own imports, late ones too, get the module of their own bundle: Python asks
+  ``__builtins__["__import__"]`` of the module that an import statement stands in, and theirs is one that looks inside
+  first. What is unpickled meanwhile resolves inside too. Not covered: `importlib.import_module` with a name, and child
+  processes.
 
 A bundle's modules are compiled from their source each time, whichever way they are imported (see `source_code`).
 """
@@ -29,13 +30,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 from kappa.errors import BundleError, KappaError, said
+from kappa.modules_of_others import MODULES_OF_OTHERS, is_needed_from_elsewhere, is_regular, regular_modules
 from kappa.source_code import SourceLoader, import_from_source
+from kappa.spec.contracts import ISOLATED
 
 __all__ = [
     "OwnFolders",
@@ -89,7 +92,7 @@ class ServiceCode:
 def code_on_path(directory: Path, paths: Sequence[str] = ()) -> ServiceCode:
     """Put a folder, and then those of ``paths`` in it, first on `sys.path`, once."""
     directory = directory.absolute()
-    roots = (directory, *(directory / path for path in paths))
+    roots = _roots(directory, paths)
     sys.path[:0] = [str(root) for root in roots if str(root) not in sys.path]
     return _named_code(directory, roots)
 
@@ -109,7 +112,13 @@ def code_of_project(root: Path, paths: Sequence[str] = (), *, on_path: Sequence[
         if not any(isinstance(one, _Finder) and one.names == {name} for one in sys.meta_path):
             finder = _Finder(folder, frozenset({name}), (folder.parent,))
             sys.meta_path.insert(0 if name in own.packages else len(sys.meta_path), finder)
-    return code_on_path(root, [*on_path, *map(str, own.searched)])
+    folders = [*on_path, *map(str, own.searched)]
+    root = root.absolute()
+    roots = _roots(root, folders)
+    if any(is_needed_from_elsewhere(name, roots) for name in MODULES_OF_OTHERS if is_regular(name, roots)):
+        names = frozenset().union(*map(_module_names, roots))
+        return _isolated(root, "", regular_modules(names, roots), roots)
+    return code_on_path(root, folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +154,19 @@ def code_of_bundle(directory: Path, digest: str, *, on_path: bool, paths: Sequen
     """
     directory = directory.absolute()
     import_from_source(directory)
-    roots = (directory, *(directory / path for path in paths))
+    roots = _roots(directory, paths)
     names = frozenset().union(*map(_module_names, roots))
-    if any(_is_taken(name, directory) for name in names):
+    if any(_is_taken(name, directory) or is_needed_from_elsewhere(name, roots) for name in names):
         return _isolated(directory, digest, names, roots)
     if on_path:
         return code_on_path(directory, paths)
     if not any(isinstance(finder, _Finder) and finder.directory == directory for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder(directory, names, roots))
     return _named_code(directory, roots)
+
+
+def _roots(directory: Path, paths: Sequence[str]) -> tuple[Path, ...]:
+    return (directory, *(directory / path for path in paths))
 
 
 def _named_code(directory: Path, roots: Sequence[Path]) -> ServiceCode:
@@ -204,12 +217,12 @@ class _Finder(MetaPathFinder):
 
 def _isolated(directory: Path, digest: str, names: frozenset[str], roots: Sequence[Path]) -> ServiceCode:
     """Return the code below a name that no other bundle has, the same for one that was loaded before."""
-    namespace = f"_kappa_bundle_{sha256(f'{digest} {directory}'.encode()).hexdigest()[:16]}"
+    namespace = f"{ISOLATED}{sha256(f'{digest} {directory}'.encode()).hexdigest()[:16]}"
     for finder in sys.meta_path:
         if isinstance(finder, _IsolatingFinder) and finder.code.namespace == namespace:
             return finder.code
     code = _IsolatedCode(directory, namespace, names, roots)
-    root = ModuleType(namespace, f"The code of the bundle in {directory}.")
+    root = ModuleType(namespace, f"The code of the service in {directory}.")
     root.__path__ = [str(folder) for folder in roots]
     root.__spec__ = ModuleSpec(namespace, None, is_package=True)
     sys.modules[namespace] = root
@@ -283,7 +296,7 @@ class _IsolatingFinder(MetaPathFinder):
         if not fullname.startswith(f"{self.code.namespace}."):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and type(spec.loader) is SourceLoader:
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
             spec.loader = _IsolatingLoader(spec.loader.name, spec.loader.path, self.code.builtins)
         return spec
 

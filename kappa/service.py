@@ -249,7 +249,9 @@ def load_declared(
             directory = Path(folder) / plugin.name
             directory.mkdir()
             plugin.adopt(source.path, directory, link=True)
-            loaded[plugin.name] = Artifact(load_artifact(plugin, directory, shown=source.path), metadata)
+            with code.unpickling():
+                model = load_artifact(plugin, directory, shown=source.path)
+            loaded[plugin.name] = Artifact(model, metadata)
     service = load_service(spec, code=code, artifacts=loaded, version="project", environ=environ)
     service.examples_directory = root
     if spec.web_static_content is not None:

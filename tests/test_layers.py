@@ -49,6 +49,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.inference",
         "kappa.inputs",
         "kappa.loading",
+        "kappa.modules_of_others",
         "kappa.offline",
         "kappa.openapi",
         "kappa.packed",

@@ -42,6 +42,7 @@ from kappa.tag import IDENTIFIER, check_identifier
 from kappa.types import Answer, Payload
 
 __all__ = [
+    "ISOLATED",
     "AnyArtifact",
     "AnyInput",
     "AnyOutput",
@@ -58,10 +59,14 @@ __all__ = [
     "field_docs",
     "freeze",
     "module_of",
+    "plain_module",
     "thaw",
 ]
 
 Name = Annotated[str, AfterValidator(check_identifier), Field(json_schema_extra={"pattern": f"^{IDENTIFIER.pattern}$"})]
+
+ISOLATED = "_kappa_bundle_"
+"""How the name begins below which the modules of a service are that cannot have their own."""
 
 
 @cache
@@ -180,10 +185,15 @@ def _is_registered(plugin: type[Plugin]) -> bool:
     return False
 
 
+def plain_module(name: str) -> str:
+    """Return the own name of a module that may be isolated (see `kappa.loading`)."""
+    return name.partition(".")[2] if name.startswith(ISOLATED) else name
+
+
 def module_of(defined: type) -> str:
     """Return the name of a class's module; a script's is what it is called when it is imported."""
     if defined.__module__ != "__main__":
-        return defined.__module__
+        return plain_module(defined.__module__)
     main = sys.modules["__main__"]
     if (spec := getattr(main, "__spec__", None)) is not None:
         return str(spec.name)

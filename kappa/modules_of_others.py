@@ -1,0 +1,47 @@
+"""The modules of other distributions that Kappa imports, some of them long after a service's code was loaded.
+
+A module of the service's own with such a name must not be found in their place, nor they in its.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+__all__ = ["MODULES_OF_OTHERS", "is_needed_from_elsewhere", "is_regular", "regular_modules"]
+
+MODULES_OF_OTHERS = frozenset(
+    {
+        *("PIL", "alembic", "annotated_types", "anyio", "certifi", "charset_normalizer", "click", "dateutil", "docker"),
+        *("falcon", "filelock", "greenlet", "gunicorn", "h11", "httpcore", "httpx", "idna", "jinja2", "joblib", "mako"),
+        *("markdown_it", "markupsafe", "mdurl", "numpy", "orjson", "packaging", "pandas", "prometheus_client"),
+        *("pyarrow", "pydantic", "pydantic_core", "pygments", "pytz", "requests", "rich", "ruamel", "scipy", "six"),
+        *("sklearn", "sniffio", "sqlalchemy", "tensorflow", "threadpoolctl", "tinydb", "tomli", "torch", "tree_sitter"),
+        *("tree_sitter_toml", "typing_extensions", "typing_inspection", "tzdata", "urllib3", "uvicorn", "uvloop"),
+        *("xgboost",),
+    }
+)
+"""Top-level names: of what Kappa imports, and of what that needs in turn."""
+
+
+def is_needed_from_elsewhere(name: str, roots: Collection[Path]) -> bool:
+    """Return whether Kappa may import a module of this name that lies in none of ``roots``."""
+    return name in MODULES_OF_OTHERS and _is_elsewhere(name, roots)
+
+
+def is_regular(name: str, roots: Collection[Path]) -> bool:
+    """Return whether ``roots`` have a module of a name that is more than a folder without ``__init__.py``."""
+    spec = PathFinder.find_spec(name, [str(root) for root in roots])
+    return spec is not None and spec.origin is not None
+
+
+def regular_modules(names: Collection[str], roots: Collection[Path]) -> frozenset[str]:
+    """Leave out the folders without ``__init__.py`` that Python passes over for a module elsewhere."""
+    return frozenset(name for name in names if is_regular(name, roots) or not _is_elsewhere(name, roots))
+
+
+def _is_elsewhere(name: str, roots: Collection[Path]) -> bool:
+    own = {root.resolve() for root in roots}
+    return PathFinder.find_spec(name, [entry for entry in sys.path if Path(entry).resolve() not in own]) is not None
