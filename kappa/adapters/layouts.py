@@ -79,6 +79,8 @@ def _from_records(records: list[Any], limits: DecodingLimits) -> Columns:
     for number, record in enumerate(records):
         if not isinstance(record, dict):
             raise BadInputError(f"Row {number} is not an object of values by column name.")
+        if len(record) > limits.max_columns:
+            check_size(len(records), len(record), limits)
         names.update(dict.fromkeys(record))
         if len(names) > limits.max_columns:
             break

@@ -31,6 +31,7 @@ from kappa.server.batching.sharing import Places
 from kappa.server.decoding import Decoders
 from kappa.server.exchange import too_large, valid_headers
 from kappa.server.gate import try_examples
+from kappa.server.machine import SpareMemory
 from kappa.server.metrics import ApiMetrics, Metrics
 from kappa.server.renewal import Renewal, needs_payloads
 from kappa.service import LoadedService
@@ -323,6 +324,7 @@ class Host:
         return answer
 
     async def _look_regularly(self) -> None:
+        memory = SpareMemory()
         for number in count():
             planned = monotonic() + _LOOK_EVERY_S
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -332,6 +334,8 @@ class Host:
                     endpoint.batcher.look(lag_s)
             if number % 2 and self.state in ("ready", "draining"):  # else another host says what there is
                 self.flush()
+                if memory.is_due(now := monotonic()):
+                    await asyncio.to_thread(memory.give_back, now)
 
     def flush(self) -> None:
         """Bring all that was counted, and the present state of the queues, into the exported metrics."""

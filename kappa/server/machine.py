@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 from kappa.errors import ConfigurationError
 
-__all__ = ["set_thread_counts", "settle_memory", "share_lock", "writable_directory"]
+__all__ = [
+    "SpareMemory",
+    "release_memory",
+    "resident_bytes",
+    "set_thread_counts",
+    "settle_memory",
+    "share_lock",
+    "writable_directory",
+]
 
 _THREAD_COUNTS = (
     "OMP_NUM_THREADS",
@@ -39,6 +48,56 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+
+
+def resident_bytes() -> int:
+    """Return how much memory of this process is resident; 0 where the system does not say it as Linux does."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return 0
+
+
+def release_memory() -> None:
+    """Give freed memory that the allocators keep back to the system: glibc's, and Arrow's if it is loaded."""
+    if (pyarrow := sys.modules.get("pyarrow")) is not None:
+        pyarrow.default_memory_pool().release_unused()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
+
+
+class SpareMemory:
+    """Freed memory that the allocators keep, some hundred MB after a few large bodies; given back now and then.
+
+    To be looked at regularly. It is given back when the process is larger than it once was; less often while that gains
+    little, because the memory is in use.
+    """
+
+    def __init__(
+        self, *, resident: Callable[[], int] = resident_bytes, release: Callable[[], None] = release_memory
+    ) -> None:
+        self._resident = resident
+        self._release = release
+        self._least = resident()
+        self._due_s = 0.0
+        self._pause_s = _SHORTEST_PAUSE_S
+
+    def is_due(self, now: float) -> bool:
+        """Return whether to call `give_back`, which takes some milliseconds."""
+        return now >= self._due_s and self._resident() > self._least + _MUCH_SPARE
+
+    def give_back(self, now: float) -> None:
+        before = self._resident()
+        self._release()
+        after = self._resident()
+        self._least = min(self._least, after)
+        has_gained = before - after > _MUCH_SPARE // 2
+        self._pause_s = _SHORTEST_PAUSE_S if has_gained else min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._due_s = now + self._pause_s
+
+
+_MUCH_SPARE = 64 << 20
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 
 
 def share_lock() -> None:

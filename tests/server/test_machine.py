@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from kappa.errors import ConfigurationError
-from kappa.server.machine import set_thread_counts, settle_memory, share_lock, writable_directory
+from kappa.server.machine import (
+    SpareMemory,
+    release_memory,
+    resident_bytes,
+    set_thread_counts,
+    settle_memory,
+    share_lock,
+    writable_directory,
+)
 
 
 def test_thread_counts_share_the_cores_and_leave_the_users_choice_alone() -> None:
@@ -52,3 +61,73 @@ def test_small_files_go_to_memory_else_to_the_temporary_folder_else_nowhere(
     monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "absent")])
     with pytest.raises(ConfigurationError, match="Mount a `tmpfs` at `/tmp`"):
         writable_directory(in_memory=tmp_path / "absent")
+
+
+MIB = 1 << 20
+
+
+class Process:
+    """A process of some size, of which some is spare."""
+
+    def __init__(self, resident_mib: int) -> None:
+        self.resident_mib = resident_mib
+        self.spare_mib = 0
+        self.releases = 0
+
+    def release(self) -> None:
+        self.releases += 1
+        self.resident_mib -= self.spare_mib
+        self.spare_mib = 0
+
+    def memory(self) -> SpareMemory:
+        return SpareMemory(resident=lambda: self.resident_mib * MIB, release=self.release)
+
+    def grow(self, mib: int, *, spare: bool) -> None:
+        self.resident_mib += mib
+        self.spare_mib += mib * spare
+
+
+def test_memory_is_given_back_when_the_process_has_grown_by_what_it_does_not_use() -> None:
+    process = Process(200)
+    memory = process.memory()
+    assert not memory.is_due(0)
+    process.grow(60, spare=True)
+    assert not memory.is_due(0)
+    process.grow(300, spare=True)
+    assert memory.is_due(0)
+    memory.give_back(0)
+    assert (process.resident_mib, process.releases) == (200, 1)
+    process.grow(300, spare=True)
+    assert memory.is_due(1), "what gained much is done again soon"
+
+
+def test_memory_in_use_is_asked_for_ever_less_often_and_given_back_in_the_end() -> None:
+    process = Process(200)
+    memory = process.memory()
+    process.grow(500, spare=False)
+    tries = []
+    for second in range(200):
+        if memory.is_due(second):
+            memory.give_back(second)
+            tries.append(second)
+    assert tries == [0, 2, 6, 14, 30, 62, 122, 182]
+    process.spare_mib = 500
+    assert next(second for second in range(200, 300) if memory.is_due(second)) == 242
+    memory.give_back(242)
+    assert process.resident_mib == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much is resident")
+def test_freed_memory_of_a_thread_is_given_back() -> None:
+    kept: list[object] = []
+
+    def use() -> None:
+        values = [bytes(1000) for _ in range(200_000)]
+        kept.append(values[-1])  # which keeps the end of what was taken
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    before = resident_bytes()
+    release_memory()
+    assert resident_bytes() < before - 100 * MIB
