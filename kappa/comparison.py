@@ -18,6 +18,7 @@ from kappa.types import Answer
 __all__ = ["Replay", "differences", "replay_lines", "replay_of"]
 
 _SHOWN_PROBLEMS = 10
+_NEAR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,18 @@ def differences(expected: Any, got: Any, *, tolerance: float = 0.0, where: str =
             yield from differences(left, right, tolerance=tolerance, where=f"{where}[{number}]")
     elif _is_number(expected) and _is_number(got):
         if (distance := abs(expected - got)) > tolerance:
-            allowed = f", {distance:.3g} apart where {tolerance:g} is allowed" if tolerance else ""
+            allowed = (
+                f", {distance:.3g} apart where {tolerance:g} is allowed" if tolerance else _advice(distance, expected)
+            )
             yield f"{_place(where)}: expected {_shown(expected)}, got {_shown(got)}{allowed}"
     elif type(expected) is not type(got) or expected != got:
         yield f"{_place(where)}: expected {_shown(expected)}, got {_shown(got)}"
+
+
+def _advice(distance: float, expected: float) -> str:
+    """Name `tolerance` where numbers are so near that it may be what is missing."""
+    is_near = distance <= _NEAR * abs(expected)
+    return f", {distance:.3g} apart: `tolerance` in the example says how much is allowed" if is_near else ""
 
 
 def _is_array(value: Any) -> bool:

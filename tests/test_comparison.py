@@ -28,6 +28,13 @@ JSON = st.recursive(
             ["`p[1]`: expected 0.5, got 0.75, 0.25 apart where 0.01 is allowed"],
             id="beyond-tolerance",
         ),
+        pytest.param(
+            [21.0],
+            [21.003],
+            0.0,
+            ["`[0]`: expected 21.0, got 21.003, 0.003 apart: `tolerance` in the example says how much is allowed"],
+            id="near-without-tolerance",
+        ),
         pytest.param(1, True, 1.0, ["the answer: expected 1, got true"], id="true-is-not-one"),
         pytest.param("1", 1, 0.0, ['the answer: expected "1", got 1'], id="text-is-no-number"),
         pytest.param([], {}, 0.0, ["the answer: expected [], got {}"], id="other-kind"),

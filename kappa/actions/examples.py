@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kappa.actions.targets import ProjectTarget, Target, open_target, read_target_project
 from kappa.bundle import open_bundle
@@ -16,7 +18,7 @@ from kappa.comparison import Replay, replay_of
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.inference import Inference, example_payload
 from kappa.secret_urls import masked
-from kappa.spec.contracts import ArtifactPlugin
+from kappa.spec.contracts import ArtifactPlugin, InputAdapter
 from kappa.spec.models import ExampleSpec, ServiceSpec, ServingSpec
 from kappa.types import Answer, Payload
 from kappa.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
@@ -24,6 +26,8 @@ from kappa.versions import names_asked_for, say_differences, say_versions, versi
 __all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "say_what_ran"]
 
 _REMOTE_TIMEOUT_S = 60.0
+_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+"""What TOML takes as a key without quotes."""
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -54,7 +58,45 @@ def examples_of(target: Target) -> Examples:
 def check_examples(spec: ServiceSpec) -> None:
     """Raise `ConfigurationError` for a service without examples, because a test of nothing must not pass."""
     if not spec.examples:
-        raise ConfigurationError(f"`{spec.name}` has no `[[examples]]`, so there is nothing to test.")
+        lines = _first_example(spec)
+        advice = f" Put one into its kappafile, and in `expect` what it must be answered:\n\n{lines}" if lines else ""
+        raise ConfigurationError(f"`{spec.name}` has no `[[examples]]`, so there is nothing to test.{advice}")
+
+
+def _first_example(spec: ServiceSpec) -> str:
+    """Return an example to copy, of the first API; its values are to be replaced."""
+    if not spec.apis:
+        return ""
+    api = spec.apis[0]
+    return f'[[examples]]\nname = "a first request"\napi = "{api.name}"\n{_request_of(api.input)}'
+
+
+def _request_of(adapter: InputAdapter) -> str:
+    """Return the line of an example that holds its request."""
+    if columns := getattr(adapter, "columns", None):
+        values = ", ".join(
+            f"{name if _BARE.fullmatch(name) else json.dumps(name)} = {_VALUES.get(_dtype_of(columns, name), '1')}"
+            for name in columns
+        )
+        return f"input = [{{ {values} }}]"
+    return _REQUESTS.get(adapter.type, 'input_file = "request.bin"')
+
+
+def _dtype_of(columns: Any, name: str) -> str:
+    dtype = columns[name] if isinstance(columns, Mapping) else ""
+    return str(dtype["dtype"] if isinstance(dtype, Mapping) else dtype)
+
+
+_REQUESTS = {
+    "dataframe": "input = [[5.1, 3.5, 1.4, 0.2]]",
+    "image": 'input_file = "request.png"',
+    "json": "input = { key = 1 }",
+    "ndarray": "input = [[5.1, 3.5, 1.4, 0.2]]",
+    "pytorch_tensor": "input = [[5.1, 3.5, 1.4, 0.2]]",
+    "string": 'input = "some text"',
+    "tf_tensor": "input = { instances = [[5.1, 3.5, 1.4, 0.2]] }",
+}
+_VALUES = {"bool": "true", "str": '"text"', "datetime": '"2026-01-31"', "float64": "1.5", "float32": "1.5"}
 
 
 def say_what_ran(examples: Examples) -> list[str]:

@@ -119,7 +119,7 @@ def _next_step(directory: Path) -> str:
             "`kappa explain KF205` shows the lines to write."
         )
     reason = f"For `{model.name}`, which is there," if model is not None else "For a model that `joblib.dump` wrote,"
-    return f"{reason} write this as `{KAPPAFILE_NAMES[0]}`:\n\n{sketch_for(model, directory)}"
+    return f"{reason} write this as `{KAPPAFILE_NAMES[0]}`:\n\n{sketch_for(model, directory).rstrip()}"
 
 
 def _nearby(directory: Path) -> Iterator[Path]:
@@ -147,6 +147,9 @@ def read_kappafile(file: Path) -> tuple[Document | None, Diagnostics]:
     if text is None:
         return None, found
     source = TextLines(text)
+    if (other := _other_syntax(source, is_toml=file.suffix == ".toml")) is not None:
+        found.add("KF102", other, (), span=source.word_at(source.text.index(_statements(source)[0].lstrip())))
+        return None, found
     tree, is_whole = _parse(source, found)
     if file.name == PYPROJECT:
         tree = _tool_table(tree, found)
@@ -199,6 +202,27 @@ def _parse(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
     from kappa.build.yaml_syntax import parse_yaml
 
     return parse_yaml(source, found)
+
+
+def _other_syntax(source: TextLines, *, is_toml: bool) -> str | None:
+    """Say that a file is written in the syntax of another extension than it has."""
+    lines = _statements(source)
+    first = lines[0].strip() if lines else ""
+    if is_toml and first.startswith("{"):
+        return "This is JSON: name the file `kappafile.yaml`, since YAML holds all of JSON."
+    if is_toml and (first == "---" or _IN_YAML.match(first)) and not any(map(_IN_TOML.match, lines)):
+        return "This is YAML: name the file `kappafile.yaml`."
+    if not is_toml and _IN_TOML.match(first) and not any(map(_IN_YAML.match, lines)):
+        return "This is TOML: name the file `kappafile.toml`."
+    return None
+
+
+def _statements(source: TextLines) -> list[str]:
+    return [line for line in source.lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+_IN_YAML = re.compile(r"[A-Za-z_][\w-]*\s*:(\s|$)")
+_IN_TOML = re.compile(r"\s*(\[\[?\s*[\w.\"' -]+\]\]?\s*(#.*)?$|[\w.\"'-]+\s*=)")
 
 
 def _tool_table(tree: Any, found: Diagnostics) -> Any:

@@ -194,6 +194,10 @@ def _toml_text(word: str) -> str:
     return f'"{word}"' if word.isprintable() and not set(word) & set('"\\') else "''"
 
 
+_FIRST_LINE = 2
+"""Of a statement that stands below the header it belongs to."""
+
+
 def _report_duplicate(statement: _Statement, source: TextLines, text: str, found: Diagnostics) -> None:
     """Blame the second definition and show the first, both read from the text before the mistake."""
     before = text[: statement.start]
@@ -207,14 +211,18 @@ def _report_duplicate(statement: _Statement, source: TextLines, text: str, found
     _locate(TextLines(before), first)
     shift = statement.first - 1
     by_depth = sorted((path for path in own.keys if own.keys[path].line > 1), key=len)
-    path: TreePath = next((path for path in by_depth if path in first.keys), by_depth[0] if by_depth else ())
+    # of a header or a dotted key, all of it before its parts
+    candidates = [path for path in reversed(by_depth) if own.keys[path].line == _FIRST_LINE] + by_depth
+    path: TreePath = next((path for path in candidates if path in first.keys), by_depth[0] if by_depth else ())
     labels: list[Label] = []
     if path in first.keys:
         labels.append(Label(found.file, first.keys[path], "first given here"))
     if path:
         span = own.keys[path]
         span = Span(span.line + shift, span.column, span.end_line + shift, span.end_column)
-        message = f"{quoted(str(path[-1]))} is given twice."
+        is_header = not prefix and own.keys[path].line == _FIRST_LINE
+        name = f"[{'.'.join(map(str, path))}]" if is_header else str(path[-1])
+        message = f"{quoted(name)} is given twice."
     else:
         span, message = source.word_at(statement.start), "A key is given twice."
     found.add("KF103", message, (), span=span, labels=labels)

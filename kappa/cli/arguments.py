@@ -43,7 +43,7 @@ def targets_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def api_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument `API`, one of those that `TARGET` has."""
-    return click.argument("api", cls=KappaArgument, meaning=_meaning_of_api)(command)
+    return click.argument("api", cls=KappaArgument, meaning=_meaning_of_api, shell_complete=_complete_api)(command)
 
 
 def choice_argument(name: str, *choices: str) -> Callable[[Any], Any]:
@@ -68,15 +68,20 @@ def _meaning_of_api(ctx: click.Context) -> str:
     """Say which APIs there are; the first of two words was taken for the target, which it may not have been."""
     from kappa.actions.targets import resolve_target, spec_of
 
-    command = ctx.command
-    fixed = command.fixed.get("target") if isinstance(command, KappaCommand) else None
-    target = str(fixed or ctx.params.get("target"))
+    target = _target_of(ctx)
     try:
         apis = [f"`{api.name}`" for api in spec_of(resolve_target(target))[0].apis]
     except KappaError:
         example = f"`{ctx.command_path} . {target}`"
         return f"two words are needed, and `{target}` was taken for TARGET. Write {example}. {bundles_at_hand()}"
     return f"the name of an API. `{target}` has {', '.join(apis)}."
+
+
+def _target_of(ctx: click.Context) -> str:
+    """Return what a command works on: its argument, or the bundle whose own command it is."""
+    command = ctx.command
+    fixed = command.fixed.get("target") if isinstance(command, KappaCommand) else None
+    return str(fixed or ctx.params.get("target"))
 
 
 def format_option(*choices: str, default: str | None = None) -> Callable[[Any], Any]:
@@ -90,6 +95,18 @@ def format_option(*choices: str, default: str | None = None) -> Callable[[Any], 
         show_default=True,
         help="How the result is printed.",
     )
+
+
+def _complete_api(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from kappa.actions.targets import resolve_target, spec_of
+
+    try:
+        apis = spec_of(resolve_target(_target_of(ctx)))[0].apis
+    except KappaError:  # a shell that completes words says nothing
+        return []
+    return [
+        CompletionItem(api.name, help=api.doc.partition("\n")[0]) for api in apis if api.name.startswith(incomplete)
+    ]
 
 
 def _complete_target(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -36,7 +36,7 @@ def command(package_directory: str | Path) -> LazyGroup:
         help=manifest.service.doc or f"Run and serve {manifest.name}.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    return click.version_option(manifest.version, message="%(version)s")(group)
+    return click.version_option(manifest.version, "-v", "-V", "--version", message="%(version)s")(group)
 
 
 def _bound(original: click.Command, directory: Path, *, program: str) -> click.Command:

@@ -80,7 +80,9 @@ class LazyGroup(click.Group):
         if not args and not ctx.resilient_parsing:  # which click 8.2 and later take for an error
             click.echo(ctx.get_help())
             ctx.exit()
-        return super().parse_args(ctx, args)
+        if args[:1] == ["help"]:  # what every tool understands, also `help COMMAND`
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, ["--version"] if args == ["version"] else args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [name for commands in self.sections.values() for name in commands]

@@ -50,7 +50,7 @@ cli = LazyGroup(
     help="Turn a trained model into a prediction service: declare it, build it, serve it.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-cli = click.version_option(__version__, prog_name="kappa")(cli)
+cli = click.version_option(__version__, "-v", "-V", "--version", prog_name="kappa")(cli)
 
 
 def main() -> None:

@@ -32,7 +32,12 @@ class RunCommand(KappaCommand):
             arguments=len(self.params) - len(options),
         )
         rest, ctx.meta[NAMED_INPUTS] = _without_named(spread, ctx, known=with_value)
-        return super().parse_args(ctx, rest)
+        try:
+            return super().parse_args(ctx, rest)
+        except click.UsageError as exc:
+            if "unexpected extra argument" not in exc.message:
+                raise
+            raise click.UsageError(f"{exc.message}: inputs follow `--input` or `--input-file`.", ctx) from None
 
 
 def spread_values(

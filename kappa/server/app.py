@@ -36,6 +36,7 @@ FalconApp = falcon.asgi.App[Request, falcon.asgi.Response]
 
 _logger = logging.getLogger("kappa.server")
 _MAX_SHOWN_PATH = 200
+_MOST_PATHS = 5
 _MEANT = {
     **dict.fromkeys(
         ("/health", "/health/live", "/livez", "/live", "/alive", "/ping", "/status", "/healthcheck", "/_health"),
@@ -100,7 +101,7 @@ def create_app(
         is_divided = management_port is not None
         routes = _routes(host, ids, with_operations=not is_divided)
         apis = {path: ApiResource(endpoint, host, ids, shows_errors=is_development) for path, endpoint in _apis(host)}
-        known = "`/docs.json` lists what there is"
+        known = _known(list(apis))
         framework = _falcon_app([*routes, *apis.items()], ids, files=_files(host, ids), known=known)
         app: Any = BatchingMiddleware(Edge(framework, ids), apis)
         allowed = _allowed_origins(services) if cors_origins is None else frozenset(cors_origins)
@@ -117,6 +118,15 @@ def create_app(
         wanted=wanted or (lambda: services),
         on_reload=on_reload,
         management_port=management_port,
+    )
+
+
+def _known(paths: Sequence[str]) -> str:
+    """Say which APIs there are to somebody who asks for something else."""
+    shown = ", ".join(f"`{path}`" for path in paths[:_MOST_PATHS])
+    more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
+    return (
+        f"POST goes to {shown}{more}; `/docs.json` lists all there is" if paths else "`/docs.json` lists what there is"
     )
 
 

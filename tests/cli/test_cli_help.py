@@ -129,6 +129,17 @@ def test_the_version_is_that_of_the_package(kappa: Kappa) -> None:
     assert kappa("--version").stdout == f"kappa, version {__version__}\n"
 
 
+@pytest.mark.parametrize("words", [["help"], ["help", "build"], ["help", "nothing"]])
+def test_help_is_a_word_too(kappa: Kappa, words: list[str]) -> None:
+    said, meant = kappa(*words), kappa(*words[1:], "--help")
+    assert (said.exit_code, said.output) == (meant.exit_code, meant.output)
+
+
+@pytest.mark.parametrize("word", ["version", "-v", "-V"])
+def test_the_version_is_told_for_every_word_for_it(kappa: Kappa, word: str) -> None:
+    assert kappa(word).output == kappa("--version").output
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys\nfrom kappa.cli.main import main\nsys.argv = ['kappa', '--help']\n"
@@ -157,3 +168,20 @@ def test_shells_complete_the_tags_of_the_store(bundle: Path) -> None:
     environ = {**os.environ, "_KAPPA_COMPLETE": "bash_complete", "COMP_WORDS": "kappa run Sca", "COMP_CWORD": "2"}
     finished = subprocess.run([sys.executable, "-m", "kappa"], env=environ, capture_output=True, text=True, check=False)
     assert (finished.stdout, finished.stderr) == ("plain,Scaler:1.0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("kappa run Scaler:1.0 ", ["scale", "explode"]),
+        ("kappa run . sc", ["scale"]),
+        ("kappa run nothing:1.0 ", []),
+        ("kappa run ./nothing ", []),
+    ],
+)
+def test_shells_complete_the_apis_of_the_target(bundle: Path, project: Path, words: str, names: list[str]) -> None:
+    environ = {**os.environ, "_KAPPA_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", "kappa"], env=environ, cwd=project, capture_output=True, text=True, check=False
+    )
+    assert ([line.partition(",")[2] for line in done.stdout.split()], done.stderr) == (names, "")

@@ -277,6 +277,26 @@ def test_inputs_that_cannot_be_meant(kappa: Kappa, project: Path, arguments: lis
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {message}\n")
 
 
+@pytest.mark.parametrize("prefix", ["", "@"])
+@pytest.mark.parametrize("name", ["two.json", "rows/two.csv"])
+def test_the_name_of_a_file_is_no_value(kappa: Kappa, project: Path, prefix: str, name: str) -> None:
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text("[1]", encoding="utf-8")
+    result = kappa("run", ".", "echo", "--input", f"{prefix}{name}")
+    message = f"error: `{name}` is a file, and `--input` takes a value: use `--input-file {name}`.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", message)
+
+
+@pytest.mark.parametrize("text", ['"@gone.json"', '"a.b"', "1.5", '"' + "x" * 5000 + '.json"'])
+def test_a_value_that_names_no_file_is_a_value(kappa: Kappa, project: Path, text: str) -> None:
+    assert kappa("run", ".", "echo", "--input", text).stdout == f"{text}\n"
+
+
+def test_an_input_without_its_option_is_told_which_one(kappa: Kappa, project: Path) -> None:
+    message = "Got unexpected extra argument (two.json): inputs follow `--input` or `--input-file`."
+    assert message in kappa("run", ".", "echo", "two.json").stderr
+
+
 def test_a_missing_input_is_refused_as_http_would(kappa: Kappa, project: Path) -> None:
     result = kappa("run", ".", "pair", "--input-left", "x")
     assert (result.exit_code, result.stdout, result.stderr) == (9, "null\n", "error: The form lacks `right`.\n")

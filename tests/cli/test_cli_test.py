@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from PIL import Image
 
 Kappa = Callable[..., Result]
 
@@ -94,8 +97,36 @@ def test_a_service_without_examples_cannot_pass(kappa: Kappa, project: Path) -> 
     file = project / "kappafile.toml"
     file.write_text(file.read_text(encoding="utf-8").partition("[[examples]]")[0], encoding="utf-8")
     result = kappa("test")
-    message = "error: `Scaler` has no `[[examples]]`, so there is nothing to test.\n"
-    assert (result.exit_code, result.stdout, result.stderr) == (3, "", message)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("error: `Scaler` has no `[[examples]]`, so there is nothing to test. Put one into")
+
+
+INPUTS = ["json", "string", "ndarray", "image", "file", "dataframe"]
+COLUMNS = '{ type = "dataframe", columns = { area = "float64", "sold on" = "datetime", new = "bool", city = "str" } }'
+
+
+@pytest.mark.parametrize("adapter", [*(f'"{name}"' for name in INPUTS), COLUMNS], ids=[*INPUTS, "columns"])
+def test_the_example_to_copy_is_one_for_the_input(
+    kappa: Kappa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: str
+) -> None:
+    """What the message holds is put into the kappafile as it is: nothing is wrong with it, and its request is taken."""
+    module = f"counting_{os.getpid()}"
+    code = "def one(value):\n    return 1\n\n\ndef many(rows):\n    return [1] * len(rows)\n"
+    (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
+    function = "many" if "dataframe" in adapter else "one"
+    file = tmp_path / "kappafile.toml"
+    api = f'[apis.count]\nfunction = "{module}:{function}"\ninput = {adapter}\n'
+    file.write_text(f'kappafile = 1\n[service]\nname = "Counting"\n{api}', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    message = kappa("test").stderr
+    with file.open("a", encoding="utf-8") as kappafile:
+        kappafile.write(message.partition("\n\n")[2])
+    (tmp_path / "request.bin").write_bytes(b"1")
+    Image.new("RGB", (2, 2)).save(tmp_path / "request.png")
+    tested = kappa("test")
+    assert (tested.exit_code, tested.stdout) == (0, "ok      count: a first request\n"), message
+    sys.modules.pop(module)
 
 
 @pytest.fixture

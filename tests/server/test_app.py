@@ -467,7 +467,15 @@ def test_a_request_id_is_taken_over_when_it_is_a_good_one(tmp_path: Path, given:
         pytest.param(
             ("POST", "/metadata", "1"), 405, "`POST` is not allowed at `/metadata`; use GET or HEAD.", id="page"
         ),
-        pytest.param(("POST", "/nothing", "1"), 404, "There is nothing at `/nothing`", id="unknown"),
+        pytest.param(
+            ("POST", "/nothing", "1"),
+            404,
+            "There is nothing at `/nothing`; POST goes to `/double`; `/docs.json` lists all there is.",
+            id="unknown",
+        ),
+        pytest.param(
+            ("POST", "/invocations", "1"), 404, "There is nothing at `/invocations`; POST goes to", id="other"
+        ),
         pytest.param(("GET", "/health"), 404, "There is nothing at `/health`; `/healthz` says", id="health"),
         pytest.param(("GET", "/livez"), 404, "There is nothing at `/livez`; `/healthz` says", id="livez"),
         pytest.param(("GET", "/ping/"), 404, "There is nothing at `/ping`; `/healthz` says", id="ping"),

@@ -114,6 +114,7 @@ def command(
     named: list[NamedInput] = click.get_current_context().meta[NAMED_INPUTS]
     if not inputs and not patterns and not named:
         raise UsageError("There is no input: give `--input` or `--input-file`.")
+    _refuse_names_of_files(inputs)
     sent = _headers(headers)
     files = [path for pattern in patterns for path in _files_of(pattern, "--input-file")]
     count = len(inputs) + len(files) + max((len(group) for group in _by_name(named).values()), default=0)
@@ -134,6 +135,18 @@ def command(
     if failed and count > 1:
         raise InferenceFailedError(f"{failed} of {count} inputs failed.")
     return InferenceFailedError.exit_code if failed else 0
+
+
+def _refuse_names_of_files(inputs: Sequence[str]) -> None:
+    """Refuse the name of a file where what is in it is meant, also as `curl` writes it; raises `UsageError`."""
+    for text in inputs:
+        name = text.removeprefix("@")
+        is_name = len(name) < _LONGEST_NAME and name.isprintable() and (text.startswith("@") or Path(name).suffix)
+        if is_name and Path(name).is_file():
+            raise UsageError(f"`{name}` is a file, and `--input` takes a value: use `--input-file {name}`.")
+
+
+_LONGEST_NAME = 255
 
 
 def _headers(lines: Sequence[str]) -> HTTPHeaders:
