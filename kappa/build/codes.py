@@ -196,7 +196,7 @@ CODES: Mapping[str, Code] = {
     "KF312": Code(
         "The Python code cannot be parsed",
         "The module has a syntax error, or is written for a newer Python than the one that runs Kappa. The message "
-        "shows the line.",
+        "shows the line. It is a warning where only an optional import asks for the module.",
     ),
     "KF313": Code(
         "A pattern matches no file",

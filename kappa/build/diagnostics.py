@@ -62,6 +62,11 @@ class Diagnostic:
     def is_error(self) -> bool:
         return self.severity == "error"
 
+    @property
+    def line(self) -> str:
+        """The problem on one line, as a log has it."""
+        return f"{self.file.name}:{self.span.line}: {self.message} {self.help}".rstrip()
+
 
 class Diagnostics:
     """Collects the problems of one kappafile; a place that has one is not blamed again for what follows from it."""

@@ -44,6 +44,8 @@ class Project:
     spec: ServiceSpec
     sources: Mapping[str, ArtifactSource]
     """Where each artifact comes from, by its name."""
+    warned_of: frozenset[str] = frozenset()
+    """The warnings that were logged when it was read."""
 
 
 def read_project(path: Path, *, allow_outside: bool = False) -> Project:
@@ -59,11 +61,12 @@ def read_project(path: Path, *, allow_outside: bool = False) -> Project:
 def checked_project(file: Path, project: Project | None, found: Diagnostics) -> Project:
     """Return what `check_kappafile` found, if it has no errors; warnings are logged, but for mere advice."""
     found.check()
-    for warning in (warning for warning in found if warning.code not in _ADVICE):
-        log(f"{warning.file.name}:{warning.span.line}: {warning.message} {warning.help}".rstrip(), kind="warning")
+    warnings = dict.fromkeys(warning.line for warning in found if warning.code not in _ADVICE)
+    for line in warnings:
+        log(line, kind="warning")
     if project is None:
         raise ManifestError(f"`{file}` declares no service.", diagnostics=tuple(found))
-    return replace(project, spec=with_signatures(project.spec, project.root))
+    return replace(project, spec=with_signatures(project.spec, project.root), warned_of=frozenset(warnings))
 
 
 def check_kappafile(

@@ -62,7 +62,7 @@ def collect_code(
     """Follow the imports of the service's functions, and of further ``modules``, through the user's own modules.
 
     Which distribution brings a module is taken from the ``record`` of an earlier lock, where that knows it. Warnings
-    are logged; raises `ManifestError` for code that cannot be parsed.
+    are logged, unless reading the project did; raises `ManifestError` for code that cannot be parsed.
     """
     spec = project.spec
     starts = [*_named_modules(spec), *spec.files.modules, *modules]
@@ -78,8 +78,9 @@ def collect_code(
     imported = tuple(_imported(found, base, absent, problems))
     if errors := [problem for problem in problems if problem.is_error]:
         raise ManifestError(render_text(errors), diagnostics=errors)
-    for problem in problems:
-        log(f"{problem.file.name}:{problem.span.line}: {problem.message} {problem.help}".rstrip(), kind="warning")
+    for line in dict.fromkeys(problem.line for problem in problems):
+        if line not in project.warned_of:
+            log(line, kind="warning")
     placement = place_modules(found.modules.values(), project.root, folders=(*search.local, *search.fallback))
     files = {
         place: file for place, file in sorted(placement.files.items()) if not matches_any(place, spec.files.exclude)

@@ -43,6 +43,10 @@ class Trace:
     made: dict[str, tuple[Import, Module]] = field(default_factory=dict)
     """The first import whose name is made at run time, by the package it stands in."""
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    asked: set[PurePosixPath] = field(default_factory=set)
+    """The modules that were asked for."""
+    needs: dict[PurePosixPath, set[PurePosixPath]] = field(default_factory=dict)
+    """By module, those of which an import in it says that it cannot go on without them."""
 
     @property
     def files(self) -> Mapping[PurePosixPath, Path]:
@@ -56,19 +60,22 @@ def trace(code: CodeBase, starts: Iterable[str], *, named: Collection[str] = ())
     """
     found = Trace()
     waiting: deque[Module] = deque()
+    broken: list[tuple[Module, SyntaxError]] = []
     for name in starts:
         _request(name, code, found, waiting)
     while waiting:
         module = waiting.popleft()
         tree = code.tree(module)
         if isinstance(tree, SyntaxError):
-            found.diagnostics.append(_syntax_problem(tree, module))
+            broken.append((module, tree))
         elif tree is not None:
             try:
                 for imported in imports_of(tree, module=module.name, is_package=module.is_package):
                     _follow(imported, module, code, found, waiting)
             except RecursionError:
-                found.diagnostics.append(_syntax_problem(SyntaxError("it is too complex"), module))
+                broken.append((module, SyntaxError("it is too complex")))
+    needed = _needed(found)
+    found.diagnostics += (_syntax_problem(error, module, is_needed=module.place in needed) for module, error in broken)
     found.diagnostics += (
         _made_problem(package, imported, module)
         for package, (imported, module) in found.made.items()
@@ -86,12 +93,28 @@ def _request(
         module = code.resolve(".".join(parts[:depth]))
         if module is None:
             return None
-        if module.is_local and module.file is not None and module.place not in found.modules:
+        if not module.is_local or module.file is None:
+            continue
+        if by is None:
+            found.asked.add(module.place)
+        elif not by[0].is_optional:
+            found.needs.setdefault(by[1].place, set()).add(module.place)
+        if module.place not in found.modules:
             found.modules[module.place] = module
             if by is not None:
                 found.imported_at[module.place] = by
             waiting.append(module)
     return module
+
+
+def _needed(found: Trace) -> set[PurePosixPath]:
+    """Return the modules without which the code cannot be imported: those that no optional import alone leads to."""
+    needed, waiting = set(found.asked), deque(found.asked)
+    while waiting:
+        more = found.needs.get(waiting.popleft(), set()) - needed
+        needed |= more
+        waiting += more
+    return needed
 
 
 def _follow(imported: Import, importer: Module, code: CodeBase, found: Trace, waiting: deque[Module]) -> None:
@@ -183,7 +206,10 @@ def _made_problem(package: str, imported: Import, importer: Module) -> Diagnosti
     return _warning("KF340", message, imported, importer, help=help_)
 
 
-def _syntax_problem(error: SyntaxError, module: Module) -> Diagnostic:
+def _syntax_problem(error: SyntaxError, module: Module, *, is_needed: bool) -> Diagnostic:
     line, column = error.lineno or 1, max(error.offset or 1, 1)
     message = f"This is not valid Python: {sentence(error.msg)}"
-    return Diagnostic("KF312", message, module.file or Path(), Span(line, column, line, column + 1))
+    problem = Diagnostic("KF312", message, module.file or Path(), Span(line, column, line, column + 1))
+    if is_needed:
+        return problem
+    return replace(problem, severity="warning", help="The code that imports it must be prepared for a `SyntaxError`.")

@@ -32,8 +32,8 @@ from kappa.build.plan import BuildPlan
 from kappa.build.positions import Span
 from kappa.build.sources import project_search
 from kappa.build.targets import running_python
-from kappa.build.wording import sentence
-from kappa.errors import ManifestError, printable
+from kappa.build.wording import one_of, sentence
+from kappa.errors import BuildError, ManifestError, printable
 from kappa.log import log
 from kappa.settings import home_directory
 from kappa.spec.manifest import BundleManifest
@@ -41,8 +41,12 @@ from kappa.spec.manifest import BundleManifest
 __all__ = ["TIME_LIMIT_S", "try_bundle"]
 
 TIME_LIMIT_S = 600.0
-_LINKED_FROM_BYTES = 8 * 1024 * 1024
-"""Files that are as large are linked into the copy: reading does them no harm."""
+_COPIED_BYTES = 128 * 1024 * 1024
+"""How much is copied in all where the file system cannot share data between files; larger files are then linked."""
+_SMALL_BYTES = 8 * 1024 * 1024
+"""Files that are smaller are copied in any case."""
+_FICLONE = 0x40049409
+"""Linux's request that two files share their data until one is written to (`ioctl_ficlone(2)`): Btrfs, XFS."""
 _SECRET = "kappa-placeholder-of-"  # noqa: S105 - stands for a secret
 
 Runner = Callable[..., subprocess.CompletedProcess[str]]
@@ -115,11 +119,12 @@ def _told(
 ) -> dict[str, Any]:
     """Return what `kappa.build.trial_run` says."""
     kappa = str(Path(_version.__file__).parents[1])
-    search = project_search(plan.project)
+    search, staged = project_search(plan.project), bundle / plan.spec.name
     with tempfile.TemporaryDirectory(prefix="kappa-try-") as name:
         folder = Path(name).resolve()
         package, empty = folder / "bundle" / plan.spec.name, folder / "empty"
-        _copy(bundle / plan.spec.name, package)
+        _copy(staged, package)
+        copied, kept = _state(package), _state(staged)
         empty.mkdir()
         order, answer = folder / "order.json", folder / "answer.json"
         order.write_text(
@@ -152,6 +157,8 @@ def _told(
             )
         except subprocess.TimeoutExpired:
             return {"kind": "failed", "message": f"it had not ended after {TIME_LIMIT_S:.0f} seconds", "file": ""}
+        finally:
+            _check_unchanged(package, copied, staged, kept)
         for line in done.stdout.splitlines():
             log(line, kind="output")
         if not answer.is_file():
@@ -174,16 +181,65 @@ def _environment(plan: BuildPlan, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a package without Kappa's wheel; large files are linked where that can be."""
+    """Copy a package without Kappa's wheel.
+
+    Where the file system can, files share their data with those of the bundle until they are written to; else what is
+    too large for a copy is linked.
+    """
+    copied = 0
 
     def copy(path: str, place: str) -> None:
-        if Path(path).stat().st_size >= _LINKED_FROM_BYTES:
+        nonlocal copied
+        if _clone(path, place):
+            return
+        size = Path(path).stat().st_size
+        if size >= _SMALL_BYTES and copied + size > _COPIED_BYTES:
             with suppress(OSError):
                 Path(place).hardlink_to(path)
                 return
+        copied += size
         shutil.copy2(path, place)
 
     shutil.copytree(source, target, copy_function=copy, ignore=shutil.ignore_patterns("_kappa"))
+
+
+def _clone(path: str, place: str) -> bool:
+    if sys.platform != "linux":
+        return False
+    import fcntl  # there is none on Windows
+
+    with Path(path).open("rb") as source, Path(place).open("wb") as target:
+        try:
+            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+        except OSError:
+            return False
+    return True
+
+
+def _state(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return what tells for each file below a folder whether it was written to."""
+    files = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): (stat.st_size, stat.st_mtime_ns) for path, stat in files}
+
+
+def _check_unchanged(copy: Path, copied: Mapping[str, Any], staged: Path, kept: Mapping[str, Any]) -> None:
+    """Say which files the service's own code changes; raises `BuildError` if it has changed the bundle itself."""
+    if spoilt := _changed(kept, _state(staged)):
+        raise BuildError(
+            f"Loading the service has changed {spoilt}, which would be another file than the bundle's digest says. "
+            "Have its code write somewhere else, or build with `--no-try`."
+        )
+    if changed := _changed(copied, _state(copy)):
+        log(
+            f"Loading the service changes {changed}. In an image it may not, and elsewhere the bundle is then not as "
+            "it was built: have its code write somewhere else.",
+            kind="warning",
+        )
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    names = [f"`{printable(path)}`" for path, state in sorted(before.items()) if after.get(path) != state]
+    return one_of(names, joined_by="and") if names else ""
 
 
 # -- what came of it ---------------------------------------------------------------------------------------------------

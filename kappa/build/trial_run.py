@@ -169,6 +169,8 @@ def _explained(exc: BaseException, package: Path) -> Told:
             return told("module", one, one.name)
         if isinstance(one, ImportError) and one.path and Path(one.path).is_relative_to(package):
             return told("broken", one)
+        if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(package):
+            return told("broken", one)
     cause = next((one for one in chain if not isinstance(one, KappaError)), exc)
     return told("broken" if is_model or cause is exc else "failed", cause)
 

@@ -214,6 +214,16 @@ LAYOUTS = {
         "handlers:predict",
         mapped={"mapped": "libs/code"},
     ),
+    "a library outside, mapped below a namespace": Layout(
+        {
+            "project/handlers.py": f"from acme.mapped.inner import words\n{WORDS}",
+            "libs/code/__init__.py": "",
+            "libs/code/inner.py": LIBRARY,
+            "libs/code/data.txt": "found",
+        },
+        "handlers:predict",
+        mapped={"acme.mapped": "libs/code"},
+    ),
     "a library inside, a project of its own": Layout(
         {
             "project/handlers.py": f"from acme.inner import words\n{WORDS}",

@@ -163,7 +163,8 @@ def test_distributions_are_named_with_their_first_import(tmp_path: Path) -> None
     }
 
 
-def collect_with_warnings(project: Project) -> tuple[Code, list[str]]:
+def collect_with_warnings(root: Path, files: Mapping[str, str]) -> tuple[Code, list[str]]:
+    """Read a project and collect its code; return what both warn of."""
     lines: list[str] = []
 
     def listen(message: str, kind: Kind) -> None:
@@ -171,12 +172,12 @@ def collect_with_warnings(project: Project) -> tuple[Code, list[str]]:
             lines.append(message)
 
     with listening(listen):
-        return collect_code(project), lines
+        return collect_code(project_of(root, files)), lines
 
 
 def test_a_missing_local_module_and_an_import_out_of_the_package_are_warnings(tmp_path: Path) -> None:
     files = {"handlers.py": f"import pkg.missing\nfrom . import x\n{PREDICT}", "pkg/__init__.py": ""}
-    _, warnings = collect_with_warnings(project_of(tmp_path, files))
+    _, warnings = collect_with_warnings(tmp_path, files)
     assert warnings == [
         "handlers.py:1: There is no module `pkg.missing`.",
         "handlers.py:2: This import leads out of the package that its module is in.",
@@ -186,6 +187,42 @@ def test_a_missing_local_module_and_an_import_out_of_the_package_are_warnings(tm
 def test_code_that_cannot_be_parsed_is_an_error_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"inner\.py:2:9: error\[KF312\]: This is not valid Python"):
         project_of(tmp_path, {"handlers.py": f"import inner\n{PREDICT}", "inner.py": "x = 1\nx = x + \n"})
+
+
+OPTIONAL = {
+    "try": "try:\n    import inner\nexcept ImportError:\n    inner = None\n",
+    "a tuple": "try:\n    from inner import x\nexcept (SyntaxError, ImportError):\n    x = None\n",
+    "everything": "try:\n    import inner\nexcept Exception:\n    inner = None\n",
+    "suppress": "from contextlib import suppress\nwith suppress(ImportError):\n    import inner\n",
+    "contextlib.suppress": "import contextlib\nwith contextlib.suppress(ModuleNotFoundError):\n    import inner\n",
+    "another version": "import sys\nif sys.version_info < (3, 0):\n    import inner\n",
+    "another system": "import sys\nif sys.platform == 'plan9':\n    import inner\n",
+    "not found": "from importlib.util import find_spec\nif find_spec('inner_needs'):\n    import inner\n",
+    "in turn": "try:\n    import outer\nexcept ImportError:\n    outer = None\n",
+}
+BROKEN = {"outer.py": "import inner\n", "inner.py": "print 'of Python 2'\n"}
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_code_that_only_an_optional_import_asks_for_may_be_what_nobody_can_parse(name: str, tmp_path: Path) -> None:
+    code, warnings = collect_with_warnings(tmp_path, {"handlers.py": f"{OPTIONAL[name]}{PREDICT}", **BROKEN})
+    assert PurePosixPath("inner.py") in code.files
+    assert len(warnings) == 1
+    assert warnings[0].startswith("inner.py:1: This is not valid Python: ")
+
+
+@pytest.mark.parametrize("name", ["import inner\n", "def late():\n    import outer\n"])
+def test_it_is_an_error_if_any_import_needs_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"inner\.py:1:1: error\[KF312\]"):
+        project_of(tmp_path, {"handlers.py": f"{OPTIONAL['in turn']}{name}{PREDICT}", **BROKEN})
+
+
+def test_a_warning_about_code_is_given_once(tmp_path: Path) -> None:
+    files = {"handlers.py": f"import pkg.missing\nimport pkg.missing\n{PREDICT}", "pkg/__init__.py": ""}
+    assert collect_with_warnings(tmp_path, files)[1] == [
+        "handlers.py:1: There is no module `pkg.missing`.",
+        "handlers.py:2: There is no module `pkg.missing`.",
+    ]
 
 
 @pytest.mark.parametrize("content", [b"\x00", b"# coding: klingon\n", b"x = (" * 300, "é".encode("latin-1")])

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from kappa.build import trial
 from kappa.build.builder import build_bundle
 from kappa.build.plan import BuildPlan, plan_build
 from kappa.build.project import read_project
 from kappa.build.trial import try_bundle
-from kappa.errors import ManifestError
+from kappa.bundle import open_bundle
+from kappa.errors import BuildError, ManifestError
 from kappa.log import Kind, listening
 
 KAPPAFILE = """
@@ -134,8 +136,20 @@ MISSING = {
         "ImportError: cannot import name 'surely_absent' from 'conf.words' (conf/words.py).",
         "",
     ),
+    "a module that is no Python, caught as if it were absent": (
+        "try:\n    import broken\nexcept ImportError: pass\n",
+        "SyntaxError: invalid syntax (broken.py, line 1).",
+        "",
+    ),
 }
-FILES = {"data.txt": "", "conf/deep.txt": "", "conf/words.py": "", "conf/more.py": "", "plugin.py": ""}
+FILES = {
+    "broken.py": "def (:",
+    "data.txt": "",
+    "conf/deep.txt": "",
+    "conf/words.py": "",
+    "conf/more.py": "",
+    "plugin.py": "",
+}
 
 
 @pytest.mark.parametrize("name", MISSING)
@@ -298,3 +312,46 @@ def test_pickles_are_not_tried_where_they_are_forbidden(tmp_path: Path) -> None:
     )
     (line,) = tried(plan, tmp_path)
     assert "forbids" in line
+
+
+WRITING = "from pathlib import Path\nwith Path(__file__).with_name('data.bin').open('{mode}') as file: file.{call}\n"
+WRITES = {
+    "written anew": WRITING.format(mode="wb", call="write(b'b' * 100)"),
+    "appended to": WRITING.format(mode="ab", call="write(b'b')"),
+    "written into": WRITING.format(mode="r+b", call="write(b'b')"),
+    "removed": "from pathlib import Path\nPath(__file__).with_name('data.bin').unlink()\n",
+}
+
+
+def writing(root: Path, code: str) -> BuildPlan:
+    return planned(root, {"handlers.py": code + PREDICT, "data.bin": "a" * 100}, include=("data.bin",))
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_what_the_code_does_to_its_files_is_not_done_to_the_bundle(name: str, tmp_path: Path) -> None:
+    (warning,) = tried(writing(tmp_path / "project", WRITES[name]), tmp_path)
+    assert warning.startswith("Loading the service changes `data.bin`.")
+    open_bundle(tmp_path / "bundle").verify()
+
+
+@pytest.mark.parametrize("name", [name for name in WRITES if name != "removed"])
+def test_a_bundle_whose_large_file_is_written_to_is_not_kept(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file system has no clones, files that are too large to be copied are the bundle's own."""
+    monkeypatch.setattr(trial, "_clone", lambda path, place: False)
+    monkeypatch.setattr(trial, "_SMALL_BYTES", 50)
+    monkeypatch.setattr(trial, "_COPIED_BYTES", 50)
+    with pytest.raises(BuildError, match=r"Loading the service has changed `data\.bin`"):
+        tried(writing(tmp_path / "project", WRITES[name]), tmp_path)
+    assert not (tmp_path / "bundle").exists()
+    assert (tmp_path / "project" / "data.bin").read_text() == "a" * 100
+
+
+def test_a_large_file_is_read_and_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_clone", lambda path, place: False)
+    monkeypatch.setattr(trial, "_SMALL_BYTES", 50)
+    monkeypatch.setattr(trial, "_COPIED_BYTES", 50)
+    code = "from pathlib import Path\nif Path(__file__).with_name('data.bin').stat().st_nlink != 2: open('absent')\n"
+    assert tried(writing(tmp_path / "project", code), tmp_path) == []
+    assert (tmp_path / "bundle" / "Service" / "data.bin").stat().st_nlink == 1
