@@ -11,13 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
+from eventually import eventually
 
 from kappa.bento import BentoService
 from kappa.errors import ConfigurationError, InferenceFailedError, PortInUseError
@@ -61,13 +61,6 @@ def is_gone(url: str) -> bool:
     except URLError:
         return True
     return False
-
-
-def wait_until_gone(url: str) -> None:
-    deadline = time.monotonic() + 30
-    while not is_gone(url):
-        assert time.monotonic() < deadline, "the server still answers"
-        time.sleep(0.1)
 
 
 def test_what_is_packed_is_served_until_it_is_stopped(service: BentoService) -> None:
@@ -135,4 +128,4 @@ def test_the_server_ends_with_the_program_however_that_ends(service: BentoServic
         assert ask(url, 1) == [2, 1, "development"]
         if how == "kill":
             running.send_signal(signal.SIGKILL)
-    wait_until_gone(url)
+    eventually(lambda: is_gone(url))

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import tomli
+from eventually import eventually
 
 from kappa.build.project import read_project
 
@@ -128,13 +128,12 @@ class Shell:
         return finished.stdout
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz"):
-                return
+        def is_ready() -> bool:
             assert self.servers[-1].poll() is None, "the server has ended"
-            time.sleep(0.1)
-        raise AssertionError("the server did not become ready")
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz").close()
+            return True
+
+        eventually(is_ready)
 
 
 @pytest.mark.parametrize("tour", TOURS)

@@ -6,13 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from eventually import eventually
 from every_adapter import write_project
 
 pytestmark = pytest.mark.engine
@@ -46,15 +46,12 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+    def is_ready() -> bool:
         assert server.poll() is None, "the server ended"
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError(url)
+        urllib.request.urlopen(url, timeout=5).close()
+        return True
+
+    eventually(is_ready)
 
 
 def test_no_request_made_from_the_document_finds_a_500_or_an_undocumented_answer(url: str, tmp_path: Path) -> None:

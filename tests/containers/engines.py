@@ -11,8 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 from base_image import NAME
+from eventually import eventually
 
 from kappa.build.wheel import write_zip
 
@@ -112,14 +112,13 @@ class Container:
             return answer.status, json.loads(text) if text[:1] in '[{"0123456789' else text
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+        def is_ready() -> bool:
             assert self.door.ask("inspect", "--format", "{{.State.Running}}", self.id) == "true", self.logs()
-            with suppress(OSError, http.client.HTTPException):
-                if self.request("GET", "/readyz")[0] == 200:
-                    return
-            time.sleep(0.1)
-        pytest.fail(f"the container is not ready: {self.logs()}")
+            with suppress(http.client.HTTPException):
+                return self.request("GET", "/readyz")[0] == 200
+            return False
+
+        eventually(is_ready, every_s=0.1, why=self.logs)
 
     def logs(self) -> str:
         words = [self.door.command, "logs", self.id]
@@ -165,11 +164,7 @@ def serve_registry(folder: Path, more: str = "") -> Iterator[Registry]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([command, "serve", config], **quiet)
     try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.05)
+        eventually(lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() or True)
         yield Registry(f"127.0.0.1:{port}")
     finally:
         process.send_signal(signal.SIGTERM)
@@ -202,15 +197,6 @@ def write_wheel(folder: Path, name: str, version: str) -> None:
     record = "".join(f"{path},,\n" for path in (*entries, f"{info}/RECORD"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{stem}-py3-none-any.whl").write_bytes(write_zip({**entries, f"{info}/RECORD": record.encode()}))
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail("what was waited for did not happen")
 
 
 def model_server(door: Door, variant: str, **variables: str) -> str:

@@ -21,10 +21,10 @@ from engines import (
     build,
     serve_folder,
     serve_registry,
-    wait_for,
     write_project,
     write_wheel,
 )
+from eventually import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -146,14 +146,14 @@ def test_interrupted_build_leaves_nothing_running(
     before = door.ask("ps", "--all", "--quiet").split()
     command = [sys.executable, "-m", "kappa", "containerize", bundle, "--builder", door.builder]
     with subprocess.Popen(command, env=dict(door.environ), stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: processes(pause))
+        eventually(lambda: processes(pause))
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in said
-    wait_for(lambda: not processes(pause))
+    eventually(lambda: not processes(pause))
     # Containers of tests that run beside this one go by themselves.
-    wait_for(lambda: set(door.ask("ps", "--all", "--quiet").split()) <= set(before))
+    eventually(lambda: set(door.ask("ps", "--all", "--quiet").split()) <= set(before))
 
 
 # -- a full disk -------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def docker_on_a_small_disk(folder: Path, size: str) -> Iterator[str]:
     engine = subprocess.Popen(words, **quiet)
     try:
         info = ["docker", "--host", socket, "info"]
-        wait_for(lambda: subprocess.run(info, **quiet, check=False).returncode == 0)
+        eventually(lambda: subprocess.run(info, **quiet, check=False).returncode == 0)
         yield socket
     finally:
         engine.terminate()

@@ -8,7 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from engines import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, wait_for, write_project
+from engines import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, write_project
+from eventually import eventually
 
 from kappa._version import __version__
 from kappa.bundle import open_bundle
@@ -219,7 +220,7 @@ def test_only_an_image_that_answers_as_the_examples_expect_is_pushed(
         bundle = build(project, tmp_path / str(expected), KAPPA_HOME=str(shared / "home"))
         before = door.ask("ps", "--all", "--quiet").split()
         done = door.kappa("containerize", bundle, "--builder", door.builder, "--tag", image, "--test", "--push")
-        wait_for(lambda before=before: set(door.ask("ps", "--all", "--quiet").split()) <= set(before))
+        eventually(lambda before=before: set(door.ask("ps", "--all", "--quiet").split()) <= set(before))
         if expected == 43:
             assert done.returncode == 9
             assert f"error: `{image}` does not answer as the examples expect, and was not pushed:" in done.stderr

@@ -10,7 +10,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from engines import CODE, Container, Door, build, wait_for, write_project
+from engines import CODE, Container, Door, build, write_project
+from eventually import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -73,7 +74,7 @@ def test_podman_stops_the_same_way(podman: Door, telling: Path) -> None:
 def _stop_under_load(door: Door, image: str, workers: int) -> None:
     with door.running(image, command=("--workers", str(workers))) as container:
         load = Load(container, clients=8)
-        wait_for(lambda: len(load.answered) > 20)
+        eventually(lambda: len(load.answered) > 20)
         load.stopping.set()
         door.ask("stop", "--time", "30", container.id)
         load.finish()

@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eventually import eventually
 
 pytestmark = pytest.mark.engine
 
 
 def value(number: int) -> str:
     return f"def value(anything):\n    return {number}\n"
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
 
 
 def edit(tmp_path: Path, code: str) -> None:

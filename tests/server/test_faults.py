@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from eventually import eventually
 
 pytestmark = [
     pytest.mark.engine,
@@ -59,45 +59,36 @@ def asked_all_the_time(server: Any, path: str, *, clients: int = 8) -> Iterator[
             thread.join()
 
 
-def until(holds: Any, *, within_s: float = 10.0) -> float:
-    """Wait until ``holds()``, and return how long that took."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < within_s
-        time.sleep(0.005)
-    return time.monotonic() - began
-
-
-def test_a_worker_killed_under_load_loses_its_own_requests_and_is_back_within_a_second(start: Any) -> None:
+def test_a_worker_killed_under_load_loses_its_own_requests_and_is_back(start: Any) -> None:
     code = (
         "import os\ndef double(values):\n    return [2 * v for v in values]\ndef pid(value):\n    return os.getpid()\n"
     )
     server = start(code, batch=["double"], single=["pid"], options={"workers": 2})
     pids: set[int] = set()
-    until(lambda: len(pids.add(server.post("/pid", 0)) or pids) == 2)
+    eventually(lambda: len(pids.add(server.post("/pid", 0)) or pids) == 2)
     with asked_all_the_time(server, "/double") as outcomes:
-        until(lambda: outcomes["right"] > 200)
+        eventually(lambda: outcomes["right"] > 200)
         os.kill(min(pids), signal.SIGKILL)
-        until(lambda: outcomes["reset"] > 0 or outcomes["right"] > 2000)
+        eventually(lambda: outcomes["reset"] > 0 or outcomes["right"] > 2000)
         before = outcomes["right"]
-        assert until(lambda: outcomes["right"] > before + 100) < 1
+        eventually(lambda: outcomes["right"] > before + 100)
         server.wait_for("Ready.", times=3)
     assert set(outcomes) <= {"right", "reset"}, outcomes
     assert outcomes["reset"] <= 8
 
 
-def test_a_lone_worker_that_is_killed_is_back_within_a_second(start: Any) -> None:
+def test_a_lone_worker_that_is_killed_is_back(start: Any) -> None:
     code = (
         "import os\ndef double(values):\n    return [2 * v for v in values]\ndef pid(value):\n    return os.getpid()\n"
     )
     server = start(code, batch=["double"], single=["pid"])
     worker = server.post("/pid", 0)
     with asked_all_the_time(server, "/double") as outcomes:
-        until(lambda: outcomes["right"] > 200)
+        eventually(lambda: outcomes["right"] > 200)
         before = outcomes["right"]
         os.kill(worker, signal.SIGKILL)
         server.wait_for("Ready.", times=2)
-        assert until(lambda: outcomes["right"] > before + 200) < 1
+        eventually(lambda: outcomes["right"] > before + 200)
     assert set(outcomes) <= {"right", "reset"}, outcomes  # others wait for the new one
 
 
@@ -126,7 +117,7 @@ def leave(values):
 def test_code_that_raises_what_cannot_even_be_printed_fails_its_own_requests(start: Any, api: str) -> None:
     server = start(UNKIND, batch=[api])
     with asked_all_the_time(server, f"/{api}") as outcomes:
-        until(lambda: outcomes["500"] > 20 and outcomes["right"] > 200)
+        eventually(lambda: outcomes["500"] > 20 and outcomes["right"] > 200)
     assert set(outcomes) <= {"right", "500", "503"}, outcomes
     status, body, headers = server.request("POST", f"/{api}", b"7")
     assert (status, json.loads(body)) == (
@@ -142,6 +133,6 @@ def test_code_that_raises_what_cannot_even_be_printed_fails_its_own_requests(sta
 def test_a_wrong_number_of_results_never_answers_the_wrong_request(start: Any) -> None:
     server = start(UNKIND, batch=["short"])
     with asked_all_the_time(server, "/short") as outcomes:
-        until(lambda: outcomes.total() > 500)
+        eventually(lambda: outcomes.total() > 500)
     assert set(outcomes) == {"right"}, outcomes
     assert "returned 1 results for a batch of 2" in server.stop()[1]

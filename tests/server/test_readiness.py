@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eventually import eventually
 
 pytestmark = [
     pytest.mark.engine,
@@ -77,10 +78,7 @@ def test_a_server_is_ready_when_each_of_its_first_workers_is(start: Any, tmp_pat
 def test_until_the_first_worker_is_ready_one_says_so(start: Any, tmp_path: Path) -> None:
     server = start(code(2, (0, 1)), ready=False, single=["pid"], options={"workers": 2})
     server.wait_for("Serving")
-    is_listening = False
-    while not is_listening:
-        with contextlib.suppress(ConnectionRefusedError):
-            is_listening = statuses(server, "/healthz", 1) == {200}
+    eventually(lambda: statuses(server, "/healthz", 1) == {200})
     assert statuses(server, "/healthz") == {200}
     assert statuses(server, "/readyz") == statuses(server, "/pid") == {503}
     (tmp_path / "go").touch()
@@ -93,8 +91,7 @@ def test_who_replaces_one_of_two_takes_connections_when_it_is_ready(start: Any, 
     server = start(code(2, (0, 1, 2)), single=["pid"], options={"workers": 2})
     (tmp_path / "go").unlink()
     os.kill(server.post("/pid", 0), signal.SIGKILL)
-    while len(list(tmp_path.glob("began-*"))) < 3:
-        pass
+    eventually(lambda: len(list(tmp_path.glob("began-*"))) >= 3)
     assert statuses(server, "/readyz") == {200}
     assert len({server.post("/pid", 0) for _ in range(50)}) == 1
     (tmp_path / "go").touch()
@@ -108,8 +105,7 @@ def test_connections_wait_for_who_replaces_the_only_worker(start: Any, tmp_path:
     (tmp_path / "go").unlink()
     first = server.post("/pid", 0)
     os.kill(first, signal.SIGKILL)
-    while len(list(tmp_path.glob("began-*"))) < 2:
-        pass
+    eventually(lambda: len(list(tmp_path.glob("began-*"))) >= 2)
     with server.connect() as client:
         client.sendall(b"POST /pid HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1")
         (tmp_path / "go").touch()

@@ -8,12 +8,12 @@ import re
 import signal
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eventually import eventually
 
 DOUBLE = "def double(values):\n    return [2 * value for value in values]\n"
 
@@ -48,14 +48,12 @@ def test_the_server_answers_and_stops_when_asked(start: Any) -> None:
 
 
 def test_idle_connections_do_not_hold_up_a_stop(start: Any) -> None:
-    server = start(DOUBLE, batch=["double"])
+    server = start(DOUBLE, batch=["double"], options={"graceful_timeout_s": 3600.0})  # whoever waits for that hangs
     with server.connect() as idle:
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert idle.recv(1 << 16).startswith(b"HTTP/1.1 200")
-        began = time.monotonic()
         code, _ = server.stop()
         assert (code, idle.recv(1)) == (0, b"")
-        assert time.monotonic() - began < 10, "a second, and no graceful timeout"
 
 
 @pytest.mark.engine
@@ -86,8 +84,8 @@ def test_a_stop_waits_for_accepted_requests_and_refuses_new_connections(start: A
         answers: list[bytes] = []
         reader = threading.Thread(target=lambda: answers.append(received(client)))
         reader.start()
-        while metric(server, 'kappa_queue_duration_seconds_count{api="slow",service="Numbers"}') != 1.0:
-            pass
+        series = 'kappa_queue_duration_seconds_count{api="slow",service="Numbers"}'
+        eventually(lambda: metric(server, series) == 1.0)
         server.process.send_signal(signal.SIGTERM)
         port = server.port
         code, _ = server.end()
@@ -178,9 +176,7 @@ def test_two_workers_share_the_port_and_each_tells_the_sum_of_the_metrics(start:
     pids = [server.post("/pid", 0) for _ in range(64)]
     assert len(set(pids)) == 2
     series = 'kappa_request_duration_seconds_count{api="pid",service="Numbers",status="200"}'
-    deadline = time.monotonic() + 10
-    while metric(server, series) != 64.0:
-        assert time.monotonic() < deadline
+    eventually(lambda: metric(server, series) == 64.0)
     assert {metric(server, series) for _ in range(16)} == {64.0}
     assert metric(server, 'kappa_ready_workers{service="Numbers",version="1"}') == 2.0
     code, log = server.stop()
@@ -241,12 +237,11 @@ def test_a_request_whose_client_leaves_is_counted_and_not_run(start: Any) -> Non
     first, second = server.connect(), server.connect()
     for client in (first, second):
         client.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n7")
-        while metric(server, 'kappa_queue_requests{api="slow",service="Numbers"}') != (client is second):
-            pass
+        wanted = float(client is second)
+        eventually(lambda wanted=wanted: metric(server, 'kappa_queue_requests{api="slow",service="Numbers"}') == wanted)
     second.close()
     gone = 'kappa_request_duration_seconds_count{api="slow",service="Numbers",status="499"}'
-    while metric(server, gone) != 1.0:
-        pass
+    eventually(lambda: metric(server, gone) == 1.0)
     assert metric(server, 'kappa_dropped_requests_total{api="slow",reason="disconnected",service="Numbers"}') == 1.0
     assert first.recv(1 << 16).endswith(b"7")
     first.close()
@@ -271,8 +266,7 @@ def double(values):
 def test_the_drain_delay_keeps_accepting_while_readiness_says_no(start: Any) -> None:
     server = start(DOUBLE, batch=["double"], options={"drain_delay_s": 1.0})
     os.kill(worker_of(server), signal.SIGTERM)
-    while server.request("GET", "/readyz")[0] == 200:
-        pass
+    eventually(lambda: server.request("GET", "/readyz")[0] != 200)
     status, body, _ = server.request("GET", "/readyz")
     assert (status, json.loads(body)["error"]) == (503, "The service is draining.")
     assert server.post("/double", 4) == 8
@@ -316,10 +310,8 @@ def test_a_call_that_does_not_end_costs_its_request_and_a_worker_and_nothing_mor
         504,
         {"error": "The function did not return within 0.3 seconds.", "request_id": headers["x-request-id"]},
     )
-    began = time.monotonic()
     server.wait_for("Ready.", times=workers + 1)
-    while len(found := {server.post("/pid", 0) for _ in range(32)} - first) != 1 or not found:
-        assert time.monotonic() - began < 10
+    eventually(lambda: len({server.post("/pid", 0) for _ in range(32)} - first) == 1)
     code, log = server.stop()
     assert (code, log.count("did not return within 0.3 seconds, and nothing can end it")) == (0, 1)
 

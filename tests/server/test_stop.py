@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from busy_clients import REQUEST, Busy, asking
+from eventually import eventually
 
 pytestmark = [
     pytest.mark.engine,
@@ -64,8 +65,7 @@ def test_a_worker_that_makes_room_for_another_resets_nobody(start: Any, workers:
         api={"stick": {"run_timeout": 0.2}},
         options={"workers": workers},
     )
-    while len({server.post("/pid", 0) for _ in range(20)}) < workers:
-        pass
+    eventually(lambda: len({server.post("/pid", 0) for _ in range(20)}) == workers)
     busy = Busy(server.port)
 
     async def replace() -> None:
@@ -92,8 +92,7 @@ def test_who_asks_on_an_idle_connection_after_the_signal_is_answered_and_told_to
         assert b"connection" not in heads(stream)
         with server.connect() as other, other.makefile("rb") as others:
             server.process.send_signal(signal.SIGTERM)
-            while not heads(others, of=other).get(b"connection"):
-                pass
+            eventually(lambda: heads(others, of=other).get(b"connection"))
         client.sendall(REQUEST)
         assert heads(stream)[b"connection"] == b"close"
         assert stream.read() == b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import falcon.testing
 import pytest
+from eventually import eventually, eventually_in_loop
 
 from kappa.errors import BundleError, KappaError
 from kappa.server.app import create_app
@@ -94,20 +95,6 @@ async def running(*services: Served) -> AsyncIterator[Reloading]:
         yield reloading
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + 10
-    for _ in iter(holds, True):
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0)
-
-
-async def until_there(path: Path) -> None:
-    deadline = asyncio.get_running_loop().time() + 10
-    while not await asyncio.to_thread(path.exists):
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.01)
-
-
 def test_after_a_reload_the_new_version_answers_with_its_own_apis(tmp_path: Path) -> None:
     async def run() -> None:
         async with running(described(tmp_path, "1", "version")) as reloading:
@@ -116,7 +103,7 @@ def test_after_a_reload_the_new_version_answers_with_its_own_apis(tmp_path: Path
             assert await reloading.ask("version") == "2"
             sys.modules["swapped_2"].may_answer.set()
             assert await reloading.ask("wait") == "2"
-            await until_there(tmp_path / "closed-1")
+            await asyncio.to_thread(eventually, (tmp_path / "closed-1").exists)
             metrics = (await reloading.conductor.simulate_get("/metrics")).text
             assert 'kappa_ready_workers{service="Swapped",version="1"} 0.0' in metrics
             assert 'kappa_ready_workers{service="Swapped",version="2"} 1.0' in metrics
@@ -130,12 +117,12 @@ def test_what_had_arrived_is_answered_by_the_version_that_it_found(tmp_path: Pat
     async def run() -> None:
         async with running(described(tmp_path, "1", "wait")) as reloading:
             early = asyncio.ensure_future(reloading.ask("wait"))
-            await until(lambda: reloading.app._current.exchanges == 1)
+            await eventually_in_loop(lambda: reloading.app._current.exchanges == 1)
             assert await reloading.reload(described(tmp_path, "2", "version")) is None
             assert (await reloading.ask("version"), (tmp_path / "closed-1").exists()) == ("2", False)
             sys.modules["swapped_1"].may_answer.set()
             assert await early == "1"
-            await until_there(tmp_path / "closed-1")
+            await asyncio.to_thread(eventually, (tmp_path / "closed-1").exists)
 
     asyncio.run(run())
 
@@ -231,14 +218,13 @@ def test_a_call_that_does_not_end_holds_up_no_later_reload(tmp_path: Path) -> No
     async def run() -> None:
         async with running(Served(spec, "1", partial(load_declared, spec, {}, root=tmp_path))) as reloading:
             left = asyncio.ensure_future(reloading.ask("stick"))
-            await until(lambda: sys.modules["swapped_stuck"].is_stuck.is_set())
+            await eventually_in_loop(lambda: sys.modules["swapped_stuck"].is_stuck.is_set())
             left.cancel()
             await asyncio.gather(left, return_exceptions=True)
             for version in ("2", "3"):
                 assert await reloading.reload(described(tmp_path, version, "version")) is None
                 assert await reloading.ask("version") == version
-            while len(reloading.app._servings) > 1:  # noqa: ASYNC110 - the call is given up, and its version closed
-                await asyncio.sleep(0.01)
+            await eventually_in_loop(lambda: len(reloading.app._servings) == 1)  # the call is given up
             sys.modules["swapped_stuck"].may_end.set()
 
     asyncio.run(run())
@@ -248,7 +234,7 @@ def test_a_reload_need_not_wait_for_requests_that_the_last_but_one_version_answe
     async def run() -> None:
         async with running(described(tmp_path, "1", "wait")) as reloading:
             early = asyncio.ensure_future(reloading.ask("wait"))
-            await until(lambda: reloading.app._current.exchanges == 1)
+            await eventually_in_loop(lambda: reloading.app._current.exchanges == 1)
             for version in ("2", "3"):
                 assert await reloading.reload(described(tmp_path, version, "version")) is None
             assert (await reloading.ask("version"), early.done()) == ("3", False)
@@ -284,7 +270,7 @@ def test_a_stop_closes_the_versions_that_come_and_go_too(tmp_path: Path) -> None
     async def run() -> None:
         async with running(described(tmp_path, "1", "wait")) as reloading:
             early = asyncio.ensure_future(reloading.ask("wait"))
-            await until(lambda: reloading.app._current.exchanges == 1)
+            await eventually_in_loop(lambda: reloading.app._current.exchanges == 1)
             assert await reloading.reload(described(tmp_path, "2", "version")) is None
             early.cancel()
             await asyncio.gather(early, return_exceptions=True)
@@ -292,7 +278,7 @@ def test_a_stop_closes_the_versions_that_come_and_go_too(tmp_path: Path) -> None
         await releasing
 
     async def release() -> None:  # the version that leaves still runs what a client asked of it, and is closed last
-        await until_there(tmp_path / "closed-2")
+        await asyncio.to_thread(eventually, (tmp_path / "closed-2").exists)
         assert not (tmp_path / "closed-1").exists()
         sys.modules["swapped_1"].may_answer.set()
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from eventually import eventually_in_loop
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
@@ -80,7 +81,7 @@ class Served:
 
     async def connection(self) -> KappaProtocol:
         """Return the server's end of the only connection."""
-        await until(lambda: len(self.worker.connections) == 1)
+        await eventually_in_loop(lambda: len(self.worker.connections) == 1)
         return next(iter(self.worker.connections))
 
     async def end(self) -> None:
@@ -91,14 +92,7 @@ class Served:
         await asyncio.wait([self.task])
         for connection in self.worker.connections:
             connection.transport.abort()
-        await until(lambda: not self.worker.connections)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + 5
-    for _ in iter(holds, True):
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0)
+        await eventually_in_loop(lambda: not self.worker.connections)
 
 
 class Pending:
@@ -184,7 +178,7 @@ async def serving(
     worker.asgi = application if api is None else DirectApplication(application, api, host)
     worker.stopped = stopped
     served = Served(worker, listener.getsockname()[1])
-    await until(lambda: bool(worker.servers))
+    await eventually_in_loop(lambda: bool(worker.servers))
     try:
         yield served
     finally:
@@ -265,7 +259,7 @@ def test_many_connections_that_are_due_at_once_keep_nobody_waiting() -> None:
     async def run() -> None:
         async with serving(worker_connections=200) as served:
             clients = [await served.connect() for _ in range(100)]
-            await until(lambda: len(served.worker.connections) == 100)
+            await eventually_in_loop(lambda: len(served.worker.connections) == 100)
             turns = 0
 
             async def count_turns() -> None:
@@ -294,7 +288,7 @@ def test_a_second_request_whose_headers_stop_in_the_middle_is_given_up() -> None
             await client.reply()
             await client.send(b"GET / HT")
             connection = await served.connection()
-            await until(lambda: connection._is_incomplete)
+            await eventually_in_loop(lambda: connection._is_incomplete)
             connection.sweep(served.worker.loop.time() + 11)
             assert (await client.reply())[0] == 408
 
@@ -308,11 +302,11 @@ def test_idle_connections_are_closed_after_the_keep_alive_time_and_not_before() 
             await client.send(GET)
             await client.reply()
             connection = await served.connection()
-            await until(lambda: connection._waiting_since is not None)
+            await eventually_in_loop(lambda: connection._waiting_since is not None)
             connection.sweep(served.worker.loop.time() + 29)
             await client.send(GET)
             assert (await client.reply())[0] == 200
-            await until(lambda: connection._waiting_since is not None)
+            await eventually_in_loop(lambda: connection._waiting_since is not None)
             connection.sweep(served.worker.loop.time() + 31)
             assert await client.is_closed()
 
@@ -331,7 +325,7 @@ def test_a_request_is_never_idle_however_long_it_takes() -> None:
             client = await served.connect()
             await client.send(GET)
             connection = await served.connection()
-            await until(lambda: connection._waiting_since is None)
+            await eventually_in_loop(lambda: connection._waiting_since is None)
             connection.sweep(served.worker.loop.time() + 1000)
             assert not connection.is_idle(served.worker.loop.time() + 1000)
             may_answer.set()
@@ -445,7 +439,7 @@ def test_little_is_taken_of_what_follows_a_request_before_its_answer(running: st
             }
             client.send(first[running])
             connection = await served.connection()
-            await until(lambda: connection._waiting_since is None)
+            await eventually_in_loop(lambda: connection._waiting_since is None)
             assert await client.send_on(behind) < client.MOST / 4, "what the system itself holds"
             assert connection._http1_buffered() < 1_000_000
             client.close()
@@ -567,10 +561,10 @@ def test_a_request_that_begins_on_an_idle_connection_has_its_own_time_to_arrive(
             await client.send(GET)
             await client.reply()
             connection = await served.connection()
-            await until(lambda: connection._waiting_since is not None)
+            await eventually_in_loop(lambda: connection._waiting_since is not None)
             connection._waiting_since -= 500
             await client.send(GET[:10])
-            await until(lambda: connection._is_incomplete)
+            await eventually_in_loop(lambda: connection._is_incomplete)
             connection.sweep(served.worker.loop.time() + 9)
             await client.send(GET[10:])
             assert (await client.reply())[0] == 200
@@ -663,7 +657,7 @@ def test_a_stop_begins_at_once_closes_idle_connections_in_the_end_and_waits_for_
             await idle.send(GET)
             await idle.reply()
             await busy.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-            await until(lambda: sum(c._waiting_since is None for c in served.worker.connections) == 1)
+            await eventually_in_loop(lambda: sum(c._waiting_since is None for c in served.worker.connections) == 1)
             served.worker.handle_exit_signal()
             assert await idle.is_closed()
             with pytest.raises(ConnectionError):
@@ -757,7 +751,7 @@ def test_half_a_request_holds_a_stop_no_longer_than_it_may_take_to_arrive(monkey
             client = await served.connect()
             await client.send(GET[:10])
             connection = await served.connection()
-            await until(lambda: connection._is_incomplete)
+            await eventually_in_loop(lambda: connection._is_incomplete)
             served.worker.handle_exit_signal()
             assert (await client.reply())[0] == 408
             await asyncio.wait_for(served.task, 5)
@@ -786,7 +780,7 @@ def test_a_quick_stop_does_not_wait_for_requests_but_ends_the_application() -> N
             client = await served.connect()
             await client.send(GET)
             connection = await served.connection()
-            await until(lambda: connection._waiting_since is None)
+            await eventually_in_loop(lambda: connection._waiting_since is None)
             served.worker.handle_quit_signal()
             await asyncio.wait_for(served.task, 5)
             assert served.worker.stopped == ["lifespan.shutdown"]
@@ -803,7 +797,7 @@ def test_requests_that_take_longer_than_the_graceful_timeout_are_given_up() -> N
             client = await served.connect()
             await client.send(GET)
             connection = await served.connection()
-            await until(lambda: connection._waiting_since is None)
+            await eventually_in_loop(lambda: connection._waiting_since is None)
             served.worker.handle_exit_signal()
             await asyncio.wait_for(served.task, 5)
 
@@ -892,10 +886,10 @@ def test_a_client_that_leaves_cancels_what_was_done_for_it() -> None:
             client = await served.connect()
             await client.send(GET)
             connection = await served.connection()
-            await until(lambda: connection._waiting_since is None)
+            await eventually_in_loop(lambda: connection._waiting_since is None)
             client.writer.close()
-            await until(lambda: ended == ["cancelled"])
-            await until(lambda: not served.worker.connections)
+            await eventually_in_loop(lambda: ended == ["cancelled"])
+            await eventually_in_loop(lambda: not served.worker.connections)
 
     asyncio.run(run())
 
@@ -909,7 +903,7 @@ def post(body: bytes) -> bytes:
 
 async def begun(api: Api, count: int) -> Pending:
     """Return the last of ``count`` requests, once it has come."""
-    await until(lambda: len(api.begun) == count)
+    await eventually_in_loop(lambda: len(api.begun) == count)
     return api.begun[-1]
 
 
@@ -975,7 +969,7 @@ def test_one_that_follows_before_the_answer_goes_straight_to_the_api_too() -> No
             first = await begun(api, 1)
             await client.send(post(b"2"))
             connection = await served.connection()
-            await until(lambda: connection._callback_parser.held_bytes > 0)
+            await eventually_in_loop(lambda: connection._callback_parser.held_bytes > 0)
             first.answer()
             (await begun(api, 2)).answer()
             assert [(await client.reply())[2], (await client.reply())[2]] == [b"double 1", b"double 2"]
@@ -1006,7 +1000,7 @@ def test_an_answer_that_is_not_plain_is_sent_with_its_headers() -> None:
             client = await served.connect()
             for status, data in ((201, b"made"), (204, b"")):
                 await client.send(post(b"1"))
-                await until(lambda: bool(api.begun))
+                await eventually_in_loop(lambda: bool(api.begun))
                 resp = PlainResponse()
                 resp.status, resp.data = status, data
                 resp.set_header("X-Own", "1")
@@ -1055,9 +1049,9 @@ def test_a_request_whose_client_leaves_is_given_up() -> None:
             await client.send(post(b"1"))
             pending = await begun(api, 1)
             client.writer.transport.abort()
-            await until(lambda: pending.is_given_up)
+            await eventually_in_loop(lambda: pending.is_given_up)
             assert served.worker.asgi.serving.exchanges == 0
-            await until(lambda: not served.worker.connections)
+            await eventually_in_loop(lambda: not served.worker.connections)
             pending.answer()  # a batch that had begun is not called back
 
     asyncio.run(run())

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from eventually import eventually_in_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,14 +105,6 @@ def with_batcher(
     runner(main())
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until ``condition`` holds."""
-    give_up = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < give_up
-        await asyncio.sleep(0)
-
-
 def submit_all(batcher: Batcher[Any, Any], items: Sequence[Any], **options: Any) -> list[asyncio.Task[Any]]:
     return [asyncio.ensure_future(batcher.submit(item, **options)) for item in items]
 
@@ -170,7 +163,7 @@ def test_what_arrives_during_a_batch_runs_together_after_it():
     async def scenario(batcher):
         warm(batcher)
         first = submit_all(batcher, [1])
-        await until(lambda: run.batches == [[1]])
+        await eventually_in_loop(lambda: run.batches == [[1]])
         rest = submit_all(batcher, [2, 3, 4])
         await asyncio.sleep(0)
         assert (batcher.state.queue_requests, batcher.state.running_items) == (3, 1)
@@ -376,7 +369,7 @@ def test_the_next_batch_has_begun_when_an_answer_is_written():
     async def scenario(batcher):
         warm(batcher)
         batcher.put(1, Outcome())
-        await until(lambda: len(run.batches) == 1)
+        await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks = submit_all(batcher, [2, 3])
         await turns()
         batch_of_two.append(SimpleNamespace(running_items=0))
@@ -469,12 +462,12 @@ def test_groups_that_take_turns_come_together():
     async def scenario(batcher):
         warm(batcher, STEADY)
         tasks = submit_all(batcher, range(9))
-        await until(lambda: len(run.batches) == 1)
+        await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, range(9, 16))
         await turns()
         run.gate.set()
         assert len(await outcomes(tasks[:9])) == 9
-        await until(lambda: len(run.batches) == 2 or now.__setitem__(0, now[0] + 0.0001))
+        await eventually_in_loop(lambda: len(run.batches) == 2 or now.__setitem__(0, now[0] + 0.0001))
         assert await outcomes(tasks[9:]) == [10 * item for item in range(9, 16)]
         back = submit_all(batcher, range(9))
         await turns()
@@ -509,7 +502,9 @@ def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice(
         clients = [Client(batcher) for _ in range(4)]
         for client in clients:
             batcher.put(1, client)
-        await until(lambda: now.__setitem__(0, now[0] + 0.00001) or all(client.answers == rounds for client in clients))
+        await eventually_in_loop(
+            lambda: now.__setitem__(0, now[0] + 0.00001) or all(client.answers == rounds for client in clients)
+        )
 
     with_batcher(scenario, run, may_run_on_loop=True, clock=lambda: now[0])
     assert [len(batch) for batch in run.batches] == [4] * rounds
@@ -580,7 +575,7 @@ def test_two_clients_share_a_call_though_they_come_one_after_the_other():
     async def scenario(batcher):
         warm(batcher, STEADY)
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         second = submit_all(batcher, [2])
         await asyncio.sleep(0)
         run.gate.set()
@@ -598,7 +593,7 @@ def test_a_batch_that_has_its_company_waiting_starts_at_once():
     async def scenario(batcher):
         warm(batcher, QUICK)
         first = submit_all(batcher, range(4))
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         rest = submit_all(batcher, range(4, 6))
         await asyncio.sleep(0)
         run.gate.set()
@@ -616,7 +611,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_return():
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         waiting = submit_all(batcher, [2, 3])
         await asyncio.sleep(0)
         assert batcher.refusal() is not None
@@ -648,7 +643,7 @@ def test_one_refusal_stands_for_others_until_a_batch_ends():
         warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
         assert batcher.refusal() is None, "an idle API refuses nobody"
         tasks = submit_all(batcher, [1])
-        await until(lambda: len(run.batches) == 1)
+        await eventually_in_loop(lambda: len(run.batches) == 1)
         assert batcher.refusal() is None
         tasks += submit_all(batcher, [2])
         await turns()
@@ -669,7 +664,7 @@ def test_one_refusal_stands_for_others_until_somebody_leaves():
     async def scenario(batcher):
         warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
-        await until(lambda: len(run.batches) == 1)
+        await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, [2])
         await turns()
         assert batcher.refusal() is not None
@@ -689,7 +684,7 @@ def test_an_early_refusal_is_judged_as_one_of_the_last_group():
     async def scenario(batcher):
         warm(batcher, Estimate(0.0, 0.04, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
-        await until(lambda: len(run.batches) == 1)
+        await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks.append(asyncio.create_task(batcher.submit(2, group="wide")))
         await turns()
         batcher._admission.next_probe = math.inf
@@ -708,7 +703,7 @@ def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
     async def scenario(batcher):
         warm(batcher, Estimate(0.0, 0.06, 0.0, 0.0, 500, 10))
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         probe = submit_all(batcher, [2])
         refused = submit_all(batcher, [3])
         await asyncio.wait(refused)
@@ -730,7 +725,7 @@ def test_others_may_join_the_batch_of_a_probe():
     async def scenario(batcher):
         warm(batcher, Estimate(0.0, 0.06, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         tasks += submit_all(batcher, [2])
         await turns()
         now[0] = 0.03  # from now on it would be in time, and the probe is late anyway
@@ -770,7 +765,7 @@ def test_a_caller_that_goes_away_is_never_run():
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         gone, kept = submit_all(batcher, [2, 3])
         await asyncio.sleep(0)
         gone.cancel()
@@ -790,7 +785,7 @@ def test_a_caller_that_goes_away_while_it_runs_disturbs_nobody():
     async def scenario(batcher):
         warm(batcher)
         tasks = submit_all(batcher, [1, 2, 3])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         tasks[1].cancel()
         await asyncio.wait([tasks[1]])
         run.gate.set()
@@ -806,7 +801,7 @@ def test_an_expired_request_is_told_and_not_run():
         with pytest.raises(ExpiredError):
             await batcher.submit(0, deadline=0.0)
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         late, kept = submit_all(batcher, [2], deadline=5.0) + submit_all(batcher, [3])
         await asyncio.sleep(0)
         now[0] = 5.0
@@ -950,7 +945,7 @@ def test_healthy_batches_run_while_suspects_are_renewed():
         batcher._renew = renew
         warm(batcher)
         suspects = submit_all(batcher, [1, -2])
-        await until(lambda: batcher._renewing is not None)
+        await eventually_in_loop(lambda: batcher._renewing is not None)
         assert await batcher.submit(3) == 30
         may_end.set()
         assert [type(outcome) for outcome in await outcomes(suspects)] == [int, PoisonError]
@@ -964,7 +959,7 @@ def test_an_overdue_batch_is_not_run_again():
     async def scenario(batcher):
         warm(batcher)
         tasks = submit_all(batcher, [1, 2, 3])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         now[0] = 61.0
         batcher.look()
         assert [type(outcome) for outcome in await outcomes(tasks)] == [OverdueError] * 3
@@ -987,7 +982,7 @@ def test_a_failure_that_no_request_is_told_is_told_to_somebody():
         assert await outcomes(submit_all(batcher, [1, 2, 3])) == [1, 2, 3]
         is_left[0] = True
         (task,) = submit_all(batcher, [4])
-        await until(lambda: batcher.state.running_items > 0)
+        await eventually_in_loop(lambda: batcher.state.running_items > 0)
         task.cancel()
 
     with_batcher(
@@ -1007,7 +1002,7 @@ def test_healthy_batches_run_between_suspects():
     async def scenario(batcher):
         warm(batcher)
         suspects = submit_all(batcher, [1, 2, 3, -4])
-        await until(lambda: bool(batches))
+        await eventually_in_loop(lambda: bool(batches))
         healthy = submit_all(batcher, [5], group="other") + submit_all(batcher, [6])
         await asyncio.sleep(0)
         run.gate.set()
@@ -1100,7 +1095,7 @@ def test_closing_finishes_what_was_accepted_and_accepts_nothing_more():
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         rest = submit_all(batcher, [2, 3, 4, 5, 6])
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(batcher.close())
@@ -1120,7 +1115,7 @@ def test_closing_without_draining_refuses_what_still_waits():
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         rest = submit_all(batcher, [2, 3])
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(batcher.close(drain=False))
@@ -1147,7 +1142,7 @@ def test_closing_without_draining_ends_a_search_and_answers_all():
     async def scenario(batcher):
         warm(batcher)
         tasks = submit_all(batcher, [-1, -2, 3, 4, 5, 6, 7, 8])
-        await until(entered.is_set)
+        await eventually_in_loop(entered.is_set)
         closing = asyncio.ensure_future(batcher.close(drain=False))
         await asyncio.sleep(0)
         gate.set()
@@ -1163,7 +1158,7 @@ def test_callers_that_leave_while_it_closes_do_not_hold_it_up():
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         (gone,) = submit_all(batcher, [2])
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(batcher.close())
@@ -1181,7 +1176,7 @@ def test_giving_up_on_closing_leaves_others_to_wait_for_it():
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         impatient, patient = (asyncio.ensure_future(batcher.close()) for _ in range(2))
         await asyncio.sleep(0)
         impatient.cancel()
@@ -1234,7 +1229,7 @@ def test_as_many_batches_run_at_once_as_may():
 
     async def scenario(batcher):
         tasks = submit_all(batcher, range(5))
-        await until(lambda: len(run.batches) == 3)
+        await eventually_in_loop(lambda: len(run.batches) == 3)
         await turns()
         assert (len(run.batches), batcher.state.running_items) == (3, 3)
         run.gate.set()
@@ -1250,9 +1245,9 @@ def test_a_request_that_finds_a_thread_free_is_never_refused():
     async def scenario(batcher):
         warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
-        await until(lambda: len(run.batches) == 1)
+        await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, [2])
-        await until(lambda: len(run.batches) == 2)
+        await eventually_in_loop(lambda: len(run.batches) == 2)
         run.gate.set()
         assert await outcomes(tasks) == [10, 20]
 
@@ -1298,7 +1293,7 @@ def test_an_async_function_is_awaited_on_the_loop_as_often_at_once_as_may():
 
     async def scenario(batcher):
         tasks = submit_all(batcher, [1, 2, 3])
-        await until(lambda: len(batches) == 2)
+        await eventually_in_loop(lambda: len(batches) == 2)
         await turns()
         assert batches == [[1], [2]]
         gate.set()
@@ -1334,7 +1329,7 @@ def test_an_async_function_that_takes_too_long_is_cancelled_and_the_next_one_run
 
     async def scenario(batcher):
         (slow,) = submit_all(batcher, [1])
-        await until(lambda: bool(began))
+        await eventually_in_loop(lambda: bool(began))
         now[0] = 5.0
         batcher.look()
         assert not slow.done()
@@ -1357,7 +1352,7 @@ def test_a_call_that_does_not_end_is_given_up_and_nobody_waits_for_it():
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         waiting = submit_all(batcher, [2, 3])
         await asyncio.sleep(0)
         now[0] = 61.0
@@ -1408,12 +1403,12 @@ def test_what_a_given_up_call_returns_after_all_is_nobodys():
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
-        await until(lambda: bool(run.batches))
+        await eventually_in_loop(lambda: bool(run.batches))
         now[0] = 61.0
         batcher.look()
         run.gate.set()
         await batcher.close()
-        await until(lambda: batcher._executor._working[0].done())
+        await eventually_in_loop(lambda: batcher._executor._working[0].done())
         await turns()
         assert isinstance((await outcomes(first))[0], OverdueError)
         assert batcher.state.estimate == Estimate()
@@ -1444,7 +1439,7 @@ def test_apis_of_one_worker_take_turns_by_deadline():
         for batcher in batchers.values():
             await batcher.start()
         tasks = submit_all(batchers["a"], [1, 2])
-        await until(lambda: order == ["a"])
+        await eventually_in_loop(lambda: order == ["a"])
         tasks += submit_all(batchers["c"], [3, 4]) + submit_all(batchers["b"], [5, 6, 7])
         await turns()
         gate.set()
@@ -1464,7 +1459,7 @@ def test_a_place_is_not_kept_by_an_api_whose_callers_left():
         for batcher in (one, two, three):
             await batcher.start()
         tasks = submit_all(one, [1])
-        await until(lambda: bool(first.batches))
+        await eventually_in_loop(lambda: bool(first.batches))
         (gone,) = submit_all(two, [2])
         await turns()
         gone.cancel()
