@@ -35,6 +35,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
+from kappa._version import __version__
 from kappa.errors import BundleError, KappaError, said
 from kappa.modules_of_others import MODULES_OF_OTHERS, is_needed_from_elsewhere, is_regular, regular_modules
 from kappa.source_code import SourceLoader, import_from_source
@@ -442,6 +443,8 @@ def _hint_of(exc: ModuleNotFoundError, code: ServiceCode | None) -> str:
     """Say what to do about a module that is not there: one of the service's own is never to be installed."""
     name = exc.name or ""
     top = name.partition(".")[0]
+    if top == "kappa":
+        return f" This version of Kappa ({__version__}) has no such module."
     if code is not None and any((root / f"{top}.py").exists() or (root / top).is_dir() for root in code.roots):
         return f" It is a part of your own `{top}`: if it is there, name it in `modules` of `[bundle]`."
     return (

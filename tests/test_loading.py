@@ -225,6 +225,10 @@ def test_versions_answer_from_many_threads(write_bundle: WriteBundle) -> None:
             "import surely_absent\n",
             "No module named 'surely_absent' (scoring_main.py:1). If `surely_absent` is your own",
         ),
+        (
+            "from kappa.surely_absent import X\n",
+            f"No module named 'kappa.surely_absent' (scoring_main.py:1). This version of Kappa ({kappa.__version__})",
+        ),
         ("import scoring_helper\nscoring_helper.absent\n", "has no attribute 'absent' (scoring_main.py:2)"),
         ("x = 1\n", "The module `scoring_main` has no `predict`."),
     ],
