@@ -53,7 +53,18 @@ environment, the kappafile's `[serving]`, `config.yml`, default."""
 
 CLI_HEAD = """\
 Every command takes `-q/--quiet` and `--verbose`, prints its result to stdout and everything else to stderr, and exits
-with a code of [its own kind of failure](errors.md)."""
+with a code of [its own kind of failure](errors.md).
+
+With `--format json`, also a failure is JSON: one line on stderr, its last, and nothing on stdout but results. `--quiet`
+keeps everything else off stderr.
+
+```json
+{"error": {"kind": "BundleNotFoundError", "message": "There is nothing at `./bundle`.", "exit_code": 4}}
+```
+
+`kind` is a class of [the errors](errors.md), and `diagnostics` lists the problems of a kappafile as
+`kappa validate --format json` does. Commands whose result says what failed (`validate`, `verify`, `test`) print it on
+stdout all the same."""
 
 ADAPTERS_HEAD = """\
 An input adapter turns requests into the argument of a function, an output adapter what the function returns into an

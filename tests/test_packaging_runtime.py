@@ -78,6 +78,35 @@ command(sys.argv.pop(1))()
 """
 
 
+EVERY_COMMAND = """
+import json, os, sys
+from click.testing import CliRunner
+from kappa.cli.main import SECTIONS, cli
+
+project, bundle = sys.argv[1:]
+os.chdir(project)
+ARGUMENTS = {
+    "completion": ["bash"],
+    "containerize": [bundle],
+    "delete": ["--all", "--yes"],
+    "generate": ["github-action"],
+    "get": ["Doubler:latest"],
+    "info": [bundle],
+    "open-api-spec": ["."],
+    "run": [".", "double", "--input", "21"],
+    "serve-gunicorn": ["."],
+    "tune": ["."],
+    "verify": ["--all"],
+}
+results = {}
+for name in (name for commands in SECTIONS.values() for name in commands):
+    if name != "reload":  # it would reload whatever server runs here
+        result = CliRunner().invoke(cli, [name, *ARGUMENTS.get(name, [])], prog_name="kappa")
+        results[name] = [result.exit_code, result.stderr]
+print(json.dumps(results))
+"""
+
+
 def closure(requirements: Iterable[str]) -> set[str]:
     """Return the distributions that ``requirements`` bring here, by their canonical names."""
     found: set[str] = set()
@@ -161,3 +190,15 @@ def test_a_bundle_runs_from_its_own_command_with_the_runtime_packages_alone(bund
 def test_a_bundle_describes_itself_with_the_runtime_packages_alone(bundle: Path) -> None:
     document = json.loads(run_with_only_runtime(RUN, bundle / "Doubler", "open-api-spec"))
     assert "/double" in document["paths"]
+
+
+def test_every_command_that_needs_more_than_the_runtime_packages_says_so(tmp_path: Path, bundle: Path) -> None:
+    (tmp_path / "kappafile.toml").write_text(KAPPAFILE, encoding="utf-8")
+    (tmp_path / "doubling.py").write_text(HANDLERS, encoding="utf-8")
+    (tmp_path / "factor.json").write_text("2", encoding="utf-8")
+    results = json.loads(run_with_only_runtime(EVERY_COMMAND, tmp_path, bundle))
+    assert not [said for code, said in results.values() if code == 70]
+    incomplete = {name for name, (code, _) in results.items() if code == 10}
+    assert incomplete >= {"build", "generate", "lock", "open-api-spec", "run", "serve", "test", "validate"}
+    for name in incomplete:
+        assert "needs `kappa-ml`, which is not installed here. Run `pip install kappa-ml`.\n" in results[name][1]

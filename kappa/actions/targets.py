@@ -107,15 +107,28 @@ def resolve_target(text: str, *, environ: Mapping[str, str] = os.environ) -> Tar
         raise BundleNotFoundError(f"There is nothing at `{text}`.")
     try:
         reference = BundleReference.parse(text)
-    except UsageError as exc:
-        raise UsageError(f"`{text}` is neither a path that exists nor the tag of a bundle: {exc}") from None
-    return BundleTarget(_stored_bundle(reference, environ))
+        return BundleTarget(_stored_bundle(reference, environ))
+    except (UsageError, BundleNotFoundError) as exc:
+        if _is_class(text):
+            raise UsageError(f"`{text}` is a class: build it with `kappa build {text}`, and name the bundle.") from None
+        if isinstance(exc, UsageError):
+            raise UsageError(f"`{text}` is neither a path that exists nor the tag of a bundle: {exc}") from None
+        raise
+
+
+def _is_class(text: str) -> bool:
+    """Return whether text that names no bundle means `module:Class`, of a module that lies here."""
+    module, colon, _ = text.partition(":")
+    file = Path(*module.split("."))
+    return bool(colon) and (file.with_suffix(".py").is_file() or (file / "__init__.py").is_file())
 
 
 def find_bundle(text: str, *, environ: Mapping[str, str] = os.environ) -> Bundle:
     """Open the bundle that ``text`` names; a project is not one."""
     target = resolve_target(text, environ=environ)
     if isinstance(target, ProjectTarget):
+        if target.path.suffix not in ("", ".toml", ".yaml", ".yml") and target.path.is_file():
+            read_target_project(target)  # which says what the file is
         raise UsageError(f"`{text}` is not a bundle but a project: build it first with `kappa build {text}`.")
     return open_bundle(target.directory)
 

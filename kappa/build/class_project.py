@@ -25,8 +25,10 @@ from kappa.build.modules import PACKAGE_FOLDERS, CodeBase, Module, search_path
 from kappa.build.placing import PROJECT_FILES
 from kappa.build.positions import Span
 from kappa.build.project import Project, check_kappafile, checked_project
+from kappa.build.references import explain_missing_module
 from kappa.build.signatures import with_signatures
 from kappa.build.wording import sentence
+from kappa.build.words import nearest
 from kappa.declaring import declared_spec
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import log
@@ -50,13 +52,16 @@ def read_class_project(reference: str, directory: Path, *, models: Mapping[str, 
     name, _, qualname = reference.partition(":")
     code = CodeBase(search_path(root))
     if (module := code.resolve(name)) is None:
-        raise ConfigurationError(f"There is no module `{name}` in `{root}`.")
+        missing = explain_missing_module(code, name, qualname)
+        hint = missing.help.replace("beside the kappafile", f"in `{root}`")
+        raise ConfigurationError(f"{missing.message} {hint}")
     told = read_class(code, module, qualname)
     if isinstance(told, Opaque):
         told = import_class(reference, root, told)
     if isinstance(told, ClassProblem):
         if told.place is None:
-            raise ConfigurationError(told.message)
+            near = nearest(qualname, told.known)
+            raise ConfigurationError(f"{told.message} Did you mean `{name}:{near}`?" if near else told.message)
         problem = Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span)
         raise ManifestError(render_text([problem]), diagnostics=[problem])
     return Project(root=root, file=None, spec=with_signatures(combine(None, told, root), root), sources=given)

@@ -46,6 +46,8 @@ class Excerpts:
         With ``only_key``, values may be credentials: nothing is shown but the names of keys.
         """
         source = self._source(file)
+        if all(mark.span.line > len(source) for mark in marks):
+            return
         rule, previous = self.paint("|", "label"), 0
         yield f"{' ' * width} {rule}"
         for mark in sorted(marks, key=lambda mark: mark.span):
@@ -64,9 +66,10 @@ class Excerpts:
     def _source(self, file: Path) -> Sequence[str]:
         if file not in self._files:
             try:
-                text = file.read_bytes().decode("utf-8-sig", errors="replace")
+                data = file.read_bytes()
             except OSError:
-                text = ""
+                data = b""
+            text = "" if b"\0" in data else data.decode("utf-8-sig", errors="replace")
             self._files[file] = TextLines(text.replace("\r\n", "\n")).lines
         return self._files[file]
 

@@ -24,8 +24,8 @@ from kappa.build.functions import (
     yield_of,
 )
 from kappa.build.modules import CodeBase, is_pythons_own
-from kappa.build.nearby import find_nearby
 from kappa.build.positions import Span, TreePath
+from kappa.build.references import explain_missing_module
 from kappa.build.validation import Draft
 from kappa.build.wording import one_of, quoted
 from kappa.build.words import nearest
@@ -179,14 +179,9 @@ class _Checks:
         return None
 
     def _report_no_module(self, name: str, qualname: str, path: TreePath) -> None:
-        top, dot, rest = name.partition(".")
-        near = nearest(top, self._code.top_names(), cutoff=0.6) if self._code.resolve(top) is None else None
-        meant = f"{near}{dot}{rest}:{qualname}"
-        help_ = f"Did you mean `{meant}`?" if near else f"Expected `{name.replace('.', '/')}.py` beside the kappafile."
-        if (nearby := find_nearby(name, self._code.search.root)) is not None and self._code.resolve(top) is None:
-            near, help_ = None, nearby.help
-        replacement = f'"{meant}"' if near else None
-        self._found.add("KF304", f"There is no module {quoted(name)}.", path, help=help_, replacement=replacement)
+        missing = explain_missing_module(self._code, name, qualname)
+        replacement = f'"{missing.meant}"' if missing.meant is not None else None
+        self._found.add("KF304", missing.message, path, help=missing.help, replacement=replacement)
 
     # -- parameters
 

@@ -16,14 +16,14 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from kappa._version import __version__
-from kappa.build.diagnostics import Diagnostics
+from kappa.build.diagnostics import Diagnostics, display_path
 from kappa.build.other_frameworks import framework_of_file
 from kappa.build.positions import Positions, Span, TextLines, TreePath
-from kappa.build.sketch import find_model, sketch_for
+from kappa.build.sketch import find_model, sketch_for, type_of_model
 from kappa.build.wording import quoted
-from kappa.errors import ConfigurationError
+from kappa.errors import ConfigurationError, UsageError
 
-__all__ = ["KAPPAFILE_NAMES", "Document", "find_kappafile", "read_kappafile"]
+__all__ = ["KAPPAFILE_NAMES", "Document", "find_kappafile", "kappafile_at", "read_kappafile"]
 
 KAPPAFILE_NAMES = ("kappafile.toml", "kappafile.yaml", "kappafile.yml")
 PYPROJECT = "pyproject.toml"
@@ -103,9 +103,22 @@ def find_kappafile(directory: Path) -> Path:
     if len(found) > 1:
         names = " and ".join(f"`{path.name}`" for path in found)
         raise ConfigurationError(
-            f"`{directory}` has more than one kappafile: {names}. Remove all but one, or name one with `-f`."
+            f"`{directory}` has more than one kappafile: {names}. Remove all but one, or name the one that is "
+            f"meant instead of its folder, e.g. `kappa validate {found[0].name}`."
         )
     return found[0]
+
+
+def kappafile_at(path: Path) -> Path:
+    """Return the kappafile that ``path`` is, or the one of a directory; raises `UsageError` for what is not there."""
+    if path.is_dir():
+        return find_kappafile(path)
+    if not path.exists():
+        module, colon, _ = path.name.partition(":")
+        is_class = colon and path.with_name(f"{module}.py").is_file()
+        hint = " A class is named to `kappa build` alone." if is_class else ""
+        raise UsageError(f"There is no kappafile or directory `{display_path(path)}`.{hint}")
+    return path
 
 
 def _next_step(directory: Path) -> str:
@@ -169,7 +182,7 @@ def read_kappafile(file: Path) -> tuple[Document | None, Diagnostics]:
 def _read(file: Path, found: Diagnostics) -> str | None:
     start = Span(1, 1, 1, 2)
     if file.suffix not in (".toml", ".yaml", ".yml"):
-        found.add("KF101", "A kappafile ends with `.toml`, `.yaml` or `.yml`.", (), span=start)
+        found.add("KF101", "A kappafile ends with `.toml`, `.yaml` or `.yml`.", (), span=start, help=_meant_by(file))
         return None
     try:
         data = file.read_bytes()
@@ -191,6 +204,18 @@ def _read(file: Path, found: Diagnostics) -> str | None:
         span = Span(at.line, at.column, at.line, at.column + 1)
         found.add("KF101", f"The byte 0x{data[exc.start]:02x} is not UTF-8.", (), span=span, help=help_)
         return None
+
+
+def _meant_by(file: Path) -> str:
+    """Say what to do with a file that was named for a kappafile."""
+    if type_of_model(file) is not None:
+        sketch = sketch_for(file, file.parent)
+        return f"This is a model. Write this beside it as `{KAPPAFILE_NAMES[0]}`, and name that:\n\n{sketch}"
+    if (framework := framework_of_file(file)) is not None:
+        return f"This is a model of {framework}; `kappa explain KF205` shows what to write for it."
+    if file.suffix == ".py":
+        return f"Name its class as `{file.stem}:CLASS` to `kappa build`, or its function in a kappafile."
+    return ""
 
 
 def _parse(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:

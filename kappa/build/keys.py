@@ -16,6 +16,12 @@ from kappa.spec.document import Kappafile
 __all__ = ["Advice", "advise", "template_of"]
 
 
+_VERSIONS = frozenset({"version", "service_version", "model_version", "bundle_version"})
+_VERSION_HELP = (
+    "A build gives the version: `kappa build --version 1.0`, or numbers to begin it with in `[service.ver]`."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
     """What to say about an unknown key."""
@@ -37,6 +43,8 @@ def advise(key: str, keys: Collection[str], path: TreePath, document: Document) 
     if (sibling := nearest(key, keys, cutoff=0.85)) is not None:
         return Advice(f"Did you mean `{sibling}`?", sibling, (*path, sibling))
     template = template_of(path)
+    if normal(key) in _VERSIONS and (template or "kappafile" in document.tree):
+        return Advice(_VERSION_HELP)
     if (target := translate(key, template)) is not None:
         *table, last = target.split(".")
         if tuple(table) == template and last not in ("NAME", "NUMBER"):

@@ -12,11 +12,11 @@ from kappa.build.checks import check_references
 from kappa.build.combining import check_shared_keys, combine
 from kappa.build.declarations import ClassProblem, Declaration, Opaque
 from kappa.build.diagnostics import Diagnostic, Diagnostics, Label
-from kappa.build.kappafile import Document, find_kappafile, read_kappafile
+from kappa.build.kappafile import Document, kappafile_at, read_kappafile
 from kappa.build.modules import CodeBase, search_path
-from kappa.build.nearby import find_nearby
 from kappa.build.positions import Span
 from kappa.build.project_sources import project_folders
+from kappa.build.references import explain_missing_module
 from kappa.build.signatures import with_signatures
 from kappa.build.validation import Draft, validate
 from kappa.build.wording import sentence
@@ -26,7 +26,7 @@ from kappa.log import log
 from kappa.spec.document import ArtifactSource, Kappafile
 from kappa.spec.models import ServiceSpec
 
-__all__ = ["Project", "check_kappafile", "checked_project", "find_kappafile", "read_project"]
+__all__ = ["Project", "check_kappafile", "checked_project", "read_project"]
 
 
 _ADVICE = frozenset({"KF318", "KF325"})
@@ -54,7 +54,7 @@ def read_project(path: Path, *, allow_outside: bool = False) -> Project:
     A class whose declaration is not written out is imported in a process of its own.
     """
     path = path.resolve()
-    file = find_kappafile(path) if path.is_dir() else path
+    file = kappafile_at(path)
     return checked_project(file, *check_kappafile(file, runs_code=True, allow_outside=allow_outside))
 
 
@@ -121,12 +121,9 @@ def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaratio
     name, _, qualname = reference.partition(":")
     module = code.resolve(name)
     if module is None:
-        near = nearest(name, code.top_names(), cutoff=0.6)
-        help_ = f"Did you mean `{near}:{qualname}`?" if near else f"Expected `{name}.py` beside the file."
-        if code.resolve(name.partition(".")[0]) is None and (nearby := find_nearby(name, code.search.root)) is not None:
-            near, help_ = None, nearby.help
-        replacement = f'"{near}:{qualname}"' if near else None
-        found.add("KF304", f"There is no module `{name}`.", path, help=help_, replacement=replacement)
+        missing = explain_missing_module(code, name, qualname)
+        replacement = f'"{missing.meant}"' if missing.meant is not None else None
+        found.add("KF304", missing.message, path, help=missing.help, replacement=replacement)
         return None
     if isinstance(code.tree(module), SyntaxError):
         return None  # reported with the other code

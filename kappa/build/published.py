@@ -36,7 +36,8 @@ def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) 
     for key, text in (("setup_sh", env.setup_sh), ("dockerfile_template", env.dockerfile_template)):
         if text is not None and (what := password_in(_text(key, text, root))):
             message = f"The text of `{key}` has {what} in a URL, which the bundle would publish"
-            help_ = "lend it to the build of the image with `--secret`, and read it from `/run/secrets`"
+            lent = "lend it to the build of the image with `kappa containerize --secret`"
+            help_ = f"{lent}, and read it from `/run/secrets`"
             yield PublishedSecret(("env", key), message, help_)
     if env.docker_base_image is not None and (what := secret_in(env.docker_base_image)):
         message = f"The base image has {what} in its URL, which the bundle would publish"

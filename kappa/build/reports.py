@@ -16,17 +16,18 @@ from kappa.build.codes import CODES
 from kappa.build.diagnostics import Diagnostic, display_path
 from kappa.build.positions import Span
 
-__all__ = ["render_github", "render_json", "render_sarif"]
+__all__ = ["diagnostic_tree", "render_github", "render_json", "render_sarif"]
 
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def render_json(diagnostics: Sequence[Diagnostic]) -> str:
     """Write a list of objects, one per problem; lines and columns count from 1, and ends are exclusive."""
-    return json.dumps([_record(diagnostic) for diagnostic in diagnostics], indent=2, ensure_ascii=False)
+    return json.dumps([diagnostic_tree(diagnostic) for diagnostic in diagnostics], indent=2, ensure_ascii=False)
 
 
-def _record(diagnostic: Diagnostic) -> dict[str, Any]:
+def diagnostic_tree(diagnostic: Diagnostic) -> dict[str, Any]:
+    """Return a problem as JSON has it."""
     return {
         "code": diagnostic.code,
         "severity": diagnostic.severity,

@@ -1,4 +1,7 @@
-"""The one place where failures become messages and exit codes."""
+"""The one place where failures become messages and exit codes.
+
+With `--format json`, what ends a command is one line of JSON on stderr, its last: stdout holds results alone.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,35 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import click
 
 from kappa._version import __version__
-from kappa.cli.console import Shell, print_error, wants_colour
-from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError, said
+from kappa.cli.console import Shell, print_error, print_failure, wants_colour
+from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError, MissingDependencyError, said
 
-__all__ = ["exit_code_of"]
+__all__ = ["asks_for_json", "exit_code_of"]
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What went wrong, for people and for programs."""
+
+    kind: str
+    """The class of `kappa.errors`, where it is one of those."""
+    message: str
+    exit_code: int
+    diagnostics: Sequence[Any] = ()
+    """The problems of a kappafile, where these are what is wrong."""
 
 
 def exit_code_of(call: Callable[[], Any], shell: Shell) -> int:
@@ -27,34 +47,67 @@ def exit_code_of(call: Callable[[], Any], shell: Shell) -> int:
     """
     try:
         result = call()
-    except click.UsageError as exc:
-        print_error(_usage_message(exc))
-        return exc.exit_code
-    except click.ClickException as exc:
-        print_error(exc.format_message())
-        return exc.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        print_error("Interrupted.")
-        return EXIT_INTERRUPTED
-    except KappaError as exc:
-        if shell.is_verbose:
+    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - this is the boundary
+        failure = _failure_of(exc)
+        if shell.is_verbose and not isinstance(exc, click.ClickException | click.Abort | KeyboardInterrupt):
             traceback.print_exception(exc)
-        if isinstance(exc, ManifestError) and exc.diagnostics:
-            _print_diagnostics(exc)
-        else:
-            print_error(str(exc))
-        return exc.exit_code
-    except Exception as exc:  # noqa: BLE001 - this is the boundary
-        return _report_unexpected(exc, shell)
+        _tell(failure, shell)
+        return failure.exit_code
     return result if isinstance(result, int) else 0
 
 
-def _print_diagnostics(exc: ManifestError) -> None:
+def asks_for_json(args: Sequence[str]) -> bool:
+    """Return whether a command line has `--format json`: known before it is parsed, which may fail."""
+    words = args[: args.index("--")] if "--" in args else args
+    is_one_word = "--format=json" in words or "-ojson" in words
+    return is_one_word or any(pair in (("--format", "json"), ("-o", "json")) for pair in pairwise(words))
+
+
+def _failure_of(exc: BaseException) -> _Failure:
+    if isinstance(exc, click.UsageError):
+        return _Failure("UsageError", _usage_message(exc), exc.exit_code)
+    if isinstance(exc, click.ClickException):
+        return _Failure("UsageError", exc.format_message(), exc.exit_code)
+    if isinstance(exc, click.Abort | KeyboardInterrupt):
+        return _Failure("Interrupted", "Interrupted.", EXIT_INTERRUPTED)
+    if isinstance(exc, ModuleNotFoundError) and _is_asked_by_kappa(exc.__traceback__):
+        exc = MissingDependencyError("kappa-ml", needed_for="this command")
+    if isinstance(exc, KappaError):
+        diagnostics = exc.diagnostics if isinstance(exc, ManifestError) else ()
+        return _Failure(type(exc).__name__, str(exc), exc.exit_code, diagnostics)
+    return _Failure(type(exc).__name__, _unexpected_message(exc), KappaError.exit_code)
+
+
+def _is_asked_by_kappa(trace: TracebackType | None) -> bool:
+    """Return whether it was Kappa's own code that imported what is absent: its packages for building are."""
+    files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(trace)]
+    own = [file for file in files if not file.name.startswith("<")]
+    return bool(own) and own[-1].is_relative_to(_PACKAGE)
+
+
+def _tell(failure: _Failure, shell: Shell) -> None:
+    if shell.is_json:
+        print_failure(failure.kind, failure.message, failure.exit_code, **_more(failure))
+    elif failure.diagnostics:
+        _print_diagnostics(failure.diagnostics)
+    else:
+        print_error(failure.message)
+
+
+def _more(failure: _Failure) -> dict[str, Any]:
+    if not failure.diagnostics:
+        return {}
+    from kappa.build.reports import diagnostic_tree
+
+    return {"diagnostics": [diagnostic_tree(diagnostic) for diagnostic in failure.diagnostics]}
+
+
+def _print_diagnostics(diagnostics: Sequence[Any]) -> None:
     """Show each problem with its lines; every one says by itself that it is an error."""
     from kappa.build.diagnostics import render_text
 
     coloured = wants_colour(sys.stderr)
-    click.echo(render_text(exc.diagnostics, color=coloured), err=True, color=coloured)
+    click.echo(render_text(diagnostics, color=coloured), err=True, color=coloured)
 
 
 def _usage_message(exc: click.UsageError) -> str:
@@ -64,9 +117,7 @@ def _usage_message(exc: click.UsageError) -> str:
     return f"{message} Run `{exc.ctx.command_path} --help`." if exc.ctx is not None else message
 
 
-def _report_unexpected(exc: Exception, shell: Shell) -> int:
-    if shell.is_verbose:
-        traceback.print_exception(exc)
+def _unexpected_message(exc: BaseException) -> str:
     summary = f"unexpected {said(exc)}".rstrip(": ")
     try:
         log = _write_log(exc)
@@ -74,11 +125,10 @@ def _report_unexpected(exc: Exception, shell: Shell) -> int:
         where = "Run again with `--verbose` to see where it comes from."
     else:
         where = f"`{log}` says where it comes from."
-    print_error(f"{summary}. This is a defect of Kappa. {where}")
-    return KappaError.exit_code
+    return f"{summary}. This is a defect of Kappa. {where}"
 
 
-def _write_log(exc: Exception) -> Path:
+def _write_log(exc: BaseException) -> Path:
     """Write the traceback and the versions to a new file; arguments are left out, they may hold secrets."""
     from kappa.settings import home_directory
 

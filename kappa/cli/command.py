@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kappa.cli.boundary import exit_code_of
+from kappa.cli.boundary import asks_for_json, exit_code_of
 from kappa.cli.console import Shell, narrating
 
 __all__ = ["EXAMPLE_TAG", "KappaArgument", "KappaCommand", "LazyGroup", "kappa_command", "load_command"]
@@ -118,6 +118,7 @@ class LazyGroup(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
         shell = extra.setdefault("obj", Shell())
+        shell.is_json = asks_for_json(sys.argv[1:] if args is None else args)
         run = super().main
         sys.exit(exit_code_of(lambda: run(args, prog_name, standalone_mode=False, **extra), shell))
 

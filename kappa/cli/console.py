@@ -6,6 +6,7 @@ or, on a terminal, with rich's spinner and the time that each finished step took
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -28,6 +29,7 @@ __all__ = [
     "current_shell",
     "narrating",
     "print_error",
+    "print_failure",
     "print_note",
     "print_result",
     "showing_logs",
@@ -49,6 +51,8 @@ class Shell:
 
     is_quiet: bool = False
     is_verbose: bool = False
+    is_json: bool = False
+    """Whether results, and failures too, are wanted as JSON."""
     narrator: _Narrator | None = None
 
     def finish_steps(self, *, failed: bool = False) -> None:
@@ -88,6 +92,12 @@ def print_note(text: str) -> None:
 def print_error(text: str, *, label: str = "error") -> None:
     """Write ``error: text`` to stderr, whatever was asked."""
     _print_labelled(label, text, "red")
+
+
+def print_failure(kind: str, message: str, exit_code: int, **more: Any) -> None:
+    """Write a failure to stderr as the one line of JSON that `--format json` promises."""
+    error = {"kind": kind, "message": message, "exit_code": exit_code, **more}
+    click.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class CrossOrigin:
         who = headers.get(b"origin", b"another site").decode("latin-1")
         text = (
             f"This server is for development and answers no pages of {who}. If it should, name that page's origin with "
-            "`--cors-origin` or in `cors_origins` of `[serving]`."
+            "`kappa serve --cors-origin` or in `cors_origins` of `[serving]`."
         )
         resp = PlainResponse()
         send_error(resp, 403, text, self._id(headers))

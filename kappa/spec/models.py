@@ -81,8 +81,21 @@ def _one_line(text: str) -> str:
 
 def _check_reference(text: str) -> str:
     if not _REFERENCE.fullmatch(text):
-        raise ValueError(f"`{text}` does not name anything: write `module:function`, e.g. `handlers:predict`")
+        meant = _reference_meant(text)
+        hint = f"did you mean `{meant}`?" if meant is not None else "write `module:function`, e.g. `handlers:predict`"
+        raise ValueError(f"`{text}` does not name anything: {hint}")
     return text
+
+
+def _reference_meant(text: str) -> str | None:
+    """Return the reference that a path, a dotted name or a call probably means, e.g. `./handlers.py:predict`."""
+    spelled = text.strip().removesuffix("()").replace("::", ":").replace("\\", "/").removeprefix("./")
+    if ":" not in spelled:
+        head, dot, last = spelled.rpartition(".")
+        spelled = f"{head}:{last}" if dot and last != "py" else ":".join(spelled.rsplit("/", 1))
+    module, _, name = spelled.partition(":")
+    meant = f"{module.removesuffix('.py').replace('/', '.')}:{name}"
+    return meant if _REFERENCE.fullmatch(meant) else None
 
 
 def _check_api_name(text: str) -> str:

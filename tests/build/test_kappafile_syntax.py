@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from kappa.build.diagnostics import Diagnostics
-from kappa.build.kappafile import read_kappafile
+from kappa.build.kappafile import find_kappafile, read_kappafile
 from kappa.build.positions import Positions, Span, TextLines, TreePath
-from kappa.build.project import find_kappafile
 from kappa.build.toml_syntax import parse_toml
 from kappa.build.yaml_syntax import parse_yaml
 from kappa.errors import ConfigurationError

@@ -132,7 +132,10 @@ def test_without_an_index_what_is_installed_can_be_packed_and_says_so(
     monkeypatch.delenv("PIP_FIND_LINKS")
     failed = kappa("build")
     assert failed.exit_code == 5
-    assert 'Without an index, `resolver = "installed"` in `[bundle]` or `--resolver installed`' in failed.stderr
+    assert (
+        'Without an index, `resolver = "installed"` in `[bundle]` or `kappa build --resolver installed`'
+        in failed.stderr
+    )
     built = kappa("build", "--resolver", "installed")
     assert built.exit_code == 0, built.stderr
     directory = Path(built.stdout.strip())

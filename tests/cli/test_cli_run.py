@@ -153,7 +153,11 @@ def test_an_exception_of_the_users_code_is_one_line_and_a_traceback_with_verbose
             "service: use up to 128 letters, digits and `_`, beginning with a letter.\n",
             id="no-target",
         ),
-        pytest.param(["run", "."], "error: Missing argument 'API'. Run `kappa run --help`.\n", id="missing-api"),
+        pytest.param(
+            ["run", "."],
+            "error: Missing argument `API`: the name of an API. `.` has `scale`, `explode`. Run `kappa run --help`.\n",
+            id="missing-api",
+        ),
     ],
 )
 def test_a_wrong_call_exits_with_2_and_says_what_to_do(

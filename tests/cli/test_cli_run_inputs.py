@@ -18,7 +18,6 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from kappa.cli.commands.run import command
 from kappa.cli.main import cli
 
 Kappa = Callable[..., Result]
@@ -124,9 +123,8 @@ def test_a_file_of_rows_is_answered_in_parts_whatever_its_form(kappa: Kappa, pro
     assert result.stderr == ("5\n" if name.endswith(".json") else "2\n2\n1\n")
 
 
-@pytest.mark.parametrize("option", ["--format", "--input-format"])
-def test_rows_may_come_from_standard_input(project: Path, option: str) -> None:
-    arguments = ["run", ".", "total", "--input-file", "-", option, "csv"]
+def test_rows_may_come_from_standard_input(project: Path) -> None:
+    arguments = ["run", ".", "total", "--input-file", "-", "--input-format", "csv"]
     result = CliRunner().invoke(cli, arguments, input=ROWS.to_csv(index=False), prog_name="kappa")
     assert (result.exit_code, json.loads(result.stdout)) == (0, TOTALS)
 
@@ -392,6 +390,10 @@ def test_rows_may_go_to_a_folder(kappa: Kappa, project: Path) -> None:
     assert json.loads(Path("out/rows.json").read_bytes()) == TOTALS
 
 
-def test_the_format_of_inputs_has_two_spellings() -> None:
-    (option,) = [parameter for parameter in command.params if parameter.name == "input_format"]
-    assert option.opts == ["--input-format", "--format"]
+@pytest.mark.parametrize("option", ["-o", "--format", "--output"])
+def test_the_format_of_answers_has_the_spelling_that_it_has_everywhere(
+    kappa: Kappa, project: Path, option: str
+) -> None:
+    ROWS.to_csv("rows.csv", index=False)
+    result = kappa("run", ".", "total", "--input-file", "rows.csv", option, "csv")
+    assert result.stdout.splitlines()[:2] == ["a,b,total", "0,0.5,0.5"]

@@ -62,5 +62,5 @@ def say_unreachable(what_it_said: str) -> str:
     return (
         f"{_UNREACHABLE} Check the network, `HTTPS_PROXY`, and the index and certificate that "
         'pip is told (`pip config list`). Without an index, `resolver = "installed"` in `[bundle]` or '
-        "`--resolver installed` pins what is installed here, without hashes.\n" + what_it_said
+        "`kappa build --resolver installed` pins what is installed here, without hashes.\n" + what_it_said
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from kappa.actions.serving import reload_server
+from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
 
@@ -24,7 +27,8 @@ __all__ = ["command"]
     metavar="SECONDS",
     help="How long to wait for the new version; the server goes on with it all the same.",
 )
-def command(port: int | None, timeout_s: float) -> None:
+@format_option("text", "json")
+def command(port: int | None, timeout_s: float, output_format: str) -> None:
     """Bring a new version to a server that runs.
 
     The server looks again for what it was started with: `Name:latest` is the newest version by then, a path whatever
@@ -32,4 +36,5 @@ def command(port: int | None, timeout_s: float) -> None:
     when they can answer. If it cannot be loaded or fails one of its examples, everything stays as it was, and the exit
     code says why. SIGHUP to the server does the same.
     """
-    print_result("\n".join(reload_server(port, timeout_s=timeout_s)))
+    services = reload_server(port, timeout_s=timeout_s)
+    print_result(json.dumps(services, indent=2) if output_format == "json" else "\n".join(services))

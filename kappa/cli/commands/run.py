@@ -16,7 +16,7 @@ import click
 from kappa.actions.targets import api_of, open_target, resolve_target
 from kappa.cli.arguments import api_argument, target_argument
 from kappa.cli.command import kappa_command
-from kappa.cli.console import current_shell, print_error, showing_logs
+from kappa.cli.console import current_shell, print_error, print_failure, showing_logs
 from kappa.cli.progress import watching
 from kappa.cli.results import Printer, ResultForm, printer
 from kappa.cli.run_arguments import NAMED_INPUTS, NamedInput, RunCommand
@@ -56,8 +56,6 @@ _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures gro
 )
 @click.option(
     "--input-format",
-    "--format",
-    "input_format",
     type=click.Choice(_FORMATS),
     help="The format of all inputs, whatever their extension.",
 )
@@ -70,6 +68,7 @@ _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures gro
 )
 @click.option(
     "-o",
+    "--format",
     "--output",
     "form",
     type=click.Choice(get_args(ResultForm)),
@@ -298,7 +297,10 @@ def _report(failure: Failure, label: str) -> None:
     if failure.cause is not None and current_shell().is_verbose:
         traceback.print_exception(failure.cause)
     places = [place for place in (label, failure.where) if place]
-    if failure.first_row is None:
-        print_error(": ".join([*places, failure.message]))
+    text = ": ".join([*places, failure.message])
+    if current_shell().is_json:
+        print_failure("InferenceFailedError", text, InferenceFailedError.exit_code)
+    elif failure.first_row is None:
+        print_error(text)
     else:
-        click.echo(": ".join([*places, failure.message]), err=True)
+        click.echo(text, err=True)

@@ -9,12 +9,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from kappa.build.diagnostics import Diagnostic, display_path, render_text
-from kappa.build.project import check_kappafile, find_kappafile
+from kappa.build.kappafile import kappafile_at
+from kappa.build.project import check_kappafile
 from kappa.build.reports import render_github, render_json, render_sarif
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result, wants_colour
-from kappa.errors import ManifestError, UsageError
+from kappa.errors import ManifestError
 
 __all__ = ["command"]
 
@@ -63,8 +64,4 @@ def command(targets: tuple[str, ...], output_format: str) -> int:
 
 def _kappafile_of(target: str) -> Path:
     """Return the kappafile that a target is or has; bundles, which were validated when they were built, have none."""
-    path = Path(target).expanduser()
-    if not path.exists():
-        raise UsageError(f"There is no kappafile or directory `{target}`.")
-    path = path.resolve()
-    return find_kappafile(path) if path.is_dir() else path
+    return kappafile_at(Path(target).expanduser().resolve())

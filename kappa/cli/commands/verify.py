@@ -38,11 +38,13 @@ def command(targets: Sequence[str], *, everything: bool, output_format: str) -> 
     if not targets and not everything:
         raise UsageError(f"Nothing is named: give a bundle, or `--all`. {bundles_at_hand()}")
     verified = list(verify_bundles(targets, everything=everything))
+    exit_code = BundleError.exit_code if any(one.problem is not None for one in verified) else 0
     if output_format == "json":
         print_result(json.dumps([one.to_tree() for one in verified], indent=2))
+        return exit_code
     for one in verified:
         if one.problem is not None:
             print_error(one.problem)
-        elif output_format == "text":
+        else:
             print_result(f"`{one.name}` is as it was built: {one.files} files, {one.digest}.")
-    return BundleError.exit_code if any(one.problem is not None for one in verified) else 0
+    return exit_code
