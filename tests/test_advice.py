@@ -83,7 +83,7 @@ def problem_of(words: list[str]) -> str:
     if name not in COMMANDS:
         return f"there is no command `{name}`"
     try:
-        COMMANDS[name].make_context(name, arguments)
+        COMMANDS[name].make_context(name, arguments, help_option_names=["-h", "--help"])  # which click remembers
     except click.MissingParameter:
         return ""
     except click.UsageError as exc:
