@@ -122,6 +122,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.build.project", "kappa.build.classes"): "a kappafile without a class is read without the decorators",
     ("kappa.cli.arguments", "kappa.actions.targets"): _LIGHT_HELP,
     ("kappa.cli.boundary", "kappa.build.diagnostics"): _NO_BUILD_SIDE,
+    ("kappa.cli.boundary", "kappa.build.reports"): _NO_BUILD_SIDE,
     ("kappa.cli.boundary", "kappa.settings"): _LIGHT_HELP,
     ("kappa.server.launch", "kappa.server.arbiter"): "gunicorn is not installed on Windows",
     ("kappa.server.launch", "kappa.server.uvicorn_server"): "uvicorn is installed on Windows only, or when asked for",
