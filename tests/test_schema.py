@@ -271,6 +271,7 @@ BEYOND_THE_SCHEMA = {
     "KF340": "code, and a warning",
     "KF341": "a file",
     "KF342": "what is installed",
+    "KF343": "what is installed",
     "KF401": "code",
     "KF402": "code",
 }

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path, PurePosixPath
-
-from packaging.utils import canonicalize_name
 
 from kappa._files import staged_directory
 from kappa._version import __version__
@@ -30,10 +28,10 @@ from kappa.build.render import (
     render,
     render_dockerfile,
 )
-from kappa.build.requirements import OWN_NAMES
 from kappa.build.setup_scripts import shell_of
 from kappa.build.stopwatch import Stopwatch
 from kappa.build.taken_names import say_taken, taken_by
+from kappa.build.undeclared import say_undeclared
 from kappa.build.wheel import describe_kappa, kappa_wheel
 from kappa.build.writer import BundleTree
 from kappa.errors import BuildError, ConfigurationError, DestinationExistsError
@@ -116,7 +114,7 @@ def build_bundle(
             log(differences, kind="warning")
         if (taken := taken_by(plan.spec.name, {pin.name for pin in lock.pins})) is not None:
             raise ConfigurationError(f"{say_taken(plan.spec.name, taken)} Give it another name.")
-        for warning in _unpinned(plan, lock):
+        for warning in say_undeclared(plan.imported, {pin.name for pin in lock.pins}):
             log(warning, kind="warning")
         log(f"Packing {plan.spec.name}", kind="step")
         with staged_directory(destination) as staging:
@@ -131,17 +129,6 @@ def build_bundle(
             f"`{destination}` could not be built: {exc.strerror or exc}{place}. Nothing was left behind."
         ) from exc
     return Build(manifest, lock)
-
-
-def _unpinned(plan: BuildPlan, lock: Lock) -> Iterator[str]:
-    """Say which packages the code imports that the bundle will not have."""
-    pinned = {pin.name for pin in lock.pins}
-    for name, place in plan.imported.items():
-        if canonicalize_name(name) not in pinned | OWN_NAMES:
-            yield (
-                f"`{place}` imports what `{name}` brings, which is not among the packages of the bundle: add it to "
-                "`pip_packages`, or set `infer_pip_packages = true`."
-            )
 
 
 class _Bundle:

@@ -13,6 +13,7 @@ from kappa.adapters.dataframe import DataframeInput
 from kappa.build.absent import AbsentModules, direct_imports, unknown_imports
 from kappa.build.declarations import Declaration
 from kappa.build.diagnostics import Severity
+from kappa.build.distributions import DistributionIndex
 from kappa.build.environment_checks import check_environment
 from kappa.build.injection import check_functions, input_references
 from kappa.build.listed import Listed, listed_in
@@ -27,6 +28,7 @@ from kappa.build.positions import TreePath
 from kappa.build.signatures import columns_of_sample
 from kappa.build.taken_names import needed_by, say_taken, taken_by
 from kappa.build.tracing import Trace, trace
+from kappa.build.undeclared import undeclared_imports
 from kappa.build.validation import Draft
 from kappa.build.wheel import describe_kappa
 from kappa.build.wording import known, one_of, quoted
@@ -35,7 +37,7 @@ from kappa.errors import KappaError
 from kappa.inference import extensions_of
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
-from kappa.spec.models import EnvSpec, batch_by_default
+from kappa.spec.models import ApiSpec, EnvSpec, batch_by_default
 
 __all__ = ["check_references"]
 
@@ -222,6 +224,8 @@ def _check_code(draft: Draft, code: CodeBase, declaration: Declaration | None) -
     absent = _absent(draft, code, declaration, found)
     draft.found.extend(unknown_imports(found, absent))
     draft.found.extend(direct_imports(found, code, absent.listed))
+    if not _infers_packages(draft, declaration):
+        draft.found.extend(undeclared_imports(found, code, _present(draft, code, declaration, absent.listed)))
     service = draft.get("service", "name") or (declaration.spec.name if declaration is not None else "")
     _check_names(draft, found, {**_RESERVED, service: "the service itself"}, named)
     _check_service(draft, service, found, absent.listed)
@@ -232,6 +236,36 @@ def _check_code(draft: Draft, code: CodeBase, declaration: Declaration | None) -
                 draft.found.add("KF317", message, ("bundle", "exclude", index), severity="warning")
 
 
+def _infers_packages(draft: Draft, declaration: Declaration | None) -> bool:
+    """Return whether what code imports is packed without being named, or may come from elsewhere."""
+    env = draft.parts.get(("env",), EnvSpec())
+    declared = declaration.spec.env if declaration is not None else EnvSpec()
+    if not isinstance(env, EnvSpec) or draft.found.is_bad(("env",)):
+        return True
+    return any(one.infer_pip_packages or one.setup_sh is not None for one in (env, declared))
+
+
+def _present(draft: Draft, code: CodeBase, declaration: Declaration | None, listed: Listed) -> frozenset[str]:
+    """Return the distributions that a bundle gets: those asked for, and those of models, with what these need."""
+    plugins = _plugins(draft, declaration)
+    apis: list[ApiTable | ApiSpec] = [table for table in draft.parts.values() if isinstance(table, ApiTable)]
+    apis += declaration.spec.apis if declaration is not None else ()
+    every = [*plugins.values(), *(plugin for api in apis for plugin in (api.input, api.output))]
+    asked = [text for plugin in every if plugin is not None for text in plugin.requires()]
+    index = DistributionIndex()
+    for name, plugin in plugins.items():
+        if (file := _model_file(draft, name)) is not None:
+            modules = (module for module in needs_of_file(plugin, file).modules if code.package_of(module))
+            asked += [one for module in modules for one in index.candidates(module)]
+    return needed_by([*describe_kappa().runtime, *listed.names, *asked])
+
+
+def _model_file(draft: Draft, name: str) -> Path | None:
+    text = draft.get("artifacts", name, "path")
+    file = draft.document.file.parent / text if isinstance(text, str) else None
+    return file if file is not None and file.is_file() and file.stat().st_size <= _MOST_BYTES_READ else None
+
+
 def _check_names_in_models(
     draft: Draft, code: CodeBase, declaration: Declaration | None, packed: Collection[str]
 ) -> None:
@@ -239,9 +273,7 @@ def _check_names_in_models(
     absent = _absent(draft, code, declaration)
     for name, plugin in _plugins(draft, declaration).items():
         path: TreePath = ("artifacts", name, "path")
-        text = draft.get(*path) if name not in packed else None
-        file = draft.document.file.parent / text if isinstance(text, str) else None
-        if file is None or not file.is_file() or file.stat().st_size > _MOST_BYTES_READ:
+        if name in packed or (file := _model_file(draft, name)) is None:
             continue
         needs = needs_of_file(plugin, file)
         dill = dill_problem(needs, file.name)

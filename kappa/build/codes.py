@@ -342,6 +342,12 @@ CODES: Mapping[str, Code] = {
         "may be a stranger's. Code that was installed from a folder, and needs no compiler, is packed as your own. "
         "Anything else is published, named as an archive with a URL, or named in `pip_packages` once an index has it.",
     ),
+    "KF343": Code(
+        "Nothing asks for a package that the code imports",
+        "The module is installed here, and neither `[env]`, an artifact type, a model's file nor an adapter asks for "
+        "the distribution that brought it. The bundle would not have it, and would fail where it is imported. Name it "
+        "in `pip_packages`, or let `infer_pip_packages = true` name what the code imports.",
+    ),
     "KF401": Code(
         "The class and the kappafile both set a key",
         "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "

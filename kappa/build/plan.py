@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -37,6 +37,7 @@ from kappa.build.sources import Code, collect_code, collect_includes, project_se
 from kappa.build.taken_names import needed_by, say_taken, taken_by
 from kappa.build.targets import Target, running_platform, running_python
 from kappa.build.texts import decoded
+from kappa.build.undeclared import say_undeclared
 from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError, printable
 from kappa.labels import check_label
 from kappa.plugins import RESOLVERS
@@ -131,7 +132,7 @@ class BuildPlan:
             ],
             "examples": [str(path) for path in self.examples],
             "labels": dict(self.labels),
-            "warnings": list(self.warnings),
+            "warnings": [*self.warnings, *self._undeclared()],
         }
 
     def summary(self) -> str:
@@ -159,9 +160,13 @@ class BuildPlan:
             ),
             *_section("Files of examples", [(str(path), "") for path in self.examples]),
             *_section("Labels", [(key, value) for key, value in sorted(self.labels.items())]),
-            *_section("Warnings", [(warning, "") for warning in self.warnings]),
+            *_section("Warnings", [(warning, "") for warning in (*self.warnings, *self._undeclared())]),
         ]
         return "\n".join(lines)
+
+    def _undeclared(self) -> Iterator[str]:
+        """Say what the code imports that no requirement brings; only the lock tells for sure."""
+        return say_undeclared(self.imported, needed_by(one.text for one in self.requirements))
 
     def _shown(self, path: Path | None) -> str | None:
         if path is None:

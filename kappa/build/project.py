@@ -29,7 +29,7 @@ from kappa.spec.models import ServiceSpec
 __all__ = ["Project", "check_kappafile", "checked_project", "read_project"]
 
 
-_ADVICE = frozenset({"KF318", "KF325"})
+_ADVICE = frozenset({"KF318", "KF325", "KF343"})
 """Warnings that only a validation gives: the service works as it is."""
 
 

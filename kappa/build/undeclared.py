@@ -1,0 +1,44 @@
+"""Imports of distributions that are installed here and that nothing asks for: a bundle would be without them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+
+from packaging.utils import canonicalize_name
+
+from kappa.build.diagnostics import Diagnostic
+from kappa.build.distributions import DistributionIndex
+from kappa.build.known_modules import distribution_of
+from kappa.build.modules import CodeBase
+from kappa.build.requirements import OWN_NAMES
+from kappa.build.tracing import Trace, at_import
+from kappa.build.wording import quoted
+
+__all__ = ["say_undeclared", "undeclared_imports"]
+
+_ADVICE = "add it to `pip_packages`, or set `infer_pip_packages = true`."
+
+
+def say_undeclared(imported: Mapping[str, str], present: Collection[str]) -> Iterator[str]:
+    """Say which distributions code imports, by the place where it does, that are not among those ``present``."""
+    for name, place in imported.items():
+        if canonicalize_name(name) not in {*present, *OWN_NAMES}:
+            yield f"`{place}` imports what `{name}` brings, which is not among the packages of the bundle: {_ADVICE}"
+
+
+def undeclared_imports(found: Trace, code: CodeBase, present: Collection[str]) -> Iterator[Diagnostic]:
+    """Yield a warning at each first import of a distribution that is not among those ``present``, normalised names."""
+    index, said = DistributionIndex(), {*present, *OWN_NAMES}
+    for foreign in found.foreign.values():
+        top = foreign.module.partition(".")[0]
+        quick = {canonicalize_name(top), distribution_of(foreign.module)}  # PERF: the index takes 0.2 s to read
+        if not foreign.is_installed or foreign.found.is_optional or quick & said or code.direct(foreign.module):
+            continue
+        names = index.candidates(foreign.module, foreign.names)
+        if not names or any(canonicalize_name(name) in said for name in names):
+            continue
+        said.add(canonicalize_name(names[0]))
+        message = f"{quoted(top)} is of `{names[0]}`, which is not among the packages of the bundle."
+        problem = at_import("KF343", message, foreign.found, foreign.file, help=f"{_ADVICE[0].upper()}{_ADVICE[1:]}")
+        yield replace(problem, severity="warning")
