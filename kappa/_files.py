@@ -23,6 +23,7 @@ __all__ = [
     "digest_of_lines",
     "entries_of",
     "is_ignored",
+    "say_taken_place",
     "sha256_of_bytes",
     "sha256_of_file",
     "staged_directory",
@@ -142,13 +143,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def say_taken_place(destination: Path) -> str:
+    """Say that something is where nothing should be."""
+    problem = f"`{destination}` exists and is not an empty folder; nothing was written."
+    return f"{problem} Name another folder, or remove this one."
+
+
 @contextmanager
-def staged_directory(destination: Path) -> Iterator[Path]:
+def staged_directory(destination: Path, *, is_replaced: bool = False) -> Iterator[Path]:
     """Yield an empty directory beside ``destination`` that takes its place when the block ends without an error.
 
-    ``destination`` must be absent or an empty directory then, otherwise `DestinationExistsError`. On an error the
-    staging directory is removed; one left by a killed process is named ``.<name>.staging-…``, never mistaken for the
-    result, and removed by a later call once it is a day old.
+    Unless what is there ``is_replaced``, ``destination`` must be absent or an empty directory then, otherwise
+    `DestinationExistsError`. On an error what was there stays, and the staging directory is removed; one left by a
+    killed process is named ``.<name>.staging-…``, never mistaken for the result, and removed by a later call once it
+    is a day old.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(destination)
@@ -156,7 +164,10 @@ def staged_directory(destination: Path) -> Iterator[Path]:
     try:
         yield staging
         staging.chmod(0o755)
-        _take_place(staging, destination)
+        if is_replaced:
+            _replace(destination, staging)
+        else:
+            _take_place(staging, destination)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -169,6 +180,18 @@ def _remove_abandoned(destination: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def _replace(destination: Path, staging: Path) -> None:
+    """Put ``staging`` in the place of a directory, which is moved aside first and back if that fails."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.staging-", dir=destination.parent))
+    os.replace(destination, aside)  # noqa: PTH105
+    try:
+        os.replace(staging, destination)  # noqa: PTH105
+    except BaseException:
+        os.replace(aside, destination)  # noqa: PTH105
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _take_place(staging: Path, destination: Path) -> None:
     if sys.platform == "win32" and destination.is_dir():
         destination.rmdir()  # POSIX replaces an empty directory in one step, Windows none
@@ -176,6 +199,5 @@ def _take_place(staging: Path, destination: Path) -> None:
         os.replace(staging, destination)  # noqa: PTH105
     except OSError as exc:
         if exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            message = f"`{destination}` exists and is not an empty folder; nothing was written."
-            raise DestinationExistsError(message) from exc
+            raise DestinationExistsError(say_taken_place(destination)) from exc
         raise

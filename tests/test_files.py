@@ -9,7 +9,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -107,8 +107,25 @@ def test_a_destination_that_appeared_meanwhile_is_not_touched(tmp_path: Path, ki
 
     with pytest.raises(DestinationExistsError) as error:
         fill()
-    assert str(error.value) == f"`{destination}` exists and is not an empty folder; nothing was written."
+    assert (
+        str(error.value) == f"`{destination}` exists and is not an empty folder; nothing was written. Name another "
+        "folder, or remove this one."
+    )
     assert [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()] == ["other"]
+
+
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_what_is_replaced_stays_until_the_new_one_is_whole(tmp_path: Path, is_failing: bool) -> None:
+    destination = tmp_path / "result"
+    destination.mkdir()
+    (destination / "old").touch()
+    with suppress(RuntimeError), staged_directory(destination, is_replaced=True) as staging:
+        (staging / "new").touch()
+        assert [path.name for path in destination.iterdir()] == ["old"]
+        if is_failing:
+            raise RuntimeError
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert left == ["result", "result/old" if is_failing else "result/new"]
 
 
 def test_files_are_walked_in_one_order_without_what_others_add(tmp_path: Path) -> None:

@@ -149,9 +149,9 @@ def build_project(
     """Build the bundle of the project that ``read`` returns: into the store, or as the directory ``output``.
 
     Unless ``no_try``, its code is imported and its models are loaded once, from the bundle alone, before it is kept.
-    ``output`` must be absent or empty. A failure leaves nothing behind. In the store, a bundle of the same tag and the
-    same bytes stays as it is; one of other bytes is a `DestinationExistsError`. What happened, and how long it took,
-    goes to the ledger of builds.
+    ``output`` must be absent, empty, or an earlier bundle of the service, which is replaced. A failure leaves nothing
+    behind. In the store, a bundle of the same tag and the same bytes stays as it is; one of other bytes is a
+    `DestinationExistsError`. What happened, and how long it took, goes to the ledger of builds.
     """
     from kappa.build.builder import build_bundle
     from kappa.build.ledger import recording

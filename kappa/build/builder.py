@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path, PurePosixPath
 
-from kappa._files import staged_directory
+from kappa._files import say_taken_place, staged_directory
 from kappa._version import __version__
 from kappa.build.lock import LOCK_NAME, Lock, check_lock
 from kappa.build.locking import LockMode, lock_packages
@@ -34,7 +34,8 @@ from kappa.build.taken_names import say_taken, taken_by
 from kappa.build.undeclared import say_undeclared
 from kappa.build.wheel import describe_kappa, kappa_wheel
 from kappa.build.writer import BundleTree
-from kappa.errors import BuildError, ConfigurationError, DestinationExistsError
+from kappa.bundle import open_bundle
+from kappa.errors import BuildError, ConfigurationError, DestinationExistsError, KappaError
 from kappa.log import log
 from kappa.openapi import openapi_document
 from kappa.spec.contracts import thaw
@@ -89,7 +90,7 @@ def build_bundle(
     stopwatch: Stopwatch | None = None,
     check: Check | None = None,
 ) -> Build:
-    """Build ``plan`` as the directory ``destination``, which must be absent or empty.
+    """Build ``plan`` as the directory ``destination``, which is absent, empty, or an earlier one of the service.
 
     Of the versions that it may make from time and content, it makes none for which ``is_taken`` is true.
 
@@ -103,8 +104,7 @@ def build_bundle(
     for warning in plan.warnings:
         log(warning, kind="warning")
     try:
-        if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-            raise DestinationExistsError(f"`{destination}` exists and is not an empty folder; nothing was written.")
+        is_replaced = _holds_bundle_of(plan.spec.name, destination)
         with watch.step("lock"):
             lock = lock_packages(
                 plan.lock_inputs, committed=plan.project.root / LOCK_NAME, environ=environ, mode=lock_mode
@@ -117,7 +117,7 @@ def build_bundle(
         for warning in say_undeclared(plan.imported, {pin.name for pin in lock.pins}):
             log(warning, kind="warning")
         log(f"Packing {plan.spec.name}", kind="step")
-        with staged_directory(destination) as staging:
+        with staged_directory(destination, is_replaced=is_replaced) as staging:
             with watch.step("write"):
                 manifest = _Bundle(plan, lock, at, BundleTree(staging), is_taken).write()
             if check is not None:
@@ -129,6 +129,30 @@ def build_bundle(
             f"`{destination}` could not be built: {exc.strerror or exc}{place}. Nothing was left behind."
         ) from exc
     return Build(manifest, lock)
+
+
+def _holds_bundle_of(name: str, destination: Path) -> bool:
+    """Return whether a bundle of the service, as it was built and nothing else, is at ``destination``.
+
+    Raises `DestinationExistsError` for anything else that is there, but an empty folder.
+    """
+    if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
+        return False
+    if not (destination / MANIFEST_NAME).is_file():
+        raise DestinationExistsError(say_taken_place(destination))
+    try:
+        bundle = open_bundle(destination)
+        bundle.verify()
+    except KappaError as exc:
+        raise DestinationExistsError(f"{exc} Nothing was written: name another folder, or remove this one.") from exc
+    own = {path.partition("/")[0] for path in bundle.manifest.files}
+    hidden = [path.name for path in destination.iterdir() if path.name.startswith(".") and path.name not in own]
+    if bundle.manifest.name != name or hidden:
+        holds = f"`{hidden[0]}`" if hidden else f"a bundle of another service, `{bundle.manifest.name}`"
+        raise DestinationExistsError(
+            f"`{destination}` holds {holds}; nothing was written. Name another folder, or remove this one."
+        )
+    return True
 
 
 class _Bundle:

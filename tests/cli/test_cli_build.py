@@ -109,9 +109,51 @@ def test_a_destination_that_exists_is_left_alone(kappa: Kappa, lockable: Path, t
     output.mkdir()
     (output / "mine").write_text("mine", encoding="utf-8")
     result = kappa("build", "-q", "--output", output)
-    message = f"error: `{output}` exists and is not an empty folder; nothing was written.\n"
+    message = f"error: `{output}` exists and is not an empty folder; nothing was written. Name another folder, or "
+    message += "remove this one.\n"
     assert (result.exit_code, result.stdout, result.stderr) == (5, "", message)
     assert [path.name for path in output.iterdir()] == ["mine"]
+
+
+def test_an_earlier_bundle_of_the_service_is_replaced(kappa: Kappa, lockable: Path, tmp_path: Path) -> None:
+    output = tmp_path / "place" / "bundle"
+    for version in ("1.0", "2.0"):
+        assert kappa("build", "-q", "--output", output, "--version", version).exit_code == 0
+        assert read_manifest(output).version == version
+        assert [path.name for path in output.parent.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda output: (output / "notes.txt").write_text("mine"), "`notes.txt` was added"),
+        (lambda output: (output / "README.md").write_text("mine"), "`README.md` was changed"),
+        (lambda output: (output / ".git").mkdir(), "holds `.git`; nothing was written"),
+        (lambda output: (output / "kappa.yml").write_text("mine"), "othing was written"),
+    ],
+    ids=["a file more", "an edited file", "a repository", "something else"],
+)
+def test_a_bundle_that_holds_anything_else_is_left_alone(
+    kappa: Kappa, lockable: Path, tmp_path: Path, change: Callable[[Path], object], message: str
+) -> None:
+    output = tmp_path / "bundle"
+    assert kappa("build", "-q", "--output", output).exit_code == 0
+    change(output)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    result = kappa("build", "-q", "--output", output)
+    assert (result.exit_code, message in result.stderr) == (5, True), result.stderr
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir() if "staging" in path.name] == []
+
+
+def test_a_bundle_of_another_service_is_left_alone(kappa: Kappa, lockable: Path, tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    assert kappa("build", "-q", "--output", output).exit_code == 0
+    file = lockable / "kappafile.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace('"Scaler"', '"Other"'), encoding="utf-8")
+    result = kappa("build", "-q", "--output", output)
+    assert (result.exit_code, "holds a bundle of another service, `Scaler`" in result.stderr) == (5, True)
+    assert read_manifest(output).name == "Scaler"
 
 
 @pytest.mark.parametrize(

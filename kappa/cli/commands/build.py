@@ -41,7 +41,7 @@ __all__ = ["command"]
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIRECTORY",
-    help="Make this the bundle, absent or empty so far, and leave the store alone.",
+    help="Make this the bundle, in place of an earlier one of the service, and leave the store alone.",
 )
 @click.option(
     "--artifact",
