@@ -33,6 +33,7 @@ from kappa.server.bounds import (
     is_at,
     sweep,
 )
+from kappa.server.forks import forks_leave
 from kappa.server.options import ServerOptions
 from kappa.server.ports import waiting_at
 from kappa.server.strict_h11 import StrictConnection, UnreadableError
@@ -216,7 +217,8 @@ class KappaUvicorn(uvicorn.Server):
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             if sys.platform != "win32":
                 signal.signal(signal.SIGHUP, self._reload)
-        super().run(sockets)
+        with forks_leave({listener.getsockname()[1] for listener in sockets or ()}):
+            super().run(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop: after the drain delay, during which `/readyz` already says no."""

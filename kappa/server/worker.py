@@ -21,6 +21,7 @@ What the base does, measured with gunicorn 27.0, and what is changed here:
   (`HEAD`) whether or not their client reads. Here others have their turn between them, and unread answers hold them up.
 - It says nothing to a client of HTTP/1.0 that asks to keep its connection, which then waits for the end of an answer
   that is there (RFC 9112, appendix C.2.2). Here it is told that the connection stays.
+- Processes that are forked from it keep its sockets and its handlers of signals. Here they leave them behind.
 - A failure to start ends in an endless row of new workers. Here that of one of the first workers ends the server.
 """
 
@@ -61,6 +62,7 @@ from kappa.server.bounds import (
 )
 from kappa.server.direct import whole_request
 from kappa.server.exchange import PlainResponse, send_answer
+from kappa.server.forks import forks_leave
 from kappa.server.parser import KappaParser, refusal_of
 from kappa.server.ports import join, turn_away, waiting_at
 from kappa.server.swap import DRAIN, RELOAD, Application, Serving
@@ -437,6 +439,11 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
         self.connections.discard(connection)
         if not (self.connections or self.is_accepting):
             self._woken.set()
+
+    def run(self) -> None:
+        kept = self.app.reserved or [listener.sock for listener in self.sockets]
+        with forks_leave({one.getsockname()[1] for one in kept}):
+            super().run()
 
     async def _serve(self) -> None:
         try:
