@@ -185,7 +185,8 @@ class MissingDependencyError(KappaError):
 
     def __init__(self, requirement: str, *, needed_for: str) -> None:
         subject = needed_for[0].upper() + needed_for[1:]
-        package = requirement if not requirement.startswith("kappa-ml[") else f"'{requirement}'"
+        package = requirement.replace("kappa-ml", "path/to/kappa")  # which no index has yet
+        package = f"'{package}'" if "[" in package else package
         super().__init__(f"{subject} needs `{requirement}`, which is not installed here. Run `pip install {package}`.")
         self.requirement = requirement
 

@@ -61,7 +61,7 @@ def _httpx() -> Any:
     try:
         import httpx
     except ModuleNotFoundError:
-        raise MissingDependencyError("kappa-ml[client]", needed_for="a client of running services") from None
+        raise MissingDependencyError("httpx", needed_for="a client of running services") from None
     return httpx
 
 

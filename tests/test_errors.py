@@ -35,7 +35,11 @@ def test_every_class_is_public() -> None:
 
 @pytest.mark.parametrize(
     ("requirement", "command"),
-    [("scikit-learn", "pip install scikit-learn"), ("kappa-ml[docker]", "pip install 'kappa-ml[docker]'")],
+    [
+        ("scikit-learn", "pip install scikit-learn"),
+        ("kappa-ml[docker]", "pip install 'path/to/kappa[docker]'"),
+        ("kappa-ml", "pip install path/to/kappa"),
+    ],
 )
 def test_a_missing_package_comes_with_the_command_that_brings_it(requirement: str, command: str) -> None:
     error = MissingDependencyError(requirement, needed_for="the thing")

@@ -201,4 +201,4 @@ def test_every_command_that_needs_more_than_the_runtime_packages_says_so(tmp_pat
     incomplete = {name for name, (code, _) in results.items() if code == 10}
     assert incomplete >= {"build", "generate", "lock", "open-api-spec", "run", "serve", "test", "validate"}
     for name in incomplete:
-        assert "needs `kappa-ml`, which is not installed here. Run `pip install kappa-ml`.\n" in results[name][1]
+        assert "needs `kappa-ml`, which is not installed here. Run `pip install path/to/kappa`.\n" in results[name][1]

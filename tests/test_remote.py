@@ -254,5 +254,5 @@ def test_what_is_no_url_is_refused_at_once() -> None:
 
 def test_without_httpx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "httpx", None)
-    with pytest.raises(MissingDependencyError, match=r"needs `kappa-ml\[client\]`.*pip install 'kappa-ml\[client\]'"):
+    with pytest.raises(MissingDependencyError, match=r"needs `httpx`.*`pip install httpx`"):
         kappa.client("http://localhost:5000")

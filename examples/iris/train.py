@@ -13,7 +13,8 @@ HERE = Path(__file__).parent
 
 def train(folder: Path = HERE) -> Path:
     """Write the trained model into ``folder`` and return its file."""
-    measurements, species = load_iris(return_X_y=True)
+    measurements, species = load_iris(return_X_y=True, as_frame=True)
+    measurements.columns = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
     model = SVC(gamma="scale").fit(measurements, species)
     path = folder / "model.joblib"
     joblib.dump(model, path)

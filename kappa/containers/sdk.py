@@ -27,7 +27,7 @@ def connect_sdk(environ: Mapping[str, str]) -> SdkEngine:
     try:
         from docker import errors, from_env
     except ImportError as exc:  # also where a folder called `docker` lies about
-        raise MissingDependencyError("kappa-ml[docker]", needed_for="talking to Docker without its command") from exc
+        raise MissingDependencyError("docker", needed_for="talking to Docker without its command") from exc
     try:
         _check_socket(environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
         client = from_env(environment=dict(environ), timeout=600)

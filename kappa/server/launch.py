@@ -229,7 +229,7 @@ def serve_uvicorn(
     try:
         from kappa.server.uvicorn_server import KappaUvicorn
     except ModuleNotFoundError:
-        raise MissingDependencyError("kappa-ml[uvicorn]", needed_for="the server `uvicorn`") from None
+        raise MissingDependencyError("uvicorn", needed_for="the server `uvicorn`") from None
     if options.workers not in (1, "auto"):
         raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
     cores = read_allowance().cores

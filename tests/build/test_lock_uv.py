@@ -147,7 +147,7 @@ def test_options_of_the_service_become_uvs(index_environ: dict[str, str]) -> Non
 def test_absent_uv_names_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uv", None)
     monkeypatch.setattr(uv, "which", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"Run `pip install 'kappa-ml\[uv\]'`\."):
+    with pytest.raises(MissingDependencyError, match=r"Run `pip install uv`\."):
         UvResolver()
 
 

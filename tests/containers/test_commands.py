@@ -205,7 +205,7 @@ def test_absent_engines_are_all_named(tmp_path: Path) -> None:
 
 def test_absent_sdk_is_named_with_what_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "docker", None)
-    with pytest.raises(MissingDependencyError, match=r"Run `pip install 'kappa-ml\[docker\]'`"):
+    with pytest.raises(MissingDependencyError, match=r"Run `pip install docker`"):
         choose_engine("sdk", environ={})
 
 

@@ -44,7 +44,7 @@ def find_uv() -> str:
         from uv import find_uv_bin
     except ImportError:
         if (found := which("uv")) is None:
-            raise MissingDependencyError("kappa-ml[uv]", needed_for="the resolver `uv`") from None
+            raise MissingDependencyError("uv", needed_for="the resolver `uv`") from None
         return found
     return str(find_uv_bin())
 
