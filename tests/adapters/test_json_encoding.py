@@ -10,6 +10,7 @@ import json
 import math
 import re
 import uuid
+import warnings
 from collections import OrderedDict, deque, namedtuple
 from decimal import Decimal
 from types import MappingProxyType
@@ -235,7 +236,7 @@ def test_a_duration_is_iso_8601s(value: Any, text: str) -> None:
 
 def test_missing_durations_are_null() -> None:
     array = np.array([[1, "NaT"]], dtype="m8[s]")
-    assert encode_json([array, np.timedelta64("NaT"), pd.Series(array[0])]) == (
+    assert encode_json([array, np.timedelta64("NaT", "s"), pd.Series(array[0])]) == (
         b'[[["P0DT0H0M1S",null]],null,["P0DT0H0M1S",null]]'
     )
 
@@ -350,6 +351,12 @@ def test_floats_that_are_missing_or_infinite_are_null_in_every_dtype() -> None:
         assert encode_json(series.to_frame("a")) == b'[{"a":1.5},{"a":null},{"a":null}]'
 
 
+def without_unit() -> np.timedelta64:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2.5
+        return np.timedelta64(5)
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -363,7 +370,7 @@ def test_floats_that_are_missing_or_infinite_are_null_in_every_dtype() -> None:
             id="months",
         ),
         pytest.param(
-            np.timedelta64(5), "numpy's `timedelta64` has no JSON form, because its unit has no length", id="no unit"
+            without_unit(), "numpy's `timedelta64` has no JSON form, because its unit has no length", id="no unit"
         ),
         pytest.param(np.zeros(1, dtype="V4"), "numpy's `|V4` has no JSON form", id="void"),
         pytest.param(fractions.Fraction(1, 3), "`Fraction` has no JSON form", id="fraction"),

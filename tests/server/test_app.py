@@ -17,6 +17,7 @@ from typing import Any
 
 import falcon.testing
 import pytest
+from eventually import eventually_in_loop
 from PIL import Image
 
 from kappa.errors import BundleError, ConfigurationError, KappaError
@@ -839,7 +840,8 @@ def test_a_stop_answers_what_was_accepted_and_closes_the_service(tmp_path: Path)
     async def run() -> list[Any]:
         async with running([Served(served.spec, "7", load)]) as conductor:
             posts = [asyncio.create_task(conductor.simulate_post("/double", body=str(n))) for n in range(20)]
-            await asyncio.sleep(0)
+            batcher = conductor.app.serving.apis["/double"].endpoint.batcher
+            await eventually_in_loop(lambda: batcher.state.offered_items == 20)
         return [(await post).json for post in posts]
 
     assert asyncio.run(run()) == [2 * n for n in range(20)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -240,6 +241,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         ("GET", "/empty.txt", {}),
     ]
     get(tmp_path, *requests)
+    gc.collect()  # what earlier tests left
     before = sum(1 for _ in folder.iterdir())
     get(tmp_path, *requests * 20)
     assert sum(1 for _ in folder.iterdir()) == before
