@@ -13,6 +13,7 @@ from kappa._files import say_taken_place, staged_directory
 from kappa._version import __version__
 from kappa.build.lock import LOCK_NAME, Lock, check_lock
 from kappa.build.locking import LockMode, lock_packages
+from kappa.build.own_types import adopt_by_class
 from kappa.build.plan import BuildPlan
 from kappa.build.render import (
     ApiRow,
@@ -33,12 +34,12 @@ from kappa.build.stopwatch import Stopwatch
 from kappa.build.taken_names import say_taken, taken_by
 from kappa.build.undeclared import say_undeclared
 from kappa.build.wheel import describe_kappa, kappa_wheel
-from kappa.build.writer import BundleTree
+from kappa.build.writer import BundleTree, adopt_itself
 from kappa.bundle import open_bundle
 from kappa.errors import BuildError, ConfigurationError, DestinationExistsError, KappaError
 from kappa.log import log
 from kappa.openapi import openapi_document
-from kappa.spec.contracts import thaw
+from kappa.spec.contracts import ArtifactPlugin, stands_for_class, thaw
 from kappa.spec.manifest import (
     MANIFEST_NAME,
     MAX_SIZE_BYTES,
@@ -218,7 +219,7 @@ class _Bundle:
             ResolvedArtifact(
                 name=one.plugin.name,
                 metadata=one.source.metadata or {},
-                size_bytes=self.tree.pack(one, f"{self.name}/artifacts/{one.plugin.name}"),
+                size_bytes=self.tree.pack(one, f"{self.name}/artifacts/{one.plugin.name}", adopt=self._adopt),
             )
             for one in self.plan.artifacts
         )
@@ -228,6 +229,12 @@ class _Bundle:
         if self.plan.conda_environment:
             self.tree.write("environment.yml", self.plan.conda_environment)
         return artifacts
+
+    def _adopt(self, plugin: ArtifactPlugin, path: Path, directory: Path) -> None:
+        if stands_for_class(plugin):
+            adopt_by_class(plugin, path, directory, project=self.plan.project, lock=self.lock)
+        else:
+            adopt_itself(plugin, path, directory)
 
     def _write_generated(self, version: str, content: str) -> None:
         """Write what follows from the content, the version and the Kappa that builds."""

@@ -335,8 +335,9 @@ def _named_modules(draft: Draft) -> Iterator[tuple[str, TreePath]]:
     paths: list[TreePath] = [("service", key) for key in ("class", "setup", "teardown")]
     paths += [("apis", name, "function") for name in draft.names("apis")]
     paths += [path for name in draft.names("apis") for path in input_references(draft, ("apis", name))]
+    paths += [("artifacts", name, "type") for name in draft.names("artifacts")]
     for path in paths:
-        if isinstance(reference := draft.get(*path), str):
+        if isinstance(reference := draft.get(*path), str) and ":" in reference:
             yield reference.partition(":")[0], path
     for index, name in enumerate(draft.get("bundle", "modules") or ()):
         yield name, ("bundle", "modules", index)

@@ -50,6 +50,8 @@ def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | Non
     checks.teardown()
     for name in draft.names("apis"):
         checks.function_of(("apis", name))
+    for name in draft.names("artifacts"):
+        checks.type_of(("artifacts", name))
     if declaration is not None:
         checks.methods(declaration)
 
@@ -89,6 +91,12 @@ class _Checks:
             if not (parameter.has_default or parameter.is_variadic or parameter.name in self._provided):
                 message = f"`teardown` takes `{parameter.name}`, which `setup` does not return."
                 self._report(message, path, definition, parameter)
+
+    def type_of(self, artifact: TreePath) -> None:
+        """Check the class of the service's own that an artifact's table names as its type."""
+        kind = self._draft.get(*artifact, "type")
+        if isinstance(kind, str) and ":" in kind:
+            self._definition((*artifact, "type"))
 
     def function_of(self, api: TreePath) -> None:
         """Check the function that an API's table names."""

@@ -21,6 +21,7 @@ from kappa.labels import check_label
 from kappa.plugins import ARTIFACTS, Registry
 from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.document import ArtifactTable, Kappafile
+from kappa.spec.models import REFERENCE
 
 __all__ = ["check_kinds"]
 
@@ -91,6 +92,9 @@ class _Walk:
     def _artifact(self, table: Mapping[str, Any], path: TreePath) -> None:
         """Walk an artifact's table, which holds its own keys and the options of its type."""
         own = {key: info for key, info in fields_of(ArtifactTable).items() if key != "plugin"}
+        if _is_reference(table.get("type")):
+            self._fields(own | dict.fromkeys({*table} - {*own}, _ANYTHING), table, path)
+            return
         if "type" in table:
             options = self._options(ARTIFACTS, table, path)
             self._fields(own | (options if options is not None else dict.fromkeys(table, _ANYTHING)), table, path)
@@ -163,6 +167,11 @@ class _Walk:
             advice = advice_for_type(name) if registry is ARTIFACTS else None
             near = advice[1] if advice is not None else nearest(name, names, cutoff=0.6)
             help_ = advice[0] if advice is not None else f"Did you mean `{near}`?" if near else known(names)
+            if _is_reference(name):
+                near, help_ = (
+                    None,
+                    "An adapter of your own code needs a class in Python: `@kappa.api(input=…, output=…)`.",
+                )
             message = f"There is no {registry.kind} {quoted(name)}."
             self._found.add("KF205", message, path, help=help_, replacement=f'"{near}"' if near else None)
         except MissingDependencyError as exc:
@@ -230,6 +239,11 @@ class _Walk:
         if items is not None and value is not None and fits(items, value) and "\n" not in source:
             return "Put it in brackets.", f"[{source}]"
         return "", None
+
+
+def _is_reference(kind: object) -> bool:
+    """Return whether a type is a class of the service's own code, which only importing it could ask for its options."""
+    return isinstance(kind, str) and re.fullmatch(REFERENCE, kind) is not None
 
 
 def _words(annotation: Any) -> Iterator[str]:

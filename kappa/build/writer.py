@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from kappa._files import entries_of, sha256_of_file, strangeness, walk_files
 from kappa.build.plan import PlannedArtifact
 from kappa.errors import BuildError, KappaError, printable
+from kappa.spec.contracts import ArtifactPlugin
 
-__all__ = ["BundleTree"]
+__all__ = ["BundleTree", "adopt_itself"]
+
+Adopt = Callable[[ArtifactPlugin, Path, Path], None]
+
+
+def adopt_itself(plugin: ArtifactPlugin, path: Path, directory: Path) -> None:
+    """Let a plugin take a file that the user made."""
+    plugin.adopt(path, directory)
 
 
 class BundleTree:
@@ -38,14 +46,17 @@ class BundleTree:
             shutil.copyfile(source, target)
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
-    def pack(self, artifact: PlannedArtifact, folder: str) -> int:
-        """Let an artifact's plugin fill ``folder`` with its model; return the size of its files in bytes."""
+    def pack(self, artifact: PlannedArtifact, folder: str, *, adopt: Adopt = adopt_itself) -> int:
+        """Let an artifact's plugin fill ``folder`` with its model; return the size of its files in bytes.
+
+        ``adopt`` takes a file that the user made.
+        """
         name, source = artifact.plugin.name, artifact.source
         directory = self.root / folder
         directory.mkdir(parents=True)
         try:
             if source.path is not None:
-                artifact.plugin.adopt(source.path, directory)
+                adopt(artifact.plugin, source.path, directory)
             else:
                 artifact.plugin.save(source.value, directory)
         except (OSError, KappaError):

@@ -60,6 +60,7 @@ __all__ = [
     "freeze",
     "module_of",
     "plain_module",
+    "stands_for_class",
     "thaw",
 ]
 
@@ -412,6 +413,11 @@ class ArtifactPlugin(Plugin):
         return None
 
 
+def stands_for_class(plugin: Plugin) -> bool:
+    """Return whether a plugin only says which class of the service's own code it is (see `Plugin.resolved`)."""
+    return isinstance(plugin, _OfService)
+
+
 class _OfService(Plugin):
     """Stands for a plugin whose class the service's own code brings, until that code is imported."""
 
@@ -454,8 +460,7 @@ class _ArtifactOfService(_OfService, ArtifactPlugin):
 
     def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:  # noqa: ARG002 - says why not
         raise ConfigurationError(
-            f"The artifact `{self.name}` is of the service's own type `{self.type}`, which only its own code can pack: "
-            f'call `pack("{self.name}", …)` and `save()` in Python.'
+            f"The artifact `{self.name}` is of the service's own type `{self.type}`, which only its own code can pack."
         )
 
 

@@ -18,6 +18,7 @@ from kappa.tag import IDENTIFIER, check_identifier, check_name
 from kappa.types import DecodingLimits
 
 __all__ = [
+    "REFERENCE",
     "RESERVED_NAMES",
     "ApiName",
     "ApiSpec",
@@ -70,7 +71,7 @@ _PYTHON = re.compile(r"3\.[1-9][0-9]")
 _OLD_PYTHON = re.compile(r"(2|3)\.[0-9]")
 _ROUTE = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*", re.ASCII)
 _DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
-_REFERENCE = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
+REFERENCE = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
 
 
 def _one_line(text: str) -> str:
@@ -80,7 +81,7 @@ def _one_line(text: str) -> str:
 
 
 def _check_reference(text: str) -> str:
-    if not _REFERENCE.fullmatch(text):
+    if not REFERENCE.fullmatch(text):
         meant = _reference_meant(text)
         hint = f"did you mean `{meant}`?" if meant is not None else "write `module:function`, e.g. `handlers:predict`"
         raise ValueError(f"`{text}` does not name anything: {hint}")
@@ -95,7 +96,7 @@ def _reference_meant(text: str) -> str | None:
         spelled = f"{head}:{last}" if dot and last != "py" else ":".join(spelled.rsplit("/", 1))
     module, _, name = spelled.partition(":")
     meant = f"{module.removesuffix('.py').replace('/', '.')}:{name}"
-    return meant if _REFERENCE.fullmatch(meant) else None
+    return meant if REFERENCE.fullmatch(meant) else None
 
 
 def _check_api_name(text: str) -> str:
@@ -161,7 +162,7 @@ _NO_ROUTE = rf"^/?({'|'.join(re.escape(name) for name in sorted(RESERVED_NAMES))
 
 Line = Annotated[str, AfterValidator(_one_line), Field(json_schema_extra=_ONE_LINE)]
 ProjectPath = Annotated[Line, NamesPath()]
-Reference = Annotated[str, AfterValidator(_check_reference), Field(json_schema_extra=_shown(_REFERENCE))]
+Reference = Annotated[str, AfterValidator(_check_reference), Field(json_schema_extra=_shown(REFERENCE))]
 ServiceName = Annotated[
     str,
     AfterValidator(check_name),
