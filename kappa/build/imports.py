@@ -158,13 +158,37 @@ def _package_argument(node: ast.Call, home: _Home) -> str:
 
 
 def exported_names(tree: ast.Module) -> list[str]:
-    """Return a module's ``__all__`` if it is a plain list: what ``from … import *`` takes, sub-modules included."""
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
-            try:
-                value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-            except ValueError:
-                return []
-            return [name for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
-    return []
+    """Return the plain texts of a module's ``__all__``: what ``from … import *`` takes, sub-modules included.
+
+    It may be made of several lists (``__all__ += […]``); what only running it could tell is left out.
+    """
+    return [name for node in tree.body for name in _texts(_exported_by(node))]
+
+
+def _exported_by(node: ast.stmt) -> ast.expr | None:
+    """Return what a statement puts into ``__all__``."""
+    if isinstance(node, ast.Assign) and any(map(_is_export_list, node.targets)):
+        return node.value
+    if isinstance(node, ast.AnnAssign | ast.AugAssign) and _is_export_list(node.target):
+        return node.value
+    call = node.value if isinstance(node, ast.Expr) else None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and _is_export_list(call.func.value):
+        return ast.Tuple(call.args) if call.func.attr in ("append", "extend") else None
+    return None
+
+
+def _is_export_list(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "__all__"
+
+
+def _texts(node: ast.expr | None) -> Iterator[str]:
+    if isinstance(node, ast.List | ast.Tuple):
+        for item in node.elts:
+            yield from _texts(item)
+    elif isinstance(node, ast.BinOp):
+        yield from _texts(node.left)
+        yield from _texts(node.right)
+    elif isinstance(node, ast.Starred):
+        yield from _texts(node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value

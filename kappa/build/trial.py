@@ -27,7 +27,7 @@ from kappa.build.diagnostics import Diagnostic, render_text
 from kappa.build.distributions import DistributionIndex
 from kappa.build.installed import installed_version
 from kappa.build.lock import Lock
-from kappa.build.modules import CodeBase
+from kappa.build.modules import CodeBase, Module
 from kappa.build.plan import BuildPlan
 from kappa.build.positions import Span
 from kappa.build.sources import project_search
@@ -73,6 +73,8 @@ def try_bundle(
         return
     log("Trying the bundle", kind="step")
     told = _told(plan, bundle, manifest, environ, run)
+    if told["kind"] == "attribute":  # a package has its modules as attributes, once something imports them
+        told["kind"] = "failed" if _module_here(told["subject"], plan) is None else "module"
     kind = told["kind"]
     absent = told["subject"] if kind == "absent" else ""
     if absent or (kind in ("module", "version") and (absent := _pinned(told["subject"], plan, lock))):
@@ -245,10 +247,14 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 # -- what came of it ---------------------------------------------------------------------------------------------------
 
 
+def _module_here(name: str, plan: BuildPlan) -> Module | None:
+    return CodeBase(project_search(plan.project)).resolve(name)
+
+
 def _pinned(module: str, plan: BuildPlan, lock: Lock) -> str:
     """Return the distribution of a module that the bundle has, and this machine has not; empty if there is none."""
     top = module.partition(".")[0]
-    own = CodeBase(project_search(plan.project)).resolve(top)
+    own = _module_here(top, plan)
     if own is not None and own.is_local:
         return ""
     pins = {pin.name for pin in lock.pins}
@@ -295,8 +301,7 @@ def _words(told: Mapping[str, Any], plan: BuildPlan) -> tuple[str, str]:
     subject, root = told["subject"], plan.project.root
     shown = f"`{printable(subject)}`"
     if told["kind"] == "module":
-        found = CodeBase(project_search(plan.project)).resolve(subject)
-        if found is not None:
+        if _module_here(subject, plan) is not None:
             return f"The bundle has no module {shown}.", f'Name it in `modules`: `modules = ["{subject}"]`.'
         return f"There is no module {shown}, neither in the bundle nor here.", "Correct the name, or add its package."
     if told["kind"] == "version":

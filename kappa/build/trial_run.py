@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from kappa.errors import KappaError, MissingDependencyError, said
@@ -26,7 +27,8 @@ from kappa.spec.models import FunctionTarget, ServiceSpec
 
 __all__ = ["Told", "main", "run"]
 
-Kind = Literal["fine", "absent", "file", "module", "version", "broken", "command", "network", "failed"]
+Kind = Literal["fine", "absent", "file", "module", "attribute", "version", "broken", "command", "network", "failed"]
+"""`attribute` is a name that one of the service's own modules does not have, and may be a module below it."""
 
 _NETWORK = frozenset(
     {
@@ -167,6 +169,8 @@ def _explained(exc: BaseException, package: Path) -> Told:
             return told("version", one, str(one.name))
         if isinstance(one, ModuleNotFoundError) and one.name:
             return told("module", one, one.name)
+        if isinstance(one, AttributeError) and (name := _name_below(one, package)):
+            return told("attribute", one, name)
         if isinstance(one, ImportError) and one.path and Path(one.path).is_relative_to(package):
             return told("broken", one)
         if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(package):
@@ -176,6 +180,13 @@ def _explained(exc: BaseException, package: Path) -> Told:
 
 
 _OF_FILES = (FileNotFoundError, NotADirectoryError)
+
+
+def _name_below(exc: AttributeError, package: Path) -> str:
+    """Return the dotted name that a module of the bundle was asked for; empty if it was something else."""
+    module = exc.obj
+    is_own = isinstance(module, ModuleType) and Path(module.__file__ or "").is_relative_to(package)
+    return f"{module.__name__}.{exc.name}" if is_own else ""
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:

@@ -82,6 +82,23 @@ CASES = {
         {"handlers.py": "from p import *", "p/__init__.py": "__all__ = ['one']", "p/one.py": "", "p/two.py": ""},
         ["p/__init__.py", "p/one.py"],
     ),
+    **{
+        f"everything that a star takes, with {made}": (
+            {"handlers.py": "from p import *", "p/__init__.py": made, "p/one.py": "", "p/two.py": "", "p/three.py": ""},
+            ["p/__init__.py", "p/one.py", "p/two.py"],
+        )
+        for made in (
+            "__all__ = ('one', 'two')",
+            "__all__: list[str] = ['one', 'two']",
+            "__all__ = ['one']\n__all__ += ('two',)",
+            "__all__ = ['one'] + ['two']",
+            "__all__ = ['one']\n__all__.append('two')",
+            "__all__ = ['one']\n__all__.extend(['two'])",
+            "__all__ = [*('one', 'two')]",
+            "import json\n__all__ = [*json.__all__, 'one', 'two']",
+            "import json\n__all__ = json.__all__ + ['one', 'two']",
+        )
+    },
     "cycles": (
         {"handlers.py": "import a", "a.py": "import b", "b.py": "import a, handlers"},
         ["a.py", "b.py"],

@@ -121,6 +121,16 @@ MISSING = {
         "The bundle has no module `conf.more`.",
         'Name it in `modules`: `modules = ["conf.more"]`.',
     ),
+    "a module that only its package is asked for": (
+        "import importlib, conf.words\nMORE = conf.more\n",
+        "The bundle has no module `conf.more`.",
+        'Name it in `modules`: `modules = ["conf.more"]`.',
+    ),
+    "a module that a star takes by a name that is made at run time": (
+        "import importlib\nfrom stars import *\n",
+        "The bundle has no module `stars.one`.",
+        'Name it in `modules`: `modules = ["stars.one"]`.',
+    ),
     "a module that is nowhere": (
         "import importlib\nplugin = importlib.import_module('surely' + '_absent')\n",
         "There is no module `surely_absent`, neither in the bundle nor here.",
@@ -145,10 +155,13 @@ MISSING = {
 FILES = {
     "broken.py": "def (:",
     "data.txt": "",
+    "conf/__init__.py": "",
     "conf/deep.txt": "",
     "conf/words.py": "",
     "conf/more.py": "",
     "plugin.py": "",
+    "stars/__init__.py": "__all__ = ['o' + name for name in ('ne',)]\n",
+    "stars/one.py": "",
 }
 
 
