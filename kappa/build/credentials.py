@@ -14,6 +14,7 @@ _FOLDERS = (
     ".docker",
     ".gcloud",
     ".gnupg",
+    ".huggingface",
     ".kaggle",
     ".kube",
     ".oci",
@@ -34,6 +35,10 @@ _PASSWORDS = (
     ".htpasswd",
     ".my.cnf",
     ".mylogin.cnf",
+    "htpasswd",
+    "kubeconfig",
+    "pip.conf",
+    "rclone.conf",
     ".netrc",
     "_netrc",
     ".npmrc",
@@ -71,6 +76,8 @@ _KEYS = (
     "*.ppk",
 )
 _HARMLESS = (".py", ".pyi", ".example", ".sample", ".template", ".dist", ".pub")
+_COPY = re.compile(r"(?P<name>.+?)\.(backup|bak|old|orig|save|tmp)")
+"""What people call a copy of a file."""
 _TEXTS = ("", ".asc", ".cer", ".cert", ".crt", ".json", ".pem", ".txt", ".yaml", ".yml")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY( BLOCK)?-----")
 _LONGEST_BYTES = 64 * 1024
@@ -91,6 +98,8 @@ def credential_in(path: PurePosixPath, file: Path) -> str:
         return "is named like a file of passwords"
     if any(fnmatchcase(name, pattern) for pattern in _KEYS):
         return "is named like a file of keys"
+    if (copy := _COPY.fullmatch(name)) is not None:
+        return credential_in(path.with_name(copy["name"]), file)
     if PurePosixPath(name).suffix in _TEXTS and _holds_private_key(file):
         return "holds a private key"
     return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kappa._files import IGNORED_NAMES
 from kappa.build.modules import PACKAGE_FOLDERS
+from kappa.build.patterns import is_environment
 from kappa.build.placing import PROJECT_FILES
 from kappa.build.wording import quoted
 
@@ -127,7 +128,7 @@ def _subfolders(folder: Path) -> list[Path]:
                 if entry.is_dir(follow_symlinks=False)
                 and not entry.name.startswith(".")
                 and entry.name not in {*IGNORED_NAMES, *PACKAGE_FOLDERS, "node_modules"}
-                and not Path(entry.path, "pyvenv.cfg").exists()
+                and not is_environment(Path(entry.path))
             ]
     except OSError:
         return []

@@ -11,10 +11,20 @@ from pathlib import Path, PurePosixPath
 
 from kappa._files import IGNORED_NAMES
 
-__all__ = ["Matches", "files_below", "is_plain", "match", "matches_any", "normal"]
+__all__ = ["Matches", "files_below", "is_environment", "is_plain", "match", "matches_any", "normal"]
 
 _SPECIAL = re.compile(r"[*?\[]")
-_VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
+_ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")
+"""What a virtual environment, or one of conda's, has in its folder."""
+_OF_TOOLS = frozenset(
+    {
+        *(".dvc", ".hg", ".hypothesis", ".idea", ".ipynb_checkpoints", ".nox", ".svn", ".tox", ".vscode", "__MACOSX"),
+        *("Thumbs.db", "desktop.ini"),
+    }
+)
+"""Folders that tools keep for themselves, and files that systems leave, beside those that no bundle holds."""
+_OF_EDITORS = re.compile(r"\.#.+|#.+#|.+~|\..+\.sw[a-z]")
+"""Locks, copies and swap files of Emacs and Vim."""
 _OF_THE_TOP = frozenset({"build", "dist"})
 """Folders that tools write to, but only at the top of a project."""
 
@@ -37,8 +47,8 @@ def matches_any(path: PurePosixPath, patterns: Iterable[str]) -> bool:
 def match(root: Path, pattern: str) -> Matches:
     """Find the files below ``root`` that a pattern matches.
 
-    Links are followed as long as they stay below ``root``. Virtual environments and the folders that tools keep for
-    themselves are entered only when they are named.
+    Links are followed as long as they stay below ``root``. Environments, and what tools and editors leave, are packed
+    only where they are named.
     """
     start = PurePosixPath()
     for part in PurePosixPath(normal(pattern)).parts:
@@ -83,13 +93,12 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[Path, str]]:
         for entry in entries:
             path = Path(entry.path)
             if not entry.is_dir():
-                if entry.name not in IGNORED_NAMES - _OF_THE_TOP and not entry.name.endswith(".pyc"):
+                if not _is_left_by_tools(entry.name) and not entry.name.endswith(".pyc"):
                     yield path, "a link to nothing" if entry.is_symlink() and not path.exists() else ""
                 continue
-            is_at_top = folder == root
-            if entry.name in (IGNORED_NAMES if is_at_top else IGNORED_NAMES - _OF_THE_TOP):
+            if _is_left_by_tools(entry.name) or (folder == root and entry.name in _OF_THE_TOP):
                 continue
-            if (path / _VIRTUAL_ENVIRONMENT).exists():
+            if is_environment(path):
                 continue
             real = path.resolve() if entry.is_symlink() else chain[-1] / entry.name
             if not real.is_relative_to(real_root):
@@ -98,6 +107,16 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[Path, str]]:
                 yield path, "a link to a folder that it lies in"
             else:
                 waiting.append((path, (*chain, real)))
+
+
+def is_environment(folder: Path) -> bool:
+    """Return whether a folder is a virtual environment, or one of conda's."""
+    return any((folder / name).exists() for name in _ENVIRONMENTS)
+
+
+def _is_left_by_tools(name: str) -> bool:
+    is_known = name in IGNORED_NAMES - _OF_THE_TOP or name in _OF_TOOLS
+    return is_known or _OF_EDITORS.fullmatch(name) is not None
 
 
 def normal(pattern: str) -> str:

@@ -155,6 +155,46 @@ def test_a_file_that_no_bundle_holds_is_refused_where_it_is_named(name: str, tmp
     assert problems(write(tmp_path, {f"d/{name}": ""}, include=[f"d/{name}"])) == [("KF327", "error", 9)]
 
 
+LEFT_BY_TOOLS = [
+    ".ipynb_checkpoints/a-checkpoint.txt",
+    "a.txt~",
+    ".a.txt.swp",
+    ".a.txt.swo",
+    ".#a.txt",
+    "#a.txt#",
+    ".env~",
+    "..env.swp",
+    "Thumbs.db",
+    "desktop.ini",
+    ".dvc/config.local",
+    ".tox/x.txt",
+    ".idea/x.txt",
+    ".hg/x.txt",
+    "__pycache__/a.cpython-311.pyc.1398",
+]
+ENVIRONMENTS = {"venv": "pyvenv.cfg", "env": "conda-meta/history", "deep/conda": "conda-meta/history"}
+
+
+@pytest.mark.parametrize("pattern", ["d", ".", "**/*", "d/**", "d/*"])
+@pytest.mark.parametrize("name", LEFT_BY_TOOLS)
+def test_what_tools_and_editors_leave_is_packed_only_if_it_is_named(name: str, pattern: str, tmp_path: Path) -> None:
+    root = write(tmp_path, {f"d/{name}": "", "d/a.txt": ""}, include=[pattern])
+    assert [path for path in included(root) if path.startswith("d/")] == ["d/a.txt"]
+
+
+@pytest.mark.parametrize("name", ["a.txt~", "Thumbs.db", ".tox/x.txt", ".ipynb_checkpoints/a-checkpoint.txt"])
+def test_what_tools_left_and_is_named_by_itself_is_packed(name: str, tmp_path: Path) -> None:
+    assert included(write(tmp_path, {f"d/{name}": ""}, include=[f"d/{name}"])) == [f"d/{name}"]
+
+
+@pytest.mark.parametrize("folder", ENVIRONMENTS)
+def test_environments_in_a_project_are_not_packed(folder: str, tmp_path: Path) -> None:
+    files = {f"{folder}/{ENVIRONMENTS[folder]}": "", f"{folder}/lib/python3.11/site-packages/x.txt": "", "a.txt": ""}
+    assert [path for path in included(write(tmp_path, files, include=["**/*.txt"])) if path.endswith(".txt")] == [
+        "a.txt"
+    ]
+
+
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
 SECRETS = {
@@ -192,6 +232,17 @@ SECRETS = {
     ".streamlit/secrets.toml": "",
     "kaggle.json": "{}",
     "terraform.tfstate": "{}",
+    "kubeconfig": "",
+    "htpasswd": "",
+    "pip.conf": "",
+    ".huggingface/token": "",
+    ".env.bak": "",
+    ".netrc.old": "",
+    "id_rsa.bak": "",
+    "id_rsa.orig": "",
+    "server.key.save": "",
+    "secrets.toml.tmp": "",
+    "old/server.pem.bak": KEY.format("", ""),
 }
 HARMLESS = {
     ".env.example": "A=",
@@ -203,6 +254,9 @@ HARMLESS = {
     "secretary.txt": "",
     ".hidden": "",
     "id_rsa.txt": "no key",
+    "model.bak": "",
+    "words.txt.old": "",
+    "server.pem.bak": "-----BEGIN CERTIFICATE-----",
 }
 
 
