@@ -22,6 +22,8 @@ __all__ = [
     "IGNORED_NAMES",
     "digest_of_lines",
     "entries_of",
+    "in_use",
+    "is_abandoned",
     "is_ignored",
     "say_taken_place",
     "sha256_of_bytes",
@@ -39,6 +41,7 @@ IGNORED_NAMES = frozenset(
 nothing reads them. `build` and `dist` count at the top of a bundle only, as do names that end in `.egg-info`."""
 
 _ABANDONED_AFTER_S = 24 * 3600.0
+_MADE_WITHIN_S = 5.0
 
 
 def is_ignored(relative: Path) -> bool:
@@ -155,19 +158,19 @@ def staged_directory(destination: Path, *, is_replaced: bool = False) -> Iterato
 
     Unless what is there ``is_replaced``, ``destination`` must be absent or an empty directory then, otherwise
     `DestinationExistsError`. On an error what was there stays, and the staging directory is removed; one left by a
-    killed process is named ``.<name>.staging-…``, never mistaken for the result, and removed by a later call once it
-    is a day old.
+    killed process is named ``.<name>.staging-…``, never mistaken for the result, and removed by a later call.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(destination)
     staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.staging-", dir=destination.parent))
     try:
-        yield staging
-        staging.chmod(0o755)
-        if is_replaced:
-            _replace(destination, staging)
-        else:
-            _take_place(staging, destination)
+        with in_use(staging):
+            yield staging
+            staging.chmod(0o755)
+            if is_replaced:
+                _replace(destination, staging)
+            else:
+                _take_place(staging, destination)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -175,9 +178,55 @@ def staged_directory(destination: Path, *, is_replaced: bool = False) -> Iterato
 
 def _remove_abandoned(destination: Path) -> None:
     for path in destination.parent.glob(f".{glob.escape(destination.name)}.staging-*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S:
-                shutil.rmtree(path, ignore_errors=True)
+        if is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def in_use(directory: Path) -> Iterator[None]:
+    """Keep `is_abandoned` from being true of a directory until the block ends, or the process."""
+    lock = _lock(directory)
+    try:
+        yield
+    finally:
+        if lock is not None and lock >= 0:
+            os.close(lock)
+
+
+def is_abandoned(directory: Path) -> bool:
+    """Return whether a process that made a directory for its own use has left it behind.
+
+    Where nobody can tell whether it is in use, it is abandoned after a day.
+    """
+    try:
+        age_s = time.time() - directory.stat().st_mtime
+    except OSError:
+        return False
+    if age_s < _MADE_WITHIN_S:  # it may not be locked yet
+        return False
+    if (lock := _lock(directory)) is None:
+        return age_s > _ABANDONED_AFTER_S
+    if lock >= 0:
+        os.close(lock)
+    return lock >= 0
+
+
+def _lock(directory: Path) -> int | None:
+    """Lock a directory; return its open file, -1 if another process has locked it, ``None`` if none can be locked."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        file = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(file)
+        return -1 if exc.errno in (errno.EAGAIN, errno.EACCES) else None
+    return file
 
 
 def _replace(destination: Path, staging: Path) -> None:

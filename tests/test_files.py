@@ -14,7 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from kappa._files import digest_of_lines, is_ignored, sha256_of_file, staged_directory, walk_files, write_atomically
+from kappa._files import (
+    digest_of_lines,
+    in_use,
+    is_ignored,
+    sha256_of_file,
+    staged_directory,
+    walk_files,
+    write_atomically,
+)
 from kappa.errors import DestinationExistsError
 
 
@@ -68,6 +76,20 @@ def test_a_staged_directory_takes_its_place_whole(tmp_path: Path) -> None:
         (staging / "file").write_text("1", encoding="utf-8")
         assert not destination.exists()
     assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["result", "file"]
+
+
+def test_a_staged_directory_removes_what_a_killed_process_left_and_nothing_that_is_in_use(tmp_path: Path) -> None:
+    for name in ("left", "held", "young"):
+        (tmp_path / f".result.staging-{name}").mkdir()
+    for name in ("left", "held"):
+        os.utime(tmp_path / f".result.staging-{name}", (0, 0))
+    with in_use(tmp_path / ".result.staging-held"), staged_directory(tmp_path / "result"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".result.staging-held",
+        ".result.staging-young",
+        "result",
+    ]
 
 
 def test_a_staged_directory_replaces_an_empty_one(tmp_path: Path) -> None:

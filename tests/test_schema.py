@@ -268,6 +268,7 @@ BEYOND_THE_SCHEMA = {
     "KF328": "code",
     "KF329": "which shells there are",
     "KF330": "what in a URL is a secret",
+    "KF331": "what another file holds",
     "KF340": "code, and a warning",
     "KF341": "a file",
     "KF342": "what is installed",

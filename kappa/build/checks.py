@@ -27,7 +27,7 @@ from kappa.build.placing import place_of
 from kappa.build.positions import TreePath
 from kappa.build.signatures import columns_of_sample
 from kappa.build.taken_names import needed_by, say_taken, taken_by
-from kappa.build.tracing import Trace, trace
+from kappa.build.tracing import Trace, links_outside, trace
 from kappa.build.undeclared import undeclared_imports
 from kappa.build.validation import Draft
 from kappa.build.wheel import describe_kappa
@@ -224,6 +224,7 @@ def _check_code(draft: Draft, code: CodeBase, declaration: Declaration | None) -
     absent = _absent(draft, code, declaration, found)
     draft.found.extend(unknown_imports(found, absent))
     draft.found.extend(direct_imports(found, code, absent.listed))
+    draft.found.extend(links_outside(found, code))
     if not _infers_packages(draft, declaration):
         draft.found.extend(undeclared_imports(found, code, _present(draft, code, declaration, absent.listed)))
     service = draft.get("service", "name") or (declaration.spec.name if declaration is not None else "")

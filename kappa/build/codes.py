@@ -326,6 +326,11 @@ CODES: Mapping[str, Code] = {
         '[env]\nvariables = { CACHE_URL = "redis://:hunter2@cache/0" }',
         '[env]\nsecrets = ["CACHE_URL"]',
     ),
+    "KF331": Code(
+        "The template of the Dockerfile cannot be used",
+        "`dockerfile_template` is a Jinja template that extends `Dockerfile.j2` and adds to its blocks. A block that "
+        "`Dockerfile.j2` does not have would stand nowhere in the Dockerfile.",
+    ),
     "KF340": Code(
         "An import cannot be followed",
         "The name of what is imported is made while the code runs, so nobody can tell from the text which modules a "

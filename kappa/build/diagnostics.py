@@ -74,7 +74,7 @@ class Diagnostics:
     def __init__(self, file: Path, positions: Positions | None = None) -> None:
         self.file = file
         self.positions = positions if positions is not None else _NOWHERE
-        self._found: list[Diagnostic] = []
+        self._found: dict[Diagnostic, None] = {}
         self._bad: set[TreePath] = set()
 
     def add(
@@ -110,8 +110,7 @@ class Diagnostics:
         )
 
     def append(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self._found:
-            self._found.append(diagnostic)
+        self._found[diagnostic] = None
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
@@ -119,12 +118,12 @@ class Diagnostics:
 
     def keep_below(self, prefix: TreePath) -> None:
         """Forget problems elsewhere in the document, and count paths from ``prefix``; mistakes of syntax stay."""
-        root, kept = pointer(prefix), []
+        root, kept = pointer(prefix), dict[Diagnostic, None]()
         for diagnostic in self._found:
             if diagnostic.path == root or diagnostic.path.startswith(f"{root}/"):
-                kept.append(replace(diagnostic, path=diagnostic.path[len(root) :]))
+                kept[replace(diagnostic, path=diagnostic.path[len(root) :])] = None
             elif diagnostic.code in ("KF102", "KF103"):
-                kept.append(diagnostic)
+                kept[diagnostic] = None
         self._found = kept
         self._bad = {path[len(prefix) :] for path in self._bad if path[: len(prefix)] == prefix}
 

@@ -11,9 +11,11 @@ from kappa.build.paths import PathChecks
 from kappa.build.positions import Span, TreePath
 from kappa.build.published import published_secrets
 from kappa.build.pyproject import read_dependencies
+from kappa.build.render import template_problem
 from kappa.build.requirements import check_location, check_requirement, read_requirements_file
 from kappa.build.setup_scripts import NO_SHELL_HELP, interpreter_problem, script_text
 from kappa.build.targets import Target, running_python
+from kappa.build.texts import decoded
 from kappa.build.validation import Draft
 from kappa.build.wording import quoted, sentence
 from kappa.spec.models import EnvSpec
@@ -32,13 +34,26 @@ def check_environment(draft: Draft, paths: PathChecks) -> None:
     if (requirements := paths.existing(("env", "requirements_txt_file"), "file")) is not None:
         _check_requirements_file(draft, requirements)
     _check_setup_script(draft, paths)
-    paths.existing(("env", "dockerfile_template"), "file")
+    _check_dockerfile_template(draft, paths)
     _check_packages(draft)
     _check_indexes(draft)
     _check_pyproject(draft, paths)
     _check_conda(draft, paths)
     _check_replaced(draft)
     _check_secrets(draft)
+
+
+def _check_dockerfile_template(draft: Draft, paths: PathChecks) -> None:
+    path: TreePath = ("env", "dockerfile_template")
+    if (file := paths.existing(path, "file")) is None:
+        return
+    try:
+        problem = template_problem(decoded(file.read_bytes()))
+    except (OSError, ValueError) as exc:
+        problem = f"it cannot be read: {exc.strerror if isinstance(exc, OSError) else exc}"
+    if problem is not None:
+        message = f"{quoted(draft.get(*path))} is not a template of a Dockerfile: {problem}."
+        draft.found.add("KF331", message, path)
 
 
 def _check_setup_script(draft: Draft, paths: PathChecks) -> None:

@@ -100,7 +100,7 @@ def read_builds(home: Path, *, name: str | None = None, limit: int | None = None
     path = home / LEDGER_NAME
     if not path.is_file():
         return []
-    with _opened(path) as database:
+    with TinyDB(path, storage=_AtomicStorage, reads_only=True) as database:  # no lock: the file is always whole
         builds = [dict(document) for document in database.all()]
     found = [build for build in reversed(builds) if name is None or build.get("name") == name]
     return found[:limit]
@@ -130,8 +130,8 @@ def _opened(path: Path) -> Iterator[TinyDB]:
 class _AtomicStorage(Storage):
     """One JSON file, replaced as a whole. One that is no ledger is moved aside, so that builds go on."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, reads_only: bool = False) -> None:
+        self._path, self._reads_only = path, reads_only
 
     def read(self) -> dict[str, dict[str, Any]] | None:
         try:
@@ -140,8 +140,11 @@ class _AtomicStorage(Storage):
             return None
         except ValueError:
             tree = None
-        if isinstance(tree, dict) and all(isinstance(table, dict) for table in tree.values()):
+        if isinstance(tree, dict) and all(_is_table(table) for table in tree.values()):
             return tree
+        if self._reads_only:
+            log(f"`{self._path}` is no ledger of builds; the next build begins a new one.", kind="warning")
+            return None
         aside = self._path.with_name(f"{self._path.name}.broken")
         os.replace(self._path, aside)  # noqa: PTH105
         log(f"`{self._path}` was no ledger of builds; it is `{aside.name}` now.", kind="warning")
@@ -149,3 +152,9 @@ class _AtomicStorage(Storage):
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         write_atomically(self._path, json.dumps(data, ensure_ascii=False, indent=1).encode())
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        name.isdecimal() and isinstance(document, dict) for name, document in value.items()
+    )

@@ -55,8 +55,11 @@ def match(root: Path, pattern: str) -> Matches:
         if _SPECIAL.search(part):
             break
         start /= part
-    if (root / start).exists() and not (root / start).is_dir():
-        return Matches((start,), {})
+    try:
+        if (root / start).exists() and not (root / start).is_dir():
+            return Matches((start,), {})
+    except OSError:  # a name that no file can have
+        return Matches((), {})
     files, passed_over = [], {}
     for path, strange in _walk(root / start, root):
         relative = PurePosixPath(path.relative_to(root).as_posix())

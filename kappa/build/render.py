@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any, ClassVar
 
 from kappa._resources import resource
-from kappa.errors import ConfigurationError
+from kappa.build.wording import one_of
+from kappa.errors import ConfigurationError, said
 
 __all__ = [
     "ApiRow",
@@ -174,16 +175,30 @@ def render_dockerfile(context: DockerfileContext, *, own: str = "") -> str:
         return str(_environment().from_string(own).render(values))
     except jinja2.TemplateError as exc:
         raise ConfigurationError(f"The template of the Dockerfile cannot be rendered: {_said(exc)}.") from exc
+    except Exception as exc:  # what the user's expressions raise
+        raise ConfigurationError(f"The template of the Dockerfile cannot be rendered: {said(exc)}.") from exc
 
 
 def template_problem(own: str) -> str | None:
-    """Return why a text cannot be a user's template of the Dockerfile, as far as its syntax tells."""
+    """Return why a text cannot be a user's template of the Dockerfile, as far as its syntax tells.
+
+    A block that `Dockerfile.j2` does not have would be rendered nowhere.
+    """
     import jinja2
+    from jinja2 import nodes
 
     try:
-        _environment().parse(own)
+        tree = _environment().parse(own)
     except jinja2.TemplateSyntaxError as exc:
         return _said(exc)
+    parent = next((node.template for node in tree.body if isinstance(node, nodes.Extends)), None)
+    if not isinstance(parent, nodes.Const) or parent.value != "Dockerfile.j2":
+        return None
+    blocks = set(_environment().get_template(DockerfileContext.template).blocks)
+    for block in tree.body:
+        if isinstance(block, nodes.Block) and block.name not in blocks:
+            known = one_of(f"`{name}`" for name in sorted(blocks))
+            return f"line {block.lineno}: there is no block `{block.name}` in `Dockerfile.j2`, which has {known}"
     return None
 
 

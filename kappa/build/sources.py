@@ -16,7 +16,7 @@ from kappa.build.patterns import Matches, matches_any
 from kappa.build.placing import Placement, place_modules
 from kappa.build.project import Project
 from kappa.build.project_sources import project_folders
-from kappa.build.tracing import Trace, at_import, trace
+from kappa.build.tracing import Trace, at_import, links_outside, trace
 from kappa.build.wording import quoted
 from kappa.errors import ManifestError
 from kappa.log import log
@@ -74,6 +74,7 @@ def collect_code(
         *found.diagnostics,
         *unknown_imports(found, absent),
         *direct_imports(found, base, absent.listed),
+        *links_outside(found, base),
     ]
     imported = tuple(_imported(found, base, absent, problems))
     if errors := [problem for problem in problems if problem.is_error]:

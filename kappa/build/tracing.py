@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +15,7 @@ from kappa.build.modules import CodeBase, Module, is_pythons_own
 from kappa.build.positions import Span
 from kappa.build.wording import quoted, sentence
 
-__all__ = ["Foreign", "Trace", "at_import", "is_installed", "trace"]
+__all__ = ["Foreign", "Trace", "at_import", "is_installed", "links_outside", "trace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,20 @@ def _note(name: str, imported: Import, importer: Module, code: CodeBase, found: 
     known = found.foreign.setdefault(name, foreign)
     if known.found.is_optional and not imported.is_optional:
         found.foreign[name] = foreign  # it is needed after all
+
+
+def links_outside(found: Trace, code: CodeBase) -> Iterator[Diagnostic]:
+    """Yield the modules of the project whose files are links to elsewhere: no other machine has what they lead to."""
+    search = code.search
+    known = (*search.local, *search.fallback, *search.named.values(), *search.mapped.values())
+    folders = {folder.resolve() for folder in known}
+    for module in found.modules.values():
+        if module.file is None or not module.file.is_relative_to(search.root):
+            continue
+        if not folders.intersection(module.file.resolve().parents):
+            message = f"{quoted(module.file.name)} is a link that leads out of the project."
+            help_ = "Put the file into the project, or name the folder that it leads to in `paths` of `[bundle]`."
+            yield Diagnostic("KF303", message, module.file, Span(1, 1, 1, 1), help=help_)
 
 
 def is_installed(name: str, code: CodeBase) -> bool:

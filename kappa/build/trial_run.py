@@ -185,8 +185,9 @@ _OF_FILES = (FileNotFoundError, NotADirectoryError)
 def _name_below(exc: AttributeError, package: Path) -> str:
     """Return the dotted name that a module of the bundle was asked for; empty if it was something else."""
     module = exc.obj
-    is_own = isinstance(module, ModuleType) and Path(module.__file__ or "").is_relative_to(package)
-    return f"{module.__name__}.{exc.name}" if is_own else ""
+    if isinstance(module, ModuleType) and Path(module.__file__ or "").is_relative_to(package):
+        return f"{module.__name__}.{exc.name}"
+    return ""
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:

@@ -200,13 +200,15 @@ class _Builder:
         self.is_whole = True
         self.is_endless = False
         self._open: list[int] = []
-        self._count = 0
+        self._seen: set[int] = set()
+        self._repeated = 0
 
     def value(self, node: Node, path: TreePath) -> Any:
         if node.start_mark.index < node.end_mark.index or path not in self._found.positions.keys:
             self._found.positions.values[path] = self._span(node)
-        self._count += 1
-        if self._count > _MAX_VALUES or id(node) in self._open:
+        self._repeated += id(node) in self._seen
+        self._seen.add(id(node))
+        if self._repeated > _MAX_VALUES or id(node) in self._open:
             if not self.is_endless:
                 self.is_endless = True
                 what = "contains itself" if id(node) in self._open else f"stands for more than {_MAX_VALUES} values"

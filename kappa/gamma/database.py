@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from kappa.errors import GammaError
 from kappa.gamma.tables import REVISION
 
-__all__ = ["open_database", "reading", "sqlite_url", "upgrade"]
+__all__ = ["explained", "open_copy", "open_database", "reading", "sqlite_url", "upgrade"]
 
 _BUSY_TIMEOUT_S = 30.0
 _READS = {"kappa_reads": True}
@@ -39,8 +39,37 @@ def open_database(url: str) -> Engine:
     """
     is_sqlite = url.startswith("sqlite")
     own: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool} if is_sqlite else {}
-    engine = create_engine(url, **own)
-    if is_sqlite:
+    return _prepared(create_engine(url, **own))
+
+
+def open_copy(url: str) -> Engine:
+    """Connect to a copy in memory of an SQLite file that cannot be written to, or of none; raises `GammaError`."""
+    file = make_url(url).database
+
+    def connect() -> sqlite3.Connection:
+        copy = sqlite3.connect(":memory:", check_same_thread=False)
+        if file is not None and Path(file).is_file():
+            source = sqlite3.connect(f"{Path(file).absolute().as_uri()}?immutable=1", uri=True)
+            with closing(source):
+                source.backup(copy)
+        return copy
+
+    return _prepared(create_engine("sqlite://", creator=connect, poolclass=StaticPool))
+
+
+def explained(exc: DatabaseError, place: str) -> GammaError:
+    """Return what an error of a database means; ``place`` says which, in words."""
+    said = str(exc.orig)
+    is_damaged = isinstance(exc.orig, sqlite3.DatabaseError) and any(word in said for word in _DAMAGED)
+    advice = " Delete the file: it is made anew from the bundles." if is_damaged else ""
+    return GammaError(f"{place} cannot be used: {said}.{advice}")
+
+
+_DAMAGED = ("not a database", "malformed")
+
+
+def _prepared(engine: Engine) -> Engine:
+    if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     try:
@@ -49,7 +78,10 @@ def open_database(url: str) -> Engine:
     except DatabaseError as exc:
         place = engine.url.render_as_string(hide_password=True)
         engine.dispose()
-        raise GammaError(f"The database `{place}` cannot be used: {exc.orig}.") from exc
+        raise explained(exc, f"The database `{place}`") from exc
+    except sqlite3.DatabaseError as exc:  # while it is copied
+        engine.dispose()
+        raise explained(DatabaseError(None, None, exc), "The database") from exc
     return engine
 
 

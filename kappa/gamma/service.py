@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
 
 from kappa.errors import BundleError, BundleNotFoundError, GammaError
-from kappa.gamma.database import open_database, reading, sqlite_url
+from kappa.gamma.database import explained, open_copy, open_database, reading, sqlite_url
 from kappa.gamma.repository import (
     BundleRecord,
     Order,
@@ -152,22 +152,38 @@ class GammaService:
 
     @cached_property
     def _engine(self) -> Engine:
+        if self._why_read_only:
+            return open_copy(self._database_url)
         with self._exclusive():
             return open_database(self._database_url)
+
+    @cached_property
+    def _why_read_only(self) -> str:
+        """Why the store can be read here and not changed; empty if it can be changed."""
+        try:
+            self.storage.root.mkdir(parents=True, exist_ok=True)
+            with self._lock():
+                return ""
+        except OSError as exc:
+            return str(exc.strerror)
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Keep other processes from changing the store; the lock of a killed process is free again."""
-        self.storage.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.storage.root.with_name(f".{self.storage.root.name}.lock")):
+        if self._why_read_only:
+            raise GammaError(f"The store `{self.storage.root}` cannot be changed: {self._why_read_only}.")
+        with self._lock():
             yield
+
+    def _lock(self) -> FileLock:
+        return FileLock(self.storage.root.with_name(f".{self.storage.root.name}.lock"))
 
     @contextmanager
     def _failing_explained(self) -> Iterator[None]:
         try:
             yield
         except DatabaseError as exc:
-            raise GammaError(f"The registry's database cannot be used: {exc.orig}.") from exc
+            raise explained(exc, "The registry's database") from exc
 
     def _settle(self) -> None:
         """Bring the database in line with the trees, if it is not."""
@@ -176,7 +192,7 @@ class GammaService:
             with reading(engine) as connection:
                 if tags_of(connection, self.namespace) == self.storage.tags():
                     return
-            with self._exclusive():
+            with nullcontext() if self._why_read_only else self._exclusive():
                 there = self.storage.tags()
                 with engine.begin() as connection:
                     known = tags_of(connection, self.namespace)

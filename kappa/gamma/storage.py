@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kappa._files import in_use, is_abandoned
 from kappa.errors import DestinationExistsError
 from kappa.spec.manifest import MANIFEST_NAME, read_manifest
 from kappa.tag import Tag
 
 __all__ = ["DirectoryStorage"]
 
-_ABANDONED_AFTER_S = 24 * 3600.0
 _STAGING, _TRASH = ".staging-", ".trash-"
 
 
@@ -53,7 +52,8 @@ class DirectoryStorage:
         self._remove_abandoned()
         staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.root))
         try:
-            yield staging
+            with in_use(staging):
+                yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -99,11 +99,10 @@ class DirectoryStorage:
         shutil.rmtree(trash, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
-        """Remove what killed processes left behind; a day is longer than any build."""
-        for path in (*self.root.glob(f"{_STAGING}*"), *self.root.glob(f"{_TRASH}*")):
-            with suppress(FileNotFoundError):
-                if path.name.startswith(_TRASH) or time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S:
-                    shutil.rmtree(path, ignore_errors=True)
+        """Remove what killed processes left behind."""
+        left = [path for path in self.root.glob(f"{_STAGING}*") if is_abandoned(path)]
+        for path in (*left, *self.root.glob(f"{_TRASH}*")):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _directories(folder: Path) -> Iterator[os.DirEntry[str]]:

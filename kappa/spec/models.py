@@ -70,7 +70,8 @@ _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PYTHON = re.compile(r"3\.[1-9][0-9]")
 _OLD_PYTHON = re.compile(r"(2|3)\.[0-9]")
 _ROUTE = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*", re.ASCII)
-_DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+_DOTTED = r"[A-Za-z_]\w{0,254}(\.[A-Za-z_]\w{0,254})*"
+_PATH = re.compile(r"[^\x00-\x1f/\\]{0,255}([/\\][^\x00-\x1f/\\]{0,255})*")
 REFERENCE = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
 
 
@@ -80,10 +81,17 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _check_path(text: str) -> str:
+    if len(text) > 4096 or not _PATH.fullmatch(text):
+        raise ValueError("a path has at most 4096 characters, and each name in it at most 255")
+    return text
+
+
 def _check_reference(text: str) -> str:
     if not REFERENCE.fullmatch(text):
         meant = _reference_meant(text)
         hint = f"did you mean `{meant}`?" if meant is not None else "write `module:function`, e.g. `handlers:predict`"
+        text = text if len(text) <= 255 else f"{text[:60]}…"
         raise ValueError(f"`{text}` does not name anything: {hint}")
     return text
 
@@ -161,7 +169,13 @@ _NO_PACKAGE = f"({'|'.join(keyword.kwlist)}|[Kk][Aa][Pp][Pp][Aa])"
 _NO_ROUTE = rf"^/?({'|'.join(re.escape(name) for name in sorted(RESERVED_NAMES))})(/|$)|(^|/)\.\.?(/|$)"
 
 Line = Annotated[str, AfterValidator(_one_line), Field(json_schema_extra=_ONE_LINE)]
-ProjectPath = Annotated[Line, NamesPath()]
+ProjectPath = Annotated[
+    str,
+    AfterValidator(_one_line),
+    AfterValidator(_check_path),
+    Field(json_schema_extra={**_shown(_PATH), "maxLength": 4096}),
+    NamesPath(),
+]
 Reference = Annotated[str, AfterValidator(_check_reference), Field(json_schema_extra=_shown(REFERENCE))]
 ServiceName = Annotated[
     str,
@@ -340,7 +354,7 @@ class FilesSpec(Spec):
     """Glob patterns of files to pack beside the code, relative to the project."""
     exclude: tuple[ProjectPath, ...] = ()
     """Glob patterns of files to leave out, code included."""
-    modules: tuple[Line, ...] = ()
+    modules: tuple[Annotated[Line, AfterValidator(_check_path)], ...] = ()
     """Local modules that no import statement shows."""
     paths: tuple[ProjectPath, ...] = ()
     """Further folders of your own code, which may lie outside of the project: packages, or folders of modules."""

@@ -111,7 +111,7 @@ def test_colour_changes_nothing_but_colour(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone_still_has_its_place(tmp_path: Path) -> None:
     text = render_text([problem(tmp_path / "gone.toml", Span(3, 4, 3, 5))], relative_to=tmp_path)
-    assert text == "gone.toml:3:4: error[KF204]: It is wrong.\n  |\n\nFound 1 error."
+    assert text == "gone.toml:3:4: error[KF204]: It is wrong.\n\nFound 1 error."
 
 
 def test_a_file_elsewhere_is_named_in_full(tmp_path: Path) -> None:
@@ -159,3 +159,11 @@ def test_lists_are_joined_as_people_say_them() -> None:
 
 def test_long_values_are_shortened() -> None:
     assert quoted("x" * 200) == f"`{'x' * 57}…`"
+
+
+def test_each_of_very_many_problems_is_kept_once(tmp_path: Path) -> None:
+    found = Diagnostics(tmp_path / "kappafile.toml")
+    for _ in range(2):
+        for number in range(30_000):
+            found.add("KF201", f"Unknown key {number}.", (f"key{number}",))
+    assert len(found) == 30_000

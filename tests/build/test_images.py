@@ -14,7 +14,7 @@ from kappa.build.builder import build_bundle
 from kappa.build.cuda import CUDA_RELEASES
 from kappa.build.lock import Lock
 from kappa.build.plan import BuildPlan, plan_build
-from kappa.build.project import Project
+from kappa.build.project import Project, check_kappafile
 from kappa.errors import ConfigurationError
 from kappa.spec.models import CudaVersion
 
@@ -102,15 +102,26 @@ def digest_in(dockerfile: str) -> str:
     ("template", "said"),
     [
         ("{% block %}", "`own.j2` is not a template of a Dockerfile: line 1: "),
+        (
+            "{% extends 'Dockerfile.j2' %}\n{% block labels %}{% endblock %}\n{% block label %}RUN true{% endblock %}",
+            "line 3: there is no block `label` in `Dockerfile.j2`, which has `base`, `image`, `labels` or `packages`.",
+        ),
         ("{% extends 'Dockerfile.j2' %}\n{% block image %}", "`own.j2` is not a template of a Dockerfile: line 2: "),
     ],
 )
 def test_own_template_with_a_mistake_is_refused_before_anything_is_written(
-    write_project: WriteProject, template: str, said: str
+    write_project: WriteProject, tmp_path: Path, template: str, said: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
         plan_of(write_project(more='\n[env]\ndockerfile_template = "own.j2"\n', files={"own.j2": template}))
     assert said in str(caught.value)
+    (problem,) = check_kappafile(tmp_path / "project" / "kappafile.toml")[1]
+    assert (problem.code, said in problem.message) == ("KF331", True)
+
+
+def test_blocks_of_ones_own_inside_of_kappas_are_rendered(write_project: WriteProject) -> None:
+    own = "{% extends 'Dockerfile.j2' %}{% block labels %}{% block mine %}RUN true{% endblock %}{% endblock %}"
+    plan_of(write_project(more='\n[env]\ndockerfile_template = "own.j2"\n', files={"own.j2": own}))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +129,9 @@ def test_own_template_with_a_mistake_is_refused_before_anything_is_written(
     [
         ("FROM {{ nothing }}", "cannot be rendered: 'nothing' is undefined"),
         ("{% extends 'other.j2' %}", "cannot be rendered: other.j2"),
+        ("{% for i in range(10 ** 12) %}{% endfor %}", "cannot be rendered: OverflowError: Range too big."),
+        ("{{ 1 / 0 }}", "cannot be rendered: ZeroDivisionError: division by zero"),
+        ("{{ 'a' + 1 }}", "cannot be rendered: TypeError: "),
         ("{{ ''.__class__.__mro__ }}", "cannot be rendered: access to attribute '__class__' of 'str' object is unsafe"),
     ],
 )

@@ -203,6 +203,11 @@ def test_aliases_that_stand_for_billions_of_values_are_refused() -> None:
     assert [d.code for d in found] == ["KF104"]
 
 
+def test_many_values_without_aliases_are_read() -> None:
+    tree, is_whole, found = parse("\n".join(f"a{i}: x" for i in range(30_000)), "yaml")
+    assert (len(tree), is_whole, [*found]) == (30_000, True, [])
+
+
 def test_plain_aliases_are_read() -> None:
     tree, _, found = parse("a: &x {k: [1]}\nb: *x\n", "yaml")
     assert not found.has_errors

@@ -91,15 +91,29 @@ def test_only_so_many_builds_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [build["name"] for build in read_builds(tmp_path)] == ["E", "D", "C"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"_default": 3}', b"\xff\xfe"], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"_default": 3}', b'{"_default": {"x": {}}}', b'{"_default": {"1": 2}}', b"\xff\xfe"],
+    ids=repr,
+)
 def test_a_file_that_is_no_ledger_is_moved_aside_and_builds_go_on(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "builds.json").write_bytes(content)
     said: list[tuple[str, Kind]] = []
     with listening(lambda message, kind: said.append((message, kind))):
+        assert read_builds(tmp_path) == []
+        assert [message.partition("; ")[2] for message, _ in said] == ["the next build begins a new one."]
+        said.clear()
         note(tmp_path, "A")
     assert [build["name"] for build in read_builds(tmp_path)] == ["A"]
     assert (tmp_path / "builds.json.broken").read_bytes() == content
     assert [kind for _, kind in said] == ["warning"]
+
+
+def test_a_ledger_is_read_where_nothing_can_be_locked(tmp_path: Path) -> None:
+    note(tmp_path, "A")
+    (tmp_path / ".builds.json.lock").unlink()
+    (tmp_path / ".builds.json.lock").mkdir()
+    assert [build["name"] for build in read_builds(tmp_path)] == ["A"]
 
 
 def test_a_ledger_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from kappa.build.classes import read_class
 from kappa.build.combining import combine
 from kappa.build.declarations import Declaration
 from kappa.build.modules import CodeBase, search_path
+from kappa.build.project import check_kappafile
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import field_docs
 from kappa.spec.document import Kappafile
@@ -137,3 +138,44 @@ def test_a_script_that_a_class_says_itself_stays_as_it_is(text: str, tmp_path: P
     )
     write(tmp_path, {"pkg/declared.py": declared})
     assert read_class_project("pkg.declared:Service", tmp_path).spec.env.setup_sh == text
+
+
+# -- names that no file can have ---------------------------------------------------------------------------------------
+
+LONG = "a" * 300
+TOO_LONG = {
+    "include": ("[bundle]", f'include = ["{LONG}"]'),
+    "exclude": ("[bundle]", f'exclude = ["x/{LONG}/y"]'),
+    "paths": ("[bundle]", f'paths = ["../{LONG}"]'),
+    "modules": ("[bundle]", f'modules = ["{LONG}"]'),
+    "a module below one": ("[bundle]", f'modules = ["x.{LONG}"]'),
+    "a long way": ("[bundle]", f'include = ["{"a/" * 60_000}"]'),
+    "requirements_txt_file": ("[env]", f'requirements_txt_file = "{LONG}"'),
+    "pyproject": ("[env]", f'pyproject = "{LONG}"'),
+    "conda_env_yml_file": ("[env]", f'conda_env_yml_file = "{LONG}"'),
+    "dockerfile_template": ("[env]", f'dockerfile_template = "{LONG}"'),
+    "web_static_content": ("[service]", f'web_static_content = "{LONG}"'),
+    "setup": ("[service]", f'setup = "{LONG}:f"'),
+    "class": ("[service]", f'class = "x.{LONG}:C"'),
+    "a model": ("[artifacts.m]", f'type = "json"\npath = "{LONG}"'),
+    "a function": ("[apis.x]", f'input = "json"\nfunction = "{LONG}:f"'),
+    "a sample": ("[apis.x]", f'function = "handlers:f"\ninput = {{ type = "dataframe", columns_from = "{LONG}" }}'),
+    "a schema": ("[apis.x]", f'function = "handlers:f"\ninput = {{ type = "json", schema = "{LONG}:X" }}'),
+    "an example": ("[[examples]]", f'name = "x"\napi = "x"\ninput_file = "{LONG}"'),
+}
+
+
+@pytest.mark.parametrize("key", TOO_LONG)
+def test_a_name_that_no_file_can_have_is_refused_where_it_stands(key: str, tmp_path: Path) -> None:
+    table, text = TOO_LONG[key]
+    service = "" if table == "[service]" else '[service]\nname = "Service"\n'
+    document = f"kappafile = 1\n{service}{table}\n{text}\n"
+    root = write(tmp_path, {"kappafile.toml": document, "handlers.py": "def f(x): ..."})
+    problems = [one for one in check_kappafile(root / "kappafile.toml")[1] if one.code == "KF204"]
+    assert [one.span.line for one in problems] == [document.count("\n")]
+
+
+def test_a_script_that_is_a_path_is_held_to_that_too(tmp_path: Path) -> None:
+    text = f'kappafile = 1\n[service]\nname = "Service"\n[env]\nsetup_sh = "{LONG}"\n'
+    root = write(tmp_path, {"kappafile.toml": text})
+    assert "KF302" in {one.code for one in check_kappafile(root / "kappafile.toml")[1]}

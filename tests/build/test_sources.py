@@ -13,7 +13,7 @@ from projects import KAPPAFILE, PREDICT, write
 from kappa.build.distributions import DistributionIndex
 from kappa.build.modules import CodeBase, SearchPath, search_path
 from kappa.build.patterns import match
-from kappa.build.project import Project, read_project
+from kappa.build.project import Project, check_kappafile, read_project
 from kappa.build.sources import Code, collect_code, collect_includes
 from kappa.build.tracing import trace
 from kappa.errors import ManifestError
@@ -366,3 +366,31 @@ def test_virtual_environments_are_not_searched(tmp_path: Path) -> None:
     files = {"env/pyvenv.cfg": "", "env/lib/x.csv": "", "data/x.csv": ""}
     project = project_of(tmp_path, files, more="[bundle]\ninclude = ['**/*.csv']\n")
     assert [path.as_posix() for path in included_of(project)] == ["data/x.csv"]
+
+
+# -- links -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["handlers.py", "inner.py", "package/__init__.py", "linked/deep.py"])
+def test_code_that_is_a_link_out_of_the_project_is_refused(name: str, tmp_path: Path) -> None:
+    files = {"handlers.py": f"import inner, package, linked.deep\n{PREDICT}", "inner.py": "", "package/__init__.py": ""}
+    root = write(tmp_path / "project", {"kappafile.toml": KAPPAFILE, **files, "linked/deep.py": ""})
+    elsewhere, part = tmp_path / "elsewhere", root / ("linked" if name.startswith("linked") else name)
+    part.rename(elsewhere)
+    part.symlink_to(elsewhere)
+    (problem,) = check_kappafile(root / "kappafile.toml")[1]
+    assert (problem.code, problem.file, problem.span.line) == ("KF303", root / name, 1)
+    assert problem.message == f"`{Path(name).name}` is a link that leads out of the project."
+    with pytest.raises(ManifestError, match="KF303"):
+        read_project(root)
+
+
+def test_code_that_is_a_link_inside_of_the_project_or_to_a_named_folder_is_packed(tmp_path: Path) -> None:
+    common = write(tmp_path / "common", {"shared.py": ""})
+    more = '\n[bundle]\npaths = ["../common"]\n'
+    code = {"handlers.py": "import alias, shared_alias", "real/there.py": ""}
+    root = write(tmp_path / "project", {"kappafile.toml": KAPPAFILE + more, **code})
+    (root / "alias.py").symlink_to("real/there.py")
+    (root / "shared_alias.py").symlink_to(common / "shared.py")
+    (root / "handlers.py").write_text(f"import alias, shared_alias\n{PREDICT}")
+    assert names(collect_code(read_project(root))) == ["alias.py", "handlers.py", "shared_alias.py"]

@@ -255,3 +255,58 @@ def test_a_database_that_is_none_is_said(open_service: Open, put: Put, tmp_path:
     (tmp_path / "storage.db").write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(GammaError, match=r"`sqlite:///.*storage.db` cannot be used: file is not a database"):
         tags(open_service())
+
+
+# -- a store that cannot be written to ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reader(open_service: Open, put: Put, storage: DirectoryStorage) -> GammaService:
+    """Return the registry of two bundles where nothing can be locked; the database knows one of them."""
+    put("Iris", "1", created="2026-01-01T00:00:00Z")
+    known = storage.root.with_name("storage.db").read_bytes()
+    put("Iris", "2", created="2026-02-01T00:00:00Z")
+    storage.root.with_name("storage.db").write_bytes(known)
+    lock = storage.root.with_name(f".{storage.root.name}.lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    return open_service()
+
+
+def test_a_store_that_cannot_be_written_to_is_read(reader: GammaService, storage: DirectoryStorage) -> None:
+    files = {path: path.stat().st_mtime_ns for path in storage.root.parent.rglob("*")}
+    assert tags(reader) == ["Iris:2", "Iris:1"]
+    assert find(reader, "Iris") == storage.path_of(Tag("Iris", "2"))
+    assert {path: path.stat().st_mtime_ns for path in storage.root.parent.rglob("*")} == files
+
+
+def test_a_store_that_cannot_be_written_to_is_read_without_a_database(
+    reader: GammaService, storage: DirectoryStorage
+) -> None:
+    storage.root.with_name("storage.db").unlink()
+    assert tags(reader) == ["Iris:2", "Iris:1"]
+
+
+def test_a_store_that_cannot_be_written_to_says_so(reader: GammaService, stage_bundle: Callable[..., Path]) -> None:
+    with pytest.raises(GammaError, match=r"^The store `.*repository` cannot be changed: Is a directory\.$"):
+        reader.delete([Tag("Iris", "1")])
+    with reader.staging() as staging, pytest.raises(GammaError, match="cannot be changed"):
+        reader.put(stage_bundle(staging / "bundle", "Iris", "3"))
+    assert tags(reader) == ["Iris:2", "Iris:1"]
+
+
+@pytest.mark.parametrize("is_read_only", [False, True], ids=["writable", "read-only"])
+def test_a_damaged_database_may_be_deleted_and_is_made_anew(
+    is_read_only: bool, open_service: Open, put: Put, storage: DirectoryStorage
+) -> None:
+    put("Iris", "1")
+    database = storage.root.with_name("storage.db")
+    database.write_bytes(b"x" * 5000)
+    if is_read_only:
+        lock = storage.root.with_name(f".{storage.root.name}.lock")
+        lock.unlink(missing_ok=True)
+        lock.mkdir()
+    with pytest.raises(GammaError, match=r"not a database. Delete the file: it is made anew from the bundles.$"):
+        tags(open_service())
+    database.unlink()
+    assert tags(open_service()) == ["Iris:1"]

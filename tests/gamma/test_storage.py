@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kappa._files import in_use
 from kappa.errors import DestinationExistsError
 from kappa.gamma.storage import DirectoryStorage
 from kappa.spec.manifest import read_manifest
@@ -71,12 +72,23 @@ def test_work_in_progress_is_no_bundle(storage: DirectoryStorage, stage_bundle: 
 
 def test_what_killed_processes_left_behind_is_removed(storage: DirectoryStorage) -> None:
     storage.root.mkdir()
-    for name in (".staging-old", ".staging-young", ".trash-young"):
+    for name in (".staging-old", ".staging-in-use", ".staging-young", ".trash-young"):
         (storage.root / name).mkdir()
-    os.utime(storage.root / ".staging-old", (0, 0))
-    with storage.staging():
+    for name in (".staging-old", ".staging-in-use"):
+        os.utime(storage.root / name, (0, 0))
+    with in_use(storage.root / ".staging-in-use"), storage.staging():
         pass
-    assert [path.name for path in storage.root.iterdir()] == [".staging-young"]
+    assert {path.name for path in storage.root.iterdir()} == {".staging-in-use", ".staging-young"}
+
+
+def test_what_is_being_built_is_not_taken_for_left_behind(storage: DirectoryStorage, stage_bundle: Stage) -> None:
+    with storage.staging() as long_one:
+        stage_bundle(long_one / "bundle", "Iris", "1")
+        os.utime(long_one, (0, 0))
+        with storage.staging():
+            pass
+        storage.put(long_one / "bundle")
+    assert [path.name for path in storage.root.iterdir()] == ["Iris"]
 
 
 def test_of_several_that_put_one_tag_at_once_one_wins(storage: DirectoryStorage, stage_bundle: Stage) -> None:
