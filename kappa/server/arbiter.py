@@ -33,6 +33,10 @@ __all__ = ["GunicornApplication", "KappaArbiter", "Retries", "gunicorn_settings"
 _logger = logging.getLogger("kappa.server")
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+_STANDS_STILL = (
+    "Process %d stood still for %d seconds (`--timeout`) and is replaced: something keeps the GIL, or an `async def` "
+    "does not await."
+)
 
 
 class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -69,9 +73,9 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
     """The master process.
 
     It ends when one of the first workers cannot load the service. Later nothing that happens to a worker ends it: one
-    that cannot replace another is tried again, after a pause that grows. A worker that says that it leaves is replaced
-    at once; one that asks to be replaced leaves when its successor is ready. On SIGHUP the workers reload, one after
-    the other, instead of being replaced.
+    that cannot replace another is tried again, after a pause that grows. A worker that stands still is replaced, but
+    may take its time to load. One that says that it leaves is replaced at once; one that asks to be replaced leaves
+    when its successor is ready. On SIGHUP the workers reload, one after the other, instead of being replaced.
     """
 
     WORKER_BOOT_ERROR = APP_LOAD_ERROR = -1
@@ -100,6 +104,22 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
             self._try_again(f"no process can be started: {exc.strerror}")
         if self._rollout is not None:
             self._rollout.look((self.WORKERS.keys() & self._report.ready.keys()) - leaving)
+
+    def murder_workers(self) -> None:
+        """Replace workers that stand still. One that loads may: much that reads models keeps the GIL meanwhile."""
+        for pid, worker in list(self.WORKERS.items()):
+            if pid not in self._report.ready or not self._stands_still(worker):
+                continue
+            if not worker.aborted:
+                _logger.error(_STANDS_STILL, pid, self.timeout)
+            self.kill_worker(pid, signal.SIGKILL if worker.aborted else signal.SIGABRT)
+            worker.aborted = True
+
+    def _stands_still(self, worker: KappaWorker) -> bool:
+        try:
+            return bool(monotonic() - worker.tmp.last_update() > self.timeout)
+        except (OSError, ValueError):  # it has just ended
+            return False
 
     def reload(self) -> None:
         """Bring a new version to the workers (SIGHUP)."""
