@@ -89,6 +89,16 @@ def test_a_script_has_the_options_of_its_first_line(tmp_path: Path) -> None:
         run(tmp_path, "#!/bin/sh -e\nfalse\ntrue\n", has_lists=False)
 
 
+def test_a_shell_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
+    if shutil.which("zsh") is not None:
+        pytest.skip("zsh is installed")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        run(tmp_path, "#!/usr/bin/env zsh\ntrue\n", has_lists=False)
+    assert caught.value.stderr == (
+        b"kappa-init.sh: setup.sh is for zsh, which this image has not: name its package in system_packages.\n"
+    )
+
+
 def test_a_script_that_fails_fails_the_build(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         run(tmp_path, "exit 3\n", has_lists=False)

@@ -58,6 +58,8 @@ install_build_packages() {
 custom_setup() {
     local refreshed=''
     [ -f setup.sh ] || return 0
+    command -v sh >/dev/null ||
+        fail 'setup.sh is for sh, which this image has not: name its package in system_packages.'
     if command -v apt-get >/dev/null && grep -Eqw 'apt|apt-get' setup.sh; then # nobody is there to answer its questions
         export DEBIAN_FRONTEND=noninteractive APT_CONFIG=/tmp/kappa-apt.conf
         echo 'APT::Get::Assume-Yes "true";' >"$APT_CONFIG"
