@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
-__all__ = ["logging_to", "logging_to_stderr"]
+from kappa.log_format import LogFormat, LogLevel, formatter_of, level_of
 
-_KAPPA = ("kappa", "kappa.build", "kappa.inference", "kappa.server", "kappa.service")
+__all__ = ["access_log_to_stdout", "logging_to", "logging_to_stderr"]
+
+_KAPPA = ("kappa", "kappa.access", "kappa.build", "kappa.inference", "kappa.server", "kappa.service")
 _SERVERS = ("gunicorn.access", "gunicorn.error", "uvicorn", "uvicorn.access", "uvicorn.error")
-_FORMAT = "%(asctime)s %(process)d %(levelname)s %(message)s"
 _MOST_WARNINGS = 1000
 _handler: logging.Handler | None = None
 """Where lines go while a service is run."""
@@ -76,16 +77,34 @@ class _WarningLogger(_LastingLogger):
 
 
 @contextmanager
-def logging_to_stderr() -> Iterator[None]:
-    """Send what Kappa and the service log to stderr, from INFO on, unless the program has decided about logging."""
+def logging_to_stderr(log_format: LogFormat = "text", log_level: LogLevel = "info") -> Iterator[None]:
+    """Send what Kappa and the service log to stderr, from a level on, unless the program has decided about logging."""
     if _handler is not None or logging.root.handlers or logging.getLogger("kappa").handlers:
         yield
         return
+    level = level_of(log_level)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(_FORMAT))
-    handler.setLevel(logging.INFO)
-    with logging_to(handler, level=logging.INFO):
+    handler.setFormatter(formatter_of(log_format))
+    handler.setLevel(level)
+    with logging_to(handler, level=level):
         yield
+
+
+@contextmanager
+def access_log_to_stdout(log_format: LogFormat) -> Iterator[None]:
+    """Write the access log to stdout, unless the program has a place for it."""
+    logger = logging.getLogger("kappa.access")
+    if logger.handlers:
+        yield
+        return
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter_of(log_format) if log_format == "json" else logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    try:
+        with _being(logger, _KappaLogger), _with_level(logger, logging.INFO), _not_propagating(logger):
+            yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager
@@ -98,7 +117,7 @@ def logging_to(handler: logging.Handler, *, level: int) -> Iterator[None]:
         for name in _SERVERS:
             stack.enter_context(_being(logging.getLogger(name), _LastingLogger))
         stack.enter_context(_with_level(logging.getLogger("kappa"), level))
-        stack.enter_context(_with_level(logging.root, logging.INFO))
+        stack.enter_context(_with_level(logging.root, min(level, logging.INFO)))
         stack.enter_context(_setting(sys.modules[__name__], "_handler", handler))
         stack.enter_context(_setting(logging, "lastResort", handler))
         stack.enter_context(_setting(logging, "basicConfig", _unless_implied(logging.basicConfig)))
@@ -125,6 +144,16 @@ def _with_level(logger: logging.Logger, level: int) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+@contextmanager
+def _not_propagating(logger: logging.Logger) -> Iterator[None]:
+    before = logger.propagate
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = before
 
 
 @contextmanager

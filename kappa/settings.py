@@ -34,6 +34,10 @@ class ServerSettings(BaseModel):
     """The address they bind."""
     management_port: int | None = Field(default=None, ge=0, le=65535)
     """The port that metrics and all metadata move to."""
+    log_format: Literal["text", "json"] = "text"
+    """How servers write their log: `text`, or `json` for one object a line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """From which level on lines are shown."""
     examples: Literal["gate", "warn", "skip"] | None = None
     """Whether a version must answer its examples as they expect before it is served, where the service does not say."""
     cors_origins: Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(_listed)] = ()

@@ -28,6 +28,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.errors",
         "kappa.labels",
         "kappa.log",
+        "kappa.log_format",
         "kappa.origins",
         "kappa.plugins",
         "kappa.secret_urls",

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import click
 
+from kappa.cli.console import Shell
+from kappa.errors import KappaError
+from kappa.log import listening, to_logging
+from kappa.log_format import LogFormat, LogLevel
 from kappa.origins import check_origin
 from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
+from kappa.service_log import logging_to_stderr
 from kappa.settings import is_in_environment, read_settings
 from kappa.spec.models import ExamplesUse, ServiceSpec
 
-__all__ = ["server_options", "server_options_of"]
+__all__ = ["logging_as_asked", "server_options", "server_options_of"]
 
 Workers = int | Literal["auto"]
 
@@ -106,6 +114,16 @@ _OPTIONS = (
         "  [default: as the service declares, or none]",
     ),
     click.option("--access-log", is_flag=True, help="Log every request; each then costs about twice as much."),
+    click.option(
+        "--log-format",
+        type=click.Choice(get_args(LogFormat)),
+        help="How the log is written: as text, or as one JSON object a line.  [default: text]",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(get_args(LogLevel)),
+        help="From which level on lines are shown.  [default: info]",
+    ),
 )
 
 
@@ -114,6 +132,24 @@ def server_options(function: Any) -> Any:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+@contextmanager
+def logging_as_asked(*, log_format: LogFormat | None, log_level: LogLevel | None, **_others: Any) -> Iterator[None]:
+    """Log as the operator wants from the first line on; where that is JSON, whatever is said is a line of it."""
+    settings = read_settings().server
+    if (log_format or settings.log_format) == "text":
+        yield
+        return
+    context = click.get_current_context()
+    context.ensure_object(Shell).is_json = True
+    with logging_to_stderr("json", log_level or settings.log_level), listening(to_logging):
+        try:
+            yield
+        except KappaError as exc:
+            told = {"kind": type(exc).__name__, "exit_code": exc.exit_code}
+            logging.getLogger("kappa.server").critical("%s", exc, extra=told)
+            context.exit(exc.exit_code)
 
 
 def server_options_of(
@@ -131,6 +167,8 @@ def server_options_of(
     drain_delay_s: float,
     examples: ExamplesUse | None,
     access_log: bool,
+    log_format: LogFormat | None,
+    log_level: LogLevel | None,
     cors_origins: tuple[str, ...],
 ) -> ServerOptions:
     """Decide between flags, environment, the service's own `[serving]` and `config.yml`, in this order."""
@@ -152,6 +190,8 @@ def server_options_of(
         graceful_timeout_s=graceful_timeout_s,
         drain_delay_s=drain_delay_s,
         access_log=access_log,
+        log_format=log_format or settings.log_format,
+        log_level=log_level or settings.log_level,
         examples=examples or (settings.examples if is_in_environment("server", "examples") else None),
         usual_examples=settings.examples or _DEFAULTS.usual_examples,
         cors_origins=origins,

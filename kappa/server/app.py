@@ -17,6 +17,7 @@ import falcon.asgi
 
 from kappa.errors import KappaError
 from kappa.server import pages, ui
+from kappa.server.access_log import AccessLog
 from kappa.server.batching.answering import ApiResource
 from kappa.server.batching.middleware import BatchingMiddleware
 from kappa.server.cors import CrossOrigin
@@ -69,6 +70,8 @@ def create_app(
     examples_of: Callable[[ServiceSpec], ExamplesUse] | None = None,
     cors_origins: Sequence[str] | None = None,
     is_development: bool = False,
+    has_access_log: bool = False,
+    tells_requests: bool = False,
 ) -> Application:
     """Build the application of one process; its start-up event begins to load the services.
 
@@ -80,6 +83,7 @@ def create_app(
     how many processes there are of this kind; ``is_started`` says whether each of them has been ready. ``examples_of``
     says whether a service must answer its examples first. Pages of ``cors_origins`` may ask in a browser, else those
     that the services name. Where ``is_development``, errors of functions are shown, and pages of other sites refused.
+    With ``has_access_log`` each request is logged; where it ``tells_requests``, lines of log know which they belong to.
     """
     make_host = partial(
         Host,
@@ -93,6 +97,7 @@ def create_app(
         processors=processors,
         workers=workers,
         examples_of=examples_of or ServerOptions().examples_of,
+        tells_requests=tells_requests,
     )
     ids = RequestIds()
 
@@ -107,10 +112,15 @@ def create_app(
         allowed = _allowed_origins(services) if cors_origins is None else frozenset(cors_origins)
         if minds_origins := bool(allowed) or is_development:
             app = CrossOrigin(app, ids, allowed, is_private=is_development)
+        if has_access_log:
+            app = AccessLog(app, apis)
         if not is_divided:
             return Serving(host, app, app, apis, minds_origins=minds_origins)
-        operations = _falcon_app(_operations(host, ids), ids, known="the service itself is at its own port")
-        return Serving(host, app, Edge(operations, ids), apis, minds_origins=minds_origins)
+        known = "the service itself is at its own port"
+        operations: Any = Edge(_falcon_app(_operations(host, ids), ids, known=known), ids)
+        if has_access_log:
+            operations = AccessLog(operations, {})
+        return Serving(host, app, operations, apis, minds_origins=minds_origins)
 
     return Application(
         services,
@@ -118,6 +128,7 @@ def create_app(
         wanted=wanted or (lambda: services),
         on_reload=on_reload,
         management_port=management_port,
+        sees_all=has_access_log,
     )
 
 
@@ -231,7 +242,8 @@ def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str) -> None:
 
     async def unexpected(req: Request, resp: falcon.asgi.Response, error: Exception, _params: dict[str, Any]) -> None:
         request_id = ids.of(req)
-        _logger.error("%s %r failed (%s)", req.method, req.path, request_id, exc_info=error)
+        told = {"request_id": request_id}
+        _logger.error("%s %r failed (%s)", req.method, req.path, request_id, exc_info=error, extra=told)
         send_error(resp, 500, "The server failed to answer; its log says why, under this id.", request_id)
 
     app.add_error_handler(falcon.HTTPError, http_error)

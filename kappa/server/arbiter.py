@@ -16,10 +16,11 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
+from gunicorn.glogging import Logger
 from gunicorn.sock import TCP6Socket, TCPSocket
 
 from kappa.errors import InferenceFailedError, KappaError
-from kappa.server.access_log import PrintableLogger
+from kappa.log_format import LogFormat, formatter_of
 from kappa.server.metrics import forget_worker
 from kappa.server.options import ServerOptions
 from kappa.server.report import FirstStart, Report
@@ -180,6 +181,18 @@ class Retries:
         return self._clock() < self._until
 
 
+def _logger_class(log_format: LogFormat) -> type[Logger]:
+    """Return gunicorn's logger, its lines written as Kappa's."""
+
+    class ServerLogger(Logger):  # type: ignore[misc] # gunicorn has no types
+        def setup(self, cfg: Any) -> None:
+            super().setup(cfg)
+            for handler in self.error_log.handlers:
+                handler.setFormatter(formatter_of(log_format))
+
+    return ServerLogger
+
+
 def gunicorn_settings(options: ServerOptions, *, writable: Path) -> dict[str, Any]:
     """Return gunicorn's settings that do not depend on how many workers there are."""
     return {
@@ -189,8 +202,7 @@ def gunicorn_settings(options: ServerOptions, *, writable: Path) -> dict[str, An
         "timeout": max(1, round(options.timeout_s)),
         "graceful_timeout": max(2, round(options.drain_delay_s + options.graceful_timeout_s)),
         "keepalive": max(1, round(options.keep_alive_s)),
-        "accesslog": "-" if options.access_log else None,
-        "logger_class": PrintableLogger,
+        "logger_class": _logger_class(options.log_format),
         "loglevel": "warning",
         "proc_name": "kappa",
         "asgi_loop": "uvloop",

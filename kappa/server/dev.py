@@ -37,7 +37,6 @@ from kappa.server.options import ServerOptions
 from kappa.server.ports import bind_to, url_of
 from kappa.server.report import Report
 from kappa.server.stand_in import answer_instead, is_asked
-from kappa.service_log import logging_to_stderr
 
 __all__ = ["Loader", "serve_dev"]
 
@@ -63,7 +62,6 @@ class Loader:
         return served
 
 
-@logging_to_stderr()
 def serve_dev(
     loader: Loader,
     options: ServerOptions,
@@ -83,7 +81,8 @@ def serve_dev(
         _logger.warning("Edits are not noticed on this system: stop and start again after a change.")
         serve_uvicorn([loader()], options)
         return
-    _Supervisor(loader, options, watched, dict(environ)).run()
+    with options.logging():
+        _Supervisor(loader, options, watched, dict(environ)).run()
 
 
 class _Child:

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import sysconfig
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -26,17 +27,21 @@ from kappa.server.machine import share_lock, writable_directory
 from kappa.server.options import ServerOptions
 from kappa.server.report import say_failed, say_ready
 from kappa.server.swap import Application
-from kappa.service_log import logging_to_stderr
 
 __all__ = ["main"]
 
 
-@logging_to_stderr()
 def main() -> int:
     """Carry out the order on standard input and return the exit code."""
     if not (line := sys.stdin.readline()):
         return 0  # the parent is gone, or has changed its mind
     order = json.loads(line)
+    options = ServerOptions(**{**order["options"], "batching": BatchingOptions(**order["options"]["batching"])})
+    with options.logging():
+        return _carry_out(order, options)
+
+
+def _carry_out(order: Mapping[str, Any], options: ServerOptions) -> int:
     writer: int = order["report"]
     for name in order["modules"]:
         with suppress(Exception):  # what cannot be imported now fails again when the project does, and is told then
@@ -54,7 +59,6 @@ def main() -> int:
     except Exception as exc:
         say_failed(writer, KappaError(f"The project cannot be loaded: {said(exc)}."))
         raise
-    options = ServerOptions(**{**order["options"], "batching": BatchingOptions(**order["options"]["batching"])})
     listener = socket.socket(fileno=order["listener"])
     _serve(served, options, listener, writer, parent=order["parent"])
     return 0
@@ -82,6 +86,8 @@ def _serve(served: Served, options: ServerOptions, listener: socket.socket, writ
             examples_of=options.examples_of,
             cors_origins=options.cors_origins,
             is_development=options.is_development,
+            has_access_log=options.access_log,
+            tells_requests=options.log_format == "json",
         )
 
     run_alone(make_app, listener, options, writable=writable_directory(), may_listen=may_listen, parent=parent)

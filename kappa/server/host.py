@@ -22,6 +22,7 @@ from kappa.awaiting import use_loop
 from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.inference import Inference
+from kappa.log_format import telling_requests
 from kappa.server import bounds
 from kappa.server.arrival import Arrivals
 from kappa.server.batching.batcher import Batcher, OverdueError
@@ -118,7 +119,8 @@ class Host:
     once. ``on_stuck`` is called when a call of a function does not end: it holds its thread until the process ends.
     ``on_worn`` is called when bodies that are not decoded in time hold so many threads that others are slow. All
     are called on the event loop. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
-    service must answer its examples before it is ready.
+    service must answer its examples before it is ready. Where it ``tells_requests``, lines of log that are written
+    while a function runs know the requests that it answers.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Host:
         processors: int = 1,
         workers: int = 1,
         examples_of: Callable[[ServiceSpec], ExamplesUse],
+        tells_requests: bool = False,
     ) -> None:
         self.services = _by_name(services)
         self.state: HostState = "loading"
@@ -155,6 +158,7 @@ class Host:
         self._places = Places(processors)
         self._workers = workers
         self._examples_of = examples_of
+        self._tells_requests = tells_requests
         self._threads: dict[str, ServiceThread] = {}
         """Of each loaded service its own."""
         self._loop_seen = (monotonic(), thread_time())
@@ -246,8 +250,9 @@ class Host:
         max_queue_items = endpoint.service.serving.max_queue_requests
         needs_place = spec.batch and spec.max_concurrency is None and not inference.is_async
         endpoint.keeps_payloads = is_isolating and needs_payloads(inference)
+        answer = inference.answer_async if inference.is_async else inference.answer
         batcher = Batcher(
-            inference.answer_async if inference.is_async else inference.answer,
+            telling_requests(answer) if self._tells_requests else answer,
             limits=self._batching.limits_of(spec, max_queue_items=max_queue_items, is_async=inference.is_async),
             name=f"{endpoint.service.name}.{spec.name}",
             isolate_failures=is_isolating,

@@ -27,7 +27,6 @@ from kappa.server.report import FirstStart, Report
 from kappa.server.rollout import Rollout, SoloRollout
 from kappa.server.running import ServerFolder
 from kappa.server.swap import Application
-from kappa.service_log import logging_to_stderr
 from kappa.spec.models import ArtifactMethod
 
 __all__ = ["serve_gunicorn", "serve_uvicorn"]
@@ -35,7 +34,6 @@ __all__ = ["serve_gunicorn", "serve_uvicorn"]
 _logger = logging.getLogger("kappa.server")
 
 
-@logging_to_stderr()
 def serve_gunicorn(
     services: Sequence[Served],
     options: ServerOptions,
@@ -50,6 +48,18 @@ def serve_gunicorn(
     worker may be given the ``listener`` that somebody else made. Workers leave through this function too, with
     `SystemExit`.
     """
+    with options.logging():
+        _serve_gunicorn(services, options, find=find, environ=environ, listener=listener)
+
+
+def _serve_gunicorn(
+    services: Sequence[Served],
+    options: ServerOptions,
+    *,
+    find: Callable[[], Sequence[Path]] | None,
+    environ: MutableMapping[str, str],
+    listener: socket.socket | None,
+) -> None:
     from kappa.server.arbiter import run_arbiter
 
     allowance = read_allowance()
@@ -149,6 +159,8 @@ def _worker_app(
         examples_of=options.examples_of,
         cors_origins=options.cors_origins,
         is_development=options.is_development,
+        has_access_log=options.access_log,
+        tells_requests=options.log_format == "json",
     )
 
 
@@ -216,7 +228,6 @@ def _one_at_a_time(services: Sequence[Served]) -> str:
     return f" {', '.join(apis)} {verb} one request at a time; with `batch = true`, requests share calls."
 
 
-@logging_to_stderr()
 def serve_uvicorn(
     services: Sequence[Served],
     options: ServerOptions,
@@ -226,6 +237,18 @@ def serve_uvicorn(
     listener: socket.socket | None = None,
 ) -> None:
     """Serve from this process with uvicorn, the only server on Windows; raises as `serve_gunicorn` does."""
+    with options.logging():
+        _serve_uvicorn(services, options, find=find, environ=environ, listener=listener)
+
+
+def _serve_uvicorn(
+    services: Sequence[Served],
+    options: ServerOptions,
+    *,
+    find: Callable[[], Sequence[Path]] | None,
+    environ: MutableMapping[str, str],
+    listener: socket.socket | None,
+) -> None:
     try:
         from kappa.server.uvicorn_server import KappaUvicorn
     except ModuleNotFoundError:
@@ -265,6 +288,8 @@ def serve_uvicorn(
         examples_of=options.examples_of,
         cors_origins=options.cors_origins,
         is_development=options.is_development,
+        has_access_log=options.access_log,
+        tells_requests=options.log_format == "json",
     )
     server = KappaUvicorn(app, options, management_port=management_port)
     share_lock()

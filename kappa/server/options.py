@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kappa.log_format import LogFormat, LogLevel
 from kappa.server.host import BatchingOptions
+from kappa.service_log import access_log_to_stdout, logging_to_stderr
 from kappa.spec.models import ExamplesUse, ServiceSpec
 
 __all__ = ["ServerOptions"]
@@ -34,6 +38,9 @@ class ServerOptions:
     max_connections: int = 10_240
     """Open connections per worker; more are refused with 503."""
     access_log: bool = False
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "info"
+    """From which level on lines are shown; those of the access log always are."""
     examples: ExamplesUse | None = None
     """What the operator wants done with examples; ``None`` leaves it to each service."""
     usual_examples: ExamplesUse = "gate"
@@ -43,6 +50,15 @@ class ServerOptions:
     is_development: bool = False
     """Whether the services are being worked on; then examples are no gate, unless the operator wants one, errors of
     functions are shown, and pages of other sites are refused."""
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Log as the operator wants it, while this lasts."""
+        with ExitStack() as stack:
+            stack.enter_context(logging_to_stderr(self.log_format, self.log_level))
+            if self.access_log:
+                stack.enter_context(access_log_to_stdout(self.log_format))
+            yield
 
     def examples_of(self, spec: ServiceSpec) -> ExamplesUse:
         """Return what is done with the examples of a service."""

@@ -69,11 +69,14 @@ class Application:
         wanted: Callable[[], Sequence[Served]],
         on_reload: Callable[[KappaError | None], None],
         management_port: int | None = None,
+        sees_all: bool = False,
     ) -> None:
         self._build = build
         self._wanted = wanted
         self._on_reload = on_reload
         self._management_port = management_port
+        self.sees_all = sees_all
+        """Whether every request must come here, and none may go straight to an API."""
         self._current = build(services)
         self._servings = [self._current]
         """With the one that comes and those that leave."""

@@ -201,8 +201,9 @@ class KappaUvicorn(uvicorn.Server):
             http=protocol,
             ws="none",
             lifespan="on",
+            log_config=None,
             log_level="warning",
-            access_log=options.access_log,
+            access_log=False,
             timeout_keep_alive=max(1, round(options.keep_alive_s)),
             timeout_graceful_shutdown=max(1, round(options.graceful_timeout_s)),
         )

@@ -115,7 +115,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._serving: Serving | None = None
         """What it was handed to."""
         self._is_direct = False
-        """Whether whole requests for an API are recognized here; the access log knows only the parser's."""
+        """Whether whole requests for an API are recognized here; the access log sees only others."""
         self._unsent = Unsent()
 
     # What the base calls
@@ -387,7 +387,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
     @cached_property
     def is_direct(self) -> bool:
         """Whether connections may hand requests straight to an API."""
-        return isinstance(self.asgi, Application) and not self.log.access_log_enabled
+        return isinstance(self.asgi, Application) and not self.asgi.sees_all
 
     @property
     def is_full(self) -> bool:

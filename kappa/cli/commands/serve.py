@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import click
@@ -11,7 +12,7 @@ from kappa.actions.serving import serve_bundle, serve_project
 from kappa.actions.targets import ProjectTarget, resolve_target, spec_of
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
-from kappa.cli.serving import server_options, server_options_of
+from kappa.cli.serving import logging_as_asked, server_options, server_options_of
 from kappa.errors import UsageError
 
 __all__ = ["command"]
@@ -38,6 +39,11 @@ def command(target: str, server: Server | None, **options: Any) -> None:
     TARGET is a project, by default the one here, or a bundle: a path, or a tag like `IrisClassifier:latest`. A project
     is served without building it, and anew within a second of every edit.
     """
+    with logging_as_asked(**options):
+        _serve(target, server, options)
+
+
+def _serve(target: str, server: Server | None, options: Mapping[str, Any]) -> None:
     found = resolve_target(target)
     chosen = server_options_of(spec_of(found)[0], **options)
     if not isinstance(found, ProjectTarget):

@@ -8,7 +8,7 @@ from kappa.actions.serving import serve_bundle
 from kappa.actions.targets import find_bundle
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
-from kappa.cli.serving import server_options, server_options_of
+from kappa.cli.serving import logging_as_asked, server_options, server_options_of
 
 __all__ = ["command"]
 
@@ -27,5 +27,6 @@ def command(target: str, **options: Any) -> None:
 
     TARGET is a bundle: a path, or a tag like `IrisClassifier:latest`. Its files are verified before the workers start.
     """
-    bundle = find_bundle(target)
-    serve_bundle(target, server_options_of(bundle.manifest.service, **options))
+    with logging_as_asked(**options):
+        bundle = find_bundle(target)
+        serve_bundle(target, server_options_of(bundle.manifest.service, **options))

@@ -246,7 +246,8 @@ class ApiResource:
         elif isinstance(error, DecodingOverdueError):
             status, text = 504, str(error)
             said_of = "The body of %s was not decoded by `%s.%s` in time, and nothing can end that: its thread is left."
-            _logger.error(said_of, request_id, self.endpoint.service.name, self.endpoint.spec.name)
+            of_it = {"request_id": request_id}
+            _logger.error(said_of, request_id, self.endpoint.service.name, self.endpoint.spec.name, extra=of_it)
         else:
             status, text = 500, "The service failed to answer; its log says why, under this id."
             if self._shows_errors:
@@ -362,7 +363,8 @@ class PendingAnswer:
         try:
             receive(*answer)
         except Exception:
-            _logger.exception("The answer to %s could not be sent", self.request_id)
+            of_it = {"request_id": self.request_id}
+            _logger.exception("The answer to %s could not be sent", self.request_id, extra=of_it)
 
     def _count(self, status: int) -> None:
         self._api.endpoint.metrics.request_answered(status, monotonic() - self.began)
@@ -394,13 +396,15 @@ def _send_not_ready(resp: AnyResponse, request_id: str) -> int:
 
 def _log_failure(error: Exception, name: str, request_id: str) -> None:
     """Log a failure in full, once for each run of the function."""
+    of_it = {"request_id": request_id}
     if not isinstance(error, BatchFailedError):
-        _logger.error("`%s` failed to answer %s", name, request_id, exc_info=error)
+        _logger.error("`%s` failed to answer %s", name, request_id, exc_info=error, extra=of_it)
     elif error.logged_for:
-        _logger.error("`%s` failed to answer %s, in the batch of %s", name, request_id, error.logged_for)
+        _logger.error("`%s` failed to answer %s, in the batch of %s", name, request_id, error.logged_for, extra=of_it)
     else:
         error.logged_for = request_id
-        _logger.error("`%s` failed to answer %s%s", name, request_id, _advice_on(error), exc_info=error.error)
+        advice = _advice_on(error)
+        _logger.error("`%s` failed to answer %s%s", name, request_id, advice, exc_info=error.error, extra=of_it)
         forget_frames(error.error)
 
 
