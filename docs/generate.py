@@ -46,6 +46,11 @@ with the lines it stands in, and the tests that hold us to it (below `tests/`); 
 checks. Not there yet are Spark, deployments, operational APIs, `kappa retrieve`, and a shared store with its server and
 its pages."""
 
+MISTAKES_HEAD = """\
+What people get wrong in their first hour, and what Kappa answers: each time what is wrong, where, and what to do next.
+A test commits every one of these {count} mistakes in a project that works otherwise, through the command line or over
+HTTP, and holds the answer word by word (`tests/test_mistakes.py`)."""
+
 SETTINGS_HEAD = """\
 `$KAPPA_HOME/config.yml` (by default `~/kappa/config.yml`; `KAPPA_CONFIG` names another file) holds the defaults of a
 machine. A variable `KAPPA_<SECTION>__<KEY>` stands over it, like `KAPPA_SERVER__PORT=8080`. Order: command-line flag,
@@ -107,6 +112,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "kappafile.md": kappafile_page(),
+        REFERENCE / "mistakes.md": mistakes_page(),
         REFERENCE / "promises.md": promises_page(),
         REFERENCE / "python.md": python_page(),
         REFERENCE / "settings.md": settings_page(),
@@ -139,6 +145,15 @@ def promises_page() -> str:
     ]
     table = "\n".join(["| lines | promise | held by |", "|---|---|---|", *rows])
     return page("What the concepts page promises", PROMISES_HEAD.format(count=len(promises)), table)
+
+
+def mistakes_page() -> str:
+    mistakes = json.loads((ROOT / "tests" / "golden" / "mistakes.json").read_text(encoding="utf-8"))
+    parts = []
+    for one in mistakes:
+        asked = f"$ {one['asked']}" if one["asked"].startswith(("kappa", "python")) else one["asked"]
+        parts += [f"## {one['mistake']}", f"```text\n{asked}\n{one['answer']}\n```"]
+    return page("Mistakes, and what is answered", MISTAKES_HEAD.format(count=len(mistakes)), *parts)
 
 
 def settings_page() -> str:

@@ -19,6 +19,10 @@ __all__ = ["Replay", "differences", "replay_lines", "replay_of"]
 
 _SHOWN_PROBLEMS = 10
 _NEAR = 0.01
+_NOT_SENT = (
+    " A column that clients do not send, like the one that is predicted or the labels of rows: leave it out of "
+    "`columns`, or of the sample that `columns_from` names."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Replay:
 def replay_of(example: ExampleSpec, outcome: Answer | Exception, *, duration_ms: float = 0.0) -> Replay:
     """Judge what came of an example: an error, a status of 400 or above, or another answer than expected fails it."""
     if isinstance(outcome, BadInputError):
-        return Replay(example, (f"the answer has the status {outcome.http_status}: {outcome}",), None, duration_ms)
+        return Replay(example, (_refused(outcome.http_status, str(outcome)),), None, duration_ms)
     if isinstance(outcome, Exception):
         problem = str(outcome) if isinstance(outcome, KappaError) else said(outcome) + hint_of(outcome)
         return Replay(example, (problem,), None, duration_ms, outcome)
@@ -61,9 +65,14 @@ def _problems_of(example: ExampleSpec, answer: Answer, got: Any) -> Iterator[str
         yield f"the answer has the status `{answer.http_status}`, which is not a number"
     elif answer.http_status >= 400:
         message = got.get("error", got) if isinstance(got, dict) else got
-        yield f"the answer has the status {answer.http_status}: {message}"
+        yield _refused(answer.http_status, str(message))
     elif example.expect is not None:
         yield from differences(example.expect, got, tolerance=example.tolerance)
+
+
+def _refused(http_status: int, message: str) -> str:
+    advice = _NOT_SENT if message.startswith("Missing columns") else ""
+    return f"the answer has the status {http_status}: {message}{advice}"
 
 
 def _value_of(answer: Answer) -> Any:

@@ -118,4 +118,6 @@ def _problems(sending: Sending) -> Iterator[None]:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         reason = str(exc).strip().rstrip(".") or type(exc).__name__
-        raise InferenceFailedError(f"`{masked(sending.url)}` does not answer: {reason}.") from exc
+        raise InferenceFailedError(
+            f"`{masked(sending.url)}` does not answer: {reason}. See that a service runs there, and at which port."
+        ) from exc

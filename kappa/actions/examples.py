@@ -25,6 +25,7 @@ from kappa.versions import names_asked_for, say_differences, say_versions, versi
 
 __all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "say_what_ran"]
 
+
 _REMOTE_TIMEOUT_S = 60.0
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 """What TOML takes as a key without quotes."""
@@ -177,4 +178,7 @@ def _post(url: str, payload: Payload) -> Answer:
             return Answer(exc.read(), exc.headers.get_content_type(), exc.code)
     except (URLError, OSError) as exc:
         reason = exc.reason if isinstance(exc, URLError) else exc
-        raise InferenceFailedError(f"The server at `{masked(url)}` does not answer: {reason}.") from exc
+        raise InferenceFailedError(
+            f"The server at `{masked(url)}` does not answer: {reason}. "
+            "See that a service runs there, and at which port."
+        ) from exc

@@ -26,6 +26,7 @@ from kappa.build.patterns import matches_any
 from kappa.build.placing import place_of
 from kappa.build.positions import TreePath
 from kappa.build.signatures import columns_of_sample
+from kappa.build.sketch import type_of_model
 from kappa.build.taken_names import needed_by, say_taken, taken_by
 from kappa.build.tracing import Trace, links_outside, trace
 from kappa.build.undeclared import undeclared_imports
@@ -104,7 +105,11 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
         kind = (*path, "type") if (*path, "type") in found.positions.values else path
         if place is not None and (why := _sniffed(plugin, place)) is not None:
             message = f"{quoted(place.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
-            found.add("KF309", message, (*path, "path"), labels=[found.label(kind, "the type")])
+            other = type_of_model(place)
+            help_ = (
+                f'By its first bytes it is one of another type: write `type = "{other}"`.' if other is not None else ""
+            )
+            found.add("KF309", message, (*path, "path"), labels=[found.label(kind, "the type")], help=help_)
         if plugin.is_pickle and draft.get("security", "pickle") == "forbid":
             message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
             labels = [found.label(("security", "pickle"), "forbidden here")]
