@@ -86,7 +86,7 @@ def ids_of(answer: Any) -> list[Any]:
     return [row["id"] if isinstance(row, dict) else row for row in rows]
 
 
-@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_gets_the_rows_of_its_own_or_an_error(change: str, part: str) -> None:
@@ -111,7 +111,7 @@ BODIES = [[{"id": 1, "key": 2}], [{"id": 2, "key": 3}, {"id": 3, "key": 1}]]
 RIGHT = [[1], [2, 3]]
 
 
-@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     "change",
     [

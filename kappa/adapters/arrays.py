@@ -216,11 +216,12 @@ def _integers(leaves: list[Any]) -> Any:
         return np.array(leaves, dtype="int64")
     except OverflowError:
         pass
-    try:
-        return np.array(leaves, dtype="uint64")
-    except OverflowError:
+    if min(leaves) < 0 or max(leaves) >= _END_OF_UINT64:  # which NumPy 1 would wrap
         _refuse_long_integers(leaves)
-        raise
+    return np.array(leaves, dtype="uint64")
+
+
+_END_OF_UINT64 = 1 << 64
 
 
 def _refuse_long_integers(leaves: list[Any]) -> None:

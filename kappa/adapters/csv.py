@@ -56,7 +56,7 @@ def _table(text: str, names: tuple[str, ...], texts: Collection[str]) -> Columns
         raise BadInputError(_TOO_LONG)
     if not len(frame):
         raise BadInputError(EMPTY_TABLE)
-    columns = [_column(column) for _, column in frame.items()]
+    columns = [_column(column, is_text=name in texts) for name, column in frame.items()]
     rounded = [i for i, (kind, values) in enumerate(columns) if kind == "float64" and _is_in_doubt(values)]
     if rounded:
         exact = pd.read_csv(io.BytesIO(data), usecols=rounded, dtype=str, **options)
@@ -70,7 +70,7 @@ def _table(text: str, names: tuple[str, ...], texts: Collection[str]) -> Columns
 _TOO_LONG = "Some lines of the CSV have more fields than its header line has names."
 
 
-def _column(column: Any) -> tuple[Kind, Sequence[Any]]:
+def _column(column: Any, *, is_text: bool) -> tuple[Kind, Sequence[Any]]:
     """Return the kind and the values of a column; an array where JSON would have brought the same dtype."""
     import numpy as np
 
@@ -83,8 +83,10 @@ def _column(column: Any) -> tuple[Kind, Sequence[Any]]:
     if str(dtype) == "str" and column.notna().any():
         return "str", column.array
     values = _values(column)
+    # before 3.0, pandas takes numbers for text if one of them fits no double
+    is_odd = not is_text and all(value is None or (type(value) is str and _is_number(value)) for value in values)
     for value in values:
-        _check_size(value)
+        _check_size(_number(value) if is_odd else value)
     return kind_of(values), values
 
 

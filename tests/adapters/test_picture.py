@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageCms
 
@@ -54,6 +55,8 @@ SOURCES = {
     **{mode: Image.new(mode, (4, 3)) for mode in ("1", "L", "LA", "RGB", "RGBA", "P", "I;16")},
     **{f"{mode} TIFF": Image.new(mode, (4, 3)) for mode in ("CMYK", "YCbCr", "LAB", "LA", "1", "I;16")},
 }
+if PIL.__version__ < "13":  # which does not read a small one that it wrote
+    del SOURCES["YCbCr TIFF"]
 
 
 @pytest.mark.parametrize("name", SOURCES)
