@@ -70,7 +70,7 @@ def example_payload(example: ExampleSpec, directory: Path) -> Payload:
 
 
 def error_answer(
-    message: str, *, request_id: str, http_status: int, headers: Mapping[str, str] | None = None
+    message: str, *, request_id: str, http_status: int, headers: Mapping[str, str | Sequence[str]] | None = None
 ) -> Answer:
     """Return the body that every error has: ``{"error": text, "request_id": id}``."""
     text = str(message).encode(errors="replace").decode()  # whatever user code passed as a message
@@ -293,8 +293,13 @@ class Inference:
         return error_answer("The answer could not be encoded.", request_id=task.task_id, http_status=500)
 
     def _encode_result(self, result: InferenceResult, task: InferenceTask) -> Answer:
-        headers = {name.title(): value for name, value in result.http_headers.items()}
-        media_type = headers.pop("Content-Type", "")
+        headers = dict(result.http_headers)
+        media_type = ""
+        for name in [name for name in headers if name.lower() == "content-type"]:
+            value = headers.pop(name)
+            if media_type or not isinstance(value, str):
+                raise InferenceFailedError("An answer has one `Content-Type`, which is text.")
+            media_type = value
         if media_type and isinstance(result.data, bytes):
             return Answer(result.data, media_type, result.http_status, headers)
         if media_type and isinstance(result.data, str) and "json" not in media_type:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from types import MappingProxyType
@@ -190,7 +190,11 @@ class InferenceTask:
     """What it was discarded with."""
 
     def discard(
-        self, err_msg: str = "", *, http_status: int = 400, http_headers: Mapping[str, str] | None = None
+        self,
+        err_msg: str = "",
+        *,
+        http_status: int = 400,
+        http_headers: Mapping[str, str | Sequence[str]] | None = None,
     ) -> InferenceTask:
         """Refuse this request alone; it gets ``err_msg`` with ``http_status`` and no result."""
         self.error = InferenceError(err_msg=err_msg, http_status=http_status, http_headers=http_headers or {})
@@ -211,8 +215,8 @@ class InferenceResult:
     are."""
     http_status: int = 200
     """The status of the answer; on the command line, one from 400 on is a failure."""
-    http_headers: Mapping[str, str] = field(default_factory=dict)
-    """Further headers of the answer."""
+    http_headers: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """Further headers of the answer; each value of a list is sent by itself, as two cookies are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +227,8 @@ class InferenceError:
     """What the client reads: the answer is ``{"error": err_msg, "request_id": …}``."""
     http_status: int = 500
     """The status of the answer, from 400 on."""
-    http_headers: Mapping[str, str] = field(default_factory=dict)
-    """Further headers of the answer."""
+    http_headers: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """Further headers of the answer; each value of a list is sent by itself, as two cookies are."""
 
 
 class Answer(NamedTuple):
@@ -236,4 +240,4 @@ class Answer(NamedTuple):
     """The `Content-Type`."""
     http_status: int = 200
     """The status."""
-    http_headers: Mapping[str, str] = MappingProxyType({})
+    http_headers: Mapping[str, str | Sequence[str]] = MappingProxyType({})

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 from time import monotonic
@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_BLANKS = " \t"
+"""What stands around the value of a header and is no part of it."""
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _SINGLE_HEADERS = frozenset(name.encode() for name in SINGLETON_HEADERS)
 _MOST_DIGITS = 18
@@ -301,13 +303,18 @@ def send_answer(resp: AnyResponse, answer: Answer, request_id: str) -> None:
     resp.data = answer.body
     if answer.http_status != 200:
         resp.status = answer.http_status
-    resp.set_header("Content-Type", answer.media_type)
+    resp.set_header("Content-Type", answer.media_type.strip(_BLANKS))
     resp.set_header("X-Request-Id", request_id)
     for name, value in answer.http_headers.items():
-        if name.lower() == "set-cookie":
-            resp.append_header(name, value)
+        if isinstance(value, str) and name.lower() != "set-cookie":
+            resp.set_header(name, value.strip(_BLANKS))
         else:
-            resp.set_header(name, value)
+            for one in _values(value):
+                resp.append_header(name, one.strip(_BLANKS))
+
+
+def _values(value: str | Sequence[str]) -> Sequence[str]:
+    return (value,) if isinstance(value, str) else value
 
 
 def send_error(
@@ -328,9 +335,17 @@ def valid_headers(answer: Answer) -> str | None:
         return f"`{answer.http_status}` is not a status of an answer"
     if not _HEADER_VALUE.fullmatch(answer.media_type):
         return "its `Content-Type` cannot be sent"
+    seen: set[str] = set()
     for name, value in answer.http_headers.items():
         if not HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
             return f"`{name}` is not a header that a function may set"
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        if not isinstance(value, (str, list, tuple)) or not all(map(_is_value, _values(value))):
             return f"the value of the header `{name}` cannot be sent"
+        if name.lower() in seen:
+            return f"two of its headers are called `{name}`: give one a list of values"
+        seen.add(name.lower())
     return None
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str) and _HEADER_VALUE.fullmatch(value) is not None

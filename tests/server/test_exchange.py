@@ -8,21 +8,26 @@ import zlib
 from contextlib import suppress
 from typing import Any
 
+import falcon.asgi
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.errors import BadInputError
 from kappa.server.exchange import (
+    PlainResponse,
     Request,
     RequestHeaders,
     RequestIds,
     announced_length,
     media_type_of,
+    send_answer,
     timeout_of,
     unpacked,
+    valid_headers,
 )
-from kappa.types import HTTPHeaders
+from kappa.types import Answer, HTTPHeaders
 
 
 def request(**headers: str) -> Request:
@@ -165,3 +170,46 @@ def test_unpacking_takes_time_in_proportion_to_the_body(body: bytes, monkeypatch
     with suppress(BadInputError):
         unpacked(body, b"gzip", max_bytes=10**6)
     assert sum(given) <= 20 * len(body)
+
+
+@given(st.text(st.characters(max_codepoint=256), max_size=4), st.text(" \ta", max_size=3), st.text(" \ta", max_size=3))
+def test_each_server_takes_the_values_of_headers_that_a_function_may_set(inner: str, before: str, behind: str) -> None:
+    value = before + inner + behind
+    answer = Answer(b"1", before + "text/plain" + behind, http_headers={"X-Own": value, "Set-Cookie": [value, "b"]})
+    if valid_headers(answer) is not None:
+        return
+    resp = PlainResponse()
+    send_answer(resp, answer, "1")
+    sent = h11.Response(status_code=200, headers=resp.parts()[0]).headers
+    own = value.strip(" \t").encode("latin-1")
+    assert [item for item in sent if item[0] in (b"x-own", b"set-cookie")] == [
+        (b"x-own", own),
+        (b"set-cookie", own),
+        (b"set-cookie", b"b"),
+    ]
+
+
+@pytest.mark.parametrize("make", [PlainResponse, falcon.asgi.Response], ids=["direct", "framework"])
+def test_each_value_of_a_list_is_sent(make: Any) -> None:
+    resp = make()
+    send_answer(resp, Answer(b"", http_headers={"Set-Cookie": ("a=1", " b=2 "), "Via": ["x", "y"]}), "1")
+    sent = resp.parts()[0] if make is PlainResponse else resp._asgi_headers()
+    assert [value for name, value in sent if name == b"set-cookie"] == [b"a=1", b"b=2"]
+    assert b", ".join(value for name, value in sent if name == b"via") == b"x, y"
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        (
+            {"Set-Cookie": "a", "set-cookie": "b"},
+            "two of its headers are called `set-cookie`: give one a list of values",
+        ),
+        ({"X-Own": ["a", 5]}, "the value of the header `X-Own` cannot be sent"),
+        ({"X-Own": ["a\nb"]}, "the value of the header `X-Own` cannot be sent"),
+        ({"X-Own": 5}, "the value of the header `X-Own` cannot be sent"),
+        ({"X-Own": ["a", "b"]}, None),
+    ],
+)
+def test_headers_that_cannot_be_sent_are_named(headers: Any, said: str | None) -> None:
+    assert valid_headers(Answer(b"", http_headers=headers)) == said
