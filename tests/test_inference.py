@@ -174,7 +174,7 @@ def test_a_single_task_is_discarded_whatever_is_returned() -> None:
 def test_results_and_errors_of_single_requests_in_a_batch() -> None:
     def predict(values: list[Any]) -> list[Any]:
         return [
-            InferenceResult(values[0], 201, {"x-model": "a"}),
+            InferenceResult(values[0], 201, {"X-Model": "a"}),
             InferenceError("broken", 503, {"Retry-After": "1"}),
             3,
         ]
