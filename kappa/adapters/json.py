@@ -83,6 +83,7 @@ def parsed_json(data: bytes) -> Any:
     except ValueError as exc:
         if not data.strip():
             raise BadInputError("The body is empty; it must be JSON.") from None
+        decode_text(Payload(data))  # which says which byte is no UTF-8, and what it may be
         raise BadInputError(f"The body is not valid JSON: {_reason(exc)}.") from None
 
 
@@ -97,6 +98,7 @@ def parse_json_lines(payload: Payload) -> list[Any]:
             if line.strip():
                 values.append(_parsed(line))
     except ValueError as exc:
+        decode_text(Payload(data))
         raise BadInputError(f"Line {number} of the body is not valid JSON: {_reason(exc)}.") from None
     return values
 

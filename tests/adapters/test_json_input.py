@@ -63,7 +63,7 @@ def test_what_curl_and_browsers_send_is_read_as_json(media_type: str) -> None:
         (Payload(b'"\\ud800"'), 400, "The body is not valid JSON: "),
         (Payload('"\\ud800"'.encode("utf-16"), charset="utf-16"), 400, "The body is not valid JSON: "),
         (Payload(b"{}", charset="base64"), 415, "The charset `base64` is not taken here; send `utf-8`, "),
-        (Payload(b"\xff{}", charset="us-ascii"), 400, "The body is not valid JSON: "),
+        (Payload(b"\xff{}", charset="us-ascii"), 400, "The body is not valid `utf-8` text: "),
         (Payload(b"{}", "application/xml"), 415, "`application/xml` is not taken here; send `application/json`."),
     ],
 )
@@ -226,3 +226,23 @@ def test_an_example_cannot_be_changed_and_is_shown_as_it_was_written() -> None:
         adapter.http_input_example["rows"] = []
     assert adapter.documented_content() == {"application/json": {"schema": {}, "example": {"rows": [[1, 2]]}}}
     assert JsonInput.model_validate_json(adapter.model_dump_json()) == adapter
+
+
+@pytest.mark.parametrize(
+    "read",
+    [parse_json, parse_json_lines, JsonInput().decode, JsonInput(schema="json:Any").decoder(lambda _: Any)],
+    ids=["document", "lines", "json", "typed"],
+)
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"query": "sue\xf1o"}', "byte 0xf1 in position 14"),
+        (b'{"query": "' + b"a" * 100_000 + b'\xf1"}', "byte 0xf1 in position 100011"),
+        ('{"a": 1}'.encode("utf-16"), "say so with `charset=utf-16`."),
+    ],
+    ids=["latin-1", "long", "utf-16"],
+)
+def test_json_in_another_charset_is_told_so(read: Any, body: bytes, said: str) -> None:
+    with pytest.raises(BadInputError, match="The body is not valid `utf-8` text") as refused:
+        read(Payload(body, "application/json"))
+    assert said in str(refused.value)
