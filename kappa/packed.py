@@ -38,8 +38,11 @@ class Artifacts(Mapping[str, Artifact]):
         try:
             return self.__dict__["_values"][name].value
         except KeyError:
-            known = ", ".join(f"`{known}`" for known in self.__dict__.get("_values", {})) or "none"
-            raise AttributeError(f"there is no artifact `{name}` here; packed are {known}") from None
+            values = self.__dict__.get("_values", {})
+            known = f"Packed are {', '.join(f'`{known}`' for known in values)}." if values else "None is packed yet."
+            raise AttributeError(
+                f'There is no artifact `{name}` here. {known} `service.pack("{name}", …)` gives one its model.'
+            ) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f'artifacts are not assigned to: `service.pack("{name}", …)` gives one its model')

@@ -7,6 +7,7 @@ two clients only differ in how they do these. What the service offers is read fr
 from __future__ import annotations
 
 import asyncio
+import difflib
 import random
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -63,7 +64,9 @@ class _Caller:
         apis = yield from self._discovered(deadline)
         if (api := apis.get(name)) is None:
             known = ", ".join(f"`{known}`" for known in apis)
-            raise UsageError(f"The service at `{masked(self.url)}` has no API `{name}`; it has {known}.")
+            near = difflib.get_close_matches(name, apis, n=1, cutoff=0.5)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise UsageError(f"The service at `{masked(self.url)}` has no API `{name}`; it has {known}.{hint}")
         body, content_type = encode_request(value, api, media_type=media_type)
         asked = {"Content-Type": content_type, "Accept": api.accept(returns)}
         reply = yield from self._exchange("POST", api.path, deadline, body=body, headers={**asked, **(headers or {})})

@@ -175,9 +175,10 @@ def test_an_error_says_what_the_server_said(is_async: bool, answer: Reply, messa
 
 
 @both
-def test_an_api_that_is_not_there_is_said(is_async: bool) -> None:
-    with pytest.raises(UsageError, match=r"has no API `triple`; it has `double`, `call`\."):
-        ask(Server(DOCUMENT), "triple", 1, is_async=is_async)
+@pytest.mark.parametrize(("name", "hint"), [("triple", ""), ("dubble", r" Did you mean `double`\?")])
+def test_an_api_that_is_not_there_is_said(is_async: bool, name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=rf"has no API `{name}`; it has `double`, `call`\.{hint}$"):
+        ask(Server(DOCUMENT), name, 1, is_async=is_async)
 
 
 @pytest.mark.parametrize(

@@ -400,7 +400,7 @@ def test_packing_fills_one_instance_and_never_the_class() -> None:
         one.artifacts["model"].metadata["auc"] = 1  # type: ignore[index]
     with pytest.raises(TypeError):
         one.artifacts["model"].metadata["steps"][1]["x"] = 1
-    with pytest.raises(AttributeError, match="there is no artifact `words` here; packed are `model`"):
+    with pytest.raises(AttributeError, match=r"There is no artifact `words` here\. Packed are `model`\."):
         one.artifacts.words  # noqa: B018
     with pytest.raises(AttributeError, match=r'`service\.pack\("model", …\)` gives one'):
         one.artifacts.model = "b"  # type: ignore[misc]

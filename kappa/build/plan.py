@@ -405,7 +405,10 @@ class _Planner:
         for plugin in self.spec.artifacts:
             source = self.project.sources.get(plugin.name)
             if source is None or (source.path is None and source.value is None):
-                self.problems.append(f"The artifact `{plugin.name}` has no model: name its file in `path`, or pack it.")
+                self.problems.append(
+                    f"The artifact `{plugin.name}` has no model: name its file in `path`, or by "
+                    f"`--artifact {plugin.name}=PATH`, or pack it."
+                )
                 continue
             if source.path is not None and (reason := _unusable(plugin, source.path)):
                 self.problems.append(f"The artifact `{plugin.name}` cannot be `{source.path}`: {reason}.")

@@ -142,8 +142,12 @@ def test_a_folder_can_be_the_bundle(
     assert greeter.save_to_dir(tmp_path / "out", version="1.0") == str(tmp_path / "out")
     assert open_bundle(tmp_path / "out").manifest.version == "1.0"
     assert not (kappa_home / "repository").exists()
+    greeter.save_to_dir(tmp_path / "out", version="2.0")  # which replaces the earlier one
+    assert open_bundle(tmp_path / "out").manifest.version == "2.0"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").touch()
     with pytest.raises(DestinationExistsError):
-        greeter.save_to_dir(tmp_path / "out")
+        greeter.save_to_dir(tmp_path / "mine")
 
 
 def test_each_saving_has_a_version_of_its_own_unless_one_is_decided(greeter: BentoService, seed_lock: SeedLock) -> None:
@@ -171,7 +175,7 @@ def test_versions_begin_as_the_class_says_and_are_made_by_its_versioneer(tmp_pat
 def test_an_artifact_without_a_model_is_named(tmp_path: Path) -> None:
     packed(tmp_path)
     greeter = sys.modules["greeter"].Greeter()
-    with pytest.raises(ConfigurationError, match="The artifact `words` has no model: name its file in `path`, or pack"):
+    with pytest.raises(ConfigurationError, match="The artifact `words` has no model: name its file in `path`, or by"):
         greeter.save()
 
 

@@ -64,7 +64,11 @@ def test_the_kappafile_that_names_the_class_says_where_other_models_are(kappa: K
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["doubling:Doubler"], 3, "The artifact `factor` has no model: name its file in `path`, or pack it."),
+        (
+            ["doubling:Doubler"],
+            3,
+            "The artifact `factor` has no model: name its file in `path`, or by `--artifact factor=PATH`, or pack it.",
+        ),
         (["doubling:Dubler", *MODELS], 3, "`doubling` has no class `Dubler`. Did you mean `doubling:Doubler`?"),
         (["dubling:Doubler", *MODELS], 3, "There is no module `dubling`. Did you mean `doubling:Doubler`?"),
         (["doubling:Doubler", *MODELS, "--artifact", "third=factor.json"], 3, "which the service does not declare"),
