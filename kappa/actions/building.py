@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kappa.errors import DestinationExistsError, UsageError
-from kappa.log import listening, to_logging
+from kappa.log import listening, log, to_logging
 from kappa.settings import home_directory
 from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
@@ -203,11 +203,24 @@ def _into_store(
             build = build_into(staging / "bundle", is_taken=is_taken)
             try:
                 with record.step("store"):
-                    return build, store.put(staging / "bundle")
+                    place = store.put(staging / "bundle")
+                    _warn_of_newer(store, build.manifest.tag)
+                    return build, place
             except DestinationExistsError:
                 if not (is_free and attempts_left):
                     raise  # else another process was faster, with a bundle of the same content in the same second
     raise AssertionError("the last attempt returns or raises")
+
+
+def _warn_of_newer(store: GammaService, tag: Tag) -> None:
+    """Warn if another bundle stays the latest, because a clock was ahead, or `SOURCE_DATE_EPOCH` is behind."""
+    newest = store.list_bundles(name=tag.name, limit=1)[0]
+    if newest.tag != tag:
+        log(
+            f"`{tag.name}:latest` stays `{newest.tag}`, which says that it was built later, at "
+            f"{newest.created_at:%Y-%m-%d %H:%M} UTC.",
+            kind="warning",
+        )
 
 
 def _is_taken(store: GammaService, name: str, version: str) -> bool:

@@ -15,7 +15,7 @@ from kappa.build.known_modules import KNOWN_MODULES, distribution_of, siblings_o
 from kappa.build.listed import Listed
 from kappa.build.lock_record import NO_RECORD, Asker, LockRecord
 from kappa.build.modules import CodeBase
-from kappa.build.nearby import find_nearby
+from kappa.build.nearby import find_nearby, say_notebook
 from kappa.build.tracing import Trace, at_import
 from kappa.build.wording import one_of, quoted
 from kappa.build.words import nearest
@@ -72,6 +72,9 @@ class AbsentModules:
 
     def _help(self, module: str) -> str:
         top = module.partition(".")[0]
+        root = self._code.search.root
+        if notebook := say_notebook(module, root) or say_notebook(top, root):
+            return notebook
         own = [*self._code.top_names(), *(name for name in KNOWN_MODULES if "." not in name)]
         if (near := nearest(top, own, cutoff=0.75)) is not None and near != top:
             return f"Did you mean `{near}`?"

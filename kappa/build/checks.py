@@ -20,7 +20,7 @@ from kappa.build.listed import Listed, listed_in
 from kappa.build.lock_record import LOCK_NAME, read_record
 from kappa.build.model_names import dill_problem, name_problem, needs_of_file
 from kappa.build.modules import CodeBase
-from kappa.build.nearby import find_nearby
+from kappa.build.nearby import find_nearby, say_notebook
 from kappa.build.paths import PathChecks
 from kappa.build.patterns import matches_any
 from kappa.build.placing import place_of
@@ -217,7 +217,7 @@ def _check_modules(draft: Draft, code: CodeBase) -> None:
         if module is None or not module.is_local:
             path: TreePath = ("bundle", "modules", index)
             nearby = find_nearby(name, code.search.root)
-            otherwise = nearby.help if nearby is not None else ""
+            otherwise = nearby.help if nearby is not None else say_notebook(name, code.search.root)
             _report_unknown(draft, "KF304", "module", name, code.top_names(), path, otherwise=otherwise)
 
 

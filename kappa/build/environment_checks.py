@@ -125,6 +125,8 @@ def _check_pyproject(draft: Draft, paths: PathChecks) -> None:
         draft.found.add("KF316", sentence(problem), path)
     for warning in read.warnings:
         draft.found.add("KF320", sentence(warning), path, severity="warning")
+    for setting in read.unread:
+        draft.found.add("KF208", sentence(setting), path, severity="warning")
 
 
 def _check_conda(draft: Draft, paths: PathChecks) -> None:

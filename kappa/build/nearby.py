@@ -15,7 +15,7 @@ from kappa.build.patterns import is_environment
 from kappa.build.placing import PROJECT_FILES
 from kappa.build.wording import quoted
 
-__all__ = ["Nearby", "find_nearby"]
+__all__ = ["Nearby", "find_nearby", "say_notebook"]
 
 _REPOSITORIES = (".git", ".hg", ".svn")
 _LEVELS_UP = 3
@@ -61,6 +61,17 @@ class Nearby:
             if any((folder / name).is_file() for name in PROJECT_FILES):
                 return folder
         return None
+
+
+def say_notebook(name: str, root: Path) -> str:
+    """Say what makes a module of the notebook that has its name; empty if there is none."""
+    path = Path(*name.split(".")).with_suffix(".ipynb")
+    if not (root / path).is_file():
+        return ""
+    return (
+        f"`{path.as_posix()}` is a notebook, which cannot be imported: `jupyter nbconvert --to script "
+        f"{path.as_posix()}` writes `{path.with_suffix('.py').as_posix()}` from it."
+    )
 
 
 def find_nearby(name: str, root: Path) -> Nearby | None:

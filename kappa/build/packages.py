@@ -124,7 +124,7 @@ def users_word(project: Project, target: Target) -> UsersWord:
             indexes=indexes,
         )
         problems += own_project.problems
-        warnings += own_project.warnings
+        warnings += [*own_project.warnings, *own_project.unread]
         for text in own_project.requirements:
             if name_of(text) in OWN_NAMES:
                 warnings.append(_own(text, env.pyproject))

@@ -224,7 +224,8 @@ def plan_build(
     is_locked = committed is not None and committed.inputs == inputs.digest
     planner.check_resolver(resolver, target, is_locked=is_locked)
     planner.problems += [*models.problems, *users.problems]
-    planner.warnings += [*models.warnings, *users.warnings, *chosen.warnings]
+    warnings = (*models.warnings, *users.warnings, *chosen.warnings)
+    planner.warnings += [one for one in warnings if not any(one in line for line in project.warned_of)]
     files = planner.code_and_includes(code)
     brought_by_models = [one.distribution for one in models.brought if one.distribution]
     plan = BuildPlan(

@@ -7,8 +7,9 @@ whatever somebody has put under it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from kappa.build.wording import quoted
 
-__all__ = ["Source", "Sourced", "project_folders", "sources_of", "with_sources", "workspace_of"]
+__all__ = ["Source", "Sourced", "project_folders", "sources_of", "unread_settings", "with_sources", "workspace_of"]
 
 _REPOSITORIES = ("git", "hg", "svn")
 
@@ -43,9 +44,51 @@ def sources_of(pyproject: Path, tree: Mapping[str, Any]) -> Mapping[str, Source]
     found: dict[str, Source] = {}
     if workspace is not None and workspace != pyproject:
         found.update(_uv_sources(workspace, _read(workspace), workspace))
+    found.update(_pdm_sources(tree))
     found.update(_poetry_sources(pyproject, tree))
     found.update(_uv_sources(pyproject, tree, workspace))
     return found
+
+
+def unread_settings(tree: Mapping[str, Any], indexes: Collection[str]) -> Iterator[str]:
+    """Yield what a `pyproject.toml` says to its tool of where packages come from, and nobody else reads.
+
+    Each is the end of a sentence; ``indexes`` are the URLs of those that are asked.
+    """
+    uv = _at(tree, "tool", "uv")
+    asked = {url.rstrip("/") for url in (*indexes, _PYPI)}
+    listed = [*_tables(uv, "index"), *_tables(_at(tree, "tool", "pdm"), "source"), *_poetry_indexes(tree)]
+    urls = [str(one.get("url", "")) for one in listed if not _is_for_some(one)]
+    for key in ("index-url", "extra-index-url"):
+        given = uv.get(key, [])
+        urls += [str(url) for url in (given if isinstance(given, list) else [given])]
+    for url in dict.fromkeys(urls):
+        if url and url.rstrip("/") not in asked:
+            yield (
+                f"names the index {quoted(url)} for its tool, and that is not asked: name it in `pip_index_url` or "
+                "`pip_extra_index_url`"
+            )
+    for key in _UVS_RULES:
+        if uv.get(key):
+            yield f"has `{key}` in `[tool.uv]`, which only uv reads: run `uv lock`, whose pins are taken"
+
+
+_PYPI = "https://pypi.org/simple"
+_UVS_RULES = ("constraint-dependencies", "override-dependencies", "exclude-dependencies")
+
+
+def _is_for_some(index: Mapping[str, Any]) -> bool:
+    """Return whether an index is asked only for what names it."""
+    return bool(index.get("explicit") or index.get("priority") == "explicit" or index.get("include_packages"))
+
+
+def _poetry_indexes(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return _tables(_at(tree, "tool", "poetry"), "source")
+
+
+def _tables(table: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    listed = table.get(key, ())
+    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
 
 
 def project_folders(pyproject: Path) -> tuple[Path, ...]:
@@ -127,8 +170,7 @@ def workspace_of(pyproject: Path) -> Path | None:
 
 def _uv_sources(pyproject: Path, tree: Mapping[str, Any], workspace: Path | None) -> Iterator[tuple[str, Source]]:
     uv = _at(tree, "tool", "uv")
-    listed = [one for one in uv.get("index", ()) if isinstance(one, Mapping)]
-    indexes = {str(one.get("name", "")): str(one.get("url", "")) for one in listed}
+    indexes = {str(one.get("name", "")): str(one.get("url", "")) for one in _tables(uv, "index")}
     for name, given in _at(uv, "sources").items():
         for one in given if isinstance(given, list) else [given]:
             if not isinstance(one, Mapping):
@@ -143,11 +185,22 @@ def _uv_sources(pyproject: Path, tree: Mapping[str, Any], workspace: Path | None
                 yield canonicalize_name(name), _source(one, pyproject)
 
 
+def _pdm_sources(tree: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
+    for index in _tables(_at(tree, "tool", "pdm"), "source"):
+        for pattern in index.get("include_packages", ()):
+            for text in _dependencies(tree):
+                if _is_valid(text) and fnmatchcase(name := canonicalize_name(Requirement(text).name), str(pattern)):
+                    yield name, Source(index=str(index.get("url", "")))
+
+
 def _poetry_sources(pyproject: Path, tree: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
+    indexes = {str(one.get("name", "")): str(one.get("url", "")) for one in _poetry_indexes(tree)}
     for name, given in _at(tree, "tool", "poetry", "dependencies").items():
         for one in given if isinstance(given, list) else [given]:
             if isinstance(one, Mapping) and {"path", "file", "url", *_REPOSITORIES} & one.keys():
                 yield canonicalize_name(name), _source(one, pyproject)
+            elif isinstance(one, Mapping) and "source" in one:
+                yield canonicalize_name(name), Source(index=indexes.get(str(one["source"]), str(one["source"])))
 
 
 def _source(given: Mapping[str, Any], pyproject: Path) -> Source:

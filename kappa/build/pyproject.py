@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from kappa.build.declared_elsewhere import say_elsewhere
 from kappa.build.foreign_locks import ForeignLock, Wanted, pylock_pins, uv_pins
 from kappa.build.optional_dependencies import OptionalDependencies
-from kappa.build.project_sources import with_sources, workspace_of
+from kappa.build.project_sources import unread_settings, with_sources, workspace_of
 from kappa.build.requirements import check_requirement
 from kappa.build.targets import Target
 from kappa.build.texts import decoded
@@ -36,6 +36,8 @@ class ProjectDependencies:
     """The name of that lock; empty if there is none that is up to date."""
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    """What it says to its tool and nobody else reads; whole sentences."""
 
 
 def read_dependencies(
@@ -88,8 +90,12 @@ def read_dependencies(
             for name, url in sourced.indexed.items()
             if url.rstrip("/") not in {one.rstrip("/") for one in indexes}
         ]
-        warnings = (found,) if found else ()
-        return ProjectDependencies(tuple(sourced.requirements), problems=tuple(problems), warnings=warnings)
+        return ProjectDependencies(
+            tuple(sourced.requirements),
+            problems=tuple(problems),
+            warnings=(found,) if found else (),
+            unread=tuple(f"`{shown}` {one}." for one in unread_settings(tree, indexes)) if dependencies else (),
+        )
     if problems:
         return ProjectDependencies(problems=tuple(problems))
     return ProjectDependencies(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kappa.build.modules import CodeBase
-from kappa.build.nearby import find_nearby
+from kappa.build.nearby import find_nearby, say_notebook
 from kappa.build.words import nearest
 
 __all__ = ["NoModule", "explain_missing_module"]
@@ -28,6 +28,8 @@ def explain_missing_module(code: CodeBase, name: str, qualname: str) -> NoModule
     if name.endswith(".py") and code.resolve(stem := name.removesuffix(".py")) is not None:
         meant = f"{stem}:{qualname}"
         return NoModule(message, f"Did you mean `{meant}`? A module is named without its extension.", meant)
+    if notebook := say_notebook(name, code.search.root):
+        return NoModule(message, notebook)
     if code.resolve(top) is None:
         if (nearby := find_nearby(name, code.search.root)) is not None:
             return NoModule(message, nearby.help)

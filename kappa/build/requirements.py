@@ -56,6 +56,8 @@ _OPTIONS_OF_A_LINE = re.compile(r"(?:^|\s)(?=--?[a-zA-Z])")
 _ARCHIVE = re.compile(r"\.(whl|zip|tar\.\w+|tgz)(\[[^]]*\])?$", re.IGNORECASE)
 _WHEEL = re.compile(r"(?:^|[/\\])(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9.!+_]+)-[^/\\]+\.whl(?:#|$)")
 _VCS = re.compile(r"(git|hg|bzr|svn)\+", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+"""What pip fills in from the environment."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -89,6 +91,8 @@ def check_requirement(text: str) -> str | None:
 
     Kappa itself may come from anywhere, because a bundle leaves it out.
     """
+    if problem := _say_variable(text):
+        return problem
     try:
         requirement = Requirement(text)
     except InvalidRequirement as exc:
@@ -139,7 +143,7 @@ def check_location(url: str) -> str | None:
 def read_requirements_file(path: Path, *, root: Path) -> RequirementsFile:
     """Read a requirements file of the project in ``root``, and those it names; collects problems and raises nothing."""
     found = _Found()
-    _read(path, found, root=root, is_constraint=False, reading=())
+    _read(path, found, root=root, is_constraint=False, reading=(), asked_by="")
     return RequirementsFile(
         requirements=tuple(found.requirements),
         constraints=tuple(found.constraints),
@@ -156,22 +160,36 @@ class _Found:
         self.problems: list[str] = []
 
 
-def _read(path: Path, found: _Found, *, root: Path, is_constraint: bool, reading: tuple[Path, ...]) -> None:
+def _read(
+    path: Path, found: _Found, *, root: Path, is_constraint: bool, reading: tuple[Path, ...], asked_by: str
+) -> None:
+    """Read one file; ``asked_by`` is the place and the text of the line that names it, if another file does."""
     path = path.resolve()
     if path in reading:
         return
     if not path.is_relative_to(root.resolve()):
-        found.problems.append(f"`{path}` lies outside the project `{root}`.")
+        found.problems.append(
+            f"{asked_by}names a file outside of the project: put it into the project, or write its lines here."
+            if asked_by
+            else f"`{path}` lies outside the project `{root}`."
+        )
         return
     shown = path.relative_to(root.resolve()).as_posix()
     try:
         text = decoded(path.read_bytes(), as_pip=True)
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        found.problems.append(f"The requirements file `{shown}` cannot be read: {reason}.")
+        found.problems.append(
+            f"{asked_by}cannot be followed: {reason}."
+            if asked_by
+            else f"The requirements file `{shown}` cannot be read: {reason}."
+        )
         return
     for number, line in _logical_lines(text):
         place = f"{shown}:{number}"
+        if problem := _say_variable(line):
+            found.problems.append(f"{place}: {problem}.")
+            continue
         requirement, _, written = _partition(line)
         try:
             options = [*_options(shlex.split(written))]
@@ -188,7 +206,15 @@ def _read(path: Path, found: _Found, *, root: Path, is_constraint: bool, reading
                 if _URL.match(value):
                     found.problems.append(f"{place}: `{option} {value}` names a URL: put the file into the project.")
                 else:
-                    _read(included, found, root=root, is_constraint=constraint, reading=(*reading, path))
+                    asked = f"{place}: `{option} {value}` "
+                    _read(
+                        included,
+                        found,
+                        root=root,
+                        is_constraint=constraint,
+                        reading=(*reading, path),
+                        asked_by=asked,
+                    )
             else:
                 _read_option(option, value, place, found)
 
@@ -274,6 +300,17 @@ def _say_invalid(text: str, error: InvalidRequirement) -> str:
     if text.startswith((".", "/", "~", "file:")) or re.match(r"[A-Za-z]:[\\/]", text):
         return _say_folder(text, text)
     return f"`{shown}` is not a requirement: {str(error).splitlines()[0].rstrip('.:').lower()}"
+
+
+def _say_variable(text: str) -> str | None:
+    """Say what to do about a variable of the environment, which would mean something else on another machine."""
+    variable = _VARIABLE.search(text)
+    if variable is None or secret_in(text):
+        return None
+    return (
+        f"`{masked(text)}` names the variable `{variable[1]}`, which only the environment knows: a bundle is the same "
+        "everywhere, so write the value, or give an index to the resolver alone with `PIP_INDEX_URL`"
+    )
 
 
 def _say_folder(value: str, written: str) -> str:

@@ -309,3 +309,25 @@ def test_a_well_known_module_becomes_a_requirement_and_a_word_of_the_users_wins(
     assert requirements(project_with(tmp_path / "one", absent)) == ["pystemmer"]
     env = 'pip_packages = ["pystemmer==2.2.0.3"]\n'
     assert requirements(project_with(tmp_path / "two", absent, env=env)) == ["pystemmer==2.2.0.3"]
+
+
+# -- notebooks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "path"), [("features", "features.ipynb"), ("ml.features", "ml/features.ipynb")])
+def test_a_notebook_of_a_modules_name_is_no_module_and_may_become_one(name: str, path: str, tmp_path: Path) -> None:
+    help_ = (
+        f"`{path}` is a notebook, which cannot be imported: `jupyter nbconvert --to script {path}` writes "
+        f"`{path.removesuffix('.ipynb')}.py` from it."
+    )
+    importing = project_with(tmp_path / "importing", f"import {name}", files={path: "{}"})
+    (problem,) = problems(importing)
+    assert (problem.code, problem.help) == ("KF314", help_)
+    naming = project_with(tmp_path / "naming", "", files={path: "{}"})
+    kappafile = naming / "kappafile.toml"
+    kappafile.write_text(kappafile.read_text().replace("handlers:predict", f"{name}:predict"))
+    (problem,) = problems(naming)
+    assert (problem.code, problem.help) == ("KF304", help_)
+    kappafile.write_text(INFERRING + f'[bundle]\nmodules = ["{name}"]\n')
+    (problem,) = problems(naming)
+    assert (problem.code, problem.help) == ("KF304", help_)

@@ -66,6 +66,7 @@ def test_requirement_that_a_bundle_may_hold(text: str) -> None:
         ),
         pytest.param("y @ file:///home/me/y.whl", "names a file of this machine", id="file"),
         pytest.param("y @ git+https://h/y@1", "has no hash: name an archive instead", id="repository"),
+        pytest.param("y==${VERSION}", "names the variable `VERSION`, which only the environment knows", id="variable"),
         pytest.param("y @ https://me:hunter2@h/y.whl", "`y @ https://****@h/y.whl` has a user or password", id="login"),
     ],
 )
@@ -135,8 +136,18 @@ def test_file_is_read_flat_with_places_hashes_constraints_and_options(tmp_path: 
         pytest.param("-i https://${TOKEN}@h/simple", "requirements.txt:2: `--index-url https://****@h/", id="variable"),
         pytest.param("--config-settings x", "`--config-settings` has no meaning in a bundle", id="unknown option"),
         pytest.param("-r https://example.org/r.txt", "names a URL: put the file into the project", id="remote file"),
-        pytest.param("-r ../outside.txt", "outside.txt` lies outside the project", id="outside"),
-        pytest.param("-r absent.txt", "The requirements file `absent.txt` cannot be read: No such file", id="absent"),
+        pytest.param(
+            "-r ../outside.txt",
+            "requirements.txt:2: `-r ../outside.txt` names a file outside of the project: put it into the project, or ",
+            id="outside",
+        ),
+        pytest.param(
+            "-c absent.txt", "requirements.txt:2: `-c absent.txt` cannot be followed: No such file", id="absent"
+        ),
+        pytest.param("pear2==${V}", "requirements.txt:2: `pear2==${V}` names the variable `V`, which", id="version"),
+        pytest.param("x @ https://h/${V}/x.zip", "x.zip` names the variable `V`, which only the", id="variable in URL"),
+        pytest.param("--index-url ${INDEX}", "`--index-url ${INDEX}` names the variable `INDEX`", id="variable index"),
+        pytest.param("-r ${BASE}/x.txt", "requirements.txt:2: `-r ${BASE}/x.txt` names the variable", id="in a path"),
         pytest.param("pandas==", "requirements.txt:2: `pandas==` is not a requirement", id="syntax"),
         pytest.param("git+https://h/x.git", "`git+https://h/x.git` names a repository", id="repository"),
     ],

@@ -12,6 +12,7 @@ from kappa.build.plan import plan_build
 from kappa.build.project import Project
 from kappa.build.pyproject import ProjectDependencies, read_dependencies
 from kappa.build.targets import Target
+from kappa.log import listening
 
 PYPROJECT = """\
 [project]
@@ -531,3 +532,70 @@ def test_a_plan_asks_for_the_dependencies_under_the_locks_constraints(write_proj
     }
     assert plan.lock_inputs.constraints == PINS
     assert "sha256:" not in plan.summary()
+
+
+# -- what is said to a tool alone --------------------------------------------------------------------------------------
+
+CORP = "https://pypi.corp.example/simple"
+PROJECT = '[project]\nname = "x"\nversion = "1"\ndependencies = ["acme-private", "plum"]\n'
+BOUND = {
+    "uv": (
+        f'[tool.uv.sources]\nacme-private = {{ index = "corp" }}\n'
+        f'[[tool.uv.index]]\nname = "corp"\nurl = "{CORP}"\nexplicit = true\n'
+    ),
+    "Poetry": (
+        f'[[tool.poetry.source]]\nname = "corp"\nurl = "{CORP}"\npriority = "explicit"\n'
+        '[tool.poetry.dependencies]\nAcme_Private = { source = "corp" }\n'
+    ),
+    "PDM": f'[[tool.pdm.source]]\nname = "corp"\nurl = "{CORP}"\ninclude_packages = ["acme-*"]\n',
+}
+FOR_ALL = {
+    "uv": f'[[tool.uv.index]]\nname = "corp"\nurl = "{CORP}"\ndefault = true\n',
+    "uv, without a name": f'[[tool.uv.index]]\nurl = "{CORP}/"\n',
+    "uv's older key": f'[tool.uv]\nindex-url = "{CORP}"\n',
+    "uv's older list": f'[tool.uv]\nextra-index-url = ["{CORP}"]\n',
+    "Poetry": f'[[tool.poetry.source]]\nname = "corp"\nurl = "{CORP}"\npriority = "supplemental"\n',
+    "PDM": f'[[tool.pdm.source]]\nname = "corp"\nurl = "{CORP}"\n',
+}
+
+
+def read_with(folder: Path, more: str, *, indexes: tuple[str, ...] = ()) -> ProjectDependencies:
+    (folder / "pyproject.toml").write_text(PROJECT + more)
+    return read_dependencies(folder / "pyproject.toml", Target.of("3.11", ()), shown="pyproject.toml", indexes=indexes)
+
+
+@pytest.mark.parametrize("tool", BOUND)
+def test_a_dependency_that_is_of_one_index_is_asked_of_no_other(tool: str, tmp_path: Path) -> None:
+    (problem,) = read_with(tmp_path, BOUND[tool]).problems
+    assert problem.startswith(f"`pyproject.toml`: `acme-private` comes from the index `{CORP}` alone, and another")
+    found = read_with(tmp_path, BOUND[tool], indexes=(f"{CORP}/",))
+    assert (found.requirements, found.problems, found.unread) == (("acme-private", "plum"), (), ())
+
+
+@pytest.mark.parametrize("tool", FOR_ALL)
+def test_an_index_that_only_a_tool_would_ask_is_told(tool: str, tmp_path: Path) -> None:
+    (unread,) = read_with(tmp_path, FOR_ALL[tool]).unread
+    assert unread.startswith("`pyproject.toml` names the index `https://pypi.corp.example/simple")
+    assert unread.endswith("is not asked: name it in `pip_index_url` or `pip_extra_index_url`.")
+    assert read_with(tmp_path, FOR_ALL[tool], indexes=(CORP,)).unread == ()
+
+
+def test_the_public_index_need_not_be_named(tmp_path: Path) -> None:
+    public = '[[tool.uv.index]]\nname = "pypi"\nurl = "https://pypi.org/simple/"\ndefault = true\n'
+    assert read_with(tmp_path, public).unread == ()
+
+
+@pytest.mark.parametrize("key", ["constraint-dependencies", "override-dependencies", "exclude-dependencies"])
+def test_rules_that_only_uv_reads_are_told(key: str, tmp_path: Path) -> None:
+    assert read_with(tmp_path, f'[tool.uv]\n{key} = ["plum"]\n').unread == (
+        f"`pyproject.toml` has `{key}` in `[tool.uv]`, which only uv reads: run `uv lock`, whose pins are taken.",
+    )
+
+
+def test_what_is_said_to_a_tool_alone_is_said_once(write_project: Callable[..., Project], tmp_path: Path) -> None:
+    said: list[str] = []
+    files = {"pyproject.toml": PROJECT.replace('"acme-private", ', "") + FOR_ALL["uv"]}
+    with listening(lambda message, kind: said.append(message) if kind == "warning" else None):
+        project = write_project(more='\n[env]\npyproject = "pyproject.toml"\n', files=files)
+        said += plan_build(project, version=None, labels={}, environ=os.environ).warnings
+    assert sum("names the index" in message for message in said) == 1

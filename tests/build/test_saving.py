@@ -482,6 +482,19 @@ def test_with_a_given_time_the_same_inputs_are_the_same_bundle(
         greeter.save(labels={"team": "growth"})
 
 
+def test_a_bundle_that_does_not_become_the_latest_says_which_one_stays(
+    greeter: BentoService, seed_lock: SeedLock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seed(greeter, seed_lock)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "2000000000")
+    ahead = Path(greeter.save()).name
+    assert "latest" not in caplog.text
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    greeter.save()
+    stays = f"`Greeter:latest` stays `Greeter:{ahead}`, which says that it was built later, at 2033-05-18 03:33 UTC."
+    assert [message for message in caplog.messages if "latest" in message] == [stays]
+
+
 @pytest.mark.parametrize(
     ("labels", "problem"),
     [
