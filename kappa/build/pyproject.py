@@ -90,11 +90,12 @@ def read_dependencies(
             for name, url in sourced.indexed.items()
             if url.rstrip("/") not in {one.rstrip("/") for one in indexes}
         ]
+        told = (*indexes, *sourced.indexed.values())
         return ProjectDependencies(
             tuple(sourced.requirements),
             problems=tuple(problems),
             warnings=(found,) if found else (),
-            unread=tuple(f"`{shown}` {one}." for one in unread_settings(tree, indexes)) if dependencies else (),
+            unread=tuple(f"`{shown}` {one}." for one in unread_settings(tree, told)) if dependencies else (),
         )
     if problems:
         return ProjectDependencies(problems=tuple(problems))
