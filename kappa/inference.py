@@ -293,7 +293,7 @@ class Inference:
         return error_answer("The answer could not be encoded.", request_id=task.task_id, http_status=500)
 
     def _encode_result(self, result: InferenceResult, task: InferenceTask) -> Answer:
-        headers = dict(result.http_headers)
+        headers = dict(result.http_headers.items())  # of pairs, one of a name would be lost
         media_type = ""
         for name in [name for name in headers if name.lower() == "content-type"]:
             value = headers.pop(name)

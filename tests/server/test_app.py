@@ -381,6 +381,7 @@ def test_a_function_may_choose_status_and_headers(tmp_path: Path) -> None:
         pytest.param({"data": 1, "http_headers": {"Content-Type": ["text/plain", "text/html"]}}, id="two types"),
         pytest.param({"data": 1, "http_headers": {"Content-Type": "text/a", "content-type": "text/b"}}, id="types"),
         pytest.param({"data": 1, "http_headers": {"X-Evil": "a", "x-evil": "b"}}, id="twice"),
+        pytest.param({"data": 1, "http_headers": [["Set-Cookie", "a"], ["Set-Cookie", "b"]]}, id="pairs"),
         pytest.param({"data": 1, "http_status": 99}, id="status"),
         pytest.param({"data": 1, "http_status": 400.5}, id="fraction"),
         pytest.param({"data": 1, "http_status": "gone"}, id="word"),
