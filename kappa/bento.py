@@ -147,7 +147,7 @@ class BentoService:
         labels: Mapping[str, str] | None = None,
         no_try: bool = False,
     ) -> str:
-        """Build a bundle as the folder ``path``, absent or empty so far, without the store; returns the path."""
+        """Build a bundle as the folder ``path``, in place of an earlier one, without the store; returns the path."""
         return self._save(path, version, labels, no_try=no_try)
 
     def _save(

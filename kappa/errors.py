@@ -111,7 +111,7 @@ class BuildError(KappaError):
 
 
 class DestinationExistsError(BuildError):
-    """The place to write to is not absent or empty; nothing was touched."""
+    """Something else than what may be replaced is at the place to write to; nothing was touched."""
 
 
 class LockError(BuildError):
