@@ -32,8 +32,9 @@ def import_from_source(folder: Path) -> None:
     _folders.add(folder)
     if _path_hook not in sys.path_hooks:
         sys.path_hooks.insert(0, _path_hook)
-    for entry in [entry for entry in sys.path_importer_cache if _is_covered(entry)]:
-        del sys.path_importer_cache[entry]
+    for entry in list(sys.path_importer_cache):  # at once: other threads import meanwhile
+        if _is_covered(entry):
+            sys.path_importer_cache.pop(entry, None)
 
 
 def _path_hook(entry: str) -> PathEntryFinder:
