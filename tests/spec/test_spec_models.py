@@ -41,9 +41,15 @@ def test_the_path_of_an_api(route: str | None, path: str) -> None:
     assert ApiSpec.model_validate(api(route=route)).path == path
 
 
-@pytest.mark.parametrize("reference", ["m", "m:", ":f", "m:f:g", "m:f()", "m.:f", "1m:f", "m:f\n", "m:ä"])
+@pytest.mark.parametrize("reference", ["m", "m:", ":f", "m:f:g", "m.:f", "1m:f", "m:ä"])
 def test_what_refers_to_no_function(reference: str) -> None:
     message = f"`{reference}` does not name anything: write `module:function`, e.g. `handlers:predict`"
+    assert message in problems_of(ApiSpec, api(target={"function": reference}))
+
+
+@pytest.mark.parametrize("reference", ["m:f()", "m:f\n", "m.f", "./m.py:f", "m/f"])
+def test_what_means_a_function_is_told_its_spelling(reference: str) -> None:
+    message = f"`{reference}` does not name anything: did you mean `m:f`?"
     assert message in problems_of(ApiSpec, api(target={"function": reference}))
 
 
