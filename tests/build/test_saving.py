@@ -264,7 +264,7 @@ def test_a_class_by_name_takes_models_from_disk(greeter: BentoService, tmp_path:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("absent:Greeter", "There is no module `absent` in `"),
+        ("absent:Greeter", "There is no module `absent`."),
         ("greeter:Absent", "`greeter` has no class `Absent`."),
     ],
 )

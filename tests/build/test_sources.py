@@ -385,8 +385,11 @@ def test_code_that_is_a_link_out_of_the_project_is_refused(name: str, tmp_path: 
         read_project(root)
 
 
-def test_code_that_is_a_link_inside_of_the_project_or_to_a_named_folder_is_packed(tmp_path: Path) -> None:
-    common = write(tmp_path / "common", {"shared.py": ""})
+@pytest.mark.parametrize("files", [{"shared.py": ""}, {"shared.py": "", "__init__.py": ""}], ids=["folder", "package"])
+def test_code_that_is_a_link_inside_of_the_project_or_to_a_named_folder_is_packed(
+    files: Mapping[str, str], tmp_path: Path
+) -> None:
+    common = write(tmp_path / "common", files)
     more = '\n[bundle]\npaths = ["../common"]\n'
     code = {"handlers.py": "import alias, shared_alias", "real/there.py": ""}
     root = write(tmp_path / "project", {"kappafile.toml": KAPPAFILE + more, **code})
