@@ -78,13 +78,16 @@ class AbsentModules:
         own = [*self._code.top_names(), *(name for name in KNOWN_MODULES if "." not in name)]
         if (near := nearest(top, own, cutoff=0.75)) is not None and near != top:
             return f"Did you mean `{near}`?"
-        mine = f"If it is your own, put `{top}.py` beside the kappafile, or name its folder in `paths` of `[bundle]`"
+        mine = f"If it is yours, put `{top}.py` beside the kappafile, or name its folder in `paths` under `[bundle]`."
         if (guessed := guessed_distribution(module)) is not None:
             return (
-                f'{mine}. If you mean the distribution `{guessed}`, write `pip_packages = ["{guessed}"]`: '
-                "see first that it is the one, because this is a guess."
+                f"{mine} If you mean the package `{guessed}` of PyPI, `pip install {guessed}` and write "
+                f'`pip_packages = ["{guessed}"]` under `[env]`: see first that it is the one, because this is a guess.'
             )
-        return f"{mine}; if it is of an index, install it here, or name its distribution in `pip_packages`."
+        return (
+            f'{mine} If it comes from PyPI, `pip install NAME` and write `pip_packages = ["NAME"]` under `[env]`, with '
+            "the package for `NAME`, which may be called otherwise than the module."
+        )
 
 
 def direct_imports(found: Trace, code: CodeBase, listed: Listed) -> Iterator[Diagnostic]:

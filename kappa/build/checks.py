@@ -29,7 +29,7 @@ from kappa.build.signatures import columns_of_sample
 from kappa.build.sketch import type_of_model
 from kappa.build.taken_names import needed_by, say_taken, taken_by
 from kappa.build.tracing import Trace, links_outside, trace
-from kappa.build.undeclared import undeclared_imports
+from kappa.build.undeclared import HowToAdd, undeclared_imports
 from kappa.build.validation import Draft
 from kappa.build.wheel import describe_kappa
 from kappa.build.wording import known, one_of, quoted
@@ -106,14 +106,20 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
         if place is not None and (why := _sniffed(plugin, place)) is not None:
             message = f"{quoted(place.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
             other = type_of_model(place)
-            help_ = (
-                f'By its first bytes it is one of another type: write `type = "{other}"`.' if other is not None else ""
-            )
+            help_ = f'This file looks like one that {_WRITTEN_BY[other]}: write `type = "{other}"`.' if other else ""
             found.add("KF309", message, (*path, "path"), labels=[found.label(kind, "the type")], help=help_)
         if plugin.is_pickle and draft.get("security", "pickle") == "forbid":
             message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
             labels = [found.label(("security", "pickle"), "forbidden here")]
             found.add("KF315", message, kind, at="value" if kind != path else "key", labels=labels)
+
+
+_WRITTEN_BY = {
+    "sklearn": "`joblib.dump` wrote",
+    "pickle": "`pickle.dump` wrote",
+    "xgboost": "XGBoost's `save_model` wrote",
+}
+"""By the artifact type of a file, as `type_of_model` tells it."""
 
 
 def _sniffed(plugin: ArtifactPlugin, place: Path) -> str | None:
@@ -231,7 +237,8 @@ def _check_code(draft: Draft, code: CodeBase, declaration: Declaration | None) -
     draft.found.extend(direct_imports(found, code, absent.listed))
     draft.found.extend(links_outside(found, code))
     if not _infers_packages(draft, declaration):
-        draft.found.extend(undeclared_imports(found, code, _present(draft, code, declaration, absent.listed)))
+        present = _present(draft, code, declaration, absent.listed)
+        draft.found.extend(undeclared_imports(found, code, present, _how_to_add(draft, declaration)))
     service = draft.get("service", "name") or (declaration.spec.name if declaration is not None else "")
     _check_names(draft, found, {**_RESERVED, service: "the service itself"}, named)
     _check_service(draft, service, found, absent.listed)
@@ -249,6 +256,14 @@ def _infers_packages(draft: Draft, declaration: Declaration | None) -> bool:
     if not isinstance(env, EnvSpec) or draft.found.is_bad(("env",)):
         return True
     return any(one.infer_pip_packages or one.setup_sh is not None for one in (env, declared))
+
+
+def _how_to_add(draft: Draft, declaration: Declaration | None) -> HowToAdd:
+    """Return what to write for a distribution, at the place where the packages of this service are named."""
+    if declaration is not None:
+        return HowToAdd(declaration.place.file.name, "@kappa.env")
+    listed = draft.get("env", "requirements_txt_file")
+    return HowToAdd(str(listed)) if listed else HowToAdd(draft.document.file.name, "[env]")
 
 
 def _present(draft: Draft, code: CodeBase, declaration: Declaration | None, listed: Listed) -> frozenset[str]:
@@ -284,7 +299,9 @@ def _check_names_in_models(
         needs = needs_of_file(plugin, file)
         dill = dill_problem(needs, file.name)
         told_of = (
-            [name_problem(module, file.name, code, absent) for module in needs.modules] if dill is None else [dill]
+            [name_problem(module, file.name, needs, code, absent) for module in needs.modules]
+            if dill is None
+            else [dill]
         )
         for told in told_of:
             if told is not None:

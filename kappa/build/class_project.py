@@ -185,10 +185,12 @@ def _is_defined_in(declaring: type, file: Path) -> bool:
 
 def _not_in_a_file(declaring: type) -> str:
     module = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", declaring.__name__).lower()
+    imported = f"from {module} import {declaring.__name__}"
     return (
         f"`{declaring.__name__}` is defined in a notebook cell or an interactive session, and a bundle is made of "
-        f"files. Begin the cell with `%%writefile {module}.py`, run it, and go on with "
-        f"`from {module} import {declaring.__name__}`."
+        f"files. Begin the cell with `%%writefile {module}.py`, put the imports and helpers of the class into the same "
+        f"cell, because only that cell is written, run it, and go on with `{imported}`. In a session without cells, "
+        f"save the class in `{module}.py`, and write `{imported}`."
     )
 
 

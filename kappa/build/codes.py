@@ -96,10 +96,13 @@ CODES: Mapping[str, Code] = {
         "their names; those of other distributions do, and come with `pip install`.\n\n"
         "A model of a framework without a type, like PyTorch, ONNX or Keras, is a file that your own code loads: "
         "`include` in `[bundle]` packs it, and the function that `setup` in `[service]` names returns it, once per "
-        'worker, by a name that your functions take as a parameter: `return {"session": '
-        'InferenceSession(Path(__file__).with_name("digits.onnx"))}` for `def predict(rows, session)`.',
-        '[artifacts.model]\ntype = "onnx"\npath = "digits.onnx"',
-        '[service]\nname = "Digits"\nsetup = "handlers:setup"\n\n[bundle]\ninclude = ["digits.onnx"]',
+        "worker, by a name that your functions take as a parameter. In `handlers.py`: `def setup()` ends with "
+        '`return {"session": InferenceSession(Path(__file__).with_name("digits.onnx"))}`, and '
+        "`def predict(rows, session)` answers requests.",
+        '[service]\nname = "Digits"\n\n[artifacts.model]\ntype = "onnx"\npath = "digits.onnx"\n\n'
+        '[apis.predict]\nartifact = "model"\ninput = "ndarray"',
+        '[service]\nname = "Digits"\nsetup = "handlers:setup"\n\n[bundle]\ninclude = ["digits.onnx"]\n\n'
+        '[apis.predict]\nfunction = "handlers:predict"\ninput = "ndarray"',
     ),
     "KF206": Code(
         "A plugin cannot be loaded",

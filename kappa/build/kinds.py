@@ -164,7 +164,7 @@ class _Walk:
             plugin = registry.load(name)
         except PluginNotFoundError:
             names = registry.names()
-            advice = advice_for_type(name) if registry is ARTIFACTS else None
+            advice = self._advice(name, str(path[1])) if registry is ARTIFACTS else None
             near = advice[1] if advice is not None else nearest(name, names, cutoff=0.6)
             help_ = advice[0] if advice is not None else f"Did you mean `{near}`?" if near else known(names)
             if _is_reference(name):
@@ -185,6 +185,12 @@ class _Walk:
             message = f"The {registry.kind} {quoted(name)} cannot be used: it is not a plugin of Kappa's."
             self._found.add("KF206", message, path)
         return None
+
+    def _advice(self, kind: str, artifact: str) -> tuple[str, str | None] | None:
+        tables = self._document.tree.get("apis")
+        apis = tables.items() if isinstance(tables, Mapping) else ()
+        answered = [name for name, api in apis if isinstance(api, Mapping) and api.get("artifact") == artifact]
+        return advice_for_type(kind, artifact=artifact, apis=answered)
 
     # -- messages
 

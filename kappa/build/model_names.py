@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from kappa.build.absent import AbsentModules
 from kappa.build.modules import CodeBase, is_pythons_own
 from kappa.build.tracing import is_installed
-from kappa.build.wording import quoted
+from kappa.build.wording import one_of, quoted
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["NameProblem", "dill_problem", "name_problem", "needs_of_file", "subject_of"]
@@ -46,14 +47,12 @@ def dill_problem(needs: ModelNeeds, place: str) -> NameProblem | None:
     return NameProblem("KF341", message, "Save the model with `cloudpickle` or `joblib`.")
 
 
-def name_problem(module: str, place: str, code: CodeBase, absent: AbsentModules) -> NameProblem | None:
+def name_problem(
+    module: str, place: str, needs: ModelNeeds, code: CodeBase, absent: AbsentModules
+) -> NameProblem | None:
     """Return what is wrong with a module that the model of ``place`` names; ``None`` if it can be had."""
     if module == "__main__":
-        message = (
-            f"{subject_of(place)} names a class or function of `__main__`, the script that made it, and could be "
-            "loaded nowhere else."
-        )
-        return NameProblem("KF341", message, "Define it in a module, import it from there, and save the model again.")
+        return _main_problem(needs.of_main, place)
     direct = code.direct(module)
     if direct is not None and direct.origin != "archive" and direct.name not in absent.listed.names:
         message = f"{subject_of(place)} names {quoted(module)}. {direct.problem}"
@@ -65,6 +64,21 @@ def name_problem(module: str, place: str, code: CodeBase, absent: AbsentModules)
     ):
         return None
     return NameProblem("KF314", f"{subject_of(place)} needs a module. {told.message}", told.help, told.is_sure)
+
+
+def _main_problem(names: Sequence[str], place: str) -> NameProblem:
+    """Say what a model needs of the script that made it; the names are empty where the file does not tell them."""
+    listed = one_of([f"`{name}`" for name in names] or ["a class or function"], joined_by="and")
+    message = (
+        f"{subject_of(place)} needs {listed} of the script that was run (`__main__`), and could be loaded nowhere else."
+    )
+    tops = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names)) or "NAME"
+    what = "them" if len(names) > 1 else "it"
+    help_ = (
+        f"Move {what} into a file beside the kappafile, e.g. `features.py`, write `from features import {tops}` in the "
+        "script, and run the script again."
+    )
+    return NameProblem("KF341", message, help_)
 
 
 def subject_of(place: str) -> str:

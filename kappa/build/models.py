@@ -76,7 +76,7 @@ def _sort(
         return
     later = [module for module in needs.later if is_installed(module, code) or code.resolve(module) is not None]
     for module in (*needs.modules, *later):
-        if (problem := name_problem(module, place, code, absent)) is not None:
+        if (problem := name_problem(module, place, needs, code, absent)) is not None:
             told = f"{problem.message} {problem.help}".rstrip()
             (found.problems if problem.is_sure else found.warnings).append(told)
         elif is_pythons_own(module):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from kappa.build.wording import one_of
 
 __all__ = ["advice_for_type", "framework_of_file"]
 
@@ -53,14 +55,13 @@ _EXTENSIONS: Mapping[str, str] = {
     ".safetensors": "safetensors",
     ".tflite": "LiteRT",
 }
-_BY_SETUP = (
-    "name the file in `[bundle] include`, and load it in the function that `[service] setup` names; "
-    "`kappa explain KF205` shows both."
-)
 
 
-def advice_for_type(name: str) -> tuple[str, str | None] | None:
-    """Return what to do for an artifact type that there is not yet, and what to write in its place if it is a type."""
+def advice_for_type(name: str, *, artifact: str, apis: Sequence[str] = ()) -> tuple[str, str | None] | None:
+    """Return what to do for an artifact type that there is not yet, and what to write in its place if it is a type.
+
+    ``apis`` are those that the ``artifact`` of that type answers.
+    """
     word = name.lower().replace("-", "_")
     if word in ("joblib", "scikit", "scikit_learn"):
         return 'Write `type = "sklearn"` for what `joblib.dump` wrote.', "sklearn"
@@ -69,8 +70,21 @@ def advice_for_type(name: str) -> tuple[str, str | None] | None:
         framework = _AS_PICKLES[base]
         return f'Write `type = "sklearn"` for an estimator of {framework}\'s that `joblib.dump` wrote.', "sklearn"
     if base in _IN_A_FILE:
-        return f"There is no type for {_IN_A_FILE[base]} yet: {_BY_SETUP}", None
-    return (f"A file needs no type: {_BY_SETUP}", None) if base in _BARE else None
+        return f"There is no type for {_IN_A_FILE[base]} yet. {_by_setup(artifact, apis)}", None
+    return (f"A file needs no type. {_by_setup(artifact, apis)}", None) if base in _BARE else None
+
+
+def _by_setup(artifact: str, apis: Sequence[str]) -> str:
+    answering = (
+        f'; in {one_of((f"`[apis.{api}]`" for api in apis), joined_by="and")}, write `function = "module:function"` in '
+        f'place of `artifact = "{artifact}"`'
+        if apis
+        else ""
+    )
+    return (
+        f"Remove `[artifacts.{artifact}]`, name its file in `include` under `[bundle]`, and load it in a function of "
+        f"yours that `setup` under `[service]` names{answering}. `kappa explain KF205` shows all the lines."
+    )
 
 
 def framework_of_file(file: Path) -> str | None:

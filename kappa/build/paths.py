@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -108,7 +109,8 @@ class PathChecks:
             return True
         is_link = not Path(text).is_absolute() and ".." not in Path(text).parts
         message = f"{quoted(text)} {'is a link that leads out of' if is_link else 'is outside of'} the project."
-        self._found.add("KF303", message, path, help="Move it into the project.")
+        help_ = f"Move it into the project, and write `{path[-1]} = {json.dumps(Path(text).name, ensure_ascii=False)}`."
+        self._found.add("KF303", message, path, help="Put the file itself there." if is_link else help_)
         return False
 
     def _report_absent(self, text: str, place: Path, path: TreePath, kind: Kind) -> None:

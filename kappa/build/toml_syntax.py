@@ -126,6 +126,7 @@ def _report(
     if exc.msg.startswith("Expected '=' after a key") and rest.startswith(":"):
         message, replacement = "TOML joins a key and its value with `=`, not with `:`.", " ="
         span = source.span(exc.pos, exc.pos + 1)
+        help_ = _with_equals(source.lines[line], exc.pos - source.start_of(line + 1))
     elif exc.msg.startswith("Expected '=' after a key"):
         message, help_ = (
             "Expected `=` and a value after the key.",
@@ -173,7 +174,21 @@ def _report(
         message = f"A table header ends with {'`]]`' if ']]' in exc.msg else '`]`'}."
     else:
         message = f"{exc.msg}."
+    if replacement is not None and not help_:
+        help_ = f"Write `{replacement}`."
     found.add("KF102", message, (), span=span, help=help_, replacement=replacement)
+
+
+def _with_equals(line: str, colon: int) -> str:
+    """Return the advice to write a line with `=` for the colon in it; its value in quotes, if it needs them."""
+    key, value = line[:colon].strip(), line[colon + 1 :].partition(" #")[0].strip()
+    try:
+        tomli.loads(f"value = {value}")
+    except tomli.TOMLDecodeError:
+        if not value or set(value) & set("\"'[]{},"):
+            return ""
+        value = _toml_text(value)
+    return f"Write `{key} = {value}`."
 
 
 def _value_offset(statement: _Statement) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -15,19 +16,41 @@ from kappa.build.requirements import OWN_NAMES
 from kappa.build.tracing import Trace, at_import
 from kappa.build.wording import quoted
 
-__all__ = ["say_undeclared", "undeclared_imports"]
+__all__ = ["HowToAdd", "say_undeclared", "undeclared_imports"]
 
-_ADVICE = "add it to `pip_packages`, or set `infer_pip_packages = true`."
+
+class HowToAdd(NamedTuple):
+    """Where the packages of a service are named."""
+
+    file: str
+    place: str = ""
+    """A table or a decorator in it; empty for a file of requirements."""
+
+    def __call__(self, name: str) -> str:
+        """Return the sentence that says what to write for a distribution."""
+        if not self.place:
+            return f"Write a line `{name}` into `{self.file}`."
+        equals, true = (" = ", "true") if self.place == "[env]" else ("=", "True")
+        preposition = "under" if self.place == "[env]" else "in"
+        return (
+            f'In `{self.file}`, {preposition} `{self.place}`, write `pip_packages{equals}["{name}"]`, or '
+            f"`infer_pip_packages{equals}{true}` for all that the code imports."
+        )
 
 
 def say_undeclared(imported: Mapping[str, str], present: Collection[str]) -> Iterator[str]:
     """Say which distributions code imports, by the place where it does, that are not among those ``present``."""
     for name, place in imported.items():
         if canonicalize_name(name) not in {*present, *OWN_NAMES}:
-            yield f"`{place}` imports what `{name}` brings, which is not among the packages of the bundle: {_ADVICE}"
+            yield (
+                f"`{place}` imports what `{name}` brings, which is not among the packages of the bundle: write "
+                f'`pip_packages = ["{name}"]` or `infer_pip_packages = true` under `[env]` (`@kappa.env` of a class).'
+            )
 
 
-def undeclared_imports(found: Trace, code: CodeBase, present: Collection[str]) -> Iterator[Diagnostic]:
+def undeclared_imports(
+    found: Trace, code: CodeBase, present: Collection[str], how_to_add: HowToAdd
+) -> Iterator[Diagnostic]:
     """Yield a warning at each first import of a distribution that is not among those ``present``, normalised names."""
     index, said = DistributionIndex(), {*present, *OWN_NAMES}
     for foreign in found.foreign.values():
@@ -39,6 +62,9 @@ def undeclared_imports(found: Trace, code: CodeBase, present: Collection[str]) -
         if not names or any(canonicalize_name(name) in said for name in names):
             continue
         said.add(canonicalize_name(names[0]))
-        message = f"{quoted(top)} is of `{names[0]}`, which is not among the packages of the bundle."
-        problem = at_import("KF343", message, foreign.found, foreign.file, help=f"{_ADVICE[0].upper()}{_ADVICE[1:]}")
+        brought = f", which brings {quoted(top)}," if names[0] != top else ""
+        message = (
+            f"`{names[0]}`{brought} is not among the packages of the bundle: its service would fail at this import."
+        )
+        problem = at_import("KF343", message, foreign.found, foreign.file, help=how_to_add(names[0]))
         yield replace(problem, severity="warning")

@@ -30,7 +30,8 @@ from kappa.spec.contracts import ModelNeeds
 __all__ = ["beginning_of", "is_lz4", "is_packed", "needs_of_object", "needs_of_pickle"]
 
 _STACK_GLOBAL = re.compile(
-    rb"\x8c(.)([A-Za-z_][\w.]*)\x94?(?:\x95.{8})?(?:\x8c.[A-Za-z_][\w.]*|h.|j.{4})\x94?(?:\x95.{8})?\x93", re.DOTALL
+    rb"\x8c(.)([A-Za-z_][\w.]*)\x94?(?:\x95.{8})?(?:\x8c(.)([A-Za-z_][\w.]*)|h.|j.{4})\x94?(?:\x95.{8})?\x93",
+    re.DOTALL,
 )
 _SKLEARN_VERSION = re.compile(
     rb"_sklearn_version(?:\x94?(?:\x95.{8})?\x8c(.)|(?:q.|r.{4})X(.)\0\0\0)([0-9][\w.+]*)", re.DOTALL
@@ -90,6 +91,7 @@ class _Search:
         self._modules: set[str] = set()
         self._later: set[str] = set()
         self._versions: dict[str, str] = {}
+        self._of_main: dict[str, None] = {}
         self._is_first = True
 
     def read_by(self, head: bytes) -> None:
@@ -99,11 +101,16 @@ class _Search:
 
     def read(self, data: bytes | mmap.mmap) -> None:
         if self._is_first and (data[:1] != b"\x80" or data[1:2] < b"\x04"):
-            self._modules.update(_old_globals(data))
+            for module, name in _old_globals(data):
+                self._modules.add(module)
+                if module == "__main__":
+                    self._of_main[name] = None
         self._is_first = False
         for match in _STACK_GLOBAL.finditer(data):
             if len(match[2]) == match[1][0]:
                 self._modules.add(match[2].decode())
+                if match[2] == b"__main__" and match[4] is not None and len(match[4]) == match[3][0]:
+                    self._of_main[match[4].decode()] = None
         for match in _SKLEARN_VERSION.finditer(data):
             version = match[3][: (match[1] or match[2])[0]]
             self._versions.setdefault("scikit-learn", version.decode())
@@ -122,16 +129,17 @@ class _Search:
 
     @property
     def needs(self) -> ModelNeeds:
-        return ModelNeeds(tuple(sorted(self._modules)), self._versions, tuple(sorted(self._later - self._modules)))
+        later = tuple(sorted(self._later - self._modules))
+        return ModelNeeds(tuple(sorted(self._modules)), self._versions, later, tuple(self._of_main))
 
 
-def _old_globals(data: bytes | mmap.mmap) -> Iterator[str]:
+def _old_globals(data: bytes | mmap.mmap) -> Iterator[tuple[str, str]]:
     opcodes = pickletools.genops(data if isinstance(data, bytes) else BytesIO(data[:]))
     with suppress(Exception):  # raw arrays are no opcodes
         for opcode, argument, _ in opcodes:
             if opcode.name in ("GLOBAL", "INST"):
-                module = str(argument).split(" ")[0]
-                yield IMPORT_MAPPING.get(module, module)  # as Python 2 called it; `pickle` reads it so too
+                module, _, name = str(argument).partition(" ")
+                yield IMPORT_MAPPING.get(module, module), name  # as Python 2 called it; `pickle` reads it so too
 
 
 def _parts(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:

@@ -354,6 +354,8 @@ class ModelNeeds(NamedTuple):
     """By the name of a distribution, the version that the model was made with."""
     later: tuple[str, ...] = ()
     """Dotted names of modules that functions in it import when they are called."""
+    of_main: tuple[str, ...] = ()
+    """Names of classes and functions that it takes from `__main__`, the script that made it."""
 
 
 class ArtifactPlugin(Plugin):

@@ -99,7 +99,7 @@ def test_a_class_of_the_training_script_is_refused_with_the_way_out(
     project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     naming(monkeypatch, "__main__")
-    with pytest.raises(ConfigurationError, match=r"`model\.pkl` names a class or function of `__main__`"):
+    with pytest.raises(ConfigurationError, match=r"`model\.pkl` needs a class or function of the script"):
         plan_of(project())
 
 

@@ -303,7 +303,9 @@ def test_a_class_of_an_interactive_session_cannot_be_saved_and_how_it_could_is_s
     said = run(f"{GREETER}\nGreeter().save()\n", tmp_path, "-", code=1)
     assert said.strip().splitlines()[-1] == (
         "kappa.errors.ConfigurationError: `Greeter` is defined in a notebook cell or an interactive session, and a "
-        "bundle is made of files. Begin the cell with `%%writefile greeter.py`, run it, and go on with "
+        "bundle is made of files. Begin the cell with `%%writefile greeter.py`, put the imports and "
+        "helpers of the class into the same cell, because only that cell is written, run it, and go on with "
+        "`from greeter import Greeter`. In a session without cells, save the class in `greeter.py`, and write "
         "`from greeter import Greeter`."
     )
 

@@ -12,6 +12,7 @@ import pytest
 
 from kappa.build.diagnostics import render_text
 from kappa.build.kappafile import find_kappafile
+from kappa.build.other_frameworks import advice_for_type
 from kappa.build.project import check_kappafile
 from kappa.errors import ConfigurationError
 
@@ -115,13 +116,21 @@ def test_a_type_of_a_framework_that_is_not_there_yet_names_the_way_that_works(
 ) -> None:
     text = write_artifact(kind)
     assert f"There is no artifact type `{kind}`." in text
-    assert f"There is no type for {TYPES[kind]} yet: name the file in `[bundle] include`, and load it" in text
-    assert "`kappa explain KF205` shows both." in text
+    assert (
+        f"There is no type for {TYPES[kind]} yet. Remove `[artifacts.model]`, name its file in `include` under "
+        "`[bundle]`, and load it in a function of yours that `setup` under `[service]` names; in `[apis.predict]`, "
+        'write `function = "module:function"` in place of `artifact = "model"`. '
+        "`kappa explain KF205` shows all the lines."
+    ) in text
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_bare_file_needs_no_type(kind: str, write_artifact: Callable[[str], str]) -> None:
-    assert "A file needs no type: name the file in `[bundle] include`" in write_artifact(kind)
+    assert "A file needs no type. Remove `[artifacts.model]`, name its file in `include`" in write_artifact(kind)
+
+
+def test_an_artifact_that_answers_no_api_by_itself_leaves_the_apis_as_they_are() -> None:
+    assert "place of" not in (advice_for_type("onnx", artifact="model") or ("",))[0]
 
 
 @pytest.mark.parametrize("kind", ["joblib", "scikit-learn", "lightgbm", "catboost"])

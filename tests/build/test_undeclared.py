@@ -18,6 +18,21 @@ Kappa = Callable[..., Result]
 IMPORTING = "import tomli\nfrom PIL import Image\n\n\ndef predict(value):\n    return value\n"
 
 
+CLASS = """\
+import tomli
+
+import kappa
+from kappa.adapters import JsonInput
+
+
+class Own(kappa.BentoService):
+    @kappa.api(input=JsonInput())
+    def predict(self, value):
+        return value
+"""
+NOT_THERE = " not among the packages of the bundle: its service would fail at this import."
+
+
 def warned(root: Path) -> list[tuple[str, int, str]]:
     found = check_kappafile(root / "kappafile.toml")[1]
     return [(one.severity, one.span.line, one.message.partition(",")[0]) for one in found if one.code == "KF343"]
@@ -25,7 +40,7 @@ def warned(root: Path) -> list[tuple[str, int, str]]:
 
 def test_each_is_told_at_its_first_import(tmp_path: Path) -> None:
     write(tmp_path, {"kappafile.toml": KAPPAFILE, "handlers.py": IMPORTING + "    import tomli\n"})
-    assert warned(tmp_path) == [("warning", 1, "`tomli` is of `tomli`"), ("warning", 2, "`PIL` is of `pillow`")]
+    assert warned(tmp_path) == [("warning", 1, f"`tomli` is{NOT_THERE}"), ("warning", 2, "`pillow`")]
     plan = plan_of(tmp_path, environ=os.environ)
     told = [text for text in plan.to_tree()["warnings"] if "not among the packages" in text]
     assert [text.partition(",")[0] for text in told] == [
@@ -33,6 +48,32 @@ def test_each_is_told_at_its_first_import(tmp_path: Path) -> None:
         "`handlers.py:1` imports what `tomli` brings",
     ]
     assert all(text in plan.summary() for text in told)
+
+
+@pytest.mark.parametrize(
+    ("files", "advice"),
+    [
+        ({}, 'In `kappafile.toml`, under `[env]`, write `pip_packages = ["tomli"]`'),
+        (
+            {
+                "kappafile.toml": f'{KAPPAFILE}[env]\nrequirements_txt_file = "requirements.txt"\n',
+                "requirements.txt": "pillow\n",
+            },
+            "Write a line `tomli` into `requirements.txt`.",
+        ),
+        (
+            {"kappafile.toml": 'kappafile = 1\n[service]\nclass = "own:Own"\n', "own.py": CLASS},
+            'In `own.py`, in `@kappa.env`, write `pip_packages=["tomli"]`, or `infer_pip_packages=True`',
+        ),
+    ],
+    ids=["kappafile", "requirements", "class"],
+)
+def test_the_advice_names_the_place_where_packages_are_named(
+    tmp_path: Path, files: dict[str, str], advice: str
+) -> None:
+    write(tmp_path, {"kappafile.toml": KAPPAFILE, "handlers.py": IMPORTING, **files})
+    found = [one for one in check_kappafile(tmp_path / "kappafile.toml")[1] if one.code == "KF343"]
+    assert [one.help.startswith(advice) for one in found if "`tomli`" in one.message] == [True]
 
 
 @pytest.mark.parametrize(

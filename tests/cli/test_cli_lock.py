@@ -164,8 +164,8 @@ def test_an_import_that_no_requirement_brings_is_a_warning(kappa: Kappa, indexed
     result = kappa("build")
     assert result.exit_code == 0
     assert (
-        f"warning: `{module.name}:1` imports what `tomli` brings, which is not among the packages of the bundle: add "
-        "it to `pip_packages`, or set `infer_pip_packages = true`.\n"
+        f"warning: `{module.name}:1` imports what `tomli` brings, which is not among the packages of the bundle: "
+        'write `pip_packages = ["tomli"]` or `infer_pip_packages = true` under `[env]` (`@kappa.env` of a class).\n'
     ) in result.stderr
 
 

@@ -7,6 +7,7 @@ import gzip
 import lzma
 import pickle
 import pickletools
+import sys
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -39,12 +40,27 @@ def pipeline() -> Any:
 SKLEARN = {"sklearn.pipeline", "sklearn.preprocessing._data", "sklearn.ensemble._forest", "sklearn.tree._tree"}
 
 
+class OfTheScript:
+    """Stands for a class of a training script."""
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_every_protocol_is_read(pipeline: Any, tmp_path: Path, protocol: int) -> None:
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(pipeline, protocol=protocol))
     needs = needs_of_pickle(tmp_path / "model.pkl")
     assert set(needs.modules) > SKLEARN
     assert needs.versions == {"scikit-learn": sklearn.__version__}
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_what_is_taken_from_the_script_is_known_by_name(
+    tmp_path: Path, protocol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OfTheScript, "__module__", "__main__")
+    monkeypatch.setattr(sys.modules["__main__"], "OfTheScript", OfTheScript, raising=False)
+    (tmp_path / "x").write_bytes(pickle.dumps(OfTheScript(), protocol=protocol))
+    needs = needs_of_pickle(tmp_path / "x")
+    assert ("__main__" in needs.modules, needs.of_main) == (True, ("OfTheScript",))
 
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3)], ids=str)
