@@ -165,8 +165,12 @@ def load_service(
             for api in spec.apis
         ]
         service.spec = spec.model_copy(update={"apis": tuple(apis)})
+        plugins = {plugin.name: plugin for plugin in spec.artifacts}
+        apis = [_for_model(api, artifacts, plugins) for api in apis]
         service.apis = {
-            api.name: Inference(api, _function_of(api, instance, artifacts, code), injectables, load=load)
+            api.name: Inference(
+                api, _function_of(api, instance, artifacts, code, plugins=plugins), injectables, load=load
+            )
             for api in apis
         }
     except BaseException:
@@ -349,16 +353,25 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+def _for_model(api: ApiSpec, artifacts: Mapping[str, Artifact], plugins: Mapping[str, ArtifactPlugin]) -> ApiSpec:
+    """Return an API whose requests are brought to the columns of the model that answers them, if it knows any."""
+    if not isinstance(target := api.target, ArtifactMethod):
+        return api
+    names = plugins[target.artifact].feature_names_of(artifacts[target.artifact].value)
+    return api.model_copy(update={"input": api.input.for_features(names)})
+
+
 def _function_of(
-    api: ApiSpec, instance: BentoService | None, artifacts: Mapping[str, Artifact], code: ServiceCode
+    api: ApiSpec,
+    instance: BentoService | None,
+    artifacts: Mapping[str, Artifact],
+    code: ServiceCode,
+    *,
+    plugins: Mapping[str, ArtifactPlugin],
 ) -> Callable[..., Any]:
     target = api.target
     if isinstance(target, ArtifactMethod):
-        method = getattr(artifacts[target.artifact].value, target.method, None)
-        if not callable(method):
-            kind = type(artifacts[target.artifact].value).__name__
-            raise BundleError(f"The artifact `{target.artifact}` is a `{kind}`, which has no method `{target.method}`.")
-        return method  # type: ignore[no-any-return]
+        return plugins[target.artifact].caller(artifacts[target.artifact].value, target.method)
     name = target.function.partition(":")[2].rpartition(".")[2]
     if instance is None:
         return _user_function(f"the API `{api.name}`", target.function, code)

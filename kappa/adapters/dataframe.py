@@ -210,6 +210,10 @@ class DataframeInput(InputAdapter):
             refuse_wrapped(body, "[{…}]", columns=names, is_table=True)
         return columns_of_json(body, self.orient, payload.limits)
 
+    def for_features(self, names: tuple[str, ...]) -> DataframeInput:
+        is_open = self.columns is None and self.columns_from is None
+        return self.with_options(columns=names) if names and is_open else self
+
     def group_of(self, form: Columns) -> Hashable:
         return form[:2] if form.labels is None else (form.names, form.kinds, form.labels)
 

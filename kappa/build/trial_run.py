@@ -23,7 +23,7 @@ from typing import Any, Literal
 from kappa.errors import KappaError, MissingDependencyError, said
 from kappa.loading import code_of_bundle, import_reference, loading
 from kappa.service import import_class, load_artifact
-from kappa.spec.models import FunctionTarget, ServiceSpec
+from kappa.spec.models import ArtifactMethod, FunctionTarget, ServiceSpec
 
 __all__ = ["Told", "main", "run"]
 
@@ -77,7 +77,10 @@ def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
     spec = import_class(spec, code)
     with code.unpickling():
         for plugin in spec.artifacts:
-            load_artifact(plugin, package / "artifacts" / plugin.name)
+            model = load_artifact(plugin, package / "artifacts" / plugin.name)
+            for target in (api.target for api in spec.apis):
+                if isinstance(target, ArtifactMethod) and target.artifact == plugin.name:
+                    plugin.caller(model, target.method)
     for reference in _references(spec):
         import_reference(reference, code)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -50,6 +52,16 @@ class XgboostModelArtifact(ArtifactPlugin):
         estimator.load_model(path)
         return estimator
 
+    def caller(self, model: Any, method: str) -> Callable[..., Any]:
+        """Return the model's method; a booster's own takes a `DMatrix`, which is made of rows and tables for it."""
+        called = super().caller(model, method)
+        xgboost = _xgboost()
+        return partial(_of_rows, called) if method == "predict" and isinstance(model, xgboost.Booster) else called
+
+    def feature_names_of(self, model: Any) -> tuple[str, ...]:
+        is_estimator = hasattr(model, "get_booster")
+        return tuple((model.get_booster() if is_estimator else model).feature_names or ())
+
     def filename_of(self, path: Path) -> str:
         return _AS_JSON if _head_of(path)[1:2] in _JSON_AFTER_BRACE else self.filename
 
@@ -67,6 +79,11 @@ class XgboostModelArtifact(ArtifactPlugin):
 
     def needs_of_model(self, model: Any) -> ModelNeeds:
         return ModelNeeds(_modules(is_estimator=hasattr(model, "get_booster")))
+
+
+def _of_rows(predict: Callable[[Any], Any], rows: Any) -> Any:
+    xgboost = _xgboost()
+    return predict(rows if isinstance(rows, xgboost.DMatrix) else xgboost.DMatrix(rows, enable_categorical=True))
 
 
 def _modules(*, is_estimator: bool) -> tuple[str, ...]:

@@ -245,6 +245,10 @@ class InputAdapter(Plugin):
         """Return this adapter with what its `references` tell of requests, e.g. `request_schema`."""
         return self
 
+    def for_features(self, names: tuple[str, ...]) -> InputAdapter:  # noqa: ARG002 - few have columns
+        """Return this adapter for a model that was fitted with columns of these names, if nothing else is declared."""
+        return self
+
     def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:  # noqa: ARG002 - few refer to code
         """Return `decode`, or what does its work once ``load`` has imported the `references`.
 
@@ -388,6 +392,21 @@ class ArtifactPlugin(Plugin):
     def load(self, directory: Path) -> Any:
         """Read the model back from a directory that `save` or `adopt` filled."""
         raise NotImplementedError
+
+    def caller(self, model: Any, method: str) -> Callable[..., Any]:
+        """Return what answers an API that names this ``method`` of the model: it is given what the input adapter makes.
+
+        Raises `BundleError` if the model has none.
+        """
+        called = getattr(model, method, None)
+        if not callable(called):
+            kind = type(model).__name__
+            raise BundleError(f"The artifact `{self.name}` is a `{kind}`, which has no method `{method}`.")
+        return called  # type: ignore[no-any-return]
+
+    def feature_names_of(self, model: Any) -> tuple[str, ...]:
+        """Return the names of the columns that the model was fitted with, in their order; none if it knows none."""
+        return tuple(map(str, getattr(model, "feature_names_in_", ())))
 
     def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:
         """Put a model file that the user made into ``directory`` as `load` expects it; ``link`` where possible."""

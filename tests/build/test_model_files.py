@@ -21,6 +21,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
@@ -29,6 +30,7 @@ from kappa.build.plan import plan_build
 from kappa.build.project import Project, check_kappafile, read_project
 from kappa.bundle import load_bundle
 from kappa.service import LoadedService, load_declared
+from kappa.types import Payload
 
 KAPPAFILE = """\
 kappafile = 1
@@ -204,3 +206,36 @@ def test_what_xgboost_itself_saves_is_loaded(
     for loaded in loaded_everywhere(tmp_path, seed_lock):
         rows = ROWS if is_estimator else xgboost.DMatrix(ROWS)
         assert loaded.predict(rows).tolist() == model.predict(ROWS).tolist()
+
+
+SERVED = """\
+kappafile = 1
+[service]
+name = "Service"
+[artifacts.model]
+type = "xgboost"
+path = "model.json"
+[apis.predict]
+artifact = "model"
+input = "dataframe"
+"""
+TABLE = pd.DataFrame(ROWS, columns=["a", "b"])
+
+
+@pytest.mark.xgboost
+@pytest.mark.parametrize("is_estimator", [True, False], ids=["estimator", "booster"])
+@pytest.mark.parametrize("fitted", [TABLE, ROWS], ids=["with names", "without"])
+def test_what_xgboost_saved_answers_tables_without_code(tmp_path: Path, is_estimator: bool, fitted: Any) -> None:
+    import xgboost
+
+    model = xgboost.XGBRegressor(n_estimators=2).fit(fitted, [1.0, 2.0, 3.0])
+    (model if is_estimator else model.get_booster()).save_model(tmp_path / "model.json")
+    (tmp_path / "kappafile.toml").write_text(SERVED, encoding="utf-8")
+    project = read_project(tmp_path)
+    service = load_declared(project.spec, project.sources, root=tmp_path, environ={})
+    try:
+        api = service.apis["predict"]
+        (answer,) = api.run([api.decode(Payload(json.dumps(ROWS).encode()))])
+        assert list(answer) == model.predict(fitted).tolist()
+    finally:
+        service.close()

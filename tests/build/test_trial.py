@@ -368,3 +368,11 @@ def test_a_large_file_is_read_and_not_copied(tmp_path: Path, monkeypatch: pytest
     code = "from pathlib import Path\nif Path(__file__).with_name('data.bin').stat().st_nlink != 2: open('absent')\n"
     assert tried(writing(tmp_path / "project", code), tmp_path) == []
     assert (tmp_path / "bundle" / "Service" / "data.bin").stat().st_nlink == 1
+
+
+def test_a_method_that_a_model_has_not_is_found_before_a_server_is_started(tmp_path: Path) -> None:
+    more = '[artifacts.words]\ntype = "json"\npath = "words.json"\n'
+    more += '[apis.count]\nartifact = "words"\nmethod = "{}"\ninput = "json"\n'
+    tried(planned(tmp_path, {"words.json": "{}"}, more=more.format("get")), tmp_path / "right")
+    with pytest.raises(BuildError, match="The artifact `words` is a `dict`, which has no method `absent`"):
+        tried(planned(tmp_path, {"words.json": "{}"}, more=more.format("absent")), tmp_path / "wrong")
