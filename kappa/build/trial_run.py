@@ -150,8 +150,8 @@ def _explained(exc: BaseException, package: Path) -> Told:
     """Return what an exception of the service's code, or of its models, means for the bundle."""
     chain = [*_chain(exc)]
     outermost = next((place for one in chain if (place := _place_of(one, package))[0]), ("", 0))
-    doing = str(exc).partition(" cannot be loaded")[0] if isinstance(exc, KappaError) else ""
-    is_model = doing.startswith("The artifact")
+    doing, is_load, _ = str(exc).partition(" cannot be loaded") if isinstance(exc, KappaError) else ("", "", "")
+    is_model = bool(is_load) and doing.startswith("The artifact")
 
     def told(kind: Kind, one: BaseException, subject: str = "") -> Told:
         place = _place_of(one, package)

@@ -374,5 +374,5 @@ def test_a_method_that_a_model_has_not_is_found_before_a_server_is_started(tmp_p
     more = '[artifacts.words]\ntype = "json"\npath = "words.json"\n'
     more += '[apis.count]\nartifact = "words"\nmethod = "{}"\ninput = "json"\n'
     tried(planned(tmp_path, {"words.json": "{}"}, more=more.format("get")), tmp_path / "right")
-    with pytest.raises(BuildError, match="The artifact `words` is a `dict`, which has no method `absent`"):
+    with pytest.raises(ManifestError, match=r"The artifact `words` is a `dict`, which has no method `absent`\.\n"):
         tried(planned(tmp_path, {"words.json": "{}"}, more=more.format("absent")), tmp_path / "wrong")

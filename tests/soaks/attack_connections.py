@@ -280,10 +280,14 @@ def _idle(target: Target, came: Came) -> None:
         came.take("somebody else", ask(target, SMALL)[0], OK)
 
 
+CUTS_PER_S = 1000
+
+
 def _cuts(target: Target, came: Came) -> None:
-    """Send requests that end anywhere, and leave."""
+    """Send requests that end anywhere, and leave; a thousand a second, since more is a flood whatever they are."""
     chance = random.Random(7)
-    until = time.monotonic() + target.seconds
+    began = time.monotonic()
+    until = began + target.seconds
     wholes = [SMALL, head("/length", "Content-Type: application/json", f"Content-Length: {len(LARGER)}") + LARGER]
     count = 0
     while count < 200 or time.monotonic() < until:
@@ -291,4 +295,5 @@ def _cuts(target: Target, came: Came) -> None:
         whole = wholes[count % 2]
         with target.connect() as client, contextlib.suppress(OSError):
             client.sendall(whole[: chance.randrange(len(whole))])
+        time.sleep(max(0.0, began + count / CUTS_PER_S - time.monotonic()))
     came.take("somebody else", ask(target, SMALL)[0], OK)
