@@ -13,7 +13,7 @@ from kappa.build.keys import template_of
 from kappa.build.project import check_kappafile, read_project
 from kappa.build.shapes import fields_of, items_of, table_of
 from kappa.build.words import WORDS_OF_OTHERS
-from kappa.errors import ManifestError
+from kappa.errors import UsageError
 from kappa.log import Kind, listening
 from kappa.spec.document import ArtifactTable, Kappafile
 from kappa.spec.models import ArtifactMethod, FunctionTarget
@@ -129,9 +129,7 @@ def test_warnings_are_logged_with_their_place(tmp_path: Path) -> None:
 
 
 def test_a_missing_kappafile_is_an_error_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(
-        ManifestError, match=r"kappafile\.toml:1:1: error\[KF101\]: The file cannot be read: No such file"
-    ):
+    with pytest.raises(UsageError, match=r"There is no kappafile or directory `.*kappafile\.toml`\."):
         read_project(tmp_path / "kappafile.toml")
 
 
