@@ -178,7 +178,7 @@ def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
     if is_open and not has_example:
         message = f"`{path[1]}` takes tables, and nothing says which columns they have."
         help_ = (
-            f'Write `input = {{ type = "{plugin.type}", columns = {{ NAME = "DTYPE", … }} }}`, or `columns_from = '
+            'Write `input = { type = "dataframe", columns = { NAME = "DTYPE", … } }`, or `columns_from = '
             '"FILE"` there with some rows: otherwise no value is checked, a column of nothing but missing values has '
             "no dtype, and requests with other dtypes share no batch. An example helps the batches alone."
         )
