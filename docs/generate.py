@@ -152,7 +152,11 @@ def mistakes_page() -> str:
     parts = []
     for one in mistakes:
         asked = f"$ {one['asked']}" if one["asked"].startswith(("kappa", "python")) else one["asked"]
-        parts += [f"## {one['mistake']}", f"```text\n{asked}\n{one['answer']}\n```"]
+        parts += [
+            f"## {one['mistake']}",
+            f"```text\n{asked}\n{one['answer']}\n```",
+            *([one["note"]] if "note" in one else []),
+        ]
     return page("Mistakes, and what is answered", MISTAKES_HEAD.format(count=len(mistakes)), *parts)
 
 

@@ -22,11 +22,11 @@ from kappa.adapters.media_types import JSON, LINES, SLOW_KINDS, TABS, UNTOLD
 from kappa.adapters.multipart import FORM, sole_part
 from kappa.awaiting import awaited, is_awaitable, loop_in_use
 from kappa.direct import own_tasks
-from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
+from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError, ResultMismatchError
 from kappa.plugins import load_dotted
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec
-from kappa.splitting import InputRows, arranged, cut, detached
+from kappa.splitting import FUNCTION, InputRows, arranged, cut, detached
 from kappa.threads import ServiceThread
 from kappa.types import MEDIA_TYPES, Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
 
@@ -244,8 +244,7 @@ class Inference:
         """Cut what the function returned for ``tasks``; with ``accepts``, in a form that is encoded faster."""
         if isinstance(value, GeneratorType | AsyncGeneratorType):
             raise InferenceFailedError(
-                f"The function of `{self.spec.name}` returned a generator. Streaming is not supported yet: return the "
-                "whole result."
+                f"{self._named} returned a generator. Streaming is not supported yet: return the whole result."
             )
         if not self.spec.batch:
             return [tasks[0].error or value]
@@ -255,15 +254,29 @@ class Inference:
         counts = [self._input.rows_of(task.data) for task in kept]
         if self._has_list_of_outputs and type(value) is list:
             value = _rows_of_outputs(value)
-        if type(value) is not list:
-            value = self._arranged(value, tasks, counts, labels)
-        if accepts is not None:
-            value = self._output.prepare(value, accepts=accepts)
-        values = cut(value, counts)
+        try:
+            if type(value) is not list:
+                value = self._arranged(value, tasks, counts, labels)
+            if accepts is not None:
+                value = self._output.prepare(value, accepts=accepts)
+            values = cut(value, counts)
+        except ResultMismatchError as exc:
+            told = f"{self._named} {str(exc).removeprefix(FUNCTION).lstrip()}"
+            left = f" {len(tasks) - len(kept)} more were discarded and need none." if len(kept) < len(tasks) else ""
+            raise ResultMismatchError(f"{told}{left}") from None
         if len(kept) == len(tasks):
             return values
         rest = iter(values)
         return [task.error or next(rest) for task in tasks]
+
+    @property
+    def _named(self) -> str:
+        """The function as messages name it, with its place where it has one."""
+        function = inspect.unwrap(getattr(self._function, "__func__", self._function))
+        code = getattr(function, "__code__", None)
+        place = f"`{Path(code.co_filename).name}:{code.co_firstlineno}`, " if code is not None else ""
+        name = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
+        return f"`{name}` ({place}API `{self.spec.name}`)"
 
     def _arranged(self, value: Any, tasks: Sequence[InferenceTask], kept: Sequence[int | None], labels: Any) -> Any:
         """Bring what the function returned into the order of its input."""

@@ -15,11 +15,13 @@ from typing import Any
 from kappa.errors import ResultMismatchError
 from kappa.types import InferenceError, InferenceResult
 
-__all__ = ["InputRows", "arranged", "cut", "detached", "split"]
+__all__ = ["FUNCTION", "InputRows", "arranged", "cut", "detached", "split"]
 
 _RESULTS = frozenset({InferenceResult, InferenceError})
 _SINGLE = (str, bytes, bytearray, memoryview, Mapping, set, frozenset)
 """What has a length and is no list of results."""
+FUNCTION = "The function"
+"""What errors begin with; who knows which function it is says so in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +156,15 @@ def _total(counts: Sequence[int | None]) -> int:
 
 def _mismatch(found: str, expected: int) -> ResultMismatchError:
     return ResultMismatchError(
-        f"The function returned {found} for a batch of {expected}; it must return one result per input, in order, "
-        "leaving out those it discarded."
+        f"{FUNCTION} was given {expected} input{'' if expected == 1 else 's'} and returned {found}: return a list, an "
+        "array or a frame with one result for each input, in their order."
     )
 
 
 def _counted(value: Any) -> str:
     length = _length(value)
-    return f"{length} results" if length is not None else f"a single `{type(value).__name__}`"
+    plural = "" if length == 1 else "s"
+    return f"{length} result{plural}" if length is not None else f"a single `{type(value).__name__}`"
 
 
 def _length(value: Any) -> int | None:
@@ -185,7 +188,7 @@ def _check_tuple(value: tuple[Any, ...]) -> None:
     if all(_length(member) is None for member in value):
         return
     raise ResultMismatchError(
-        f"The function returned {_members(value)}; return one result per input, e.g. `list(zip(labels, scores))`, "
+        f"{FUNCTION} returned {_members(value)}; return one result per input, e.g. `list(zip(labels, scores))`, "
         'or the outputs by name, e.g. `{"labels": labels, "scores": scores}`.'
     )
 
@@ -276,7 +279,7 @@ def _check_labels(labels: Any, given: Any) -> None:
     if is_known.all():
         is_wrong, why = labels.duplicated(keep="first"), "occurs twice"
     raise ResultMismatchError(
-        f"The function returned rows whose labels are not those of the rows it was given: `{labels[is_wrong][0]}` "
+        f"{FUNCTION} returned rows whose labels are not those of the rows it was given: `{labels[is_wrong][0]}` "
         f"{why}. Return one row per input with the label of its input, or give an index that means something else a "
         'name, e.g. `rename_axis("id")`.'
     )
@@ -314,7 +317,7 @@ def _slices(value: Any, counts: Sequence[int | None]) -> Iterator[Any]:
 
 def _uncuttable(value: Any) -> ResultMismatchError:
     return ResultMismatchError(
-        f"The function returned a `{type(value).__name__}`, which cannot be cut into the results of its requests: "
+        f"{FUNCTION} returned a `{type(value).__name__}`, which cannot be cut into the results of its requests: "
         "return a list, an array, a series or a frame with one row per input."
     )
 

@@ -182,8 +182,7 @@ def test_a_function_that_returns_a_generator_is_a_500_whose_reason_is_logged(
     with client(project(f"{function}predict = f", setup=False, teardown=False, batch=batch)) as asking:
         assert asking.post("/predict", json=1).status_code == 500
     assert (
-        "The function of `predict` returned a generator. Streaming is not supported yet: return the whole result."
-        in caplog.text
+        "API `predict`) returned a generator. Streaming is not supported yet: return the whole result." in caplog.text
     )
 
 

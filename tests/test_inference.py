@@ -97,7 +97,7 @@ def test_part_of_a_frame_numbered_from_0_does_not_tell_where_it_stood() -> None:
 @pytest.mark.parametrize(
     ("value", "what"),
     [
-        ([1], "1 results"),
+        ([1], "1 result"),
         ([1, 2, 3], "3 results"),
         ([], "0 results"),
         (np.zeros((3, 2)), "3 results"),
@@ -114,8 +114,8 @@ def test_another_number_of_results_is_a_mismatch(value: Any, what: str) -> None:
     with pytest.raises(ResultMismatchError) as error:
         split(value, [1, 1])
     assert str(error.value) == (
-        f"The function returned {what} for a batch of 2; it must return one result per input, in order, "
-        "leaving out those it discarded."
+        f"The function was given 2 inputs and returned {what}: return a list, an array or a frame with one result for "
+        "each input, in their order."
     )
 
 
@@ -164,6 +164,20 @@ def test_when_all_are_discarded_it_does_not_matter_what_is_returned(returned: An
         return returned
 
     assert answers(inference(predict, batch=True), 1) == [(400, {"error": "no", "request_id": "id0"})]
+
+
+def test_a_wrong_number_of_results_names_the_function_and_counts_those_that_were_discarded() -> None:
+    def predict(values: list[Any], tasks: list[InferenceTask]) -> list[Any]:
+        tasks[0].discard("no")
+        return values
+
+    line = predict.__code__.co_firstlineno
+    with pytest.raises(ResultMismatchError) as error:
+        answers(inference(predict, batch=True), 1, 2)
+    assert str(error.value) == (
+        f"`predict` (`test_inference.py:{line}`, API `predict`) was given 1 input and returned 2 results: return a "
+        "list, an array or a frame with one result for each input, in their order. 1 more were discarded and need none."
+    )
 
 
 def test_a_single_task_is_discarded_whatever_is_returned() -> None:

@@ -140,8 +140,8 @@ def test_labels_that_do_not_tell_whose_a_row_is_are_refused(labels: list[int], w
     rows = [row for body in BODIES for row in body]
     with pytest.raises(ResultMismatchError) as error:
         asked(inference(lambda df: make(rows).set_axis(labels), FRAMES), *BODIES)
-    assert str(error.value) == (
-        f"The function returned rows whose labels are not those of the rows it was given: {wrong}. Return one row per "
+    assert str(error.value).partition(") ")[2] == (
+        f"returned rows whose labels are not those of the rows it was given: {wrong}. Return one row per "
         "input with the label of its input, or give an index that means something else a name, e.g. "
         '`rename_axis("id")`.'
     )
@@ -283,9 +283,9 @@ def test_another_number_of_results_of_any_kind_is_an_error(kind: str, counts: li
     ids = [*range(total), *range(total)][: max(total + more, 0)]
     rows, items = inference(lambda _: KINDS[kind](ids), ARRAYS), inference(lambda _: KINDS[kind](ids), ITEMS)
     if len(ids) != total:
-        with pytest.raises(ResultMismatchError, match=f" for a batch of {total};"):
+        with pytest.raises(ResultMismatchError, match=f"was given {total} inputs? and returned "):
             asked(rows, *bodies)
-        with pytest.raises(ResultMismatchError, match=f" for a batch of {total};"):
+        with pytest.raises(ResultMismatchError, match=f"was given {total} inputs? and returned "):
             asked(items, *range(total))
         return
     assert [plain(answer) for answer in asked(items, *range(total))] == ids
@@ -334,7 +334,7 @@ def test_a_tuple_of_several_outputs_is_refused_however_many_they_are(outputs: st
         (map(str, [1, 2]), "a single `map`"),
         ({}, "a single `dict`"),
         ({"a": {"x": 1}, "b": {"y": 2}}, "a single `dict`"),
-        ({"a": [1], "b": [1, 2]}, "1 results as `a`"),
+        ({"a": [1], "b": [1, 2]}, "1 result as `a`"),
         ({"a": [1, 2, 3], "b": "xy"}, "3 results as `a` and a single `str` as `b`"),
         ({"a": [1, 2], "b": 0.5}, "a single `float` as `b`"),
     ],
@@ -343,8 +343,8 @@ def test_what_is_no_result_per_input_is_said(value: Any, what: str) -> None:
     with pytest.raises(ResultMismatchError) as error:
         split(value, [None, 1])
     assert str(error.value) == (
-        f"The function returned {what} for a batch of 2; it must return one result per input, in order, "
-        "leaving out those it discarded."
+        f"The function was given 2 inputs and returned {what}: return a list, an array or a frame with one result for "
+        "each input, in their order."
     )
 
 

@@ -27,6 +27,16 @@ __all__ = ["columns_of_json"]
 def columns_of_json(body: Any, orient: Orient | None, limits: DecodingLimits) -> Columns:
     """Read a parsed JSON body in one of pandas' layouts; raises `BadInputError`."""
     found = _orient_of(body)
+    if (
+        found == "columns"
+        and orient in (None, "records")
+        and not any(isinstance(one, list | dict) for one in body.values())
+    ):
+        more = ", …" if len(body) > 1 else ""
+        raise BadInputError(
+            f"The body is one object with {_column(next(iter(body)))}{more}, and an array of rows is wanted: put the "
+            "object in brackets, `[{…}]`."
+        )
     if orient == "records" and found == "values":  # both are lists of rows; pandas reads either as records
         orient = "values"
     if orient is not None and found != orient and not (isinstance(body, dict) and orient in ("columns", "index")):
@@ -118,13 +128,13 @@ def _from_columns(body: dict[str, Any], limits: DecodingLimits) -> Columns:
                 values.append(list(column.values()))
                 continue
             if len(column) != len(labels) or any(label not in column for label in labels):
-                raise BadInputError(f"The column {shown(name)} has other row labels than the first column.")
+                raise BadInputError(f"The column {_column(name)} has other row labels than the first column.")
             values.append([column[label] for label in labels])
         elif isinstance(column, list):
             values.append(column)
         else:
             raise BadInputError(
-                f"The column {shown(name)} is neither an array nor an object of values. "
+                f"The column {_column(name)} is neither an array nor an object of values. "
                 "A single row is sent as an array of one object: `[{…}]`."
             )
     rows = len(values[0])
@@ -132,6 +142,12 @@ def _from_columns(body: dict[str, Any], limits: DecodingLimits) -> Columns:
         raise BadInputError("The columns have different numbers of rows.")
     decoded = columns_of_values(tuple(body), values, rows)
     return decoded._replace(labels=labels_of(_as_pandas_reads(labels))) if labels is not None else decoded
+
+
+def _column(name: str) -> str:
+    """Return a name in backticks, without the quotes of JSON."""
+    text = shown(name)[1:-1].strip('"')
+    return f"`{text}`"
 
 
 def _from_index(body: dict[str, Any], limits: DecodingLimits) -> Columns:

@@ -6,6 +6,7 @@ the 422 of a request that does not fit, and what the form and the client know of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -173,7 +174,8 @@ class Signature:
                 kind, brought = converted(decoded.values[place], decoded.kinds[place], column)
             except MisfitError as exc:
                 where = f" in row {exc.row}" if decoded.rows > 1 else ""
-                problems.append(f"The column `{column.name}` must be `{column.dtype}`: {exc}{where}.")
+                advice = _quotes(decoded.values[place], exc.row, column.dtype)
+                problems.append(f"The column `{column.name}` must be `{column.dtype}`: {exc}{where}.{advice}")
             else:
                 kinds.append(kind)
                 values.append(brought)
@@ -228,9 +230,26 @@ def _instead(missing: Sequence[str], extra: Sequence[str]) -> str:
     names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in extra[:_MOST_NAMES]]
     alike = {name.casefold(): name for name in reversed(names)}
     pairs = [(get_close_matches(name.casefold(), alike, n=1, cutoff=_ALIKE), name) for name in missing[:_MOST_NAMES]]
-    meant = ", ".join([f"`{alike[match[0]]}` for `{name}`" for match, name in pairs if match])
+    renamed = [f"`{alike[match[0]]}` to `{name}`" for match, name in pairs if match]
+    is_sure = all(match[0] == name.casefold() for match, name in pairs if match)
+    advice = f": rename {', '.join(renamed)}{'' if is_sure else ', if that is meant'}" if renamed else ""
     more = ", …" if len(extra) > _MOST_NAMES else ""
-    return f" The request has {_listed(names)}{more}{f'; perhaps {meant}' if meant else ''}."
+    return f" The request has {_listed(names)}{more}{advice}."
+
+
+def _quotes(values: Sequence[Any], row: int, dtype: str | None) -> str:
+    """Return the advice for a value that is only in quotes too many, or too few."""
+    value = values[row] if isinstance(values, list | tuple) else None
+    if dtype == "bool":
+        return " Send `true` or `false`, without quotes." if isinstance(value, str) else ""
+    if dtype == "str":
+        return " Put it in quotes." if type(value) in (int, float, bool) else ""
+    is_number = isinstance(value, str) and _NUMBER.fullmatch(value) and (dtype or "").startswith(("int", "float"))
+    return f" Send `{value}`, without quotes." if is_number else ""
+
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?", re.ASCII)
+"""A number of JSON's, of few digits."""
 
 
 _MOST_NAMES = 20

@@ -178,7 +178,7 @@ def test_a_table_is_answered_with_its_media_type() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_wrong_number_of_results_is_an_error_that_says_both(count: int) -> None:
     inference = inference_of(lambda values: [0] * count, input="json", batch=True)
-    with pytest.raises(ResultMismatchError, match=f"returned {count} results for a batch of 2"):
+    with pytest.raises(ResultMismatchError, match=f"was given 2 inputs and returned {count} result"):
         answers(inference, [rows(1), rows(2)])
 
 

@@ -216,7 +216,7 @@ def test_csv_of_a_column_declared_as_text_keeps_leading_zeros() -> None:
         (json_payload(b"[[NaN]]"), 400, "The body is not valid JSON: "),
         (json_payload(b"[[1e999]]"), 400, "The body is not valid JSON: "),
         (json_payload(b'[["\\ud800", 12345678901234567890]]'), 400, "The body is not valid JSON: "),
-        (json_payload(b'[["\xff"]]'), 400, "The body is not valid JSON: "),
+        (json_payload(b'[["\xff"]]'), 400, "The body is not valid `utf-8` text: "),
         (json_payload(b"[" * 100_000), 400, "The body is not valid JSON: "),
         (json_payload(b"[[" + b"9" * 5000 + b"]]"), 400, "The body is not valid JSON: "),
         (json_payload([]), 400, "The table is empty; at least one row and one column are needed."),
@@ -237,13 +237,18 @@ def test_csv_of_a_column_declared_as_text_keeps_leading_zeros() -> None:
         (
             json_payload({"a": 1}),
             400,
-            'The column `"a"` is neither an array nor an object of values. A single row is sent as an array of',
+            "The body is one object with `a`, and an array of rows is wanted: put the object in brackets, `[{…}]`.",
+        ),
+        (
+            json_payload({"a": 1, "b": [1]}),
+            400,
+            "The column `a` is neither an array nor an object of values. A single row is sent as an array of",
         ),
         (json_payload({"a": [1], "b": [1, 2]}), 400, "The columns have different numbers of rows."),
         (
             json_payload({"a": {"0": 1}, "b": {"1": 1}}),
             400,
-            'The column `"b"` has other row labels than the first column.',
+            "The column `b` has other row labels than the first column.",
         ),
         (json_payload({"columns": "ab", "data": [[1]]}), 400, "`columns` must be an array of names."),
         (json_payload({"columns": [True], "data": [[1]]}), 400, "`columns` must be an array of names."),
@@ -353,7 +358,10 @@ def test_a_declared_text_column_is_text_even_when_all_of_it_is_missing() -> None
         ([1, 2**53 + 1, True, "x"], f"The column `f` must be `float64`: `{2**53 + 1}` would lose digits."),
         (
             [1, "2", True, 5],
-            'The column `f` must be `float64`: `"2"` is not a number. The column `s` must be `str`: `5` is not text.',
+            (
+                'The column `f` must be `float64`: `"2"` is not a number. Send `2`, without quotes. '
+                "The column `s` must be `str`: `5` is not text. Put it in quotes."
+            ),
         ),
     ],
 )

@@ -188,12 +188,34 @@ def test_an_integer_column_with_missing_values_is_one_of_pandas_own() -> None:
 )
 def test_a_value_that_does_not_fit_is_named_with_its_row(dtype: str, value: Any, reason: str) -> None:
     adapter = DataframeInput(columns={"c": {"dtype": dtype, "nullable": False}})
-    assert refusal(adapter, [{"c": value}]) == (422, f"The column `c` must be `{dtype}`: {reason}.")
+    advice = " Put it in quotes." if reason == "`1` is not text" else ""
+    assert refusal(adapter, [{"c": value}]) == (422, f"The column `c` must be `{dtype}`: {reason}.{advice}")
     good = {"str": "x", "bool": True, "datetime": "2026-01-31"}.get(dtype, 1)
     assert refusal(adapter, [{"c": good}, {"c": value}]) == (
         422,
-        f"The column `c` must be `{dtype}`: {reason} in row 1.",
+        f"The column `c` must be `{dtype}`: {reason} in row 1.{advice}",
     )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "advice"),
+    [
+        ("float64", "80", "Send `80`, without quotes."),
+        ("float32", "-0.5", "Send `-0.5`, without quotes."),
+        ("int8", "80", "Send `80`, without quotes."),
+        ("float64", "a lot", ""),
+        ("float64", "1e999", ""),
+        ("float64", "9" * 100, ""),
+        ("bool", "yes", "Send `true` or `false`, without quotes."),
+        ("bool", 1, ""),
+        ("str", True, "Put it in quotes."),
+        ("str", [1], ""),
+    ],
+)
+def test_a_value_with_quotes_too_many_or_too_few_is_told_what_to_send(dtype: str, value: Any, advice: str) -> None:
+    good = {"str": "x", "bool": True}.get(dtype, 1)
+    status, text = refusal(DataframeInput(columns={"c": dtype}), [{"c": good}, {"c": value}])
+    assert (status, text.partition(" in row 1.")[2].strip()) == (422, advice)
 
 
 @pytest.mark.parametrize(

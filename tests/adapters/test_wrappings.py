@@ -108,7 +108,10 @@ OF_OTHERS: dict[str, tuple[str, Any]] = {
 }
 """Bodies as other tools take them, each with the key that gives it away."""
 ADAPTERS = {
-    "frame": (DataframeInput(), r"rows themselves: `\[{…}\]`|what is in it by itself|array of one object: `\[{…}\]`"),
+    "frame": (
+        DataframeInput(),
+        r"rows themselves: `\[{…}\]`|what is in it by itself|(array of one object:|object in brackets,) `\[{…}\]`",
+    ),
     "columns": (DataframeInput(columns=["a", "b"]), r"rows themselves: `\[{…}\]`|what is in it by itself"),
     "array": (NdarrayInput(), r"rows themselves: `\[\[…\]\]`"),
     "torch": (PytorchTensorInput(dtype="float32"), r"rows themselves: `\[\[…\]\]`"),
@@ -175,11 +178,11 @@ def test_columns_of_such_names_are_columns(adapter: Any, body: Any, names: Any) 
     [
         (
             {"City": "Bern", "x": 1, "area_m2": 1},
-            "Missing columns: `city`. The request has `City`, `x`; perhaps `City` for `city`.",
+            "Missing columns: `city`. The request has `City`, `x`: rename `City` to `city`.",
         ),
         (
             {"city": "Bern", "area": 1},
-            "Missing columns: `area_m2`. The request has `area`; perhaps `area` for `area_m2`.",
+            "Missing columns: `area_m2`. The request has `area`: rename `area` to `area_m2`, if that is meant.",
         ),
         ({"city": "Bern", "x": 1}, "Missing columns: `area_m2`. The request has `x`."),
         ({"city": "Bern"}, "Missing columns: `area_m2`."),

@@ -135,4 +135,4 @@ def test_a_wrong_number_of_results_never_answers_the_wrong_request(start: Any) -
     with asked_all_the_time(server, "/short") as outcomes:
         eventually(lambda: outcomes.total() > 500)
     assert set(outcomes) == {"right"}, outcomes
-    assert "returned 1 results for a batch of 2" in server.stop()[1]
+    assert "was given 2 inputs and returned 1 result:" in server.stop()[1]

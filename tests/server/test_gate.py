@@ -149,8 +149,9 @@ FAILING = {
     "too-many-results": (
         one("too_many"),
         (
-            "The function returned 2 results for a batch of 1; it must return one result per input, in order, "
-            "leaving out those it discarded."
+            f"`too_many` (`gated.py:{CODE.partition('def too_many')[0].count(chr(10)) + 1}`, API `too_many`) was given "
+            "1 input and returned 2 results: return a list, an array or a frame with one result for each input, in "
+            "their order."
         ),
     ),
     "too-large": (

@@ -305,7 +305,7 @@ def test_a_batch_that_fails_without_a_request_at_fault_is_logged(
     assert answers == [(200, 2), (200, 4), (200, 6)]
     (record,) = errors_in(caplog)
     assert "A batch of 3 requests of `N.go` failed. Run alone, none of them did" in record.getMessage()
-    assert "1 results for a batch of 3" in caplog.text
+    assert "was given 3 inputs and returned 1 result:" in caplog.text
 
 
 def test_a_run_begins_undiscarded_and_the_last_one_counts(tmp_path: Path, seen: Seen) -> None:
