@@ -20,8 +20,8 @@ __all__ = ["Replay", "differences", "replay_lines", "replay_of"]
 _SHOWN_PROBLEMS = 10
 _NEAR = 0.01
 _NOT_SENT = (
-    " A column that clients do not send, like the one that is predicted or the labels of rows: leave it out of "
-    "`columns`, or of the sample that `columns_from` names."
+    " If clients do not send it, like a column that is predicted or the labels of rows, leave it out of `columns`, or "
+    "of the sample that `columns_from` names; if they do, add it to the example."
 )
 
 
@@ -38,15 +38,20 @@ class Replay:
     """What the user's code raised, if that is why."""
 
 
-def replay_of(example: ExampleSpec, outcome: Answer | Exception, *, duration_ms: float = 0.0) -> Replay:
-    """Judge what came of an example: an error, a status of 400 or above, or another answer than expected fails it."""
+def replay_of(
+    example: ExampleSpec, outcome: Answer | Exception, *, duration_ms: float = 0.0, not_sent: str = ""
+) -> Replay:
+    """Judge what came of an example: an error, a status of 400 or above, or another answer than expected fails it.
+
+    ``not_sent`` is the advice where a column is missing, if more is known than any service is told.
+    """
     if isinstance(outcome, BadInputError):
-        return Replay(example, (_refused(outcome.http_status, str(outcome)),), None, duration_ms)
+        return Replay(example, (_refused(outcome.http_status, str(outcome), not_sent),), None, duration_ms)
     if isinstance(outcome, Exception):
         problem = str(outcome) if isinstance(outcome, KappaError) else said(outcome) + hint_of(outcome)
         return Replay(example, (problem,), None, duration_ms, outcome)
     got = _value_of(outcome)
-    return Replay(example, tuple(_problems_of(example, outcome, got)), got, duration_ms)
+    return Replay(example, tuple(_problems_of(example, outcome, got, not_sent)), got, duration_ms)
 
 
 def replay_lines(replays: Sequence[Replay]) -> str:
@@ -60,18 +65,18 @@ def replay_lines(replays: Sequence[Replay]) -> str:
     return "\n".join(lines)
 
 
-def _problems_of(example: ExampleSpec, answer: Answer, got: Any) -> Iterator[str]:
+def _problems_of(example: ExampleSpec, answer: Answer, got: Any, not_sent: str) -> Iterator[str]:
     if not isinstance(answer.http_status, int):
         yield f"the answer has the status `{answer.http_status}`, which is not a number"
     elif answer.http_status >= 400:
         message = got.get("error", got) if isinstance(got, dict) else got
-        yield _refused(answer.http_status, str(message))
+        yield _refused(answer.http_status, str(message), not_sent)
     elif example.expect is not None:
         yield from differences(example.expect, got, tolerance=example.tolerance)
 
 
-def _refused(http_status: int, message: str) -> str:
-    advice = _NOT_SENT if message.startswith("Missing columns") else ""
+def _refused(http_status: int, message: str, not_sent: str) -> str:
+    advice = (not_sent or _NOT_SENT) if message.startswith("Missing columns") else ""
     return f"the answer has the status {http_status}: {message}{advice}"
 
 

@@ -279,7 +279,7 @@ def prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) ->
     if missing := [name for name in spec.env.secrets if not environ.get(name)]:
         raise ConfigurationError(
             f"`{spec.name}` needs secrets that are not set: {_listed(missing)}. "
-            "Set them in the environment before starting it."
+            f"Set them in the shell that starts it: `export {' '.join(f'{name}=…' for name in missing)}`."
         )
     for name, value in spec.env.variables.items():
         environ.setdefault(name, value)

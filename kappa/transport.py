@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from kappa.errors import InferenceFailedError, MissingDependencyError, UsageError
 from kappa.secret_urls import masked
 from kappa.types import HTTPHeaders
 
-__all__ = ["AsyncHttpTransport", "AsyncTransport", "HttpTransport", "Reply", "Sending", "Transport"]
+__all__ = ["AsyncHttpTransport", "AsyncTransport", "HttpTransport", "Reply", "Sending", "Transport", "unanswered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,17 @@ def _problems(sending: Sending) -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        reason = str(exc).strip().rstrip(".") or type(exc).__name__
-        raise InferenceFailedError(
-            f"`{masked(sending.url)}` does not answer: {reason}. See that a service runs there, and at which port."
-        ) from exc
+        raise InferenceFailedError(unanswered(masked(sending.url), exc)) from exc
+
+
+def unanswered(url: str, reason: object) -> str:
+    """Say that a server does not answer, and what to do: most often, none runs there."""
+    if "refused" in str(reason).lower():
+        parts = urlsplit(url)
+        port = f" --port {parts.port}" if parts.port else ""
+        return (
+            f"Nothing listens at `{parts.scheme}://{parts.netloc}` ({str(reason).rstrip('.')}): start it with "
+            f"`kappa serve .{port}`, or give the address that `kappa serve` printed."
+        )
+    told = str(reason).strip().rstrip(".") or type(reason).__name__
+    return f"`{url}` does not answer: {told}. See that a service runs there, and at which port."

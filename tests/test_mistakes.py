@@ -77,6 +77,7 @@ name = "a house"
 api = "predict"
 input = [{ area = 80.5, rooms = 3, new = true }]
 """
+TWO_WAYS = ("delete it from `sample.csv`", "add it to the example")
 MISSING = b"\x80\x04\x95\x1b\x00\x00\x00\x00\x00\x00\x00\x8c\x08features\x94\x8c\x09DateParts\x94\x93\x94."
 OF_MAIN = b"\x80\x04\x95\x17\x00\x00\x00\x00\x00\x00\x00\x8c\x08__main__\x94\x8c\x05Model\x94\x93\x94."
 
@@ -219,20 +220,31 @@ MISTAKES = [
         13,
         "The column that is predicted, in the sample",
         "kappa test",
-        ["Missing columns: `price`", "predict: a house", "leave it out of `columns`, or of the sample"],
+        [
+            "Missing columns: `price`",
+            "predict: a house",
+            "kappafile.toml:11",
+            "delete it from `sample.csv`",
+            "add it to the example",
+        ],
         {
             "sample.csv": "area,rooms,new,price\n80.5,3,true,300\n120.5,5,false,480\n",
             "kappafile.toml": re.sub(r"columns = \{.*?\}", 'columns_from = "sample.csv"', SERVICE) + EXAMPLE,
         },
     ),
-    Mistake(14, "GET", "GET /predict", ["`GET` is not allowed", "`/predict`", "use POST"]),
+    Mistake(
+        14,
+        "GET",
+        "GET /predict",
+        ["`GET` is not allowed", "`/predict`", "e.g. `curl http", "[[1.5, 1, true]]"],
+    ),
     Mistake(14, "PUT", "PUT /predict []", ["`PUT` is not allowed", "`/predict`", "use POST"]),
     Mistake(15, "A wrong route", "POST /predictions []", ["nothing at", "`/predictions`", "POST goes to `/predict`"]),
     Mistake(
         16,
         "A wrong port",
         "kappa test http://127.0.0.1:PORT",
-        ["does not answer", "http://127.0.0.1:PORT/predict", "See that a service runs there, and at which port"],
+        ["Nothing listens", "http://127.0.0.1:PORT", "start it with `kappa serve . --port PORT`"],
         {"kappafile.toml": SERVICE + EXAMPLE},
     ),
     Mistake(17, "A port that is taken", "kappa serve . --port PORT", ["already in use", "Port PORT", "`--port`"]),
@@ -247,13 +259,18 @@ MISTAKES = [
         19,
         "A bundle that is not there",
         "kappa run HousePrices:latest predict --input []",
-        ["There is no bundle `HousePrices:latest`", "the store", "`kappa build` puts bundles there"],
+        [
+            "There is no bundle `HousePrices:latest`",
+            "the store",
+            "Run `kappa build`",
+            "after `kappa build`, write `HousePrice:latest`",
+        ],
     ),
     Mistake(
         20,
         "A project where a bundle is served",
         "kappa serve-gunicorn .",
-        ["not a bundle but a project", "`.`", "build it first with `kappa build .`"],
+        ["not a bundle but a project", "`.`", "`kappa build .`, then `kappa serve-gunicorn HousePrice:latest`"],
     ),
     Mistake(
         21,
@@ -296,7 +313,7 @@ MISTAKES = [
         25,
         "A parameter that is misspelt",
         "kappa validate",
-        ["`modell`", "handlers.py:1:19", "Did you mean `model`?"],
+        ["`modell`", "handlers.py:1:19", "1 | def predict(rows, modell)", "`model`? Rename it there"],
         in_code(HANDLERS.replace("model", "modell")),
     ),
     Mistake(
@@ -322,11 +339,21 @@ MISTAKES = [
         28,
         "Secrets that are not set",
         "kappa run . predict --input 1",
-        ["`API_TOKEN`", "`DB_PASSWORD`", "et "],
+        ["`API_TOKEN`", "`DB_PASSWORD`", "`export API_TOKEN=… DB_PASSWORD=…`"],
         in_code(old="[artifacts", new='[env]\nsecrets = ["API_TOKEN", "DB_PASSWORD"]\n\n[artifacts'),
     ),
-    Mistake(29, "No argument", "kappa serve-gunicorn", ["Missing argument `TARGET`", "a bundle", "`kappa build`"]),
-    Mistake(29, "No API", "kappa run .", ["Missing argument `API`", "`.` has `predict`"]),
+    Mistake(
+        29,
+        "No argument",
+        "kappa serve-gunicorn",
+        ["Missing argument `TARGET`", "a bundle", "`kappa build`, then", "gunicorn HousePrice:latest`"],
+    ),
+    Mistake(
+        29,
+        "No API",
+        "kappa run .",
+        ["Missing argument `API`", "`.` has `predict`", "`kappa run . predict --input '[{"],
+    ),
     Mistake(
         30,
         "A model outside of the project",
@@ -371,7 +398,9 @@ def answer_to(asked: str, root: Path) -> str:
         elif "PORT" in asked:
             holder.close()
         text = _asked(asked.replace("PORT", str(port)), root)
-    text = re.sub(r"process \d+ \(.*?\)|process \d+(: `.*?`)?", "process PID", text.replace(str(port), "PORT"))
+    holder_of = re.compile(r"process \d+.*?(?=\. Stop that)", re.DOTALL)  # its command line is how pytest was called
+    text = holder_of.sub("process PID", text.replace(str(port), "PORT"))
+    text = text.replace("falconframework.org", "localhost:5000")  # whom the test client asks
     text = re.sub(r"\[Errno \d+\] ", "", text)
     text = re.sub(r'"request_id":"[^"]*"', '"request_id":"ID"', text.replace(str(root.parent), "/home/ada"))
     text = re.sub(r"Ran on Python .*\n", "", text.replace(os.environ["KAPPA_HOME"], "/home/ada/kappa"))

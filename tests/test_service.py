@@ -144,7 +144,8 @@ GOOD = "def predict(value): ...\n"
             GOOD,
             {"env": {"secrets": ["ONE", "TWO"]}},
             ConfigurationError,
-            "`Demo` needs secrets that are not set: `ONE`, `TWO`. Set them in the environment before starting it.",
+            "`Demo` needs secrets that are not set: `ONE`, `TWO`. Set them in the shell "
+            "that starts it: `export ONE=… TWO=…`.",
             id="secrets",
         ),
         pytest.param(

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,11 @@ from kappa.bundle import open_bundle
 from kappa.comparison import Replay, replay_of
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.inference import Inference, example_payload
+from kappa.sample_requests import sample_request
 from kappa.secret_urls import masked
-from kappa.spec.contracts import ArtifactPlugin, InputAdapter
+from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.models import ExampleSpec, ServiceSpec, ServingSpec
+from kappa.transport import unanswered
 from kappa.types import Answer, Payload
 from kappa.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
 
@@ -29,6 +31,7 @@ __all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "say_
 _REMOTE_TIMEOUT_S = 60.0
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 """What TOML takes as a key without quotes."""
+_SAMPLE = re.compile(r"""columns_from["']?\s*[=:]\s*["']?([^"',}\s]+)""")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -42,6 +45,8 @@ class Examples:
     """Where the lock of the service is, if there is one."""
     models: tuple[tuple[ArtifactPlugin, Path], ...] = ()
     """The model files of a project."""
+    not_sent: str = ""
+    """What to do where an example is without a column of the sample that its API names."""
 
 
 def examples_of(target: Target) -> Examples:
@@ -50,10 +55,24 @@ def examples_of(target: Target) -> Examples:
         project = read_target_project(target)
         sources = [(plugin, project.sources.get(plugin.name)) for plugin in project.spec.artifacts]
         models = tuple((plugin, one.path) for plugin, one in sources if one is not None and one.path is not None)
-        return Examples(project.spec, project.root, project.root / "kappafile.lock", models)
+        not_sent = _not_sent(project.file) if project.file is not None else ""
+        return Examples(project.spec, project.root, project.root / "kappafile.lock", models, not_sent)
     bundle = open_bundle(target.directory)
     directory = None if bundle.is_installed else bundle.directory / "examples"
     return Examples(bundle.manifest.service, directory, bundle.directory / "requirements.txt")
+
+
+def _not_sent(file: Path) -> str:
+    """Say what to do with a column that an example does not have, if a kappafile names one sample of rows."""
+    lines = enumerate(_text_of(file).splitlines(), start=1)
+    found = [(match[1], number) for number, line in lines if (match := _SAMPLE.search(line))]
+    if len(found) != 1:
+        return ""
+    sample, number = found[0]
+    return (
+        f" If clients do not send it, like a column that is predicted, delete it from `{sample}`, which "
+        f'`columns_from = "{sample}"` names ({file.name}:{number}); if they do, add it to the example.'
+    )
 
 
 def check_examples(spec: ServiceSpec) -> None:
@@ -69,35 +88,22 @@ def _first_example(spec: ServiceSpec) -> str:
     if not spec.apis:
         return ""
     api = spec.apis[0]
-    return f'[[examples]]\nname = "a first request"\napi = "{api.name}"\n{_request_of(api.input)}'
+    body = sample_request(spec, api)
+    request = (
+        f"input = {_toml(body)}" if body is not None else f'input_file = "request.{_FILES.get(api.input.type, "bin")}"'
+    )
+    return f'[[examples]]\nname = "a first request"\napi = "{api.name}"\n{request}'
 
 
-def _request_of(adapter: InputAdapter) -> str:
-    """Return the line of an example that holds its request."""
-    if columns := getattr(adapter, "columns", None):
-        values = ", ".join(
-            f"{name if _BARE.fullmatch(name) else json.dumps(name)} = {_VALUES.get(_dtype_of(columns, name), '1')}"
-            for name in columns
-        )
-        return f"input = [{{ {values} }}]"
-    return _REQUESTS.get(adapter.type, 'input_file = "request.bin"')
+def _toml(value: Any) -> str:
+    """Return a JSON value as TOML writes it, in one line."""
+    if isinstance(value, dict):
+        keys = ((key if _BARE.fullmatch(key) else json.dumps(key), _toml(one)) for key, one in value.items())
+        return f"{{ {', '.join(f'{key} = {one}' for key, one in keys)} }}"
+    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
 
 
-def _dtype_of(columns: Any, name: str) -> str:
-    dtype = columns[name] if isinstance(columns, Mapping) else ""
-    return str(dtype["dtype"] if isinstance(dtype, Mapping) else dtype)
-
-
-_REQUESTS = {
-    "dataframe": "input = [[5.1, 3.5, 1.4, 0.2]]",
-    "image": 'input_file = "request.png"',
-    "json": "input = { key = 1 }",
-    "ndarray": "input = [[5.1, 3.5, 1.4, 0.2]]",
-    "pytorch_tensor": "input = [[5.1, 3.5, 1.4, 0.2]]",
-    "string": 'input = "some text"',
-    "tf_tensor": "input = { instances = [[5.1, 3.5, 1.4, 0.2]] }",
-}
-_VALUES = {"bool": "true", "str": '"text"', "datetime": '"2026-01-31"', "float64": "1.5", "float32": "1.5"}
+_FILES = {"image": "png"}
 
 
 def say_what_ran(examples: Examples) -> list[str]:
@@ -130,22 +136,23 @@ def replay_examples(
     if isinstance(target, str):
         for example in examples.spec.examples:
             route = f"{target.rstrip('/')}/{examples.spec.api(example.api).path}"
-            yield _replay(example, examples.directory, partial(_post, route))
+            yield _replay(example, examples, partial(_post, route))
         return
     with open_target(target, environ=environ) as service:
         for example in examples.spec.examples:
             ask = partial(_answer, service.apis[example.api], service.spec.serving)
-            yield _replay(example, examples.directory, ask)
+            yield _replay(example, examples, ask)
 
 
-def _replay(example: ExampleSpec, directory: Path | None, ask: Callable[[Payload], Answer]) -> Replay:
+def _replay(example: ExampleSpec, examples: Examples, ask: Callable[[Payload], Answer]) -> Replay:
     began = time.perf_counter()
     outcome: Answer | Exception
     try:
-        outcome = ask(_payload_of(example, directory))
+        outcome = ask(_payload_of(example, examples.directory))
     except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
         outcome = exc
-    return replay_of(example, outcome, duration_ms=(time.perf_counter() - began) * 1000)
+    duration_ms = (time.perf_counter() - began) * 1000
+    return replay_of(example, outcome, duration_ms=duration_ms, not_sent=examples.not_sent)
 
 
 def _payload_of(example: ExampleSpec, directory: Path | None) -> Payload:
@@ -178,7 +185,4 @@ def _post(url: str, payload: Payload) -> Answer:
             return Answer(exc.read(), exc.headers.get_content_type(), exc.code)
     except (URLError, OSError) as exc:
         reason = exc.reason if isinstance(exc, URLError) else exc
-        raise InferenceFailedError(
-            f"The server at `{masked(url)}` does not answer: {reason}. "
-            "See that a service runs there, and at which port."
-        ) from exc
+        raise InferenceFailedError(unanswered(masked(url), reason)) from exc

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kappa.bundle import Bundle, load_bundle, open_bundle
-from kappa.errors import BundleNotFoundError, MissingDependencyError, UsageError
+from kappa.errors import BundleNotFoundError, KappaError, MissingDependencyError, UsageError
 from kappa.gamma.storage import DirectoryStorage
 from kappa.inference import Inference
 from kappa.service import LoadedService, answering, load_declared
@@ -36,6 +36,7 @@ __all__ = [
     "open_target",
     "read_target_project",
     "resolve_target",
+    "service_at",
     "spec_of",
     "stored_tags",
 ]
@@ -113,7 +114,22 @@ def resolve_target(text: str, *, environ: Mapping[str, str] = os.environ) -> Tar
             raise UsageError(f"`{text}` is a class: build it with `kappa build {text}`, and name the bundle.") from None
         if isinstance(exc, UsageError):
             raise UsageError(f"`{text}` is neither a path that exists nor the tag of a bundle: {exc}") from None
+        if not stored_tags(environ) and (here := service_at(Path())) is not None:
+            message = f"{exc} The kappafile here is of `{here}`: after `kappa build`, write `{here}:latest`."
+            raise BundleNotFoundError(message) from None
         raise
+
+
+def service_at(directory: Path) -> str | None:
+    """Return the name of the service whose kappafile is in a directory; ``None`` where none can be read."""
+    file = next(iter(sorted(directory.glob("kappafile.[ty]*ml"))), None)
+    try:
+        from kappa.build.project import check_kappafile
+
+        project = check_kappafile(file)[0] if file is not None else None
+    except (KappaError, OSError, ModuleNotFoundError):
+        return None
+    return project.spec.name if project is not None else None
 
 
 def _is_class(text: str) -> bool:
@@ -123,13 +139,19 @@ def _is_class(text: str) -> bool:
     return bool(colon) and (file.with_suffix(".py").is_file() or (file / "__init__.py").is_file())
 
 
-def find_bundle(text: str, *, environ: Mapping[str, str] = os.environ) -> Bundle:
-    """Open the bundle that ``text`` names; a project is not one."""
+def find_bundle(text: str, *, environ: Mapping[str, str] = os.environ, asked_by: str = "") -> Bundle:
+    """Open the bundle that ``text`` names; a project is not one. ``asked_by`` is the command, for what is said then."""
     target = resolve_target(text, environ=environ)
     if isinstance(target, ProjectTarget):
         if target.path.suffix not in ("", ".toml", ".yaml", ".yml") and target.path.is_file():
             read_target_project(target)  # which says what the file is
-        raise UsageError(f"`{text}` is not a bundle but a project: build it first with `kappa build {text}`.")
+        name = service_at(target.path if target.path.is_dir() else target.path.parent)
+        tag = f"{name}:latest" if name is not None else "NAME:latest"
+        then = f"`{asked_by} {tag}`" if asked_by else f"name `{tag}`"
+        raise UsageError(
+            f"`{text}` is not a bundle but a project: build it first with `kappa build {text}`, then {then}. "
+            f"Without building, `kappa serve {text}` serves it."
+        )
     return open_bundle(target.directory)
 
 

@@ -187,16 +187,16 @@ def _entry(diagnostic: Diagnostic, excerpts: Excerpts, relative_to: Path | None)
     kind = paint(f"{diagnostic.severity}[{diagnostic.code}]", style)
     marks = [Mark(diagnostic.span, "", "^", style)]
     marks += [Mark(label.span, label.message, "-", "label") for label in diagnostic.labels if label.file == file]
-    width = len(str(max(mark.span.line for mark in marks)))
+    elsewhere = [label for label in diagnostic.labels if label.file != file]
+    width = len(str(max([*(mark.span.line for mark in marks), *(label.span.line for label in elsewhere)])))
     lines = [f"{paint(place(file, diagnostic.span), 'place')}: {kind}: {diagnostic.message}"]
     name = diagnostic.path.rpartition("/")[2] if diagnostic.path.startswith("/env/variables/") else None
     lines += excerpts.lines(file, marks, width, only_key=name)
     indent = " " * width
-    lines += [
-        f"{indent} {paint('::', 'label')} {place(label.file, label.span)}: {label.message}"
-        for label in diagnostic.labels
-        if label.file != file
-    ]
+    for label in elsewhere:
+        excerpt = list(excerpts.lines(label.file, [Mark(label.span, label.message, "^", "label")], width))
+        said = "" if excerpt else f": {label.message}"
+        lines += [f"{indent} {paint('::', 'label')} {place(label.file, label.span)}{said}", *excerpt]
     if diagnostic.help:
         lines.append(f"{indent} {paint('=', 'label')} {diagnostic.help}")
     return "\n".join([*lines, ""])

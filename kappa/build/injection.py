@@ -241,7 +241,11 @@ class _Checks:
         elif self._provided is not None and not self._draft.is_unsure("artifacts"):
             near = nearest(parameter.name, known)
             names = one_of((f"`{word}`" for word in known), joined_by="and")
-            help_ = f"Did you mean `{near}`?" if near else f"What it can name here: {names}."
+            help_ = (
+                f"Did you mean `{near}`? Rename it there, and in the body of the function."
+                if near
+                else f"What it can name here: {names}."
+            )
             message = f"`{function}` takes `{parameter.name}`, which is neither an artifact nor returned by `setup`."
             self._report(message, path, definition, parameter, help_=help_)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,7 +33,10 @@ def target_argument(*, default: str | None = None, takes_projects: bool = False)
         return click.argument("target", required=False, default=default, shell_complete=_complete_target)
     what = "a bundle, or a project (`.` is the one here)" if takes_projects else "a bundle, by its tag or its path"
     return click.argument(
-        "target", cls=KappaArgument, meaning=lambda _: f"{what}. {bundles_at_hand()}", shell_complete=_complete_target
+        "target",
+        cls=KappaArgument,
+        meaning=lambda ctx: f"{what}. {bundles_at_hand(ctx)}",
+        shell_complete=_complete_target,
     )
 
 
@@ -53,28 +57,44 @@ def choice_argument(name: str, *choices: str) -> Callable[[Any], Any]:
     return click.argument(name, cls=KappaArgument, type=click.Choice(choices), meaning=lambda _: meaning)
 
 
-def bundles_at_hand() -> str:
-    """Return a sentence that says which bundles can be named."""
-    from kappa.actions.targets import stored_tags
+def bundles_at_hand(ctx: click.Context) -> str:
+    """Return a sentence that says which bundles can be named to a command, and how."""
+    from kappa.actions.targets import service_at, stored_tags
 
     names = list(dict.fromkeys(f"`{tag.name}:latest`" for tag in stored_tags()))
     if not names:
-        return "The store is empty: `kappa build` puts bundles there."
+        here = service_at(Path())
+        if here is not None:
+            return f"The store is empty: run `kappa build`, then `{ctx.command_path} {here}:latest`."
+        return (
+            "The store is empty: run `kappa build` in the folder of the kappafile, then "
+            f"`{ctx.command_path}` with the tag that it prints."
+        )
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"The store has {', '.join(names[:_SHOWN])}{more}; `kappa list` shows all versions."
+    example = f"`{ctx.command_path} {names[0].strip('`')}`"
+    return f"The store has {', '.join(names[:_SHOWN])}{more}, e.g. {example}; `kappa list` shows all versions."
 
 
 def _meaning_of_api(ctx: click.Context) -> str:
     """Say which APIs there are; the first of two words was taken for the target, which it may not have been."""
     from kappa.actions.targets import resolve_target, spec_of
+    from kappa.sample_requests import arguments_for_run
 
     target = _target_of(ctx)
     try:
-        apis = [f"`{api.name}`" for api in spec_of(resolve_target(target))[0].apis]
+        spec, _ = spec_of(resolve_target(target))
     except KappaError:
         example = f"`{ctx.command_path} . {target}`"
-        return f"two words are needed, and `{target}` was taken for TARGET. Write {example}. {bundles_at_hand()}"
-    return f"the name of an API. `{target}` has {', '.join(apis)}."
+        return f"two words are needed, and `{target}` was taken for TARGET. Write {example}. {bundles_at_hand(ctx)}"
+    shown = ", ".join(f"`{api.name}`" for api in spec.apis)
+    first = spec.apis[0]
+    words = [
+        ctx.command_path,
+        *([target] if "target" in ctx.params else []),
+        first.name,
+        arguments_for_run(spec, first),
+    ]
+    return f"the name of an API. `{target}` has {shown}: write `{' '.join(words)}`."
 
 
 def _target_of(ctx: click.Context) -> str:

@@ -221,8 +221,10 @@ class GammaService:
 
     def _absence(self, asked: str, name: str) -> str:
         if not self.storage.root.is_dir() or not (names := self._names()):
-            empty = f"the store `{self.storage.root}` is empty. `kappa build` puts bundles there."
-            return f"There is no bundle `{asked}`: {empty}"
+            return (
+                f"There is no bundle `{asked}`: the store `{self.storage.root}` is empty. "
+                "Run `kappa build` in the folder of the kappafile, and give the tag that it prints."
+            )
         if name in names:
             versions = self.tags(name)
             return f"There is no bundle `{asked}` in the store. Of `{name}` it holds {_enumerate(versions)}."

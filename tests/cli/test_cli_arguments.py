@@ -24,8 +24,8 @@ def required(command: click.Command) -> list[click.Argument]:
 
 REQUIRED = [(name, number) for name in COMMANDS for number, _ in enumerate(required(load_command(name)))]
 HOW = {
-    "TARGET": "The store has `Scaler:latest`; `kappa list` shows all versions.",
-    "API": "`Scaler:latest` has `scale`, `explode`.",
+    "TARGET": "The store has `Scaler:latest`, e.g. `kappa {name} Scaler:latest`; `kappa list` shows all versions.",
+    "API": "`Scaler:latest` has `scale`, `explode`: write `kappa {name} Scaler:latest scale --input 2`.",
     "SHELL": "`bash`, `zsh` or `fish`.",
     "DOCUMENT": "`compose` or `github-action`.",
 }
@@ -39,7 +39,7 @@ def test_every_missing_argument_is_named_and_explained(kappa: Kappa, name: str, 
     result = kappa(name, *["Scaler:latest"] * given)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: Missing argument `{missing}`: ")
-    assert result.stderr.endswith(f"{HOW[missing]} Run `kappa {name} --help`.\n")
+    assert result.stderr.endswith(f"{HOW[missing].format(name=name)} Run `kappa {name} --help`.\n")
 
 
 @pytest.mark.usefixtures("bundle")
@@ -62,7 +62,13 @@ def test_without_any_argument_no_command_meets_a_defect(
 
 def test_where_the_store_is_empty_the_way_to_fill_it_is_said(kappa: Kappa) -> None:
     result = kappa("info")
-    assert "The store is empty: `kappa build` puts bundles there." in result.stderr
+    assert "The store is empty: run `kappa build` in the folder of the kappafile, then `kappa " in result.stderr
+
+
+def test_the_service_of_this_folder_is_named_where_the_store_is_empty(kappa: Kappa, project: Path) -> None:
+    assert "run `kappa build`, then `kappa info Scaler:latest`." in kappa("info").stderr
+    message = "The kappafile here is of `Scaler`: after `kappa build`, write `Scaler:latest`."
+    assert message in kappa("info", "Scalers:latest").stderr
 
 
 def test_of_a_large_store_the_first_names_are_said(kappa: Kappa, kappa_home: Path) -> None:
@@ -70,7 +76,10 @@ def test_of_a_large_store_the_first_names_are_said(kappa: Kappa, kappa_home: Pat
         folder = kappa_home / "repository" / f"Name{number}" / "1"
         folder.mkdir(parents=True)
         (folder / "kappa.yml").touch()
-    assert "`Name4:latest` and 2 more; `kappa list` shows all versions." in kappa("get").stderr
+    assert (
+        "`Name4:latest` and 2 more, e.g. `kappa get Name0:latest`; `kappa list` shows all versions."
+        in kappa("get").stderr
+    )
 
 
 def test_a_word_that_was_taken_for_the_target_is_said(kappa: Kappa) -> None:
@@ -84,4 +93,4 @@ def test_a_word_that_was_taken_for_the_target_is_said(kappa: Kappa) -> None:
 def test_a_bundles_own_command_says_which_apis_it_has(bundle: Path) -> None:
     result = CliRunner().invoke(bundle_command(bundle / "Scaler"), ["run"], prog_name="Scaler")
     assert result.exit_code == 2
-    assert "has `scale`, `explode`. Run `Scaler run --help`." in result.stderr
+    assert "has `scale`, `explode`: write `Scaler run scale --input 2`. Run `Scaler run --help`." in result.stderr

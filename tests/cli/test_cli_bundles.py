@@ -173,7 +173,10 @@ def test_info_prints_the_manifest_as_yaml_and_as_json(kappa: Kappa, bundle: Path
 
 def test_info_of_a_project_says_to_build_it(kappa: Kappa, project: Path) -> None:
     result = kappa("info", ".")
-    message = "error: `.` is not a bundle but a project: build it first with `kappa build .`.\n"
+    message = (
+        "error: `.` is not a bundle but a project: build it first with `kappa build .`, then name "
+        "`Scaler:latest`. Without building, `kappa serve .` serves it.\n"
+    )
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", message)
 
 

@@ -46,7 +46,10 @@ def test_what_cannot_be_built_is_told_with_its_exit_code(
 def test_project_is_built_first(kappa: Kappa, project: Path, bundle: Path) -> None:
     done = kappa("containerize", ".")
     assert done.exit_code == 2
-    assert "`.` is not a bundle but a project: build it first with `kappa build .`." in done.stderr
+    assert (
+        "`.` is not a bundle but a project: build it first with `kappa build .`, then name `Scaler:latest`."
+        in done.stderr
+    )
 
 
 def test_bundle_that_was_changed_makes_no_image(kappa: Kappa, bundle: Path) -> None:

@@ -93,7 +93,8 @@ def test_good_kappafile_gives_github_nothing_and_sarif_an_empty_run(kappa: Kappa
         ),
         pytest.param(
             ["serve-gunicorn", "."],
-            "`.` is not a bundle but a project: build it first with `kappa build .`.",
+            "`.` is not a bundle but a project: build it first with `kappa build .`, then `kappa serve-gunicorn "
+            "Scaler:latest`. Without building, `kappa serve .` serves it.",
             id="a-project-in-production",
         ),
         pytest.param(

@@ -155,7 +155,8 @@ def test_an_exception_of_the_users_code_is_one_line_and_a_traceback_with_verbose
         ),
         pytest.param(
             ["run", "."],
-            "error: Missing argument `API`: the name of an API. `.` has `scale`, `explode`. Run `kappa run --help`.\n",
+            "error: Missing argument `API`: the name of an API. `.` has `scale`, `explode`: write "
+            "`kappa run . scale --input 2`. Run `kappa run --help`.\n",
             id="missing-api",
         ),
     ],
@@ -179,7 +180,7 @@ def test_a_missing_secret_exits_with_3_and_is_named(kappa: Kappa, project: Path)
     result = kappa("run", ".", "scale", "--input", "1")
     message = (
         "error: `Scaler` needs secrets that are not set: `SCALER_TOKEN`. "
-        "Set them in the environment before starting it.\n"
+        "Set them in the shell that starts it: `export SCALER_TOKEN=…`.\n"
     )
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", message)
 

@@ -177,7 +177,8 @@ def test_every_changed_file_is_named_and_the_others_are_still_verified(
 def test_nothing_to_verify_is_a_usage_error(kappa: Kappa) -> None:
     result = kappa("verify")
     message = (
-        "error: Nothing is named: give a bundle, or `--all`. The store is empty: `kappa build` puts bundles there.\n"
+        "error: Nothing is named: give a bundle, or `--all`. The store is empty: run `kappa build` in the folder of "
+        "the kappafile, then `kappa verify` with the tag that it prints.\n"
     )
     assert (result.exit_code, result.stderr) == (2, message)
 
@@ -185,4 +186,7 @@ def test_nothing_to_verify_is_a_usage_error(kappa: Kappa) -> None:
 def test_a_project_cannot_be_verified(kappa: Kappa, project: Path) -> None:
     result = kappa("verify", ".")
     assert result.exit_code == 2
-    assert "`.` is not a bundle but a project: build it first with `kappa build .`." in result.stderr
+    assert (
+        "`.` is not a bundle but a project: build it first with `kappa build .`, then name `Scaler:latest`."
+        in result.stderr
+    )

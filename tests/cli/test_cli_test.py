@@ -172,4 +172,7 @@ def test_a_server_is_asked_with_the_examples_of_a_bundle(
 def test_a_server_that_is_not_there_is_said(kappa: Kappa, project: Path) -> None:
     result = kappa("test", "http://127.0.0.1:9")
     assert result.exit_code == 9
-    assert "The server at `http://127.0.0.1:9/scale` does not answer: [Errno 111] Connection refused." in result.stdout
+    assert (
+        "Nothing listens at `http://127.0.0.1:9` ([Errno 111] Connection refused): start it with `kappa serve"
+        in result.stdout
+    )

@@ -90,7 +90,10 @@ def test_an_empty_store_says_how_bundles_get_there_and_makes_nothing(service: Ga
     root = service.storage.root
     with pytest.raises(BundleNotFoundError) as caught:
         find(service, "Iris:latest")
-    expected = f"There is no bundle `Iris:latest`: the store `{root}` is empty. `kappa build` puts bundles there."
+    expected = (
+        f"There is no bundle `Iris:latest`: the store `{root}` is empty. Run `kappa build` in the folder of the "
+        "kappafile, and give the tag that it prints."
+    )
     assert str(caught.value) == expected
     assert tags(service) == []
     assert list(root.parent.iterdir()) == []

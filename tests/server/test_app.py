@@ -467,8 +467,10 @@ def test_a_request_id_is_taken_over_when_it_is_a_good_one(tmp_path: Path, given:
             "`X-Request-Timeout-Seconds` must be",
             id="deadline",
         ),
-        pytest.param(("GET", "/double"), 405, "`GET` is not allowed at `/double`; use POST.", id="get"),
-        pytest.param(("PUT", "/double", "1"), 405, "`PUT` is not allowed at `/double`; use POST.", id="put"),
+        pytest.param(("GET", "/double"), 405, "`GET` is not allowed at `/double`; use POST, e.g. `curl http", id="get"),
+        pytest.param(
+            ("PUT", "/double", "1"), 405, "`PUT` is not allowed at `/double`; use POST, e.g. `curl http", id="put"
+        ),
         pytest.param(
             ("POST", "/metadata", "1"), 405, "`POST` is not allowed at `/metadata`; use GET or HEAD.", id="page"
         ),

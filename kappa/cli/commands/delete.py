@@ -44,7 +44,9 @@ def command(targets: Sequence[str], selector: str | None, *, everything: bool, y
     is not named, and nothing without a question, unless `--yes` answers it.
     """
     if not targets and selector is None and not everything:
-        raise UsageError(f"Nothing is named: give a bundle, or `--labels` or `--all`. {bundles_at_hand()}")
+        raise UsageError(
+            f"Nothing is named: give a bundle, or `--labels` or `--all`. {bundles_at_hand(click.get_current_context())}"
+        )
     found = bundles_to_delete(targets, selector=selector, everything=everything)
     if not found:
         print_note("There is no such bundle; nothing was deleted.")

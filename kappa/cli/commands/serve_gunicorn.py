@@ -28,5 +28,5 @@ def command(target: str, **options: Any) -> None:
     TARGET is a bundle: a path, or a tag like `IrisClassifier:latest`. Its files are verified before the workers start.
     """
     with logging_as_asked(**options):
-        bundle = find_bundle(target)
+        bundle = find_bundle(target, asked_by="kappa serve-gunicorn")
         serve_bundle(target, server_options_of(bundle.manifest.service, **options))

@@ -36,7 +36,7 @@ def command(targets: Sequence[str], *, everything: bool, output_format: str) -> 
     by a digest that you have from elsewhere.
     """
     if not targets and not everything:
-        raise UsageError(f"Nothing is named: give a bundle, or `--all`. {bundles_at_hand()}")
+        raise UsageError(f"Nothing is named: give a bundle, or `--all`. {bundles_at_hand(click.get_current_context())}")
     verified = list(verify_bundles(targets, everything=everything))
     exit_code = BundleError.exit_code if any(one.problem is not None for one in verified) else 0
     if output_format == "json":
