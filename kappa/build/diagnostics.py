@@ -194,12 +194,18 @@ def _entry(diagnostic: Diagnostic, excerpts: Excerpts, relative_to: Path | None)
     lines += excerpts.lines(file, marks, width, only_key=name)
     indent = " " * width
     for label in elsewhere:
-        excerpt = list(excerpts.lines(label.file, [Mark(label.span, label.message, "^", "label")], width))
+        mark, key = Mark(label.span, label.message, "^", "label"), _key_alone(diagnostic.path)
+        excerpt = list(excerpts.lines(label.file, [mark], width, only_key=key))
         said = "" if excerpt else f": {label.message}"
         lines += [f"{indent} {paint('::', 'label')} {place(label.file, label.span)}{said}", *excerpt]
     if diagnostic.help:
         lines.append(f"{indent} {paint('=', 'label')} {diagnostic.help}")
     return "\n".join([*lines, ""])
+
+
+def _key_alone(path: str) -> str | None:
+    """Return the key that may be shown of lines whose values may be credentials; ``None`` for all other lines."""
+    return path.rpartition("/")[2] if path.startswith("/env/variables") else None
 
 
 def _summary(diagnostics: Sequence[Diagnostic]) -> str:

@@ -52,6 +52,17 @@ def test_second_places_stand_in_the_order_of_the_file_with_a_gap_where_lines_are
     assert "..." in shown(text, Span(2, 1, 2, 2), tmp_path, labels=labels)
 
 
+@pytest.mark.parametrize("path", ["/env/variables", "/env/variables/TOKEN"])
+def test_the_line_of_a_second_place_in_another_file_is_shown_without_what_may_be_a_secret(
+    tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "x.py").write_text('variables = {"TOKEN": "swordfish"}\n')
+    labels = (Label(tmp_path / "x.py", Span(1, 1, 1, 10), "set by the class"),)
+    text = "\n".join(shown("a = 1", Span(1, 1, 1, 2), tmp_path, labels=labels))
+    assert ':: x.py:1:1\n  |\n1 | variables = {"TOKEN": "swordfish"}\n  | ^^^^^^^^^ set by the class' in text
+    assert "swordfish" not in "\n".join(shown("a = 1", Span(1, 1, 1, 2), tmp_path, labels=labels, path=path))
+
+
 def test_underlines_fit_wide_characters_and_combining_ones(tmp_path: Path) -> None:
     line = 'name = "日本 e\u0301" # x'
     (_, _, text, mark, *_) = shown(line, Span(1, 8, 1, 15), tmp_path)
