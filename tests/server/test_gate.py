@@ -210,7 +210,7 @@ def test_what_fails_a_start_fails_kappa_test_too(tmp_path: Path, kind: str) -> N
     examples = Examples(served.spec, tmp_path)
     service = served.load()
     ask = partial(_answer, service.apis[example.api], examples.spec.serving)
-    assert replay_lines([_replay(example, tmp_path, ask)]) == f"FAILED  {example.api}: one\n        {problem}"
+    assert replay_lines([_replay(example, examples, ask)]) == f"FAILED  {example.api}: one\n        {problem}"
 
 
 def test_all_that_fails_is_said_at_once(tmp_path: Path) -> None:
