@@ -26,6 +26,7 @@ REACHED = {
     "kappa/build/": PROJECT_COMMANDS,
     "kappa/build/lock.py": ("build", "lock"),
     "kappa/build/locking.py": ("lock",),
+    "kappa/build/plan.py --artifact": ("build",),
     "kappa/build/trial.py": ("build",),
     "kappa/cli/": tuple(COMMANDS),
     "kappa/cli/projects.py": ("build", "lock"),
