@@ -155,9 +155,11 @@ def _total(counts: Sequence[int | None]) -> int:
 
 
 def _mismatch(found: str, expected: int) -> ResultMismatchError:
+    is_apart = expected == 1 and not found.startswith("0 ")
+    together = " What belongs to one input is one result: `return [[first, second]]`." if is_apart else ""
     return ResultMismatchError(
         f"{FUNCTION} was given {expected} input{'' if expected == 1 else 's'} and returned {found}: return a list, an "
-        "array or a frame with one result for each input, in their order."
+        f"array or a frame with one result for each input, in their order.{together}"
     )
 
 

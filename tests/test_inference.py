@@ -176,7 +176,8 @@ def test_a_wrong_number_of_results_names_the_function_and_counts_those_that_were
         answers(inference(predict, batch=True), 1, 2)
     assert str(error.value) == (
         f"`predict` (`test_inference.py:{line}`, API `predict`) was given 1 input and returned 2 results: return a "
-        "list, an array or a frame with one result for each input, in their order. 1 more were discarded and need none."
+        "list, an array or a frame with one result for each input, in their order. What belongs to one input is one "
+        "result: `return [[first, second]]`. 1 more were discarded and need none."
     )
 
 

@@ -136,8 +136,8 @@ MISTAKES = [
         [
             "There is no artifact type `onnx`",
             "kappafile.toml:7",
-            "Remove `[artifacts.model]`",
-            "in `[apis.predict]`, write `function = ",
+            "`kappa explain KF205` prints",
+            'in place of `[artifacts.model]` and of `artifact = "model"` in `[apis.predict]`',
         ],
         of_file('"sklearn"', '"onnx"'),
     ),
@@ -182,7 +182,7 @@ MISTAKES = [
         8,
         "A package that is not installed",
         "kappa validate",
-        ["There is no module `acme_scores`", "handlers.py:1", 'write `pip_packages = ["NAME"]` under `[env]`'],
+        ["There is no module `acme_scores`", "handlers.py:1", 'under `[env]`, write `pip_packages = ["THAT-NAME"]`'],
         in_code(f"import acme_scores\n\n\n{HANDLERS}"),
     ),
     Mistake(

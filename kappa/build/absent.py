@@ -85,8 +85,9 @@ class AbsentModules:
                 f'`pip_packages = ["{guessed}"]` under `[env]`: see first that it is the one, because this is a guess.'
             )
         return (
-            f'{mine} If it comes from PyPI, `pip install NAME` and write `pip_packages = ["NAME"]` under `[env]`, with '
-            "the package for `NAME`, which may be called otherwise than the module."
+            f"{mine} If it is a package's, find the package's name, which may be another (`sklearn` is of "
+            "`scikit-learn`): `pip install THAT-NAME`, and in the kappafile, under `[env]`, write "
+            '`pip_packages = ["THAT-NAME"]`.'
         )
 
 

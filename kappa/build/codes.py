@@ -101,7 +101,8 @@ CODES: Mapping[str, Code] = {
         "`def predict(rows, session)` answers requests.",
         '[service]\nname = "Digits"\n\n[artifacts.model]\ntype = "onnx"\npath = "digits.onnx"\n\n'
         '[apis.predict]\nartifact = "model"\ninput = "ndarray"',
-        '[service]\nname = "Digits"\nsetup = "handlers:setup"\n\n[bundle]\ninclude = ["digits.onnx"]\n\n'
+        '[service]\nname = "Digits"\nsetup = "handlers:setup"\n\n[env]\npip_packages = ["onnxruntime"]\n\n'
+        '[bundle]\ninclude = ["digits.onnx"]\n\n'
         '[apis.predict]\nfunction = "handlers:predict"\ninput = "ndarray"',
     ),
     "KF206": Code(

@@ -73,10 +73,11 @@ def _main_problem(names: Sequence[str], place: str) -> NameProblem:
         f"{subject_of(place)} needs {listed} of the script that was run (`__main__`), and could be loaded nowhere else."
     )
     tops = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names)) or "NAME"
-    what = "them" if len(names) > 1 else "it"
+    what = listed if names else "that"
     help_ = (
-        f"Move {what} into a file beside the kappafile, e.g. `features.py`, write `from features import {tops}` in the "
-        "script, and run the script again."
+        f"Move {what}, with the imports and helpers that it uses, out of the script into a file beside the kappafile, "
+        f"e.g. `features.py`; write `from features import {tops}` in the script instead, and run it again, so that it "
+        "saves the model anew."
     )
     return NameProblem("KF341", message, help_)
 

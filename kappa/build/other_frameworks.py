@@ -76,14 +76,13 @@ def advice_for_type(name: str, *, artifact: str, apis: Sequence[str] = ()) -> tu
 
 def _by_setup(artifact: str, apis: Sequence[str]) -> str:
     answering = (
-        f'; in {one_of((f"`[apis.{api}]`" for api in apis), joined_by="and")}, write `function = "module:function"` in '
-        f'place of `artifact = "{artifact}"`'
+        f' and of `artifact = "{artifact}"` in {one_of((f"`[apis.{api}]`" for api in apis), joined_by="and")}'
         if apis
         else ""
     )
     return (
-        f"Remove `[artifacts.{artifact}]`, name its file in `include` under `[bundle]`, and load it in a function of "
-        f"yours that `setup` under `[service]` names{answering}. `kappa explain KF205` shows all the lines."
+        "Load it in code of yours: `kappa explain KF205` prints the lines of the kappafile and of `handlers.py` to "
+        f"copy; write them in place of `[artifacts.{artifact}]`{answering}."
     )
 
 

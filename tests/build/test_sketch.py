@@ -117,20 +117,19 @@ def test_a_type_of_a_framework_that_is_not_there_yet_names_the_way_that_works(
     text = write_artifact(kind)
     assert f"There is no artifact type `{kind}`." in text
     assert (
-        f"There is no type for {TYPES[kind]} yet. Remove `[artifacts.model]`, name its file in `include` under "
-        "`[bundle]`, and load it in a function of yours that `setup` under `[service]` names; in `[apis.predict]`, "
-        'write `function = "module:function"` in place of `artifact = "model"`. '
-        "`kappa explain KF205` shows all the lines."
+        f"There is no type for {TYPES[kind]} yet. Load it in code of yours: `kappa explain KF205` prints the lines of "
+        "the kappafile and of `handlers.py` to copy; write them in place of `[artifacts.model]` and of "
+        '`artifact = "model"` in `[apis.predict]`.'
     ) in text
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_bare_file_needs_no_type(kind: str, write_artifact: Callable[[str], str]) -> None:
-    assert "A file needs no type. Remove `[artifacts.model]`, name its file in `include`" in write_artifact(kind)
+    assert "A file needs no type. Load it in code of yours: `kappa explain KF205` prints" in write_artifact(kind)
 
 
 def test_an_artifact_that_answers_no_api_by_itself_leaves_the_apis_as_they_are() -> None:
-    assert "place of" not in (advice_for_type("onnx", artifact="model") or ("",))[0]
+    assert "`artifact = " not in (advice_for_type("onnx", artifact="model") or ("",))[0]
 
 
 @pytest.mark.parametrize("kind", ["joblib", "scikit-learn", "lightgbm", "catboost"])
