@@ -381,8 +381,8 @@ def house(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     (root / "kappafile.toml").write_text(SERVICE, encoding="utf-8")
     (root / "factor.json").write_text("2", encoding="utf-8")
     monkeypatch.chdir(root)
-    here = str(Path(__file__).parents[1])  # which a user does not have among the folders of modules
-    kept = [path for path in sys.path if "lib" in path or (path and not path.startswith(here))]
+    here, others = str(Path(__file__).parents[1]), str(trained.parents[1])  # no user has these among their folders
+    kept = [path for path in sys.path if "lib" in path or (path and not path.startswith((here, others)))]
     monkeypatch.setattr(sys, "path", kept)
     yield root
     sys.modules.pop("handlers", None)
