@@ -169,5 +169,5 @@ def test_pages_of_other_sites_are_refused(start: Any) -> None:
     server.wait_for("Ready after")
     simple = {"Content_Type": "text/plain", "Origin": "https://evil.example.com"}
     status, body, _ = server.request("POST", "/value", b"0", **simple)
-    assert (status, "`--cors-origin`" in json.loads(body)["error"]) == (403, True)
+    assert (status, "`kappa serve --cors-origin`" in json.loads(body)["error"]) == (403, True)
     assert server.request("POST", "/value", b"0", Origin=f"http://127.0.0.1:{server.port}")[0] == 200
