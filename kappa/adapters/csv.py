@@ -154,7 +154,8 @@ def _header(text: str, limits: DecodingLimits, declared: Collection[str] | None,
     """Return the names of the header line as they stand there; pandas would rename those that are there twice."""
     most = max(limits.max_columns, len(declared or ()))
     _limit_columns(text.split("\n", 1)[0].count(",") // _COMMAS_IN_NAMES, most)
-    line = next((line for line in csv.reader(io.StringIO(text, newline="")) if line), [])
+    pieces = (match[0] for match in _LINES.finditer(text))  # PERF: a file of all the text takes up to 0.3 s of the GIL
+    line = next((line for line in csv.reader(pieces) if line), [])
     if not line:
         raise BadInputError(EMPTY_TABLE)
     _limit_columns(len(line), most)
@@ -171,6 +172,7 @@ def _header(text: str, limits: DecodingLimits, declared: Collection[str] | None,
     return distinct_names([name or f"Unnamed: {i}" for i, name in enumerate(line)])
 
 
+_LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _COMMAS_IN_NAMES = 20
 _ONE_LINE = (
     "The CSV is one line without rows. If it was sent with curl, use `--data-binary`, which keeps the ends of lines."
