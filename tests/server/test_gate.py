@@ -151,7 +151,7 @@ FAILING = {
         (
             f"`too_many` (`gated.py:{CODE.partition('def too_many')[0].count(chr(10)) + 1}`, API `too_many`) was given "
             "1 input and returned 2 results: return a list, an array or a frame with one result for each input, in "
-            "their order."
+            "their order. What belongs to one input is one result: `return [[first, second]]`."
         ),
     ),
     "too-large": (
