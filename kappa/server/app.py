@@ -31,7 +31,7 @@ from kappa.server.metrics import Metrics
 from kappa.server.options import ServerOptions
 from kappa.server.pages import Page, WholeServer
 from kappa.server.swap import Application, Serving
-from kappa.spec.models import ApiSpec, ExamplesUse, ServiceSpec
+from kappa.spec.models import ExamplesUse, ServiceSpec
 
 __all__ = ["create_app"]
 
@@ -109,8 +109,7 @@ def create_app(
         routes = _routes(host, ids, with_operations=not is_divided)
         apis = {path: ApiResource(endpoint, host, ids, shows_errors=is_development) for path, endpoint in _apis(host)}
         known = _known(list(apis))
-        asked = dict(_asked(host))
-        framework = _falcon_app([*routes, *apis.items()], ids, files=_files(host, ids), known=known, asked=asked)
+        framework = _falcon_app(routes, ids, apis=apis, files=_files(host, ids), known=known)
         app: Any = BatchingMiddleware(Edge(framework, ids), apis)
         allowed = _allowed_origins(services) if cors_origins is None else frozenset(cors_origins)
         if minds_origins := bool(allowed) or is_development:
@@ -163,30 +162,23 @@ def _apis(host: Host) -> Iterator[tuple[str, Endpoint]]:
             yield f"{prefix}/{endpoint.spec.path}", endpoint
 
 
-def _asked(host: Host) -> Iterator[tuple[str, tuple[ServiceSpec, ApiSpec]]]:
-    """Yield what is asked at each path of an API."""
-    for name, served in host.services.items():
-        for endpoint in host.endpoints[name].values():
-            yield f"{_prefix(host, name)}/{endpoint.spec.path}", (served.spec, endpoint.spec)
-
-
 def _falcon_app(
     routes: Iterable[tuple[str, object]],
     ids: RequestIds,
     *,
     known: str,
-    asked: Mapping[str, tuple[ServiceSpec, ApiSpec]] = MappingProxyType({}),
+    apis: Mapping[str, ApiResource] = MappingProxyType({}),
     files: Iterable[tuple[re.Pattern[str], StaticFiles]] = (),
 ) -> FalconApp:
-    """Build one; ``known`` says what there is to who asks for something else, and ``asked`` what is asked where."""
+    """Build one of ``routes`` and of ``apis`` by their paths; ``known`` says what there is at any other."""
     app: FalconApp = falcon.asgi.App(request_type=Request)
     app.req_options.strip_url_path_trailing_slash = True
-    for path, answering in routes:
+    for path, answering in [*routes, *apis.items()]:
         app.add_route(path, answering)
     app.add_sink(WholeServer(ids), re.compile(r"\*$"))  # type: ignore[arg-type] # falcon's type is narrower than it takes
     for pattern, folder in files:
         app.add_sink(folder, pattern)  # type: ignore[arg-type] # falcon's type leaves out the pattern's groups
-    _answer_errors(app, ids, known=known, asked=asked)
+    _answer_errors(app, ids, known=known, apis=apis)
     return app
 
 
@@ -234,9 +226,7 @@ def _log_load_failure(error: KappaError) -> None:
     _logger.critical("%s", error)
 
 
-def _answer_errors(
-    app: FalconApp, ids: RequestIds, *, known: str, asked: Mapping[str, tuple[ServiceSpec, ApiSpec]]
-) -> None:
+def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str, apis: Mapping[str, ApiResource]) -> None:
     """Give every error the body ``{"error": text, "request_id": id}``."""
 
     async def http_error(
@@ -249,9 +239,10 @@ def _answer_errors(
         elif isinstance(error, falcon.HTTPMethodNotAllowed):
             allowed = [method for method in headers.get("Allow", "").split(", ") if method != "OPTIONS"]
             text = f"`{req.method}` is not allowed at `{path}`; use {' or '.join(allowed)}"
-            if (api := asked.get(req.path)) is not None:
+            if (api := apis.get(req.path)) is not None:
                 host = req.prefix if len(req.prefix) <= _MAX_SHOWN_PATH else "ADDRESS"
-                text += f", e.g. `curl {host}{path} {arguments_for_curl(*api)}`"
+                arguments = arguments_for_curl(api.endpoint.service, api.endpoint.spec)
+                text += f", e.g. `curl {host}{path} {arguments}`"
             text += "."
         else:
             text = error.description or f"{error.title}."
