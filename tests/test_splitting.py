@@ -24,7 +24,7 @@ from kappa.inference import Inference
 from kappa.spec.contracts import InputAdapter, OutputAdapter
 from kappa.spec.models import ApiSpec, FunctionTarget
 from kappa.splitting import split
-from kappa.types import InferenceTask, Payload
+from kappa.types import InferenceError, InferenceTask, Payload
 
 FRAMES, ARRAYS, ITEMS = DataframeInput(), NdarrayInput(), JsonInput()
 
@@ -438,3 +438,12 @@ def test_answers_are_no_views_of_what_the_function_writes_again(wrap: Any) -> No
         answer.body for answer in answers
     ]
     assert b"9" not in answers[0].body
+
+
+@pytest.mark.parametrize("place", [0, 65_535, 65_536, 131_072, 140_000])
+def test_a_result_of_the_functions_own_is_seen_among_any_number_of_rows(place: int) -> None:
+    error = InferenceError("broken", 503)
+    rows = [0] * 140_001
+    rows[place] = error  # type: ignore[call-overload]
+
+    assert split(rows, [140_001, 0]) == [error, []]

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 import numpy as np
+import orjson
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -473,3 +474,38 @@ def test_a_frame_that_has_no_records_is_left_to_fail_when_it_is_encoded() -> Non
 def test_the_answer_of_the_plain_outputs(adapter: Any) -> None:
     answer = adapter.encode({"a": np.float64(1.5)}, accept="text/html")
     assert answer == (b'{"a":1.5}', "application/json", 200, {})
+
+
+MEMBERS = [
+    0,
+    True,
+    None,
+    1.5,
+    math.nan,
+    "T10:00:00",
+    "€",
+    [],
+    [1, [2]],
+    {},
+    {"a": [np.float32(0.1)]},
+    {1: 2},
+    2**70,
+    np.datetime64("2020-01-01T10:00:00", "ns"),
+    dt.datetime(2020, 1, 1, 10, tzinfo=UTC),
+    pd.Series([1, 2]),
+]
+
+
+@pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: {"rows": rows, 7: "seven", "T": dt.timedelta(1)}])
+@pytest.mark.parametrize("length", [16_383, 16_384, 16_385, 40_000])
+def test_a_list_of_any_length_is_written_as_its_members_are(length: int, wrap: Any) -> None:
+    members = [MEMBERS[i % len(MEMBERS)] for i in range(length)]
+    wanted = wrap([orjson.Fragment(encode_json(member)) for member in members])
+
+    assert encode_json(wrap(members)) == encode_json(wanted)
+
+
+@pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: {"rows": rows}])
+def test_what_has_no_json_form_is_said_wherever_it_stands_in_a_long_list(wrap: Any) -> None:
+    with pytest.raises(InferenceFailedError, match="complex"):
+        encode_json(wrap([*range(20_000), 1j]))
