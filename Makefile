@@ -13,7 +13,7 @@ FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
 .PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks lint format \
-  generate bench-adapters bench-build bench-serve bench-versions bench-cli bench-validate bench-images \
+  generate bench-adapters bench-build bench-serve bench-versions bench-structure bench-cli bench-validate bench-images \
   bench-manifest-errors bench-tune bench-peers clean
 
 help: ## list the targets
@@ -96,6 +96,9 @@ bench-tune: $(INSTALLED) ## what `kappa tune` simulates beside a live server
 
 bench-peers: $(INSTALLED) ## Kappa beside six other servers; installs them, and takes more than an hour (`PEERS=--quick`: minutes)
 	$(PYTHON) benchmarks/peers/run.py $(or $(PEERS),--write)
+
+bench-structure: $(INSTALLED) ## cycles, sizes and attributes of the code beside those of an earlier commit
+	$(PYTHON) benchmarks/structure.py
 
 bench-cli: $(INSTALLED) ## `import kappa` and `kappa --help` beside a bare Python
 	$(PYTHON) benchmarks/cli.py

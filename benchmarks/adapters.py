@@ -27,8 +27,8 @@ from PIL import Image
 from pydantic import BaseModel
 
 from kappa.adapters.multipart import form_payload, parts_of
-from kappa.inference import Inference
-from kappa.spec.models import ApiSpec, FunctionTarget
+from kappa.services.inference import Inference
+from kappa.spec.service import ApiSpec, FunctionTarget
 from kappa.types import Payload
 
 __all__ = ["main"]

@@ -35,14 +35,14 @@ from urllib.request import urlopen
 import falcon.asgi
 
 from kappa.build.project import read_project
-from kappa.server.arbiter import run_arbiter
 from kappa.server.host import Served
-from kappa.server.launch import serve_gunicorn
-from kappa.server.machine import settle_memory, writable_directory
 from kappa.server.options import ServerOptions
-from kappa.server.ports import listen_on
-from kappa.server.report import FirstStart, Report
-from kappa.service import load_declared
+from kappa.server.process.arbiter import run_arbiter
+from kappa.server.process.launch import serve_gunicorn
+from kappa.server.process.machine import settle_memory, writable_directory
+from kappa.server.process.ports import listen_on
+from kappa.server.process.report import FirstStart, Report
+from kappa.services.service import load_declared
 
 __all__ = ["main"]
 

@@ -23,14 +23,14 @@ from serve import await_ready
 
 from kappa.server.batching.policy import Limits
 from kappa.server.host import BatchingOptions, Served
-from kappa.server.launch import serve_gunicorn
 from kappa.server.options import ServerOptions
+from kappa.server.process.launch import serve_gunicorn
 from kappa.server.tuning.advice import saturation_of
 from kappa.server.tuning.load import open_loop, poisson, request_bytes, run_loop
 from kappa.server.tuning.measure import measure
 from kappa.server.tuning.simulator import simulate
-from kappa.service import load_declared
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.services.service import load_declared
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.types import Payload
 
 __all__ = ["main"]

@@ -19,11 +19,13 @@ import tomli
 from pydantic import BaseModel
 
 import kappa
-from kappa import declaring, errors, remote, testing, types
-from kappa.build import explain
+from kappa import errors, testing, types
+from kappa.build.manifest import explain
 from kappa.cli.command import KappaCommand, load_command
 from kappa.cli.main import SECTIONS, cli
 from kappa.plugins import INPUT_ADAPTERS, OUTPUT_ADAPTERS
+from kappa.remote import client as remote
+from kappa.services import declaring
 from kappa.settings import Settings
 from kappa.spec.contracts import InputAdapter, OutputAdapter, field_docs
 from kappa.spec.schema import DOCUMENTS, schema_text

@@ -15,43 +15,43 @@ from kappa._version import __version__
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
     from kappa.bento import BentoService as BentoService
-    from kappa.bundle import load as load
-    from kappa.declaring import api as api
-    from kappa.declaring import artifact as artifact
-    from kappa.declaring import artifacts as artifacts
-    from kappa.declaring import env as env
-    from kappa.declaring import example as example
-    from kappa.declaring import files as files
-    from kappa.declaring import label as label
-    from kappa.declaring import name as name
-    from kappa.declaring import security as security
-    from kappa.declaring import serving as serving
-    from kappa.declaring import setup as setup
-    from kappa.declaring import teardown as teardown
-    from kappa.declaring import ver as ver
-    from kappa.declaring import web_static_content as web_static_content
-    from kappa.remote import async_client as async_client
-    from kappa.remote import client as client
+    from kappa.remote.client import async_client as async_client
+    from kappa.remote.client import client as client
+    from kappa.services.bundle import load as load
+    from kappa.services.declaring import api as api
+    from kappa.services.declaring import artifact as artifact
+    from kappa.services.declaring import artifacts as artifacts
+    from kappa.services.declaring import env as env
+    from kappa.services.declaring import example as example
+    from kappa.services.declaring import files as files
+    from kappa.services.declaring import label as label
+    from kappa.services.declaring import name as name
+    from kappa.services.declaring import security as security
+    from kappa.services.declaring import serving as serving
+    from kappa.services.declaring import setup as setup
+    from kappa.services.declaring import teardown as teardown
+    from kappa.services.declaring import ver as ver
+    from kappa.services.declaring import web_static_content as web_static_content
 
 _HOMES = {
     "BentoService": "kappa.bento",
-    "api": "kappa.declaring",
-    "artifact": "kappa.declaring",
-    "artifacts": "kappa.declaring",
-    "async_client": "kappa.remote",
-    "client": "kappa.remote",
-    "env": "kappa.declaring",
-    "example": "kappa.declaring",
-    "files": "kappa.declaring",
-    "label": "kappa.declaring",
-    "load": "kappa.bundle",
-    "name": "kappa.declaring",
-    "security": "kappa.declaring",
-    "serving": "kappa.declaring",
-    "setup": "kappa.declaring",
-    "teardown": "kappa.declaring",
-    "ver": "kappa.declaring",
-    "web_static_content": "kappa.declaring",
+    "api": "kappa.services.declaring",
+    "artifact": "kappa.services.declaring",
+    "artifacts": "kappa.services.declaring",
+    "async_client": "kappa.remote.client",
+    "client": "kappa.remote.client",
+    "env": "kappa.services.declaring",
+    "example": "kappa.services.declaring",
+    "files": "kappa.services.declaring",
+    "label": "kappa.services.declaring",
+    "load": "kappa.services.bundle",
+    "name": "kappa.services.declaring",
+    "security": "kappa.services.declaring",
+    "serving": "kappa.services.declaring",
+    "setup": "kappa.services.declaring",
+    "teardown": "kappa.services.declaring",
+    "ver": "kappa.services.declaring",
+    "web_static_content": "kappa.services.declaring",
 }
 _PACKAGES = frozenset({"adapters", "errors", "frameworks", "testing", "types"})
 """Parts of Kappa that `import kappa` alone makes usable, as `kappa.types.InferenceResult`."""

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
-from kappa.declaring import declared_artifacts, declared_spec
 from kappa.errors import ConfigurationError, UsageError
-from kappa.loading import end_script
-from kappa.packed import Artifact, Artifacts, Model, frozen_metadata
-from kappa.spec.models import ApiSpec, EnvSpec, ServiceSpec
+from kappa.services.declaring import declared_artifacts, declared_spec
+from kappa.services.loading import end_script
+from kappa.services.packed import Artifact, Artifacts, Model, frozen_metadata
+from kappa.spec.service import ApiSpec, EnvSpec, ServiceSpec
 from kappa.tag import check_version, default_version
 
 __all__ = ["BentoService"]
@@ -185,7 +185,7 @@ class BentoService:
 
         Without ``port``, it is 5000 or the next that is free. Calling it again serves what is packed now.
         """
-        from kappa.dev_server import start_dev_server
+        from kappa.actions.dev_server import start_dev_server
 
         end_script(f"serve `{type(self).__name__}`")
         self.stop_dev_server()

@@ -86,7 +86,7 @@ class ConfigurationError(KappaError):
 class ManifestError(ConfigurationError):
     """A kappafile has problems; ``diagnostics`` holds them all, in the order of the file.
 
-    Each is a `kappa.build.diagnostics.Diagnostic`; the type is not named here because this module is below it.
+    Each is a `kappa.build.manifest.diagnostics.Diagnostic`; the type is not named here because this module is below it.
     """
 
     def __init__(self, message: str, *, diagnostics: Sequence[Any] = ()) -> None:

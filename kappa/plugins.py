@@ -110,8 +110,8 @@ RESOLVERS = Registry(
     "resolver",
     group="kappa.resolvers",
     builtins={
-        "installed": "kappa.build.resolvers.installed:InstalledResolver",
-        "pip-compile": "kappa.build.resolvers.pip_compile:PipCompileResolver",
-        "uv": "kappa.build.resolvers.uv:UvResolver",
+        "installed": "kappa.build.packages.resolvers.installed:InstalledResolver",
+        "pip-compile": "kappa.build.packages.resolvers.pip_compile:PipCompileResolver",
+        "uv": "kappa.build.packages.resolvers.uv:UvResolver",
     },
 )

@@ -23,9 +23,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from kappa.build.wheel import describe_kappa, write_zip
+from kappa.build.packages.wheel import describe_kappa, write_zip
 from kappa.spec.manifest import BundleManifest, ResolvedEnv
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 pytest_plugins = ("pytester",)
 

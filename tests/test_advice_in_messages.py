@@ -24,23 +24,23 @@ REACHED = {
     "kappa/actions/serving.py --api": ("tune",),
     "kappa/actions/serving.py --port": ("reload",),
     "kappa/build/": PROJECT_COMMANDS,
-    "kappa/build/lock.py": ("build", "lock"),
-    "kappa/build/locking.py": ("lock",),
-    "kappa/build/plan.py --artifact": ("build",),
-    "kappa/build/trial.py": ("build",),
+    "kappa/build/packages/lock.py": ("build", "lock"),
+    "kappa/build/packages/locking.py": ("lock",),
+    "kappa/build/bundle/plan.py --artifact": ("build",),
+    "kappa/build/bundle/trial.py": ("build",),
     "kappa/cli/": tuple(COMMANDS),
     "kappa/cli/projects.py": ("build", "lock"),
     "kappa/cli/results.py": ("run",),
     "kappa/cli/run_arguments.py": ("run",),
     "kappa/containers/": ("containerize",),
     "kappa/gamma/storage.py": ("build",),
-    "kappa/offline.py": ("run",),
+    "kappa/offline/answering.py": ("run",),
     "kappa/server/": ("serve", "serve-gunicorn"),
 }
 """The commands that a message of a module, or one about an option, may be shown by; the longest prefix counts."""
 OF_OTHERS = {
     "kappa/adapters/": {"--data", "--data-binary", "--form", "--header", "-F", "-H", "-d"},
-    "kappa/build/requirements.py": {"--find-links"},
+    "kappa/build/packages/requirements.py": {"--find-links"},
 }
 """Options of curl's, which who sends a request may use, and of pip's."""
 
@@ -117,7 +117,7 @@ def test_every_option_in_a_message_belongs_to_the_commands_that_show_it(module: 
 
 
 def test_enough_is_read_to_mean_something() -> None:
-    assert ("kappa/build/kappafile.py", "kappa validate X") in ADVICE
+    assert ("kappa/build/manifest/kappafile.py", "kappa validate X") in ADVICE
     assert ("kappa/server/gate.py", "--examples warn") in ADVICE
     assert problem_of(["validate", "-f", "kappafile.toml"]) == "No such option '-f'."
     assert problem_of(["serve", "--examples", "maybe"]) != ""

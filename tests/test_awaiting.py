@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from kappa.actions.targets import open_target, resolve_target
-from kappa.awaiting import awaited, is_awaitable
 from kappa.cli.main import cli
 from kappa.errors import ConfigurationError, InferenceFailedError
+from kappa.services.awaiting import awaited, is_awaitable
 from kappa.testing import client
 from kappa.types import Payload
 

@@ -12,11 +12,11 @@ import pytest
 
 import kappa
 from kappa._files import sha256_of_file, walk_files
-from kappa.bundle import Bundle, load_bundle, open_bundle
 from kappa.errors import BundleError, BundleNotFoundError
 from kappa.frameworks.json import JSONArtifact
+from kappa.services.bundle import Bundle, load_bundle, open_bundle
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv
-from kappa.spec.models import ServiceSpec
+from kappa.spec.service import ServiceSpec
 from kappa.types import Payload
 
 CODE = "def predict(value, factor):\n    return value * factor\n"

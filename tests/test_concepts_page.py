@@ -29,12 +29,12 @@ from kappa._files import write_atomically
 from kappa.actions.building import plan_of
 from kappa.bento import BentoService
 from kappa.build.class_project import project_of, read_class_project
-from kappa.build.lock import Lock
-from kappa.bundle import open_bundle
+from kappa.build.packages.lock import Lock
 from kappa.cli.main import cli
-from kappa.declaring import declared_artifacts, declared_spec
 from kappa.frameworks.sklearn import SklearnModelArtifact
-from kappa.spec.models import ServiceSpec
+from kappa.services.bundle import open_bundle
+from kappa.services.declaring import declared_artifacts, declared_spec
+from kappa.spec.service import ServiceSpec
 from kappa.testing import client
 
 # -- the classes of the page, and the same services as kappafiles ------------------------------------------------------
@@ -451,7 +451,7 @@ def test_class_and_kappafile_declare_one_service(page: Path, reference: str) -> 
 
 def spec_of_kappafile(folder: Path) -> ServiceSpec:
     """Read a kappafile as far as it declares: that its models are empty files is not asked here."""
-    from kappa.build.kappafile import read_kappafile
+    from kappa.build.manifest.kappafile import read_kappafile
     from kappa.spec.document import Kappafile
 
     document, found = read_kappafile(folder / "kappafile.toml")

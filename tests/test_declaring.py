@@ -13,11 +13,11 @@ import pytest
 import kappa
 from kappa.adapters import DataframeInput, JsonInput, JsonOutput
 from kappa.bento import BentoService
-from kappa.declaring import ENV_ALIASES, declared_spec
 from kappa.errors import ConfigurationError, UsageError
 from kappa.frameworks.json import JSONArtifact
+from kappa.services.declaring import ENV_ALIASES, declared_spec
 from kappa.spec.document import ApiTable, Kappafile, ServiceTable
-from kappa.spec.models import ApiSpec, EnvSpec
+from kappa.spec.service import ApiSpec, EnvSpec
 
 
 @kappa.env(auto_pip_dependencies=True, pip_dependencies=["numpy"])

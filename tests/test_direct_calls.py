@@ -13,9 +13,9 @@ import pytest
 import kappa
 from kappa.adapters import DataframeInput, JsonInput, MultiFileInput
 from kappa.bento import BentoService
-from kappa.inference import Inference
-from kappa.service import load_instance
-from kappa.spec.models import ApiSpec, FunctionTarget
+from kappa.services.inference import Inference
+from kappa.services.service import load_instance
+from kappa.spec.service import ApiSpec, FunctionTarget
 from kappa.types import InferenceTask, Payload
 
 DEFAULT = object()

@@ -8,12 +8,12 @@ import pytest
 import tomli
 from click.testing import CliRunner
 
-from kappa.build.explain import Key, Problem, explain, keys, render_overview, render_text
+from kappa.build.manifest.explain import Key, Problem, explain, keys, render_overview, render_text
 from kappa.cli.main import cli
 from kappa.errors import UsageError
 from kappa.spec.contracts import field_docs
 from kappa.spec.document import ApiTable
-from kappa.spec.models import EnvSpec
+from kappa.spec.service import EnvSpec
 
 
 def test_a_key_is_explained_by_the_docstring_under_its_field() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.codes import CODES
+from kappa.build.manifest.codes import CODES
 from kappa.build.project import check_kappafile
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_the_right_example_of_a_code_has_no_problem(code: str, tmp_path: Path) -
 
 
 def test_every_code_is_given_by_some_check_and_no_other_is() -> None:
-    sources = [path for path in (ROOT / "kappa" / "build").glob("*.py") if path.name != "codes.py"]
+    sources = [path for path in (ROOT / "kappa" / "build").rglob("*.py") if path.name != "codes.py"]
     used = {code for path in sources for code in re.findall(r'"(KF\d{3})"', path.read_text(encoding="utf-8"))}
     assert used == set(CODES)
 

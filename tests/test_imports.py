@@ -43,9 +43,9 @@ BUILD_SIDE = (
     "kappa.actions.images",
     "kappa.actions.serving",
     "kappa.actions.store",
-    "kappa.declaring",
-    "kappa.service",
-    "kappa.bundle",
+    "kappa.services.declaring",
+    "kappa.services.service",
+    "kappa.services.bundle",
     "kappa.spec",
 )
 """What must be importable on Windows: everything but the production server."""

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from kappa.adapters import DataframeInput, DataframeOutput, JsonInput
 from kappa.errors import BadInputError, ConfigurationError, ResultMismatchError
-from kappa.inference import Inference, example_payload, read_payload
+from kappa.services.inference import Inference, example_payload, read_payload
+from kappa.services.splitting import split
 from kappa.spec.contracts import InputAdapter, OutputAdapter
-from kappa.spec.models import ApiSpec, ArtifactMethod, ExampleSpec, FunctionTarget
-from kappa.splitting import split
+from kappa.spec.service import ApiSpec, ArtifactMethod, ExampleSpec, FunctionTarget
 from kappa.types import Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
 
 

@@ -2,8 +2,8 @@
 
 A module imports lower tiers, and its own tier without a cycle; the sides of tier 4 do not know each other. Imports
 inside functions are for third-party packages that are heavy or optional; those of Kappa's own modules are listed here
-with the reason. A dotted name in a string (`"kappa.build.plan:plan_build"`) counts as an import, except in the plugin
-registry, whose purpose it is.
+with the reason. A dotted name in a string (`"kappa.build.bundle.plan:plan_build"`) counts as an import, except in the
+plugin registry, whose purpose it is.
 """
 
 from __future__ import annotations
@@ -36,37 +36,13 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.settings",
         "kappa.tag",
         "kappa.types",
+        "kappa.wording",
     ),
     ("kappa.spec",),
     ("kappa.adapters", "kappa.frameworks"),
-    (
-        "kappa.awaiting",
-        "kappa.bento",
-        "kappa.bundle",
-        "kappa.comparison",
-        "kappa.declaring",
-        "kappa.direct",
-        "kappa.handover",
-        "kappa.inference",
-        "kappa.inputs",
-        "kappa.loading",
-        "kappa.modules_of_others",
-        "kappa.offline",
-        "kappa.openapi",
-        "kappa.packed",
-        "kappa.remote",
-        "kappa.service",
-        "kappa.source_code",
-        "kappa.sample_requests",
-        "kappa.splitting",
-        "kappa.threads",
-        "kappa.transport",
-        "kappa.versions",
-        "kappa.wire",
-        "kappa.wire",
-    ),
+    ("kappa.bento", "kappa.bundle", "kappa.offline", "kappa.remote", "kappa.rendering", "kappa.services"),
     ("kappa.build", "kappa.containers", "kappa.gamma", "kappa.server"),
-    ("kappa.actions", "kappa.dev_server"),
+    ("kappa.actions",),
     ("kappa.__main__", "kappa.cli", "kappa.testing"),
 )
 """Units (a module, or a package with everything in it) from the foundation to the shell."""
@@ -90,45 +66,54 @@ _ON_THE_CLASS = "`save` and the development server are methods of the class on t
 _LIGHT_FIXTURES = "pytest reads the fixtures wherever Kappa is installed, whether or not a test uses them"
 _LIGHT_HELP = "`kappa --help` and completion answer without loading what only a command's work needs"
 FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
-    ("kappa.actions.building", "kappa.build.builder"): _LIGHT_HELP,
+    ("kappa.actions.building", "kappa.build.bundle.builder"): _LIGHT_HELP,
     ("kappa.actions.building", "kappa.build.class_project"): _LIGHT_HELP,
-    ("kappa.actions.building", "kappa.build.ledger"): _LIGHT_HELP,
-    ("kappa.actions.building", "kappa.build.lock"): _LIGHT_HELP,
-    ("kappa.actions.building", "kappa.build.locking"): _LIGHT_HELP,
-    ("kappa.actions.building", "kappa.build.plan"): _LIGHT_HELP,
+    ("kappa.actions.building", "kappa.build.bundle.ledger"): _LIGHT_HELP,
+    ("kappa.actions.building", "kappa.build.packages.lock"): _LIGHT_HELP,
+    ("kappa.actions.building", "kappa.build.packages.locking"): _LIGHT_HELP,
+    ("kappa.actions.building", "kappa.build.bundle.plan"): _LIGHT_HELP,
     ("kappa.actions.building", "kappa.build.project"): _LIGHT_HELP,
-    ("kappa.actions.building", "kappa.build.trial"): _LIGHT_HELP,
+    ("kappa.actions.building", "kappa.build.bundle.trial"): _LIGHT_HELP,
     ("kappa.actions.building", "kappa.containers.engine"): _NO_IMAGES,
-    ("kappa.actions.images", "kappa.build.deployables"): _NO_BUILD_SIDE,
-    ("kappa.actions.images", "kappa.build.lock"): _NO_BUILD_SIDE,
-    ("kappa.actions.images", "kappa.build.locking"): _NO_BUILD_SIDE,
+    ("kappa.actions.images", "kappa.rendering.deployables"): _NO_BUILD_SIDE,
+    ("kappa.actions.images", "kappa.build.packages.lock"): _NO_BUILD_SIDE,
+    ("kappa.actions.images", "kappa.build.packages.locking"): _NO_BUILD_SIDE,
     ("kappa.actions.images", "kappa.build.project"): _NO_BUILD_SIDE,
-    ("kappa.actions.images", "kappa.build.render"): _NO_BUILD_SIDE,
-    ("kappa.actions.images", "kappa.build.targets"): _NO_BUILD_SIDE,
-    ("kappa.actions.serving", "kappa.build.sources"): _NO_BUILD_SIDE,
-    ("kappa.actions.serving", "kappa.server.allowance"): _NO_SERVER,
-    ("kappa.actions.serving", "kappa.server.dev"): _NO_SERVER,
+    ("kappa.actions.images", "kappa.rendering.bundle"): _NO_BUILD_SIDE,
+    ("kappa.actions.images", "kappa.build.packages.targets"): _NO_BUILD_SIDE,
+    ("kappa.actions.serving", "kappa.build.bundle.sources"): _NO_BUILD_SIDE,
+    ("kappa.actions.serving", "kappa.server.process.allowance"): _NO_SERVER,
+    ("kappa.actions.serving", "kappa.server.process.dev"): _NO_SERVER,
     ("kappa.actions.serving", "kappa.server.host"): _NO_SERVER,
-    ("kappa.actions.serving", "kappa.server.launch"): _NO_SERVER,
-    ("kappa.actions.serving", "kappa.server.running"): _NO_SERVER,
+    ("kappa.actions.serving", "kappa.server.process.launch"): _NO_SERVER,
+    ("kappa.actions.serving", "kappa.server.process.running"): _NO_SERVER,
     ("kappa.actions.serving", "kappa.server.tuning.tune"): _NO_SERVER,
     ("kappa.actions.targets", "kappa.build.project"): _NO_BUILD_SIDE,
     ("kappa.actions.targets", "kappa.gamma.service"): _NO_DATABASE,
     ("kappa.bento", "kappa.actions.building"): _ON_THE_CLASS,
     ("kappa.bento", "kappa.actions.images"): _ON_THE_CLASS,
-    ("kappa.build.environment_checks", "kappa.build.conda"): "only conda's environments are YAML inside a TOML file",
-    ("kappa.build.listed", "kappa.build.conda"): "only conda's environments are YAML inside a TOML file",
-    ("kappa.bento", "kappa.dev_server"): _ON_THE_CLASS,
-    ("kappa.build.kappafile", "kappa.build.toml_syntax"): _ONE_SYNTAX,
-    ("kappa.build.kappafile", "kappa.build.yaml_syntax"): _ONE_SYNTAX,
-    ("kappa.build.project", "kappa.build.classes"): "a kappafile without a class is read without the decorators",
+    (
+        "kappa.build.checks.environment",
+        "kappa.build.packages.conda",
+    ): "only conda's environments are YAML inside a TOML file",
+    (
+        "kappa.build.packages.listed",
+        "kappa.build.packages.conda",
+    ): "only conda's environments are YAML inside a TOML file",
+    ("kappa.bento", "kappa.actions.dev_server"): _ON_THE_CLASS,
+    ("kappa.build.manifest.kappafile", "kappa.build.manifest.toml_syntax"): _ONE_SYNTAX,
+    ("kappa.build.manifest.kappafile", "kappa.build.manifest.yaml_syntax"): _ONE_SYNTAX,
+    ("kappa.build.project", "kappa.build.code.classes"): "a kappafile without a class is read without the decorators",
     ("kappa.cli.arguments", "kappa.actions.targets"): _LIGHT_HELP,
-    ("kappa.cli.arguments", "kappa.sample_requests"): _LIGHT_HELP,
-    ("kappa.cli.boundary", "kappa.build.diagnostics"): _NO_BUILD_SIDE,
-    ("kappa.cli.boundary", "kappa.build.reports"): _NO_BUILD_SIDE,
+    ("kappa.cli.arguments", "kappa.services.sample_requests"): _LIGHT_HELP,
+    ("kappa.cli.boundary", "kappa.build.manifest.diagnostics"): _NO_BUILD_SIDE,
+    ("kappa.cli.boundary", "kappa.build.manifest.reports"): _NO_BUILD_SIDE,
     ("kappa.cli.boundary", "kappa.settings"): _LIGHT_HELP,
-    ("kappa.server.launch", "kappa.server.arbiter"): "gunicorn is not installed on Windows",
-    ("kappa.server.launch", "kappa.server.uvicorn_server"): "uvicorn is installed on Windows only, or when asked for",
+    ("kappa.server.process.launch", "kappa.server.process.arbiter"): "gunicorn is not installed on Windows",
+    (
+        "kappa.server.process.launch",
+        "kappa.server.http.uvicorn_server",
+    ): "uvicorn is installed on Windows only, or when asked for",
     ("kappa.testing", "kappa.testing.in_process"): _LIGHT_FIXTURES,
     ("kappa.testing.fixtures", "kappa.testing.in_process"): _LIGHT_FIXTURES,
 }
@@ -140,7 +125,10 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
     "kappa.frameworks": (set(), {"joblib", "xgboost"}),
     "kappa.offline": ({"orjson"}, set()),
-    "kappa.declaring": ({"pydantic"}, set()),
+    "kappa.remote": ({"orjson"}, {"httpx", "numpy", "pandas"}),
+    "kappa.rendering": (set(), {"jinja2"}),
+    "kappa.wording": ({"pydantic_core"}, set()),
+    "kappa.services": ({"orjson", "pydantic"}, set()),
     "kappa.build": (
         {
             "filelock",
@@ -155,19 +143,20 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
             "tree_sitter",
             "tree_sitter_toml",
         },
-        {"jinja2", "uv"},
+        {"uv"},
     ),
     "kappa.containers": (set(), {"docker", "requests"}),
     "kappa.gamma": ({"alembic", "filelock", "sqlalchemy"}, {"alembic"}),
     "kappa.server": ({"falcon", "gunicorn", "h11", "prometheus_client", "uvicorn"}, {"uvloop"}),
-    "kappa.wire": ({"orjson"}, {"numpy", "pandas"}),
-    "kappa.remote": ({"orjson"}, set()),
-    "kappa.transport": (set(), {"httpx"}),
-    "kappa.comparison": ({"orjson"}, set()),
     "kappa.cli": ({"click", "orjson"}, {"rich"}),
     "kappa.testing": ({"falcon", "packaging", "pytest"}, set()),
 }
 """What each unit imports of others' packages: when it is imported itself, and only inside functions."""
+
+ROOMS: Mapping[str, tuple[str, ...]] = {
+    "kappa.build": ("manifest", "packages", "code", "checks", "", "bundle"),
+}
+"""The rooms inside large units, from the lowest; a room imports lower ones, and "" is the unit's own level."""
 
 DOTTED_NAME = re.compile(r"kappa(\.\w+)+:\w+(\.\w+)*")
 
@@ -259,6 +248,23 @@ def wrong_directions(imports: Mapping[str, list[Import]]) -> list[str]:
     return found
 
 
+def wrong_rooms(imports: Mapping[str, list[Import]]) -> list[str]:
+    """Say every import that goes from a room up to a higher one of the same unit."""
+    return [
+        f"{statement}, which is a higher room"
+        for module, statements in imports.items()
+        for statement in statements
+        if (unit := unit_of(module)) in ROOMS
+        and unit_of(statement.imported) == unit
+        and ROOMS[unit].index(room_of(statement.imported)) > ROOMS[unit].index(room_of(module))
+    ]
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 and parts[2] in ROOMS[unit_of(module)] else ""
+
+
 def cycle(imports: Mapping[str, list[Import]]) -> list[str]:
     """Return the modules of one cycle of imports at the top of modules, or nothing."""
     graph = {
@@ -291,6 +297,19 @@ def test_no_import_goes_up_or_sideways() -> None:
     assert wrong_directions(KAPPA) == []
 
 
+def test_no_room_imports_a_higher_one() -> None:
+    assert wrong_rooms(KAPPA) == []
+
+
+def test_a_room_that_imports_a_higher_one_is_found() -> None:
+    tree = {
+        "kappa.build.code.a": "import kappa.build.manifest.b",
+        "kappa.build.manifest.b": "import kappa.build.code.a",
+    }
+    wrong = "kappa.build.manifest.b:1 imports kappa.build.code.a, which is a higher room"
+    assert wrong_rooms(imports_of(tree)) == [wrong]
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     assert cycle(KAPPA) == []
 
@@ -316,14 +335,14 @@ def test_third_party_packages_are_those_listed() -> None:
 
 
 FINE = {
-    "kappa": "from kappa.service import load",
+    "kappa": "from kappa.services.service import load",
     "kappa.errors": "",
-    "kappa.plugins": "TABLE = {'x': 'kappa.build.plan:Plan'}",
-    "kappa.service": "from kappa.errors import KappaError",
+    "kappa.plugins": "TABLE = {'x': 'kappa.build.bundle.plan:Plan'}",
+    "kappa.services.service": "from kappa.errors import KappaError",
     "kappa.build": "",
-    "kappa.build.plan": "from kappa import errors",
-    "kappa.server": "from kappa.service import load",
-    "kappa.actions": "from kappa.build import plan\nfrom kappa.server import app",
+    "kappa.build.bundle.plan": "from kappa import errors",
+    "kappa.server": "from kappa.services.service import load",
+    "kappa.actions": "from kappa.build.bundle import plan\nfrom kappa.server import app",
 }
 
 
@@ -337,26 +356,26 @@ def test_the_rules_accept_a_tree_that_keeps_them() -> None:
     [
         pytest.param(
             "kappa.errors",
-            "import kappa.service",
-            "kappa.errors:1 imports kappa.service, which is above it",
+            "import kappa.services.service",
+            "kappa.errors:1 imports kappa.services.service, which is above it",
             id="upward",
         ),
         pytest.param(
             "kappa.server",
-            "def f():\n    from kappa.build import plan",
-            "kappa.server:2 in `f` imports kappa.build.plan, which is another side",
+            "def f():\n    from kappa.build.bundle import plan",
+            "kappa.server:2 in `f` imports kappa.build.bundle.plan, which is another side",
             id="sideways-in-a-function",
         ),
         pytest.param(
-            "kappa.build.plan",
+            "kappa.build.bundle.plan",
             "from kappa import load",
-            "kappa.build.plan:1 imports kappa, the façade",
+            "kappa.build.bundle.plan:1 imports kappa, the façade",
             id="facade",
         ),
         pytest.param(
-            "kappa.service",
+            "kappa.services.service",
             "start = 'kappa.actions:start'",
-            "kappa.service:1 imports kappa.actions, which is above it",
+            "kappa.services.service:1 imports kappa.actions, which is above it",
             id="dotted-name",
         ),
     ],
@@ -366,8 +385,12 @@ def test_the_rules_refuse_what_breaks_them(module: str, source: str, complaint: 
 
 
 def test_a_circle_is_found() -> None:
-    tree = {**FINE, "kappa.build.lock": "import kappa.build.plan", "kappa.build.plan": "import kappa.build.lock"}
-    assert set(cycle(imports_of(tree))) == {"kappa.build.lock", "kappa.build.plan"}
+    tree = {
+        **FINE,
+        "kappa.build.packages.lock": "import kappa.build.bundle.plan",
+        "kappa.build.bundle.plan": "import kappa.build.packages.lock",
+    }
+    assert set(cycle(imports_of(tree))) == {"kappa.build.packages.lock", "kappa.build.bundle.plan"}
 
 
 def test_a_module_on_no_tier_is_refused() -> None:

@@ -15,11 +15,11 @@ import pytest
 
 import kappa
 from kappa._files import sha256_of_file, walk_files
-from kappa.bundle import load_bundle
 from kappa.errors import BundleError, BundleNotFoundError
 from kappa.frameworks.pickle import PickleArtifact
+from kappa.services.bundle import load_bundle
 from kappa.spec.manifest import BundleManifest, ResolvedEnv
-from kappa.spec.models import ServiceSpec
+from kappa.spec.service import ServiceSpec
 
 MAIN = """\
 import scoring_helper
@@ -53,7 +53,7 @@ WriteBundle = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def process_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    from kappa import loading
+    from kappa.services import loading
 
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))

@@ -16,8 +16,8 @@ from sklearn.preprocessing import OneHotEncoder
 
 from kappa.build.project import read_project
 from kappa.errors import BadInputError, BundleError
-from kappa.inference import Inference
-from kappa.service import load_declared
+from kappa.services.inference import Inference
+from kappa.services.service import load_declared
 from kappa.types import Payload
 
 HOUSES = pd.DataFrame({"area": [50.0, 80.0, 120.0], "rooms": [2, 3, 5], "town": ["Bern", "Chur", "Bern"]})

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kappa.build.class_project import read_class_project
-from kappa.build.distributions import top_modules
-from kappa.build.installed import with_needs
-from kappa.modules_of_others import MODULES_OF_OTHERS
+from kappa.build.packages.distributions import top_modules
+from kappa.build.packages.installed import with_needs
+from kappa.services.modules_of_others import MODULES_OF_OTHERS
 
 ROOT = Path(__file__).parents[1]
 BUILD_TOOLS = frozenset({"pip", "piptools", "pytest", "uv"})
@@ -62,7 +62,7 @@ LOAD = """
 import json, sys
 from pathlib import Path
 from kappa.build.project import read_project
-from kappa.service import load_declared
+from kappa.services.service import load_declared
 
 answers = {}
 for name in json.loads(sys.argv[2]):
@@ -79,7 +79,7 @@ print(json.dumps(answers))
 LOAD_CODE = """
 import json, sys
 from pathlib import Path
-from kappa.loading import code_of_bundle, import_reference
+from kappa.services.loading import code_of_bundle, import_reference
 
 answers = {}
 for name in json.loads(sys.argv[2]):
@@ -149,6 +149,6 @@ def test_other_projects_are_imported_under_their_own_names(tmp_path: Path) -> No
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy" / "notes.py").touch()  # a folder without `__init__.py` is no package beside one
     text = "print(import_reference('handlers:predict', code_of_project(Path.cwd()))(1))"
-    text = f"from kappa.loading import code_of_project, import_reference\nfrom pathlib import Path\n{text}"
+    text = f"from kappa.services.loading import code_of_project, import_reference\nfrom pathlib import Path\n{text}"
     done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout == "handlers\n", done.stderr

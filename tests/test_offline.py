@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kappa.inference import Inference
-from kappa.offline import Failure, answer_parts
-from kappa.spec.models import ApiSpec, ArtifactMethod, FunctionTarget
+from kappa.offline.answering import Failure, answer_parts
+from kappa.services.inference import Inference
+from kappa.spec.service import ApiSpec, ArtifactMethod, FunctionTarget
 from kappa.types import InferenceTask, Payload
 
 CSV, LINES, JSON = "text/csv", "application/x-ndjson", "application/json"

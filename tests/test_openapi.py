@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kappa.openapi import openapi_document
 from kappa.plugins import INPUT_ADAPTERS, OUTPUT_ADAPTERS
-from kappa.spec.models import RESERVED_NAMES, ServiceSpec
+from kappa.services.openapi import openapi_document
+from kappa.spec.service import RESERVED_NAMES, ServiceSpec
 
 
 def spec(api: dict[str, Any] | None = None, **service: Any) -> ServiceSpec:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from kappa.bento import BentoService
-from kappa.declaring import declared_spec
-from kappa.openapi import openapi_document
+from kappa.services.declaring import declared_spec
+from kappa.services.openapi import openapi_document
 
 pytestmark = [pytest.mark.index, pytest.mark.engine]
 

@@ -92,7 +92,7 @@ def test_wheel_of_the_source_distribution_is_the_same(sdist: Path, wheel: Path, 
 def test_bundles_carry_the_same_wheel_from_a_checkout_and_from_an_installation(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    code = "import sys; from kappa.build.wheel import kappa_wheel; sys.stdout.buffer.write(kappa_wheel().data)"
+    code = "import sys; from kappa.build.packages.wheel import kappa_wheel; sys.stdout.buffer.write(kappa_wheel().data)"
     installed, checkout = (
         subprocess.run(
             [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(path)!r}); {code}"],

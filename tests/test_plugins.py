@@ -10,7 +10,7 @@ import pytest
 from kappa.adapters import JsonInput
 from kappa.errors import MissingDependencyError, PluginNotFoundError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
-from kappa.spec.models import ApiSpec
+from kappa.spec.service import ApiSpec
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 import kappa
 from kappa.adapters import JsonInput, MultiFileInput
 from kappa.errors import AnswerError, InferenceFailedError, MissingDependencyError, UsageError
-from kappa.openapi import openapi_document
-from kappa.remote import AsyncClient, Client
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
-from kappa.transport import Reply, Sending
+from kappa.remote.client import AsyncClient, Client
+from kappa.remote.transport import Reply, Sending
+from kappa.services.openapi import openapi_document
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.types import HTTPHeaders
 
 URL = "http://iris.test/base"

@@ -10,9 +10,9 @@ import pytest
 
 from kappa.adapters import DataframeInput, JsonInput, MultiFileInput, NdarrayInput, StringInput
 from kappa.adapters.columns import Orient
-from kappa.sample_requests import arguments_for_curl, arguments_for_run
+from kappa.services.sample_requests import arguments_for_curl, arguments_for_run
 from kappa.spec.contracts import InputAdapter
-from kappa.spec.models import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
+from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
 from kappa.types import Payload
 
 COLUMNS = {"a": "float64", "b": "int64", "c": "bool", "d": "str", "e": "datetime"}

@@ -24,9 +24,9 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from kappa.build.codes import CODES
-from kappa.build.kappafile import read_kappafile
-from kappa.build.validation import validate
+from kappa.build.manifest.codes import CODES
+from kappa.build.manifest.kappafile import read_kappafile
+from kappa.build.manifest.validation import validate
 from kappa.cli.main import cli
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import InputAdapter

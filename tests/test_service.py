@@ -14,16 +14,16 @@ import pytest
 import kappa
 from kappa.adapters import DataframeInput, JsonInput, JsonOutput
 from kappa.bento import BentoService
-from kappa.declaring import declared_spec
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError, UsageError
 from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.text import TextFileArtifact
-from kappa.loading import code_on_path
-from kappa.packed import Artifact, Artifacts
-from kappa.service import LoadedService, load_declared, load_service
+from kappa.services.declaring import declared_spec
+from kappa.services.loading import code_on_path
+from kappa.services.packed import Artifact, Artifacts
+from kappa.services.service import LoadedService, load_declared, load_service
 from kappa.spec.document import ArtifactSource, Kappafile
-from kappa.spec.models import ApiSpec, EnvSpec, FunctionTarget, ServiceSpec
+from kappa.spec.service import ApiSpec, EnvSpec, FunctionTarget, ServiceSpec
 from kappa.types import Payload
 
 MODULE = "tiers_handlers"

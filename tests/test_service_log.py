@@ -220,8 +220,8 @@ def test_commands_that_are_quiet_show_no_lines_that_are_only_told(tmp_path: Path
 
 SERVING = {
     "serve": [sys.executable, "-m", "kappa", "serve", ".", "--examples", "skip", "--host", "127.0.0.1", "--port", "0"],
-    "gunicorn": [sys.executable, "-c", "from kappa.server.launch import serve_gunicorn as serve"],
-    "uvicorn": [sys.executable, "-c", "from kappa.server.launch import serve_uvicorn as serve"],
+    "gunicorn": [sys.executable, "-c", "from kappa.server.process.launch import serve_gunicorn as serve"],
+    "uvicorn": [sys.executable, "-c", "from kappa.server.process.launch import serve_uvicorn as serve"],
 }
 THEN = """
 from kappa.actions.serving import served_project

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kappa import source_code
+from kappa.services import source_code
 
 
 def test_a_folder_is_taken_while_other_threads_import(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

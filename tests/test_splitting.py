@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from kappa.adapters import DataframeInput, DataframeOutput, JsonInput, NdarrayInput
 from kappa.errors import ResultMismatchError
-from kappa.inference import Inference
+from kappa.services.inference import Inference
+from kappa.services.splitting import split
 from kappa.spec.contracts import InputAdapter, OutputAdapter
-from kappa.spec.models import ApiSpec, FunctionTarget
-from kappa.splitting import split
+from kappa.spec.service import ApiSpec, FunctionTarget
 from kappa.types import InferenceError, InferenceTask, Payload
 
 FRAMES, ARRAYS, ITEMS = DataframeInput(), NdarrayInput(), JsonInput()

@@ -26,11 +26,11 @@ from kappa.cli.main import cli
 from kappa.errors import InferenceFailedError
 from kappa.server.app import create_app
 from kappa.server.host import Served
-from kappa.service import load_declared
+from kappa.services.service import load_declared
+from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ArtifactSource
-from kappa.spec.models import ApiSpec, ArtifactMethod, ServiceSpec
-from kappa.threads import ServiceThread
+from kappa.spec.service import ApiSpec, ArtifactMethod, ServiceSpec
 
 MAKING = """
 import asyncio, decimal, sqlite3, threading
@@ -209,8 +209,8 @@ def test_what_is_made_while_loading_is_used_as_it_was_made(
 
 SERVING = {
     "serve": [sys.executable, "-m", "kappa", "serve", ".", "--host", "127.0.0.1", "--port", "0"],
-    "gunicorn": [sys.executable, "-c", "from kappa.server.launch import serve_gunicorn as serve"],
-    "uvicorn": [sys.executable, "-c", "from kappa.server.launch import serve_uvicorn as serve"],
+    "gunicorn": [sys.executable, "-c", "from kappa.server.process.launch import serve_gunicorn as serve"],
+    "uvicorn": [sys.executable, "-c", "from kappa.server.process.launch import serve_uvicorn as serve"],
 }
 THEN = """
 from kappa.actions.serving import served_project

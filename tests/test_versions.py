@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from kappa.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
+from kappa.services.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
 
 LOCK = """\
 # kappa-lock: 2 inputs=sha256:0

@@ -18,11 +18,11 @@ from kappa.tag import Tag
 
 if TYPE_CHECKING:
     from kappa.bento import BentoService
-    from kappa.build.builder import Build
-    from kappa.build.ledger import BuildRecord
-    from kappa.build.lock import Lock
-    from kappa.build.locking import LockMode, Relock
-    from kappa.build.plan import BuildPlan
+    from kappa.build.bundle.builder import Build
+    from kappa.build.bundle.ledger import BuildRecord
+    from kappa.build.bundle.plan import BuildPlan
+    from kappa.build.packages.lock import Lock
+    from kappa.build.packages.locking import LockMode, Relock
     from kappa.build.project import Project
     from kappa.gamma.service import GammaService
 
@@ -80,7 +80,7 @@ def plan_of(
     environ: Mapping[str, str] = os.environ,
 ) -> BuildPlan:
     """Decide everything about the bundle of a project, and write nothing."""
-    from kappa.build.plan import plan_build
+    from kappa.build.bundle.plan import plan_build
     from kappa.build.project import Project, read_project
 
     project = path if isinstance(path, Project) else read_project(path)
@@ -109,8 +109,8 @@ def lock_project(
 
     With ``pin_base_image``, an engine is asked for the digest that the base image has in its registry now.
     """
-    from kappa.build.lock import LOCK_NAME
-    from kappa.build.locking import relock
+    from kappa.build.packages.lock import LOCK_NAME
+    from kappa.build.packages.locking import relock
 
     plan = plan_of(path, resolver=resolver, upgrade=upgrade, packages=packages, imports_code=False, environ=environ)
     committed = plan.project.root / LOCK_NAME
@@ -128,8 +128,8 @@ def lock_project(
 
 def check_project_lock(path: Path, *, resolver: str | None = None, environ: Mapping[str, str] = os.environ) -> Lock:
     """Return the committed lock of a project if it is up to date; raises `LockError` that says why it is not."""
-    from kappa.build.lock import LOCK_NAME
-    from kappa.build.locking import check_committed
+    from kappa.build.packages.lock import LOCK_NAME
+    from kappa.build.packages.locking import check_committed
 
     plan = plan_of(path, resolver=resolver, imports_code=False, environ=environ)
     return check_committed(plan.lock_inputs, plan.project.root / LOCK_NAME)
@@ -153,9 +153,9 @@ def build_project(
     behind. In the store, a bundle of the same tag and the same bytes stays as it is; one of other bytes is a
     `DestinationExistsError`. What happened, and how long it took, goes to the ledger of builds.
     """
-    from kappa.build.builder import build_bundle
-    from kappa.build.ledger import recording
-    from kappa.build.trial import try_bundle
+    from kappa.build.bundle.builder import build_bundle
+    from kappa.build.bundle.ledger import recording
+    from kappa.build.bundle.trial import try_bundle
 
     with recording(home_directory(environ)) as record:
         with record.step("plan"):
@@ -229,8 +229,8 @@ def _is_taken(store: GammaService, name: str, version: str) -> bool:
 
 def _upgrade(plan: BuildPlan, environ: Mapping[str, str]) -> LockMode:
     """Upgrade the committed lock, which the build then takes; without one, the build itself takes the newest."""
-    from kappa.build.lock import LOCK_NAME
-    from kappa.build.locking import relock
+    from kappa.build.packages.lock import LOCK_NAME
+    from kappa.build.packages.locking import relock
 
     committed = plan.project.root / LOCK_NAME
     if not committed.is_file():

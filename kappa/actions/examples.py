@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from kappa.actions.targets import ProjectTarget, Target, open_target, read_target_project
-from kappa.bundle import open_bundle
-from kappa.comparison import Replay, replay_of
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
-from kappa.inference import Inference, example_payload
-from kappa.sample_requests import sample_request
+from kappa.remote.transport import unanswered
 from kappa.secret_urls import masked
+from kappa.services.bundle import open_bundle
+from kappa.services.comparison import Replay, replay_of
+from kappa.services.inference import Inference, example_payload
+from kappa.services.sample_requests import sample_request
+from kappa.services.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
 from kappa.spec.contracts import ArtifactPlugin
-from kappa.spec.models import ExampleSpec, ServiceSpec, ServingSpec
-from kappa.transport import unanswered
+from kappa.spec.service import ExampleSpec, ServiceSpec, ServingSpec
 from kappa.types import Answer, Payload
-from kappa.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
 
 __all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "say_what_ran"]
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from kappa._version import __version__
 from kappa.actions.examples import check_examples, examples_of, replay_examples
 from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, read_target_project, spec_of
-from kappa.bundle import Bundle
 from kappa.containers.engine import Builder, Engine, choose_engine
 from kappa.containers.images import ImageFacts, check_image, default_image
 from kappa.containers.request import ImageRequest, Secret, lent_proxies, lent_secrets
 from kappa.errors import ContainerError, ExampleFailedError, UsageError
 from kappa.log import log
 from kappa.secret_urls import password_in, secret_in
+from kappa.services.bundle import Bundle
 from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
 
@@ -197,8 +197,8 @@ def _answers(url: str) -> bool:
 
 def compose_file(target: Target) -> str:
     """Return a Compose file that runs the image of a bundle, or the newest one of a project."""
-    from kappa.build.deployables import ComposeContext
-    from kappa.build.render import render
+    from kappa.rendering.bundle import render
+    from kappa.rendering.deployables import ComposeContext
 
     spec, version = spec_of(target)
     tag = Tag(spec.name, version if isinstance(target, BundleTarget) else "latest")
@@ -216,11 +216,11 @@ def compose_file(target: Target) -> str:
 
 def github_workflow(target: ProjectTarget) -> str:
     """Return a workflow of GitHub's that validates, builds and tests a project, and makes its image."""
-    from kappa.build.deployables import WorkflowContext
-    from kappa.build.lock import LOCK_NAME
-    from kappa.build.locking import read_lock
-    from kappa.build.render import render
-    from kappa.build.targets import running_python
+    from kappa.build.packages.lock import LOCK_NAME
+    from kappa.build.packages.locking import read_lock
+    from kappa.build.packages.targets import running_python
+    from kappa.rendering.bundle import render
+    from kappa.rendering.deployables import WorkflowContext
 
     project = read_target_project(target)
     file = project.file if project.file is not None else target.path

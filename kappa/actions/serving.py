@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, UsageError
-from kappa.inference import example_payload
 from kappa.log import log
-from kappa.service import load_declared
-from kappa.spec.models import ExampleSpec, ServiceSpec
+from kappa.services.inference import example_payload
+from kappa.services.service import load_declared
+from kappa.spec.service import ExampleSpec, ServiceSpec
 
 if TYPE_CHECKING:
     from kappa.server.host import Served
@@ -67,7 +67,7 @@ def serve_bundle(
 
     Raises `KappaError` when it cannot be started.
     """
-    from kappa.server.launch import serve_gunicorn, serve_uvicorn
+    from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
 
     def find() -> list[Path]:
         bundle = find_bundle(target, environ=environ)
@@ -84,7 +84,7 @@ def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
 
     Raises `UsageError` if it is not clear which server is meant, `InferenceFailedError` if it stays with the old one.
     """
-    from kappa.server.running import read_announcement, running_servers
+    from kappa.server.process.running import read_announcement, running_servers
 
     servers = [found for found in running_servers() if port in (None, found[1].port)]
     if len(servers) != 1:
@@ -116,7 +116,7 @@ def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, s
 
     Raises `UsageError` if it is not clear which API, `ConfigurationError` without an example for it.
     """
-    from kappa.server.allowance import read_allowance
+    from kappa.server.process.allowance import read_allowance
     from kappa.server.tuning.tune import tune
 
     bundle = find_bundle(target)
@@ -161,7 +161,7 @@ def tuning_charts(tuning: Tuning) -> str:
 
 def serve_project(target: ProjectTarget, options: ServerOptions) -> None:
     """Serve a project without building it until interrupted, starting anew after each edit."""
-    from kappa.server.dev import Loader, serve_dev
+    from kappa.server.process.dev import Loader, serve_dev
 
     path = target.path.resolve()
     serve_dev(Loader("kappa.actions.serving:served_project", str(path)), options, watched=lambda: project_files(path))
@@ -169,7 +169,7 @@ def serve_project(target: ProjectTarget, options: ServerOptions) -> None:
 
 def project_files(path: Path) -> list[Path]:
     """Return the files that a project is made of, as far as its kappafile and its imports tell without running them."""
-    from kappa.build.sources import collect_code
+    from kappa.build.bundle.sources import collect_code
 
     project = read_target_project(ProjectTarget(path))
     files = [project.file] if project.file is not None else []

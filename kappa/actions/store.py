@@ -14,7 +14,7 @@ from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import BundleReference, Tag
 
 if TYPE_CHECKING:
-    from kappa.gamma.repository import BundleRecord
+    from kappa.gamma.queries import BundleRecord
 
 from kappa.actions.failures import failing_writes_explained
 from kappa.actions.targets import find_bundle, local_store, stored_tags

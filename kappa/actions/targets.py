@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kappa.bundle import Bundle, load_bundle, open_bundle
 from kappa.errors import BundleNotFoundError, KappaError, MissingDependencyError, UsageError
 from kappa.gamma.storage import DirectoryStorage
-from kappa.inference import Inference
-from kappa.service import LoadedService, answering, load_declared
+from kappa.services.bundle import Bundle, load_bundle, open_bundle
+from kappa.services.inference import Inference
+from kappa.services.service import LoadedService, answering, load_declared
 from kappa.settings import home_directory
 from kappa.spec.manifest import MANIFEST_NAME
-from kappa.spec.models import ServiceSpec
+from kappa.spec.service import ServiceSpec
 from kappa.tag import BundleReference, Tag
 
 if TYPE_CHECKING:

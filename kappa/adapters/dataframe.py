@@ -52,7 +52,7 @@ from kappa.adapters.signature import (
 from kappa.adapters.wrappings import refuse_wrapped
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import FrozenMapping, InputAdapter, OutputAdapter
-from kappa.spec.models import ProjectPath, given
+from kappa.spec.service import ProjectPath, given
 from kappa.types import Answer, Payload
 
 __all__ = ["Columns", "DataframeInput", "DataframeOutput", "encode_frame", "frame_content"]

@@ -17,7 +17,7 @@ from kappa.adapters.json_values import json_rows, may_hold_dates_of_numpys, plai
 from kappa.adapters.media_types import JSON, understood
 from kappa.errors import BadInputError, BundleError, InferenceFailedError
 from kappa.spec.contracts import InputAdapter, OutputAdapter, module_of
-from kappa.spec.models import Reference
+from kappa.spec.service import Reference
 from kappa.types import Answer, DecodingLimits, Payload
 
 __all__ = [

@@ -15,24 +15,24 @@ from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 
 from kappa.bento import BentoService
-from kappa.build.classes import import_class, read_class
+from kappa.build.code.classes import import_class, read_class
+from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
+from kappa.build.code.functions import Definition, find_definition, span_of
+from kappa.build.code.modules import PACKAGE_FOLDERS, CodeBase, Module, search_path
+from kappa.build.code.placing import PROJECT_FILES
+from kappa.build.code.references import explain_missing_module
+from kappa.build.code.sampled_columns import with_signatures
 from kappa.build.combining import combine
-from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
-from kappa.build.diagnostics import Diagnostic, render_text
-from kappa.build.functions import Definition, find_definition, span_of
-from kappa.build.kappafile import KAPPAFILE_NAMES, PYPROJECT, read_kappafile
-from kappa.build.modules import PACKAGE_FOLDERS, CodeBase, Module, search_path
-from kappa.build.placing import PROJECT_FILES
-from kappa.build.positions import Span
+from kappa.build.manifest.diagnostics import Diagnostic, render_text
+from kappa.build.manifest.kappafile import KAPPAFILE_NAMES, PYPROJECT, read_kappafile
+from kappa.build.manifest.positions import Span
+from kappa.build.manifest.words import nearest
 from kappa.build.project import Project, check_kappafile, checked_project
-from kappa.build.references import explain_missing_module
-from kappa.build.signatures import with_signatures
-from kappa.build.wording import sentence
-from kappa.build.words import nearest
-from kappa.declaring import declared_spec
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import log
+from kappa.services.declaring import declared_spec
 from kappa.spec.document import ArtifactSource
+from kappa.wording import sentence
 
 __all__ = ["project_of", "read_class_project", "standing_for_its_file"]
 

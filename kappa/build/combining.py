@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kappa.build.declarations import Declaration, Place
-from kappa.build.diagnostics import Label
-from kappa.build.positions import TreePath
-from kappa.build.validation import Draft
-from kappa.build.wording import quoted
-from kappa.build.words import nearest
+from kappa.build.code.declarations import Declaration, Place
+from kappa.build.manifest.diagnostics import Label
+from kappa.build.manifest.positions import TreePath
+from kappa.build.manifest.validation import Draft
+from kappa.build.manifest.words import nearest
 from kappa.spec.document import Kappafile
-from kappa.spec.models import ServiceSpec
 from kappa.spec.project_paths import with_paths
+from kappa.spec.service import ServiceSpec
+from kappa.wording import quoted
 
 __all__ = ["check_shared_keys", "combine"]
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kappa.build.checks import check_references
+from kappa.build.checks.kappafile import check_references
+from kappa.build.code.declarations import ClassProblem, Declaration, Opaque
+from kappa.build.code.modules import CodeBase, search_path
+from kappa.build.code.references import explain_missing_module
+from kappa.build.code.sampled_columns import with_signatures
 from kappa.build.combining import check_shared_keys, combine
-from kappa.build.declarations import ClassProblem, Declaration, Opaque
-from kappa.build.diagnostics import Diagnostic, Diagnostics, Label
-from kappa.build.kappafile import Document, kappafile_at, read_kappafile
-from kappa.build.modules import CodeBase, search_path
-from kappa.build.positions import Span
-from kappa.build.project_sources import project_folders
-from kappa.build.references import explain_missing_module
-from kappa.build.signatures import with_signatures
-from kappa.build.validation import Draft, validate
-from kappa.build.wording import sentence
-from kappa.build.words import nearest
+from kappa.build.manifest.diagnostics import Diagnostic, Diagnostics, Label
+from kappa.build.manifest.kappafile import Document, kappafile_at, read_kappafile
+from kappa.build.manifest.positions import Span
+from kappa.build.manifest.validation import Draft, validate
+from kappa.build.manifest.words import nearest
+from kappa.build.packages.project_sources import project_folders
 from kappa.errors import ManifestError
 from kappa.log import log
 from kappa.spec.document import ArtifactSource, Kappafile
-from kappa.spec.models import ServiceSpec
+from kappa.spec.service import ServiceSpec
+from kappa.wording import sentence
 
 __all__ = ["Project", "check_kappafile", "checked_project", "read_project"]
 
@@ -112,7 +112,7 @@ def _paths(draft: Draft, declaration: Declaration | None) -> list[str]:
 
 def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaration | None:
     """Return what the kappafile's class declares; report what is wrong with it."""
-    from kappa.build import classes  # PERF: brings half of Kappa, which a kappafile without a class does not need
+    from kappa.build.code import classes  # PERF: brings half of Kappa, which a kappafile without a class does not need
 
     path, found = ("service", "class"), draft.found
     reference = draft.get(*path)

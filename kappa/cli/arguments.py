@@ -78,7 +78,7 @@ def bundles_at_hand(ctx: click.Context) -> str:
 def _meaning_of_api(ctx: click.Context) -> str:
     """Say which APIs there are; the first of two words was taken for the target, which it may not have been."""
     from kappa.actions.targets import resolve_target, spec_of
-    from kappa.sample_requests import arguments_for_run
+    from kappa.services.sample_requests import arguments_for_run
 
     target = _target_of(ctx)
     try:

@@ -97,14 +97,14 @@ def _tell(failure: _Failure, shell: Shell) -> None:
 def _more(failure: _Failure) -> dict[str, Any]:
     if not failure.diagnostics:
         return {}
-    from kappa.build.reports import diagnostic_tree
+    from kappa.build.manifest.reports import diagnostic_tree
 
     return {"diagnostics": [diagnostic_tree(diagnostic) for diagnostic in failure.diagnostics]}
 
 
 def _print_diagnostics(diagnostics: Sequence[Any]) -> None:
     """Show each problem with its lines; every one says by itself that it is an error."""
-    from kappa.build.diagnostics import render_text
+    from kappa.build.manifest.diagnostics import render_text
 
     coloured = wants_colour(sys.stderr)
     click.echo(render_text(diagnostics, color=coloured), err=True, color=coloured)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from itertools import accumulate
 
 from kappa.cli.console import wants_colour
-from kappa.inputs import InputFile, Source
+from kappa.offline.inputs import InputFile, Source
 
 __all__ = ["watching"]
 

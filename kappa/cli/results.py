@@ -12,7 +12,7 @@ import orjson
 from kappa.adapters.csv import csv_lines
 from kappa.cli.tables import text_table
 from kappa.errors import UsageError
-from kappa.offline import Rows
+from kappa.offline.answering import Rows
 from kappa.types import MEDIA_TYPES, Answer
 
 __all__ = ["Printer", "ResultForm", "printer"]

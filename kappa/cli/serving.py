@@ -18,7 +18,7 @@ from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
 from kappa.service_log import logging_to_stderr
 from kappa.settings import is_in_environment, read_settings
-from kappa.spec.models import ExamplesUse, ServiceSpec
+from kappa.spec.service import ExamplesUse, ServiceSpec
 
 __all__ = ["logging_as_asked", "server_options", "server_options_of"]
 

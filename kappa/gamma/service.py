@@ -21,7 +21,7 @@ from sqlalchemy.exc import DatabaseError
 
 from kappa.errors import BundleError, BundleNotFoundError, GammaError
 from kappa.gamma.database import explained, open_copy, open_database, reading, sqlite_url
-from kappa.gamma.repository import (
+from kappa.gamma.queries import (
     BundleRecord,
     Order,
     Query,

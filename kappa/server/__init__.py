@@ -1,3 +1,3 @@
-"""The HTTP server: the application (`app`), the processes that run it (`launch`, `worker`, `dev`), and batching."""
+"""The server: HTTP at its doors (`http`), the batches that answer (`batching`), and its processes (`process`)."""
 
 __all__: list[str] = []

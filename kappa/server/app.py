@@ -17,21 +17,21 @@ import falcon
 import falcon.asgi
 
 from kappa.errors import KappaError
-from kappa.sample_requests import arguments_for_curl
-from kappa.server import pages, ui
-from kappa.server.access_log import AccessLog
-from kappa.server.batching.answering import ApiResource
-from kappa.server.batching.middleware import BatchingMiddleware
-from kappa.server.cors import CrossOrigin
-from kappa.server.edge import Edge
-from kappa.server.exchange import Request, RequestIds, send_error
-from kappa.server.files import ExampleFile, FrontPage, StaticFiles
 from kappa.server.host import BatchingOptions, Endpoint, Host, Served
+from kappa.server.http import pages, ui
+from kappa.server.http.access_log import AccessLog
+from kappa.server.http.answering import ApiResource
+from kappa.server.http.cors import CrossOrigin
+from kappa.server.http.edge import Edge
+from kappa.server.http.exchange import Request, RequestIds, send_error
+from kappa.server.http.files import ExampleFile, FrontPage, StaticFiles
+from kappa.server.http.middleware import BatchingMiddleware
+from kappa.server.http.pages import Page, WholeServer
 from kappa.server.metrics import Metrics
 from kappa.server.options import ServerOptions
-from kappa.server.pages import Page, WholeServer
 from kappa.server.swap import Application, Serving
-from kappa.spec.models import ExamplesUse, ServiceSpec
+from kappa.services.sample_requests import arguments_for_curl
+from kappa.spec.service import ExamplesUse, ServiceSpec
 
 __all__ = ["create_app"]
 

@@ -15,7 +15,7 @@ from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from kappa.errors import InferenceFailedError
-from kappa.threads import carried
+from kappa.services.threads import carried
 
 __all__ = ["Decoders", "DecodingOverdueError"]
 

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from kappa.comparison import Replay, replay_lines, replay_of
 from kappa.errors import BadInputError, ExampleFailedError, InferenceFailedError, KappaError
-from kappa.inference import example_payload
-from kappa.spec.models import ExampleSpec, ExamplesUse, ServiceSpec
+from kappa.services.comparison import Replay, replay_lines, replay_of
+from kappa.services.inference import example_payload
+from kappa.spec.service import ExampleSpec, ExamplesUse, ServiceSpec
 from kappa.types import Answer, Payload
 
 __all__ = ["try_examples"]

@@ -18,27 +18,27 @@ from pathlib import Path
 from time import monotonic, thread_time
 from typing import Any, Literal, TypeVar
 
-from kappa.awaiting import use_loop
-from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
-from kappa.inference import Inference
 from kappa.log_format import telling_requests
-from kappa.server import bounds
-from kappa.server.arrival import Arrivals
 from kappa.server.batching.batcher import Batcher, OverdueError
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
-from kappa.server.batching.sharing import Places
+from kappa.server.batching.slots import Places
 from kappa.server.decoding import Decoders
-from kappa.server.exchange import too_large, valid_headers
 from kappa.server.gate import try_examples
-from kappa.server.machine import SpareMemory
+from kappa.server.http import bounds
+from kappa.server.http.arrival import Arrivals
+from kappa.server.http.exchange import too_large, valid_headers
 from kappa.server.metrics import ApiMetrics, Metrics
+from kappa.server.process.machine import SpareMemory
 from kappa.server.renewal import Renewal, needs_payloads
-from kappa.service import LoadedService
+from kappa.services.awaiting import use_loop
+from kappa.services.bundle import load_bundle, open_bundle
+from kappa.services.inference import Inference
+from kappa.services.service import LoadedService
+from kappa.services.threads import ServiceThread
 from kappa.spec.manifest import BundleManifest
-from kappa.spec.models import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ExamplesUse, ServiceSpec
-from kappa.threads import ServiceThread
+from kappa.spec.service import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ExamplesUse, ServiceSpec
 from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "Served", "served_bundle"]

@@ -10,7 +10,7 @@ from typing import Literal
 from kappa.log_format import LogFormat, LogLevel
 from kappa.server.host import BatchingOptions
 from kappa.service_log import access_log_to_stdout, logging_to_stderr
-from kappa.spec.models import ExamplesUse, ServiceSpec
+from kappa.spec.service import ExamplesUse, ServiceSpec
 
 __all__ = ["ServerOptions"]
 

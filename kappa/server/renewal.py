@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kappa.errors import InferenceFailedError
-from kappa.inference import Inference
 from kappa.server.decoding import Decoders
+from kappa.services.inference import Inference
 from kappa.types import InferenceTask, Payload
 
 __all__ = ["RenewableTask", "Renewal", "needs_payloads"]

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError, said
-from kappa.server.batching.answering import ApiResource
 from kappa.server.host import Host, Served
+from kappa.server.http.answering import ApiResource
 
 __all__ = ["DRAIN", "RELOAD", "Application", "Serving"]
 

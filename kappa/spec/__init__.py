@@ -1,4 +1,4 @@
-"""What a service is: declared (`models`), as the user's file says it (`document`), and resolved (`manifest`).
+"""What a service is: declared (`service`), as the user's file says it (`document`), and resolved (`manifest`).
 
 These types touch no disk, no network and no subprocess.
 """

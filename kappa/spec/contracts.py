@@ -187,7 +187,7 @@ def _is_registered(plugin: type[Plugin]) -> bool:
 
 
 def plain_module(name: str) -> str:
-    """Return the own name of a module that may be isolated (see `kappa.loading`)."""
+    """Return the own name of a module that may be isolated (see `kappa.services.loading`)."""
     return name.partition(".")[2] if name.startswith(ISOLATED) else name
 
 

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, ArtifactName, ArtifactPlugin, FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
-from kappa.spec.models import (
+from kappa.spec.service import (
     ApiName,
     ApiSpec,
     ArtifactMethod,

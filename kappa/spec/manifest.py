@@ -18,7 +18,7 @@ from kappa._files import digest_of_lines, strangeness
 from kappa.errors import BundleError
 from kappa.spec.contracts import FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
-from kappa.spec.models import Labels, ServiceSpec
+from kappa.spec.service import Labels, ServiceSpec
 from kappa.tag import Tag
 
 __all__ = [

@@ -21,7 +21,7 @@ from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, RESOLVERS,
 from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.document import Kappafile
 from kappa.spec.manifest import BundleManifest
-from kappa.spec.models import REFERENCE
+from kappa.spec.service import REFERENCE
 
 __all__ = ["DOCUMENTS", "FAMILIES", "DocumentName", "Family", "json_schema", "schema_text"]
 

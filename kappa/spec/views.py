@@ -8,7 +8,7 @@ from typing import Any
 from kappa.spec.conda import environment_text
 from kappa.spec.contracts import thaw
 from kappa.spec.manifest import BundleManifest
-from kappa.spec.models import ApiSpec, ServiceSpec
+from kappa.spec.service import ApiSpec, ServiceSpec
 
 __all__ = ["bundle_view", "metadata_view", "service_view"]
 

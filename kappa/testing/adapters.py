@@ -22,8 +22,8 @@ from packaging.requirements import Requirement
 
 from kappa.adapters.multipart import FORM, sole_part
 from kappa.errors import BadInputError, KappaError
+from kappa.services.splitting import split
 from kappa.spec.contracts import InputAdapter, OutputAdapter, Plugin
-from kappa.splitting import split
 from kappa.types import Answer, FileLike, Payload
 
 __all__ = ["InputAdapterSuite", "OutputAdapterSuite", "is_same", "spoil"]

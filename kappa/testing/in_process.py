@@ -21,14 +21,14 @@ from falcon.testing import ASGIConductor, Result
 from kappa.actions.serving import served_target
 from kappa.actions.targets import resolve_target
 from kappa.bento import BentoService
-from kappa.declaring import declared_spec
 from kappa.errors import KappaError
-from kappa.remote import Client as RemoteClient
+from kappa.remote.client import Client as RemoteClient
+from kappa.remote.transport import Reply, Sending
 from kappa.server.app import create_app
 from kappa.server.host import Served
-from kappa.service import load_instance
-from kappa.spec.models import ExamplesUse, ServiceSpec
-from kappa.transport import Reply, Sending
+from kappa.services.declaring import declared_spec
+from kappa.services.service import load_instance
+from kappa.spec.service import ExamplesUse, ServiceSpec
 from kappa.types import HTTPHeaders
 
 __all__ = ["Client", "client"]

@@ -16,8 +16,8 @@ import kappa.testing
 from kappa.adapters import DataframeInput
 from kappa.adapters.multipart import form_payload
 from kappa.errors import ResultMismatchError
-from kappa.inference import Inference
-from kappa.spec.models import ApiSpec, FunctionTarget
+from kappa.services.inference import Inference
+from kappa.spec.service import ApiSpec, FunctionTarget
 from kappa.types import HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
 
 

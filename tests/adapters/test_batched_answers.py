@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import BadInputError
-from kappa.inference import Inference, error_answer
-from kappa.spec.models import ApiSpec, FunctionTarget
+from kappa.services.inference import Inference, error_answer
+from kappa.spec.service import ApiSpec, FunctionTarget
 from kappa.types import Answer, InferenceTask, Payload
 
 

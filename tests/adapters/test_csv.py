@@ -17,7 +17,7 @@ from kappa.adapters import DataframeInput, DataframeOutput
 from kappa.adapters import csv as reading
 from kappa.adapters.columns import Columns, frame_of
 from kappa.adapters.csv import columns_of_csv, csv_lines
-from kappa.build.signatures import columns_of_sample
+from kappa.build.code.sampled_columns import columns_of_sample
 from kappa.errors import BadInputError
 from kappa.types import DecodingLimits, Payload
 

@@ -28,9 +28,9 @@ from kappa.adapters import (
 from kappa.adapters.media_types import CSV, JSON, LINES, NPY, TABS, UNTOLD, canonical, understood
 from kappa.adapters.multipart import FORM, form_payload
 from kappa.errors import BadInputError
-from kappa.inference import Inference
+from kappa.services.inference import Inference
 from kappa.spec.contracts import InputAdapter
-from kappa.spec.models import ApiSpec, FunctionTarget
+from kappa.spec.service import ApiSpec, FunctionTarget
 from kappa.types import MEDIA_TYPES, Payload
 
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/tiff", "image/gif")

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from kappa.adapters import JsonInput
 from kappa.errors import BundleError
-from kappa.inference import Inference
-from kappa.openapi import openapi_document
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.services.inference import Inference
+from kappa.services.openapi import openapi_document
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.types import Payload
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kappa._files import write_atomically
-from kappa.build.lock import Lock
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.packages.lock import Lock
 from kappa.build.project import Project, read_project
 
 GREETER = {

@@ -10,12 +10,12 @@ import pytest
 from packaging.utils import canonicalize_name
 from projects import INFERRING, PREDICT, write
 
-from kappa.build.absent import AbsentModules, Unknown
-from kappa.build.diagnostics import Diagnostic
-from kappa.build.known_modules import KNOWN_MODULES, SIBLINGS
-from kappa.build.listed import Listed
-from kappa.build.modules import CodeBase, SearchPath
-from kappa.build.plan import plan_build
+from kappa.build.bundle.plan import plan_build
+from kappa.build.code.absent import AbsentModules, Unknown
+from kappa.build.code.modules import CodeBase, SearchPath
+from kappa.build.manifest.diagnostics import Diagnostic
+from kappa.build.packages.known_modules import KNOWN_MODULES, SIBLINGS
+from kappa.build.packages.listed import Listed
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ManifestError
 

@@ -22,16 +22,16 @@ from typing import Any
 import pytest
 
 from kappa._version import __version__
-from kappa.build import builder
-from kappa.build.builder import build_bundle, build_time
-from kappa.build.lock import Lock
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle import builder
+from kappa.build.bundle.builder import build_bundle, build_time
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.packages.lock import Lock
+from kappa.build.packages.targets import running_platform
+from kappa.build.packages.wheel import kappa_wheel
 from kappa.build.project import Project
-from kappa.build.targets import running_platform
-from kappa.build.wheel import kappa_wheel
-from kappa.bundle import load, open_bundle
 from kappa.errors import BuildError, BundleError, ConfigurationError, DestinationExistsError
 from kappa.log import listening
+from kappa.services.bundle import load, open_bundle
 from kappa.spec.document import ArtifactSource
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv, content_digest, read_manifest
 
@@ -363,8 +363,9 @@ def test_folder_that_may_not_be_written_is_told(plan: BuildPlan, tmp_path: Path)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kappa.build import builder, writer
-from kappa.build.plan import plan_build
+from kappa.build.bundle import builder
+from kappa.build.bundle import writer
+from kappa.build.bundle.plan import plan_build
 from kappa.build.project import read_project
 
 def kill(self, at):

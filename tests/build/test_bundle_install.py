@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from kappa._version import __version__
-from kappa.build.builder import build_bundle
-from kappa.build.lock import Lock
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.packages.lock import Lock
+from kappa.build.packages.wheel import kappa_wheel
 from kappa.build.project import Project, read_project
-from kappa.build.wheel import kappa_wheel
-from kappa.bundle import open_bundle
 from kappa.frameworks.json import JSONArtifact
+from kappa.services.bundle import open_bundle
 from kappa.tag import from_pep440
 
 WriteProject = Callable[..., Project]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.diagnostics import Diagnostic
+from kappa.build.manifest.diagnostics import Diagnostic
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ManifestError
 from kappa.log import listening

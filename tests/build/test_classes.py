@@ -12,15 +12,15 @@ import pytest
 
 import kappa
 from kappa.build.class_project import read_class_project
-from kappa.build.classes import DECORATORS, import_class, read_class
-from kappa.build.declarations import ClassProblem, Declaration, Opaque, Place
-from kappa.build.modules import CodeBase, search_path
-from kappa.build.positions import Span
+from kappa.build.code.classes import DECORATORS, import_class, read_class
+from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
+from kappa.build.code.modules import CodeBase, search_path
+from kappa.build.manifest.positions import Span
 from kappa.build.project import read_project
-from kappa.declaring import declared_spec
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import Kind, listening
-from kappa.spec.models import FunctionTarget, ServiceSpec
+from kappa.services.declaring import declared_spec
+from kappa.spec.service import FunctionTarget, ServiceSpec
 
 HEAD = """\
 import kappa
@@ -347,7 +347,7 @@ def test_a_runner_may_be_given(tmp_path: Path) -> None:
     opaque = Opaque("it is made", Place(tmp_path / "declared.py", Span(1, 1, 1, 2)))
     told = import_class("declared:Service", tmp_path, opaque, run=run)
     assert told == ClassProblem("Importing `declared:Service` failed: ImportError: nothing here.", opaque.place)
-    assert calls[0][1:5] == ["-m", "kappa.build.describe", "declared:Service", str(tmp_path)]
+    assert calls[0][1:5] == ["-m", "kappa.build.code.describe", "declared:Service", str(tmp_path)]
 
 
 # -- with a kappafile --------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from kappa.build.builder import build_bundle
-from kappa.build.conda import conda_environment
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.packages.conda import conda_environment
 from kappa.build.project import Project
-from kappa.spec.models import EnvSpec
+from kappa.spec.service import EnvSpec
 
 FILE = """\
 name: whatever

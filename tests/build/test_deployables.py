@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.deployables import ComposeContext, WorkflowContext
-from kappa.build.render import Context, render
+from kappa.rendering.bundle import Context, render
+from kappa.rendering.deployables import ComposeContext, WorkflowContext
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "generate"
 CASES: dict[str, Context] = {

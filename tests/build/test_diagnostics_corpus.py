@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.codes import CODES
-from kappa.build.diagnostics import Diagnostic, render_text
+from kappa.build.manifest.codes import CODES
+from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.project import check_kappafile
 
 CORPUS = Path(__file__).parents[1] / "manifests"

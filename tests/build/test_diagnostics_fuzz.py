@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kappa.build.diagnostics import Diagnostic, render_text
+from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.project import check_kappafile
 
 CORPUS = Path(__file__).parents[1] / "manifests"

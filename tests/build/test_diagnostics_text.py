@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.diagnostics import Diagnostic, Diagnostics, Label, render_text
-from kappa.build.positions import Positions, Span
-from kappa.build.wording import one_of, quoted, sentence
+from kappa.build.manifest.diagnostics import Diagnostic, Diagnostics, Label, render_text
+from kappa.build.manifest.positions import Positions, Span
 from kappa.errors import ManifestError
+from kappa.wording import one_of, quoted, sentence
 
 
 def problem(file: Path, span: Span, **more: object) -> Diagnostic:

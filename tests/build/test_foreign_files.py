@@ -20,11 +20,11 @@ from kappa import load
 from kappa.actions.serving import serve_bundle, served_target
 from kappa.actions.store import verify_bundles
 from kappa.actions.targets import BundleTarget, open_target
-from kappa.build.builder import build_bundle
-from kappa.build.plan import BuildPlan
-from kappa.bundle import open_bundle
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan
 from kappa.errors import BundleError
 from kappa.server.options import ServerOptions
+from kappa.services.bundle import open_bundle
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="links and named pipes are those of POSIX"),

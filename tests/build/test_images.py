@@ -10,13 +10,13 @@ from typing import get_args
 import pytest
 from packaging.requirements import Requirement
 
-from kappa.build.builder import build_bundle
-from kappa.build.cuda import CUDA_RELEASES
-from kappa.build.lock import Lock
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.packages.cuda import CUDA_RELEASES
+from kappa.build.packages.lock import Lock
 from kappa.build.project import Project, check_kappafile
 from kappa.errors import ConfigurationError
-from kappa.spec.models import CudaVersion
+from kappa.spec.service import CudaVersion
 
 WriteProject = Callable[..., Project]
 SeedLock = Callable[..., Lock]

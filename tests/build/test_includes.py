@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.project import Project, check_kappafile, read_project
 from kappa.errors import ConfigurationError
-from kappa.spec.models import FilesSpec
+from kappa.spec.service import FilesSpec
 
 SERVICE = 'kappafile = 1\n[service]\nname = "Service"\n{service}[apis.predict]\nfunction = "handlers:predict"\n'
 BUNDLE = 'input = "json"\n[bundle]\nresolver = "installed"\n'

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.render import InitScriptContext, render
-from kappa.build.setup_scripts import shell_of
+from kappa.build.checks.setup_scripts import shell_of
+from kappa.rendering.bundle import InitScriptContext, render
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="a script of bash"),

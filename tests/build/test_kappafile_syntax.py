@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kappa.build.diagnostics import Diagnostics
-from kappa.build.kappafile import find_kappafile, read_kappafile
-from kappa.build.positions import Positions, Span, TextLines, TreePath
-from kappa.build.toml_syntax import parse_toml
-from kappa.build.yaml_syntax import parse_yaml
+from kappa.build.manifest.diagnostics import Diagnostics
+from kappa.build.manifest.kappafile import find_kappafile, read_kappafile
+from kappa.build.manifest.positions import Positions, Span, TextLines, TreePath
+from kappa.build.manifest.toml_syntax import parse_toml
+from kappa.build.manifest.yaml_syntax import parse_yaml
 from kappa.errors import ConfigurationError
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from projects import write
 
-from kappa.build.builder import build_bundle
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.project import read_project
 from kappa.errors import ConfigurationError
 from kappa.spec.manifest import read_manifest
@@ -263,11 +263,11 @@ def planned(root: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Buil
 
 
 LOAD = """
-import sys, kappa.bundle
+import sys, kappa.services.bundle
 from pathlib import Path
 if {taken!r}:
     sys.modules.update({{name: type(sys)(name) for name in {taken!r}}})
-service = kappa.bundle.load_bundle(Path({bundle!r}), on_path={on_path!r}).as_object()
+service = kappa.services.bundle.load_bundle(Path({bundle!r}), on_path={on_path!r}).as_object()
 print(service.predict(1))
 """
 

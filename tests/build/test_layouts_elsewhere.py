@@ -19,9 +19,9 @@ import pytest
 from packaging.utils import canonicalize_name
 from projects import write
 
-from kappa.build.installed import asked_for, with_needs
-from kappa.build.resolvers.uv import find_uv
-from kappa.build.wheel import describe_kappa, write_zip
+from kappa.build.packages.installed import asked_for, with_needs
+from kappa.build.packages.resolvers.uv import find_uv
+from kappa.build.packages.wheel import describe_kappa, write_zip
 from kappa.spec.pins import pins_of
 
 pytestmark = [
@@ -482,10 +482,10 @@ import sys
 from pathlib import Path
 bundle = Path(sys.argv[1])
 sys.path.append(str(next(bundle.glob("*/_kappa/*.whl"))))
-import kappa.bundle
-service = kappa.bundle.load_bundle(bundle).as_object()
+import kappa.services.bundle
+service = kappa.services.bundle.load_bundle(bundle).as_object()
 print(service.predict(1))
-kappa.bundle.open_bundle(bundle).verify()
+kappa.services.bundle.open_bundle(bundle).verify()
 """
 
 

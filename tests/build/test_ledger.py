@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build import ledger
-from kappa.build.builder import build_bundle
-from kappa.build.ledger import read_builds, recording
-from kappa.build.plan import BuildPlan
+from kappa.build.bundle import ledger
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.ledger import read_builds, recording
+from kappa.build.bundle.plan import BuildPlan
 from kappa.errors import BuildError
 from kappa.log import Kind, listening
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.lock import Lock, LockInputs, Resolution
-from kappa.build.locking import lock_packages
+from kappa.build.packages.lock import Lock, LockInputs, Resolution
+from kappa.build.packages.locking import lock_packages
 from kappa.errors import ResolutionError
 from kappa.log import Kind, listening
 from kappa.plugins import RESOLVERS

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build import targets
-from kappa.build.lock import Lock
-from kappa.build.locking import check_committed, lock_packages, relock
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.packages import targets
+from kappa.build.packages.lock import Lock
+from kappa.build.packages.locking import check_committed, lock_packages, relock
 from kappa.build.project import Project, read_project
 from kappa.errors import LockError
 from kappa.frameworks.pickle import PickleArtifact

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.lock import LockInputs
-from kappa.build.lock_record import Asked
-from kappa.build.locking import lock_packages
-from kappa.build.plan import plan_build
+from kappa.build.bundle.plan import plan_build
+from kappa.build.packages.lock import LockInputs
+from kappa.build.packages.lock_record import Asked
+from kappa.build.packages.locking import lock_packages
+from kappa.build.packages.targets import running_platform, running_python
 from kappa.build.project import Project
-from kappa.build.targets import running_platform, running_python
 from kappa.errors import IndexUnreachableError, ResolutionError
 from kappa.log import listening
 

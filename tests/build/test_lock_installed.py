@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.lock import LockInputs
-from kappa.build.resolvers.installed import InstalledResolver
-from kappa.build.targets import running_platform, running_python
+from kappa.build.packages.lock import LockInputs
+from kappa.build.packages.resolvers.installed import InstalledResolver
+from kappa.build.packages.targets import running_platform, running_python
 from kappa.errors import ResolutionError
 
 INPUTS = LockInputs(

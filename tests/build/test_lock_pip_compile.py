@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 import pytest
 
 from kappa._files import sha256_of_file
-from kappa.build.lock import LockInputs
-from kappa.build.locking import lock_packages
-from kappa.build.resolvers.indexes import pip_environment
-from kappa.build.resolvers.pip_compile import PipCompileResolver, explain_failure
-from kappa.build.targets import running_platform, running_python
+from kappa.build.packages.lock import LockInputs
+from kappa.build.packages.locking import lock_packages
+from kappa.build.packages.resolvers.indexes import pip_environment
+from kappa.build.packages.resolvers.pip_compile import PipCompileResolver, explain_failure
+from kappa.build.packages.targets import running_platform, running_python
 from kappa.errors import ResolutionError
 
 INPUTS = LockInputs(requirements=("pear",), python=running_python(), platform=running_platform())
@@ -208,7 +208,13 @@ def test_command_is_pip_compile_with_nothing_that_could_leave_a_trace(index_envi
         "--no-config --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-options "
         "--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --verbose --output-file requirements.txt"
     )
-    command = [sys.executable, "-m", "kappa.build.resolvers.compile_command", *flags.split(), "requirements.in"]
+    command = [
+        sys.executable,
+        "-m",
+        "kappa.build.packages.resolvers.compile_command",
+        *flags.split(),
+        "requirements.in",
+    ]
     assert seen == [[*command, "--pre\n-c constraints.txt\napple\npear\n"]]
 
 

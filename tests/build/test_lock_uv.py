@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.lock import LockInputs
-from kappa.build.locking import lock_packages
-from kappa.build.resolvers import uv
-from kappa.build.resolvers.indexes import redacted, secrets_in, uv_environment
-from kappa.build.resolvers.uv import UvResolver, reduced
-from kappa.build.targets import Target, running_platform, running_python
+from kappa.build.packages.lock import LockInputs
+from kappa.build.packages.locking import lock_packages
+from kappa.build.packages.resolvers import uv
+from kappa.build.packages.resolvers.indexes import redacted, secrets_in, uv_environment
+from kappa.build.packages.resolvers.uv import UvResolver, reduced
+from kappa.build.packages.targets import Target, running_platform, running_python
 from kappa.errors import MissingDependencyError, ResolutionError
 
 INPUTS = LockInputs(requirements=("pear",), python=running_python(), platform=running_platform(), resolver="uv")

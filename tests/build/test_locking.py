@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.lock import Lock, LockInputs, Resolution
-from kappa.build.locking import check_committed, lock_packages, relock
+from kappa.build.packages.lock import Lock, LockInputs, Resolution
+from kappa.build.packages.locking import check_committed, lock_packages, relock
 from kappa.errors import LockError, ResolutionError, UsageError
 from kappa.log import Kind, listening
 from kappa.plugins import RESOLVERS

@@ -25,11 +25,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from kappa.build.builder import build_bundle
-from kappa.build.plan import plan_build
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import plan_build
 from kappa.build.project import Project, check_kappafile, read_project
-from kappa.bundle import load_bundle
-from kappa.service import LoadedService, load_declared
+from kappa.services.bundle import load_bundle
+from kappa.services.service import LoadedService, load_declared
 from kappa.types import Payload
 
 KAPPAFILE = """\

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.project import Project
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.frameworks.pickle import PickleArtifact

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from projects import write
 
-from kappa.build.builder import build_bundle
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.class_project import read_class_project
-from kappa.build.plan import BuildPlan, plan_build
 from kappa.build.project import check_kappafile, read_project
-from kappa.bundle import load_bundle, open_bundle
 from kappa.errors import BuildError, ConfigurationError
 from kappa.log import Kind, listening
-from kappa.service import load_declared
+from kappa.services.bundle import load_bundle, open_bundle
+from kappa.services.service import load_declared
 from kappa.types import Payload
 
 pytestmark = pytest.mark.usefixtures("fresh_modules")

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 from projects import INFERRING, PREDICT, write
 
-from kappa.build.diagnostics import Diagnostic
-from kappa.build.modules import search_path
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.code.modules import search_path
+from kappa.build.manifest.diagnostics import Diagnostic
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ManifestError
 
@@ -86,7 +86,7 @@ def test_code_in_a_named_folder_is_packed_and_the_project_runs_with_it(case: str
     assert packed(plan_of(root)) == sorted([*expected, "handlers.py"])
     check = (
         "from pathlib import Path\nfrom kappa.build.project import read_project\n"
-        "from kappa.service import load_declared\n"
+        "from kappa.services.service import load_declared\n"
         f"project = read_project(Path({str(root)!r}))\n"
         "load_declared(project.spec, project.sources, root=project.root)"
     )

@@ -17,14 +17,14 @@ from kappa.actions.building import plan_of
 from kappa.actions.serving import served_target
 from kappa.actions.targets import BundleTarget, open_target
 from kappa.bento import BentoService
+from kappa.build.bundle.plan import BuildPlan
 from kappa.build.class_project import project_of
-from kappa.build.lock import Lock
-from kappa.build.plan import BuildPlan
-from kappa.bundle import load_bundle, open_bundle
-from kappa.declaring import declared_spec
+from kappa.build.packages.lock import Lock
 from kappa.errors import BundleError, ConfigurationError
-from kappa.service import load_instance
-from kappa.spec.models import ServiceSpec
+from kappa.services.bundle import load_bundle, open_bundle
+from kappa.services.declaring import declared_spec
+from kappa.services.service import load_instance
+from kappa.spec.service import ServiceSpec
 from kappa.spec.views import metadata_view
 from kappa.types import Payload
 
@@ -183,7 +183,7 @@ def test_types_of_a_script_are_those_of_its_file(multiplier: BentoService, seed_
 
 
 def test_development_server_gets_them_too(multiplier: BentoService, tmp_path: Path) -> None:
-    from kappa.handover import hand_over, handed_over_spec, load_handed_over
+    from kappa.services.snapshot import hand_over, handed_over_spec, load_handed_over
 
     project = project_of(multiplier)
     folder = tmp_path / "handed over"
@@ -209,8 +209,8 @@ def test_what_is_no_such_class_is_refused_by_name(multiplier: BentoService) -> N
     spec = declared_spec(type(multiplier))
     tree = spec.model_dump(mode="json", by_alias=True)
     tree["artifacts"][0]["type"] = "own_types:LinesInput"
-    from kappa.loading import ServiceCode
-    from kappa.service import import_class
+    from kappa.services.loading import ServiceCode
+    from kappa.services.service import import_class
 
     with pytest.raises(BundleError, match="`own_types:LinesInput` is no class of the family `ArtifactPlugin`"):
         import_class(ServiceSpec.model_validate(tree), ServiceCode(project_of(multiplier).root))

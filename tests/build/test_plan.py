@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.packages.targets import running_platform, running_python
+from kappa.build.packages.wheel import describe_kappa
 from kappa.build.project import Project
-from kappa.build.targets import running_platform, running_python
-from kappa.build.wheel import describe_kappa
 from kappa.errors import ConfigurationError, UsageError
 from kappa.spec.document import ArtifactSource
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.requirements import RequirementLine, check_requirement, name_of, read_requirements_file
+from kappa.build.packages.requirements import RequirementLine, check_requirement, name_of, read_requirements_file
 
 
 def write(folder: Path, **files: str) -> Path:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.keys import template_of
+from kappa.build.manifest.keys import template_of
+from kappa.build.manifest.shapes import fields_of, items_of, table_of
+from kappa.build.manifest.words import WORDS_OF_OTHERS
 from kappa.build.project import check_kappafile, read_project
-from kappa.build.shapes import fields_of, items_of, table_of
-from kappa.build.words import WORDS_OF_OTHERS
 from kappa.errors import UsageError
 from kappa.log import Kind, listening
 from kappa.spec.document import ArtifactTable, Kappafile
-from kappa.spec.models import ArtifactMethod, FunctionTarget
+from kappa.spec.service import ArtifactMethod, FunctionTarget
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = """\
@@ -178,4 +178,6 @@ def test_checking_a_kappafile_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert loaded.isdisjoint({*UNNEEDED, "kappa.service", "kappa.build.classes", "ruamel.yaml", "kappa.build.lock"})
+    assert loaded.isdisjoint(
+        {*UNNEEDED, "kappa.services.service", "kappa.build.code.classes", "ruamel.yaml", "kappa.build.packages.lock"}
+    )

@@ -12,15 +12,15 @@ from projects import write
 from pydantic import BaseModel
 
 from kappa.build.class_project import read_class_project
-from kappa.build.classes import read_class
+from kappa.build.code.classes import read_class
+from kappa.build.code.declarations import Declaration
+from kappa.build.code.modules import CodeBase, search_path
 from kappa.build.combining import combine
-from kappa.build.declarations import Declaration
-from kappa.build.modules import CodeBase, search_path
 from kappa.build.project import check_kappafile
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import field_docs
 from kappa.spec.document import Kappafile
-from kappa.spec.models import ServiceSpec
+from kappa.spec.service import ServiceSpec
 
 MARKED = re.compile(r"\bNamesPath\b")
 ABOUT_PATHS = re.compile(r"\b(path|file|folder|pattern|script|template)s?\b", re.IGNORECASE)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from kappa.build.builder import build_bundle
-from kappa.build.diagnostics import render_text
-from kappa.build.lock import Lock, check_lock
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.manifest.diagnostics import render_text
+from kappa.build.packages.lock import Lock, check_lock
+from kappa.build.packages.resolvers.indexes import redacted, secrets_in
 from kappa.build.project import Project, check_kappafile
-from kappa.build.resolvers.indexes import redacted, secrets_in
 from kappa.containers.process import follow
 from kappa.errors import KappaError, ManifestError
 
@@ -161,8 +161,8 @@ def uv_lock(url: str) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("url", URLS)
 def test_lock_of_another_tool_brings_no_secret(url: str) -> None:
-    from kappa.build.foreign_locks import _lock_of, _Needed
-    from kappa.build.targets import Target
+    from kappa.build.packages.foreign_locks import _lock_of, _Needed
+    from kappa.build.packages.targets import Target
 
     target = Target.of("3.11", ())
     found = _lock_of("uv.lock", [_Needed(uv_lock(URLS[url].format("x-1.tar.gz")), list(target.systems))], target)

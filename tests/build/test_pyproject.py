@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.plan import plan_build
+from kappa.build.bundle.plan import plan_build
+from kappa.build.packages.pyproject import ProjectDependencies, read_dependencies
+from kappa.build.packages.targets import Target
 from kappa.build.project import Project
-from kappa.build.pyproject import ProjectDependencies, read_dependencies
-from kappa.build.targets import Target
 from kappa.log import listening
 
 PYPROJECT = """\

@@ -13,7 +13,7 @@ import jinja2
 import pytest
 
 from kappa._resources import resource
-from kappa.build.render import (
+from kappa.rendering.bundle import (
     ApiRow,
     Context,
     DockerfileContext,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kappa.build.render import (
+from kappa.rendering.bundle import (
     ApiRow,
     DockerfileContext,
     EntrypointContext,

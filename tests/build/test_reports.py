@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from kappa.build.codes import CODES
-from kappa.build.diagnostics import Diagnostic, Label
-from kappa.build.positions import Span
-from kappa.build.reports import render_github, render_json, render_sarif
+from kappa.build.manifest.codes import CODES
+from kappa.build.manifest.diagnostics import Diagnostic, Label
+from kappa.build.manifest.positions import Span
+from kappa.build.manifest.reports import render_github, render_json, render_sarif
 
 
 def _typo(root: Path) -> Diagnostic:

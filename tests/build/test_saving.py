@@ -19,16 +19,16 @@ import kappa
 from kappa.actions import building
 from kappa.actions.building import plan_of, project_to_build
 from kappa.bento import BentoService
-from kappa.build import builder
-from kappa.build.builder import build_time
+from kappa.build.bundle import builder
+from kappa.build.bundle.builder import build_time
+from kappa.build.bundle.plan import BuildPlan
 from kappa.build.class_project import project_of
-from kappa.build.lock import Lock, LockInputs, Resolution
-from kappa.build.plan import BuildPlan
+from kappa.build.packages.lock import Lock, LockInputs, Resolution
 from kappa.build.project import read_project
-from kappa.bundle import open_bundle
-from kappa.declaring import declared_spec
 from kappa.errors import ConfigurationError, DestinationExistsError, ManifestError, UsageError
 from kappa.plugins import RESOLVERS
+from kappa.services.bundle import open_bundle
+from kappa.services.declaring import declared_spec
 from kappa.spec.document import ArtifactSource
 from kappa.tag import Tag
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from projects import KAPPAFILE, PREDICT, write
 
-from kappa.build.builder import build_bundle
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.checks.setup_scripts import shell_of
 from kappa.build.project import check_kappafile, read_project
-from kappa.build.setup_scripts import shell_of
 from kappa.errors import ConfigurationError, ManifestError
 
 MARK = "\ufeff"

@@ -12,15 +12,15 @@ import pytest
 
 import kappa.testing
 from kappa.adapters import DataframeInput, JsonInput
+from kappa.build.bundle.plan import plan_build
 from kappa.build.class_project import read_class_project
-from kappa.build.classes import read_class
-from kappa.build.declarations import Declaration
-from kappa.build.modules import CodeBase, search_path
-from kappa.build.plan import plan_build
+from kappa.build.code.classes import read_class
+from kappa.build.code.declarations import Declaration
+from kappa.build.code.modules import CodeBase, search_path
+from kappa.build.code.sampled_columns import with_schemas, with_signatures
 from kappa.build.project import check_kappafile, read_project
-from kappa.build.signatures import with_schemas, with_signatures
 from kappa.errors import ConfigurationError
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 HEAD = 'kappafile = 1\n\n[service]\nname = "Learning"\n'
 

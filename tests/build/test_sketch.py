@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kappa.build.diagnostics import render_text
-from kappa.build.kappafile import find_kappafile
-from kappa.build.other_frameworks import advice_for_type
+from kappa.build.manifest.diagnostics import render_text
+from kappa.build.manifest.kappafile import find_kappafile
+from kappa.build.manifest.other_frameworks import advice_for_type
 from kappa.build.project import check_kappafile
 from kappa.errors import ConfigurationError
 

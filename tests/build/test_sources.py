@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 import pytest
 from projects import KAPPAFILE, PREDICT, write
 
-from kappa.build.distributions import DistributionIndex
-from kappa.build.modules import CodeBase, SearchPath, search_path
-from kappa.build.patterns import match
+from kappa.build.bundle.sources import Code, collect_code, collect_includes
+from kappa.build.code.modules import CodeBase, SearchPath, search_path
+from kappa.build.code.tracing import trace
+from kappa.build.manifest.patterns import match
+from kappa.build.packages.distributions import DistributionIndex
 from kappa.build.project import Project, check_kappafile, read_project
-from kappa.build.sources import Code, collect_code, collect_includes
-from kappa.build.tracing import trace
 from kappa.errors import ManifestError
 from kappa.log import Kind, listening
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kappa.build.targets import (
+from kappa.build.packages.targets import (
     PLATFORMS,
     Target,
     holds_on,

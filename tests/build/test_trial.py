@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from kappa.build import trial
-from kappa.build.builder import build_bundle
-from kappa.build.plan import BuildPlan, plan_build
+from kappa.build.bundle import trial
+from kappa.build.bundle.builder import build_bundle
+from kappa.build.bundle.plan import BuildPlan, plan_build
+from kappa.build.bundle.trial import try_bundle
 from kappa.build.project import read_project
-from kappa.build.trial import try_bundle
-from kappa.bundle import open_bundle
 from kappa.errors import BuildError, ManifestError
 from kappa.log import Kind, listening
+from kappa.services.bundle import open_bundle
 
 KAPPAFILE = """
 kappafile = 1

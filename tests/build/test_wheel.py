@@ -17,11 +17,11 @@ import pytest
 import tomli
 
 from kappa._version import __version__
-from kappa.build.wheel import describe_kappa, kappa_wheel, write_zip
+from kappa.build.packages.wheel import describe_kappa, kappa_wheel, write_zip
 
 ROOT = Path(__file__).parents[2]
 INFO = f"kappa_ml-{__version__}.dist-info"
-MAKE = "import sys; from kappa.build.wheel import kappa_wheel; sys.stdout.buffer.write(kappa_wheel().data)"
+MAKE = "import sys; from kappa.build.packages.wheel import kappa_wheel; sys.stdout.buffer.write(kappa_wheel().data)"
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import pytest
 
 from kappa._files import sha256_of_bytes
-from kappa.build.plan import PlannedArtifact
-from kappa.build.writer import BundleTree
+from kappa.build.bundle.plan import PlannedArtifact
+from kappa.build.bundle.writer import BundleTree
 from kappa.errors import BuildError, ConfigurationError
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ArtifactSource

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from kappa._files import write_atomically
 from kappa.actions.building import plan_of
-from kappa.build.lock import Lock
+from kappa.build.packages.lock import Lock
 from kappa.spec.manifest import read_manifest
 
 Kappa = Callable[..., Result]

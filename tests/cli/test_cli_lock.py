@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from kappa.build.lock import Lock
+from kappa.build.packages.lock import Lock
 from kappa.spec.manifest import read_manifest
 
 Kappa = Callable[..., Result]

@@ -12,7 +12,7 @@ from click.testing import Result
 
 from kappa.actions import serving
 from kappa.log_format import JsonFormatter
-from kappa.server import launch
+from kappa.server.process import launch
 
 Kappa = Callable[..., Result]
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from kappa.cli.serving import server_options, server_options_of
 from kappa.server.options import ServerOptions
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec, ServingSpec
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec, ServingSpec
 
 
 def options_of(declared: tuple[str, ...] | None, *arguments: str) -> ServerOptions:

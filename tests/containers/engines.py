@@ -22,7 +22,7 @@ import pytest
 from base_image import NAME
 from eventually import eventually
 
-from kappa.build.wheel import write_zip
+from kappa.build.packages.wheel import write_zip
 
 BASE_IMAGE = NAME
 PODMAN_LIMITS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'

@@ -12,7 +12,7 @@ from engines import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, write_pr
 from eventually import eventually
 
 from kappa._version import __version__
-from kappa.bundle import open_bundle
+from kappa.services.bundle import open_bundle
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

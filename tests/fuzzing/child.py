@@ -17,7 +17,7 @@ os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others take more of the ad
 
 import atheris
 
-with atheris.instrument_imports(include=["kappa.adapters", "kappa.server.exchange", "formats"]):
+with atheris.instrument_imports(include=["kappa.adapters", "kappa.server.http.exchange", "formats"]):
     from formats import FORMATS
 from bounded import limit_address_space
 

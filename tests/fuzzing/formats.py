@@ -29,7 +29,7 @@ from kappa.adapters.multipart import FORM, sole_part
 from kappa.adapters.ndarray import NdarrayInput
 from kappa.adapters.string import StringInput
 from kappa.errors import BadInputError
-from kappa.server.exchange import unpacked
+from kappa.server.http.exchange import unpacked
 from kappa.spec.contracts import InputAdapter
 from kappa.types import Payload
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kappa.errors import BundleError, BundleNotFoundError, DestinationExistsError, GammaError
-from kappa.gamma.repository import add_bundle
+from kappa.gamma.queries import add_bundle
 from kappa.gamma.service import GammaService
 from kappa.gamma.storage import DirectoryStorage
 from kappa.labels import parse_selector

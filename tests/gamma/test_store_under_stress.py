@@ -13,10 +13,10 @@ import pytest
 
 from kappa._files import write_atomically
 from kappa.actions.building import plan_of
-from kappa.build.ledger import read_builds
-from kappa.build.lock import Lock
-from kappa.bundle import open_bundle
+from kappa.build.bundle.ledger import read_builds
+from kappa.build.packages.lock import Lock
 from kappa.gamma.service import local_service
+from kappa.services.bundle import open_bundle
 
 pytestmark = pytest.mark.engine
 

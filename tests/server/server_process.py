@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
-from kappa.server import bounds
-from kappa.server.batching import answering
-from kappa.server.dev import Loader, serve_dev
 from kappa.server.host import BatchingOptions, Served
-from kappa.server.launch import serve_gunicorn, serve_uvicorn
+from kappa.server.http import answering, bounds
 from kappa.server.options import ServerOptions
-from kappa.service import load_declared
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.server.process.dev import Loader, serve_dev
+from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
+from kappa.services.service import load_declared
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 
 def described(folder: Path, wanted: dict[str, Any]) -> Served:

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from kappa.server.access_log import AccessLog
 from kappa.server.app import create_app
+from kappa.server.http.access_log import AccessLog
 from kappa.server.swap import Application
 
 APIS: Any = {
@@ -130,7 +130,7 @@ batch = true
 """
 SERVE = """
 from kappa.actions.serving import served_project
-from kappa.server.launch import {serve} as serve
+from kappa.server.process.launch import {serve} as serve
 from kappa.server.options import ServerOptions
 serve([served_project(".")], ServerOptions(host="127.0.0.1", port=0, access_log=True, {options}))
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kappa.server.allowance import Allowance, WorkerCount, read_allowance, workers_for
+from kappa.server.process.allowance import Allowance, WorkerCount, read_allowance, workers_for
 
 MIB = 2**20
 

@@ -24,10 +24,10 @@ from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.server import host as host_module
 from kappa.server.app import create_app
 from kappa.server.batching.policy import Limits
-from kappa.server.exchange import PlainRequest, PlainResponse
 from kappa.server.host import BatchingOptions, Served
-from kappa.service import load_declared
-from kappa.spec.models import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
+from kappa.server.http.exchange import PlainRequest, PlainResponse
+from kappa.services.service import load_declared
+from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
 
 CODE = """
 from kappa.types import InferenceError, InferenceResult

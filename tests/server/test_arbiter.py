@@ -11,9 +11,9 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("gunicorn does not run on Windows", allow_module_level=True)
 
-from kappa.server import arbiter
-from kappa.server.arbiter import KappaArbiter, Retries
-from kappa.server.report import Report
+from kappa.server.process import arbiter
+from kappa.server.process.arbiter import KappaArbiter, Retries
+from kappa.server.process.report import Report
 
 
 def test_pauses_between_failures_grow_and_begin_anew_after_a_worker_was_ready() -> None:

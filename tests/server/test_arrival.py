@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from kappa.errors import BadInputError
-from kappa.server import bounds
-from kappa.server.arrival import Arrival, Arrivals, Pace, first_event, read_body
-from kappa.server.exchange import ClientGoneError, PlainRequest
+from kappa.server.http import bounds
+from kappa.server.http.arrival import Arrival, Arrivals, Pace, first_event, read_body
+from kappa.server.http.exchange import ClientGoneError, PlainRequest
 
 
 def request(*events: dict[str, Any], **headers: str) -> PlainRequest:

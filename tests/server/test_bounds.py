@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kappa.server.bounds import SEND_TIMEOUT_S, Unsent
+from kappa.server.http.bounds import SEND_TIMEOUT_S, Unsent
 
 
 class Transport:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kappa.server.cors import CrossOrigin
-from kappa.server.exchange import RequestIds
+from kappa.server.http.cors import CrossOrigin
+from kappa.server.http.exchange import RequestIds
 
 PAGE = "https://app.example.com"
 OTHER = "https://evil.example.com"

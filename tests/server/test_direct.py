@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import CASES, WireCase
 
-from kappa.server.direct import whole_request
-from kappa.server.parser import KappaParser
+from kappa.server.http.direct import whole_request
+from kappa.server.http.parser import KappaParser
 
 LINE = b"POST /predict HTTP/1.1\r\n"
 

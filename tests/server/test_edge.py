@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kappa.server.edge import CutShortError, Edge
-from kappa.server.exchange import RequestIds
+from kappa.server.http.edge import CutShortError, Edge
+from kappa.server.http.exchange import RequestIds
 
 
 async def _framework(_scope: Any, _receive: Any, send: Any) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.errors import BadInputError
-from kappa.server.exchange import (
+from kappa.server.http.exchange import (
     PlainResponse,
     Request,
     RequestHeaders,

@@ -15,13 +15,13 @@ import falcon.testing
 import pytest
 
 from kappa.actions.examples import Examples, _answer, _replay
-from kappa.comparison import replay_lines
 from kappa.errors import ExampleFailedError, InferenceFailedError, KappaError
 from kappa.server.app import create_app
 from kappa.server.host import Served
 from kappa.server.options import ServerOptions
-from kappa.service import load_declared
-from kappa.spec.models import ApiSpec, ExampleSpec, ExamplesUse, FunctionTarget, ServiceSpec, ServingSpec
+from kappa.services.comparison import replay_lines
+from kappa.services.service import load_declared
+from kappa.spec.service import ApiSpec, ExampleSpec, ExamplesUse, FunctionTarget, ServiceSpec, ServingSpec
 
 CODE = """
 from kappa.types import InferenceError, InferenceResult

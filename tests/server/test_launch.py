@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from kappa.errors import MissingDependencyError, PortInUseError, UsageError
-from kappa.server.allowance import WorkerCount
 from kappa.server.host import BatchingOptions, Served
-from kappa.server.launch import _start_line, serve_uvicorn
 from kappa.server.options import ServerOptions
-from kappa.spec.models import ApiSpec, ArtifactMethod, FunctionTarget, ServiceSpec
+from kappa.server.process.allowance import WorkerCount
+from kappa.server.process.launch import _start_line, serve_uvicorn
+from kappa.spec.service import ApiSpec, ArtifactMethod, FunctionTarget, ServiceSpec
 
 API = ApiSpec(name="double", target=FunctionTarget(function="handlers:double"), input="json", batch=True)
 
@@ -105,7 +105,7 @@ def test_uvicorn_serves_from_one_process() -> None:
 
 def test_an_absent_uvicorn_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "kappa.server.uvicorn_server", raising=False)
+    monkeypatch.delitem(sys.modules, "kappa.server.http.uvicorn_server", raising=False)
     with pytest.raises(MissingDependencyError, match=r"`pip install uvicorn`"):
         serve_uvicorn([served("Iris")], ServerOptions(), environ={})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kappa.errors import ConfigurationError
-from kappa.server.machine import (
+from kappa.server.process.machine import (
     SpareMemory,
     release_memory,
     resident_bytes,

@@ -21,8 +21,8 @@ import pytest
 
 from kappa.server.app import create_app
 from kappa.server.host import Served
-from kappa.service import load_declared
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.services.service import load_declared
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 CODE = """
 import concurrent.futures

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kappa.bundle import open_bundle
-from kappa.server import pages
 from kappa.server.host import Served, served_bundle
+from kappa.server.http import pages
+from kappa.services.bundle import open_bundle
 
 HOST: Any = SimpleNamespace(loaded={})
 

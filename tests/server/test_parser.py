@@ -12,7 +12,7 @@ if sys.platform == "win32":
 
 from gunicorn.asgi.parser import ParseError
 
-from kappa.server.parser import KappaParser, refusal_of
+from kappa.server.http.parser import KappaParser, refusal_of
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from kappa import errors
 from kappa.errors import BadInputError, BundleError, KappaError, ManifestError, MissingDependencyError
-from kappa.server.report import FirstStart, Report, say_failed, say_ready
+from kappa.server.process.report import FirstStart, Report, say_failed, say_ready
 
 
 @pytest.mark.parametrize(

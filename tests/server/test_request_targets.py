@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kappa.server.targets import Target, is_host, target_of
+from kappa.server.http.targets import Target, is_host, target_of
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from kappa.errors import BundleError, KappaError
-from kappa.server import rollout as rollout_module
 from kappa.server.host import Served
-from kappa.server.rollout import Rollout
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.server.process import rollout as rollout_module
+from kappa.server.process.rollout import Rollout
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 
 def version(name: str) -> Served:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.server import running as running_module
-from kappa.server.running import Announcement, ServerFolder, read_announcement, running_servers
+from kappa.server.process import running as running_module
+from kappa.server.process.running import Announcement, ServerFolder, read_announcement, running_servers
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from urllib.parse import quote_from_bytes
 import falcon.testing
 import pytest
 
-from kappa.server import files
 from kappa.server.app import create_app
-from kappa.server.edge import CutShortError
 from kappa.server.host import Served
-from kappa.service import load_declared
-from kappa.spec.models import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
+from kappa.server.http import files
+from kappa.server.http.edge import CutShortError
+from kappa.services.service import load_declared
+from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
 
 TEXT = bytes(range(256)) * 2000
 """Longer than a piece."""

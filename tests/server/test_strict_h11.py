@@ -8,7 +8,7 @@ import h11
 import pytest
 from wire_cases import CASES, WireCase
 
-from kappa.server.strict_h11 import StrictConnection, UnreadableError
+from kappa.server.http.strict_h11 import StrictConnection, UnreadableError
 
 OF_THE_APPLICATION = {"length-beyond-the-limit"}
 """What is not refused for how it is written."""

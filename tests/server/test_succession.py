@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kappa.server.succession import Succession
+from kappa.server.process.succession import Succession
 
 
 def test_a_worn_worker_leaves_when_as_many_others_are_ready_as_there_should_be() -> None:

@@ -19,8 +19,8 @@ from kappa.errors import BundleError, KappaError
 from kappa.server.app import create_app
 from kappa.server.host import Served
 from kappa.server.swap import Application
-from kappa.service import load_declared
-from kappa.spec.models import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
+from kappa.services.service import load_declared
+from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
 
 CODE = """
 import asyncio

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kappa._resources import resource
-from kappa.server.ui import root_of, ui_files
+from kappa.server.http.ui import root_of, ui_files
 from kappa.testing import Client, client
 
 KAPPAFILE = """\

@@ -348,10 +348,10 @@ def test_several_services_are_listed_and_each_has_its_page(browser: Browser, tmp
         import sys
         from functools import partial
         from kappa.server.host import Served
-        from kappa.server.launch import serve_gunicorn
+        from kappa.server.process.launch import serve_gunicorn
         from kappa.server.options import ServerOptions
-        from kappa.service import load_declared
-        from kappa.spec.models import ServiceSpec
+        from kappa.services.service import load_declared
+        from kappa.spec.service import ServiceSpec
         from pathlib import Path
         root = Path(sys.argv[1])
         services = []

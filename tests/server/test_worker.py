@@ -21,13 +21,13 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
-from kappa.server import worker as worker_module
-from kappa.server.batching.answering import Receiver, RefusedAnswer
-from kappa.server.bounds import sweep
-from kappa.server.exchange import PlainResponse
-from kappa.server.parser import KappaParser
+from kappa.server.http import worker as worker_module
+from kappa.server.http.answering import Receiver, RefusedAnswer
+from kappa.server.http.bounds import sweep
+from kappa.server.http.exchange import PlainResponse
+from kappa.server.http.parser import KappaParser
+from kappa.server.http.worker import KappaProtocol, KappaWorker
 from kappa.server.swap import DRAIN, Application
-from kappa.server.worker import KappaProtocol, KappaWorker
 
 Reply = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 

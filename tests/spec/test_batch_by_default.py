@@ -19,12 +19,12 @@ from sklearn.svm import SVC
 import kappa
 from kappa.adapters import AnnotatedImageInput, DataframeInput, JsonInput, JsonOutput, NdarrayInput, StringInput
 from kappa.bento import BentoService
-from kappa.declaring import declared_spec
 from kappa.frameworks.sklearn import SklearnModelArtifact
-from kappa.inference import Inference
+from kappa.services.declaring import declared_spec
+from kappa.services.inference import Inference
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.document import Kappafile
-from kappa.spec.models import ApiSpec
+from kappa.spec.service import ApiSpec
 from kappa.types import Payload
 
 

@@ -19,7 +19,7 @@ from kappa.frameworks.json import JSONArtifact
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import Plugin, Spec, field_docs, freeze, thaw
 from kappa.spec.freezing import FrozenDict
-from kappa.spec.models import ApiSpec, ArtifactMethod, EnvSpec, FunctionTarget, ServiceSpec
+from kappa.spec.service import ApiSpec, ArtifactMethod, EnvSpec, FunctionTarget, ServiceSpec
 
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

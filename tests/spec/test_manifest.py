@@ -21,7 +21,7 @@ from kappa.spec.manifest import (
     read_manifest,
     read_tree,
 )
-from kappa.spec.models import ServiceSpec
+from kappa.spec.service import ServiceSpec
 
 TRAPS = [
     "yes",

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from kappa.frameworks.json import JSONArtifact
-from kappa.spec.models import RESERVED_NAMES, ApiSpec, EnvSpec, ExampleSpec, ServiceSpec
+from kappa.spec.service import RESERVED_NAMES, ApiSpec, EnvSpec, ExampleSpec, ServiceSpec
 
 
 def api(**options: Any) -> dict[str, Any]:

@@ -152,8 +152,8 @@ def test_a_frame_is_sent_as_what_is_asked_for(asking: Client, media_type: str) -
 def test_a_server_without_arrow_is_asked_in_json(asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.ipc", None)
-    monkeypatch.setattr("kappa.wire.encode_arrow", lambda frame: b"whatever")
-    monkeypatch.setattr("kappa.wire.find_spec", lambda name: True)
+    monkeypatch.setattr("kappa.remote.wire.encode_arrow", lambda frame: b"whatever")
+    monkeypatch.setattr("kappa.remote.wire.find_spec", lambda name: True)
     assert asking.call("frame", DATED, returns="json") == [
         {"at": "2026-01-02T00:00:00", "n": 1},
         {"at": "2026-01-03T00:00:00", "n": 2},

@@ -13,9 +13,9 @@ import models
 
 from kappa.build.project import read_project
 from kappa.server.host import BatchingOptions, Served
-from kappa.server.launch import serve_gunicorn
 from kappa.server.options import ServerOptions
-from kappa.service import load_declared
+from kappa.server.process.launch import serve_gunicorn
+from kappa.services.service import load_declared
 
 TABLE = """
 kappafile = 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kappa.build.ledger import read_builds
+from kappa.build.bundle.ledger import read_builds
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from kappa.build.explain import explain, keys, render_overview, render_text
+from kappa.build.manifest.explain import explain, keys, render_overview, render_text
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result

@@ -8,7 +8,7 @@ from kappa.actions.targets import resolve_target, spec_of
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
-from kappa.openapi import openapi_document
+from kappa.services.openapi import openapi_document
 
 __all__ = ["command"]
 

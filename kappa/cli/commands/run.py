@@ -21,9 +21,9 @@ from kappa.cli.progress import watching
 from kappa.cli.results import Printer, ResultForm, printer
 from kappa.cli.run_arguments import NAMED_INPUTS, NamedInput, RunCommand
 from kappa.errors import InferenceFailedError, UsageError
-from kappa.inference import Inference, extensions_of
-from kappa.inputs import InputFile, InputForm, Source, is_file_of_rows, payload_of
-from kappa.offline import Event, Failure, answer_events, answer_together
+from kappa.offline.answering import Event, Failure, answer_events, answer_together
+from kappa.offline.inputs import InputFile, InputForm, Source, is_file_of_rows, payload_of
+from kappa.services.inference import Inference, extensions_of
 from kappa.types import HEADER_NAME, MEDIA_TYPES, HTTPHeaders, Payload, extension_of
 
 __all__ = ["command"]

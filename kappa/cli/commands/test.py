@@ -15,8 +15,8 @@ from kappa.actions.targets import resolve_target
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_note, print_result, showing_logs
-from kappa.comparison import Replay, replay_lines
 from kappa.errors import ExampleFailedError
+from kappa.services.comparison import Replay, replay_lines
 from kappa.spec.contracts import thaw
 
 __all__ = ["command"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from kappa.build.diagnostics import Diagnostic, display_path, render_text
-from kappa.build.kappafile import kappafile_at
+from kappa.build.manifest.diagnostics import Diagnostic, display_path, render_text
+from kappa.build.manifest.kappafile import kappafile_at
+from kappa.build.manifest.reports import render_github, render_json, render_sarif
 from kappa.build.project import check_kappafile
-from kappa.build.reports import render_github, render_json, render_sarif
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result, wants_colour

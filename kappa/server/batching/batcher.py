@@ -32,8 +32,8 @@ from kappa.server.batching.observer import Observer, SilentObserver
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits, Regroup, Reunions, compose, regroup_after
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
-from kappa.server.batching.sharing import PATIENCE_S, Places
-from kappa.threads import ServiceThread
+from kappa.server.batching.slots import PATIENCE_S, Places
+from kappa.services.threads import ServiceThread
 
 __all__ = ["Batcher", "BatcherState", "ExpiredError", "Outcome", "OverdueError", "RefusedError"]
 

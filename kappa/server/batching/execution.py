@@ -17,7 +17,7 @@ from time import thread_time
 from typing import Any, Generic, Protocol, TypeVar
 
 from kappa.errors import ResultMismatchError
-from kappa.threads import ServiceThread, carried
+from kappa.services.threads import ServiceThread, carried
 
 __all__ = ["Executor", "Run", "Tasks", "Threads"]
 

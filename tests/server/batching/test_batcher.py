@@ -25,7 +25,7 @@ from kappa.server.batching.failure import BatchFailedError
 from kappa.server.batching.observer import SilentObserver
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits
-from kappa.server.batching.sharing import Places
+from kappa.server.batching.slots import Places
 
 
 class Recorder(SilentObserver):

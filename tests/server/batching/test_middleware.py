@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from kappa.server.batching.batcher import RefusedError
-from kappa.server.batching.middleware import ApiResource, BatchingMiddleware
-from kappa.server.exchange import RequestIds
-from kappa.spec.models import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.server.http.exchange import RequestIds
+from kappa.server.http.middleware import ApiResource, BatchingMiddleware
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 REFUSAL = RefusedError("target", retry_after_s=1.2)
 

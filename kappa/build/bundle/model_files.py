@@ -1,0 +1,124 @@
+"""What the models of a service need: the modules and versions that their files name, without loading any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from kappa.build.code.absent import AbsentModules, Unknown
+from kappa.build.code.model_names import dill_problem, name_problem, needs_of_file, subject_of
+from kappa.build.code.modules import CodeBase, is_pythons_own
+from kappa.build.code.tracing import is_installed
+from kappa.build.packages.distributions import DistributionIndex
+from kappa.build.packages.installed import installed_version
+from kappa.build.packages.listed import listed_in
+from kappa.build.packages.lock_record import NO_RECORD, Brought, LockRecord
+from kappa.build.project import Project
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.document import ArtifactSource
+
+__all__ = ["NamedByModels", "inspect_models"]
+
+
+@dataclass(slots=True)
+class NamedByModels:
+    """What the model files of a service name."""
+
+    modules: list[str] = field(default_factory=list)
+    """The user's own modules, which the bundle must hold."""
+    brought: list[Brought] = field(default_factory=list)
+    """Modules of others with where they are named, e.g. ``model.joblib (sklearn.svm._classes)``."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """The version that a model was made with, by the normalised name of the distribution."""
+    apart: set[str] = field(default_factory=set)
+    """Distributions, by normalised names, of models that were made with other versions than are installed here."""
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def inspect_models(project: Project, code: CodeBase, record: LockRecord = NO_RECORD) -> NamedByModels:
+    """Read the names in every model of a project; whole sentences say what is wrong with one.
+
+    Which distribution brings a module is taken from the ``record`` of an earlier lock, where that knows it.
+    """
+    found = NamedByModels()
+    index = DistributionIndex()
+    absent = AbsentModules(code, listed_in(project.spec.env, project.root), record=record)
+    for plugin in project.spec.artifacts:
+        source = project.sources.get(plugin.name)
+        if source is not None:
+            place = source.path.name if source.path is not None else f"the artifact `{plugin.name}`"
+            _sort(_needs_of(plugin, source), place, found, code=code, index=index, absent=absent)
+    return found
+
+
+def _needs_of(plugin: ArtifactPlugin, source: ArtifactSource) -> ModelNeeds:
+    if source.path is None:
+        return plugin.needs_of_model(source.value)
+    return needs_of_file(plugin, source.path)
+
+
+def _sort(
+    needs: ModelNeeds,
+    place: str,
+    found: NamedByModels,
+    *,
+    code: CodeBase,
+    index: DistributionIndex,
+    absent: AbsentModules,
+) -> None:
+    beside = set()
+    if (problem := dill_problem(needs, place)) is not None:
+        found.problems.append(f"{problem.message} {problem.help}")
+        return
+    later = [module for module in needs.later if is_installed(module, code) or code.resolve(module) is not None]
+    for module in (*needs.modules, *later):
+        if (problem := name_problem(module, place, needs, code, absent)) is not None:
+            told = f"{problem.message} {problem.help}".rstrip()
+            (found.problems if problem.is_sure else found.warnings).append(told)
+        elif is_pythons_own(module):
+            continue
+        elif (local := code.resolve(module)) is not None and local.is_local:
+            found.modules.append(module)
+        elif (recorded := absent.record.module("model", module)) is not None:
+            found.brought.append(Brought(recorded.asked, recorded.distribution, f"{place} ({module})"))
+            beside.add(recorded.distribution)
+        elif isinstance(distribution := _brings(module, code, index, absent), str):
+            found.brought.append(Brought(code.package_of(module), distribution, f"{place} ({module})"))
+            beside.add(canonicalize_name(distribution))
+    for distribution, version in needs.versions.items():
+        name = canonicalize_name(distribution)
+        found.versions[name] = version
+        installed = installed_version(distribution)
+        if not _is_same(installed, version):
+            found.apart |= {name, *beside}
+            if installed is not None:
+                found.warnings.append(_other_version(distribution, version, installed, place, beside - {name}))
+
+
+def _brings(module: str, code: CodeBase, index: DistributionIndex, absent: AbsentModules) -> str | Unknown | None:
+    if is_installed(module, code):
+        return index.brings(module, preferred=absent.listed.names)
+    return absent.find(module, asker="model")
+
+
+def _is_same(installed: str | None, version: str) -> bool:
+    try:
+        return installed is not None and Version(installed).public == Version(version).public
+    except InvalidVersion:
+        return installed == version
+
+
+def _other_version(distribution: str, version: str, installed: str, place: str, beside: Collection[str]) -> str:
+    """Say that what is tested here is not what the model was made with, and the bundle will have."""
+    text = (
+        f"{subject_of(place)} was made with {distribution} {version}, which the bundle gets; {installed} is "
+        "installed here, so what is tested here is not what will be served."
+    )
+    if beside:
+        listed = ", ".join(sorted(beside))
+        text += f" The versions of {listed} beside it are those that fit it, and not the installed ones."
+    return text

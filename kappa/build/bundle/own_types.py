@@ -1,0 +1,64 @@
+"""Models whose type is a class of the service's own code, which packs them in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from kappa.build.packages.lock import Lock
+from kappa.build.project import Project
+from kappa.errors import BuildError, ConfigurationError
+from kappa.log import log
+from kappa.services.loading import paths_on_path
+from kappa.spec.contracts import ArtifactPlugin
+
+__all__ = ["adopt_by_class"]
+
+Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
+
+
+def _run(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, cwd=directory, capture_output=True, text=True, errors="replace", check=False)
+
+
+def adopt_by_class(
+    plugin: ArtifactPlugin, path: Path, directory: Path, *, project: Project, lock: Lock, run: Runner = _run
+) -> None:
+    """Let the class that ``plugin`` names put a model's file into a folder, which is there and empty.
+
+    Raises `BuildError` if it cannot, and `ConfigurationError` for a pickle where the project forbids them.
+    """
+    name, root = plugin.name, project.root
+    with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
+        order, answer = Path(folder, "order.json"), Path(folder, "answer.json")
+        asked = {
+            "artifact": plugin.model_dump(mode="json", by_alias=True),
+            "path": str(path.resolve()),
+            "directory": str(directory),
+            "root": str(root),
+            "paths": project.spec.files.paths,
+            "on_path": paths_on_path(root),
+        }
+        order.write_text(json.dumps(asked), encoding="utf-8")
+        done = run([sys.executable, "-m", "kappa.build.code.adopt_models", str(order), str(answer)], Path(folder))
+        for line in (done.stdout + done.stderr).splitlines():
+            log(line, kind="output")
+        told = {"problem": f"the process ended with {done.returncode}"}
+        if answer.is_file():
+            told = json.loads(answer.read_text(encoding="utf-8"))
+    if "problem" in told:
+        raise BuildError(f"The model of the artifact `{name}` cannot be kept as `{plugin.type}`: {told['problem']}")
+    if told["is_pickle"] and project.spec.security.pickle == "forbid":
+        raise ConfigurationError(
+            f"The artifact `{name}` would be packed as a pickle, which `pickle` in `[security]` forbids."
+        )
+    absent = [text for text in told["requires"] if canonicalize_name(Requirement(text).name) not in lock.versions]
+    for text in absent:
+        log(f"`{plugin.type}` needs `{text}`, which the bundle has not: name it in `pip_packages`.", kind="warning")

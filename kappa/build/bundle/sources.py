@@ -1,0 +1,135 @@
+"""The files of a service beside its models: the user's own modules, and what `[bundle] include` names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kappa.build.code.absent import AbsentModules, Unknown, direct_imports, unknown_imports
+from kappa.build.code.modules import CodeBase, SearchPath, search_path
+from kappa.build.code.placing import Placement, place_modules
+from kappa.build.code.tracing import Trace, at_import, links_outside, trace
+from kappa.build.manifest.diagnostics import Diagnostic, render_text
+from kappa.build.manifest.patterns import Matches, matches_any
+from kappa.build.packages.distributions import DistributionIndex
+from kappa.build.packages.listed import listed_in
+from kappa.build.packages.lock_record import NO_RECORD, Brought, LockRecord
+from kappa.build.packages.project_sources import project_folders
+from kappa.build.project import Project
+from kappa.errors import ManifestError
+from kappa.log import log
+from kappa.spec.service import FunctionTarget, ServiceSpec
+from kappa.wording import quoted
+
+__all__ = ["Code", "collect_code", "collect_includes", "project_search"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The Python files of a service and what they need."""
+
+    files: Mapping[PurePosixPath, Path]
+    """Path inside ``<bundle>/<Name>/`` to the file on disk."""
+    placement: Placement
+    imported: tuple[Brought, ...]
+    """What it imports of others."""
+
+    @property
+    def distributions(self) -> Mapping[str, str]:
+        """Third-party distribution to the first place that imports it, e.g. ``handlers.py:3``."""
+        places: dict[str, str] = {}
+        for one in self.imported:
+            if one.distribution:
+                places.setdefault(one.distribution, one.place)
+        return dict(sorted(places.items(), key=lambda item: item[0].lower()))
+
+
+def project_search(project: Project) -> SearchPath:
+    """Return where the modules of a project may be: also in its `paths`, and in other projects that it depends on."""
+    pyproject = project.spec.env.pyproject
+    folders = project_folders(project.root / pyproject) if pyproject is not None else ()
+    return search_path(project.root, paths=[*project.spec.files.paths, *map(str, folders)])
+
+
+def collect_code(
+    project: Project,
+    *,
+    modules: Sequence[str] = (),
+    search: SearchPath | None = None,
+    record: LockRecord = NO_RECORD,
+) -> Code:
+    """Follow the imports of the service's functions, and of further ``modules``, through the user's own modules.
+
+    Which distribution brings a module is taken from the ``record`` of an earlier lock, where that knows it. Warnings
+    are logged, unless reading the project did; raises `ManifestError` for code that cannot be parsed.
+    """
+    spec = project.spec
+    starts = [*_named_modules(spec), *spec.files.modules, *modules]
+    search = search or project_search(project)
+    base = CodeBase(search)
+    found = trace(base, starts, named=spec.files.modules)
+    absent = AbsentModules(base, listed_in(spec.env, project.root), found, record=record)
+    problems = [
+        *found.diagnostics,
+        *unknown_imports(found, absent),
+        *direct_imports(found, base, absent.listed),
+        *links_outside(found, base),
+    ]
+    imported = tuple(_imported(found, base, absent, problems))
+    if errors := [problem for problem in problems if problem.is_error]:
+        raise ManifestError(render_text(errors), diagnostics=errors)
+    for line in dict.fromkeys(problem.line for problem in problems):
+        if line not in project.warned_of:
+            log(line, kind="warning")
+    placement = place_modules(found.modules.values(), project.root, folders=(*search.local, *search.fallback))
+    files = {
+        place: file for place, file in sorted(placement.files.items()) if not matches_any(place, spec.files.exclude)
+    }
+    return Code(files=files, placement=placement, imported=imported)
+
+
+def collect_includes(project: Project, found: Iterable[Matches]) -> Mapping[PurePosixPath, Path]:
+    """Return the files that the patterns of `[bundle] include` have ``found``, by their place in the project.
+
+    Those of `exclude` are left out.
+    """
+    included = {
+        path: project.root / path
+        for one in found
+        for path in one.files
+        if not matches_any(path, project.spec.files.exclude)
+    }
+    return dict(sorted(included.items()))
+
+
+def _named_modules(spec: ServiceSpec) -> Iterator[str]:
+    """Yield the modules that a service names: of its functions, its class, its inputs, `setup` and `teardown`."""
+    targets = [api.target.function for api in spec.apis if isinstance(api.target, FunctionTarget)]
+    inputs = [reference for api in spec.apis for reference in api.input.references()]
+    plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
+    own = [plugin.reference for plugin in plugins]
+    for reference in (spec.service_class, *targets, *inputs, *own, spec.setup, spec.teardown):
+        if reference is not None:
+            yield reference.partition(":")[0]
+
+
+def _imported(found: Trace, code: CodeBase, absent: AbsentModules, problems: list[Diagnostic]) -> Iterator[Brought]:
+    """Say what brings each module of others that the code imports; report what no distribution has installed."""
+    index = DistributionIndex()
+    for foreign in found.foreign.values():
+        place = f"{foreign.place}:{foreign.found.line}"
+        if (recorded := absent.record.module("import", foreign.module, foreign.names)) is not None:
+            yield Brought(recorded.asked, recorded.distribution, place)
+            continue
+        package = code.package_of(foreign.module)
+        if not foreign.is_installed:
+            told = "" if foreign.found.is_optional else absent.find(foreign.module, foreign.names)
+            if not isinstance(told, Unknown):
+                yield Brought(package, told, place)
+        elif distribution := index.brings(foreign.module, foreign.names, preferred=absent.listed.names):
+            yield Brought(package, distribution, place)
+        else:
+            message = f"{quoted(foreign.module)} lies among the packages here, and none of them has brought it."
+            help_ = "Put it into the project, or name the distribution that brings it in `pip_packages`."
+            problems.append(at_import("KF314", message, foreign.found, foreign.file, help=help_))

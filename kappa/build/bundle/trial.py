@@ -1,0 +1,326 @@
+"""The try of a bundle: before it takes its place, its code is imported and its models are loaded once, from a copy.
+
+This is done in a fresh process, in an empty working directory, where nothing of the project is left but what the bundle
+holds (see `trial_run`). A file or module that is missing there would be missing wherever the bundle is served. What has
+been tried is remembered by its content, the interpreter and the packages that are installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from kappa import _version
+from kappa._files import sha256_of_bytes, write_atomically
+from kappa.build.bundle.plan import BuildPlan
+from kappa.build.bundle.sources import project_search
+from kappa.build.code.modules import CodeBase, Module
+from kappa.build.manifest.diagnostics import Diagnostic, render_text
+from kappa.build.manifest.positions import Span
+from kappa.build.packages.distributions import DistributionIndex
+from kappa.build.packages.installed import installed_version
+from kappa.build.packages.lock import Lock
+from kappa.build.packages.targets import running_python
+from kappa.errors import BuildError, ManifestError, printable
+from kappa.log import log
+from kappa.settings import home_directory
+from kappa.spec.manifest import BundleManifest
+from kappa.wording import one_of, sentence
+
+__all__ = ["TIME_LIMIT_S", "try_bundle"]
+
+TIME_LIMIT_S = 600.0
+_COPIED_BYTES = 128 * 1024 * 1024
+"""How much is copied in all where the file system cannot share data between files; larger files are then linked."""
+_SMALL_BYTES = 8 * 1024 * 1024
+"""Files that are smaller are copied in any case."""
+_FICLONE = 0x40049409
+"""Linux's request that two files share their data until one is written to (`ioctl_ficlone(2)`): Btrfs, XFS."""
+_SECRET = "kappa-placeholder-of-"  # noqa: S105 - stands for a secret
+
+Runner = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def try_bundle(
+    plan: BuildPlan,
+    bundle: Path,
+    manifest: BundleManifest,
+    lock: Lock,
+    *,
+    environ: Mapping[str, str],
+    run: Runner = subprocess.run,
+) -> None:
+    """Load the bundle at ``bundle``, which is not in its place yet; raises `ManifestError` for what is missing in it.
+
+    What only this machine may lack is a warning, or a reason not to try, which is logged.
+    """
+    if reasons := [*_reasons_not_to(plan)]:
+        log(f"The bundle was not tried, because {'; '.join(reasons)}.")
+        return
+    memory = home_directory(environ) / "tried" / _key(manifest)
+    if memory.is_file():
+        return
+    log("Trying the bundle", kind="step")
+    told = _told(plan, bundle, manifest, environ, run)
+    if told["kind"] == "attribute":  # a package has its modules as attributes, once something imports them
+        told["kind"] = "failed" if _module_here(told["subject"], plan) is None else "module"
+    kind = told["kind"]
+    absent = told["subject"] if kind == "absent" else ""
+    if absent or (kind in ("module", "version") and (absent := _pinned(told["subject"], plan, lock))):
+        log(f"The bundle was not tried, because `{absent}` is not installed here.")
+    elif kind == "fine":
+        with suppress(OSError):  # a home that cannot be written to
+            write_atomically(memory, b"")
+    elif (text := _warning(told)) is not None:
+        log(text, kind="warning")
+    else:
+        problem = _problem(told, plan)
+        raise ManifestError(render_text([problem]), diagnostics=[problem])
+
+
+def _reasons_not_to(plan: BuildPlan) -> Iterator[str]:
+    """Yield why it says nothing to try a bundle here."""
+    if plan.spec.security.pickle == "forbid":
+        yield '`pickle = "forbid"` forbids to load what may be one'
+    if plan.lock_inputs.python != running_python():
+        yield f"it is for Python {plan.lock_inputs.python}, and this is {running_python()}"
+    for name, version in plan.needed.items():
+        if (installed := installed_version(name)) is None:
+            yield f"`{name}` is not installed here"
+        elif version and version != installed:
+            yield f"its model was made with {name} {version}, and {installed} is installed here"
+
+
+def _key(manifest: BundleManifest) -> str:
+    """Return what a try depends on, as one digest."""
+    scheme = sysconfig.get_paths()
+    places = [place for key in ("purelib", "platlib") for place in Path(scheme[key]).iterdir()]
+    installed = sorted({place.name for place in places if place.suffix in (".dist-info", ".egg-info")})
+    interpreter = (_version.__version__, sys.executable, sys.version)
+    return sha256_of_bytes(
+        "\n".join([manifest.content_digest, *manifest.code_paths, *interpreter, *installed]).encode()
+    )
+
+
+# -- in a process of its own -------------------------------------------------------------------------------------------
+
+
+def _told(
+    plan: BuildPlan, bundle: Path, manifest: BundleManifest, environ: Mapping[str, str], run: Runner
+) -> dict[str, Any]:
+    """Return what `kappa.build.bundle.trial_run` says."""
+    kappa = str(Path(_version.__file__).parents[1])
+    search, staged = project_search(plan.project), bundle / plan.spec.name
+    with tempfile.TemporaryDirectory(prefix="kappa-try-") as name:
+        folder = Path(name).resolve()
+        package, empty = folder / "bundle" / plan.spec.name, folder / "empty"
+        _copy(staged, package)
+        copied, kept = _state(package), _state(staged)
+        empty.mkdir()
+        order, answer = folder / "order.json", folder / "answer.json"
+        order.write_text(
+            json.dumps(
+                {
+                    "package": str(package),
+                    "spec": plan.spec.model_dump(mode="json", by_alias=True),
+                    "paths": manifest.code_paths,
+                    "digest": manifest.bundle_digest,
+                    "kappa": kappa,
+                    "project": str(plan.project.root),
+                    "outside": [str(place) for place in (*search.local, *search.fallback)],
+                }
+            ),
+            encoding="utf-8",
+        )
+        start = f"import sys; sys.path.append({kappa!r}); from kappa.build.bundle.trial_run import main; main()"
+        try:
+            done = run(
+                [sys.executable, "-c", start, str(order), str(answer)],
+                cwd=empty,
+                env=_environment(plan, environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=TIME_LIMIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {"kind": "failed", "message": f"it had not ended after {TIME_LIMIT_S:.0f} seconds", "file": ""}
+        finally:
+            _check_unchanged(package, copied, staged, kept)
+        for line in done.stdout.splitlines():
+            log(line, kind="output")
+        if not answer.is_file():
+            ended = f"the process ended with {done.returncode} while it was loaded"
+            return {"kind": "failed", "message": ended, "file": ""}
+        told: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        subject = told["subject"]
+        if told["kind"] == "file" and Path(subject).is_relative_to(package):
+            told["subject"], told["is_inside"] = Path(subject).relative_to(package).as_posix(), True
+        told["message"] = told["message"].replace(f"{package}{os.sep}", "")
+        return told
+
+
+def _environment(plan: BuildPlan, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the service finds: those it declares too, and placeholders for secrets."""
+    env = plan.spec.env
+    kept = {name: value for name, value in environ.items() if name not in ("PYTHONPATH", "PYTHONSTARTUP")}
+    secrets = {name: f"{_SECRET}{name}" for name in env.secrets}
+    return {**dict(env.variables), **kept, **secrets, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a package without Kappa's wheel.
+
+    Where the file system can, files share their data with those of the bundle until they are written to; else what is
+    too large for a copy is linked.
+    """
+    copied = 0
+
+    def copy(path: str, place: str) -> None:
+        nonlocal copied
+        if _clone(path, place):
+            return
+        size = Path(path).stat().st_size
+        if size >= _SMALL_BYTES and copied + size > _COPIED_BYTES:
+            with suppress(OSError):
+                Path(place).hardlink_to(path)
+                return
+        copied += size
+        shutil.copy2(path, place)
+
+    shutil.copytree(source, target, copy_function=copy, ignore=shutil.ignore_patterns("_kappa"))
+
+
+def _clone(path: str, place: str) -> bool:
+    if sys.platform != "linux":
+        return False
+    import fcntl  # there is none on Windows
+
+    with Path(path).open("rb") as source, Path(place).open("wb") as target:
+        try:
+            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+        except OSError:
+            return False
+    return True
+
+
+def _state(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return what tells for each file below a folder whether it was written to."""
+    files = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): (stat.st_size, stat.st_mtime_ns) for path, stat in files}
+
+
+def _check_unchanged(copy: Path, copied: Mapping[str, Any], staged: Path, kept: Mapping[str, Any]) -> None:
+    """Say which files the service's own code changes; raises `BuildError` if it has changed the bundle itself."""
+    if spoilt := _changed(kept, _state(staged)):
+        raise BuildError(
+            f"Loading the service has changed {spoilt}, which would be another file than the bundle's digest says. "
+            "Have its code write somewhere else, or build with `--no-try`."
+        )
+    if changed := _changed(copied, _state(copy)):
+        log(
+            f"Loading the service changes {changed}. In an image it may not, and elsewhere the bundle is then not as "
+            "it was built: have its code write somewhere else.",
+            kind="warning",
+        )
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    names = [f"`{printable(path)}`" for path, state in sorted(before.items()) if after.get(path) != state]
+    return one_of(names, joined_by="and") if names else ""
+
+
+# -- what came of it ---------------------------------------------------------------------------------------------------
+
+
+def _module_here(name: str, plan: BuildPlan) -> Module | None:
+    return CodeBase(project_search(plan.project)).resolve(name)
+
+
+def _pinned(module: str, plan: BuildPlan, lock: Lock) -> str:
+    """Return the distribution of a module that the bundle has, and this machine has not; empty if there is none."""
+    top = module.partition(".")[0]
+    own = _module_here(top, plan)
+    if own is not None and own.is_local:
+        return ""
+    pins = {pin.name for pin in lock.pins}
+    names = (DistributionIndex().brings(module) or "", top)
+    return next((name for name in names if canonicalize_name(name) in pins), "")
+
+
+def _warning(told: Mapping[str, Any]) -> str | None:
+    """Return what is said of what need not be wrong elsewhere; ``None`` for what is wrong wherever it is served."""
+    where = f" ({told['file']}:{told['line']})" if told["file"] else ""
+    if told["kind"] == "file" and _SECRET in told["subject"]:
+        secret = told["subject"].partition(_SECRET)[2].partition("/")[0]
+        return (
+            f"The bundle was not tried to the end: it wants the secret `{secret}`{where}, which a build does not have."
+        )
+    words = {
+        "command": f"`{told.get('subject')}` is run{where} and is not installed here",
+        "network": f"the network is wanted{where}, and could not be reached: {told['message']}",
+        "failed": f"{told['message']}{where}",
+    }
+    if told["kind"] not in words:
+        return None
+    return f"The bundle was not tried to the end: {words[told['kind']]}."
+
+
+def _problem(told: Mapping[str, Any], plan: BuildPlan) -> Diagnostic:
+    """Return what is missing, at the line that asks for it."""
+    source = plan.code.get(PurePosixPath(told["file"])) if told["file"] else None
+    file = source or plan.project.file or next(iter(plan.code.values()), plan.project.root)
+    span = _line(file, told["line"]) if source is not None else Span(1, 1, 1, 2)
+    message, help_ = _words(told, plan)
+    if told["doing"]:
+        message = f"{told['doing']} cannot be loaded from the bundle. {message}"
+    return Diagnostic("KF328", message, file, span, help=help_)
+
+
+def _line(file: Path, number: int) -> Span:
+    """Return where the text of a line is."""
+    line = file.read_text(encoding="utf-8", errors="replace").splitlines()[number - 1].rstrip()
+    return Span(number, len(line) - len(line.lstrip()) + 1, number, len(line) + 1)
+
+
+def _words(told: Mapping[str, Any], plan: BuildPlan) -> tuple[str, str]:
+    subject, root = told["subject"], plan.project.root
+    shown = f"`{printable(subject)}`"
+    if told["kind"] == "module":
+        if _module_here(subject, plan) is not None:
+            return f"The bundle has no module {shown}.", f'Name it in `modules`: `modules = ["{subject}"]`.'
+        return f"There is no module {shown}, neither in the bundle nor here.", "Correct the name, or add its package."
+    if told["kind"] == "version":
+        return (
+            f"The version of {shown} is asked for, which is not installed where the bundle is.",
+            "Write it down in the code, or catch `importlib.metadata.PackageNotFoundError`.",
+        )
+    if told["kind"] != "file":
+        return sentence(told["message"]), ""
+    if told.get("is_inside"):
+        is_there = (root / subject).exists()
+        help_ = f'Add it: `include = ["{subject}"]`.' if is_there else "The project has no such file either."
+        return f"The bundle has no file {shown}.", help_
+    if not Path(subject).is_absolute():
+        help_ = f'Write `Path(__file__).parent / "{Path(subject).name}"`'
+        more = f', and add it: `include = ["{subject}"]`.' if (root / subject).exists() else "."
+        return f"{shown} is looked for in the folder that the process is started in.", help_ + more
+    if Path(subject).is_relative_to(root):
+        path = Path(subject).relative_to(root).as_posix()
+        help_ = f'Find it from `Path(__file__)`, and add it: `include = ["{path}"]`.'
+        return f"{shown} is a path of this machine.", help_
+    return f"There is no file {shown}, which lies outside of the bundle.", "Put it into the project, and include it."

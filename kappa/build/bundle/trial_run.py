@@ -1,0 +1,236 @@
+"""Loads a staged bundle as a server would, short of making its object and calling `setup`: run in a process of its own.
+
+What is the project's own is found in the bundle alone: the folders of the project and of its libraries, and the finders
+of editable installations, are taken out of this process first. The answer goes to a file, because the user's code may
+print.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from kappa.errors import KappaError, MissingDependencyError, said
+from kappa.services.loading import code_of_bundle, import_reference, loading
+from kappa.services.service import import_class, load_artifact
+from kappa.spec.service import ArtifactMethod, FunctionTarget, ServiceSpec
+
+__all__ = ["Told", "main", "run"]
+
+Kind = Literal["fine", "absent", "file", "module", "attribute", "version", "broken", "command", "network", "failed"]
+"""`attribute` is a name that one of the service's own modules does not have, and may be a module below it."""
+
+_NETWORK = frozenset(
+    {
+        "aiohttp.client_exceptions.ClientError",
+        "botocore.exceptions.BotoCoreError",
+        "httpx.TransportError",
+        "requests.exceptions.RequestException",
+        "ssl.SSLError",
+        "urllib.error.URLError",
+        "urllib3.exceptions.HTTPError",
+    }
+)
+"""Exceptions of libraries that may not be installed, by module and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How it went."""
+
+    kind: Kind
+    subject: str = ""
+    """The file, module, command or distribution in question."""
+    message: str = ""
+    file: str = ""
+    """Whose code asked for it: a path in the bundle's package; empty if it was not the service's own."""
+    line: int = 0
+    doing: str = ""
+    """Which model was being loaded, in words; empty if it was code."""
+
+
+def run(order: Mapping[str, Any]) -> Told:
+    """Load what an order of `kappa.build.bundle.trial` says."""
+    package, spec = Path(order["package"]), ServiceSpec.model_validate(order["spec"])
+    _seal(Path(order["kappa"]), [Path(folder) for folder in order["outside"]])
+    opened = _watch(Path(order["project"]), package)
+    try:
+        _load(spec, package, order)
+    except BaseException as exc:  # noqa: BLE001 - the user's code runs here, and may raise anything
+        return _explained(exc, package)
+    return opened[0] if opened else Told("fine")
+
+
+@loading()
+def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
+    code = code_of_bundle(package, order["digest"], on_path=True, paths=order["paths"])
+    spec = import_class(spec, code)
+    with code.unpickling():
+        for plugin in spec.artifacts:
+            model = load_artifact(plugin, package / "artifacts" / plugin.name)
+            for target in (api.target for api in spec.apis):
+                if isinstance(target, ArtifactMethod) and target.artifact == plugin.name:
+                    plugin.caller(model, target.method)
+    for reference in _references(spec):
+        import_reference(reference, code)
+
+
+def _references(spec: ServiceSpec) -> Iterator[str]:
+    for api in spec.apis:
+        yield from api.input.references()
+        yield from (plugin.reference for plugin in (api.input, api.output) if plugin.reference is not None)
+        if isinstance(api.target, FunctionTarget):
+            yield api.target.function
+    yield from (reference for reference in (spec.setup, spec.teardown) if reference is not None)
+
+
+# -- nothing of the project but the bundle -----------------------------------------------------------------------------
+
+
+def _seal(kappa: Path, outside: Sequence[Path]) -> None:
+    """Have this process find nothing of the project's: no folder, no editable installation, no metadata of one."""
+    folders = {folder.resolve() for folder in outside}
+    sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() not in folders]
+    if str(kappa) not in sys.path:
+        sys.path.append(str(kappa))
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not _is_editable(finder)]
+    sys.path_importer_cache.clear()
+    discover = metadata.Distribution.discover
+
+    def discovered(*args: Any, **kwargs: Any) -> Iterator[metadata.Distribution]:
+        return (found for found in discover(*args, **kwargs) if not _is_own(found))
+
+    metadata.Distribution.discover = staticmethod(discovered)  # type: ignore[method-assign]
+
+
+def _is_editable(finder: object) -> bool:
+    kind = finder if isinstance(finder, type) else type(finder)
+    return kind.__module__.startswith(("__editable__", "editables.", "_editable_impl"))
+
+
+def _is_own(distribution: metadata.Distribution) -> bool:
+    """Return whether a distribution is a folder of this machine (PEP 610), whose code a bundle holds."""
+    text = distribution.read_text("direct_url.json")
+    name = distribution.metadata["Name"] if text and '"dir_info"' in text else "kappa-ml"
+    return name != "kappa-ml"
+
+
+def _watch(project: Path, package: Path) -> list[Told]:
+    """Note what the service's code reads of the project, which only this machine has; return the growing list."""
+    found: list[Told] = []
+    start, spared = f"{project}{os.sep}", tuple(f"{Path(folder)}{os.sep}" for folder in {sys.prefix, sys.base_prefix})
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event != "open" or found or not isinstance(args[0], str) or not args[0].startswith(start):
+            return
+        if args[0].startswith(spared) or (args[2] or 0) & (os.O_WRONLY | os.O_RDWR) or not Path(args[0]).is_file():
+            return
+        file, line = _place(traceback.walk_stack(sys._getframe(1)), package, is_innermost_first=True)  # noqa: SLF001
+        if file:
+            found.append(Told("file", args[0], file=file, line=line))
+
+    sys.addaudithook(hook)
+    return found
+
+
+# -- what went wrong ---------------------------------------------------------------------------------------------------
+
+
+def _explained(exc: BaseException, package: Path) -> Told:
+    """Return what an exception of the service's code, or of its models, means for the bundle."""
+    chain = [*_chain(exc)]
+    outermost = next((place for one in chain if (place := _place_of(one, package))[0]), ("", 0))
+    doing, is_load, _ = str(exc).partition(" cannot be loaded") if isinstance(exc, KappaError) else ("", "", "")
+    is_model = bool(is_load) and doing.startswith("The artifact")
+
+    def told(kind: Kind, one: BaseException, subject: str = "") -> Told:
+        place = _place_of(one, package)
+        message = str(one) if isinstance(one, KappaError) else said(one)
+        return Told(kind, subject, message, *(place if place[0] else outermost), doing=doing if is_model else "")
+
+    if isinstance(exc, MissingDependencyError):
+        return told("absent", exc, exc.requirement)
+    for at, one in enumerate(chain):
+        if isinstance(one, _OF_FILES) and one.filename is not None:
+            if any(_is_of_network(other) for other in chain[at + 1 :]):
+                break
+            return told("command" if _is_of_subprocess(one) else "file", one, os.fsdecode(one.filename))
+    if (of_network := next((one for one in chain if _is_of_network(one)), None)) is not None:
+        return told("network", of_network)
+    for one in chain:
+        if isinstance(one, metadata.PackageNotFoundError):
+            return told("version", one, str(one.name))
+        if isinstance(one, ModuleNotFoundError) and one.name:
+            return told("module", one, one.name)
+        if isinstance(one, AttributeError) and (name := _name_below(one, package)):
+            return told("attribute", one, name)
+        if isinstance(one, ImportError) and one.path and Path(one.path).is_relative_to(package):
+            return told("broken", one)
+        if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(package):
+            return told("broken", one)
+    cause = next((one for one in chain if not isinstance(one, KappaError)), exc)
+    return told("broken" if is_model or cause is exc else "failed", cause)
+
+
+_OF_FILES = (FileNotFoundError, NotADirectoryError)
+
+
+def _name_below(exc: AttributeError, package: Path) -> str:
+    """Return the dotted name that a module of the bundle was asked for; empty if it was something else."""
+    module = exc.obj
+    if isinstance(module, ModuleType) and Path(module.__file__ or "").is_relative_to(package):
+        return f"{module.__name__}.{exc.name}"
+    return ""
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        yield exc
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+
+
+def _is_of_network(exc: BaseException) -> bool:
+    if isinstance(exc, ConnectionError | TimeoutError | socket.gaierror | socket.herror):
+        return True
+    return any(f"{kind.__module__}.{kind.__qualname__}" in _NETWORK for kind in type(exc).__mro__)
+
+
+def _is_of_subprocess(exc: BaseException) -> bool:
+    return any(frame.f_code.co_filename == subprocess.__file__ for frame, _ in traceback.walk_tb(exc.__traceback__))
+
+
+def _place_of(exc: BaseException, package: Path) -> tuple[str, int]:
+    """Return the innermost line of the service's own code that an exception came through."""
+    return _place(traceback.walk_tb(exc.__traceback__), package, is_innermost_first=False)
+
+
+def _place(frames: Any, package: Path, *, is_innermost_first: bool) -> tuple[str, int]:
+    place = ("", 0)
+    for frame, line in frames:
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(package) and path.suffix == ".py":
+            place = (path.relative_to(package).as_posix(), line)
+            if is_innermost_first:
+                break
+    return place
+
+
+def main() -> None:
+    order, answer = Path(sys.argv[1]), Path(sys.argv[2])
+    told = run(json.loads(order.read_text(encoding="utf-8")))
+    answer.write_text(json.dumps(asdict(told)), encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)  # threads that the user's code has started must not keep the build waiting

@@ -1,0 +1,102 @@
+"""Puts the files of a bundle into a tree, hashes each once, and gives all the same modes and times everywhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from kappa._files import entries_of, sha256_of_file, strangeness, walk_files
+from kappa.build.bundle.plan import PlannedArtifact
+from kappa.errors import BuildError, KappaError, printable
+from kappa.spec.contracts import ArtifactPlugin
+
+__all__ = ["BundleTree", "adopt_itself"]
+
+Adopt = Callable[[ArtifactPlugin, Path, Path], None]
+
+
+def adopt_itself(plugin: ArtifactPlugin, path: Path, directory: Path) -> None:
+    """Let a plugin take a file that the user made."""
+    plugin.adopt(path, directory)
+
+
+class BundleTree:
+    """A bundle while it is written: paths are relative to ``root``, which begins as an empty folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._digests: dict[str, str] = {}
+
+    def write(self, path: str, content: str | bytes, *, is_executable: bool = False) -> None:
+        """Write one file that no other may have written before."""
+        target = self._place(PurePosixPath(path))
+        with target.open("xb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+        target.chmod(0o755 if is_executable else 0o644)
+
+    def copy(self, files: Mapping[PurePosixPath, Path]) -> None:
+        """Copy files to where the keys say; whoever owns one and could run it can run the copy."""
+        for path, source in files.items():
+            if strange := strangeness(source.resolve()):
+                raise BuildError(f"`{printable(str(source))}` cannot be packed: it is {strange}.")
+            target = self._place(path)
+            shutil.copyfile(source, target)
+            target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+
+    def pack(self, artifact: PlannedArtifact, folder: str, *, adopt: Adopt = adopt_itself) -> int:
+        """Let an artifact's plugin fill ``folder`` with its model; return the size of its files in bytes.
+
+        ``adopt`` takes a file that the user made.
+        """
+        name, source = artifact.plugin.name, artifact.source
+        directory = self.root / folder
+        directory.mkdir(parents=True)
+        try:
+            if source.path is not None:
+                adopt(artifact.plugin, source.path, directory)
+            else:
+                artifact.plugin.save(source.value, directory)
+        except (OSError, KappaError):
+            raise
+        except Exception as exc:  # the model's own code runs here, and may raise anything
+            raise BuildError(
+                f"The model of the artifact `{name}` cannot be kept as `{artifact.plugin.type}`: "
+                f"{type(exc).__name__}: {exc}"
+            ) from exc
+        entries = entries_of(directory, inside=folder)
+        for path, strange in entries:
+            if strange and path.suffix != ".pyc":
+                raise BuildError(f"The artifact `{name}` wrote `{printable(path.as_posix())}`, which is {strange}.")
+        files = {directory / path for path, strange in entries if not strange}
+        for path in directory.rglob("*"):
+            if path not in files and not path.is_dir():
+                path.unlink()  # no digest would cover it
+        if not files:
+            raise BuildError(f"The artifact `{name}` wrote no file: its type `{artifact.plugin.type}` is at fault.")
+        for path in files:
+            path.chmod(0o644)
+        return sum(path.stat().st_size for path in files)
+
+    def digests(self) -> dict[str, str]:
+        """Return the sha256 of every file so far, by path; each is read once."""
+        for path in walk_files(self.root):
+            if (name := path.as_posix()) not in self._digests:
+                self._digests[name] = sha256_of_file(self.root / path)
+        return dict(sorted(self._digests.items()))
+
+    def settle(self, at: datetime) -> None:
+        """Give every folder mode 0755, and every file and folder the time ``at``."""
+        moment = at.timestamp()
+        for path in sorted(self.root.rglob("*"), reverse=True):  # what is inside a folder before the folder
+            if path.is_dir():
+                path.chmod(0o755)
+            os.utime(path, (moment, moment))
+        os.utime(self.root, (moment, moment))
+
+    def _place(self, path: PurePosixPath) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target

@@ -1,0 +1,367 @@
+"""What a kappafile names must exist and fit: files, models, packages, functions, artifacts, APIs, modules.
+
+Everything is looked up in files and syntax trees; nothing of the user's is imported or run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from kappa.adapters.dataframe import DataframeInput
+from kappa.build.checks.environment import check_environment
+from kappa.build.checks.paths import PathChecks
+from kappa.build.checks.taken_names import needed_by, say_taken, taken_by
+from kappa.build.code.absent import AbsentModules, direct_imports, unknown_imports
+from kappa.build.code.declarations import Declaration
+from kappa.build.code.injection import check_functions, input_references
+from kappa.build.code.model_names import dill_problem, name_problem, needs_of_file
+from kappa.build.code.modules import CodeBase
+from kappa.build.code.nearby import find_nearby, say_notebook
+from kappa.build.code.placing import place_of
+from kappa.build.code.sampled_columns import columns_of_sample
+from kappa.build.code.tracing import Trace, links_outside, trace
+from kappa.build.code.undeclared import HowToAdd, undeclared_imports
+from kappa.build.manifest.diagnostics import Severity
+from kappa.build.manifest.patterns import matches_any
+from kappa.build.manifest.positions import TreePath
+from kappa.build.manifest.sketch import type_of_model
+from kappa.build.manifest.validation import Draft
+from kappa.build.manifest.words import nearest
+from kappa.build.packages.distributions import DistributionIndex
+from kappa.build.packages.listed import Listed, listed_in
+from kappa.build.packages.lock_record import LOCK_NAME, read_record
+from kappa.build.packages.wheel import describe_kappa
+from kappa.errors import KappaError
+from kappa.services.inference import extensions_of
+from kappa.spec.contracts import ArtifactPlugin
+from kappa.spec.document import ApiTable, ArtifactTable
+from kappa.spec.service import ApiSpec, EnvSpec, batch_by_default
+from kappa.wording import known, one_of, quoted
+
+__all__ = ["check_references"]
+
+_MOST_BYTES_READ = 1 << 28
+"""Names in larger models are looked for by a build alone, which reads them anyway."""
+_RESERVED = {"_kappa": "Kappa's own wheel", "artifacts": "the models", "kappa": "Kappa itself"}
+"""What a bundle keeps beside the user's modules, by the name that no module of theirs may have."""
+
+
+def check_references(
+    draft: Draft,
+    code: CodeBase,
+    declaration: Declaration | None,
+    *,
+    allow_outside: bool = False,
+    packed: Collection[str] = (),
+) -> None:
+    """Report everything that a kappafile names and that is not there, or is not what it should be.
+
+    The models of ``packed`` artifacts come from elsewhere, so their files are not looked at.
+    """
+    paths = PathChecks(draft, allow_outside=allow_outside)
+    _check_files(draft, paths)
+    _check_models(draft, paths, declaration, packed)
+    check_environment(draft, paths)
+    check_functions(draft, code, declaration)
+    _check_apis(draft, paths)
+    _check_examples(draft, paths, declaration)
+    _check_modules(draft, code)
+    _check_code(draft, code, declaration)
+    _check_names_in_models(draft, code, declaration, packed)
+
+
+def _report_unknown(
+    draft: Draft, code: str, what: str, name: str, names: list[str], path: TreePath, *, otherwise: str = ""
+) -> None:
+    """Report a name that is not among those known, and which of them was probably meant."""
+    near = nearest(name, names, cutoff=0.6)
+    help_ = f"Did you mean `{near}`?" if near else otherwise or known(names)
+    message = f"There is no {what} {quoted(name)}."
+    draft.found.add(code, message, path, help=help_, replacement=f'"{near}"' if near else None)
+
+
+def _check_files(draft: Draft, paths: PathChecks) -> None:
+    paths.selection(("service", "web_static_content"))
+    for index, text in enumerate(draft.get("bundle", "paths") or ()):
+        paths.code_folder(text, ("bundle", "paths", index))
+    for index, pattern in enumerate(draft.get("bundle", "include") or ()):
+        paths.pattern(pattern, ("bundle", "include", index))
+
+
+# -- models -----------------------------------------------------------------------------------------------
+
+
+def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | None, packed: Collection[str]) -> None:
+    found = draft.found
+    plugins = _plugins(draft, declaration)
+    for name in draft.names("artifacts"):
+        path: TreePath = ("artifacts", name)
+        place = paths.existing((*path, "path"), "file or folder") if name not in packed else None
+        plugin = plugins.get(name)
+        if plugin is None:
+            continue
+        kind = (*path, "type") if (*path, "type") in found.positions.values else path
+        if place is not None and (why := _sniffed(plugin, place)) is not None:
+            message = f"{quoted(place.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
+            other = type_of_model(place)
+            help_ = f'This file looks like one that {_WRITTEN_BY[other]}: write `type = "{other}"`.' if other else ""
+            found.add("KF309", message, (*path, "path"), labels=[found.label(kind, "the type")], help=help_)
+        if plugin.is_pickle and draft.get("security", "pickle") == "forbid":
+            message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
+            labels = [found.label(("security", "pickle"), "forbidden here")]
+            found.add("KF315", message, kind, at="value" if kind != path else "key", labels=labels)
+
+
+_WRITTEN_BY = {
+    "sklearn": "`joblib.dump` wrote",
+    "pickle": "`pickle.dump` wrote",
+    "xgboost": "XGBoost's `save_model` wrote",
+}
+"""By the artifact type of a file, as `type_of_model` tells it."""
+
+
+def _sniffed(plugin: ArtifactPlugin, place: Path) -> str | None:
+    try:
+        return plugin.sniff(place)
+    except (OSError, KappaError) as exc:
+        return f"it cannot be read: {exc}"
+
+
+# -- APIs and examples -------------------------------------------------------------------------------------------------
+
+
+def _check_apis(draft: Draft, paths: PathChecks) -> None:
+    routes: dict[str, TreePath] = {}
+    for name in draft.names("apis"):
+        path: TreePath = ("apis", name)
+        _check_artifact_of(draft, path)
+        _check_signature(draft, path, paths)
+        _check_batch(draft, path)
+        has_route = "route" in draft.document.table_at(path)
+        route = draft.get(*path, "route") if has_route else name
+        if isinstance(route, str):
+            own = (*path, "route") if has_route else path
+            other = routes.setdefault(route.strip("/"), own)
+            if other != own:
+                message = f"`/{route.strip('/')}` is the route of two APIs, `{other[1]}` and `{name}`."
+                labels = [draft.found.label(other, "the other one")]
+                draft.found.add(
+                    "KF310", message, own, at="key", labels=labels, help="Give one of them another `route`."
+                )
+
+
+def _check_artifact_of(draft: Draft, path: TreePath) -> None:
+    name, names = draft.get(*path, "artifact"), draft.names("artifacts")
+    if isinstance(name, str) and name not in names and not draft.is_unsure("artifacts") and not draft.uses_class:
+        otherwise = f"Declare it in {draft.document.table_name(('artifacts', name))}." if not names else ""
+        _report_unknown(draft, "KF301", "artifact", name, names, (*path, "artifact"), otherwise=otherwise)
+
+
+def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
+    """Check the sample of a table; warn of tables whose columns nobody declares or shows."""
+    table, examples = draft.parts.get(path), draft.document.at(("examples",))
+    plugin = table.input if isinstance(table, ApiTable) else None
+    at = (*path, "input", "columns_from")
+    if isinstance(plugin, DataframeInput) and plugin.columns_from is not None:
+        if (place := paths.existing(at, "file")) is not None:
+            try:
+                columns_of_sample(plugin, place)
+            except ValueError as exc:
+                draft.found.add("KF322", f"{quoted(place.name)} cannot be the sample of a table: {exc}.", at)
+        return
+    has_example = isinstance(examples, list) and any(
+        isinstance(example, Mapping) and example.get("api") == path[1] for example in examples
+    )
+    is_open = isinstance(plugin, DataframeInput) and plugin.columns is None and plugin.prefer_dtypes is None
+    if is_open and not has_example:
+        message = f"`{path[1]}` takes tables, and nothing says which columns they have."
+        help_ = (
+            'Write `input = { type = "dataframe", columns = { NAME = "DTYPE", … } }`, or `columns_from = '
+            '"FILE"` there with some rows: otherwise no value is checked, a column of nothing but missing values has '
+            "no dtype, and requests with other dtypes share no batch. An example helps the batches alone."
+        )
+        draft.found.add("KF318", message, (*path, "input"), severity="warning", help=help_)
+
+
+def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:
+    names = [api.name for api in declaration.spec.apis] if declaration is not None else draft.names("apis")
+    inputs = {api.name: api.input for api in declaration.spec.apis} if declaration is not None else {}
+    examples = draft.document.at(("examples",))
+    for index in range(len(examples) if isinstance(examples, list) else 0):
+        at: TreePath = ("examples", index, "input_file")
+        place = paths.existing(at, "file")
+        api = draft.get("examples", index, "api")
+        table = draft.parts.get(("apis", api)) if isinstance(api, str) else None
+        adapter = table.input if isinstance(table, ApiTable) else inputs.get(api)
+        known_extensions = extensions_of(adapter) if adapter is not None else []
+        if place is not None and known_extensions and place.suffix.lower() not in known_extensions:
+            message = f"{quoted(place.name)} has an extension that does not tell what it holds."
+            draft.found.add("KF204", message, at, help=f"Use {one_of(f'`{suffix}`' for suffix in known_extensions)}.")
+        if isinstance(api, str) and names and api not in names and not draft.is_unsure("apis"):
+            _report_unknown(draft, "KF307", "API", api, names, ("examples", index, "api"))
+
+
+def _check_batch(draft: Draft, path: TreePath) -> None:
+    """Warn of a model's own method whose requests could share calls, and do not."""
+    table = draft.parts.get(path)
+    if not isinstance(table, ApiTable) or table.batch is not False:
+        return
+    if batch_by_default(table.input, is_row_wise=table.is_row_wise(draft.plugins)):
+        message = f"`{path[1]}` answers one request at a time, though its model takes rows one by one."
+        help_ = "Set it to `true`, or leave it out: under load, requests then share calls, and many more are answered."
+        at = (*path, "batch")
+        draft.found.add("KF325", message, at, severity="warning", help=help_, replacement="true")
+
+
+# -- code --------------------------------------------------------------------------------------------------------------
+
+
+def _check_modules(draft: Draft, code: CodeBase) -> None:
+    for index, name in enumerate(draft.get("bundle", "modules") or ()):
+        module = code.resolve(name)
+        if module is None or not module.is_local:
+            path: TreePath = ("bundle", "modules", index)
+            nearby = find_nearby(name, code.search.root)
+            otherwise = nearby.help if nearby is not None else say_notebook(name, code.search.root)
+            _report_unknown(draft, "KF304", "module", name, code.top_names(), path, otherwise=otherwise)
+
+
+def _check_code(draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
+    """Follow the imports: code that cannot be parsed, names that the bundle needs, modules that are left out."""
+    named = dict(_named_modules(draft))
+    found = trace(code, named, named=draft.get("bundle", "modules") or ())
+    draft.found.extend(found.diagnostics)
+    absent = _absent(draft, code, declaration, found)
+    draft.found.extend(unknown_imports(found, absent))
+    draft.found.extend(direct_imports(found, code, absent.listed))
+    draft.found.extend(links_outside(found, code))
+    if not _infers_packages(draft, declaration):
+        present = _present(draft, code, declaration, absent.listed)
+        draft.found.extend(undeclared_imports(found, code, present, _how_to_add(draft, declaration)))
+    service = draft.get("service", "name") or (declaration.spec.name if declaration is not None else "")
+    _check_names(draft, found, {**_RESERVED, service: "the service itself"}, named)
+    _check_service(draft, service, found, absent.listed)
+    for index, pattern in enumerate(draft.get("bundle", "exclude") or ()):
+        for module in found.modules.values():
+            if matches_any(place := place_of(module, draft.document.file.parent.resolve()), [pattern]):
+                message = f"{quoted(pattern)} leaves out `{place}`, which the service imports as `{module.name}`."
+                draft.found.add("KF317", message, ("bundle", "exclude", index), severity="warning")
+
+
+def _infers_packages(draft: Draft, declaration: Declaration | None) -> bool:
+    """Return whether what code imports is packed without being named, or may come from elsewhere."""
+    env = draft.parts.get(("env",), EnvSpec())
+    declared = declaration.spec.env if declaration is not None else EnvSpec()
+    if not isinstance(env, EnvSpec) or draft.found.is_bad(("env",)):
+        return True
+    return any(one.infer_pip_packages or one.setup_sh is not None for one in (env, declared))
+
+
+def _how_to_add(draft: Draft, declaration: Declaration | None) -> HowToAdd:
+    """Return what to write for a distribution, at the place where the packages of this service are named."""
+    if declaration is not None:
+        return HowToAdd(declaration.place.file.name, "@kappa.env")
+    listed = draft.get("env", "requirements_txt_file")
+    return HowToAdd(str(listed)) if listed else HowToAdd(draft.document.file.name, "[env]")
+
+
+def _present(draft: Draft, code: CodeBase, declaration: Declaration | None, listed: Listed) -> frozenset[str]:
+    """Return the distributions that a bundle gets: those asked for, and those of models, with what these need."""
+    plugins = _plugins(draft, declaration)
+    apis: list[ApiTable | ApiSpec] = [table for table in draft.parts.values() if isinstance(table, ApiTable)]
+    apis += declaration.spec.apis if declaration is not None else ()
+    every = [*plugins.values(), *(plugin for api in apis for plugin in (api.input, api.output))]
+    asked = [text for plugin in every if plugin is not None for text in plugin.requires()]
+    index = DistributionIndex()
+    for name, plugin in plugins.items():
+        if (file := _model_file(draft, name)) is not None:
+            modules = (module for module in needs_of_file(plugin, file).modules if code.package_of(module))
+            asked += [one for module in modules for one in index.candidates(module)]
+    return needed_by([*describe_kappa().runtime, *listed.names, *asked])
+
+
+def _model_file(draft: Draft, name: str) -> Path | None:
+    text = draft.get("artifacts", name, "path")
+    file = draft.document.file.parent / text if isinstance(text, str) else None
+    return file if file is not None and file.is_file() and file.stat().st_size <= _MOST_BYTES_READ else None
+
+
+def _check_names_in_models(
+    draft: Draft, code: CodeBase, declaration: Declaration | None, packed: Collection[str]
+) -> None:
+    """Report the modules that a model's file names and that nobody would have."""
+    absent = _absent(draft, code, declaration)
+    for name, plugin in _plugins(draft, declaration).items():
+        path: TreePath = ("artifacts", name, "path")
+        if name in packed or (file := _model_file(draft, name)) is None:
+            continue
+        needs = needs_of_file(plugin, file)
+        dill = dill_problem(needs, file.name)
+        told_of = (
+            [name_problem(module, file.name, needs, code, absent) for module in needs.modules]
+            if dill is None
+            else [dill]
+        )
+        for told in told_of:
+            if told is not None:
+                severity: Severity = "error" if told.is_sure else "warning"
+                draft.found.add(told.code, told.message, path, help=told.help, severity=severity)
+
+
+def _plugins(draft: Draft, declaration: Declaration | None) -> dict[str, ArtifactPlugin]:
+    """Return the artifacts that are declared right, by their names."""
+    declared = {artifact.name: artifact for artifact in declaration.spec.artifacts} if declaration is not None else {}
+    tables = {name: draft.parts.get(("artifacts", name)) for name in draft.names("artifacts")}
+    own = {name: table.plugin for name, table in tables.items() if isinstance(table, ArtifactTable)}
+    return {**declared, **{name: plugin for name, plugin in own.items() if plugin is not None}}
+
+
+def _absent(draft: Draft, code: CodeBase, declaration: Declaration | None, found: Trace | None = None) -> AbsentModules:
+    """Return what knows of modules that are not here; what of the file cannot be read may name anything."""
+    root, env = draft.document.file.parent, draft.parts.get(("env",), EnvSpec())
+    listed = listed_in(env, root) if isinstance(env, EnvSpec) else Listed(is_open=True)
+    if declaration is not None:
+        listed |= listed_in(declaration.spec.env, declaration.place.file.parent)
+    listed = replace(listed, is_open=listed.is_open or draft.found.is_bad(("env",)))
+    return AbsentModules(code, listed, found, record=read_record(root / LOCK_NAME, named=listed.names))
+
+
+def _check_service(draft: Draft, name: str, found: Trace, listed: Listed) -> None:
+    """Report a service that is called like a distribution that it needs, or like a module of one."""
+    if not isinstance(name, str) or not name:
+        return
+    tables = [table for table in draft.parts.values() if isinstance(table, ApiTable)]
+    plugins = [*draft.plugins.values(), *(table.input for table in tables), *(table.output for table in tables)]
+    asked = [text for plugin in plugins if plugin is not None for text in plugin.requires()]
+    taken = taken_by(name, needed_by([*describe_kappa().runtime, *listed.names, *asked]))
+    imported = next((foreign for foreign in found.foreign if foreign.partition(".")[0].lower() == name.lower()), None)
+    if taken is not None or imported is not None:
+        message = (
+            say_taken(name, taken)
+            if taken is not None
+            else (f"A service cannot be called `{name}`: it imports {quoted(str(imported))}, which it would hide.")
+        )
+        draft.found.add("KF311", message, ("service", "name"), help="Give it another name.")
+
+
+def _check_names(draft: Draft, found: Trace, reserved: dict[str, str], named: dict[str, TreePath]) -> None:
+    for top in dict.fromkeys(place.parts[0].removesuffix(".py") for place in found.modules):
+        if top in reserved:
+            paths = (path for name, path in named.items() if name.partition(".")[0] == top)
+            message = f"The module `{top}` has the name under which a bundle keeps {reserved[top]}."
+            draft.found.add("KF311", message, next(paths, ("service", "name")), help="Rename the module.")
+
+
+def _named_modules(draft: Draft) -> Iterator[tuple[str, TreePath]]:
+    """Yield the modules that the file names, and where."""
+    paths: list[TreePath] = [("service", key) for key in ("class", "setup", "teardown")]
+    paths += [("apis", name, "function") for name in draft.names("apis")]
+    paths += [path for name in draft.names("apis") for path in input_references(draft, ("apis", name))]
+    paths += [("artifacts", name, "type") for name in draft.names("artifacts")]
+    for path in paths:
+        if isinstance(reference := draft.get(*path), str) and ":" in reference:
+            yield reference.partition(":")[0], path
+    for index, name in enumerate(draft.get("bundle", "modules") or ()):
+        yield name, ("bundle", "modules", index)

@@ -1,0 +1,130 @@
+"""Paths and patterns that a kappafile names: they exist, are what they should be, and stay inside the project."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from kappa._files import strangeness
+from kappa.build.checks.including import Finding, check_pattern, check_selection
+from kappa.build.manifest.diagnostics import Severity
+from kappa.build.manifest.patterns import match, matches_any
+from kappa.build.manifest.positions import TreePath
+from kappa.build.manifest.validation import Draft
+from kappa.build.manifest.words import nearest
+from kappa.wording import quoted
+
+__all__ = ["PathChecks"]
+
+Kind = Literal["file", "folder", "file or folder"]
+
+
+class PathChecks:
+    """Checks the paths of one kappafile; links are followed before it is said where a path leads."""
+
+    def __init__(self, draft: Draft, *, allow_outside: bool) -> None:
+        self._draft, self._found = draft, draft.found
+        self._root = draft.document.file.parent
+        self._real_root = self._root.resolve()
+        self._allow_outside = allow_outside
+
+    def existing(self, path: TreePath, kind: Kind) -> Path | None:
+        """Check the path that stands at a place in the file; return it if it may be used."""
+        text = self._draft.get(*path)
+        if not isinstance(text, str) or not self._is_inside(text, path):
+            return None
+        place = self._root / text
+        try:
+            is_there = place.exists()
+        except OSError as exc:  # a name that is too long
+            self._found.add("KF302", f"{quoted(text)} is not a path: {exc.strerror}.", path)
+            return None
+        if not is_there:
+            self._report_absent(text, place, path, kind)
+            return None
+        strange = strangeness(place.resolve())
+        if strange or (kind == "file" and not place.is_file()) or (kind == "folder" and not place.is_dir()):
+            found = strange or ("a folder" if place.is_dir() else "a file")
+            self._found.add("KF302", f"{quoted(text)} is {found}; `{path[-1]}` names a {kind}.", path)
+            return None
+        return place
+
+    def code_folder(self, text: str, path: TreePath) -> None:
+        """Check a folder of the user's own code, which may lie outside of the project, but not anywhere."""
+        if text.startswith("~") or Path(text).is_absolute():
+            help_ = "Write it relative to the kappafile, e.g. `../common`, so that it means the same on every machine."
+            self._found.add("KF303", f"{quoted(text)} is a place of this machine.", path, help=help_)
+        elif not os.path.isdir(self._root / text):  # noqa: PTH112 - it takes any name, however long
+            self._report_absent(text, self._root / text, path, "folder")
+
+    def pattern(self, pattern: str, path: TreePath) -> None:
+        """Check a glob pattern: it stays in the project, with what it matches, and matches something."""
+        if Path(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts or pattern.startswith("~"):
+            help_ = "Patterns are relative to the project and stay inside it."
+            self._found.add("KF303", f"{quoted(pattern)} leaves the project.", path, help=help_)
+            return
+        include = self._patterns("include")
+        exclude = self._patterns("exclude")
+        findings = check_pattern(
+            self._root,
+            pattern,
+            match(self._root, pattern),
+            include=include,
+            exclude=exclude,
+            allow_outside=self._allow_outside,
+        )
+        self._report(findings, path)
+
+    def selection(self, path: TreePath) -> None:
+        """Check the files of the folder that stands at a place in the file: all of them become part of the bundle."""
+        if self.existing(path, "folder") is None:
+            return
+        name = str(self._draft.get(*path))
+        files = [file for file in match(self._root, name).files if not matches_any(file, self._patterns("exclude"))]
+        self._report(check_selection(self._root, name, files, include=self._patterns("include")), path)
+
+    def _report(self, findings: Iterable[Finding], path: TreePath) -> None:
+        for one in findings:
+            severity: Severity = "error" if one.is_error else "warning"
+            self._found.add(one.code, one.message, path, help=one.help, severity=severity)
+
+    def _patterns(self, key: str) -> list[str]:
+        patterns = self._draft.get("bundle", key) or ()
+        return [pattern for pattern in patterns if isinstance(pattern, str)]
+
+    def _is_inside(self, text: str, path: TreePath) -> bool:
+        if text.startswith("~"):
+            message = f"{quoted(text)} begins with `~`, which means nothing here."
+            self._found.add("KF303", message, path, help="Put the file into the project, and name it from there.")
+            return False
+        try:
+            place = (self._root / text).resolve()
+        except (OSError, ValueError, RuntimeError) as exc:  # a loop of links, a NUL
+            self._found.add("KF302", f"{quoted(text)} is not a path: {exc}.", path)
+            return False
+        if self._allow_outside or place.is_relative_to(self._real_root):
+            return True
+        is_link = not Path(text).is_absolute() and ".." not in Path(text).parts
+        message = f"{quoted(text)} {'is a link that leads out of' if is_link else 'is outside of'} the project."
+        help_ = f"Move it into the project, and write `{path[-1]} = {json.dumps(Path(text).name, ensure_ascii=False)}`."
+        self._found.add("KF303", message, path, help="Put the file itself there." if is_link else help_)
+        return False
+
+    def _report_absent(self, text: str, place: Path, path: TreePath, kind: Kind) -> None:
+        near = nearest(place.name, _names_in(place.parent), cutoff=0.7) if "\\" not in text else None
+        replacement = f'"{PurePosixPath(text).with_name(near)}"' if near else None
+        help_ = f"Did you mean `{PurePosixPath(text).with_name(near)}`?" if near else ""
+        if not near:
+            help_ = "Write `/` between folders." if "\\" in text else "Paths begin at the kappafile's own folder."
+        message = f"There is no {kind} {quoted(text)}."
+        self._found.add("KF302", message, path, help=help_, replacement=replacement)
+
+
+def _names_in(folder: Path) -> Sequence[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return ()

@@ -1,0 +1,51 @@
+"""What can be known of a class that a kappafile names: its declaration, a problem, or that only importing it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kappa.build.manifest.positions import Span, TreePath
+from kappa.spec.service import ServiceSpec
+
+__all__ = ["ClassProblem", "Declaration", "Opaque", "Place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the user's code."""
+
+    file: Path
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a class declares, and where."""
+
+    spec: ServiceSpec
+    place: Place
+    """Where the class is defined."""
+    places: Mapping[TreePath, Place] = field(default_factory=dict)
+    """Where the decorators set a key, by its path in a kappafile; those not in it are at ``place``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Only importing the class can tell what it declares."""
+
+    why: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class ClassProblem:
+    """The class does not declare a service; ``place`` is where in its source."""
+
+    message: str
+    place: Place | None = None
+    known: tuple[str, ...] = ()
+    """What the module defines instead."""
+    is_there: bool = False
+    """Whether the mistake is at ``place``, and not in naming this class."""

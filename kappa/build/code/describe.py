@@ -1,0 +1,45 @@
+"""Tells what a class declares, by importing it: run in a process of its own, ``python -m kappa.build.code.describe``.
+
+The answer goes to a file, because the user's code may print.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kappa.bento import BentoService
+from kappa.errors import KappaError
+from kappa.services.declaring import declared_spec
+from kappa.services.loading import code_of_project, import_reference, loading
+
+__all__ = ["TABLES", "describe", "main"]
+
+TABLES = ("env", "files", "security", "serving")
+"""Fields of a specification of which it matters which keys the user gave."""
+
+
+@loading()
+def describe(reference: str, root: Path, paths: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the specification of a class as JSON, and which keys of its tables are set; or the problem."""
+    try:
+        declaring = import_reference(reference, code_of_project(root, paths))
+        if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
+            return {"problem": f"`{reference}` is not a `kappa.BentoService`."}
+        spec = declared_spec(declaring)
+    except KappaError as exc:
+        return {"problem": str(exc)}
+    given = {table: sorted(getattr(spec, table).model_fields_set) for table in TABLES}
+    return {"spec": spec.model_dump(mode="json", by_alias=True), "given": given}
+
+
+def main() -> None:
+    reference, root, answer, *paths = sys.argv[1:]
+    Path(answer).write_text(json.dumps(describe(reference, Path(root), paths)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

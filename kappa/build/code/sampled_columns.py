@@ -1,0 +1,118 @@
+"""What a project tells of its APIs' requests beyond its declaration: the columns of a sample, the dtypes of examples,
+and the JSON Schema of a model in its code. A build writes it into the specification, so that nobody looks again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kappa.adapters.columns import Columns
+from kappa.adapters.dataframe import DataframeInput
+from kappa.adapters.signature import sampled_dtypes, signature_of
+from kappa.errors import BadInputError, ConfigurationError, KappaError
+from kappa.log import log
+from kappa.services.inference import example_payload, read_payload
+from kappa.services.loading import paths_on_path
+from kappa.spec.service import ApiSpec, ExampleSpec, ServiceSpec
+
+__all__ = ["columns_of_sample", "with_schemas", "with_signatures"]
+
+Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
+
+
+def with_signatures(spec: ServiceSpec, root: Path) -> ServiceSpec:
+    """Return the specification with the columns of each `columns_from`, and the dtypes of examples where no columns are
+    declared; raises `ConfigurationError` that names every sample that cannot be used.
+    """
+    problems: list[str] = []
+    inputs = [_learned(api, spec.examples, root, problems) for api in spec.apis]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return _with_inputs(spec, inputs)
+
+
+def _learned(api: ApiSpec, examples: Sequence[ExampleSpec], root: Path, problems: list[str]) -> Any:
+    adapter = api.input
+    if not isinstance(adapter, DataframeInput):
+        return adapter
+    if adapter.columns_from is not None:
+        try:
+            columns = columns_of_sample(adapter, root / adapter.columns_from)
+        except ValueError as exc:
+            problems.append(f"The API `{api.name}`: `columns_from` names `{adapter.columns_from}`, and {exc}.")
+            return adapter
+        return adapter.with_options(columns=columns, columns_from=None)
+    if adapter.columns is None and adapter.prefer_dtypes is None:
+        dtypes = _dtypes_of(adapter, [example for example in examples if example.api == api.name], root)
+        return adapter.with_options(prefer_dtypes=dtypes) if dtypes else adapter
+    return adapter
+
+
+def columns_of_sample(adapter: DataframeInput, path: Path) -> Mapping[str, Any]:
+    """Return the option `columns` that fits the rows in a file; raises `ValueError` that says why it does not serve."""
+    try:
+        decoded: Columns = adapter.decode(read_payload(path))
+    except BadInputError as exc:
+        raise ValueError(f"it does not hold rows of a table: {_clause(str(exc))}") from None
+    return signature_of(decoded)
+
+
+def _clause(sentence: str) -> str:
+    return f"{sentence[0].lower()}{sentence[1:]}".rstrip(".")
+
+
+def _dtypes_of(adapter: DataframeInput, examples: Sequence[ExampleSpec], root: Path) -> Mapping[str, Any]:
+    """Return the dtypes of the columns in an API's examples; one that is no table is for `kappa test` to report."""
+    decoded: list[Columns] = []
+    for example in examples:
+        with suppress(KappaError):
+            decoded.append(adapter.decode(example_payload(example, root)))
+    return sampled_dtypes(decoded)
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------------
+
+
+def _run(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def with_schemas(spec: ServiceSpec, root: Path, *, run: Runner = _run) -> ServiceSpec:
+    """Return the specification with what its adapters' classes in the user's code tell of requests.
+
+    The code is imported in a process of its own; raises `ConfigurationError` if that fails.
+    """
+    references = list(dict.fromkeys(name for api in spec.apis for name in api.input.references()))
+    if not references:
+        return spec
+    log(f"Importing {', '.join(f'`{name}`' for name in references)} to see what requests look like.", kind="step")
+    with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
+        asked, answer = Path(folder, "spec.json"), Path(folder, "inputs.json")
+        asked.write_text(spec.model_dump_json(by_alias=True), encoding="utf-8")
+        files = [str(asked), str(root), str(answer)]
+        done = run([sys.executable, "-m", "kappa.build.code.describe_inputs", *files, *paths_on_path(root)], root)
+        for line in (done.stdout + done.stderr).splitlines():
+            log(line, kind="output")
+        if not answer.is_file():
+            last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
+            raise ConfigurationError(f"The models of the requests cannot be read: {last}.")
+        told = json.loads(answer.read_text(encoding="utf-8"))
+    if "problem" in told:
+        raise ConfigurationError(told["problem"])
+    inputs = [type(api.input).model_validate(given) for api, given in zip(spec.apis, told["inputs"], strict=True)]
+    return _with_inputs(spec, inputs)
+
+
+def _with_inputs(spec: ServiceSpec, inputs: Sequence[Any]) -> ServiceSpec:
+    apis = tuple(
+        api if api.input == adapter else api.model_copy(update={"input": adapter})
+        for api, adapter in zip(spec.apis, inputs, strict=True)
+    )
+    return spec.model_copy(update={"apis": apis})

@@ -1,0 +1,288 @@
+"""Reading a kappafile: from bytes to a tree of values of which every place is known.
+
+TOML, YAML and `[tool.kappa]` give the same tree. Nothing is checked here but what concerns the file as a whole: that it
+can be read, and that it is meant for this version of Kappa.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from kappa._version import __version__
+from kappa.build.manifest.diagnostics import Diagnostics, display_path
+from kappa.build.manifest.other_frameworks import framework_of_file
+from kappa.build.manifest.positions import Positions, Span, TextLines, TreePath
+from kappa.build.manifest.sketch import find_model, sketch_for, type_of_model
+from kappa.errors import ConfigurationError, UsageError
+from kappa.wording import quoted
+
+__all__ = ["KAPPAFILE_NAMES", "Document", "find_kappafile", "kappafile_at", "read_kappafile"]
+
+KAPPAFILE_NAMES = ("kappafile.toml", "kappafile.yaml", "kappafile.yml")
+PYPROJECT = "pyproject.toml"
+
+_MAX_SIZE_BYTES = 1 << 20  # YAML is read at 0.1 MB/s: a larger file is an attack or a mistake
+_TOOL_TABLE = re.compile(r"^\s*\[+\s*tool\s*\.\s*kappa\b", re.MULTILINE)
+_REQUIRES = re.compile(r"^\s*requires_kappa\s*[=:]\s*(\"[^\"\n]*\"|'[^'\n]*'|[^#\n]*)", re.MULTILINE)
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A kappafile as written."""
+
+    file: Path
+    source: TextLines
+    tree: Mapping[str, Any]
+    positions: Positions
+    is_whole: bool
+    """Whether all of the text is in the tree; if not, what seems to be missing may be in the rest."""
+
+    @property
+    def is_yaml(self) -> bool:
+        return self.file.suffix != ".toml"
+
+    def at(self, path: TreePath) -> Any:
+        """Return the value at a path; ``None`` if there is none."""
+        value: Any = self.tree
+        for part in path:
+            is_index = isinstance(value, list) and isinstance(part, int) and part < len(value)
+            if not (is_index or (isinstance(value, Mapping) and part in value)):
+                return None
+            value = value[part]
+        return value
+
+    def table_at(self, path: TreePath) -> Mapping[str, Any]:
+        """Return the table at a path; an empty one if there is none."""
+        value = self.at(path)
+        return value if isinstance(value, Mapping) else {}
+
+    def text_at(self, span: Span) -> str:
+        """Return the source text of a span."""
+        start = self.source.start_of(span.line) + span.column - 1
+        end = self.source.start_of(span.end_line) + span.end_column - 1
+        return self.source.text[start:end]
+
+    def table_name(self, path: TreePath) -> str:
+        """Return how the file would write the name of a table."""
+        if self.is_yaml:
+            return f"`{_dotted(path)}`" if path else "the file"
+        names = [str(part) for part in path if not isinstance(part, int)]
+        prefix = ["tool", "kappa"] if self.file.name == PYPROJECT else []
+        if not (names or prefix):
+            return "the file"
+        brackets = ("[[", "]]") if path and isinstance(path[-1], int) else ("[", "]")
+        return f"`{brackets[0]}{'.'.join([*prefix, *names])}{brackets[1]}`"
+
+
+def _dotted(path: TreePath) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def find_kappafile(directory: Path) -> Path:
+    """Return the one kappafile of ``directory``; raises `ConfigurationError` for none and for two."""
+    found = [directory / name for name in KAPPAFILE_NAMES if (directory / name).is_file()]
+    if _has_kappa_table(directory / PYPROJECT):
+        found.append(directory / PYPROJECT)
+    if not found:
+        names = ", ".join(f"`{name}`" for name in KAPPAFILE_NAMES)
+        raise ConfigurationError(
+            f"There is no kappafile in `{directory}`: expected one of {names}, or `[tool.kappa]` in `{PYPROJECT}`. "
+            f"{_next_step(directory)}"
+        )
+    if len(found) > 1:
+        names = " and ".join(f"`{path.name}`" for path in found)
+        raise ConfigurationError(
+            f"`{directory}` has more than one kappafile: {names}. Remove all but one, or name the one that is "
+            f"meant instead of its folder, e.g. `kappa validate {found[0].name}`."
+        )
+    return found[0]
+
+
+def kappafile_at(path: Path) -> Path:
+    """Return the kappafile that ``path`` is, or the one of a directory; raises `UsageError` for what is not there."""
+    if path.is_dir():
+        return find_kappafile(path)
+    if not path.exists():
+        module, colon, _ = path.name.partition(":")
+        is_class = colon and path.with_name(f"{module}.py").is_file()
+        hint = " A class is named to `kappa build` alone." if is_class else ""
+        raise UsageError(f"There is no kappafile or directory `{display_path(path)}`.{hint}")
+    return path
+
+
+def _next_step(directory: Path) -> str:
+    """Say where the kappafile that is meant may be, or what to write into the first one."""
+    if (nearby := next(_nearby(directory), None)) is not None:
+        return f"There is one at `{nearby}`: go there, or name it."
+    model = find_model(directory)
+    if model is not None and (framework := framework_of_file(model)) is not None:
+        return (
+            f"There is `{model.name}`, a model of {framework}, for which there is no artifact type yet; "
+            "`kappa explain KF205` shows the lines to write."
+        )
+    reason = f"For `{model.name}`, which is there," if model is not None else "For a model that `joblib.dump` wrote,"
+    return f"{reason} write this as `{KAPPAFILE_NAMES[0]}`:\n\n{sketch_for(model, directory).rstrip()}"
+
+
+def _nearby(directory: Path) -> Iterator[Path]:
+    """Yield the kappafiles of the folders around one: those below, and the two above."""
+    with suppress(OSError):
+        below = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+        for folder in (*below, *directory.parents[:2]):
+            yield from (file for name in KAPPAFILE_NAMES if (file := folder / name).is_file())
+
+
+def _has_kappa_table(pyproject: Path) -> bool:
+    try:
+        return bool(_TOOL_TABLE.search(pyproject.read_text(encoding="utf-8-sig", errors="replace")))
+    except OSError:
+        return False
+
+
+def read_kappafile(file: Path) -> tuple[Document | None, Diagnostics]:
+    """Read a kappafile and what is wrong with it as a text; no document if there is nothing to look at further.
+
+    A file that requires another version of Kappa has that as its only problem, however broken it may look to this one.
+    """
+    found = Diagnostics(file, Positions())
+    text = _read(file, found)
+    if text is None:
+        return None, found
+    source = TextLines(text)
+    if (other := _other_syntax(source, is_toml=file.suffix == ".toml")) is not None:
+        found.add("KF102", other, (), span=source.word_at(source.text.index(_statements(source)[0].lstrip())))
+        return None, found
+    tree, is_whole = _parse(source, found)
+    if file.name == PYPROJECT:
+        tree = _tool_table(tree, found)
+    document = Document(file, source, tree if isinstance(tree, Mapping) else {}, found.positions, is_whole)
+    if (refusal := _version_refusal(document)) is not None:
+        return None, refusal
+    if not isinstance(tree, Mapping):
+        found.add("KF202", "A kappafile is a table of keys and values.", (), span=Span(1, 1, 1, 2))
+        return None, found
+    if not tree and is_whole and not found.has_errors:
+        help_ = f"Begin with `kappafile{': ' if document.is_yaml else ' = '}{_FORMAT}`."
+        found.add("KF203", "The file is empty.", (), span=Span(1, 1, 1, 2), help=help_)
+        return None, found
+    return document, found
+
+
+def _read(file: Path, found: Diagnostics) -> str | None:
+    start = Span(1, 1, 1, 2)
+    if file.suffix not in (".toml", ".yaml", ".yml"):
+        found.add("KF101", "A kappafile ends with `.toml`, `.yaml` or `.yml`.", (), span=start, help=_meant_by(file))
+        return None
+    try:
+        data = file.read_bytes()
+    except OSError as exc:
+        found.add("KF101", f"The file cannot be read: {exc.strerror or exc}.", (), span=start)
+        return None
+    if len(data) > _MAX_SIZE_BYTES:
+        message = f"The file has {len(data)} bytes; a kappafile over {_MAX_SIZE_BYTES} bytes is refused."
+        found.add("KF101", message, (), span=start, help="Put data into files of their own.")
+        return None
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as exc:
+        before = TextLines(data[: exc.start].decode("utf-8-sig", errors="replace").replace("\r\n", "\n"))
+        at = before.span(len(before.text), len(before.text))
+        help_ = "Save it as UTF-8."
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            help_ = "It looks like UTF-16, which PowerShell writes: save it as UTF-8."
+        span = Span(at.line, at.column, at.line, at.column + 1)
+        found.add("KF101", f"The byte 0x{data[exc.start]:02x} is not UTF-8.", (), span=span, help=help_)
+        return None
+
+
+def _meant_by(file: Path) -> str:
+    """Say what to do with a file that was named for a kappafile."""
+    if type_of_model(file) is not None:
+        sketch = sketch_for(file, file.parent)
+        return f"This is a model. Write this beside it as `{KAPPAFILE_NAMES[0]}`, and name that:\n\n{sketch}"
+    if (framework := framework_of_file(file)) is not None:
+        return f"This is a model of {framework}; `kappa explain KF205` shows what to write for it."
+    if file.suffix == ".py":
+        return f"Name its class as `{file.stem}:CLASS` to `kappa build`, or its function in a kappafile."
+    return ""
+
+
+def _parse(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
+    """Parse with the one parser that the file needs (PERF: each takes 20 to 40 ms to import)."""
+    if found.file.suffix == ".toml":
+        from kappa.build.manifest.toml_syntax import parse_toml
+
+        return parse_toml(source, found)
+    from kappa.build.manifest.yaml_syntax import parse_yaml
+
+    return parse_yaml(source, found)
+
+
+def _other_syntax(source: TextLines, *, is_toml: bool) -> str | None:
+    """Say that a file is written in the syntax of another extension than it has."""
+    lines = _statements(source)
+    first = lines[0].strip() if lines else ""
+    if is_toml and first.startswith("{"):
+        return "This is JSON: name the file `kappafile.yaml`, since YAML holds all of JSON."
+    if is_toml and (first == "---" or _IN_YAML.match(first)) and not any(map(_IN_TOML.match, lines)):
+        return "This is YAML: name the file `kappafile.yaml`."
+    if not is_toml and _IN_TOML.match(first) and not any(map(_IN_YAML.match, lines)):
+        return "This is TOML: name the file `kappafile.toml`."
+    return None
+
+
+def _statements(source: TextLines) -> list[str]:
+    return [line for line in source.lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+_IN_YAML = re.compile(r"[A-Za-z_][\w-]*\s*:(\s|$)")
+_IN_TOML = re.compile(r"\s*(\[\[?\s*[\w.\"' -]+\]\]?\s*(#.*)?$|[\w.\"'-]+\s*=)")
+
+
+def _tool_table(tree: Any, found: Diagnostics) -> Any:
+    """Return `[tool.kappa]`, with positions and problems counted from there."""
+    table = tree.get("tool", {}) if isinstance(tree, Mapping) else {}
+    table = table.get("kappa", {}) if isinstance(table, Mapping) else {}
+    positions = found.positions
+    for spans in (positions.keys, positions.values):
+        own = {path[2:]: span for path, span in spans.items() if path[:2] == ("tool", "kappa")}
+        spans.clear()
+        spans.update(own)
+    found.keep_below(("tool", "kappa"))
+    return table
+
+
+def _version_refusal(document: Document) -> Diagnostics | None:
+    """Return the one problem of a file that needs another version of Kappa, or of another format."""
+    found = Diagnostics(document.file, document.positions)
+    path: TreePath = ("requires_kappa",)
+    required, span = document.tree.get("requires_kappa"), None
+    if required is None and (match := _REQUIRES.search(document.source.text)) and not document.is_whole:
+        required, span = match[1].strip().strip("\"'"), document.source.span(match.start(1), match.end(1))
+    if isinstance(required, str):
+        try:
+            is_met = SpecifierSet(required).contains(__version__, prereleases=True)
+        except InvalidSpecifier:
+            is_met = True  # reported with the other values
+        if not is_met:
+            message = f"This file requires Kappa {quoted(required)}; this is Kappa {__version__}."
+            help_ = "Upgrade Kappa, or change `requires_kappa`."
+            found.add("KF105", message, path, span=span, help=help_)
+            return found
+    version = document.tree.get("kappafile")
+    if type(version) is int and version > _FORMAT:
+        message = f"This file has format {version}; Kappa {__version__} reads format {_FORMAT}."
+        found.add("KF105", message, ("kappafile",), help="Upgrade Kappa.")
+        return found
+    return None

@@ -1,0 +1,91 @@
+"""Frameworks without an artifact type of their own, and how their models are served all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kappa.wording import one_of
+
+__all__ = ["advice_for_type", "framework_of_file"]
+
+_IN_A_FILE = {
+    "coreml": "Core ML",
+    "detectron": "Detectron",
+    "diffusers": "Diffusers",
+    "easyocr": "EasyOCR",
+    "fastai": "fastai",
+    "fasttext": "fastText",
+    "flax": "Flax",
+    "gluon": "Gluon",
+    "h2o": "H2O",
+    "huggingface": "Hugging Face",
+    "keras": "Keras",
+    "mlflow": "MLflow",
+    "mxnet": "MXNet",
+    "onnx": "ONNX",
+    "openvino": "OpenVINO",
+    "paddle": "Paddle",
+    "pmml": "PMML",
+    "pytorch": "PyTorch",
+    "safetensors": "safetensors",
+    "sentence_transformers": "Sentence Transformers",
+    "spacy": "spaCy",
+    "tensorflow": "TensorFlow",
+    "tensorrt": "TensorRT",
+    "tflite": "LiteRT",
+    "torch": "PyTorch",
+    "torchscript": "TorchScript",
+    "transformers": "Transformers",
+}
+"""By what people call the type: the framework. Its models are files that its own function reads."""
+_AS_PICKLES = {"catboost": "CatBoost", "lgbm": "LightGBM", "lightgbm": "LightGBM"}
+"""Those with estimators that `joblib.dump` writes."""
+_BARE = frozenset({"binary", "bytes", "directory", "file", "folder", "path"})
+_EXTENSIONS: Mapping[str, str] = {
+    ".cbm": "CatBoost",
+    ".h5": "Keras",
+    ".keras": "Keras",
+    ".mlmodel": "Core ML",
+    ".mojo": "H2O",
+    ".onnx": "ONNX",
+    ".pmml": "PMML",
+    ".pt": "PyTorch",
+    ".pth": "PyTorch",
+    ".safetensors": "safetensors",
+    ".tflite": "LiteRT",
+}
+
+
+def advice_for_type(name: str, *, artifact: str, apis: Sequence[str] = ()) -> tuple[str, str | None] | None:
+    """Return what to do for an artifact type that there is not yet, and what to write in its place if it is a type.
+
+    ``apis`` are those that the ``artifact`` of that type answers.
+    """
+    word = name.lower().replace("-", "_")
+    if word in ("joblib", "scikit", "scikit_learn"):
+        return 'Write `type = "sklearn"` for what `joblib.dump` wrote.', "sklearn"
+    base = next((word.removesuffix(end) for end in ("_model", "_artifact", "") if word.endswith(end)), word)
+    if base in _AS_PICKLES:
+        framework = _AS_PICKLES[base]
+        return f'Write `type = "sklearn"` for an estimator of {framework}\'s that `joblib.dump` wrote.', "sklearn"
+    if base in _IN_A_FILE:
+        return f"There is no type for {_IN_A_FILE[base]} yet. {_by_setup(artifact, apis)}", None
+    return (f"A file needs no type. {_by_setup(artifact, apis)}", None) if base in _BARE else None
+
+
+def _by_setup(artifact: str, apis: Sequence[str]) -> str:
+    answering = (
+        f' and of `artifact = "{artifact}"` in {one_of((f"`[apis.{api}]`" for api in apis), joined_by="and")}'
+        if apis
+        else ""
+    )
+    return (
+        "Load it in code of yours: `kappa explain KF205` prints the lines of the kappafile and of `handlers.py` to "
+        f"copy; write them in place of `[artifacts.{artifact}]`{answering}."
+    )
+
+
+def framework_of_file(file: Path) -> str | None:
+    """Return the framework without a type of Kappa's whose models have a file's extension."""
+    return _EXTENSIONS.get(file.suffix.lower())

@@ -1,0 +1,79 @@
+"""The first kappafile of a model that has none: what to write, with the files that lie there filled in."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from kappa.build.manifest.other_frameworks import framework_of_file
+from kappa.plugins import ARTIFACTS
+
+__all__ = ["find_model", "sketch_for", "type_of_model"]
+
+_PICKLES = (".joblib", ".pkl", ".pickle", ".sav")
+_XGBOOST = (".ubj", ".json")
+_SAMPLES = ("sample.csv", "sample.parquet", "samples.csv", "samples.parquet")
+_LEARNER = b"learner"
+"""The key with which XGBoost's files begin, of either format."""
+_HEAD_BYTES = 64
+
+_LINES = """\
+kappafile = 1
+
+[service]
+name = {name}
+
+[artifacts.model]
+type = "{type}"
+path = {path}
+
+[apis.predict]
+input = {input}
+artifact = "model"
+"""
+
+
+def find_model(directory: Path) -> Path | None:
+    """Return a model's file in a folder: one with a type of Kappa's, else one of another framework."""
+    try:
+        files = sorted(path for path in directory.iterdir() if path.is_file())
+    except OSError:
+        return None
+    with_type = (path for path in files if type_of_model(path) is not None)
+    return next(with_type, None) or next((path for path in files if framework_of_file(path)), None)
+
+
+def type_of_model(file: Path) -> str | None:
+    """Return the artifact type of a model's file, by its extension and first bytes; ``None`` if it has none."""
+    suffix = file.suffix.lower()
+    try:
+        if suffix in _XGBOOST:
+            with file.open("rb") as opened:
+                return "xgboost" if _LEARNER in opened.read(_HEAD_BYTES) else None
+        if suffix in _PICKLES:
+            plugin = ARTIFACTS.load("sklearn")(name="model")
+            if plugin.sniff(file) is None:
+                is_estimator = suffix == ".joblib" or "sklearn" in plugin.needs_of_file(file).modules
+                return "sklearn" if is_estimator else "pickle"
+    except OSError:
+        pass
+    return None
+
+
+def sketch_for(model: Path | None, directory: Path) -> str:
+    """Return what a new kappafile in ``directory`` holds: nine lines that name a model's file and, if there is one, a
+    sample of its input."""
+    sample = next((name for name in _SAMPLES if (directory / name).is_file()), None)
+    return _LINES.format(
+        name=json.dumps(_service_name(model)),
+        type=(type_of_model(model) if model is not None else None) or "sklearn",
+        path=json.dumps(model.name if model is not None else "model.joblib", ensure_ascii=False),
+        input=f'{{ type = "dataframe", columns_from = "{sample}" }}' if sample else '"dataframe"',
+    )
+
+
+def _service_name(model: Path | None) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", model.stem) if model is not None else []
+    name = "".join(word[:1].upper() + word[1:] for word in words)
+    return name if name[:1].isalpha() else f"My{name or 'Service'}"

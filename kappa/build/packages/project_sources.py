@@ -1,0 +1,242 @@
+"""Where the dependencies of a `pyproject.toml` come from, if not from an index: uv's sources, and those of Poetry.
+
+The dependency is only a name there, and the table of the tool says what it means. Who asks an index for that name gets
+whatever somebody has put under it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import tomli
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from kappa.wording import quoted
+
+__all__ = ["Source", "Sourced", "project_folders", "sources_of", "unread_settings", "with_sources", "workspace_of"]
+
+_REPOSITORIES = ("git", "hg", "svn")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one dependency comes from: exactly one of its fields says it."""
+
+    folder: Path | None = None
+    """A project of the user's own."""
+    url: str = ""
+    """An archive that anybody can fetch."""
+    index: str = ""
+    """The URL of an index, the only one that may be asked."""
+    problem: str = ""
+    """Why a bundle cannot have it; the end of a sentence that begins with its name."""
+
+
+def sources_of(pyproject: Path, tree: Mapping[str, Any]) -> Mapping[str, Source]:
+    """Read where dependencies of a `pyproject.toml` come from, by normalised names, if not from any index."""
+    workspace = workspace_of(pyproject)
+    found: dict[str, Source] = {}
+    if workspace is not None and workspace != pyproject:
+        found.update(_uv_sources(workspace, _read(workspace), workspace))
+    found.update(_pdm_sources(tree))
+    found.update(_poetry_sources(pyproject, tree))
+    found.update(_uv_sources(pyproject, tree, workspace))
+    return found
+
+
+def unread_settings(tree: Mapping[str, Any], indexes: Collection[str]) -> Iterator[str]:
+    """Yield what a `pyproject.toml` says to its tool of where packages come from, and nobody else reads.
+
+    Each is the end of a sentence; ``indexes`` are the URLs of those that are asked.
+    """
+    uv = _at(tree, "tool", "uv")
+    asked = {url.rstrip("/") for url in (*indexes, _PYPI)}
+    listed = [*_tables(uv, "index"), *_tables(_at(tree, "tool", "pdm"), "source"), *_poetry_indexes(tree)]
+    urls = [str(one.get("url", "")) for one in listed if not _is_for_some(one)]
+    for key in ("index-url", "extra-index-url"):
+        given = uv.get(key, [])
+        urls += [str(url) for url in (given if isinstance(given, list) else [given])]
+    for url in dict.fromkeys(urls):
+        if url and url.rstrip("/") not in asked:
+            yield (
+                f"names the index {quoted(url)} for its tool, and that is not asked: name it in `pip_index_url` or "
+                "`pip_extra_index_url`"
+            )
+    for key in _UVS_RULES:
+        if uv.get(key):
+            yield f"has `{key}` in `[tool.uv]`, which only uv reads: run `uv lock`, whose pins are taken"
+
+
+_PYPI = "https://pypi.org/simple"
+_UVS_RULES = ("constraint-dependencies", "override-dependencies", "exclude-dependencies")
+
+
+def _is_for_some(index: Mapping[str, Any]) -> bool:
+    """Return whether an index is asked only for what names it."""
+    return bool(index.get("explicit") or index.get("priority") == "explicit" or index.get("include_packages"))
+
+
+def _poetry_indexes(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return _tables(_at(tree, "tool", "poetry"), "source")
+
+
+def _tables(table: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    listed = table.get(key, ())
+    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+
+
+def project_folders(pyproject: Path) -> tuple[Path, ...]:
+    """Return the folders of the user's own projects that a `pyproject.toml` needs, directly or through others."""
+    found: dict[Path, None] = {}
+    waiting = [pyproject]
+    while waiting:
+        file = waiting.pop()
+        tree = _read(file)
+        asked = {canonicalize_name(Requirement(text).name) for text in _dependencies(tree) if _is_valid(text)}
+        for name, source in sources_of(file, tree).items():
+            if source.folder is not None and name in asked and source.folder not in found:
+                found[source.folder] = None
+                waiting.append(source.folder / "pyproject.toml")
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class Sourced:
+    """Dependencies, each with its source; ``problems`` are the ends of sentences."""
+
+    requirements: list[str] = field(default_factory=list)
+    own: set[str] = field(default_factory=set)
+    """The normalised names of the user's own projects, whose code is packed and whose needs are taken."""
+    problems: list[str] = field(default_factory=list)
+    indexed: dict[str, str] = field(default_factory=dict)
+    """The URL of the one index that may be asked, by the name of a dependency."""
+
+
+def with_sources(texts: Iterable[str], pyproject: Path, tree: Mapping[str, Any]) -> Sourced:
+    """Bring requirements together with where they come from; the user's own projects become what they need."""
+    found = Sourced()
+    waiting = deque([(list(texts), sources_of(pyproject, tree))])
+    while waiting:
+        listed, sources = waiting.popleft()
+        for text in listed:
+            requirement = Requirement(text)
+            name = canonicalize_name(requirement.name)
+            source = sources.get(name)
+            if source is None or requirement.url is not None:
+                found.requirements.append(text)
+            elif source.problem:
+                found.problems.append(f"`{requirement.name}` {source.problem}")
+            elif source.url:
+                marker = f" ; {requirement.marker}" if requirement.marker else ""
+                found.requirements.append(f"{requirement.name} @ {source.url}{marker}")
+            elif source.folder is None:
+                found.indexed[requirement.name] = source.index
+                found.requirements.append(text)
+            elif name not in found.own:
+                found.own.add(name)
+                file = source.folder / "pyproject.toml"
+                inner = _read(file)
+                waiting.append(([text for text in _dependencies(inner) if _is_valid(text)], sources_of(file, inner)))
+    return found
+
+
+def _dependencies(tree: Mapping[str, Any]) -> list[str]:
+    listed = _at(tree, "project").get("dependencies", ())
+    return [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return False
+    return True
+
+
+def workspace_of(pyproject: Path) -> Path | None:
+    """Return the `pyproject.toml` of the uv workspace that a project is in, which may be its own."""
+    for folder in (pyproject.parent, *pyproject.parent.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file() and "workspace" in _at(_read(file), "tool", "uv"):
+            return file
+    return None
+
+
+def _uv_sources(pyproject: Path, tree: Mapping[str, Any], workspace: Path | None) -> Iterator[tuple[str, Source]]:
+    uv = _at(tree, "tool", "uv")
+    indexes = {str(one.get("name", "")): str(one.get("url", "")) for one in _tables(uv, "index")}
+    for name, given in _at(uv, "sources").items():
+        for one in given if isinstance(given, list) else [given]:
+            if not isinstance(one, Mapping):
+                continue
+            if one.get("workspace"):
+                member = _member(name, workspace) if workspace is not None else None
+                problem = "" if member is not None else "is of a uv workspace that has no such member"
+                yield canonicalize_name(name), Source(folder=member, problem=problem)
+            elif "index" in one:
+                yield canonicalize_name(name), Source(index=indexes.get(str(one["index"]), str(one["index"])))
+            else:
+                yield canonicalize_name(name), _source(one, pyproject)
+
+
+def _pdm_sources(tree: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
+    for index in _tables(_at(tree, "tool", "pdm"), "source"):
+        for pattern in index.get("include_packages", ()):
+            for text in _dependencies(tree):
+                if _is_valid(text) and fnmatchcase(name := canonicalize_name(Requirement(text).name), str(pattern)):
+                    yield name, Source(index=str(index.get("url", "")))
+
+
+def _poetry_sources(pyproject: Path, tree: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
+    indexes = {str(one.get("name", "")): str(one.get("url", "")) for one in _poetry_indexes(tree)}
+    for name, given in _at(tree, "tool", "poetry", "dependencies").items():
+        for one in given if isinstance(given, list) else [given]:
+            if isinstance(one, Mapping) and {"path", "file", "url", *_REPOSITORIES} & one.keys():
+                yield canonicalize_name(name), _source(one, pyproject)
+            elif isinstance(one, Mapping) and "source" in one:
+                yield canonicalize_name(name), Source(index=indexes.get(str(one["source"]), str(one["source"])))
+
+
+def _source(given: Mapping[str, Any], pyproject: Path) -> Source:
+    if (tool := next((key for key in _REPOSITORIES if key in given), None)) is not None:
+        return Source(problem=f"comes from the repository {quoted(str(given[tool]))} there, which has no hash")
+    if "url" in given:
+        return Source(url=str(given["url"]))
+    text = str(given.get("path", given.get("file", "")))
+    place = (pyproject.parent / text).resolve()
+    if place.is_dir():
+        return Source(folder=place)
+    said = "the file" if place.is_file() else "the folder"
+    gone = "" if place.exists() else ", which is not there"
+    return Source(problem=f"comes from {said} {quoted(text)} there{gone or ', which nobody else has'}")
+
+
+def _member(name: str, workspace: Path) -> Path | None:
+    """Return the folder of the member of a workspace that has a name."""
+    patterns = _at(_read(workspace), "tool", "uv", "workspace").get("members", ())
+    folders = [workspace.parent, *(path for text in patterns for path in sorted(workspace.parent.glob(str(text))))]
+    for folder in folders:
+        own = _at(_read(folder / "pyproject.toml"), "project").get("name", "")
+        if canonicalize_name(str(own)) == canonicalize_name(name):
+            return folder
+    return None
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        return tomli.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _at(tree: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    value: Any = tree
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}

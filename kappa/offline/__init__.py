@@ -1,0 +1,3 @@
+"""Inputs answered without a server: values, files, and files of rows in parts."""
+
+__all__: list[str] = []

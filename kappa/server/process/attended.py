@@ -1,0 +1,47 @@
+"""A server that lives as long as who started it: ``python -m kappa.server.process.attended FOLDER SOCKET``.
+
+It serves what `kappa.services.snapshot` put into the folder, at a listening socket that it is given by its number, and
+ends when its standard input does: a notebook's kernel that is killed leaves no server behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+from kappa.errors import KappaError
+from kappa.server.host import Served
+from kappa.server.options import ServerOptions
+from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
+from kappa.services.snapshot import handed_over_spec, load_handed_over
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Serve until asked to stop; return the exit code."""
+    folder, number = Path(sys.argv[1]), int(sys.argv[2])
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    serve = serve_gunicorn if os.name == "posix" else serve_uvicorn
+    try:
+        served = Served(handed_over_spec(folder), "development", partial(load_handed_over, folder))
+        serve([served], ServerOptions(is_development=True), listener=socket.socket(fileno=number))
+    except KappaError as exc:
+        print(exc, file=sys.stderr)  # noqa: T201 - this is a program
+        return exc.exit_code
+    return 0
+
+
+def _end_with_input() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The process that serves a project for `kappa.server.process.dev`, which runs it with ``python -m``.
+
+It reads one order from its standard input, imports what it is told to, waits for the word to load, loads, and serves
+until it is asked to stop or its parent is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import sysconfig
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from kappa.errors import KappaError, said
+from kappa.server.app import create_app
+from kappa.server.host import BatchingOptions, Served
+from kappa.server.options import ServerOptions
+from kappa.server.process.arbiter import run_alone
+from kappa.server.process.dev import EXIT_STALE, Loader
+from kappa.server.process.machine import share_lock, writable_directory
+from kappa.server.process.report import say_failed, say_ready
+from kappa.server.swap import Application
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Carry out the order on standard input and return the exit code."""
+    if not (line := sys.stdin.readline()):
+        return 0  # the parent is gone, or has changed its mind
+    order = json.loads(line)
+    options = ServerOptions(**{**order["options"], "batching": BatchingOptions(**order["options"]["batching"])})
+    with options.logging():
+        return _carry_out(order, options)
+
+
+def _carry_out(order: Mapping[str, Any], options: ServerOptions) -> int:
+    writer: int = order["report"]
+    for name in order["modules"]:
+        with suppress(Exception):  # what cannot be imported now fails again when the project does, and is told then
+            import_module(name)
+    sys.dont_write_bytecode = True  # a .pyc tells edits within one second apart by nothing
+    if sys.stdin.readline() != "load\n":
+        return 0
+    try:
+        served = Loader(**order["loader"])()
+        if order["modules"] and dict(served.spec.env.variables) != order["variables"]:
+            return EXIT_STALE
+    except KappaError as exc:
+        say_failed(writer, exc)
+        return exc.exit_code
+    except Exception as exc:
+        say_failed(writer, KappaError(f"The project cannot be loaded: {said(exc)}."))
+        raise
+    listener = socket.socket(fileno=order["listener"])
+    _serve(served, options, listener, writer, parent=order["parent"])
+    return 0
+
+
+def _serve(served: Served, options: ServerOptions, listener: socket.socket, writer: int, *, parent: int) -> None:
+    may_listen = asyncio.Event()
+
+    def be_ready() -> None:
+        variables = dict(served.spec.env.variables)
+        say_ready(writer, modules=_installed_modules(), files=_project_files(), variables=variables)
+        may_listen.set()  # not before the parent can know: what a client has seen must not be given up as never ready
+
+    def fail(error: KappaError) -> None:
+        say_failed(writer, error)
+        os._exit(error.exit_code)
+
+    def make_app() -> Application:
+        share_lock()
+        return create_app(
+            [served],
+            batching=options.batching,
+            on_ready=be_ready,
+            on_failure=fail,
+            examples_of=options.examples_of,
+            cors_origins=options.cors_origins,
+            is_development=options.is_development,
+            has_access_log=options.access_log,
+            tells_requests=options.log_format == "json",
+        )
+
+    run_alone(make_app, listener, options, writable=writable_directory(), may_listen=may_listen, parent=parent)
+
+
+def _installed_modules() -> list[str]:
+    """Return the modules of installed distributions, in the order in which they were imported."""
+    return [name for name, file in _modules_with_files() if _is_installed(file) and not name.startswith("kappa.")]
+
+
+def _project_files() -> list[str]:
+    """Return the files of modules that belong neither to Python nor to an installed distribution."""
+    own = Path(__file__).parents[2]
+    standard = Path(sysconfig.get_path("stdlib"))
+    return [
+        str(file)
+        for name, file in _modules_with_files()
+        if not (_is_installed(file) or file.is_relative_to(standard) or file.is_relative_to(own))
+    ]
+
+
+def _modules_with_files() -> list[tuple[str, Path]]:
+    found: list[tuple[str, Any]] = [
+        (name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()) if name != "__main__"
+    ]
+    return [(name, Path(file)) for name, file in found if isinstance(file, str)]
+
+
+def _is_installed(file: Path) -> bool:
+    return any(part in ("site-packages", "dist-packages") for part in file.parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,409 @@
+"""From payloads to answers: decode, run, split, encode. Shared by HTTP, the command line and tests.
+
+Words: a *task* is a decoded request; tasks of one *group* may be run together; a *value* is what a function returned
+for one task; an *answer* is an encoded value.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+import uuid
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import takewhile
+from pathlib import Path
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from kappa.adapters.json import SHORT_BODY, encode_json
+from kappa.adapters.media_types import JSON, LINES, SLOW_KINDS, TABS, UNTOLD
+from kappa.adapters.multipart import FORM, sole_part
+from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError, ResultMismatchError
+from kappa.plugins import load_dotted
+from kappa.services.awaiting import awaited, is_awaitable, loop_in_use
+from kappa.services.direct import own_tasks
+from kappa.services.splitting import FUNCTION, InputRows, arranged, cut, detached
+from kappa.services.threads import ServiceThread
+from kappa.spec.contracts import InputAdapter
+from kappa.spec.service import ApiSpec, ArtifactMethod, ExampleSpec
+from kappa.types import MEDIA_TYPES, Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
+
+__all__ = ["Inference", "error_answer", "example_payload", "extensions_of", "read_payload"]
+
+_logger = logging.getLogger("kappa.inference")
+_NO_HEADERS = HTTPHeaders()
+_OTHER_ORDER = (
+    "The function of `%s` returned its rows in another order than it was given them; they were put back by their "
+    "labels, as will be others. Return one result per input in the order of the inputs, or give an index that is no "
+    "label of theirs a name."
+)
+
+
+def extensions_of(adapter: InputAdapter) -> list[str]:
+    """Return the extensions of the files that an adapter takes; empty for one that takes any file."""
+    taken = set(adapter.request_content())
+    if adapter.part_names or "*/*" in taken:
+        return []
+    if "application/json" in taken:
+        taken |= {LINES, "text/plain"}
+    if "text/csv" in taken:
+        taken.add(TABS)
+    return [extension for extension, media_type in MEDIA_TYPES.items() if media_type in taken]
+
+
+def read_payload(path: Path) -> Payload:
+    """Read a file as a request body, its media type told by its extension; raises `BadInputError`."""
+    media_type = MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+    try:
+        return Payload(path.read_bytes(), media_type, name=str(path))
+    except OSError as exc:
+        raise BadInputError(f"`{path}` cannot be read: {exc.strerror}.") from exc
+
+
+def example_payload(example: ExampleSpec, directory: Path) -> Payload:
+    """Return the request body of an example whose files lie in ``directory``."""
+    if example.input_file is not None:
+        return read_payload(directory / example.input_file)
+    return Payload(encode_json(example.input), "application/json", name=example.name)
+
+
+def error_answer(
+    message: str, *, request_id: str, http_status: int, headers: Mapping[str, str | Sequence[str]] | None = None
+) -> Answer:
+    """Return the body that every error has: ``{"error": text, "request_id": id}``."""
+    text = str(message).encode(errors="replace").decode()  # whatever user code passed as a message
+    body = encode_json({"error": text, "request_id": request_id})
+    return Answer(body, http_status=http_status, http_headers=headers or {})
+
+
+_Call = tuple[tuple[Any, ...], Mapping[str, Any], Any]
+"""What a function is called with, by position and by name, and the index of the frame that it is given, as it was
+before the call, or ``None``."""
+
+
+class Inference:
+    """One API of one loaded service.
+
+    ``function`` is what answers it: the user's function or bound method, or a model's own method. ``injectables`` are
+    the values that its further parameters may name: artifacts, and what `setup` returned.
+    """
+
+    def __init__(
+        self,
+        spec: ApiSpec,
+        function: Callable[..., Any],
+        injectables: Mapping[str, Any],
+        *,
+        load: Callable[[str], Any] = load_dotted,
+    ) -> None:
+        self.spec = spec
+        self._function = function
+        self.headers = _NO_HEADERS
+        """What tasks have where no request brings headers of its own."""
+        self._input = spec.input
+        self._decode = spec.input.decoder(load)
+        self._takes_parts = bool(spec.input.part_names)
+        self._output = spec.output
+        self._task_keyword = ""
+        self._keywords: dict[str, Any] = {}
+        self.is_async = _is_async(function)
+        """Whether the function is `async def`: a server awaits it on its event loop."""
+        self._loop = loop_in_use()
+        self._has_told_of_order = False
+        self.thread: ServiceThread | None = None
+        """Where `answer` calls the function; ``None`` for the caller's own thread."""
+        self._takes_arrays = False
+        self._has_list_of_outputs = False
+        if isinstance(spec.target, ArtifactMethod):
+            self._has_list_of_outputs = spec.target.method in ("predict_proba", "predict_log_proba")
+            self._takes_arrays = _looks_at_values_only(getattr(function, "__self__", None))
+        else:
+            self._bind(injectables)
+
+    def _bind(self, injectables: Mapping[str, Any]) -> None:
+        """Decide once what each parameter after the input receives."""
+        where = f"The function of the API `{self.spec.name}`"
+        task_word = "tasks" if self.spec.batch else "task"
+        try:
+            parameters = list(inspect.signature(self._function).parameters.values())
+        except (TypeError, ValueError) as exc:
+            raise ConfigurationError(f"{where} cannot be called: {exc}.") from None
+        names = self._input.part_names
+        inputs = list(takewhile(_is_positional, parameters))[: len(names) or 1]
+        if len(inputs) < (len(names) or 1):
+            if names:
+                listed = ", ".join(f"`{name}`" for name in names)
+                raise ConfigurationError(f"{where} needs {len(names)} parameters for its inputs {listed}.")
+            raise ConfigurationError(f"{where} takes no input: its first parameter receives the request.")
+        for parameter in parameters[len(inputs) :]:
+            if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+                raise ConfigurationError(f"{where} takes `{parameter}`; name each parameter.")
+            if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+                raise ConfigurationError(f"{where} takes `{parameter.name}` before `/`; it is passed by its name.")
+            if parameter.name == task_word:
+                self._task_keyword = task_word
+            elif parameter.name in injectables:
+                self._keywords[parameter.name] = injectables[parameter.name]
+            elif parameter.default is inspect.Parameter.empty:
+                known = ", ".join(f"`{name}`" for name in sorted([task_word, *injectables]))
+                raise ConfigurationError(
+                    f"{where} takes `{parameter.name}`, which is neither an artifact nor returned by `setup`. "
+                    f"Known here are {known}."
+                )
+
+    def call(self, *arguments: Any) -> Any:
+        """Call the function as it is with arguments it understands: no adapter, no batching, no encoding.
+
+        The tasks that it asks for are made of them.
+        """
+        keywords = self._keywords
+        if self._task_keyword and arguments:
+            keywords = {**keywords, self._task_keyword: own_tasks(self._task_keyword, arguments, self._input)}
+        return self._function(*arguments, **keywords)
+
+    def decode(
+        self, payload: Payload, *, headers: HTTPHeaders | None = None, task_id: str | None = None
+    ) -> InferenceTask:
+        """Turn a payload into a task; raises `BadInputError` for a request that this API refuses."""
+        form = self.form_of(payload)
+        seen = self.headers if headers is None else headers
+        return InferenceTask(form, seen) if task_id is None else InferenceTask(form, seen, task_id)
+
+    def form_of(self, payload: Payload) -> Any:
+        """Return what the input adapter makes of a payload; raises `BadInputError`."""
+        if payload.media_type == FORM and not self._takes_parts:
+            payload = sole_part(payload)
+        return self._decode(payload)
+
+    @cached_property
+    def _is_ever_slow(self) -> bool:
+        return any(kind.startswith(SLOW_KINDS) for kind in self._input.request_content() if kind != FORM)
+
+    def is_light(self, media_type: str, body: bytes) -> bool:
+        """Return whether a body of which nobody said what it is may be decoded where everybody waits for it."""
+        return media_type in UNTOLD and (not self._is_ever_slow or body.lstrip(b" \t\r\n")[:1] in (b"[", b"{"))
+
+    def group_of(self, task: InferenceTask) -> Hashable:
+        """Return the key of the tasks that may share a batch with this one."""
+        return self._input.group_of(task.data)
+
+    def items_of(self, task: InferenceTask) -> int:
+        """Return how many items the task counts for in a batch: its rows, or 1."""
+        return self._input.rows_of(task.data) or 1
+
+    def nbytes_of(self, task: InferenceTask, payload: Payload) -> int:
+        """Return about how many bytes of memory the task's form holds beside its payload."""
+        if len(payload.data) <= SHORT_BODY and payload.media_type == JSON:
+            return 0  # PERF: a queue full of short bodies holds little, and to look at each would take 0.5 µs
+        return self._input.nbytes_of(task.data) + self._input.nbytes_from(payload)
+
+    @property
+    def takes_tasks(self) -> bool:
+        """Whether the function is given its task or tasks, with the forms that they hold."""
+        return bool(self._task_keyword)
+
+    def run(self, tasks: Sequence[InferenceTask]) -> list[Any]:
+        """Call the function once for tasks of one group and return one value per task, in their order.
+
+        A value is whatever the function returned for it, an `InferenceResult` or an `InferenceError`, and shares no
+        memory with the function's own arrays. The function's own exceptions pass through; another number of results
+        than of tasks that were not discarded is a `ResultMismatchError`. An API that is not batched takes exactly one
+        task.
+        """
+        value, labels = self._run(tasks)
+        return [detached(part) for part in self._values(tasks, value, labels)]
+
+    def _run(self, tasks: Sequence[InferenceTask]) -> tuple[Any, Any]:
+        """Return what the function returned for tasks, and the labels of the rows that it was given."""
+        arguments, keywords, labels = self._call_for(tasks)
+        value = self._function(*arguments, **keywords)
+        return awaited(value, self._loop) if is_awaitable(value) else value, labels
+
+    def _call_for(self, tasks: Sequence[InferenceTask]) -> _Call:
+        keywords = self._keywords
+        labels = None
+        if not self.spec.batch:
+            (task,) = tasks
+            if self._task_keyword:
+                keywords = {**keywords, self._task_keyword: task}
+            argument = self._input.single(task.data)
+        else:
+            if self._task_keyword:
+                keywords = {**keywords, self._task_keyword: tasks}
+            argument = self._input.merge([task.data for task in tasks])
+            labels = _labels_of(argument)
+        if self._takes_arrays:
+            argument = _values_of(argument)
+        return tuple(argument) if self._takes_parts else (argument,), keywords, labels
+
+    def _values(
+        self, tasks: Sequence[InferenceTask], value: Any, labels: Any, *, accepts: Iterable[str] | None = None
+    ) -> list[Any]:
+        """Cut what the function returned for ``tasks``; with ``accepts``, in a form that is encoded faster."""
+        if isinstance(value, GeneratorType | AsyncGeneratorType):
+            raise InferenceFailedError(
+                f"{self._named} returned a generator. Streaming is not supported yet: return the whole result."
+            )
+        if not self.spec.batch:
+            return [tasks[0].error or value]
+        kept = [task for task in tasks if task.error is None]
+        if not kept:
+            return [task.error for task in tasks]  # whatever a function returns that has nothing left to answer
+        counts = [self._input.rows_of(task.data) for task in kept]
+        if self._has_list_of_outputs and type(value) is list:
+            value = _rows_of_outputs(value)
+        try:
+            if type(value) is not list:
+                value = self._arranged(value, tasks, counts, labels)
+            if accepts is not None:
+                value = self._output.prepare(value, accepts=accepts)
+            values = cut(value, counts)
+        except ResultMismatchError as exc:
+            told = f"{self._named} {str(exc).removeprefix(FUNCTION).lstrip()}"
+            left = f" {len(tasks) - len(kept)} more were discarded and need none." if len(kept) < len(tasks) else ""
+            raise ResultMismatchError(f"{told}{left}") from None
+        if len(kept) == len(tasks):
+            return values
+        rest = iter(values)
+        return [task.error or next(rest) for task in tasks]
+
+    @property
+    def _named(self) -> str:
+        """The function as messages name it, with its place where it has one."""
+        function = inspect.unwrap(getattr(self._function, "__func__", self._function))
+        code = getattr(function, "__code__", None)
+        place = f"`{Path(code.co_filename).name}:{code.co_firstlineno}`, " if code is not None else ""
+        name = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
+        return f"`{name}` ({place}API `{self.spec.name}`)"
+
+    def _arranged(self, value: Any, tasks: Sequence[InferenceTask], kept: Sequence[int | None], labels: Any) -> Any:
+        """Bring what the function returned into the order of its input."""
+        counts = kept
+        discarded: list[int] = []
+        if len(kept) < len(tasks):
+            counts = [self._input.rows_of(task.data) for task in tasks]
+            discarded = [number for number, task in enumerate(tasks) if task.error is not None]
+        value, was_moved = arranged(value, InputRows(counts, labels, discarded))
+        if was_moved and not self._has_told_of_order:
+            self._has_told_of_order = True
+            _logger.warning(_OTHER_ORDER, self.spec.name)
+        return value
+
+    def encode(self, value: Any, task: InferenceTask) -> Answer:
+        """Encode one value for the task it answers; a value that cannot be encoded becomes a logged 500."""
+        try:
+            if isinstance(value, InferenceError):
+                return error_answer(
+                    value.err_msg, request_id=task.task_id, http_status=value.http_status, headers=value.http_headers
+                )
+            if isinstance(value, InferenceResult):
+                return self._encode_result(value, task)
+            return self._output.encode(value, accept=task.http_headers["accept"])
+        except Exception:
+            _logger.exception("The answer of `%s` to %s cannot be encoded", self.spec.name, task.task_id)
+        return error_answer("The answer could not be encoded.", request_id=task.task_id, http_status=500)
+
+    def _encode_result(self, result: InferenceResult, task: InferenceTask) -> Answer:
+        headers = dict(result.http_headers.items())  # of pairs, one of a name would be lost
+        media_type = ""
+        for name in [name for name in headers if name.lower() == "content-type"]:
+            value = headers.pop(name)
+            if media_type or not isinstance(value, str):
+                raise InferenceFailedError("An answer has one `Content-Type`, which is text.")
+            media_type = value
+        if media_type and isinstance(result.data, bytes):
+            return Answer(result.data, media_type, result.http_status, headers)
+        if media_type and isinstance(result.data, str) and "json" not in media_type:
+            return Answer(result.data.encode(), media_type, result.http_status, headers)
+        encoded = self._output.encode(result.data, accept=task.http_headers["accept"])
+        return Answer(encoded.body, media_type or encoded.media_type, result.http_status, headers)
+
+    def answer(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
+        """Run tasks of one group together and encode what came of each."""
+        if self.thread is not None and not self.thread.is_current:
+            return self.thread.run(partial(self.answer, tasks))
+        value, labels = self._run(tasks)
+        return self._answers(tasks, value, labels)
+
+    async def answer_async(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
+        """Do what `answer` does, on the running event loop; for functions that are `async def`."""
+        arguments, keywords, labels = self._call_for(tasks)
+        value = self._function(*arguments, **keywords)
+        return self._answers(tasks, await value if is_awaitable(value) else value, labels)
+
+    def _answers(self, tasks: Sequence[InferenceTask], value: Any, labels: Any) -> list[Answer]:
+        accepts = (task.http_headers["accept"] for task in tasks)
+        values = self._values(tasks, value, labels, accepts=accepts)
+        return [self.encode(part, task) for part, task in zip(values, tasks, strict=True)]
+
+    def answer_payload(self, payload: Payload, *, headers: HTTPHeaders | None = None) -> Answer:
+        """Answer one payload by itself: a refused one with its 4xx; the function's exceptions pass through."""
+        task_id = uuid.uuid4().hex
+        try:
+            task = self.decode(payload, headers=headers, task_id=task_id)
+        except BadInputError as exc:
+            return error_answer(str(exc), request_id=task_id, http_status=exc.http_status)
+        return self.answer([task])[0]
+
+
+_VALUES_ONLY = frozenset(
+    {
+        "sklearn.cluster",
+        "sklearn.discriminant_analysis",
+        "sklearn.ensemble",
+        "sklearn.linear_model",
+        "sklearn.naive_bayes",
+        "sklearn.neighbors",
+        "sklearn.neural_network",
+        "sklearn.svm",
+        "sklearn.tree",
+    }
+)
+
+
+def _looks_at_values_only(model: Any) -> bool:
+    """Return whether a frame is nothing but its values to ``model``: a plain scikit-learn estimator without names.
+
+    PERF: making an array of a frame costs scikit-learn 280 to 550 of 410 to 670 µs a call, and nothing before it did.
+    Ensembles of whatever estimators may hold one that goes by column, if they were not fitted with names.
+    """
+    family = ".".join(type(model).__module__.split(".")[:2])
+    is_mixed = hasattr(model, "named_estimators_")
+    return (
+        family in _VALUES_ONLY
+        and hasattr(model, "n_features_in_")
+        and not (hasattr(model, "feature_names_in_") or is_mixed)
+    )
+
+
+def _values_of(argument: Any) -> Any:
+    """Return the numbers of a frame as an array; what is no frame of numbers stays as it is."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(argument, pandas.DataFrame):
+        return argument
+    values = argument.to_numpy()
+    return values if values.dtype.kind in "fiu" else argument
+
+
+def _rows_of_outputs(value: list[Any]) -> list[Any]:
+    """Return the rows of what scikit-learn's classifiers of several outputs return: a list with an array for each."""
+    if value and all(getattr(output, "ndim", 0) == 2 for output in value):
+        return [list(row) for row in zip(*value, strict=True)]
+    return value
+
+
+def _labels_of(argument: Any) -> Any:
+    """Return the row labels of a frame."""
+    pandas = sys.modules.get("pandas")
+    return argument.index if pandas is not None and isinstance(argument, pandas.DataFrame) else None
+
+
+def _is_async(function: Any) -> bool:
+    """Return whether calling ``function`` surely gives a coroutine; what a wrapper returns, only calling it tells."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _is_positional(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -1,0 +1,380 @@
+"""Services loaded so that they can answer: code imported, models loaded, `setup` called, every API bound."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kappa.bento import BentoService
+from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
+from kappa.services.awaiting import awaited, is_awaitable, loop_in_use
+from kappa.services.declaring import declared_spec
+from kappa.services.inference import Inference
+from kappa.services.loading import ServiceCode, code_of_project, described, import_reference, loading, user_call
+from kappa.services.packed import Artifact, Artifacts, Model, frozen_metadata
+from kappa.services.threads import ServiceThread
+from kappa.spec.contracts import ArtifactPlugin
+from kappa.spec.document import ArtifactSource
+from kappa.spec.manifest import BundleManifest
+from kappa.spec.service import ApiSpec, ArtifactMethod, ServiceSpec
+
+__all__ = [
+    "LoadedService",
+    "answering",
+    "import_class",
+    "load_artifact",
+    "load_declared",
+    "load_instance",
+    "load_service",
+    "prepare_environment",
+]
+
+_logger = logging.getLogger("kappa.service")
+
+
+@dataclass(slots=True)
+class LoadedService:
+    """A service ready to answer: its code imported, its models loaded, `setup` called."""
+
+    spec: ServiceSpec
+    version: str
+    apis: Mapping[str, Inference]
+    artifacts: Artifacts
+    instance: BentoService | None = None
+    """The object whose methods answer, when a class declares the service."""
+    manifest: BundleManifest | None = None
+    """The bundle it came from; ``None`` for a project served without building."""
+    static_directory: Path | None = None
+    """What is hosted at the root."""
+    examples_directory: Path | None = None
+    """Where the examples' files are."""
+    _teardown: Callable[[], Any] | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def api_of_own_thread(self) -> str | None:
+        """The API whose function is called in the thread that loaded the service, if there is one."""
+        synchronous = [name for name, inference in self.apis.items() if not inference.is_async]
+        if len(synchronous) != 1 or (self.apis[synchronous[0]].spec.max_concurrency or 1) > 1:
+            return None
+        return synchronous[0]
+
+    def as_object(self) -> BentoService:
+        """Return an object with one method per API: the service's instance, or one that stands for its functions."""
+        if self.instance is not None:
+            return self.instance
+        standing = _FunctionService()
+        standing.__dict__.update(_facts(self.spec, self.version, self.artifacts), _apis=self.apis)
+        return standing
+
+    def close(self) -> None:
+        """Call the service's `teardown`, once; its exceptions are logged."""
+        teardown, self._teardown = self._teardown, None
+        if teardown is not None:
+            try:
+                teardown()
+            except Exception:
+                _logger.exception("`teardown` of `%s` failed", self.name)
+
+
+class _FunctionService(BentoService):
+    """Stands for a service that no class declares: each API's function is a method."""
+
+    def __getattr__(self, name: str) -> Any:
+        apis: Mapping[str, Inference] = self.__dict__.get("_apis", {})
+        if name not in apis:
+            raise AttributeError(
+                f"this service has no API `{name}`; it has {', '.join(f'`{known}`' for known in apis)}"
+            )
+        return apis[name].call
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.__dict__.get("_apis", ())]
+
+
+@contextmanager
+def answering(load: Callable[[], LoadedService], *, name: str) -> Iterator[LoadedService]:
+    """Load a service, have each API answer in such a thread as it has in a server, and close it at the end."""
+    own = ServiceThread(f"kappa-{name}")
+    others: list[ServiceThread] = []
+    try:
+        service = own.run(load)
+    except BaseException:
+        own.end()
+        raise
+    try:
+        for api, inference in service.apis.items():
+            inference.thread = own
+            if api != service.api_of_own_thread:
+                others.append(ServiceThread(f"kappa-{name}.{api}", own.context.copy()))
+                inference.thread = others[-1]
+        yield service
+    finally:
+        for thread in others:
+            thread.end()
+        own.end_with(service.close).result()
+
+
+@loading()
+def load_service(
+    spec: ServiceSpec,
+    *,
+    code: ServiceCode,
+    artifacts: Mapping[str, Artifact],
+    version: str,
+    environ: MutableMapping[str, str] = os.environ,
+    instance: BentoService | None = None,
+) -> LoadedService:
+    """Make ``spec`` answer, with its modules and its models given; ``instance`` in place of one made of its class.
+
+    Sets `env.variables` that the environment does not have. Raises `ConfigurationError` for missing secrets,
+    `BundleError` for code that cannot be imported, `InferenceFailedError` when `setup` fails.
+    """
+    prepare_environment(spec, environ)
+    if missing := [plugin.name for plugin in spec.artifacts if plugin.name not in artifacts]:
+        raise BundleError(f"`{spec.name}` needs artifacts that are not here: {_listed(missing)}.")
+    facts = _facts(spec, version, Artifacts(artifacts))
+    if instance is None and spec.service_class is not None:
+        instance = _instance_of(spec.service_class, facts, code)
+    teardown = None if spec.teardown is None else _user_function("teardown", spec.teardown, code)
+    provided = _call_setup(spec, code)
+    teardown = _teardown_of(spec, teardown, provided)
+    service = LoadedService(spec, version, {}, Artifacts(artifacts), instance, _teardown=teardown)
+    try:
+        injectables = {name: artifact.value for name, artifact in artifacts.items()}
+        if both := injectables.keys() & provided.keys():
+            raise ConfigurationError(f"`setup` returns `{min(both)}`, which is also the name of an artifact.")
+        injectables.update(provided)
+        load = partial(import_reference, code=code)
+        apis = [
+            api.model_copy(
+                update={"input": api.input.resolved(load).described(load), "output": api.output.resolved(load)}
+            )
+            for api in spec.apis
+        ]
+        service.spec = spec.model_copy(update={"apis": tuple(apis)})
+        plugins = {plugin.name: plugin for plugin in spec.artifacts}
+        apis = [_for_model(api, artifacts, plugins) for api in apis]
+        service.apis = {
+            api.name: Inference(
+                api, _function_of(api, instance, artifacts, code, plugins=plugins), injectables, load=load
+            )
+            for api in apis
+        }
+    except BaseException:
+        service.close()  # what `setup` opened must not outlive a service that cannot answer
+        raise
+    return service
+
+
+def import_class(spec: ServiceSpec, code: ServiceCode) -> ServiceSpec:
+    """Import the module of the service's class, before models that may need it are loaded.
+
+    Returns the specification with the artifact types that the service's own code brings.
+    """
+    if spec.service_class is not None:
+        import_reference(spec.service_class, code)
+    load = partial(import_reference, code=code)
+    return spec.model_copy(update={"artifacts": tuple(plugin.resolved(load) for plugin in spec.artifacts)})
+
+
+def _facts(spec: ServiceSpec, version: str, artifacts: Artifacts) -> dict[str, Any]:
+    """Return what a `BentoService` that was loaded knows about itself."""
+    return {"_artifacts": artifacts, "_loaded_spec": spec, "_version": version}
+
+
+def _instance_of(reference: str, facts: Mapping[str, Any], code: ServiceCode) -> BentoService:
+    declaring = import_reference(reference, code)
+    if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
+        raise BundleError(f"`{reference}` is not a subclass of `BentoService`.")
+    instance = declaring.__new__(declaring)
+    instance.__dict__.update(facts)
+    user_call(instance.__init__, failed=f"`{declaring.__name__}()` failed", code=code)  # type: ignore[misc]
+    return instance
+
+
+def load_instance(service: BentoService, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
+    """Make an instance answer as it is, with what is packed in it; its class may be defined anywhere."""
+    file = getattr(sys.modules.get(type(service).__module__), "__file__", None)
+    folder = Path(file).absolute().parent if file is not None else Path.cwd()
+    spec = declared_spec(type(service))
+    loaded = load_service(
+        spec,
+        code=ServiceCode(folder),
+        artifacts=service.artifacts,
+        version="development",
+        environ=environ,
+        instance=service,
+    )
+    loaded.examples_directory = folder
+    if spec.web_static_content is not None:
+        loaded.static_directory = folder / spec.web_static_content
+    return loaded
+
+
+@loading()
+def load_declared(
+    spec: ServiceSpec,
+    sources: Mapping[str, ArtifactSource],
+    *,
+    root: Path,
+    environ: MutableMapping[str, str] = os.environ,
+) -> LoadedService:
+    """Load a project as it lies on disk, without building it: code and models are taken from where they are."""
+    prepare_environment(spec, environ)
+    code = code_of_project(root, spec.files.paths)  # artifacts that are pickles may name classes of the project
+    spec = import_class(spec, code)
+    loaded: dict[str, Artifact] = {}
+    with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
+        for plugin in spec.artifacts:
+            source = sources.get(plugin.name)
+            if source is None:
+                raise ConfigurationError(
+                    f"The artifact `{plugin.name}` has no model: say where its file is, in `[artifacts.{plugin.name}]`."
+                )
+            metadata = frozen_metadata(plugin.name, source.metadata)
+            if source.path is None:
+                loaded[plugin.name] = Artifact(source.value, metadata)
+                continue
+            if not source.path.exists():
+                raise ConfigurationError(f"The artifact `{plugin.name}`: there is no `{source.path}`.")
+            directory = Path(folder) / plugin.name
+            directory.mkdir()
+            plugin.adopt(source.path, directory, link=True)
+            with code.unpickling():
+                model = load_artifact(plugin, directory, shown=source.path)
+            loaded[plugin.name] = Artifact(model, metadata)
+    service = load_service(spec, code=code, artifacts=loaded, version="project", environ=environ)
+    service.examples_directory = root
+    if spec.web_static_content is not None:
+        service.static_directory = root / spec.web_static_content
+    return service
+
+
+def load_artifact(plugin: ArtifactPlugin, directory: Path, *, shown: Path | None = None) -> Model:
+    """Load one model; whatever its framework raises becomes a `BundleError` that names the artifact."""
+    try:
+        return plugin.load(directory)
+    except KappaError:
+        raise
+    except Exception as exc:
+        message = f"The artifact `{plugin.name}` ({plugin.type}) cannot be loaded from `{shown or directory}`"
+        raise BundleError(f"{message}: {described(exc)}") from exc
+
+
+def prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) -> None:
+    """Set the declared variables that are not set; raises `ConfigurationError` that lists every missing secret."""
+    if missing := [name for name in spec.env.secrets if not environ.get(name)]:
+        raise ConfigurationError(
+            f"`{spec.name}` needs secrets that are not set: {_listed(missing)}. "
+            f"Set them in the shell that starts it: `export {' '.join(f'{name}=…' for name in missing)}`."
+        )
+    for name, value in spec.env.variables.items():
+        environ.setdefault(name, value)
+
+
+def _user_function(what: str, reference: str, code: ServiceCode) -> Callable[..., Any]:
+    function = import_reference(reference, code)
+    if not callable(function):
+        raise BundleError(f"{what[0].upper()}{what[1:]} (`{reference}`) is a `{type(function).__name__}`, no function.")
+    owner, _, name = reference.rpartition(".")
+    if owner.count(":") and inspect.isfunction(function):
+        declaring = import_reference(owner, code)
+        if isinstance(declaring, type) and inspect.isfunction(inspect.getattr_static(declaring, name, None)):
+            raise BundleError(
+                f"{what[0].upper()}{what[1:]} (`{reference}`) is a method, which needs an object of its class: name a "
+                f'plain function, or write `class = "{owner}"` in `[service]`, with `@kappa.api` over the method.'
+            )
+    return function  # type: ignore[no-any-return]
+
+
+def _call_setup(spec: ServiceSpec, code: ServiceCode) -> Mapping[str, Any]:
+    if spec.setup is None:
+        return {}
+    setup = _user_function("setup", spec.setup, code)
+    try:
+        provided = setup()
+        if is_awaitable(provided):
+            provided = awaited(provided, loop_in_use())
+    except (Exception, SystemExit) as exc:
+        raise InferenceFailedError(f"`setup` ({spec.setup}) failed: {described(exc, code)}") from exc
+    if provided is None:
+        return {}
+    if not isinstance(provided, Mapping):
+        kind = type(provided).__name__
+        instead = " Return what it yields, and close it in `teardown`." if kind.endswith("generator") else ""
+        raise ConfigurationError(
+            f"`setup` ({spec.setup}) must return a mapping of names to values, not `{kind}`.{instead}"
+        )
+    return provided
+
+
+def _teardown_of(
+    spec: ServiceSpec, teardown: Callable[..., Any] | None, provided: Mapping[str, Any]
+) -> Callable[[], Any] | None:
+    """Bind `teardown` to those of its parameters that `setup` provided."""
+    if teardown is None:
+        return None
+    parameters = inspect.signature(teardown).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    given = {name: value for name, value in provided.items() if takes_all or name in parameters}
+    needed = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    if missing := [name for name in needed if name not in given]:
+        message = f"`teardown` ({spec.teardown}) takes {_listed(missing)}, which `setup` does not return."
+        raise ConfigurationError(message)
+    return partial(_tear_down, teardown, given, loop_in_use())
+
+
+def _tear_down(teardown: Callable[..., Any], given: Mapping[str, Any], loop: Any) -> None:
+    ended = teardown(**given)
+    if is_awaitable(ended):
+        awaited(ended, loop)
+    elif hasattr(ended, "send") or hasattr(ended, "asend"):
+        raise ConfigurationError("It is a generator, so nothing of it was run: write it without `yield`.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _for_model(api: ApiSpec, artifacts: Mapping[str, Artifact], plugins: Mapping[str, ArtifactPlugin]) -> ApiSpec:
+    """Return an API whose requests are brought to the columns of the model that answers them, if it knows any."""
+    if not isinstance(target := api.target, ArtifactMethod):
+        return api
+    names = plugins[target.artifact].feature_names_of(artifacts[target.artifact].value)
+    return api.model_copy(update={"input": api.input.for_features(names)})
+
+
+def _function_of(
+    api: ApiSpec,
+    instance: BentoService | None,
+    artifacts: Mapping[str, Artifact],
+    code: ServiceCode,
+    *,
+    plugins: Mapping[str, ArtifactPlugin],
+) -> Callable[..., Any]:
+    target = api.target
+    if isinstance(target, ArtifactMethod):
+        return plugins[target.artifact].caller(artifacts[target.artifact].value, target.method)
+    name = target.function.partition(":")[2].rpartition(".")[2]
+    if instance is None:
+        return _user_function(f"the API `{api.name}`", target.function, code)
+    if not callable(method := getattr(instance, name, None)):
+        raise BundleError(f"The class `{type(instance).__name__}` has no method `{name}`, which answers `{api.name}`.")
+    return method  # type: ignore[no-any-return]
