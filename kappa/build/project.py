@@ -48,14 +48,14 @@ class Project:
     """The warnings that were logged when it was read."""
 
 
-def read_project(path: Path, *, allow_outside: bool = False) -> Project:
+def read_project(path: Path) -> Project:
     """Read a kappafile, or the one of a directory; raises `ManifestError` that carries every problem found.
 
     A class whose declaration is not written out is imported in a process of its own.
     """
     path = path.resolve()
     file = kappafile_at(path)
-    return checked_project(file, *check_kappafile(file, runs_code=True, allow_outside=allow_outside))
+    return checked_project(file, *check_kappafile(file, runs_code=True))
 
 
 def checked_project(file: Path, project: Project | None, found: Diagnostics) -> Project:
@@ -73,7 +73,6 @@ def check_kappafile(
     file: Path,
     *,
     runs_code: bool = False,
-    allow_outside: bool = False,
     declaration: Declaration | None = None,
     packed: Collection[str] = (),
 ) -> tuple[Project | None, Diagnostics]:
@@ -93,7 +92,7 @@ def check_kappafile(
         declaration = _declaration(draft, code, runs_code=runs_code)
     if declaration is not None:
         check_shared_keys(draft, declaration)
-    check_references(draft, code, declaration, allow_outside=allow_outside, packed=packed)
+    check_references(draft, code, declaration, packed=packed)
     if found.has_errors or (draft.uses_class and declaration is None):
         return None, found
     return _project(document, declaration, found), found

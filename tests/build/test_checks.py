@@ -44,11 +44,10 @@ def check(
     adapter: str = "json",
     api: str = "",
     more: str = "",
-    allow_outside: bool = False,
 ) -> list[Diagnostic]:
     text = BASE.format(service=service, function=function, input=adapter, api=api) + more
     write(root, {"model.json": "{}", **files, "kappafile.toml": text})
-    return list(check_kappafile(root / "kappafile.toml", allow_outside=allow_outside)[1])
+    return list(check_kappafile(root / "kappafile.toml")[1])
 
 
 def said(found: list[Diagnostic]) -> list[tuple[str, str]]:
@@ -312,7 +311,7 @@ HANDLERS = {"handlers.py": "def predict(value): ..."}
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_link_that_leads_out_of_the_project_is_an_error_unless_allowed(kind: str, tmp_path: Path) -> None:
+def test_a_link_that_leads_out_of_the_project_is_an_error(kind: str, tmp_path: Path) -> None:
     root, outside = tmp_path / "project", tmp_path / "outside"
     write(root, HANDLERS)
     write(outside, {"model.json": "{}"})
@@ -324,7 +323,6 @@ def test_a_link_that_leads_out_of_the_project_is_an_error_unless_allowed(kind: s
         path = "linked/model.json"
     more = f'[artifacts.other]\ntype = "json"\npath = "{path}"\n'
     assert said(check(root, HANDLERS, more=more)) == [("KF303", f"`{path}` is a link that leads out of the project.")]
-    assert check(root, HANDLERS, more=more, allow_outside=True) == []
 
 
 def test_a_link_inside_the_project_is_followed(tmp_path: Path) -> None:

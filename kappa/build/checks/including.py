@@ -31,13 +31,12 @@ def check_pattern(
     *,
     include: Sequence[str],
     exclude: Collection[str],
-    allow_outside: bool = False,
 ) -> Iterator[Finding]:
     """Yield what is wrong with one pattern of ``include``, which has ``found`` files."""
     if not found.files:
         yield Finding("KF313", f"{quoted(pattern)} matches no file.", is_error=False)
     selected = [path for path in found.files if not matches_any(path, exclude)]
-    yield from check_selection(root, pattern, selected, include=include, allow_outside=allow_outside)
+    yield from check_selection(root, pattern, selected, include=include)
     for path, word in found.passed_over.items():
         if not matches_any(path, exclude):
             message = f"{quoted(pattern)} passes over {quoted(str(path))}, which is {word}."
@@ -50,7 +49,6 @@ def check_selection(
     files: Sequence[PurePosixPath],
     *,
     include: Sequence[str] = (),
-    allow_outside: bool = False,
 ) -> Iterator[Finding]:
     """Yield the first problem of each kind that the selected files of a project have; ``selector`` selected them."""
     real_root = root.resolve()
@@ -68,7 +66,7 @@ def check_selection(
             message = f"{quoted(selector)} matches {shown}, which is {strange}."
             yield Finding("KF302", message, "Exclude it, or put a file there.")
             return
-        if not allow_outside and not real.is_relative_to(real_root):
+        if not real.is_relative_to(real_root):
             message = f"{quoted(selector)} matches {shown}, a link that leads out of the project."
             yield Finding("KF303", message, "Exclude it, or move what it leads to into the project.")
             return

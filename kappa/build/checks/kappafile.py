@@ -53,14 +53,13 @@ def check_references(
     code: CodeBase,
     declaration: Declaration | None,
     *,
-    allow_outside: bool = False,
     packed: Collection[str] = (),
 ) -> None:
     """Report everything that a kappafile names and that is not there, or is not what it should be.
 
     The models of ``packed`` artifacts come from elsewhere, so their files are not looked at.
     """
-    paths = PathChecks(draft, allow_outside=allow_outside)
+    paths = PathChecks(draft)
     _check_files(draft, paths)
     _check_models(draft, paths, declaration, packed)
     check_environment(draft, paths)

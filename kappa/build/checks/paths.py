@@ -25,11 +25,10 @@ Kind = Literal["file", "folder", "file or folder"]
 class PathChecks:
     """Checks the paths of one kappafile; links are followed before it is said where a path leads."""
 
-    def __init__(self, draft: Draft, *, allow_outside: bool) -> None:
+    def __init__(self, draft: Draft) -> None:
         self._draft, self._found = draft, draft.found
         self._root = draft.document.file.parent
         self._real_root = self._root.resolve()
-        self._allow_outside = allow_outside
 
     def existing(self, path: TreePath, kind: Kind) -> Path | None:
         """Check the path that stands at a place in the file; return it if it may be used."""
@@ -68,14 +67,7 @@ class PathChecks:
             return
         include = self._patterns("include")
         exclude = self._patterns("exclude")
-        findings = check_pattern(
-            self._root,
-            pattern,
-            match(self._root, pattern),
-            include=include,
-            exclude=exclude,
-            allow_outside=self._allow_outside,
-        )
+        findings = check_pattern(self._root, pattern, match(self._root, pattern), include=include, exclude=exclude)
         self._report(findings, path)
 
     def selection(self, path: TreePath) -> None:
@@ -105,7 +97,7 @@ class PathChecks:
         except (OSError, ValueError, RuntimeError) as exc:  # a loop of links, a NUL
             self._found.add("KF302", f"{quoted(text)} is not a path: {exc}.", path)
             return False
-        if self._allow_outside or place.is_relative_to(self._real_root):
+        if place.is_relative_to(self._real_root):
             return True
         is_link = not Path(text).is_absolute() and ".." not in Path(text).parts
         message = f"{quoted(text)} {'is a link that leads out of' if is_link else 'is outside of'} the project."
