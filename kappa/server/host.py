@@ -20,10 +20,11 @@ from typing import Any, Literal, TypeVar
 
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.log_format import telling_requests
-from kappa.server.batching.batcher import Batcher, OverdueError
+from kappa.server.batching.batcher import Batcher
+from kappa.server.batching.outcomes import OverdueError
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
-from kappa.server.batching.slots import Places
+from kappa.server.batching.slots import Slots
 from kappa.server.decoding import Decoders
 from kappa.server.gate import try_examples
 from kappa.server.http import bounds
@@ -155,7 +156,7 @@ class Host:
         self._on_stuck = on_stuck
         self._on_worn = on_worn
         self._is_started = is_started
-        self._places = Places(processors)
+        self._slots = Slots(processors)
         self._workers = workers
         self._examples_of = examples_of
         self._tells_requests = tells_requests
@@ -248,7 +249,7 @@ class Host:
         is_model_method = isinstance(spec.target, ArtifactMethod)
         is_isolating = spec.batch and spec.isolate_failures is not False
         max_queue_items = endpoint.service.serving.max_queue_requests
-        needs_place = spec.batch and spec.max_concurrency is None and not inference.is_async
+        needs_slot = spec.batch and spec.max_concurrency is None and not inference.is_async
         endpoint.keeps_payloads = is_isolating and needs_payloads(inference)
         answer = inference.answer_async if inference.is_async else inference.answer
         batcher = Batcher(
@@ -259,7 +260,7 @@ class Host:
             renew=Renewal(inference, self.decoders),
             may_run_on_loop=is_model_method and not (inference.is_async or _is_thread_bound(spec, service)),
             may_give_way=not inference.is_async and not self._has_rivals(endpoint),
-            places=self._places if needs_place and self._has_rivals(endpoint) else None,
+            slots=self._slots if needs_slot and self._has_rivals(endpoint) else None,
             on_stuck=partial(self._be_stuck, endpoint),
             on_untold=partial(_log_untold, endpoint),
             thread=thread if spec.name == service.api_of_own_thread else None,

@@ -62,15 +62,15 @@ class Candidate(NamedTuple):
 class Delays:
     """What keeps an answer besides the function, in seconds: averages of what was seen lately."""
 
-    __slots__ = ("between_s", "lag_s", "place_s")
+    __slots__ = ("between_s", "lag_s", "slot_s")
 
     def __init__(self) -> None:
         self.lag_s = 0.0
         """How late the event loop is."""
         self.between_s = 0.0
         """How long after a batch the next one begins while somebody waits: what the loop has to do besides."""
-        self.place_s = 0.0
-        """How long a batch waits for its place among those of other APIs."""
+        self.slot_s = 0.0
+        """How long a batch waits for its slot beside those of other APIs."""
 
     def lagged(self, seconds: float) -> None:
         """Take note of how late the loop was."""
@@ -80,13 +80,13 @@ class Delays:
         """Take note of how long nothing ran though somebody waited."""
         self.between_s += _NEWS_SHARE * (seconds - self.between_s)
 
-    def waited_for_place(self, seconds: float) -> None:
-        """Take note of how long a batch waited for its place."""
-        self.place_s += _NEWS_SHARE * (seconds - self.place_s)
+    def waited_for_slot(self, seconds: float) -> None:
+        """Take note of how long a batch waited for its slot."""
+        self.slot_s += _NEWS_SHARE * (seconds - self.slot_s)
 
     def added_to(self, estimate: Estimate) -> Estimate:
         """Return what a batch takes with what it waits for: every one ahead does as the last ones did."""
-        return estimate._replace(base_s=estimate.base_s + self.between_s + self.place_s)
+        return estimate._replace(base_s=estimate.base_s + self.between_s + self.slot_s)
 
 
 def remaining_seconds(items: int, *, elapsed: float, estimate: Estimate) -> float:

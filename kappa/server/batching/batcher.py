@@ -20,54 +20,27 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from threading import Event
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-from kappa.errors import InferenceFailedError
 from kappa.server.batching.admission import Admission, Candidate, Delays, Refusal, RefusalReason, remaining_seconds
 from kappa.server.batching.estimator import Estimate, Estimator
 from kappa.server.batching.execution import Executor, Run, Tasks, Threads
 from kappa.server.batching.failure import BatchFailedError, forget_frames
 from kappa.server.batching.isolation import Isolation, Verdicts
 from kappa.server.batching.observer import Observer, SilentObserver
+from kappa.server.batching.outcomes import ExpiredError, Outcome, OverdueError, RefusedError
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits, Regroup, Reunions, compose, regroup_after
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
-from kappa.server.batching.slots import PATIENCE_S, Places
+from kappa.server.batching.slots import PATIENCE_S, Slots
 from kappa.services.threads import ServiceThread
 
-__all__ = ["Batcher", "BatcherState", "ExpiredError", "Outcome", "OverdueError", "RefusedError"]
+__all__ = ["Batcher", "BatcherState"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-R_contra = TypeVar("R_contra", contravariant=True)
 
 _SEARCHES_AT_ONCE = 2
-
-
-class RefusedError(InferenceFailedError):
-    """The request was not run, or never judged; HTTP 503 with ``Retry-After: ceil(retry_after_s)``, at least 1."""
-
-    def __init__(self, reason: RefusalReason, *, retry_after_s: float) -> None:
-        super().__init__()
-        self.reason: RefusalReason = reason
-        self.retry_after_s = retry_after_s
-
-    def __str__(self) -> str:
-        return f"The request was refused (`{self.reason}`); try again in {self.retry_after_s:.3f} s."
-
-
-class ExpiredError(InferenceFailedError):
-    """The client's deadline passed before the request was run; HTTP 504."""
-
-    def __init__(self) -> None:
-        super().__init__("The request's deadline passed before it was run.")
-
-
-class OverdueError(InferenceFailedError):
-    """The function took longer than it may; HTTP 504."""
-
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(f"The function did not return within {timeout_s:g} seconds.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +60,6 @@ class BatcherState:
     """One item alone takes longer than the latency target, which therefore refuses nobody."""
     estimate: Estimate
     """The learned `T(n)`: ``slope_s``, ``base_s``, ``tail_s``, ``runs``, ``largest``."""
-
-
-class Outcome(Protocol[R_contra]):
-    """What is told how a request ended: an `asyncio.Future`, or what can do as much of it."""
-
-    def done(self) -> bool:
-        """Return whether nobody wants to know any more."""
-
-    def set_result(self, result: R_contra, /) -> None:
-        """Take the result."""
-
-    def set_exception(self, error: Exception, /) -> None:
-        """Take what prevented one."""
 
 
 class _Waiter(WaitingRequest, Generic[T, R]):
@@ -128,7 +88,7 @@ class Batcher(Generic[T, R]):
     steady is called on the event loop,
     which saves the hand-over to the thread; leave it off for code that may need its thread or a loop of its own. With
     ``may_give_way``, the event loop stands still while a function computes that would fight with it for Python's lock.
-    ``places`` are shared with the other APIs of the process. ``on_stuck`` is called when nothing can be run any more:
+    ``slots`` are shared with the other APIs of the process. ``on_stuck`` is called when nothing can be run any more:
     a call does not end in time and cannot be ended (with an `OverdueError`), or the batcher itself failed. With
     ``thread``, one call at a time is made there, and not in a thread of the API's own. All see the variables of
     ``context``, which stays as it is. Times are readings of ``clock``, in seconds.
@@ -144,7 +104,7 @@ class Batcher(Generic[T, R]):
         renew: Renew[T] | None = None,
         may_run_on_loop: bool = False,
         may_give_way: bool = False,
-        places: Places | None = None,
+        slots: Slots | None = None,
         on_stuck: Callable[[Exception], None] = lambda _: None,
         on_untold: Callable[[Exception, int], None] = lambda _, __: None,
         thread: ServiceThread | None = None,
@@ -163,7 +123,7 @@ class Batcher(Generic[T, R]):
         self._renew = renew
         self._may_run_on_loop = may_run_on_loop
         self._may_give_way = may_give_way and limits.max_concurrency == 1
-        self._places = places
+        self._slots = slots
         self._on_stuck = on_stuck
         self._on_untold = on_untold
         self._clock = clock
@@ -193,7 +153,7 @@ class Batcher(Generic[T, R]):
         self._deaf_since: float | None = None
         """Since when the loop has read nothing, while it reads what came meanwhile; any of it may be as old as that."""
         self._delays = Delays()
-        self._wanted_place_at: float | None = None
+        self._wanted_slot_at: float | None = None
         self._ended_at = 0.0
         self._offered_items = 0
         self._last_group: Hashable = None
@@ -415,10 +375,10 @@ class Batcher(Generic[T, R]):
 
     def _run_next(self) -> bool:
         """Start one batch, or a part of a failed one; False if nothing more is to be started now."""
-        places = self._places
+        slots = self._slots
         if not (self._queue.requests or self._has_suspects()):
-            if places is not None:
-                self._forgo_place(places)
+            if slots is not None:
+                self._withdraw_claim(slots)
             self._end_if_drained()
             return False
         now = self._clock()
@@ -427,8 +387,8 @@ class Batcher(Generic[T, R]):
         if regroup is not None and not (
             is_suspects_turn or self._is_closing or regroup.is_over(now, self._queue.items)
         ):
-            if places is not None:
-                self._forgo_place(places)
+            if slots is not None:
+                self._withdraw_claim(slots)
             self._go_on_waiting(regroup)
             return False
         if regroup is not None and regroup.patience_s:
@@ -438,7 +398,7 @@ class Batcher(Generic[T, R]):
                 waited_items=self._were_waiting,
                 seconds=now - self._answered_at,
             )
-        if places is not None and not self._take_place(places, now):
+        if slots is not None and not self._take_slot(slots, now):
             return False
         if is_suspects_turn and self._run_suspects():
             return True  # a suspect never runs on the loop
@@ -448,7 +408,7 @@ class Batcher(Generic[T, R]):
         """Return whether parts of a failed batch wait; one is run at a time, since its outcome tells what is next."""
         return bool(self._searches) and self._renewing is None and not any(run.is_suspect for run in self._running)
 
-    # The place to run
+    # The slot to run in
 
     def due(self) -> float:
         """Return when the oldest waiting request should be answered."""
@@ -457,23 +417,23 @@ class Batcher(Generic[T, R]):
             return inf
         return min(oldest.deadline, oldest.arrived + (self.limits.max_latency_s or PATIENCE_S))
 
-    def place_is_free(self) -> None:
-        """Come for the place at the next turn."""
+    def slot_is_free(self) -> None:
+        """Come for the slot at the next turn."""
         self._ask_for_turn()
 
-    def _take_place(self, places: Places, now: float) -> bool:
-        if not places.take(self):
-            if self._wanted_place_at is None:
-                self._wanted_place_at = now
+    def _take_slot(self, slots: Slots, now: float) -> bool:
+        if not slots.take(self):
+            if self._wanted_slot_at is None:
+                self._wanted_slot_at = now
             return False
-        waited = 0.0 if self._wanted_place_at is None else now - self._wanted_place_at
-        self._wanted_place_at = None
-        self._delays.waited_for_place(waited)
+        waited = 0.0 if self._wanted_slot_at is None else now - self._wanted_slot_at
+        self._wanted_slot_at = None
+        self._delays.waited_for_slot(waited)
         return True
 
-    def _forgo_place(self, places: Places) -> None:
-        self._wanted_place_at = None
-        places.forgo(self)
+    def _withdraw_claim(self, slots: Slots) -> None:
+        self._wanted_slot_at = None
+        slots.withdraw(self)
 
     def _release(self, now: float) -> bool:
         self._is_suspects_turn = True
@@ -485,13 +445,13 @@ class Batcher(Generic[T, R]):
         self._expire(batch.expired)
         members = batch.members
         if not members:
-            self._give_place_back()
+            self._give_slot_back()
             return True
         is_handed_over = True
         if self._isolate_failures and self._verdicts.is_broken and len(members) > 1:
             self._searches.append(Isolation.probing(members))
             if not (self._has_suspects() and self._run_suspects()):
-                self._give_place_back()
+                self._give_slot_back()
         else:
             is_handed_over = self._start(self._new_run(members, items=batch.items, is_suspect=False, now=now))
         self._observer.batch_released(
@@ -534,9 +494,9 @@ class Batcher(Generic[T, R]):
             self._finished(run)
         return not is_over
 
-    def _give_place_back(self) -> None:
-        if self._places is not None:
-            self._places.give_back()
+    def _give_slot_back(self) -> None:
+        if self._slots is not None:
+            self._slots.give_back()
 
     def _finished(self, run: _Run[T, R]) -> None:
         """See to a run that is over, unless that has been done."""
@@ -555,11 +515,11 @@ class Batcher(Generic[T, R]):
         """Answer, learn, and see to what comes next."""
         self._running.remove(run)
         self._admission.changed()
-        self._give_place_back()
+        self._give_slot_back()
         now = self._clock()
         seconds = run.finished - run.started
         lag = now - run.finished
-        pause_s = max(run.started - self._ended_at, 0.0) if self._were_waiting and self._places is None else None
+        pause_s = max(run.started - self._ended_at, 0.0) if self._were_waiting and self._slots is None else None
         if self._has_target and pause_s is not None:
             self._delays.paused(pause_s)
         self._ended_at = run.finished
@@ -788,7 +748,7 @@ class Batcher(Generic[T, R]):
         run.is_overdue = True
         self._running.remove(run)
         self._admission.changed()
-        self._give_place_back()
+        self._give_slot_back()
         error = OverdueError(self.limits.run_timeout_s)
         for member in run.members:
             if not member.future.done():

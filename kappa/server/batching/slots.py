@@ -1,35 +1,35 @@
 """Which API of a worker runs next, when more of them have a batch than there are processors.
 
-Batches that run at the same time on one processor only make each other late. So each needs a *place*, of which there
-are as many as the worker has processors: the API whose oldest request is due first gets the next one (Liu & Layland,
-1973: earliest deadline first), but none twice in a row while another waits. A request without a latency target is due
-a second after it came, so that no target, however short, keeps it out for longer.
+Batches that run at the same time on one processor only delay each other. So each needs a *slot*, of which there are as
+many as the worker has processors. The API whose oldest request is due first gets the next free one (Liu & Layland,
+1973: earliest deadline first), but not twice in a row while another waits. A request without a latency target is due
+a second after it arrived, so a target, however short, delays it by no more than that.
 
-Functions that wait for something else than a processor (`async def`, APIs that are not batched, those with a
-`max_concurrency` of their own) need no place.
+Functions that wait for something other than a processor (`async def`, APIs that are not batched, those with a
+`max_concurrency` of their own) need no slot.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["PATIENCE_S", "Claimant", "Places"]
+__all__ = ["PATIENCE_S", "Claimant", "Slots"]
 
 PATIENCE_S = 1.0
 
 
 class Claimant(Protocol):
-    """An API that may want a place."""
+    """An API that may want a slot."""
 
     def due(self) -> float:
         """Return when its oldest waiting request should be answered."""
 
-    def place_is_free(self) -> None:
-        """Come and `take` the place that is kept for it from now on."""
+    def slot_is_free(self) -> None:
+        """Come and `take` the slot that is kept for it from now on."""
 
 
-class Places:
-    """The places of one worker; knows no clock and no thread."""
+class Slots:
+    """The slots of one worker; knows no clock and no thread."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -38,7 +38,7 @@ class Places:
         self._last: Claimant | None = None
 
     def take(self, claimant: Claimant) -> bool:
-        """Take a place for one batch of ``claimant``, or put it on the list of those who wait for one."""
+        """Take a slot for one batch of ``claimant``, or record that it waits for one."""
         if claimant in self._kept:
             self._kept.remove(claimant)
             return True
@@ -50,7 +50,7 @@ class Places:
         return False
 
     def give_back(self) -> None:
-        """Say that a batch is over."""
+        """Return the slot of a batch that has ended."""
         self._free += 1
         while self._free and self._waiting:
             rivals = [claimant for claimant in self._waiting if claimant is not self._last] or list(self._waiting)
@@ -59,10 +59,10 @@ class Places:
             self._kept.add(chosen)
             self._last = chosen
             self._free -= 1
-            chosen.place_is_free()
+            chosen.slot_is_free()
 
-    def forgo(self, claimant: Claimant) -> None:
-        """Say that ``claimant`` has nothing to run after all."""
+    def withdraw(self, claimant: Claimant) -> None:
+        """Withdraw the claim of ``claimant``, which has nothing to run after all."""
         self._waiting.pop(claimant, None)
         if claimant in self._kept:
             self._kept.remove(claimant)

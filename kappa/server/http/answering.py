@@ -21,8 +21,9 @@ import falcon.asgi
 
 from kappa.errors import BadInputError, said
 from kappa.server.batching.admission import Refusal, RefusalReason
-from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
+from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.failure import BatchFailedError, forget_frames
+from kappa.server.batching.outcomes import ExpiredError, OverdueError, RefusedError
 from kappa.server.batching.queue import WaitingRequest
 from kappa.server.decoding import DecodingOverdueError
 from kappa.server.host import Endpoint, Host

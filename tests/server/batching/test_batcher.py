@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 
 from kappa.errors import InferenceFailedError, ResultMismatchError
 from kappa.server.batching.admission import Admission
-from kappa.server.batching.batcher import Batcher, ExpiredError, OverdueError, RefusedError
+from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.estimator import Estimate
 from kappa.server.batching.failure import BatchFailedError
 from kappa.server.batching.observer import SilentObserver
+from kappa.server.batching.outcomes import ExpiredError, OverdueError, RefusedError
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits
-from kappa.server.batching.slots import Places
+from kappa.server.batching.slots import Slots
 
 
 class Recorder(SilentObserver):
@@ -1416,11 +1417,11 @@ def test_what_a_given_up_call_returns_after_all_is_nobodys():
     with_batcher(scenario, run, limits=Limits(10, run_timeout_s=60.0), clock=lambda: now[0])
 
 
-# Places
+# Slots
 
 
 def test_apis_of_one_worker_take_turns_by_deadline():
-    places, order, gate = Places(1), [], threading.Event()
+    slots, order, gate = Slots(1), [], threading.Event()
 
     def function_of(name):
         def run(items):
@@ -1433,7 +1434,7 @@ def test_apis_of_one_worker_take_turns_by_deadline():
     async def main():
         limits = {"a": Limits(1), "b": Limits(1, max_latency_s=0.5), "c": Limits(1, max_latency_s=100.0)}
         batchers = {
-            name: Batcher(function_of(name), limits=limits[name], name=name, places=places, clock=lambda: 0.0)
+            name: Batcher(function_of(name), limits=limits[name], name=name, slots=slots, clock=lambda: 0.0)
             for name in "abc"
         }
         for batcher in batchers.values():
@@ -1451,11 +1452,11 @@ def test_apis_of_one_worker_take_turns_by_deadline():
     assert order == ["a", "b", "a", "b", "c", "b", "c"]
 
 
-def test_a_place_is_not_kept_by_an_api_whose_callers_left():
-    places, first, second = Places(1), Held(is_open=False), Held()
+def test_a_slot_is_not_kept_by_an_api_whose_callers_left():
+    slots, first, second = Slots(1), Held(is_open=False), Held()
 
     async def main():
-        one, two, three = (Batcher(run, limits=Limits(1), name="x", places=places) for run in (first, second, second))
+        one, two, three = (Batcher(run, limits=Limits(1), name="x", slots=slots) for run in (first, second, second))
         for batcher in (one, two, three):
             await batcher.start()
         tasks = submit_all(one, [1])
@@ -1475,8 +1476,8 @@ def test_a_place_is_not_kept_by_an_api_whose_callers_left():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 3))
-def test_a_storm_over_several_apis_loses_no_place_and_no_request(seed: int, count: int):
-    rng, places = random.Random(seed), Places(count)
+def test_a_storm_over_several_apis_loses_no_slot_and_no_request(seed: int, count: int):
+    rng, slots = random.Random(seed), Slots(count)
     running = [0]
     most = [0]
     lock = threading.Lock()
@@ -1498,7 +1499,7 @@ def test_a_storm_over_several_apis_loses_no_place_and_no_request(seed: int, coun
         return await rng.choice(batchers).submit(item, group=rng.randint(0, 1))
 
     async def main():
-        batchers = [Batcher(run, limits=Limits(4), name="x", places=places, isolate_failures=True) for _ in range(4)]
+        batchers = [Batcher(run, limits=Limits(4), name="x", slots=slots, isolate_failures=True) for _ in range(4)]
         for batcher in batchers:
             await batcher.start()
         tasks = [asyncio.ensure_future(caller(batchers, number)) for number in range(1, 60)]
@@ -1510,5 +1511,5 @@ def test_a_storm_over_several_apis_loses_no_place_and_no_request(seed: int, coun
             await asyncio.wait_for(batcher.close(), 20)
 
     asyncio.run(main())
-    assert (places._free, places._waiting, places._kept) == (count, {}, set())
+    assert (slots._free, slots._waiting, slots._kept) == (count, {}, set())
     assert most[0] <= count

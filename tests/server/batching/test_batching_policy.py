@@ -345,7 +345,7 @@ def test_what_batches_waited_for_counts_for_each_of_them():
     delays = Delays()
     for _ in range(100):
         delays.paused(0.01)
-        delays.waited_for_place(0.005)
+        delays.waited_for_slot(0.005)
     assert delays.added_to(KNOWN) == KNOWN._replace(base_s=pytest.approx(KNOWN.base_s + 0.015, rel=1e-3))
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from kappa.server.batching.batcher import RefusedError
+from kappa.server.batching.outcomes import RefusedError
 from kappa.server.http.exchange import RequestIds
 from kappa.server.http.middleware import ApiResource, BatchingMiddleware
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
