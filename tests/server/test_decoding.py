@@ -50,6 +50,34 @@ def test_a_call_is_done_in_a_daemon_thread_and_its_result_is_that_of_the_call() 
     with_decoders(scenario)
 
 
+def test_large_bodies_are_decoded_one_at_a_time_and_leave_a_thread_to_the_others() -> None:
+    large = 20 << 20
+
+    async def scenario(decoders: Decoders) -> None:
+        first, second = Poison(), Poison()
+        answers = [asyncio.ensure_future(decoders.run(body, size_bytes=large)) for body in (first, second)]
+        await asyncio.to_thread(first.begun.wait, 20)
+        assert await decoders.run(lambda: "small", size_bytes=1000) == "small"
+        assert not second.begun.is_set()
+        first.may_end.set()
+        await asyncio.to_thread(second.begun.wait, 20)
+        second.may_end.set()
+        assert await asyncio.gather(*answers) == ["late", "late"]
+
+    with_decoders(scenario)
+
+
+def test_a_large_body_that_is_not_decoded_in_time_keeps_no_other_large_one_waiting() -> None:
+    async def scenario(decoders: Decoders) -> None:
+        poison = Poison()
+        with pytest.raises(DecodingOverdueError):
+            await decoders.run(poison, size_bytes=20 << 20)
+        assert await decoders.run(lambda: "another", size_bytes=20 << 20) == "another"
+        poison.may_end.set()
+
+    with_decoders(scenario, limit_s=0.1)
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -163,7 +163,8 @@ class ApiResource:
                 else:
                     arrival.wait_for_decoding()
                     self._check_room(batcher)
-                    task, size_bytes = await host.decoders.run(partial(_in_time, decode, deadline))
+                    in_time = partial(_in_time, decode, deadline)
+                    task, size_bytes = await host.decoders.run(in_time, size_bytes=len(body))
             place = self._place_of(task, inference)
             result = await batcher.submit(task, **place, size_bytes=size_bytes, deadline=deadline)
             status = _send_result(resp, result, request_id)
