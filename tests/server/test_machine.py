@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -40,6 +41,29 @@ def test_what_is_alive_is_settled_and_new_garbage_is_still_found() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
+
+
+LARGE_BLOCKS = """
+from kappa.server.process.machine import resident_bytes, settle_memory
+if {settles}:
+    settle_memory()
+before = resident_bytes()
+for _ in range(3):
+    blocks = [(bytearray(16 << 20), bytearray(100_000)) for _ in range(10)]
+    kept = [small for _, small in blocks]
+    del blocks
+print(resident_bytes() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_large_blocks_are_given_back_when_they_are_freed() -> None:
+    def held(*, settles: bool) -> int:
+        code = LARGE_BLOCKS.format(settles=settles)
+        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+    assert held(settles=True) < 16 << 20
+    assert held(settles=False) > 100 << 20, "the allocator gives them back by itself: there is nothing to settle"
 
 
 def test_threads_ask_for_the_lock_soon() -> None:

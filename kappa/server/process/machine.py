@@ -48,6 +48,20 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+    if (set_option := _of_libc("mallopt")) is not None:
+        set_option(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        set_option(_M_TRIM_THRESHOLD, 8 * _MAPPED_BYTES)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_MAPPED_BYTES = 8 << 20
+"""Blocks of memory from this size on go back to the system when they are freed. glibc raises its own threshold up to
+32 MB, and keeps what is smaller: some 200 MB after a few large pictures."""
+
+
+def _of_libc(name: str) -> Callable[..., int] | None:
+    """Return a function of glibc's that tells its allocator what to do; ``None`` where there is another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def resident_bytes() -> int:
@@ -62,7 +76,7 @@ def release_memory() -> None:
     """Give freed memory that the allocators keep back to the system: glibc's, and Arrow's if it is loaded."""
     if (pyarrow := sys.modules.get("pyarrow")) is not None:
         pyarrow.default_memory_pool().release_unused()
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+    if (trim := _of_libc("malloc_trim")) is not None:
         trim(0)
 
 
