@@ -13,26 +13,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, ArtifactName, ArtifactPlugin, FrozenMapping, Spec
+from kappa.spec.contracts import AnyArtifact, ArtifactName, ArtifactPlugin, FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
 from kappa.spec.service import (
     ApiName,
+    ApiOptions,
     ApiSpec,
     ArtifactMethod,
     EnvSpec,
     ExampleSpec,
     FilesSpec,
     FunctionTarget,
-    Labels,
     Name,
     ProjectPath,
     Reference,
-    Route,
     SecuritySpec,
+    ServiceFacts,
     ServiceName,
     ServiceSpec,
     ServingSpec,
-    VersionPrefix,
     batch_by_default,
     exactly_one,
     given,
@@ -57,25 +56,15 @@ class ArtifactSource:
     metadata: Mapping[str, Any] | None = None
 
 
-class ServiceTable(Spec):
-    """`[service]`: what the service is called and who declares it."""
-
+class _NameAndClass(Spec):
     name: ServiceName | None = None
     """Names the bundle, its package and its command; the class's name if `class` is given and this is not."""
     class_: Reference | None = Field(default=None, alias="class")
     """`module:Class`: the decorators of this class declare the APIs, artifacts and environment."""
-    ver: VersionPrefix | None = None
-    """What its versions begin with: `1.2.<version>` for `{ major = 1, minor = 2 }`."""
-    doc: str = ""
-    """What the service does; the README of the bundle."""
-    labels: Labels = Field(default_factory=FrozenDict)
-    """Key/value pairs that identify the bundle."""
-    web_static_content: ProjectPath | None = None
-    """A folder hosted at the service's root."""
-    setup: Reference | None = None
-    """`module:function`, called once per worker before it is ready; the mapping it returns is injected by name."""
-    teardown: Reference | None = None
-    """`module:function`, called with what `setup` returned, as keywords, when a worker stops."""
+
+
+class ServiceTable(ServiceFacts, _NameAndClass):  # the fields of the last base come first
+    """`[service]`: what the service is called and who declares it."""
 
 
 class ArtifactTable(Spec):
@@ -98,7 +87,16 @@ class ArtifactTable(Spec):
         return {**own, "plugin": options} if set(options) - {"name"} else own
 
 
-class ApiTable(Spec):
+class _Target(Spec):
+    function: Reference | None = None
+    """`module:function`, called with the input, and by parameter name with artifacts and what `setup` returned."""
+    artifact: Name | None = None
+    """The artifact whose own method answers."""
+    method: Name | None = None
+    """The artifact's method; `predict` if not given."""
+
+
+class ApiTable(ApiOptions, _Target):  # the fields of the last base come first
     """`[apis.NAME]`: exactly one of `function` and `artifact`, and how requests and answers look."""
 
     model_config = ConfigDict(
@@ -107,37 +105,6 @@ class ApiTable(Spec):
             "allOf": [{"if": given("method"), "then": given("artifact")}],
         }
     )
-
-    function: Reference | None = None
-    """`module:function`, called with the input, and by parameter name with artifacts and what `setup` returned."""
-    artifact: Name | None = None
-    """The artifact whose own method answers."""
-    method: Name | None = None
-    """The artifact's method; `predict` if not given."""
-    input: AnyInput
-    """How requests become arguments: the adapter's name, or a table with `type` and its options."""
-    output: AnyOutput = Field(default="default", validate_default=True)
-    """How return values become answers; `default` goes by the type of each value."""
-    batch: bool | None = None
-    """Whether the function takes a batch of rows or requests. If not given, it does where the input adapter takes
-    nothing else, and where the adapter brings rows and a model's own method answers that takes them one by one."""
-    route: Route | None = None
-    """The URL path; the API's name if not given."""
-    max_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """The most items that one batch holds: rows of frames, tensors and arrays; else requests."""
-    max_latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """A target under load, in milliseconds; requests predicted to miss it are refused. An idle server never refuses."""
-    max_concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """How many calls may run at once in a worker: 1 if not given, 16 for an `async def` that takes one request. For
-    functions that wait for something else, or models that let go of Python's lock while they compute."""
-    run_timeout: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
-    """How many seconds a call may take; then its requests are answered with 504, and the worker is replaced."""
-    isolate_failures: bool | None = None
-    """Whether a failed batch is run again in parts, to find the request at fault: that one fails, and the others get
-    their answers. It is if not given. With `false`, for functions whose effects must not be repeated, all requests of
-    a failed batch fail."""
-    doc: str = ""
-    """What the endpoint does."""
 
     @model_validator(mode="after")
     def _one_target(self) -> ApiTable:
@@ -158,11 +125,10 @@ class ApiTable(Spec):
             target = FunctionTarget(function=self.function)
         else:
             target = ArtifactMethod(artifact=self.artifact or "", method=self.method or "predict")
-        own = {"function", "artifact", "method", "batch"}
-        given = {key: getattr(self, key) for key in self.model_fields_set - own}
+        given = {key: getattr(self, key) for key in self.model_fields_set & ApiOptions.model_fields.keys()}
         default = batch_by_default(self.input, is_row_wise=self.is_row_wise(artifacts))
         batch = default if self.batch is None else self.batch
-        return ApiSpec(name=name, target=target, batch=batch, **given)
+        return ApiSpec(**{**given, "name": name, "target": target, "batch": batch})
 
 
 class Kappafile(Spec):
@@ -221,18 +187,13 @@ class Kappafile(Spec):
         service = self.service
         plugins = {name: table.plugin for name, table in self.artifacts.items() if table.plugin is not None}
         return ServiceSpec(
+            **{key: getattr(service, key) for key in ServiceFacts.model_fields},
             name=service.name or "",
-            ver=service.ver,
-            doc=service.doc,
             env=self.env,
             artifacts=tuple(plugins.values()),
             apis=tuple(table.to_spec(name, plugins) for name, table in self.apis.items()),
-            setup=service.setup,
-            teardown=service.teardown,
-            web_static_content=service.web_static_content,
             examples=self.examples,
             files=self.bundle,
             serving=self.serving,
             security=self.security,
-            labels=service.labels,
         )

@@ -21,6 +21,7 @@ __all__ = [
     "REFERENCE",
     "RESERVED_NAMES",
     "ApiName",
+    "ApiOptions",
     "ApiSpec",
     "ArtifactMethod",
     "CudaVersion",
@@ -39,6 +40,7 @@ __all__ = [
     "Reference",
     "Route",
     "SecuritySpec",
+    "ServiceFacts",
     "ServiceName",
     "ServiceSpec",
     "ServingSpec",
@@ -240,19 +242,17 @@ def batch_by_default(adapter: InputAdapter | type[InputAdapter], *, is_row_wise:
     return not adapter.supports_single or (is_row_wise and adapter.supports_batch and adapter.brings_rows())
 
 
-class ApiSpec(Spec):
-    """One endpoint."""
+class ApiOptions(Spec):
+    """How an endpoint takes requests and answers them: what `[apis.NAME]` and `@kappa.api` say alike."""
 
-    name: ApiName
-    """Names the endpoint on the command line, in the client and, unless `route` is given, in the URL."""
-    target: FunctionTarget | ArtifactMethod
-    """What is called."""
     input: AnyInput
-    """How requests become arguments."""
+    """How requests become arguments: the adapter's name, or a table with `type` and its options."""
     output: AnyOutput = Field(default="default", validate_default=True)
     """How return values become answers; `default` goes by the type of each value."""
-    batch: bool = False
-    """Whether the function takes a batch: rows must not depend on each other."""
+    batch: bool | None = None
+    """Whether the function takes a batch of rows or requests, which must not depend on each other. If not given, it
+    does where the input adapter takes nothing else, and where the adapter brings rows and a model's own method answers
+    that takes them one by one."""
     route: Route | None = None
     """The URL path; the API's name if not given."""
     max_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
@@ -270,6 +270,20 @@ class ApiSpec(Spec):
     a failed batch fail."""
     doc: str = ""
     """What the endpoint does, for the reference and the OpenAPI document."""
+
+
+class _NamedTarget(Spec):
+    name: ApiName
+    """Names the endpoint on the command line, in the client and, unless `route` is given, in the URL."""
+    target: FunctionTarget | ArtifactMethod
+    """What is called."""
+
+
+class ApiSpec(ApiOptions, _NamedTarget):  # the fields of the last base come first
+    """One endpoint."""
+
+    batch: bool = False
+    """Whether the function takes a batch: rows must not depend on each other."""
 
     @property
     def path(self) -> str:
@@ -439,31 +453,40 @@ class VersionPrefix(Spec):
         return f"{self.major}.{self.minor}"
 
 
-class ServiceSpec(Spec):
-    """A service as declared, before anything is resolved. It says nothing of where the model files are."""
+class ServiceFacts(Spec):
+    """What a service says of itself: what `[service]` and the decorators of a class say alike."""
 
-    name: ServiceName
-    """Names the bundle, its package and its command."""
     ver: VersionPrefix | None = None
     """What its versions begin with: `1.2.<version>` for `{ major = 1, minor = 2 }`."""
-    service_class: Reference | None = None
-    """`module:Class` when a `BentoService` class declares the service."""
     doc: str = ""
     """What the service does; the README of the bundle."""
+    labels: Labels = Field(default_factory=FrozenDict)
+    """Key/value pairs that identify the bundle."""
+    web_static_content: ProjectPath | None = None
+    """A folder hosted at the service's root."""
+    setup: Reference | None = None
+    """`module:function`, called once per worker before it is ready; the mapping it returns is injected by name."""
+    teardown: Reference | None = None
+    """`module:function`, called with what `setup` returned, as keywords, when a worker stops."""
+
+
+class _Named(Spec):
+    name: ServiceName
+    """Names the bundle, its package and its command."""
+    service_class: Reference | None = None
+    """`module:Class` when a `BentoService` class declares the service."""
+
+
+class ServiceSpec(ServiceFacts, _Named):  # the fields of the last base come first
+    """A service as declared, before anything is resolved. It says nothing of where the model files are."""
+
     env: EnvSpec = EnvSpec()
     artifacts: tuple[AnyArtifact, ...] = ()
     apis: Annotated[tuple[ApiSpec, ...], Field(min_length=1)]
-    setup: Reference | None = None
-    """Called once per worker before it is ready; what it returns (a mapping) is injected by name."""
-    teardown: Reference | None = None
-    """Called with what `setup` returned, as keywords, when a worker stops."""
-    web_static_content: ProjectPath | None = None
-    """A folder hosted at the service's root."""
     examples: tuple[ExampleSpec, ...] = ()
     files: FilesSpec = FilesSpec()
     serving: ServingSpec = ServingSpec()
     security: SecuritySpec = SecuritySpec()
-    labels: Labels = Field(default_factory=FrozenDict)
 
     @model_validator(mode="after")
     def _consistent(self) -> ServiceSpec:

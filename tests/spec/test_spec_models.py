@@ -8,7 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from kappa.frameworks.json import JSONArtifact
-from kappa.spec.service import RESERVED_NAMES, ApiSpec, EnvSpec, ExampleSpec, ServiceSpec
+from kappa.spec import document, manifest, service
+from kappa.spec.contracts import Spec, field_docs
+from kappa.spec.document import ApiTable, ServiceTable
+from kappa.spec.service import RESERVED_NAMES, ApiOptions, ApiSpec, EnvSpec, ExampleSpec, ServiceFacts, ServiceSpec
 
 
 def api(**options: Any) -> dict[str, Any]:
@@ -132,3 +135,34 @@ def test_an_example_expects_only_what_a_manifest_can_hold() -> None:
     with pytest.raises(ValidationError, match="`nan` cannot be kept"):
         ExampleSpec(name="e", api="a", input=1, expect=[float("nan")])
     assert ExampleSpec(name="e", api="a", input=[1], expect={"a": [1.5]}).model_dump()["expect"] == {"a": [1.5]}
+
+
+# -- one key, one place ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "declared", "shared", "narrowed"),
+    [(ApiTable, ApiSpec, ApiOptions, {"batch"}), (ServiceTable, ServiceSpec, ServiceFacts, {"name"})],
+    ids=["api", "service"],
+)
+def test_what_is_written_and_what_is_declared_inherit_their_keys(
+    written: type[Spec], declared: type[Spec], shared: type[Spec], narrowed: set[str]
+) -> None:
+    assert written.model_fields.keys() & declared.model_fields.keys() == shared.model_fields.keys() | narrowed
+    for key in shared.model_fields.keys() - narrowed:
+        owners = [
+            next(owner for owner in model.__mro__ if key in vars(owner).get("__annotations__", ()))
+            for model in (written, declared)
+        ]
+        assert owners == [shared, shared], key
+
+
+def test_no_key_is_documented_twice() -> None:
+    models = {
+        model
+        for module in (document, manifest, service)
+        for model in vars(module).values()
+        if isinstance(model, type) and issubclass(model, Spec) and model.__module__ == module.__name__
+    }
+    texts = [text for model in models for key, text in field_docs(model).items() if key in model.__annotations__]
+    assert sorted({text for text in texts if texts.count(text) > 1}) == []
