@@ -17,7 +17,6 @@ from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
 
 if TYPE_CHECKING:
-    from kappa.bento import BentoService
     from kappa.build.bundle.builder import Build
     from kappa.build.bundle.ledger import BuildRecord
     from kappa.build.bundle.plan import BuildPlan
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from kappa.build.packages.locking import LockMode, Relock
     from kappa.build.project import Project
     from kappa.gamma.service import GammaService
+    from kappa.services.declared import DeclaredService
 
 from kappa.actions.failures import failing_writes_explained
 from kappa.actions.targets import local_store
@@ -240,7 +240,7 @@ def _upgrade(plan: BuildPlan, environ: Mapping[str, str]) -> LockMode:
 
 
 def save_service(
-    service: BentoService,
+    service: DeclaredService,
     *,
     version: str | None = None,
     labels: Mapping[str, str] | None = None,

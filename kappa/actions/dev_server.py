@@ -17,11 +17,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from kappa.bento import BentoService
 from kappa.build.class_project import project_of, standing_for_its_file
 from kappa.errors import InferenceFailedError, PortInUseError
 from kappa.log import listening, to_logging
 from kappa.server.process.ports import listen_on
+from kappa.services.declared import DeclaredService
 from kappa.services.snapshot import hand_over
 
 __all__ = ["DevServer", "start_dev_server"]
@@ -59,7 +59,7 @@ class DevServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def start_dev_server(service: BentoService, *, port: int | None = None, ready_within_s: float = 300.0) -> DevServer:
+def start_dev_server(service: DeclaredService, *, port: int | None = None, ready_within_s: float = 300.0) -> DevServer:
     """Serve an instance with its packed models from a process of its own; returns once it answers.
 
     It listens on 127.0.0.1, at ``port`` or else at 5000 or the next port that is free, and ends with this process at

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 
-from kappa.bento import BentoService
 from kappa.build.code.classes import import_class, read_class
 from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.code.functions import Definition, find_definition, span_of
@@ -30,6 +29,7 @@ from kappa.build.manifest.words import nearest
 from kappa.build.project import Project, check_kappafile, checked_project
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import log
+from kappa.services.declared import DeclaredService
 from kappa.services.declaring import declared_spec
 from kappa.spec.document import ArtifactSource
 from kappa.wording import sentence
@@ -67,7 +67,7 @@ def read_class_project(reference: str, directory: Path, *, models: Mapping[str, 
     return Project(root=root, file=None, spec=with_signatures(combine(None, told, root), root), sources=given)
 
 
-def project_of(service: BentoService) -> Project:
+def project_of(service: DeclaredService) -> Project:
     """Return the project of an instance: what its class declares, the files it is made of, and its packed models.
 
     Raises `ConfigurationError` for a class that is in no file.

@@ -9,8 +9,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from kappa._files import entries_of, sha256_of_file
-from kappa.bento import BentoService
 from kappa.errors import BundleError, BundleNotFoundError, printable
+from kappa.services.declared import DeclaredService
 from kappa.services.loading import code_of_bundle, loading
 from kappa.services.packed import Artifact
 from kappa.services.service import LoadedService, import_class, load_artifact, load_service, prepare_environment
@@ -126,7 +126,7 @@ def load_bundle(
     return service
 
 
-def load(path: str | os.PathLike[str]) -> BentoService:
+def load(path: str | os.PathLike[str]) -> DeclaredService:
     """Load the bundle in a directory; each API is a method of what is returned and takes the function's own argument.
 
     Several versions of a service can be loaded in one process, each with its own code and models. That a bundle has

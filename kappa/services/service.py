@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kappa.bento import BentoService
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.services.awaiting import awaited, is_awaitable, loop_in_use
+from kappa.services.declared import DeclaredService
 from kappa.services.declaring import declared_spec
 from kappa.services.inference import Inference
 from kappa.services.loading import ServiceCode, code_of_project, described, import_reference, loading, user_call
@@ -49,7 +49,7 @@ class LoadedService:
     version: str
     apis: Mapping[str, Inference]
     artifacts: Artifacts
-    instance: BentoService | None = None
+    instance: DeclaredService | None = None
     """The object whose methods answer, when a class declares the service."""
     manifest: BundleManifest | None = None
     """The bundle it came from; ``None`` for a project served without building."""
@@ -71,7 +71,7 @@ class LoadedService:
             return None
         return synchronous[0]
 
-    def as_object(self) -> BentoService:
+    def as_object(self) -> DeclaredService:
         """Return an object with one method per API: the service's instance, or one that stands for its functions."""
         if self.instance is not None:
             return self.instance
@@ -89,7 +89,7 @@ class LoadedService:
                 _logger.exception("`teardown` of `%s` failed", self.name)
 
 
-class _FunctionService(BentoService):
+class _FunctionService(DeclaredService):
     """Stands for a service that no class declares: each API's function is a method."""
 
     def __getattr__(self, name: str) -> Any:
@@ -135,7 +135,7 @@ def load_service(
     artifacts: Mapping[str, Artifact],
     version: str,
     environ: MutableMapping[str, str] = os.environ,
-    instance: BentoService | None = None,
+    instance: DeclaredService | None = None,
 ) -> LoadedService:
     """Make ``spec`` answer, with its modules and its models given; ``instance`` in place of one made of its class.
 
@@ -191,13 +191,13 @@ def import_class(spec: ServiceSpec, code: ServiceCode) -> ServiceSpec:
 
 
 def _facts(spec: ServiceSpec, version: str, artifacts: Artifacts) -> dict[str, Any]:
-    """Return what a `BentoService` that was loaded knows about itself."""
+    """Return what a service that was loaded knows about itself."""
     return {"_artifacts": artifacts, "_loaded_spec": spec, "_version": version}
 
 
-def _instance_of(reference: str, facts: Mapping[str, Any], code: ServiceCode) -> BentoService:
+def _instance_of(reference: str, facts: Mapping[str, Any], code: ServiceCode) -> DeclaredService:
     declaring = import_reference(reference, code)
-    if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
+    if not (isinstance(declaring, type) and issubclass(declaring, DeclaredService)):
         raise BundleError(f"`{reference}` is not a subclass of `BentoService`.")
     instance = declaring.__new__(declaring)
     instance.__dict__.update(facts)
@@ -205,7 +205,7 @@ def _instance_of(reference: str, facts: Mapping[str, Any], code: ServiceCode) ->
     return instance
 
 
-def load_instance(service: BentoService, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
+def load_instance(service: DeclaredService, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
     """Make an instance answer as it is, with what is packed in it; its class may be defined anywhere."""
     file = getattr(sys.modules.get(type(service).__module__), "__file__", None)
     folder = Path(file).absolute().parent if file is not None else Path.cwd()
@@ -363,7 +363,7 @@ def _for_model(api: ApiSpec, artifacts: Mapping[str, Artifact], plugins: Mapping
 
 def _function_of(
     api: ApiSpec,
-    instance: BentoService | None,
+    instance: DeclaredService | None,
     artifacts: Mapping[str, Artifact],
     code: ServiceCode,
     *,

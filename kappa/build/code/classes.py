@@ -22,7 +22,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kappa.bento import BentoService
 from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.code.functions import Definition, NotDefined, find_definition, span_of
 from kappa.build.code.modules import CodeBase, Module
@@ -30,6 +29,7 @@ from kappa.build.manifest.positions import Span, TreePath
 from kappa.errors import ConfigurationError, KappaError
 from kappa.log import log
 from kappa.services import declaring
+from kappa.services.declared import DeclaredService
 from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.service import ServiceSpec
 from kappa.wording import explained
@@ -87,7 +87,7 @@ def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | O
     rebuilding = _Rebuilding(code)
     try:
         rebuilt = rebuilding.rebuild(definition, f"{module.name}:{qualname}")
-        if not issubclass(rebuilt, BentoService):
+        if not issubclass(rebuilt, DeclaredService):
             return ClassProblem(f"`{qualname}` is not a `kappa.BentoService`.", place)
         return Declaration(declaring.declared_spec(rebuilt), place, rebuilding.places)
     except _OpaqueError as exc:
@@ -146,8 +146,9 @@ class _Rebuilding:
         return rebuilt
 
     def _base(self, base: ast.expr, values: _Values) -> type:
-        if values.object_of(base) is BentoService:
-            return BentoService
+        ours = values.object_of(base)
+        if isinstance(ours, type) and issubclass(ours, DeclaredService):
+            return ours
         if (definition := values.definition_of(base)) is None:
             raise _OpaqueError(f"the base class `{ast.unparse(base)}` cannot be read", base, values.file)
         name = ast.unparse(base).rpartition(".")[2]

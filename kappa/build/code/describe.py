@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kappa.bento import BentoService
 from kappa.errors import KappaError
+from kappa.services.declared import DeclaredService
 from kappa.services.declaring import declared_spec
 from kappa.services.loading import code_of_project, import_reference, loading
 
@@ -27,7 +27,7 @@ def describe(reference: str, root: Path, paths: Sequence[str] = ()) -> dict[str,
     """Return the specification of a class as JSON, and which keys of its tables are set; or the problem."""
     try:
         declaring = import_reference(reference, code_of_project(root, paths))
-        if not (isinstance(declaring, type) and issubclass(declaring, BentoService)):
+        if not (isinstance(declaring, type) and issubclass(declaring, DeclaredService)):
             return {"problem": f"`{reference}` is not a `kappa.BentoService`."}
         spec = declared_spec(declaring)
     except KappaError as exc:
