@@ -22,9 +22,10 @@ from pathlib import Path
 from serve import await_ready
 
 from kappa.server.batching.policy import Limits
-from kappa.server.host import BatchingOptions, Served
+from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
 from kappa.server.process.launch import serve_gunicorn
+from kappa.server.served import Served
 from kappa.server.tuning.advice import saturation_of
 from kappa.server.tuning.load import open_loop, poisson, request_bytes, run_loop
 from kappa.server.tuning.measure import measure

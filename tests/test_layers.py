@@ -84,7 +84,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions.serving", "kappa.build.bundle.sources"): _NO_BUILD_SIDE,
     ("kappa.actions.serving", "kappa.server.process.allowance"): _NO_SERVER,
     ("kappa.actions.serving", "kappa.server.process.dev"): _NO_SERVER,
-    ("kappa.actions.serving", "kappa.server.host"): _NO_SERVER,
+    ("kappa.actions.serving", "kappa.server.served"): _NO_SERVER,
     ("kappa.actions.serving", "kappa.server.process.launch"): _NO_SERVER,
     ("kappa.actions.serving", "kappa.server.process.running"): _NO_SERVER,
     ("kappa.actions.serving", "kappa.server.tuning.tune"): _NO_SERVER,

@@ -58,13 +58,14 @@ import asyncio, json, sys
 from pathlib import Path
 from falcon.testing import ASGIConductor
 from kappa.server.app import create_app
-from kappa.server.host import served_bundle
+from kappa.server.parent import AwaitedStart
+from kappa.server.served import served_bundle
 
 async def main():
-    ready = asyncio.Event()
-    app = create_app([served_bundle(Path(sys.argv[1]))], on_ready=ready.set)
+    parent = AwaitedStart()
+    app = create_app([served_bundle(Path(sys.argv[1]))], parent=parent)
     async with ASGIConductor(app) as client:
-        await asyncio.wait_for(ready.wait(), 60)
+        await asyncio.wait_for(parent.outcome, 60)
         answer = await client.simulate_post("/double", json=21)
         return {"status": answer.status_code, "body": answer.json}
 

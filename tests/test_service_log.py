@@ -124,13 +124,14 @@ import asyncio, sys
 import falcon.testing
 from kappa.actions.serving import served_project
 from kappa.server.app import create_app
+from kappa.server.parent import AwaitedStart
 from kappa.service_log import logging_to_stderr
 
 async def main():
-    ready = asyncio.Event()
-    app = create_app([served_project(".")], on_ready=ready.set, examples_of=lambda _: "skip")
+    parent = AwaitedStart()
+    app = create_app([served_project(".")], parent=parent, examples_of=lambda _: "skip")
     async with falcon.testing.ASGIConductor(app) as conductor:
-        await ready.wait()
+        await parent.outcome
         for path in ("/fail", "/fail", "/unencodable"):
             await conductor.simulate_post(path, body="1", headers={"X-Request-Id": f"id-of-{path[1:]}"})
 

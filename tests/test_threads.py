@@ -25,7 +25,8 @@ import kappa.testing
 from kappa.cli.main import cli
 from kappa.errors import InferenceFailedError
 from kappa.server.app import create_app
-from kappa.server.host import Served
+from kappa.server.parent import AwaitedStart
+from kappa.server.served import Served
 from kappa.services.service import load_declared
 from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import ArtifactPlugin
@@ -287,10 +288,10 @@ def test_a_model_that_is_bound_to_its_thread_never_runs_on_the_loop(is_bound: bo
     served = Served(spec, "1", partial(load_declared, spec, sources, root=Path.cwd()))
 
     async def run() -> bool:
-        ready = asyncio.Event()
-        app = create_app([served], on_ready=ready.set)
+        parent = AwaitedStart()
+        app = create_app([served], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
-            await asyncio.wait_for(ready.wait(), 20)
+            await asyncio.wait_for(parent.outcome, 20)
             assert (await conductor.simulate_post("/count", body="1")).json == 2
             batcher = app.serving.host.endpoints["Bound"]["count"].batcher
             assert batcher is not None

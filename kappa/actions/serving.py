@@ -18,8 +18,8 @@ from kappa.services.service import load_declared
 from kappa.spec.service import ExampleSpec, ServiceSpec
 
 if TYPE_CHECKING:
-    from kappa.server.host import Served
     from kappa.server.options import ServerOptions
+    from kappa.server.served import Served
     from kappa.server.tuning.tune import Tuning
 
 from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, read_target_project
@@ -41,7 +41,7 @@ _USUAL_TARGET_MS = 100.0
 
 def served_target(target: Target) -> Served:
     """Describe a bundle or a project to a server, which loads it in each of its processes."""
-    from kappa.server.host import served_bundle
+    from kappa.server.served import served_bundle
 
     if isinstance(target, BundleTarget):
         return served_bundle(target.directory)
@@ -50,7 +50,7 @@ def served_target(target: Target) -> Served:
 
 def served_project(path: str) -> Served:
     """Describe a project as it is now; what the development server calls in each of its processes."""
-    from kappa.server.host import Served
+    from kappa.server.served import Served
 
     project = read_target_project(ProjectTarget(Path(path)))
     return Served(project.spec, "project", partial(load_declared, project.spec, project.sources, root=project.root))

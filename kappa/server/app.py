@@ -16,8 +16,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from kappa.errors import KappaError
-from kappa.server.host import BatchingOptions, Endpoint, Host, Served
+from kappa.server.host import BatchingOptions, Endpoint, Host
 from kappa.server.http import pages, ui
 from kappa.server.http.access_log import AccessLog
 from kappa.server.http.answering import ApiResource
@@ -29,6 +28,8 @@ from kappa.server.http.middleware import BatchingMiddleware
 from kappa.server.http.pages import Page, WholeServer
 from kappa.server.metrics import Metrics
 from kappa.server.options import ServerOptions
+from kappa.server.parent import NoParent, Parent
+from kappa.server.served import Served
 from kappa.server.swap import Application, Serving
 from kappa.services.sample_requests import arguments_for_curl
 from kappa.spec.service import ExamplesUse, ServiceSpec
@@ -59,13 +60,7 @@ def create_app(
     *,
     batching: BatchingOptions | None = None,
     metrics: Metrics | None = None,
-    on_ready: Callable[[], None] | None = None,
-    on_failure: Callable[[KappaError], None] | None = None,
-    on_stuck: Callable[[], None] = lambda: None,
-    on_worn: Callable[[], None] = lambda: None,
-    wanted: Callable[[], Sequence[Served]] | None = None,
-    on_reload: Callable[[KappaError | None], None] = lambda _: None,
-    is_started: Callable[[], bool] = lambda: True,
+    parent: Parent | None = None,
     management_port: int | None = None,
     processors: int = 1,
     workers: int = 1,
@@ -77,25 +72,19 @@ def create_app(
 ) -> Application:
     """Build the application of one process; its start-up event begins to load the services.
 
-    ``on_ready()`` is called when all of them can answer, ``on_failure(error)`` when one cannot be loaded, and
-    ``on_stuck()`` when a call does not end: the caller decides whether the process ends then. ``on_worn()`` is called
-    when the process should be replaced by another, and may answer until that is ready. ``wanted`` and
-    ``on_reload`` are for `Application`. Where ``management_port`` is given, what arrives there finds metrics and all
-    metadata, and what arrives elsewhere does not. ``processors`` is how many batches may run at once, and ``workers``
-    how many processes there are of this kind; ``is_started`` says whether each of them has been ready. ``examples_of``
-    says whether a service must answer its examples first. Pages of ``cors_origins`` may ask in a browser, else those
-    that the services name. Where ``is_development``, errors of functions are shown, and pages of other sites refused.
-    With ``has_access_log`` each request is logged; where it ``tells_requests``, lines of log know which they belong to.
+    ``parent`` is told how they do, and says what a reload is to load. Where ``management_port`` is given, what arrives
+    there finds metrics and all metadata, and what arrives elsewhere does not. ``processors`` is how many batches run at
+    once, and ``workers`` how many processes there are of this kind. ``examples_of`` says whether a service must
+    answer its examples first. Pages of ``cors_origins`` may ask in a browser, else those that the services name.
+    Where ``is_development``, errors of functions are shown, and pages of other sites refused. With ``has_access_log``
+    each request is logged; where it ``tells_requests``, lines of log know which they belong to.
     """
+    parent = parent or NoParent()
     make_host = partial(
         Host,
         batching=batching or BatchingOptions(),
         metrics=metrics or Metrics(),
-        on_ready=on_ready or (lambda: None),
-        on_failure=on_failure or _log_load_failure,
-        on_stuck=on_stuck,
-        on_worn=on_worn,
-        is_started=is_started,
+        parent=parent,
         processors=processors,
         workers=workers,
         examples_of=examples_of or ServerOptions().examples_of,
@@ -127,8 +116,7 @@ def create_app(
     return Application(
         services,
         build=build,
-        wanted=wanted or (lambda: services),
-        on_reload=on_reload,
+        parent=parent,
         management_port=management_port,
         sees_all=has_access_log,
     )
@@ -220,10 +208,6 @@ def _files(host: Host, ids: RequestIds) -> Iterator[tuple[re.Pattern[str], Stati
     for name, served in host.services.items():
         if served.spec.web_static_content is not None:
             yield re.compile(f"{_prefix(host, name)}/(?P<path>.+)", re.DOTALL), StaticFiles(ids, host, name)
-
-
-def _log_load_failure(error: KappaError) -> None:
-    _logger.critical("%s", error)
 
 
 def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str, apis: Mapping[str, ApiResource]) -> None:

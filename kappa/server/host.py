@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from pathlib import Path
 from time import monotonic, thread_time
 from typing import Any, Literal, TypeVar
 
@@ -31,18 +30,18 @@ from kappa.server.http import bounds
 from kappa.server.http.arrival import Arrivals
 from kappa.server.http.exchange import too_large, valid_headers
 from kappa.server.metrics import ApiMetrics, Metrics
+from kappa.server.parent import NoParent, Parent
 from kappa.server.process.machine import SpareMemory
 from kappa.server.renewal import Renewal, needs_payloads
+from kappa.server.served import Served
 from kappa.services.awaiting import use_loop
-from kappa.services.bundle import load_bundle, open_bundle
 from kappa.services.inference import Inference
 from kappa.services.service import LoadedService
 from kappa.services.threads import ServiceThread
-from kappa.spec.manifest import BundleManifest
 from kappa.spec.service import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ExamplesUse, ServiceSpec
 from kappa.types import Answer, InferenceTask, Payload
 
-__all__ = ["BatchingOptions", "Endpoint", "Host", "HostState", "Served", "served_bundle"]
+__all__ = ["BatchingOptions", "Endpoint", "Host", "HostState"]
 
 HostState = Literal["loading", "ready", "succeeded", "draining"]
 T = TypeVar("T")
@@ -51,31 +50,6 @@ _logger = logging.getLogger("kappa.server")
 _LOOK_EVERY_S = 0.25
 _CALLS_AWAITED_AT_ONCE = 16
 _MOST_ABANDONED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A service that a process is told to serve: what is known of it before its code is imported."""
-
-    spec: ServiceSpec
-    version: str
-    load: Callable[[], LoadedService]
-    """Called once per process, in a thread; raises `KappaError`."""
-    manifest: BundleManifest | None = None
-    """``None`` for a project served without building."""
-    directory: Path | None = None
-    """Where the bundle is."""
-    has_passed: bool = False
-    """Whether it was ready before in this server: its examples, which others may make fail, are no gate any more."""
-
-
-def served_bundle(directory: Path) -> Served:
-    """Describe the bundle in a directory; reads its manifest and nothing else."""
-    bundle = open_bundle(directory)
-    manifest = bundle.manifest
-    return Served(
-        manifest.service, manifest.version, partial(load_bundle, bundle.directory), manifest, bundle.directory
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +90,7 @@ class Endpoint:
 class Host:
     """The services of one process.
 
-    ``on_ready`` is called when all of them can answer, ``on_failure`` when one cannot be loaded: at most one of them,
-    once. ``on_stuck`` is called when a call of a function does not end: it holds its thread until the process ends.
-    ``on_worn`` is called when bodies that are not decoded in time hold so many threads that others are slow. All
-    are called on the event loop. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
+    ``parent`` is told how they do. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
     service must answer its examples before it is ready. Where it ``tells_requests``, lines of log that are written
     while a function runs know the requests that it answers.
     """
@@ -130,11 +101,7 @@ class Host:
         *,
         batching: BatchingOptions,
         metrics: Metrics,
-        on_ready: Callable[[], None],
-        on_failure: Callable[[KappaError], None],
-        on_stuck: Callable[[], None] = lambda: None,
-        on_worn: Callable[[], None] = lambda: None,
-        is_started: Callable[[], bool] = lambda: True,
+        parent: Parent | None = None,
         processors: int = 1,
         workers: int = 1,
         examples_of: Callable[[ServiceSpec], ExamplesUse],
@@ -151,11 +118,7 @@ class Host:
         """Where large bodies are decoded, so that small ones need not wait for them."""
         self.metrics = metrics
         self._batching = batching
-        self._on_ready = on_ready
-        self._on_failure = on_failure
-        self._on_stuck = on_stuck
-        self._on_worn = on_worn
-        self._is_started = is_started
+        self._parent = parent or NoParent()
         self._slots = Slots(processors)
         self._workers = workers
         self._examples_of = examples_of
@@ -171,7 +134,7 @@ class Host:
     @property
     def is_welcoming(self) -> bool:
         """Whether requests may be sent here: this process is ready, and each that was started with it has been."""
-        return self.state == "ready" and self._is_started()
+        return self.state == "ready" and self._parent.is_started()
 
     async def start(self) -> None:
         """Begin to load; returns at once."""
@@ -232,17 +195,17 @@ class Host:
         except KappaError as exc:
             if self._unending is not None and all(served.has_passed for served in self.services.values()):
                 _logger.error("%s This process is replaced.", exc)  # noqa: TRY400 - the message says all
-                self._on_stuck()
+                self._parent.stuck()
             else:
-                self._on_failure(exc)
+                self._parent.failed(exc)
         except Exception as exc:
             _logger.exception("Loading failed in a way that Kappa does not know")
-            self._on_failure(KappaError(f"The service cannot be loaded: {said(exc)}."))
+            self._parent.failed(KappaError(f"The service cannot be loaded: {said(exc)}."))
         else:
             if self.state == "loading":
                 self.state = "ready"
                 self._mark_ready(1)
-                self._on_ready()
+                self._parent.ready()
 
     async def _open(self, endpoint: Endpoint, service: LoadedService, thread: ServiceThread) -> None:
         spec, inference = endpoint.spec, service.apis[endpoint.spec.name]
@@ -285,11 +248,11 @@ class Host:
         else:
             _logger.error("The batches of `%s` cannot go on: this process is replaced.", name, exc_info=error)
         self.drain()
-        self._on_stuck()
+        self._parent.stuck()
 
     def _decoder_abandoned(self, count: int) -> None:
         if count >= _MOST_ABANDONED and self.state == "ready":
-            self._on_worn()
+            self._parent.worn()
 
     async def _try_examples(self, served: Served, service: LoadedService) -> None:
         use = self._examples_of(served.spec)

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError, said
-from kappa.server.host import Host, Served
+from kappa.server.host import Host
 from kappa.server.http.answering import ApiResource
+from kappa.server.parent import Parent
+from kappa.server.served import Served
 
 __all__ = ["DRAIN", "RELOAD", "Application", "Serving"]
 
@@ -57,8 +59,8 @@ class Serving:
 class Application:
     """The ASGI application of a process; ``build`` makes the `Serving` of services, which is not loaded yet.
 
-    ``wanted`` says which services a reload is to load. ``on_reload(error)`` is called after each, with ``None`` if it
-    went well. ``management_port`` is where the `Serving.management` of the present version answers.
+    ``parent`` says which services a reload is to load, and is told how it went. ``management_port`` is where the
+    `Serving.management` of the present version answers.
     """
 
     def __init__(
@@ -66,14 +68,13 @@ class Application:
         services: Sequence[Served],
         *,
         build: Callable[[Sequence[Served]], Serving],
-        wanted: Callable[[], Sequence[Served]],
-        on_reload: Callable[[KappaError | None], None],
+        parent: Parent,
         management_port: int | None = None,
         sees_all: bool = False,
     ) -> None:
         self._build = build
-        self._wanted = wanted
-        self._on_reload = on_reload
+        self._services = services
+        self._parent = parent
         self._management_port = management_port
         self.sees_all = sees_all
         """Whether every request must come here, and none may go straight to an API."""
@@ -140,11 +141,11 @@ class Application:
             if not isinstance(exc, KappaError):
                 _logger.exception("Reloading failed in a way that Kappa does not know")
                 exc = KappaError(f"The service cannot be loaded: {said(exc)}.")
-            self._on_reload(exc)
+            self._parent.reloaded(exc)
         else:
             leaving, self._current = self._current, coming
             coming.host.take_over(leaving.host)
-            self._on_reload(None)
+            self._parent.reloaded(None)
             retiring = asyncio.get_running_loop().create_task(self._retire(leaving))
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
@@ -153,7 +154,8 @@ class Application:
 
     async def _loaded(self) -> Serving:
         """Return what is wanted now, loaded and warm."""
-        coming = self._build(await asyncio.to_thread(self._wanted))
+        wanted = await asyncio.to_thread(self._parent.wanted)
+        coming = self._build(self._services if wanted is None else wanted)
         self._servings.append(coming)
         for directory in coming.directories:
             _forget_modules(directory)

@@ -21,11 +21,11 @@ from falcon.testing import ASGIConductor, Result
 from kappa.actions.serving import served_target
 from kappa.actions.targets import resolve_target
 from kappa.bento import BentoService
-from kappa.errors import KappaError
 from kappa.remote.client import Client as RemoteClient
 from kappa.remote.transport import Reply, Sending
 from kappa.server.app import create_app
-from kappa.server.host import Served
+from kappa.server.parent import AwaitedStart
+from kappa.server.served import Served
 from kappa.services.declaring import declared_spec
 from kappa.services.service import load_instance
 from kappa.spec.service import ExamplesUse, ServiceSpec
@@ -122,16 +122,10 @@ class _Running:
         self._conductor: ASGIConductor | None = None
 
     async def start(self) -> ASGIConductor:
-        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def fail(error: KappaError) -> None:
-            loaded.set_exception(error)
-
-        app = create_app(
-            [self._served], on_ready=lambda: loaded.set_result(None), on_failure=fail, examples_of=_only_warn
-        )
+        parent = AwaitedStart()
+        app = create_app([self._served], parent=parent, examples_of=_only_warn)
         self._conductor = await ASGIConductor(app).__aenter__()
-        await loaded
+        await parent.outcome
         return self._conductor
 
     async def stop(self) -> None:

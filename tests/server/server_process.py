@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
-from kappa.server.host import BatchingOptions, Served
+from kappa.server.host import BatchingOptions
 from kappa.server.http import answering, bounds
 from kappa.server.options import ServerOptions
 from kappa.server.process.dev import Loader, serve_dev
 from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
+from kappa.server.served import Served
 from kappa.services.service import load_declared
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 

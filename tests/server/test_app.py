@@ -24,8 +24,10 @@ from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.server import host as host_module
 from kappa.server.app import create_app
 from kappa.server.batching.policy import Limits
-from kappa.server.host import BatchingOptions, Served
+from kappa.server.host import BatchingOptions
 from kappa.server.http.exchange import PlainRequest, PlainResponse
+from kappa.server.parent import AwaitedStart
+from kappa.server.served import Served
 from kappa.services.service import load_declared
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
 
@@ -106,10 +108,10 @@ def fresh_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def running(services: Sequence[Served], **options: Any) -> AsyncIterator[falcon.testing.ASGIConductor]:
-    loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    app = create_app(services, on_ready=lambda: loaded.set_result(None), on_failure=loaded.set_exception, **options)
+    parent = AwaitedStart()
+    app = create_app(services, parent=parent, **options)
     async with falcon.testing.ASGIConductor(app) as conductor:
-        await asyncio.wait_for(loaded, 20)
+        await asyncio.wait_for(parent.outcome, 20)
         yield conductor
 
 
@@ -774,8 +776,8 @@ def test_until_the_service_is_loaded_predictions_wait_for_later(tmp_path: Path) 
             asyncio.run_coroutine_threadsafe(may_load.wait(), loop).result()
             return served.load()
 
-        is_ready = asyncio.Event()
-        app = create_app([Served(served.spec, "7", load)], on_ready=is_ready.set)
+        parent = AwaitedStart()
+        app = create_app([Served(served.spec, "7", load)], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
             early = await conductor.simulate_post("/double", body="1")
             assert (early.status_code, early.headers["retry-after"]) == (503, "1")
@@ -783,7 +785,7 @@ def test_until_the_service_is_loaded_predictions_wait_for_later(tmp_path: Path) 
             assert (await conductor.simulate_get("/healthz")).status_code == 200
             assert (await conductor.simulate_get("/metadata")).status_code == 200
             may_load.set()
-            await asyncio.wait_for(is_ready.wait(), 20)
+            await asyncio.wait_for(parent.outcome, 20)
             assert (await conductor.simulate_get("/readyz")).status_code == 200
             assert (await conductor.simulate_post("/double", body="1")).json == 2
 
@@ -792,12 +794,13 @@ def test_until_the_service_is_loaded_predictions_wait_for_later(tmp_path: Path) 
 
 def failure_of(load: Callable[[], Any], served: Served) -> KappaError:
     async def run() -> KappaError:
-        failed: asyncio.Future[KappaError] = asyncio.get_running_loop().create_future()
-        app = create_app([Served(served.spec, "7", load)], on_failure=failed.set_result)
+        parent = AwaitedStart()
+        app = create_app([Served(served.spec, "7", load)], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
-            error = await asyncio.wait_for(failed, 20)
+            with pytest.raises(KappaError) as failure:
+                await asyncio.wait_for(parent.outcome, 20)
             assert (await conductor.simulate_get("/readyz")).status_code == 503
-            return error
+            return failure.value
 
     return asyncio.run(run())
 

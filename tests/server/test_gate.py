@@ -17,8 +17,8 @@ import pytest
 from kappa.actions.examples import Examples, _answer, _replay
 from kappa.errors import ExampleFailedError, InferenceFailedError, KappaError
 from kappa.server.app import create_app
-from kappa.server.host import Served
 from kappa.server.options import ServerOptions
+from kappa.server.served import Served
 from kappa.services.comparison import replay_lines
 from kappa.services.service import load_declared
 from kappa.spec.service import ApiSpec, ExampleSpec, ExamplesUse, FunctionTarget, ServiceSpec, ServingSpec
@@ -100,25 +100,48 @@ def described(folder: Path, *examples: ExampleSpec, use: ExamplesUse | None = No
     return Served(spec, version, partial(load_declared, spec, {}, root=folder))
 
 
+class Recording:
+    """A parent that keeps what it is told: the failure of each start and reload, ``None`` for one that went well."""
+
+    def __init__(self) -> None:
+        self.coming: Sequence[Served] = ()
+        self._words: asyncio.Queue[KappaError | str | None] = asyncio.Queue()
+
+    async def next_word(self) -> KappaError | str | None:
+        return await asyncio.wait_for(self._words.get(), 20)
+
+    def ready(self) -> None:
+        self._words.put_nowait(None)
+
+    def failed(self, error: KappaError) -> None:
+        self._words.put_nowait(error)
+
+    def is_started(self) -> bool:
+        return True
+
+    def stuck(self) -> None:
+        self._words.put_nowait("stuck")
+
+    def worn(self) -> None:
+        self._words.put_nowait("worn")
+
+    def wanted(self) -> Sequence[Served]:
+        return self.coming
+
+    def reloaded(self, error: KappaError | None) -> None:
+        self._words.put_nowait(error)
+
+
 async def started(served: Served, *reloads: Served, options: ServerOptions | None = None) -> list[KappaError | None]:
     """Start a process with a service, reload it, and return what failed of each; ask whether it still answers."""
-    ready: asyncio.Future[KappaError | None] = asyncio.get_running_loop().create_future()
-    outcomes: asyncio.Queue[KappaError | None] = asyncio.Queue()
-    wanted: Sequence[Served] = [served]
-    app = create_app(
-        [served],
-        on_ready=lambda: ready.set_result(None),
-        on_failure=ready.set_result,
-        wanted=lambda: wanted,
-        on_reload=outcomes.put_nowait,
-        examples_of=None if options is None else options.examples_of,
-    )
+    parent = Recording()
+    app = create_app([served], parent=parent, examples_of=None if options is None else options.examples_of)
     async with falcon.testing.ASGIConductor(app) as conductor:
-        failures = [await asyncio.wait_for(ready, 20)]
+        failures: list[Any] = [await parent.next_word()]
         for coming in reloads:
-            wanted = [coming]
+            parent.coming = [coming]
             app.begin_reload()
-            failures.append(await asyncio.wait_for(outcomes.get(), 20))
+            failures.append(await parent.next_word())
         if failures[0] is None:
             assert (await conductor.simulate_post("/same", body="7")).json == 7
         return failures
@@ -315,13 +338,12 @@ def test_a_version_that_was_ready_before_and_gets_stuck_is_tried_again(tmp_path:
     served = Served(spec, "1", partial(load_declared, spec, {}, root=tmp_path))
 
     async def end_of(served: Served) -> Any:
-        ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        app = create_app([served], on_failure=ended.set_result, on_stuck=lambda: ended.set_result("replace me"))
-        async with falcon.testing.ASGIConductor(app):
-            outcome = await asyncio.wait_for(ended, 20)
+        parent = Recording()
+        async with falcon.testing.ASGIConductor(create_app([served], parent=parent)):
+            outcome = await parent.next_word()
             sys.modules["gated"].may_end.set()
             return outcome
 
-    assert asyncio.run(end_of(replace(served, has_passed=True))) == "replace me"
+    assert asyncio.run(end_of(replace(served, has_passed=True))) == "stuck"
     sys.modules["gated"].may_end.clear()
     assert type(asyncio.run(end_of(served))) is InferenceFailedError

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from kappa.errors import MissingDependencyError, PortInUseError, UsageError
-from kappa.server.host import BatchingOptions, Served
+from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
 from kappa.server.process.allowance import WorkerCount
 from kappa.server.process.launch import _start_line, serve_uvicorn
+from kappa.server.served import Served
 from kappa.spec.service import ApiSpec, ArtifactMethod, FunctionTarget, ServiceSpec
 
 API = ApiSpec(name="double", target=FunctionTarget(function="handlers:double"), input="json", batch=True)

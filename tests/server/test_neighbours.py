@@ -20,7 +20,8 @@ import falcon.testing
 import pytest
 
 from kappa.server.app import create_app
-from kappa.server.host import Served
+from kappa.server.parent import AwaitedStart
+from kappa.server.served import Served
 from kappa.services.service import load_declared
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
@@ -179,10 +180,10 @@ def posted(served: Served, *waves: Sequence[Any]) -> list[list[tuple[int, Any]]]
     """Send the values of each wave at the same time, and return their statuses and answers."""
 
     async def run() -> list[list[tuple[int, Any]]]:
-        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        app = create_app([served], on_ready=lambda: loaded.set_result(None), on_failure=loaded.set_exception)
+        parent = AwaitedStart()
+        app = create_app([served], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
-            await asyncio.wait_for(loaded, 20)
+            await asyncio.wait_for(parent.outcome, 20)
             batcher = app.serving.apis["/go"].endpoint.batcher
             batcher._estimator.observe(1000, 0.001)  # so that a batch holds as many as there are
             found = []

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from kappa.server.host import Served, served_bundle
 from kappa.server.http import pages
+from kappa.server.served import Served, served_bundle
 from kappa.services.bundle import open_bundle
 
 HOST: Any = SimpleNamespace(loaded={})

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kappa.errors import BundleError, KappaError
-from kappa.server.host import Served
 from kappa.server.process import rollout as rollout_module
 from kappa.server.process.rollout import Rollout
+from kappa.server.served import Served
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 

@@ -17,9 +17,10 @@ import falcon.testing
 import pytest
 
 from kappa.server.app import create_app
-from kappa.server.host import Served
 from kappa.server.http import files
 from kappa.server.http.edge import CutShortError
+from kappa.server.parent import AwaitedStart
+from kappa.server.served import Served
 from kappa.services.service import load_declared
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
 
@@ -48,10 +49,10 @@ def get(folder: Path, *requests: tuple[str, str, Mapping[str, str]], **options: 
     served = Served(spec, "1", partial(load_declared, spec, {}, root=folder))
 
     async def run() -> list[falcon.testing.Result]:
-        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        app = create_app([served], on_ready=lambda: loaded.set_result(None), on_failure=loaded.set_exception)
+        parent = AwaitedStart()
+        app = create_app([served], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
-            await asyncio.wait_for(loaded, 20)
+            await asyncio.wait_for(parent.outcome, 20)
             return [await conductor.simulate_request(how, path, headers=headers) for how, path, headers in requests]
 
     return asyncio.run(run())

@@ -17,7 +17,8 @@ from eventually import eventually, eventually_in_loop
 
 from kappa.errors import BundleError, KappaError
 from kappa.server.app import create_app
-from kappa.server.host import Served
+from kappa.server.parent import AwaitedStart
+from kappa.server.served import Served
 from kappa.server.swap import Application
 from kappa.services.service import load_declared
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
@@ -61,19 +62,33 @@ def described(folder: Path, version: str, *apis: str) -> Served:
     return Served(spec, version, partial(load_declared, spec, {}, root=folder))
 
 
-class Reloading:
-    """An application, and what it is told to serve next."""
+class Reloader(AwaitedStart):
+    """Says what to load next."""
 
-    def __init__(self, conductor: falcon.testing.ASGIConductor, app: Application) -> None:
-        self.conductor = conductor
-        self.app = app
-        self.wanted: Sequence[Served] = ()
+    def __init__(self) -> None:
+        super().__init__()
+        self.coming: Sequence[Served] = ()
         self.outcomes: asyncio.Queue[KappaError | None] = asyncio.Queue()
 
-    async def reload(self, *wanted: Served) -> KappaError | None:
-        self.wanted = wanted
+    def wanted(self) -> Sequence[Served]:
+        return self.coming
+
+    def reloaded(self, error: KappaError | None) -> None:
+        self.outcomes.put_nowait(error)
+
+
+class Reloading:
+    """An application and its parent."""
+
+    def __init__(self, conductor: falcon.testing.ASGIConductor, app: Application, parent: Reloader) -> None:
+        self.conductor = conductor
+        self.app = app
+        self.parent = parent
+
+    async def reload(self, *coming: Served) -> KappaError | None:
+        self.parent.coming = coming
         self.app.begin_reload()
-        return await asyncio.wait_for(self.outcomes.get(), 10)
+        return await asyncio.wait_for(self.parent.outcomes.get(), 10)
 
     async def ask(self, api: str) -> Any:
         result = await self.conductor.simulate_post(f"/{api}", body="1")
@@ -82,17 +97,11 @@ class Reloading:
 
 @asynccontextmanager
 async def running(*services: Served) -> AsyncIterator[Reloading]:
-    ready = asyncio.Event()
-    app = create_app(
-        services,
-        on_ready=ready.set,
-        wanted=lambda: reloading.wanted,
-        on_reload=lambda error: reloading.outcomes.put_nowait(error),
-    )
+    parent = Reloader()
+    app = create_app(services, parent=parent)
     async with falcon.testing.ASGIConductor(app) as conductor:
-        await asyncio.wait_for(ready.wait(), 10)
-        reloading = Reloading(conductor, app)
-        yield reloading
+        await asyncio.wait_for(parent.outcome, 10)
+        yield Reloading(conductor, app, parent)
 
 
 def test_after_a_reload_the_new_version_answers_with_its_own_apis(tmp_path: Path) -> None:

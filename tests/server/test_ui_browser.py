@@ -347,7 +347,7 @@ def test_several_services_are_listed_and_each_has_its_page(browser: Browser, tmp
     program = textwrap.dedent("""
         import sys
         from functools import partial
-        from kappa.server.host import Served
+        from kappa.server.served import Served
         from kappa.server.process.launch import serve_gunicorn
         from kappa.server.options import ServerOptions
         from kappa.services.service import load_declared

@@ -12,10 +12,11 @@ import falcon
 import falcon.asgi
 
 from kappa.adapters.json import encode_json
-from kappa.server.host import Host, Served
+from kappa.server.host import Host
 from kappa.server.http.exchange import Request, RequestIds, send_answer
 from kappa.server.http.ui import directory_page, forwarded_prefix, page
 from kappa.server.metrics import CONTENT_TYPE
+from kappa.server.served import Served
 from kappa.services.openapi import openapi_document
 from kappa.spec.views import metadata_view, service_view
 from kappa.types import Answer

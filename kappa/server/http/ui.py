@@ -17,8 +17,9 @@ from typing import Any
 from kappa._resources import resource
 from kappa._version import __version__
 from kappa.adapters.json import encode_json
-from kappa.server.host import Host, Served
+from kappa.server.host import Host
 from kappa.server.http.exchange import Request
+from kappa.server.served import Served
 from kappa.spec.contracts import thaw
 from kappa.spec.service import ExampleSpec
 from kappa.spec.views import service_view

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from kappa.errors import KappaError
-from kappa.server.host import Served
 from kappa.server.options import ServerOptions
 from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
+from kappa.server.served import Served
 from kappa.services.snapshot import handed_over_spec, load_handed_over
 
 __all__ = ["main"]

@@ -20,12 +20,14 @@ from typing import Any
 
 from kappa.errors import KappaError, said
 from kappa.server.app import create_app
-from kappa.server.host import BatchingOptions, Served
+from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
+from kappa.server.parent import NoParent
 from kappa.server.process.arbiter import run_alone
 from kappa.server.process.dev import EXIT_STALE, Loader
 from kappa.server.process.machine import share_lock, writable_directory
 from kappa.server.process.report import say_failed, say_ready
+from kappa.server.served import Served
 from kappa.server.swap import Application
 
 __all__ = ["main"]
@@ -64,25 +66,33 @@ def _carry_out(order: Mapping[str, Any], options: ServerOptions) -> int:
     return 0
 
 
+class _Watcher(NoParent):
+    """The process that watches the project's files, at the other end of the pipe ``writer``."""
+
+    def __init__(self, writer: int, served: Served, may_listen: asyncio.Event) -> None:
+        self._writer = writer
+        self._served = served
+        self._may_listen = may_listen
+
+    def ready(self) -> None:
+        variables = dict(self._served.spec.env.variables)
+        say_ready(self._writer, modules=_installed_modules(), files=_project_files(), variables=variables)
+        self._may_listen.set()  # not before: what a client has seen must not be given up as never ready
+
+    def failed(self, error: KappaError) -> None:
+        say_failed(self._writer, error)
+        os._exit(error.exit_code)
+
+
 def _serve(served: Served, options: ServerOptions, listener: socket.socket, writer: int, *, parent: int) -> None:
     may_listen = asyncio.Event()
-
-    def be_ready() -> None:
-        variables = dict(served.spec.env.variables)
-        say_ready(writer, modules=_installed_modules(), files=_project_files(), variables=variables)
-        may_listen.set()  # not before the parent can know: what a client has seen must not be given up as never ready
-
-    def fail(error: KappaError) -> None:
-        say_failed(writer, error)
-        os._exit(error.exit_code)
 
     def make_app() -> Application:
         share_lock()
         return create_app(
             [served],
             batching=options.batching,
-            on_ready=be_ready,
-            on_failure=fail,
+            parent=_Watcher(writer, served, may_listen),
             examples_of=options.examples_of,
             cors_origins=options.cors_origins,
             is_development=options.is_development,

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, MutableMapping, Sequence
-from functools import partial
 from pathlib import Path
 
-from kappa.errors import InferenceFailedError, KappaError, MissingDependencyError, UsageError
+from kappa.errors import KappaError, MissingDependencyError, UsageError
 from kappa.server.app import create_app
-from kappa.server.host import Served
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
 from kappa.server.process.allowance import Allowance, WorkerCount, read_allowance, workers_for
-from kappa.server.process.machine import set_thread_counts, settle_memory, share_lock
+from kappa.server.process.machine import set_thread_counts, share_lock
+from kappa.server.process.parents import Master, Operator
 from kappa.server.process.ports import listen_on, reserve, url_of
 from kappa.server.process.report import FirstStart, Report
 from kappa.server.process.rollout import Rollout, SoloRollout
 from kappa.server.process.running import ServerFolder
+from kappa.server.served import Served
 from kappa.server.swap import Application
 from kappa.spec.service import ArtifactMethod
 
@@ -120,39 +119,11 @@ def _worker_app(
     if shared is not None:
         share_between_workers(shared)
 
-    def tell_parent(say: Callable[[], None]) -> None:
-        say()
-        os.kill(os.getppid(), signal.SIGCHLD)  # it looks at what was reported when something happens to its children
-
-    def fail(error: KappaError) -> None:
-        report.say_failed(error)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def be_ready() -> None:
-        settle_memory()
-        first_start.be_ready()
-        tell_parent(report.say_ready)
-        _logger.info("Ready.")
-
-    def be_replaced() -> None:
-        tell_parent(report.say_leaving)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def be_worn() -> None:
-        _logger.error("Bodies that cannot be decoded in time keep this process busy: another will take its place.")
-        tell_parent(report.say_worn)
-
     return create_app(
         services,
         batching=options.batching,
         metrics=Metrics(shared_directory=shared),
-        on_ready=be_ready,
-        on_failure=fail,
-        on_stuck=be_replaced,
-        on_worn=be_worn,
-        wanted=folder.wanted,
-        on_reload=lambda error: tell_parent(partial(report.say_reloaded, error)),
-        is_started=lambda: first_start.is_over,
+        parent=Master(report, first_start, folder),
         management_port=management_port,
         processors=max(1, cores // workers),
         workers=workers,
@@ -257,32 +228,18 @@ def _serve_uvicorn(
         raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
     cores = read_allowance().cores
     set_thread_counts(environ, workers=1, cores=cores)
-    failures: list[KappaError] = []
-
-    def be_ready() -> None:
-        settle_memory()
-        _logger.info("Ready.")
-
-    def fail(error: KappaError) -> None:
-        failures.append(error)
-        server.should_exit = True
-
     listeners = _listen(options, listen_on, listener)
     management_port = _management_port(listeners)
     _logger.info(
         "%s", _start_line(services, options, urls=list(map(url_of, listeners)), workers=WorkerCount(1, ""), cores=1)
     )
     folder = ServerFolder()
-    rollout = SoloRollout(services, folder, port=listeners[0].getsockname()[1], find=find or list)
+    rollout = SoloRollout(services, folder, port=listeners[0].getsockname()[1], find=find)
+    operator = Operator(rollout)
     app = create_app(
         services,
         batching=options.batching,
-        on_ready=be_ready,
-        on_failure=fail,
-        wanted=rollout.wanted if find is not None else None,
-        on_reload=rollout.ended,
-        on_stuck=lambda: fail(InferenceFailedError("A call of a function did not end in time: start the server anew.")),
-        on_worn=lambda: _logger.error("Bodies that cannot be decoded in time keep this process busy: start it anew."),
+        parent=operator,
         management_port=management_port,
         processors=cores,
         examples_of=options.examples_of,
@@ -291,11 +248,11 @@ def _serve_uvicorn(
         has_access_log=options.access_log,
         tells_requests=options.log_format == "json",
     )
-    server = KappaUvicorn(app, options, management_port=management_port)
+    server = operator.server = KappaUvicorn(app, options, management_port=management_port)
     share_lock()
     try:
         server.run(sockets=listeners)
     finally:
         folder.remove()
-    if failures:
-        raise failures[0]
+    if operator.failure is not None:
+        raise operator.failure

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from kappa.errors import InferenceFailedError, KappaError
-from kappa.server.host import Served, served_bundle
 from kappa.server.process.report import Report
 from kappa.server.process.running import Announcement, ServerFolder
+from kappa.server.served import Served, served_bundle
 
 __all__ = ["Rollout", "SoloRollout"]
 
@@ -135,7 +135,7 @@ class SoloRollout:
     """The same for a server of one process, which reloads itself: what its `Application` asks and tells."""
 
     def __init__(
-        self, services: Sequence[Served], folder: ServerFolder, *, port: int, find: Callable[[], Sequence[Path]]
+        self, services: Sequence[Served], folder: ServerFolder, *, port: int, find: Callable[[], Sequence[Path]] | None
     ) -> None:
         self._folder = folder
         self._find = find
@@ -143,8 +143,10 @@ class SoloRollout:
         self._announcement = Announcement(os.getpid(), port, _names(services))
         folder.announce(self._announcement)
 
-    def wanted(self) -> Sequence[Served]:
-        """Return what is wanted now; a reload has begun."""
+    def wanted(self) -> Sequence[Served] | None:
+        """Return what is wanted now, ``None`` for the same again; a reload has begun."""
+        if self._find is None:
+            return None
         self._announce(reloads=self._announcement.reloads + 1, state="running", message="")
         self._coming = [served_bundle(directory) for directory in self._find()]
         return self._coming

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from kappa._files import write_atomically
-from kappa.server.host import Served, served_bundle
 from kappa.server.process.machine import writable_directory
+from kappa.server.served import Served, served_bundle
 
 __all__ = ["Announcement", "ServerFolder", "read_announcement", "running_servers"]
 
