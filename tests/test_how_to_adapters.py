@@ -102,9 +102,10 @@ def test_the_adapter_of_the_page_passes_its_tests(acme: Path) -> None:
 def test_a_kappafile_uses_the_adapter_of_the_page(acme: Path) -> None:
     done = run("kappa", "run", ".", "lengths", "--input", "one\nthree", folder=acme)
     assert (done.stdout, done.stderr) == ("3\n5\n\n", "")
+    assert run("kappa", "run", ".", "sizes", "--input", "one\nthree", folder=acme).stdout == done.stdout
     assert run("kappa", "validate", folder=acme).returncode == 0
     kappafile = acme / "kappafile.toml"
-    kappafile.write_text(kappafile.read_text().replace("most = 100", "mst = 100"))
+    kappafile.write_text(kappafile.read_text().replace('"acme.lines", most', '"acme.lines", mst'))
     done = run("kappa", "validate", folder=acme)
     assert "`mst` is not a key of `[apis.lengths.input]`" in done.stdout + done.stderr
     schema = json.loads(run("kappa", "schema", "kappafile", folder=acme).stdout)

@@ -60,6 +60,7 @@ REGISTRY = "kappa.plugins"
 
 _NO_BUILD_SIDE = "a bundle runs where the packages of the build side are not installed"
 _ONE_SYNTAX = "a kappafile has one syntax; the other's parser need not be imported"
+_NO_DECORATORS = "a kappafile without classes is read without the decorators"
 _NO_DATABASE = "a bundle named by its path or version is found without one, which takes a fifth of a second to load"
 _NO_IMAGES = "a base image is pinned only when asked for"
 _NO_SERVER = "building, running and testing need no server, and its packages take a quarter of a second to load"
@@ -100,7 +101,8 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ): "only conda's environments are YAML inside a TOML file",
     ("kappa.build.manifest.kappafile", "kappa.build.manifest.toml_syntax"): _ONE_SYNTAX,
     ("kappa.build.manifest.kappafile", "kappa.build.manifest.yaml_syntax"): _ONE_SYNTAX,
-    ("kappa.build.project", "kappa.build.code.classes"): "a kappafile without a class is read without the decorators",
+    ("kappa.build.code.own_adapters", "kappa.build.code.classes"): _NO_DECORATORS,
+    ("kappa.build.project", "kappa.build.code.classes"): _NO_DECORATORS,
     ("kappa.cli.arguments", "kappa.actions.targets"): _LIGHT_HELP,
     ("kappa.cli.arguments", "kappa.services.sample_requests"): _LIGHT_HELP,
     ("kappa.cli.boundary", "kappa.build.manifest.diagnostics"): _NO_BUILD_SIDE,

@@ -243,7 +243,9 @@ def _imports_code(project: Project) -> bool:
     """Return whether only importing the code of a project tells all of its declaration."""
     from kappa.build.project import check_kappafile
 
-    if any(api.input.references() for api in project.spec.apis):
+    spec = project.spec
+    plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
+    if any(api.input.references() for api in spec.apis) or any(plugin.reference for plugin in plugins):
         return True
     return project.file is not None and check_kappafile(project.file)[0] is None
 

@@ -15,7 +15,7 @@ from kappa.build.code.references import explain_missing_module
 from kappa.build.code.sampled_columns import with_signatures
 from kappa.build.combining import check_shared_keys, combine
 from kappa.build.manifest.diagnostics import Diagnostic, Diagnostics, Label
-from kappa.build.manifest.kappafile import Document, kappafile_at, read_kappafile
+from kappa.build.manifest.kappafile import kappafile_at, read_kappafile
 from kappa.build.manifest.positions import Span
 from kappa.build.manifest.validation import Draft, validate
 from kappa.build.manifest.words import nearest
@@ -23,7 +23,7 @@ from kappa.build.packages.project_sources import project_folders
 from kappa.errors import ManifestError
 from kappa.log import log
 from kappa.spec.document import ArtifactSource, Kappafile
-from kappa.spec.service import ServiceSpec
+from kappa.spec.service import ApiSpec, ServiceSpec, batch_by_default
 from kappa.wording import sentence
 
 __all__ = ["Project", "check_kappafile", "checked_project", "read_project"]
@@ -95,7 +95,16 @@ def check_kappafile(
     check_references(draft, code, declaration, packed=packed)
     if found.has_errors or (draft.uses_class and declaration is None):
         return None, found
-    return _project(document, declaration, found), found
+    return _project(draft, declaration), found
+
+
+def _with_batch(api: ApiSpec, draft: Draft, kappafile: Kappafile) -> ApiSpec:
+    """Return an API with the `batch` that an input adapter of the service's own means where the file says nothing."""
+    adapter, table = draft.own_adapters.get(("apis", api.name)), kappafile.apis.get(api.name)
+    if adapter is None or table is None or table.batch is not None:
+        return api
+    artifacts = {name: one.plugin for name, one in kappafile.artifacts.items() if one.plugin is not None}
+    return api.model_copy(update={"batch": batch_by_default(adapter, is_row_wise=table.is_row_wise(artifacts))})
 
 
 def _paths(draft: Draft, declaration: Declaration | None) -> list[str]:
@@ -152,11 +161,12 @@ def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaratio
     return None
 
 
-def _project(document: Document, declaration: Declaration | None, found: Diagnostics) -> Project | None:
-    file = document.file
+def _project(draft: Draft, declaration: Declaration | None) -> Project | None:
+    file, found = draft.document.file, draft.found
     try:
-        kappafile = Kappafile.model_validate(document.tree)
+        kappafile = Kappafile.model_validate(draft.document.tree)
         spec = combine(kappafile, declaration, file.parent) if declaration is not None else kappafile.to_spec()
+        spec = spec.model_copy(update={"apis": tuple(_with_batch(api, draft, kappafile) for api in spec.apis)})
     except ValidationError as exc:  # whatever no check above has put more precisely
         for error in exc.errors():
             found.add("KF204", sentence(error["msg"].removeprefix("Value error, ")), (), span=Span(1, 1, 1, 2))

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.services.awaiting import awaited, is_awaitable, loop_in_use
 from kappa.services.declared import DeclaredService
@@ -22,10 +24,11 @@ from kappa.services.inference import Inference
 from kappa.services.loading import ServiceCode, code_of_project, described, import_reference, loading, user_call
 from kappa.services.packed import Artifact, Artifacts, Model, frozen_metadata
 from kappa.services.threads import ServiceThread
-from kappa.spec.contracts import ArtifactPlugin
+from kappa.spec.contracts import ArtifactPlugin, PluginOfService
 from kappa.spec.document import ArtifactSource
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.service import ApiSpec, ArtifactMethod, ServiceSpec
+from kappa.wording import reason_of
 
 __all__ = [
     "LoadedService",
@@ -158,12 +161,7 @@ def load_service(
             raise ConfigurationError(f"`setup` returns `{min(both)}`, which is also the name of an artifact.")
         injectables.update(provided)
         load = partial(import_reference, code=code)
-        apis = [
-            api.model_copy(
-                update={"input": api.input.resolved(load).described(load), "output": api.output.resolved(load)}
-            )
-            for api in spec.apis
-        ]
+        apis = [_resolved(api, load) for api in spec.apis]
         service.spec = spec.model_copy(update={"apis": tuple(apis)})
         plugins = {plugin.name: plugin for plugin in spec.artifacts}
         apis = [_for_model(api, artifacts, plugins) for api in apis]
@@ -351,6 +349,19 @@ def _tear_down(teardown: Callable[..., Any], given: Mapping[str, Any], loop: Any
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+def _resolved(api: ApiSpec, load: Callable[[str], Any]) -> ApiSpec:
+    """Return an API with the adapters that stand in it for classes of the service's own code, and with all schemas."""
+    resolved = api.model_copy(
+        update={"input": api.input.resolved(load).described(load), "output": api.output.resolved(load)}
+    )
+    if isinstance(api.input, PluginOfService):
+        try:
+            ApiSpec.model_validate(dict(resolved))
+        except ValidationError as exc:
+            raise ConfigurationError(f"The API `{api.name}`: {reason_of(exc.errors()[0])}.") from None
+    return resolved
 
 
 def _for_model(api: ApiSpec, artifacts: Mapping[str, Artifact], plugins: Mapping[str, ArtifactPlugin]) -> ApiSpec:

@@ -27,8 +27,10 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    PrivateAttr,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
@@ -40,6 +42,7 @@ from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
 from kappa.spec.freezing import FrozenMapping, FrozenValue, freeze, thaw
 from kappa.tag import IDENTIFIER, check_identifier
 from kappa.types import Answer, Payload
+from kappa.wording import explained
 
 __all__ = [
     "ISOLATED",
@@ -55,12 +58,12 @@ __all__ = [
     "Name",
     "OutputAdapter",
     "Plugin",
+    "PluginOfService",
     "Spec",
     "field_docs",
     "freeze",
     "module_of",
     "plain_module",
-    "stands_for_class",
     "thaw",
 ]
 
@@ -434,13 +437,23 @@ class ArtifactPlugin(Plugin):
         return None
 
 
-def stands_for_class(plugin: Plugin) -> bool:
-    """Return whether a plugin only says which class of the service's own code it is (see `Plugin.resolved`)."""
-    return isinstance(plugin, _OfService)
+class PluginOfService(Plugin):
+    """Stands for a plugin whose class the service's own code brings, until that is imported (see `Plugin.resolved`)."""
 
+    _content: Mapping[str, Any] | None = PrivateAttr(default=None)
+    _requirements: tuple[str, ...] = PrivateAttr(default=())
 
-class _OfService(Plugin):
-    """Stands for a plugin whose class the service's own code brings, until that code is imported."""
+    def described_by(self, *, content: Mapping[str, Any], requirements: Sequence[str]) -> PluginOfService:
+        """Return this one with what its class says: the OpenAPI content, and the distributions that it needs."""
+        described = self.model_copy()
+        described._content = content  # noqa: SLF001 - of this class
+        described._requirements = tuple(requirements)  # noqa: SLF001
+        return described
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What its class needs; empty until that has been asked (see `described_by`)."""
+        return self._requirements
 
     @property
     def reference(self) -> str:
@@ -458,24 +471,31 @@ class _OfService(Plugin):
         if not (isinstance(plugin, type) and issubclass(plugin, family)):
             raise BundleError(f"`{self.type}` is no class of the family `{family.__name__}`.")
         options = self.model_dump(by_alias=True, exclude={"type"}, exclude_defaults=True)
-        return plugin.model_validate({**options, "type": plugin.model_fields["type"].default})
+        try:
+            return plugin.model_validate({**options, "type": plugin.model_fields["type"].default})
+        except ValidationError as exc:
+            (problem, *_) = exc.errors()
+            option = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                raise BundleError(f"`{self.type}` has no option `{option}`.") from None
+            raise BundleError(f"`{self.type}`: {explained(problem, f'`{option}`')}") from None
 
 
-class _InputOfService(_OfService, InputAdapter):
+class _InputOfService(PluginOfService, InputAdapter):
     model_config = ConfigDict(extra="allow")
 
     def request_content(self) -> dict[str, Any]:
-        return {"*/*": {}}
+        return dict(self._content or {"*/*": {}})
 
 
-class _OutputOfService(_OfService, OutputAdapter):
+class _OutputOfService(PluginOfService, OutputAdapter):
     model_config = ConfigDict(extra="allow")
 
     def response_content(self) -> dict[str, Any]:
-        return {"*/*": {}}
+        return dict(self._content or {"*/*": {}})
 
 
-class _ArtifactOfService(_OfService, ArtifactPlugin):
+class _ArtifactOfService(PluginOfService, ArtifactPlugin):
     model_config = ConfigDict(extra="allow")
     filename = ""
 

@@ -13,7 +13,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from kappa.errors import KappaError
@@ -26,6 +26,8 @@ from kappa.spec.service import REFERENCE
 __all__ = ["DOCUMENTS", "FAMILIES", "DocumentName", "Family", "json_schema", "schema_text"]
 
 _THIRD_PARTY = r"^[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+$"
+_UNKNOWN = f"{_THIRD_PARTY}|^{REFERENCE.pattern}$"
+"""The types that this machine cannot know: of other distributions, and classes of the service's own code."""
 
 Schema = dict[str, Any]
 DocumentName = Literal["kappafile", "bundle"]
@@ -38,19 +40,12 @@ class Family:
     word: str
     base: str
     registry: Registry
-    takes_own: bool = False
-    """Whether a class of the service's own code may stand there too, as `module:Class`."""
-
-    @property
-    def unknown(self) -> str:
-        """The pattern of names that this machine cannot know."""
-        return f"{_THIRD_PARTY}|^{REFERENCE.pattern}$" if self.takes_own else _THIRD_PARTY
 
 
 FAMILIES = (
     Family("input", "InputAdapter", INPUT_ADAPTERS),
     Family("output", "OutputAdapter", OUTPUT_ADAPTERS),
-    Family("artifact", "ArtifactPlugin", ARTIFACTS, takes_own=True),
+    Family("artifact", "ArtifactPlugin", ARTIFACTS),
 )
 
 
@@ -88,7 +83,7 @@ def json_schema(document: DocumentName, *, only_built_in: bool = False) -> Schem
     schema = _of_model(about.model)
     definitions: Schema = schema.pop("$defs")
     places: dict[str, Schema] = {}
-    for family in FAMILIES if document == "kappafile" else [replace(one, takes_own=True) for one in FAMILIES]:
+    for family in FAMILIES:
         definitions.pop(family.base, None)
         plugins = {name: _of_model(plugin) for name, plugin in _plugins(family.registry, only_built_in)}
         for own in plugins.values():
@@ -140,7 +135,7 @@ def _reference(family: Family, name: str) -> Schema:
 
 
 def _any_name(family: Family) -> Schema:
-    return {"type": "string", "if": {"pattern": family.unknown}, "else": _reference(family, "types")}
+    return {"type": "string", "if": {"pattern": _UNKNOWN}, "else": _reference(family, "types")}
 
 
 def _name_in(registry: Registry, only_built_in: bool) -> Schema:

@@ -246,7 +246,8 @@ class ApiOptions(Spec):
     """How an endpoint takes requests and answers them: what `[apis.NAME]` and `@kappa.api` say alike."""
 
     input: AnyInput
-    """How requests become arguments: the adapter's name, or a table with `type` and its options."""
+    """How requests become arguments: the adapter's name, or a table with `type` and its options. `module:Class` names
+    an adapter of your own code."""
     output: AnyOutput = Field(default="default", validate_default=True)
     """How return values become answers; `default` goes by the type of each value."""
     batch: bool | None = None

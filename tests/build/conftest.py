@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -45,10 +46,16 @@ SeedLock = Callable[..., Lock]
 def fresh_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Forget after the test what it imported from its own folder."""
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     yield
-    for name, module in [*sys.modules.items()]:
-        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
+    for name in [name for name, module in sys.modules.items() if _comes_from(module, tmp_path)]:
+        del sys.modules[name]
+
+
+def _comes_from(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    places = [file] if file else [*getattr(module, "__path__", ())]  # of a package without an `__init__.py`
+    return any(str(place).startswith(str(folder)) for place in places)
 
 
 @pytest.fixture

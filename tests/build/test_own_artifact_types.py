@@ -130,12 +130,6 @@ def test_a_type_that_is_not_there_is_an_error_with_its_place(name: str, tmp_path
     assert (problem.code, problem.message, problem.span.line) == (code, message, 7)
 
 
-def test_an_adapter_of_the_projects_own_is_said_to_need_a_class(tmp_path: Path) -> None:
-    file = project(tmp_path, kappafile=KAPPAFILE.replace('"json"', '"own.types:NumberInput"'))
-    (problem,) = check_kappafile(file)[1]
-    assert (problem.code, "needs a class in Python" in problem.help) == ("KF205", True)
-
-
 FAILS = {
     "no such model": ({"factor": "-"}, "it holds no number"),
     "a model that it cannot read": ({"factor": "xyz"}, "ValueError: invalid literal"),

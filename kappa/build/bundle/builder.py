@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from kappa._files import say_taken_place, staged_directory
 from kappa._version import __version__
-from kappa.build.bundle.own_types import adopt_by_class
+from kappa.build.bundle.own_types import adopt_by_class, say_needs
 from kappa.build.bundle.plan import BuildPlan
 from kappa.build.bundle.writer import BundleTree, adopt_itself
 from kappa.build.checks.setup_scripts import shell_of
@@ -40,7 +40,7 @@ from kappa.rendering.bundle import (
 from kappa.services.bundle import open_bundle
 from kappa.services.openapi import openapi_document
 from kappa.services.versions import names_asked_for, say_differences, versions_here
-from kappa.spec.contracts import ArtifactPlugin, stands_for_class, thaw
+from kappa.spec.contracts import ArtifactPlugin, PluginOfService, thaw
 from kappa.spec.manifest import (
     MANIFEST_NAME,
     MAX_SIZE_BYTES,
@@ -117,6 +117,8 @@ def build_bundle(
             raise ConfigurationError(f"{say_taken(plan.spec.name, taken)} Give it another name.")
         for warning in say_undeclared(plan.imported, {pin.name for pin in lock.pins}):
             log(warning, kind="warning")
+        for reference, needs in plan.needs_of_adapters.items():
+            say_needs(reference, needs, lock)
         log(f"Packing {plan.spec.name}", kind="step")
         with staged_directory(destination, is_replaced=is_replaced) as staging:
             with watch.step("write"):
@@ -231,7 +233,7 @@ class _Bundle:
         return artifacts
 
     def _adopt(self, plugin: ArtifactPlugin, path: Path, directory: Path) -> None:
-        if stands_for_class(plugin):
+        if isinstance(plugin, PluginOfService):
             adopt_by_class(plugin, path, directory, project=self.plan.project, lock=self.lock)
         else:
             adopt_itself(plugin, path, directory)

@@ -1,4 +1,4 @@
-"""Models whose type is a class of the service's own code, which packs them in a process of its own."""
+"""Artifact types and adapters that are classes of the service's own code: packing models by them, and their needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -19,7 +19,7 @@ from kappa.log import log
 from kappa.services.loading import paths_on_path
 from kappa.spec.contracts import ArtifactPlugin
 
-__all__ = ["adopt_by_class"]
+__all__ = ["adopt_by_class", "say_needs"]
 
 Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
 
@@ -59,6 +59,11 @@ def adopt_by_class(
         raise ConfigurationError(
             f"The artifact `{name}` would be packed as a pickle, which `pickle` in `[security]` forbids."
         )
-    absent = [text for text in told["requires"] if canonicalize_name(Requirement(text).name) not in lock.versions]
-    for text in absent:
-        log(f"`{plugin.type}` needs `{text}`, which the bundle has not: name it in `pip_packages`.", kind="warning")
+    say_needs(plugin.type, told["requires"], lock)
+
+
+def say_needs(reference: str, requirements: Iterable[str], lock: Lock) -> None:
+    """Warn of what a class of the service's own code needs, and the lock has not."""
+    for text in requirements:
+        if canonicalize_name(Requirement(text).name) not in lock.versions:
+            log(f"`{reference}` needs `{text}`, which the bundle has not: name it in `pip_packages`.", kind="warning")

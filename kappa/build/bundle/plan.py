@@ -49,7 +49,7 @@ from kappa.labels import check_label
 from kappa.plugins import RESOLVERS
 from kappa.rendering.bundle import template_problem
 from kappa.settings import read_settings
-from kappa.spec.contracts import ArtifactPlugin, thaw
+from kappa.spec.contracts import ArtifactPlugin, Plugin, PluginOfService, thaw
 from kappa.spec.document import ArtifactSource
 from kappa.spec.project_paths import is_script
 from kappa.spec.service import ServiceSpec
@@ -108,6 +108,12 @@ class BuildPlan:
     @property
     def spec(self) -> ServiceSpec:
         return self.project.spec
+
+    @property
+    def needs_of_adapters(self) -> Mapping[str, tuple[str, ...]]:
+        """What each adapter of the service's own code says that it needs, by its `module:Class`."""
+        adapters: Iterator[Plugin] = (adapter for api in self.spec.apis for adapter in (api.input, api.output))
+        return {adapter.type: adapter.requirements for adapter in adapters if isinstance(adapter, PluginOfService)}
 
     @property
     def content_files(self) -> Files:

@@ -19,6 +19,7 @@ from kappa.build.code.injection import check_functions, input_references
 from kappa.build.code.model_names import dill_problem, name_problem, needs_of_file
 from kappa.build.code.modules import CodeBase
 from kappa.build.code.nearby import find_nearby, say_notebook
+from kappa.build.code.own_adapters import read_own_adapters, types_of_plugins
 from kappa.build.code.placing import place_of
 from kappa.build.code.sampled_columns import columns_of_sample
 from kappa.build.code.tracing import Trace, links_outside, trace
@@ -63,6 +64,7 @@ def check_references(
     _check_files(draft, paths)
     _check_models(draft, paths, declaration, packed)
     check_environment(draft, paths)
+    read_own_adapters(draft, code)
     check_functions(draft, code, declaration)
     _check_apis(draft, paths)
     _check_examples(draft, paths, declaration)
@@ -205,9 +207,9 @@ def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | 
 def _check_batch(draft: Draft, path: TreePath) -> None:
     """Warn of a model's own method whose requests could share calls, and do not."""
     table = draft.parts.get(path)
-    if not isinstance(table, ApiTable) or table.batch is not False:
+    if not isinstance(table, ApiTable) or table.batch is not False or draft.found.is_bad((*path, "batch")):
         return
-    if batch_by_default(table.input, is_row_wise=table.is_row_wise(draft.plugins)):
+    if batch_by_default(draft.own_adapters.get(path) or table.input, is_row_wise=table.is_row_wise(draft.plugins)):
         message = f"`{path[1]}` answers one request at a time, though its model takes rows one by one."
         help_ = "Set it to `true`, or leave it out: under load, requests then share calls, and many more are answered."
         at = (*path, "batch")
@@ -358,7 +360,7 @@ def _named_modules(draft: Draft) -> Iterator[tuple[str, TreePath]]:
     paths: list[TreePath] = [("service", key) for key in ("class", "setup", "teardown")]
     paths += [("apis", name, "function") for name in draft.names("apis")]
     paths += [path for name in draft.names("apis") for path in input_references(draft, ("apis", name))]
-    paths += [("artifacts", name, "type") for name in draft.names("artifacts")]
+    paths += types_of_plugins(draft)
     for path in paths:
         if isinstance(reference := draft.get(*path), str) and ":" in reference:
             yield reference.partition(":")[0], path

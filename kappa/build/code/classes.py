@@ -34,7 +34,7 @@ from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.service import ServiceSpec
 from kappa.wording import explained
 
-__all__ = ["DECORATORS", "import_class", "read_class"]
+__all__ = ["DECORATORS", "Values", "import_class", "read_class"]
 
 DECORATORS: tuple[Callable[..., Any], ...] = (
     declaring.api,
@@ -122,7 +122,7 @@ class _Rebuilding:
         node, module = definition.node, definition.module
         if not isinstance(node, ast.ClassDef) or module.file is None:
             raise _OpaqueError("a base class cannot be found", ast.Pass(lineno=1, col_offset=0), module.file or Path())
-        values = _Values(self._code, module)
+        values = Values(self._code, module)
         if node.keywords or node in self._open:
             raise _OpaqueError("the class has arguments", node, module.file)
         self._open.add(node)
@@ -145,7 +145,7 @@ class _Rebuilding:
             rebuilt = self._apply(decorator, rebuilt, values)
         return rebuilt
 
-    def _base(self, base: ast.expr, values: _Values) -> type:
+    def _base(self, base: ast.expr, values: Values) -> type:
         ours = values.object_of(base)
         if isinstance(ours, type) and issubclass(ours, DeclaredService):
             return ours
@@ -154,7 +154,7 @@ class _Rebuilding:
         name = ast.unparse(base).rpartition(".")[2]
         return self.rebuild(definition, f"{definition.module.name}:{name}")
 
-    def _method(self, node: ast.FunctionDef | ast.AsyncFunctionDef, values: _Values) -> Any:
+    def _method(self, node: ast.FunctionDef | ast.AsyncFunctionDef, values: Values) -> Any:
         def method() -> None:
             """Stand for a method of the user's."""
 
@@ -169,7 +169,7 @@ class _Rebuilding:
                 self._apply(decorator, method, values)
         return method
 
-    def _apply(self, decorator: ast.expr, decorated: Any, values: _Values) -> Any:
+    def _apply(self, decorator: ast.expr, decorated: Any, values: Values) -> Any:
         function = values.object_of(_called(decorator))
         if function not in DECORATORS:
             raise _OpaqueError(f"`@{ast.unparse(_called(decorator))}` is not Kappa's", decorator, values.file)
@@ -179,7 +179,7 @@ class _Rebuilding:
         self._note_places(function, decorator, values)
         return values.call(function, decorator)(decorated)
 
-    def _note_places(self, function: Callable[..., Any], call: ast.Call, values: _Values) -> None:
+    def _note_places(self, function: Callable[..., Any], call: ast.Call, values: Values) -> None:
         if function in _TABLES:
             for keyword in call.keywords:
                 if keyword.arg is not None:
@@ -194,7 +194,7 @@ class _Rebuilding:
             self.places["service", _SERVICE_KEYS[function]] = Place(values.file, _span(call))
 
 
-class _Values:
+class Values:
     """The values of expressions in one module, as far as they are written out."""
 
     def __init__(self, code: CodeBase, module: Module) -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kappa.errors import KappaError
+from kappa.errors import KappaError, said
 from kappa.services.loading import code_of_project, import_reference, loading
+from kappa.spec.contracts import InputAdapter, OutputAdapter, PluginOfService
 from kappa.spec.service import ServiceSpec
 
 __all__ = ["describe_inputs", "main"]
@@ -20,13 +21,32 @@ __all__ = ["describe_inputs", "main"]
 
 @loading()
 def describe_inputs(spec: ServiceSpec, root: Path, paths: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the input adapters of a service as JSON, with what they refer to written into them; or the problem."""
+    """Return what each adapter of a service is, the input and the output of each API in turn; or the problem.
+
+    Of a registered one its options, with what it refers to written into them; of a class of the service's own its
+    OpenAPI content, and the distributions that it needs.
+    """
+    adapter: InputAdapter | OutputAdapter = spec.apis[0].input
     try:
         load = partial(import_reference, code=code_of_project(root, spec.files.paths, on_path=paths))
-        inputs = [api.input.described(load) for api in spec.apis]
+        answers = []
+        for api in spec.apis:
+            for adapter in (api.input, api.output):
+                answers.append(_description(adapter, load))
     except KappaError as exc:
         return {"problem": str(exc)}
-    return {"inputs": [adapter.model_dump(mode="json", by_alias=True) for adapter in inputs]}
+    except Exception as exc:  # noqa: BLE001 - an adapter of the user's own may raise anything
+        return {"problem": f"`{adapter.type}` cannot be asked what requests look like: {said(exc)}."}
+    return {"adapters": answers}
+
+
+def _description(adapter: InputAdapter | OutputAdapter, load: Callable[[str], Any]) -> dict[str, Any]:
+    if not isinstance(adapter, PluginOfService):
+        described = adapter.described(load) if isinstance(adapter, InputAdapter) else adapter
+        return {"options": described.model_dump(mode="json", by_alias=True)}
+    own: InputAdapter | OutputAdapter = adapter.resolved(load)
+    content = own.request_content() if isinstance(own, InputAdapter) else own.response_content()
+    return {"content": content, "requires": own.requires()}
 
 
 def main() -> None:

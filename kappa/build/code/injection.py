@@ -23,11 +23,13 @@ from kappa.build.code.functions import (
     yield_of,
 )
 from kappa.build.code.modules import CodeBase, is_pythons_own
+from kappa.build.code.own_adapters import types_of_plugins
 from kappa.build.code.references import explain_missing_module
 from kappa.build.manifest.diagnostics import Diagnostic, Label
 from kappa.build.manifest.positions import Span, TreePath
 from kappa.build.manifest.validation import Draft
 from kappa.build.manifest.words import nearest
+from kappa.spec.contracts import InputAdapter
 from kappa.spec.document import ApiTable
 from kappa.spec.service import batch_by_default
 from kappa.wording import one_of, quoted
@@ -50,8 +52,8 @@ def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | Non
     checks.teardown()
     for name in draft.names("apis"):
         checks.function_of(("apis", name))
-    for name in draft.names("artifacts"):
-        checks.type_of(("artifacts", name))
+    for path in types_of_plugins(draft):
+        checks.type_at(path)
     if declaration is not None:
         checks.methods(declaration)
 
@@ -92,11 +94,9 @@ class _Checks:
                 message = f"`teardown` takes `{parameter.name}`, which `setup` does not return."
                 self._report(message, path, definition, parameter)
 
-    def type_of(self, artifact: TreePath) -> None:
-        """Check the class of the service's own that an artifact's table names as its type."""
-        kind = self._draft.get(*artifact, "type")
-        if isinstance(kind, str) and ":" in kind:
-            self._definition((*artifact, "type"))
+    def type_at(self, path: TreePath) -> None:
+        """Check the class of the service's own code that is named there."""
+        self._definition(path)
 
     def function_of(self, api: TreePath) -> None:
         """Check the function that an API's table names."""
@@ -112,6 +112,8 @@ class _Checks:
             is_batched = batch_by_default(adapter)
         table = self._draft.parts.get(api)
         inputs = table.input.part_names if isinstance(table, ApiTable) else ()
+        if api in self._draft.own_adapters and (adapter is None or adapter.part_names is not InputAdapter.part_names):
+            return  # only importing the adapter's class could tell how many arguments it makes
         self._parameters(definition, path, is_batched=is_batched, inputs=inputs)
 
     def methods(self, declaration: Declaration) -> None:

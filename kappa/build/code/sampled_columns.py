@@ -20,6 +20,7 @@ from kappa.errors import BadInputError, ConfigurationError, KappaError
 from kappa.log import log
 from kappa.services.inference import example_payload, read_payload
 from kappa.services.loading import paths_on_path
+from kappa.spec.contracts import Plugin, PluginOfService
 from kappa.spec.service import ApiSpec, ExampleSpec, ServiceSpec
 
 __all__ = ["columns_of_sample", "with_schemas", "with_signatures"]
@@ -85,11 +86,13 @@ def _run(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProce
 
 
 def with_schemas(spec: ServiceSpec, root: Path, *, run: Runner = _run) -> ServiceSpec:
-    """Return the specification with what its adapters' classes in the user's code tell of requests.
+    """Return the specification with what classes in the user's code tell of requests: models, and adapters of its own.
 
     The code is imported in a process of its own; raises `ConfigurationError` if that fails.
     """
-    references = list(dict.fromkeys(name for api in spec.apis for name in api.input.references()))
+    adapters = [adapter for api in spec.apis for adapter in (api.input, api.output)]
+    own = [adapter.type for adapter in adapters if isinstance(adapter, PluginOfService)]
+    references = list(dict.fromkeys([*(name for api in spec.apis for name in api.input.references()), *own]))
     if not references:
         return spec
     log(f"Importing {', '.join(f'`{name}`' for name in references)} to see what requests look like.", kind="step")
@@ -102,12 +105,25 @@ def with_schemas(spec: ServiceSpec, root: Path, *, run: Runner = _run) -> Servic
             log(line, kind="output")
         if not answer.is_file():
             last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
-            raise ConfigurationError(f"The models of the requests cannot be read: {last}.")
+            raise ConfigurationError(f"What requests look like cannot be read: {last}.")
         told = json.loads(answer.read_text(encoding="utf-8"))
     if "problem" in told:
         raise ConfigurationError(told["problem"])
-    inputs = [type(api.input).model_validate(given) for api, given in zip(spec.apis, told["inputs"], strict=True)]
-    return _with_inputs(spec, inputs)
+    described = iter(told["adapters"])
+    apis = [
+        api.model_copy(
+            update={"input": _described(api.input, next(described)), "output": _described(api.output, next(described))}
+        )
+        for api in spec.apis
+    ]
+    return spec.model_copy(update={"apis": tuple(apis)})
+
+
+def _described(adapter: Plugin, answer: Mapping[str, Any]) -> Plugin:
+    """Return an adapter with what `describe_inputs` says of it."""
+    if isinstance(adapter, PluginOfService):
+        return adapter.described_by(content=answer["content"], requirements=answer["requires"])
+    return type(adapter).model_validate(answer["options"])
 
 
 def _with_inputs(spec: ServiceSpec, inputs: Sequence[Any]) -> ServiceSpec:

@@ -132,6 +132,8 @@ class _Walk:
     # -- plugins
 
     def _plugin(self, registry: Registry, value: Any, path: TreePath) -> None:
+        if _is_reference(value.get("type") if isinstance(value, Mapping) else value):
+            return
         if isinstance(value, str):
             self._load(registry, value, path)
         elif "type" not in value:
@@ -167,11 +169,6 @@ class _Walk:
             advice = self._advice(name, str(path[1])) if registry is ARTIFACTS else None
             near = advice[1] if advice is not None else nearest(name, names, cutoff=0.6)
             help_ = advice[0] if advice is not None else f"Did you mean `{near}`?" if near else known(names)
-            if _is_reference(name):
-                near, help_ = (
-                    None,
-                    "An adapter of your own code needs a class in Python: `@kappa.api(input=…, output=…)`.",
-                )
             message = f"There is no {registry.kind} {quoted(name)}."
             self._found.add("KF205", message, path, help=help_, replacement=f'"{near}"' if near else None)
         except MissingDependencyError as exc:

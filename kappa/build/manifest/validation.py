@@ -28,7 +28,7 @@ from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
 from kappa.spec.service import Name
 from kappa.wording import explained, known, quoted, reason_of, sentence
 
-__all__ = ["Draft", "validate"]
+__all__ = ["Draft", "check_batch", "validate"]
 
 _EXCLUSIVE = {
     "apis": ("function", "artifact", "Name a function, or an artifact whose own method answers."),
@@ -47,6 +47,8 @@ class Draft:
     """The tables without a problem of their own, by path."""
     meant: set[TreePath] = field(default_factory=set)
     """Keys that are there under another word: not missing."""
+    own_adapters: dict[TreePath, type[InputAdapter] | None] = field(default_factory=dict)
+    """By API, what stands for an input adapter of the service's own code; ``None`` if only importing it tells."""
 
     def get(self, *path: str | int) -> Any:
         """Return the value at a path; ``None`` if there is none, or if anything is wrong with it."""
@@ -56,12 +58,19 @@ class Draft:
         """Return the names of the tables in `[artifacts]` or `[apis]`, right or wrong."""
         return [str(name) for name in self.document.table_at((table,))]
 
-    def input_adapter(self, api: TreePath) -> type[InputAdapter] | None:
-        """Return the class of an API's input adapter; ``None`` if it is not named right."""
+    def input_type(self, api: TreePath) -> str | None:
+        """Return what an API calls its input adapter."""
         value = self.get(*api, "input")
         name = value.get("type") if isinstance(value, Mapping) else value
+        return name if isinstance(name, str) else None
+
+    def input_adapter(self, api: TreePath) -> type[InputAdapter] | None:
+        """Return the class of an API's input adapter; ``None`` if it is not named right, or not known."""
+        if api in self.own_adapters:
+            return self.own_adapters[api]
+        name = self.input_type(api)
         try:
-            plugin = INPUT_ADAPTERS.load(name) if isinstance(name, str) else None
+            plugin = INPUT_ADAPTERS.load(name) if name is not None else None
         except (KappaError, ImportError):
             return None
         return plugin if isinstance(plugin, type) and issubclass(plugin, InputAdapter) else None
@@ -89,7 +98,7 @@ def validate(document: Document, found: Diagnostics) -> Draft:
     for kind in _EXCLUSIVE:
         _check_exactly_one(draft, kind)
     for name in draft.names("apis"):
-        _check_batch(draft, ("apis", name))
+        check_batch(draft, ("apis", name))
     for key, info in fields_of(Kappafile).items():
         if key not in document.tree:
             if info.is_required():
@@ -194,17 +203,17 @@ def _check_exactly_one(draft: Draft, kind: str) -> None:
             found.add("KF203", message, (*path, one), span=found.positions.of_key(path), help=advice)
 
 
-def _check_batch(draft: Draft, path: TreePath) -> None:
+def check_batch(draft: Draft, path: TreePath) -> None:
     """Report a `batch` that the input adapter cannot do."""
     found, batch, adapter = draft.found, draft.get(*path, "batch"), draft.input_adapter(path)
     if adapter is None or not isinstance(batch, bool):
         return
     labels = [found.label((*path, "input"), "this input")]
     if batch and not adapter.supports_batch:
-        message = f"`{adapter.model_fields['type'].default}` cannot be batched."
+        message = f"`{draft.input_type(path)}` cannot be batched."
         found.add("KF308", message, (*path, "batch"), labels=labels, help="Set it to `false`.", replacement="false")
     elif not batch and not adapter.supports_single:
-        message = f"`{adapter.model_fields['type'].default}` always brings rows, which come in batches."
+        message = f"`{draft.input_type(path)}` always brings rows, which come in batches."
         found.add("KF308", message, (*path, "batch"), labels=labels, help="Set it to `true`.", replacement="true")
 
 
