@@ -207,14 +207,14 @@ MISTAKES = [
     Mistake(
         12,
         "A bool as text",
-        'POST /predict [{"area": 80, "rooms": 3, "new": "yes"}]',
-        ["must be `bool`", "`new`", "Send `true` or `false`, without quotes"],
+        'POST /predict [{"area": 60, "rooms": 2, "new": false}, {"area": 80, "rooms": 3, "new": "yes"}]',
+        ["in row 1", "must be `bool`", "`new`", "Send `true` or `false`, without quotes"],
     ),
     Mistake(
         12,
         "A number as text",
-        'POST /predict [{"area": "80", "rooms": 3, "new": true}]',
-        ["must be `float64`", "`area`", "Send `80`, without quotes"],
+        'POST /predict [{"area": 60, "rooms": 2, "new": false}, {"area": "80", "rooms": 3, "new": true}]',
+        ["in row 1", "must be `float64`", "`area`", "Send `80`, without quotes"],
     ),
     Mistake(
         13,
@@ -247,7 +247,7 @@ MISTAKES = [
         ["Nothing listens", "http://127.0.0.1:PORT", "start it with `kappa serve . --port PORT`"],
         {"kappafile.toml": SERVICE + EXAMPLE},
     ),
-    Mistake(17, "A port that is taken", "kappa serve . --port PORT", ["already in use", "Port PORT", "`--port`"]),
+    Mistake(17, "A port that is taken", "kappa serve . --port PORT", ["already in use", "Port PORT", "`--port OTHER`"]),
     Mistake(
         18,
         "A folder without a kappafile",
@@ -297,7 +297,7 @@ MISTAKES = [
         23,
         "YAML in a file called `.toml`",
         "kappa validate",
-        ["This is YAML", "kappafile.toml:1:1", "name the file `kappafile.yaml`"],
+        ["This is YAML", "kappafile.toml:1:1", "rename the file to `kappafile.yaml`"],
         {"kappafile.toml": "kappafile: 1\nservice:\n  name: HousePrice\n"},
     ),
     Mistake(24, "A command that is misspelt", "kappa biuld", ["no command `biuld`", "Did you mean `build`?"]),
@@ -399,7 +399,8 @@ def answer_to(asked: str, root: Path) -> str:
             holder.close()
         text = _asked(asked.replace("PORT", str(port)), root)
     holder_of = re.compile(r"process \d+.*?(?=\. Stop that)", re.DOTALL)  # its command line is how pytest was called
-    text = holder_of.sub("process PID", text.replace(str(port), "PORT"))
+    text = text.replace(str(port), "PORT").replace(str(port + 1), "OTHER")
+    text = holder_of.sub("process PID", text)
     text = text.replace("falconframework.org", "localhost:5000")  # whom the test client asks
     text = re.sub(r"\[Errno \d+\] ", "", text)
     text = re.sub(r'"request_id":"[^"]*"', '"request_id":"ID"', text.replace(str(root.parent), "/home/ada"))

@@ -173,7 +173,7 @@ class Signature:
             try:
                 kind, brought = converted(decoded.values[place], decoded.kinds[place], column)
             except MisfitError as exc:
-                where = f" in row {exc.row}" if decoded.rows > 1 else ""
+                where = f" in row {exc.row} (the first is 0)" if decoded.rows > 1 else ""
                 advice = _quotes(decoded.values[place], exc.row, column.dtype)
                 problems.append(f"The column `{column.name}` must be `{column.dtype}`: {exc}{where}.{advice}")
             else:

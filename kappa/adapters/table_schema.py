@@ -45,7 +45,7 @@ def typed(field: Mapping[str, Any], kind: Kind, values: Sequence[Any]) -> tuple[
         if isinstance(noted, str) and noted in _PLAIN:
             return _plain(_PLAIN[noted], kind, values)
     except MisfitError as exc:
-        where = f" in row {exc.row}" if len(values) > 1 else ""
+        where = f" in row {exc.row} (the first is 0)" if len(values) > 1 else ""
         raise BadInputError(f"The column `{name}` does not fit its schema: {exc}{where}.", http_status=422) from None
     except ValueError as exc:
         raise BadInputError(f"The column `{name}` cannot be read by its schema: {exc}.", http_status=422) from None

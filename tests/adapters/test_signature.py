@@ -193,7 +193,7 @@ def test_a_value_that_does_not_fit_is_named_with_its_row(dtype: str, value: Any,
     good = {"str": "x", "bool": True, "datetime": "2026-01-31"}.get(dtype, 1)
     assert refusal(adapter, [{"c": good}, {"c": value}]) == (
         422,
-        f"The column `c` must be `{dtype}`: {reason} in row 1.{advice}",
+        f"The column `c` must be `{dtype}`: {reason} in row 1 (the first is 0).{advice}",
     )
 
 
@@ -215,7 +215,7 @@ def test_a_value_that_does_not_fit_is_named_with_its_row(dtype: str, value: Any,
 def test_a_value_with_quotes_too_many_or_too_few_is_told_what_to_send(dtype: str, value: Any, advice: str) -> None:
     good = {"str": "x", "bool": True}.get(dtype, 1)
     status, text = refusal(DataframeInput(columns={"c": dtype}), [{"c": good}, {"c": value}])
-    assert (status, text.partition(" in row 1.")[2].strip()) == (422, advice)
+    assert (status, text.partition(" in row 1 (the first is 0).")[2].strip()) == (422, advice)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_taken_port_is_reported_with_its_holder(take) -> None:
         with pytest.raises(PortInUseError) as caught:
             take("127.0.0.1", port)
     assert str(caught.value).startswith(f"Port {port} is already in use by process {os.getpid()} (")
-    assert str(caught.value).endswith("Stop that first, or choose another port with `--port`.")
+    assert str(caught.value).endswith(f"Stop that first, or choose another port, e.g. `--port {port + 1}`.")
 
 
 def test_a_shared_port_of_others_is_taken_too() -> None:

@@ -234,11 +234,11 @@ def _other_syntax(source: TextLines, *, is_toml: bool) -> str | None:
     lines = _statements(source)
     first = lines[0].strip() if lines else ""
     if is_toml and first.startswith("{"):
-        return "This is JSON: name the file `kappafile.yaml`, since YAML holds all of JSON."
+        return "This is JSON: rename the file to `kappafile.yaml`, since YAML holds all of JSON."
     if is_toml and (first == "---" or _IN_YAML.match(first)) and not any(map(_IN_TOML.match, lines)):
-        return "This is YAML: name the file `kappafile.yaml`."
+        return "This is YAML: rename the file to `kappafile.yaml`."
     if not is_toml and _IN_TOML.match(first) and not any(map(_IN_YAML.match, lines)):
-        return "This is TOML: name the file `kappafile.toml`."
+        return "This is TOML: rename the file to `kappafile.toml`."
     return None
 
 

@@ -108,10 +108,14 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+_LAST = 65_535
+
+
 def _in_use(port: int) -> str:
     holder = holder_of(port)
     by = f" by {holder}" if holder else ""
-    return f"Port {port} is already in use{by}. Stop that first, or choose another port with `--port`."
+    another = port + 1 if port < _LAST else port - 1
+    return f"Port {port} is already in use{by}. Stop that first, or choose another port, e.g. `--port {another}`."
 
 
 def holder_of(port: int, *, proc: Path = Path("/proc")) -> str | None:
