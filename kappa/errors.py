@@ -58,6 +58,7 @@ __all__ = [
     "ResolutionError",
     "ResultMismatchError",
     "UsageError",
+    "optional_import",
     "printable",
     "said",
 ]
@@ -189,6 +190,22 @@ class MissingDependencyError(KappaError):
         package = f"'{package}'" if "[" in package else package
         super().__init__(f"{subject} needs `{requirement}`, which is not installed here. Run `pip install {package}`.")
         self.requirement = requirement
+
+
+class optional_import:  # noqa: N801 - reads as a statement: `with optional_import(…): import …`
+    """A block that imports an optional package; raises `MissingDependencyError` if it is not installed."""
+
+    __slots__ = ("_needed_for", "_requirement")
+
+    def __init__(self, requirement: str, *, needed_for: str) -> None:
+        self._requirement = requirement
+        self._needed_for = needed_for
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
+        if isinstance(exc, ImportError):
+            raise MissingDependencyError(self._requirement, needed_for=self._needed_for) from exc
 
 
 def said(exc: BaseException) -> str:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import kappa.errors
-from kappa.errors import BadInputError, KappaError, ManifestError, MissingDependencyError, said
+from kappa.errors import BadInputError, KappaError, ManifestError, MissingDependencyError, optional_import, said
 
 
 def _classes() -> list[type[KappaError]]:
@@ -30,7 +30,12 @@ def test_the_tree_in_the_docstring_is_complete_and_right() -> None:
 
 
 def test_every_class_is_public() -> None:
-    assert set(kappa.errors.__all__) == {cls.__name__ for cls in _classes()} | {"EXIT_INTERRUPTED", "printable", "said"}
+    assert set(kappa.errors.__all__) == {cls.__name__ for cls in _classes()} | {
+        "EXIT_INTERRUPTED",
+        "optional_import",
+        "printable",
+        "said",
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kappa.errors import BundleNotFoundError, KappaError, MissingDependencyError, UsageError
+from kappa.errors import BundleNotFoundError, KappaError, UsageError, optional_import
 from kappa.gamma.storage import DirectoryStorage
 from kappa.services.bundle import Bundle, load_bundle, open_bundle
 from kappa.services.inference import Inference
@@ -61,10 +61,8 @@ Target = ProjectTarget | BundleTarget
 
 def local_store(environ: Mapping[str, str] = os.environ) -> GammaService:
     """Return the registry of the bundles below ``$KAPPA_HOME``."""
-    try:
+    with optional_import("kappa-ml", needed_for="finding bundles by their names"):
         from kappa.gamma.service import local_service
-    except ModuleNotFoundError as exc:
-        raise MissingDependencyError("kappa-ml", needed_for="finding bundles by their names") from exc
     return local_service(environ)
 
 

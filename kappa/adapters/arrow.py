@@ -26,7 +26,7 @@ from kappa.adapters.columns import (
     numbers,
 )
 from kappa.adapters.parquet_pages import chunks_of, column_pages
-from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
+from kappa.errors import BadInputError, InferenceFailedError, optional_import
 from kappa.types import DecodingLimits, Payload
 
 __all__ = [
@@ -57,11 +57,9 @@ OF_AN_ANSWER = DecodingLimits(max_bytes=1 << 33, max_cells=1 << 32, max_columns=
 
 
 def _pyarrow() -> Any:
-    try:
+    with optional_import("pyarrow", needed_for="a table in Parquet or Arrow"):
         import pyarrow.ipc
         import pyarrow.parquet
-    except ImportError:
-        raise MissingDependencyError("pyarrow", needed_for="a table in Parquet or Arrow") from None
     return pyarrow
 
 

@@ -22,7 +22,7 @@ from types import NoneType
 from typing import Any, Literal, NamedTuple, TypeGuard, cast
 
 from kappa.adapters.json import encode_json
-from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
+from kappa.errors import BadInputError, InferenceFailedError, optional_import
 from kappa.types import DecodingLimits
 
 __all__ = [
@@ -127,10 +127,8 @@ def _some(values: Sequence[Any]) -> Sequence[Any]:
 
 def import_pandas() -> Any:
     """Import pandas; raises `MissingDependencyError`."""
-    try:
+    with optional_import("pandas", needed_for="the input adapter `dataframe`"):
         import pandas as pd
-    except ImportError:
-        raise MissingDependencyError("pandas", needed_for="the input adapter `dataframe`") from None
     return pd
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from kappa.adapters.exif import is_sound, orientation_of
 from kappa.adapters.media_types import understood
-from kappa.errors import BadInputError, MissingDependencyError
+from kappa.errors import BadInputError, optional_import
 from kappa.types import MEDIA_TYPES, Payload
 
 __all__ = ["DECODERS", "Mode", "array_of_image", "media_types_of", "pillow"]
@@ -60,10 +60,8 @@ _MOST_TAGGED = 16
 
 def pillow() -> Any:
     """Import Pillow; raises `MissingDependencyError`."""
-    try:
+    with optional_import("pillow", needed_for="an image"):
         from PIL import Image
-    except ImportError:
-        raise MissingDependencyError("pillow", needed_for="an image") from None
     return Image
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from kappa.adapters.arrays import ArrayInput
-from kappa.errors import MissingDependencyError
+from kappa.errors import optional_import
 from kappa.types import Payload
 
 __all__ = ["PytorchTensorInput"]
@@ -34,8 +34,6 @@ class PytorchTensorInput(ArrayInput):
 
 
 def _torch() -> Any:
-    try:
+    with optional_import("torch", needed_for="the input adapter `pytorch_tensor`"):
         import torch
-    except ImportError:
-        raise MissingDependencyError("torch", needed_for="the input adapter `pytorch_tensor`") from None
     return torch

@@ -15,7 +15,7 @@ from kappa.adapters.columns import shown
 from kappa.adapters.json import encode_json
 from kappa.adapters.json_values import array_of_tensor, json_rows
 from kappa.adapters.wrappings import refuse_wrapped
-from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
+from kappa.errors import BadInputError, InferenceFailedError, optional_import
 from kappa.spec.contracts import OutputAdapter
 from kappa.types import Answer, DecodingLimits, Payload
 
@@ -89,10 +89,8 @@ class TfTensorInput(ArrayInput):
 
 
 def _tensorflow() -> Any:
-    try:
+    with optional_import("tensorflow", needed_for="the input adapter `tf_tensor`"):
         import tensorflow as tf
-    except ImportError:
-        raise MissingDependencyError("tensorflow", needed_for="the input adapter `tf_tensor`") from None
     return tf
 
 

@@ -16,7 +16,7 @@ from kappa.containers.failures import explain_build, explain_engine, explain_pus
 from kappa.containers.images import ImageFacts
 from kappa.containers.progress import tell_step
 from kappa.containers.request import ImageRequest
-from kappa.errors import ContainerError, MissingDependencyError, UsageError
+from kappa.errors import ContainerError, UsageError, optional_import
 from kappa.log import log
 
 __all__ = ["SdkContainer", "SdkEngine", "connect_sdk"]
@@ -24,10 +24,8 @@ __all__ = ["SdkContainer", "SdkEngine", "connect_sdk"]
 
 def connect_sdk(environ: Mapping[str, str]) -> SdkEngine:
     """Connect to the engine that ``DOCKER_HOST`` names, or the local one; raises `ContainerError`."""
-    try:
-        from docker import errors, from_env
-    except ImportError as exc:  # also where a folder called `docker` lies about
-        raise MissingDependencyError("docker", needed_for="talking to Docker without its command") from exc
+    with optional_import("docker", needed_for="talking to Docker without its command"):
+        from docker import errors, from_env  # which a mere folder called `docker` does not have
     try:
         _check_socket(environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
         client = from_env(environment=dict(environ), timeout=600)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from kappa.errors import InferenceFailedError, MissingDependencyError, UsageError
+from kappa.errors import InferenceFailedError, UsageError, optional_import
 from kappa.secret_urls import masked
 from kappa.types import HTTPHeaders
 
@@ -59,10 +59,8 @@ class AsyncTransport(Protocol):
 
 
 def _httpx() -> Any:
-    try:
+    with optional_import("httpx", needed_for="a client of running services"):
         import httpx
-    except ModuleNotFoundError:
-        raise MissingDependencyError("httpx", needed_for="a client of running services") from None
     return httpx
 
 

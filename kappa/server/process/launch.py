@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 
-from kappa.errors import KappaError, MissingDependencyError, UsageError
+from kappa.errors import KappaError, UsageError, optional_import
 from kappa.server.app import create_app
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
@@ -220,10 +220,8 @@ def _serve_uvicorn(
     environ: MutableMapping[str, str],
     listener: socket.socket | None,
 ) -> None:
-    try:
+    with optional_import("uvicorn", needed_for="the server `uvicorn`"):
         from kappa.server.http.uvicorn_server import KappaUvicorn
-    except ModuleNotFoundError:
-        raise MissingDependencyError("uvicorn", needed_for="the server `uvicorn`") from None
     if options.workers not in (1, "auto"):
         raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
     cores = read_allowance().cores
