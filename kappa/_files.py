@@ -20,6 +20,7 @@ from kappa.errors import DestinationExistsError
 
 __all__ = [
     "IGNORED_NAMES",
+    "copy_folder",
     "digest_of_lines",
     "entries_of",
     "in_use",
@@ -68,6 +69,14 @@ def entries_of(root: Path, *, inside: str = "") -> list[tuple[Path, str]]:
     That is a word for what no bundle holds: links, special files, bytecode without its source.
     """
     return sorted(_entries(root, Path(inside)), key=lambda entry: entry[0].as_posix())
+
+
+def copy_folder(source: Path, target: Path, *, inside: str = "") -> None:
+    """Copy the files below ``source`` that a bundle may hold (`walk_files`) to below ``target``, which is not there."""
+    target.mkdir()
+    for path in walk_files(source, inside=inside):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / path, target / path)
 
 
 def strangeness(path: Path) -> str:

@@ -301,37 +301,6 @@ def test_the_function_can_be_called_as_it_is() -> None:
     assert inference(lambda value, model: (value, model), model="m").call("v") == ("v", "m")
 
 
-def test_an_estimator_fitted_without_names_gets_the_values_of_a_frame_and_others_the_frame() -> None:
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
-    seen: list[type] = []
-
-    class Watched(SVC):
-        def predict(self, X: Any) -> Any:
-            seen.append(type(X))
-            return super().predict(X)
-
-    Watched.__module__ = "sklearn.svm._classes"
-    rows = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
-    named = pd.DataFrame(rows, columns=["a", "b"])
-    spec = ApiSpec(
-        name="predict", target=ArtifactMethod(artifact="model"), input=DataframeInput(), output="default", batch=True
-    )
-
-    def asked(model: Any, body: bytes) -> bytes:
-        api = Inference(spec, model.predict, {})
-        return api.answer([api.decode(Payload(body, "application/json"))])[0].body
-
-    by_position, by_name = Watched().fit(rows, [0, 0, 1, 1]), Watched().fit(named, [0, 0, 1, 1])
-    assert asked(by_position, b"[[3.0, 0.5], [0.0, 0.5]]") == b"[1,0]"
-    assert asked(by_position, b"[[3, 0], [0, 1]]") == b"[1,0]"
-    assert asked(by_name, b'[{"a": 3.0, "b": 0.5}]') == b"[1]"
-    assert seen == [np.ndarray, np.ndarray, pd.DataFrame]
-    assert not Inference(spec, make_pipeline(StandardScaler(), SVC()).fit(rows, [0, 0, 1, 1]).predict, {})._takes_arrays
-
-
 def test_an_async_function_is_answered_without_a_server_always_on_the_same_loop() -> None:
     loops = []
 

@@ -31,8 +31,6 @@ class JSONArtifact(ArtifactPlugin):
             raise BundleError(f"The artifact `{self.name}` is not JSON: {exc}.") from exc
 
     def sniff(self, path: Path) -> str | None:
-        if path.is_dir():
-            return "it is a folder"
         try:
             json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as exc:

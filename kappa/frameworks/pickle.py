@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from kappa.errors import MissingDependencyError
+from kappa.errors import optional_import
+from kappa.frameworks.estimators import estimator_caller
 from kappa.frameworks.pickled_names import beginning_of, is_lz4, is_packed, needs_of_object, needs_of_pickle
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
@@ -25,8 +27,6 @@ _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 
 def sniff_pickle(path: Path) -> str | None:
     """Return why a file cannot be a pickle or a joblib file, by its first bytes."""
-    if path.is_dir():
-        return "it is a folder"
     with path.open("rb") as file:
         signature = file.read(_HEAD_BYTES)
         file.seek(-1 if signature else 0, SEEK_END)
@@ -90,10 +90,8 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _load_with_joblib(path: Path, *, needed_for: str) -> Any:
-    try:
+    with optional_import("joblib", needed_for=needed_for):
         import joblib
-    except ModuleNotFoundError as exc:
-        raise MissingDependencyError("joblib", needed_for=needed_for) from exc
     return joblib.load(path)
 
 
@@ -115,6 +113,10 @@ class PickleArtifact(ArtifactPlugin):
             if not is_packed(file.peek(_HEAD_BYTES)):
                 return _Unpickler(file).load()  # the manifest's `security.pickle` has decided
         return _load_with_joblib(path, needed_for=f"what joblib wrote, as the artifact `{self.name}` is,")
+
+    def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
+        """Return the object's method, called as an estimator's, which is what most pickles hold."""
+        return estimator_caller(model, method, super().caller(model, method, is_batch=is_batch), is_batch=is_batch)
 
     def sniff(self, path: Path) -> str | None:
         return sniff_pickle(path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from kappa.errors import MissingDependencyError
+from kappa.errors import optional_import
+from kappa.frameworks.estimators import estimator_caller
 from kappa.frameworks.pickle import sniff_pickle
 from kappa.frameworks.pickled_names import needs_of_object, needs_of_pickle
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
@@ -43,6 +45,9 @@ class SklearnModelArtifact(ArtifactPlugin):
     def load(self, directory: Path) -> Any:
         return _joblib().load(directory / self.filename)
 
+    def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
+        return estimator_caller(model, method, super().caller(model, method, is_batch=is_batch), is_batch=is_batch)
+
     def sniff(self, path: Path) -> str | None:
         return sniff_pickle(path)
 
@@ -54,8 +59,6 @@ class SklearnModelArtifact(ArtifactPlugin):
 
 
 def _joblib() -> Any:
-    try:
+    with optional_import("scikit-learn", needed_for="the artifact type `sklearn`"):
         import joblib
-    except ModuleNotFoundError as exc:
-        raise MissingDependencyError("scikit-learn", needed_for="the artifact type `sklearn`") from exc
     return joblib

@@ -30,8 +30,6 @@ class TextFileArtifact(ArtifactPlugin):
             raise BundleError(f"The artifact `{self.name}` is not `{self.encoding}` text: {exc}.") from exc
 
     def sniff(self, path: Path) -> str | None:
-        if path.is_dir():
-            return "it is a folder"
         try:
             path.read_bytes().decode(self.encoding)
         except (LookupError, UnicodeDecodeError) as exc:

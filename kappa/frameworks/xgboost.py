@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from kappa.errors import MissingDependencyError
+from kappa.errors import optional_import
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["XgboostModelArtifact"]
@@ -52,11 +52,11 @@ class XgboostModelArtifact(ArtifactPlugin):
         estimator.load_model(path)
         return estimator
 
-    def caller(self, model: Any, method: str) -> Callable[..., Any]:
+    def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
         """Return the model's method; a booster's own takes a `DMatrix`, which is made of rows and tables for it."""
-        called = super().caller(model, method)
+        called = super().caller(model, method, is_batch=is_batch)
         xgboost = _xgboost()
-        return partial(_of_rows, called) if method == "predict" and isinstance(model, xgboost.Booster) else called
+        return _on_rows(called, xgboost) if method == "predict" and isinstance(model, xgboost.Booster) else called
 
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
         is_estimator = hasattr(model, "get_booster")
@@ -66,8 +66,6 @@ class XgboostModelArtifact(ArtifactPlugin):
         return _AS_JSON if _head_of(path)[1:2] in _JSON_AFTER_BRACE else self.filename
 
     def sniff(self, path: Path) -> str | None:
-        if path.is_dir():
-            return "it is a folder"
         head = _head_of(path)
         if head.startswith(b"{") and b"learner" in head:
             return None
@@ -81,9 +79,12 @@ class XgboostModelArtifact(ArtifactPlugin):
         return ModelNeeds(_modules(is_estimator=hasattr(model, "get_booster")))
 
 
-def _of_rows(predict: Callable[[Any], Any], rows: Any) -> Any:
-    xgboost = _xgboost()
-    return predict(rows if isinstance(rows, xgboost.DMatrix) else xgboost.DMatrix(rows, enable_categorical=True))
+def _on_rows(predict: Callable[[Any], Any], xgboost: Any) -> Callable[[Any], Any]:
+    @wraps(predict)
+    def on_rows(rows: Any) -> Any:
+        return predict(rows if isinstance(rows, xgboost.DMatrix) else xgboost.DMatrix(rows, enable_categorical=True))
+
+    return on_rows
 
 
 def _modules(*, is_estimator: bool) -> tuple[str, ...]:
@@ -117,8 +118,6 @@ def _estimator_of(booster: Any) -> str | None:
 
 
 def _xgboost() -> Any:
-    try:
+    with optional_import("xgboost", needed_for="the artifact type `xgboost`"):
         import xgboost
-    except ModuleNotFoundError as exc:
-        raise MissingDependencyError("xgboost", needed_for="the artifact type `xgboost`") from exc
     return xgboost

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import sys
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
@@ -24,7 +23,7 @@ from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.plugins import load_dotted
 from kappa.services.awaiting import awaited, is_awaitable, loop_in_use
 from kappa.services.direct import own_tasks
-from kappa.services.splitting import FUNCTION, InputRows, arranged, cut, detached
+from kappa.services.splitting import FUNCTION, InputRows, arranged, cut, detached, labels_of
 from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.service import ApiSpec, ArtifactMethod, ExampleSpec
@@ -86,8 +85,9 @@ before the call, or ``None``."""
 class Inference:
     """One API of one loaded service.
 
-    ``function`` is what answers it: the user's function or bound method, or a model's own method. ``injectables`` are
-    the values that its further parameters may name: artifacts, and what `setup` returned.
+    ``function`` is what answers it: the user's function or bound method, or what the artifact's plugin calls a model's
+    own method by. ``injectables`` are the values that its further parameters may name: artifacts, and what `setup`
+    returned.
     """
 
     def __init__(
@@ -114,12 +114,7 @@ class Inference:
         self._has_told_of_order = False
         self.thread: ServiceThread | None = None
         """Where `answer` calls the function; ``None`` for the caller's own thread."""
-        self._takes_arrays = False
-        self._has_list_of_outputs = False
-        if isinstance(spec.target, ArtifactMethod):
-            self._has_list_of_outputs = spec.target.method in ("predict_proba", "predict_log_proba")
-            self._takes_arrays = _looks_at_values_only(getattr(function, "__self__", None))
-        else:
+        if not isinstance(spec.target, ArtifactMethod):
             self._bind(injectables)
 
     def _bind(self, injectables: Mapping[str, Any]) -> None:
@@ -233,9 +228,7 @@ class Inference:
             if self._task_keyword:
                 keywords = {**keywords, self._task_keyword: tasks}
             argument = self._input.merge([task.data for task in tasks])
-            labels = _labels_of(argument)
-        if self._takes_arrays:
-            argument = _values_of(argument)
+            labels = labels_of(argument)
         return tuple(argument) if self._takes_parts else (argument,), keywords, labels
 
     def _values(
@@ -252,8 +245,6 @@ class Inference:
         if not kept:
             return [task.error for task in tasks]  # whatever a function returns that has nothing left to answer
         counts = [self._input.rows_of(task.data) for task in kept]
-        if self._has_list_of_outputs and type(value) is list:
-            value = _rows_of_outputs(value)
         try:
             if type(value) is not list:
                 value = self._arranged(value, tasks, counts, labels)
@@ -346,58 +337,6 @@ class Inference:
         except BadInputError as exc:
             return error_answer(str(exc), request_id=task_id, http_status=exc.http_status)
         return self.answer([task])[0]
-
-
-_VALUES_ONLY = frozenset(
-    {
-        "sklearn.cluster",
-        "sklearn.discriminant_analysis",
-        "sklearn.ensemble",
-        "sklearn.linear_model",
-        "sklearn.naive_bayes",
-        "sklearn.neighbors",
-        "sklearn.neural_network",
-        "sklearn.svm",
-        "sklearn.tree",
-    }
-)
-
-
-def _looks_at_values_only(model: Any) -> bool:
-    """Return whether a frame is nothing but its values to ``model``: a plain scikit-learn estimator without names.
-
-    PERF: making an array of a frame costs scikit-learn 280 to 550 of 410 to 670 µs a call, and nothing before it did.
-    Ensembles of whatever estimators may hold one that goes by column, if they were not fitted with names.
-    """
-    family = ".".join(type(model).__module__.split(".")[:2])
-    is_mixed = hasattr(model, "named_estimators_")
-    return (
-        family in _VALUES_ONLY
-        and hasattr(model, "n_features_in_")
-        and not (hasattr(model, "feature_names_in_") or is_mixed)
-    )
-
-
-def _values_of(argument: Any) -> Any:
-    """Return the numbers of a frame as an array; what is no frame of numbers stays as it is."""
-    pandas = sys.modules.get("pandas")
-    if pandas is None or not isinstance(argument, pandas.DataFrame):
-        return argument
-    values = argument.to_numpy()
-    return values if values.dtype.kind in "fiu" else argument
-
-
-def _rows_of_outputs(value: list[Any]) -> list[Any]:
-    """Return the rows of what scikit-learn's classifiers of several outputs return: a list with an array for each."""
-    if value and all(getattr(output, "ndim", 0) == 2 for output in value):
-        return [list(row) for row in zip(*value, strict=True)]
-    return value
-
-
-def _labels_of(argument: Any) -> Any:
-    """Return the row labels of a frame."""
-    pandas = sys.modules.get("pandas")
-    return argument.index if pandas is not None and isinstance(argument, pandas.DataFrame) else None
 
 
 def _is_async(function: Any) -> bool:

@@ -382,7 +382,7 @@ def _function_of(
 ) -> Callable[..., Any]:
     target = api.target
     if isinstance(target, ArtifactMethod):
-        return plugins[target.artifact].caller(artifacts[target.artifact].value, target.method)
+        return plugins[target.artifact].caller(artifacts[target.artifact].value, target.method, is_batch=api.batch)
     name = target.function.partition(":")[2].rpartition(".")[2]
     if instance is None:
         return _user_function(f"the API `{api.name}`", target.function, code)

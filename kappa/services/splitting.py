@@ -59,6 +59,12 @@ class InputRows:
         return places
 
 
+def labels_of(argument: Any) -> Any:
+    """Return the row labels of a function's argument that is a frame; else ``None``."""
+    pandas = sys.modules.get("pandas")
+    return argument.index if pandas is not None and isinstance(argument, pandas.DataFrame) else None
+
+
 def split(value: Any, counts: Sequence[int | None]) -> list[Any]:
     """Cut what a batch function returned into one value per task.
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -37,7 +37,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from kappa.errors import BundleError, ConfigurationError, MissingDependencyError, PluginNotFoundError
+from kappa._files import copy_folder, entries_of, walk_files
+from kappa.errors import BundleError, ConfigurationError, MissingDependencyError, PluginNotFoundError, printable
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
 from kappa.spec.freezing import FrozenMapping, FrozenValue, freeze, thaw
 from kappa.tag import IDENTIFIER, check_identifier
@@ -62,6 +63,7 @@ __all__ = [
     "Spec",
     "field_docs",
     "freeze",
+    "model_files",
     "module_of",
     "plain_module",
     "thaw",
@@ -365,6 +367,15 @@ class ModelNeeds(NamedTuple):
     """Names of classes and functions that it takes from `__main__`, the script that made it."""
 
 
+_INSIDE = "artifacts/model"
+"""How deep a model's folder lies in a bundle: which names are ignored depends on it."""
+
+
+def model_files(path: Path) -> list[Path]:
+    """Return the files that a bundle takes of a model's file or folder."""
+    return [path / inside for inside in walk_files(path, inside=_INSIDE)] if path.is_dir() else [path]
+
+
 class ArtifactPlugin(Plugin):
     """How one kind of model is kept on disk. The model itself and its metadata live in the service, not here."""
 
@@ -374,7 +385,9 @@ class ArtifactPlugin(Plugin):
     """The name under which functions find the model."""
 
     filename: ClassVar[str]
-    """What the model's file is called inside its directory of a bundle."""
+    """What the model's file or folder is called inside its directory of a bundle."""
+    takes: ClassVar[Literal["file", "folder", "file or folder"]] = "file"
+    """What a model of the user's is."""
     is_pickle: ClassVar[bool] = False
     """Whether loading it runs code that the file chooses; the manifest's ``security.pickle`` decides about those."""
     thread_bound: ClassVar[bool] = False
@@ -396,10 +409,12 @@ class ArtifactPlugin(Plugin):
         """Read the model back from a directory that `save` or `adopt` filled."""
         raise NotImplementedError
 
-    def caller(self, model: Any, method: str) -> Callable[..., Any]:
+    def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:  # noqa: ARG002 - few care
         """Return what answers an API that names this ``method`` of the model: it is given what the input adapter makes.
 
-        Raises `BundleError` if the model has none.
+        Called once, when a service is loaded: what depends on the model is decided here. ``is_batch`` says whether it
+        is given the inputs of several requests, and returns one result for each. Raises `BundleError` if the model has
+        no such method.
         """
         called = getattr(model, method, None)
         if not callable(called):
@@ -408,32 +423,54 @@ class ArtifactPlugin(Plugin):
         return called  # type: ignore[no-any-return]
 
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
-        """Return the names of the columns that the model was fitted with, in their order; none if it knows none."""
+        """Return the names of the columns that the model was fitted with, in their order; none if it knows none.
+
+        The attribute is scikit-learn's, and that of every estimator with its interface.
+        """
         return tuple(map(str, getattr(model, "feature_names_in_", ())))
 
     def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:
-        """Put a model file that the user made into ``directory`` as `load` expects it; ``link`` where possible."""
+        """Put a file or folder that the user made into ``directory`` as `load` expects it; ``link`` where possible."""
         target = directory / self.filename_of(path)
         if link:
             with suppress(OSError):  # Windows asks for a privilege
-                target.symlink_to(path.resolve())
+                target.symlink_to(path.resolve(), target_is_directory=path.is_dir())
                 return
-        shutil.copyfile(path, target)
+        if path.is_dir():
+            copy_folder(path, target, inside=_INSIDE)
+        else:
+            shutil.copyfile(path, target)
 
     def filename_of(self, path: Path) -> str:  # noqa: ARG002 - most types have one format
-        """Return what a file of the user's is called inside a bundle: its format decides where `load` goes by that."""
+        """Return what a file or folder of the user's is called inside a bundle: its format decides where `load` goes by
+        that."""
         return self.filename
 
     def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - most formats name nothing
-        """Return what a model file names of the packages it needs; nothing of it is run."""
+        """Return what a model's file or folder names of the packages it needs; nothing of it is run."""
         return ModelNeeds()
 
     def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002
         """Return the same for a model that is packed from Python."""
         return ModelNeeds()
 
+    def problem_of(self, path: Path) -> str | None:
+        """Return why ``path``, a file or folder of the user's, cannot be such a model; ``None`` if it may be one."""
+        if not path.is_dir():
+            return "it is a file, and such a model is a folder" if self.takes == "folder" else self.sniff(path)
+        if self.takes == "file":
+            return "it is a folder"
+        strange = [(inside, why) for inside, why in entries_of(path, inside=_INSIDE) if why]
+        if strange:
+            inside, why = strange[0]
+            return f"`{printable(inside.as_posix())}` in it is {why}"
+        return self.sniff(path)
+
     def sniff(self, path: Path) -> str | None:  # noqa: ARG002 - some formats have no signature
-        """Return why ``path`` cannot be such a model, judged by its first bytes alone; ``None`` if it may be."""
+        """Return why ``path``, which is what the type ``takes``, cannot be such a model, or ``None``.
+
+        It is judged by its first bytes, or by the names of its files, alone.
+        """
         return None
 
 
@@ -498,6 +535,7 @@ class _OutputOfService(PluginOfService, OutputAdapter):
 class _ArtifactOfService(PluginOfService, ArtifactPlugin):
     model_config = ConfigDict(extra="allow")
     filename = ""
+    takes = "file or folder"
 
     def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:  # noqa: ARG002 - says why not
         raise ConfigurationError(

@@ -18,12 +18,11 @@ from contextlib import suppress
 from sys import getsizeof
 from typing import Any, ClassVar
 
-from packaging.requirements import Requirement
-
 from kappa.adapters.multipart import FORM, sole_part
 from kappa.errors import BadInputError, KappaError
 from kappa.services.splitting import split
 from kappa.spec.contracts import InputAdapter, OutputAdapter, Plugin
+from kappa.testing.plugins import PluginSuite
 from kappa.types import Answer, FileLike, Payload
 
 __all__ = ["InputAdapterSuite", "OutputAdapterSuite", "is_same", "spoil"]
@@ -98,27 +97,7 @@ def _spoil_array(array: Any) -> None:
         array[...] = None if kind == "O" else array.dtype.type()
 
 
-class _PluginSuite:
-    adapter: ClassVar[Any]
-
-    def test_its_options_are_what_a_manifest_holds(self) -> None:
-        plugin: Plugin = self.adapter
-        written = json.loads(json.dumps(plugin.model_dump(mode="json", by_alias=True)))
-        assert type(plugin).model_validate(written) == plugin, "a manifest gives another adapter back"
-
-    def test_it_cannot_be_changed(self) -> None:
-        try:
-            self.adapter.type = "other"
-        except ValueError:
-            return
-        raise AssertionError("its options can be changed: leave `frozen` as it is")
-
-    def test_what_it_requires_are_requirements(self) -> None:
-        for text in self.adapter.requires():
-            Requirement(text)
-
-
-class InputAdapterSuite(_PluginSuite):
+class InputAdapterSuite(PluginSuite):
     """What every input adapter must do; give the adapter, and requests that it takes and refuses."""
 
     adapter: ClassVar[InputAdapter]
@@ -126,6 +105,9 @@ class InputAdapterSuite(_PluginSuite):
     """Requests that it takes; some of them should be able to share a batch."""
     bad: ClassVar[Sequence[Payload]] = ()
     """Requests that it refuses."""
+
+    def plugin(self) -> Plugin:
+        return self.adapter
 
     def decode(self, payload: Payload) -> Any:
         """Return a request's form, as the server does: a sole uploaded file arrives as that file."""
@@ -291,7 +273,7 @@ def _held(value: Any, seen: set[int]) -> int:
     return getsizeof(value) + _held(getattr(value, "__dict__", {}), seen)
 
 
-class OutputAdapterSuite(_PluginSuite):
+class OutputAdapterSuite(PluginSuite):
     """What every output adapter must do; give the adapter, and values that it writes and does not."""
 
     adapter: ClassVar[OutputAdapter]
@@ -301,6 +283,9 @@ class OutputAdapterSuite(_PluginSuite):
     """What functions return for a batch, with the number of rows of each request, or ``None`` where it is one item."""
     unwritable: ClassVar[Sequence[Any]] = ()
     """Values that it cannot write."""
+
+    def plugin(self) -> Plugin:
+        return self.adapter
 
     def _accepts(self) -> list[str]:
         return ["", "*/*", "application/json", "text/html", "nonsense;;", *self.adapter.response_content()]

@@ -22,30 +22,6 @@ from kappa.frameworks.xgboost import XgboostModelArtifact
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 
-@pytest.mark.parametrize(
-    ("artifact", "model"),
-    [
-        (JSONArtifact("m"), {"classes": ["setosa", "ü"], "threshold": 0.5}),
-        (PickleArtifact("m"), {"a": {1, 2}}),
-        (TextFileArtifact("m"), "Zeile 1\r\nZeile ü\n"),
-        (TextFileArtifact("m", encoding="latin-1"), "ü"),
-    ],
-    ids=["json", "pickle", "text", "latin-1"],
-)
-def test_what_is_saved_is_loaded(tmp_path: Path, artifact: ArtifactPlugin, model: Any) -> None:
-    artifact.save(model, tmp_path)
-    assert artifact.load(tmp_path) == model
-    assert [path.name for path in tmp_path.iterdir()] == [artifact.filename]
-    assert artifact.sniff(tmp_path / artifact.filename) is None
-
-
-def test_an_estimator_is_saved_and_loaded(tmp_path: Path) -> None:
-    artifact = SklearnModelArtifact("m")
-    artifact.save(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), tmp_path)
-    assert artifact.load(tmp_path).predict([[3.0]]).round(6).tolist() == [6.0]
-    assert artifact.requires() == ("scikit-learn",)
-
-
 @pytest.mark.parametrize("link", [False, True])
 def test_a_file_that_the_user_made_is_adopted(tmp_path: Path, link: bool) -> None:
     source, directory = tmp_path / "my-model.json", tmp_path / "artifact"
@@ -82,8 +58,8 @@ def test_where_links_are_not_allowed_a_file_is_copied(tmp_path: Path, monkeypatc
 )
 def test_a_file_of_another_kind_is_told(tmp_path: Path, artifact: ArtifactPlugin, data: bytes, reason: str) -> None:
     (tmp_path / "model").write_bytes(data)
-    assert (artifact.sniff(tmp_path / "model") or "")[: len(reason)] == reason
-    assert artifact.sniff(tmp_path) == "it is a folder"
+    assert (artifact.problem_of(tmp_path / "model") or "")[: len(reason)] == reason
+    assert artifact.problem_of(tmp_path) == "it is a folder"
 
 
 @pytest.mark.parametrize("compress", [0, "zlib", "gzip", "bz2", "lzma", "xz"])

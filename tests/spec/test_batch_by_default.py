@@ -120,7 +120,8 @@ def test_the_methods_of_sklearn_that_are_batched_take_rows_one_by_one(model: Any
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_probabilities_of_several_outputs_belong_to_their_rows(rows: int) -> None:
     model = RandomForestClassifier(n_estimators=3, random_state=0).fit(X, np.stack([Y, 1 - Y], axis=1))
-    api = Inference(spec_of(artifact="model", method="predict_proba", input="ndarray"), model.predict_proba, {})
+    called = SklearnModelArtifact("model").caller(model, "predict_proba", is_batch=True)
+    api = Inference(spec_of(artifact="model", method="predict_proba", input="ndarray"), called, {})
     tasks = [api.decode(Payload(str([row.tolist()]).encode(), "application/json")) for row in X[:rows]]
     assert api.answer(tasks) == [api.answer([task])[0] for task in tasks]
     first = model.predict_proba(X[:1])

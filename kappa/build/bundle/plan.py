@@ -559,7 +559,7 @@ def _unusable(plugin: ArtifactPlugin, path: Path) -> str | None:
     if strange := strangeness(path.resolve()):
         return f"it is {strange}"
     try:
-        return plugin.sniff(path)
+        return plugin.problem_of(path)
     except OSError as exc:
         return f"it cannot be read ({exc.strerror})"
 

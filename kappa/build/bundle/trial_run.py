@@ -78,9 +78,9 @@ def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
     with code.unpickling():
         for plugin in spec.artifacts:
             model = load_artifact(plugin, package / "artifacts" / plugin.name)
-            for target in (api.target for api in spec.apis):
-                if isinstance(target, ArtifactMethod) and target.artifact == plugin.name:
-                    plugin.caller(model, target.method)
+            for api in spec.apis:
+                if isinstance(api.target, ArtifactMethod) and api.target.artifact == plugin.name:
+                    plugin.caller(model, api.target.method, is_batch=api.batch)
     for reference in _references(spec):
         import_reference(reference, code)
 

@@ -16,7 +16,7 @@ from kappa.build.checks.taken_names import needed_by, say_taken, taken_by
 from kappa.build.code.absent import AbsentModules, direct_imports, unknown_imports
 from kappa.build.code.declarations import Declaration
 from kappa.build.code.injection import check_functions, input_references
-from kappa.build.code.model_names import dill_problem, name_problem, needs_of_file
+from kappa.build.code.model_names import dill_problem, name_problem, needs_of_file, size_of_model
 from kappa.build.code.modules import CodeBase
 from kappa.build.code.nearby import find_nearby, say_notebook
 from kappa.build.code.own_adapters import read_own_adapters, types_of_plugins
@@ -104,7 +104,7 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
         if plugin is None:
             continue
         kind = (*path, "type") if (*path, "type") in found.positions.values else path
-        if place is not None and (why := _sniffed(plugin, place)) is not None:
+        if place is not None and (why := _problem_of(plugin, place)) is not None:
             message = f"{quoted(place.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
             other = type_of_model(place)
             help_ = f'This file looks like one that {_WRITTEN_BY[other]}: write `type = "{other}"`.' if other else ""
@@ -123,9 +123,9 @@ _WRITTEN_BY = {
 """By the artifact type of a file, as `type_of_model` tells it."""
 
 
-def _sniffed(plugin: ArtifactPlugin, place: Path) -> str | None:
+def _problem_of(plugin: ArtifactPlugin, place: Path) -> str | None:
     try:
-        return plugin.sniff(place)
+        return plugin.problem_of(place)
     except (OSError, KappaError) as exc:
         return f"it cannot be read: {exc}"
 
@@ -277,16 +277,20 @@ def _present(draft: Draft, code: CodeBase, declaration: Declaration | None, list
     asked = [text for plugin in every if plugin is not None for text in plugin.requires()]
     index = DistributionIndex()
     for name, plugin in plugins.items():
-        if (file := _model_file(draft, name)) is not None:
+        if (file := _model_file(draft, name, plugin)) is not None:
             modules = (module for module in needs_of_file(plugin, file).modules if code.package_of(module))
             asked += [one for module in modules for one in index.candidates(module)]
     return needed_by([*describe_kappa().runtime, *listed.names, *asked])
 
 
-def _model_file(draft: Draft, name: str) -> Path | None:
-    text = draft.get("artifacts", name, "path")
-    file = draft.document.file.parent / text if isinstance(text, str) else None
-    return file if file is not None and file.is_file() and file.stat().st_size <= _MOST_BYTES_READ else None
+def _model_file(draft: Draft, name: str, plugin: ArtifactPlugin) -> Path | None:
+    """Return a model's file or folder if it is there, and not too large for its names to be read by every check."""
+    text, root = draft.get("artifacts", name, "path"), draft.document.file.parent
+    if not isinstance(text, str):
+        return None
+    path = root / text
+    is_folder = plugin.takes != "file" and path.is_dir() and path.resolve().is_relative_to(root.resolve())
+    return path if (path.is_file() or is_folder) and size_of_model(path) <= _MOST_BYTES_READ else None
 
 
 def _check_names_in_models(
@@ -296,7 +300,7 @@ def _check_names_in_models(
     absent = _absent(draft, code, declaration)
     for name, plugin in _plugins(draft, declaration).items():
         path: TreePath = ("artifacts", name, "path")
-        if name in packed or (file := _model_file(draft, name)) is None:
+        if name in packed or (file := _model_file(draft, name, plugin)) is None:
             continue
         needs = needs_of_file(plugin, file)
         dill = dill_problem(needs, file.name)

@@ -28,7 +28,7 @@ def adopt_model(order: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(order["path"])
     try:
         plugin = declared.resolved(partial(import_reference, code=code))
-        if why := plugin.sniff(path):
+        if why := plugin.problem_of(path):
             return {"problem": f"`{path.name}` is not a model of that type: {why}."}
         with code.unpickling():
             plugin.adopt(path, Path(order["directory"]))

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from kappa.build.code.absent import AbsentModules
 from kappa.build.code.modules import CodeBase, is_pythons_own
 from kappa.build.code.tracing import is_installed
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds, model_files
 from kappa.wording import one_of, quoted
 
-__all__ = ["NameProblem", "dill_problem", "name_problem", "needs_of_file", "subject_of"]
+__all__ = ["NameProblem", "dill_problem", "name_problem", "needs_of_file", "size_of_model", "subject_of"]
 
 
 class NameProblem(NamedTuple):
@@ -26,12 +26,22 @@ class NameProblem(NamedTuple):
 
 
 def needs_of_file(plugin: ArtifactPlugin, path: Path) -> ModelNeeds:
-    """Return what a model's file names; one that has not changed is read once."""
+    """Return what a model's file or folder names; one that has not changed is read once."""
     try:
-        status = path.stat()
+        return _needs_of(plugin, path, *_extent_of(path))
     except OSError:
         return ModelNeeds()
-    return _needs_of(plugin, path, status.st_mtime_ns, status.st_size)
+
+
+def size_of_model(path: Path) -> int:
+    """Return the bytes of a model's file or folder; raises `OSError`."""
+    return _extent_of(path)[1]
+
+
+def _extent_of(path: Path) -> tuple[int, int]:
+    """Return the time in ns of a file's, or of a folder's newest file's, last change, and how many bytes it has."""
+    statuses = [file.stat() for file in model_files(path)]
+    return max((status.st_mtime_ns for status in statuses), default=0), sum(status.st_size for status in statuses)
 
 
 @lru_cache(maxsize=64)

@@ -53,7 +53,7 @@ def type_of_model(file: Path) -> str | None:
                 return "xgboost" if _LEARNER in opened.read(_HEAD_BYTES) else None
         if suffix in _PICKLES:
             plugin = ARTIFACTS.load("sklearn")(name="model")
-            if plugin.sniff(file) is None:
+            if plugin.problem_of(file) is None:
                 is_estimator = suffix == ".joblib" or "sklearn" in plugin.needs_of_file(file).modules
                 return "sklearn" if is_estimator else "pickle"
     except OSError:

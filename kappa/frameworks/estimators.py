@@ -1,0 +1,81 @@
+"""How scikit-learn's estimators are called, whatever file they were kept in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+__all__ = ["estimator_caller"]
+
+_BY_VALUE = frozenset(
+    {
+        "sklearn.cluster",
+        "sklearn.discriminant_analysis",
+        "sklearn.ensemble",
+        "sklearn.linear_model",
+        "sklearn.naive_bayes",
+        "sklearn.neighbors",
+        "sklearn.neural_network",
+        "sklearn.svm",
+        "sklearn.tree",
+    }
+)
+"""The packages whose estimators use a frame's numbers alone."""
+_BY_OUTPUT = frozenset({"predict_log_proba", "predict_proba"})
+"""The methods that return a list with an array for each output, where a classifier has several."""
+
+
+def estimator_caller(model: Any, method: str, called: Callable[..., Any], *, is_batch: bool) -> Callable[..., Any]:
+    """Return ``called``, the ``method`` of a ``model``, with the conversions that an estimator needs around it.
+
+    In a batch, a classifier of several outputs returns a row for each input.
+    """
+    if inspect.iscoroutinefunction(called):
+        return called
+    if _uses_values_alone(model):
+        called = _on_values(called)
+    return _by_row(called) if is_batch and method in _BY_OUTPUT else called
+
+
+def _uses_values_alone(model: Any) -> bool:
+    """Return whether ``model`` is a plain estimator of scikit-learn that was fitted without names of columns.
+
+    PERF: making an array of a frame costs scikit-learn 280 to 550 of 410 to 670 µs a call, and nothing before it did.
+    An ensemble of named estimators may hold one that goes by column.
+    """
+    family = ".".join(type(model).__module__.split(".")[:2])
+    return (
+        family in _BY_VALUE
+        and hasattr(model, "n_features_in_")
+        and not hasattr(model, "feature_names_in_")
+        and not hasattr(model, "named_estimators_")
+    )
+
+
+def _on_values(called: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a method the numbers of a frame as an array; anything else as it is."""
+
+    @wraps(called)
+    def on_values(argument: Any, *more: Any) -> Any:
+        if hasattr(argument, "columns") and hasattr(argument, "to_numpy"):
+            values = argument.to_numpy()
+            if values.dtype.kind in "fiu":
+                return called(values, *more)
+        return called(argument, *more)
+
+    return on_values
+
+
+def _by_row(called: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a method return the rows of several outputs in place of a list with an array for each output."""
+
+    @wraps(called)
+    def by_row(*arguments: Any) -> Any:
+        outputs = called(*arguments)
+        if type(outputs) is list and outputs and all(getattr(output, "ndim", 0) == 2 for output in outputs):
+            return [list(row) for row in zip(*outputs, strict=True)]
+        return outputs
+
+    return by_row

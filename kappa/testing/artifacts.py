@@ -1,0 +1,223 @@
+"""The conformance suite of artifact types: what each must do, as tests that a type of your own inherits.
+
+>>> class TestWords(ArtifactSuite):  # pytest finds what it inherits
+...     artifact = WordsArtifact("words")
+...     models = [["setosa", "ü"]]
+...     foreign = [b"0xff"]
+
+Nothing here needs pytest itself; the names of the methods are what must hold.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any, ClassVar
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from kappa.errors import BundleError, MissingDependencyError
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds, Plugin
+from kappa.testing.adapters import is_same
+from kappa.testing.plugins import PluginSuite
+
+__all__ = ["ArtifactSuite"]
+
+Content = bytes | Mapping[str, bytes]
+"""What is in a file, or by their paths in the files of a folder."""
+
+_DAMAGED = 50
+
+
+class ArtifactSuite(PluginSuite):
+    """What every artifact type must do; give the artifact, models that it keeps, and what is no such model."""
+
+    artifact: ClassVar[ArtifactPlugin]
+    models: ClassVar[Sequence[Any]]
+    """Models that it saves and loads."""
+    foreign: ClassVar[Sequence[Content]] = ()
+    """Contents of files, or of folders, that are no such model."""
+    library: ClassVar[str] = ""
+    """The module that `load` imports, if it needs one."""
+
+    def plugin(self) -> Plugin:
+        return self.artifact
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        """Return whether two models are the same; override it for models that do not compare."""
+        return is_same(one, other)
+
+    # -- round trip
+
+    def test_what_is_saved_is_loaded(self) -> None:
+        assert self.models, "give models that it keeps in `models`"
+        for model in self.models:
+            with self._saved(model) as folder:
+                loaded = self.artifact.load(folder)
+                assert self.is_same(loaded, model), f"{model!r} was saved, and {loaded!r} loaded"
+
+    def test_a_model_is_saved_under_the_name_of_the_type_alone(self) -> None:
+        for model in self.models:
+            with self._saved(model) as folder:
+                assert [path.name for path in folder.iterdir()] == [self.artifact.filename]
+                assert (folder / self.artifact.filename).is_dir() == (self.artifact.takes == "folder")
+
+    def test_what_it_saved_can_be_adopted(self) -> None:
+        for model in self.models:
+            for link in (False, True):
+                with self._saved(model) as folder, _folder() as other, _folder() as adopted:
+                    path = (folder / self.artifact.filename).rename(other / "a model")
+                    assert (why := self.artifact.problem_of(path)) is None, f"its own model is refused: {why}"
+                    self.artifact.adopt(path, adopted, link=link)
+                    assert self.is_same(self.artifact.load(adopted), model), "an adopted model is another one"
+                    if not link:
+                        assert not any(inside.is_symlink() for inside in adopted.rglob("*")), "a bundle holds no links"
+
+    # -- what is no such model
+
+    def test_foreign_models_are_refused_with_a_reason(self) -> None:
+        for content in self.foreign:
+            with _folder() as folder:
+                why = self.artifact.problem_of(_written(content, folder / "model"))
+            assert why, f"{content!r} was taken"
+            assert not why.endswith("."), f"a reason is part of a sentence: {why}"
+
+    def test_a_file_is_no_folder_and_a_folder_no_file(self) -> None:
+        if self.artifact.takes == "file or folder":
+            return
+        with _folder() as folder:
+            content: Content = b"x" if self.artifact.takes == "folder" else {"x": b"x"}
+            assert self.artifact.problem_of(_written(content, folder / "model"))
+
+    def test_damaged_models_are_judged_without_running_or_failing(self) -> None:
+        chance = random.Random(0)  # noqa: S311 - the same damage in every run
+        for model in self.models:
+            with self._saved(model) as folder:
+                path = folder / self.artifact.filename
+                files = [path] if path.is_file() else sorted(inside for inside in path.rglob("*") if inside.is_file())
+                for _ in range(_DAMAGED):
+                    file = chance.choice(files)
+                    whole = file.read_bytes()
+                    start = chance.randint(0, len(whole))
+                    file.write_bytes(whole[:start] + chance.randbytes(chance.randint(0, 3)) + whole[start + 2 :])
+                    assert isinstance(self.artifact.problem_of(path), str | None)
+                    assert isinstance(self.artifact.needs_of_file(path), ModelNeeds)
+                    file.write_bytes(whole)
+
+    def test_a_method_that_a_model_has_not_is_a_bundle_error_that_names_the_artifact(self) -> None:
+        for model in self.models:
+            try:
+                self.artifact.caller(model, "no_such_method", is_batch=False)
+            except BundleError as exc:
+                assert f"`{self.artifact.name}`" in str(exc)
+            else:
+                raise AssertionError("a method that the model has not was found")
+
+    # -- what it promises
+
+    def test_whether_it_is_a_pickle_is_true(self) -> None:
+        """Whoever forbids pickles relies on it."""
+        for model in self.models:
+            with self._saved(model) as folder:
+                self.artifact.load(folder)  # importing a framework may read pickles of its own
+                with _unpickled() as names:
+                    self.artifact.load(folder)
+            assert self.artifact.is_pickle or not names, f"loading unpickled {names[0]}: set `is_pickle`"
+
+    def test_without_its_library_the_command_that_installs_it_is_told(self) -> None:
+        if not self.library:
+            return
+        for model in self.models:
+            with self._saved(model) as folder, _without(self.library):
+                try:
+                    self.artifact.load(folder)
+                except MissingDependencyError as exc:
+                    assert exc.requirement in self.artifact.requires(), f"`requires` does not name `{exc.requirement}`"
+                else:
+                    raise AssertionError(f"it was loaded without `{self.library}`: which module is its library?")
+
+    def test_its_module_imports_nothing_heavy(self) -> None:
+        """A kappafile that names the type is read without the framework."""
+        required = {canonicalize_name(Requirement(text).name) for text in self.artifact.requires()}
+        heavy = {"numpy", "pandas"} | {
+            module
+            for module, names in packages_distributions().items()
+            if not required.isdisjoint(map(canonicalize_name, names))
+        }
+        code = f"import sys; import {type(self.artifact).__module__}; print(*{heavy!r} & sys.modules.keys())"
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert not done.stdout.split(), f"importing it imports {done.stdout.strip()}: do that inside its methods"
+
+    @contextmanager
+    def _saved(self, model: Any) -> Iterator[Path]:
+        with _folder() as folder:
+            self.artifact.save(model, folder)
+            yield folder
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
+        yield Path(folder)
+
+
+def _written(content: Content, path: Path) -> Path:
+    """Write a file, or a folder of files, and return its path."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        return path
+    path.mkdir()
+    for name, data in content.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Have imports of a module fail."""
+    absent: Any = None
+    before = {name: value for name, value in sys.modules.items() if name.partition(".")[0] == module}
+    sys.modules.update(dict.fromkeys([*before, module], absent))
+    try:
+        yield
+    finally:
+        with suppress(KeyError):
+            del sys.modules[module]
+        sys.modules.update(before)
+
+
+_listeners: list[list[str]] = []
+
+
+@contextmanager
+def _unpickled() -> Iterator[list[str]]:
+    """Yield a list that fills with the names that pickles are made of while the block runs."""
+    if not _hooks:
+        sys.addaudithook(_note)  # which nothing removes
+        _hooks.append(_note)
+    names: list[str] = []
+    _listeners.append(names)
+    try:
+        yield names
+    finally:
+        _listeners.remove(names)
+
+
+_hooks: list[Any] = []
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "pickle.find_class" and _listeners:
+        for names in _listeners:
+            names.append(f"`{arguments[0]}.{arguments[1]}`")

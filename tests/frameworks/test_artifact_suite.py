@@ -1,0 +1,200 @@
+"""Every built-in artifact type passes the suite that types of others inherit, and the suite sees what is wrong."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from acme_words import WordsArtifact
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from kappa.errors import optional_import
+from kappa.frameworks.json import JSONArtifact
+from kappa.frameworks.pickle import PickleArtifact
+from kappa.frameworks.sklearn import SklearnModelArtifact
+from kappa.frameworks.text import TextFileArtifact
+from kappa.frameworks.xgboost import XgboostModelArtifact
+from kappa.plugins import ARTIFACTS
+from kappa.spec.contracts import ArtifactPlugin
+from kappa.testing.artifacts import ArtifactSuite
+
+ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
+XGBOOST_JSON = b'{"learner":{},"version":[3,2,0]}'
+
+
+class TestJSON(ArtifactSuite):
+    artifact = JSONArtifact("model")
+    models: ClassVar = [{"classes": ["setosa", "ü"], "threshold": 0.5}, [], None]
+    foreign: ClassVar = [b"{", b"\xff", b"", pickle.dumps(1), {"content.json": b"{}"}]
+
+
+class TestText(ArtifactSuite):
+    artifact = TextFileArtifact("model")
+    models: ClassVar = ["Zeile 1\r\nZeile ü\n", ""]
+    foreign: ClassVar = [b"\xff", {"content.txt": b"a"}]
+
+
+class TestLatin(ArtifactSuite):
+    artifact = TextFileArtifact("model", encoding="latin-1")
+    models: ClassVar = ["ü"]
+
+
+class TestPickle(ArtifactSuite):
+    artifact = PickleArtifact("model")
+    models: ClassVar = [{"a": {1, 2}}, complex(1, 2)]
+    foreign: ClassVar = [b"", b"a,b\n1,2\n", XGBOOST_JSON, {"object.pkl": pickle.dumps(1)}]
+
+
+class TestSklearn(ArtifactSuite):
+    artifact = SklearnModelArtifact("model")
+    models: ClassVar = [make_pipeline(StandardScaler(), LinearRegression()).fit(ROWS, [0.0, 1.0, 2.0, 3.0])]
+    foreign: ClassVar = [b"", b"<html>", XGBOOST_JSON, {"model.joblib": pickle.dumps(1)}]
+    library: ClassVar = "joblib"
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return type(one) is type(other) and one.predict(ROWS).tolist() == other.predict(ROWS).tolist()
+
+
+@pytest.mark.xgboost
+class TestXgboost(ArtifactSuite):
+    artifact = XgboostModelArtifact("model")
+    models: ClassVar = []
+    foreign: ClassVar = [b"", b"binf", b"{}", pickle.dumps(1), {"model.ubj": XGBOOST_JSON}]
+    library: ClassVar = "xgboost"
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import xgboost
+
+        booster = xgboost.train({}, xgboost.DMatrix(ROWS, [0.0, 1.0, 2.0, 3.0]), num_boost_round=2)
+        estimator = xgboost.XGBRegressor(n_estimators=2).fit(ROWS, [0.0, 1.0, 2.0, 3.0])
+        monkeypatch.setattr(type(self), "models", [booster, estimator])
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return type(one) is type(other) and bytes(self._booster(one).save_raw()) == bytes(
+            self._booster(other).save_raw()
+        )
+
+    def _booster(self, model: Any) -> Any:
+        return model.get_booster() if hasattr(model, "get_booster") else model
+
+
+def test_every_built_in_type_is_tested() -> None:
+    suites = (TestJSON, TestText, TestPickle, TestSklearn, TestXgboost)
+    assert {suite.artifact.type for suite in suites} == set(ARTIFACTS.builtins)
+
+
+# -- a type of another distribution, whose models are folders, and what the suite finds --------------------------------
+
+
+class TestWords(ArtifactSuite):
+    artifact = WordsArtifact("words")
+    models: ClassVar = [{"de": ["Iris"], "en": ["iris", "flower"]}]
+    foreign: ClassVar = [b"{}", {"de.txt": b"Iris"}]
+
+
+class _Pickles(WordsArtifact):
+    def load(self, directory: Path) -> Any:
+        pickle.loads(pickle.dumps(complex(1, 2)))
+        return super().load(directory)
+
+
+class _Forgets(WordsArtifact):
+    def load(self, directory: Path) -> Any:
+        return {**super().load(directory), "en": []}
+
+
+class _Litters(WordsArtifact):
+    def save(self, model: Any, directory: Path) -> None:
+        super().save(model, directory)
+        (directory / "notes").touch()
+
+
+class _TakesAll(WordsArtifact):
+    def problem_of(self, path: Path) -> str | None:
+        return None
+
+
+class _Crashes(WordsArtifact):
+    def sniff(self, path: Path) -> str | None:
+        for file in path.glob("*.json"):
+            json.loads(file.read_bytes())
+        return None
+
+
+class _Links(WordsArtifact):
+    def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:
+        super().adopt(path, directory, link=True)
+        if not link:
+            whole = directory / self.filename
+            aside = whole.resolve()
+            whole.unlink()
+            shutil.copytree(aside, whole)
+            (whole / "more.txt").symlink_to(aside)
+
+
+class _NeedsWhatItDoesNotName(WordsArtifact):
+    def load(self, directory: Path) -> Any:
+        with optional_import("acme-words", needed_for="the artifact type `acme.words`"):
+            import joblib  # noqa: F401
+        return super().load(directory)
+
+
+class _HasEveryMethod(WordsArtifact):
+    def caller(self, model: Any, method: str, *, is_batch: bool) -> Any:
+        return print
+
+
+@pytest.mark.parametrize(
+    ("kind", "claim"),
+    [
+        (_Pickles, "test_whether_it_is_a_pickle_is_true"),
+        (_Forgets, "test_what_is_saved_is_loaded"),
+        (_Litters, "test_a_model_is_saved_under_the_name_of_the_type_alone"),
+        (_TakesAll, "test_foreign_models_are_refused_with_a_reason"),
+        (_TakesAll, "test_a_file_is_no_folder_and_a_folder_no_file"),
+        (_Links, "test_what_it_saved_can_be_adopted"),
+        (_NeedsWhatItDoesNotName, "test_without_its_library_the_command_that_installs_it_is_told"),
+        (WordsArtifact, "test_without_its_library_the_command_that_installs_it_is_told"),
+        (_HasEveryMethod, "test_a_method_that_a_model_has_not_is_a_bundle_error_that_names_the_artifact"),
+    ],
+)
+def test_the_suite_sees_what_is_wrong(kind: type[ArtifactPlugin], claim: str) -> None:
+    class Suite(TestWords):
+        artifact = kind("words")
+        library: ClassVar = "joblib"
+
+    with pytest.raises(AssertionError):
+        getattr(Suite(), claim)()
+
+
+def test_the_suite_sees_a_type_that_fails_on_damaged_models() -> None:
+    class Suite(TestWords):
+        artifact = _Crashes("words")
+
+    with pytest.raises(ValueError):
+        Suite().test_damaged_models_are_judged_without_running_or_failing()
+
+
+def test_the_suite_sees_a_module_that_imports_a_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import pandas\nfrom acme_words import WordsArtifact\nclass Heavy(WordsArtifact): pass\n"
+    (tmp_path / "acme_heavy.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    class Heavy(WordsArtifact):
+        pass
+
+    Heavy.__module__ = "acme_heavy"
+
+    class Suite(TestWords):
+        artifact = Heavy("words")
+
+    with pytest.raises(AssertionError, match=r"importing it imports .*pandas.*: do that inside its methods"):
+        Suite().test_its_module_imports_nothing_heavy()
