@@ -30,12 +30,16 @@ def test_the_tree_in_the_docstring_is_complete_and_right() -> None:
 
 
 def test_every_class_is_public() -> None:
-    assert set(kappa.errors.__all__) == {cls.__name__ for cls in _classes()} | {
-        "EXIT_INTERRUPTED",
-        "optional_import",
-        "printable",
-        "said",
-    }
+    others = {"EXIT_INTERRUPTED", "optional_import", "printable", "said"}
+    assert set(kappa.errors.__all__) == {cls.__name__ for cls in _classes()} | others
+
+
+def test_an_import_that_fails_names_what_to_install_and_other_failures_pass() -> None:
+    message = r"^The type `x` needs `acme`, which is not installed here\. Run `pip install acme`\.$"
+    with pytest.raises(MissingDependencyError, match=message), optional_import("acme", needed_for="the type `x`"):
+        import surely_absent  # noqa: F401
+    with pytest.raises(ZeroDivisionError), optional_import("acme", needed_for="the type `x`"):
+        1 / 0  # noqa: B018
 
 
 @pytest.mark.parametrize(
