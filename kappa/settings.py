@@ -37,7 +37,7 @@ class ServerSettings(BaseModel):
     log_format: Literal["text", "json"] = "text"
     """How servers write their log: `text`, or `json` for one object a line."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """From which level on lines are shown."""
+    """The lowest level that is logged."""
     examples: Literal["gate", "warn", "skip"] | None = None
     """Whether a version must answer its examples as they expect before it is served, where the service does not say."""
     cors_origins: Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(_listed)] = ()

@@ -183,7 +183,7 @@ GOOD = "def predict(value): ...\n"
             "predict = 5\n",
             {},
             BundleError,
-            f"The API `predict` (`{MODULE}:predict`) is a `int`, no function.",
+            f"The API `predict` (`{MODULE}:predict`) is not callable: it is a `int`.",
             id="not callable",
         ),
         pytest.param(
@@ -226,7 +226,7 @@ GOOD = "def predict(value): ...\n"
             GOOD + "connect = 5\n",
             {"setup": f"{MODULE}:connect"},
             BundleError,
-            f"Setup (`{MODULE}:connect`) is a `int`, no function.",
+            f"Setup (`{MODULE}:connect`) is not callable: it is a `int`.",
             id="setup is no function",
         ),
         pytest.param(

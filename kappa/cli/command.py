@@ -151,13 +151,13 @@ def _common_options() -> list[click.Option]:
             is_flag=True,
             expose_value=False,
             callback=remember("is_quiet"),
-            help="Say nothing but results and errors.",
+            help="Print results and errors only.",
         ),
         click.Option(
             ["--verbose"],
             is_flag=True,
             expose_value=False,
             callback=remember("is_verbose"),
-            help="Say more, with the traceback of a failure.",
+            help="Print more, with the traceback of a failure.",
         ),
     ]

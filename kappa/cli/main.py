@@ -11,8 +11,8 @@ __all__ = ["SECTIONS", "cli", "main"]
 
 SECTIONS = {
     "Declare and build": {
-        "validate": "Say everything that is wrong with kappafiles.",
-        "explain": "Say what a key of a kappafile means, or the code of a problem.",
+        "validate": "Report every problem of kappafiles.",
+        "explain": "Explain a key of a kappafile, or the code of a problem.",
         "schema": "Print the JSON Schema that editors check a kappafile with.",
         "lock": "Pin every package of a service, with its hashes.",
         "build": "Build a bundle: locked, self-contained, ready to serve.",
@@ -20,7 +20,7 @@ SECTIONS = {
     "Run and serve": {
         "serve": "Answer requests over HTTP, with a bundle or a project.",
         "serve-gunicorn": "Answer requests in production, with several workers.",
-        "reload": "Bring a new version to a server that runs.",
+        "reload": "Load a new version into a running server.",
         "run": "Answer inputs from the command line or from files.",
         "test": "Replay the examples and compare the answers.",
         "tune": "Measure an API, simulate it under load, and recommend its settings.",

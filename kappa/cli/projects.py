@@ -38,5 +38,5 @@ def resolver_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--resolver",
         metavar="|".join(sorted(RESOLVERS.builtins)),
-        help="What pins the packages.  [default: as the kappafile says, or pip-compile]",
+        help="The resolver that pins the packages.  [default: as the kappafile says, or pip-compile]",
     )(command)

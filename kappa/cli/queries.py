@@ -26,18 +26,18 @@ _OPTIONS = (
         "--labels",
         "selector",
         metavar="SELECTOR",
-        help="Those with these labels, e.g. 'framework=xgboost, stage In (test, live)'.",
+        help="Only bundles with these labels, e.g. 'framework=xgboost, stage In (test, live)'.",
     ),
-    click.option("--limit", type=click.IntRange(min=1), help="At most so many."),
-    click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out so many first."),
+    click.option("--limit", type=click.IntRange(min=1), help="The maximum number of bundles."),
+    click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip this many."),
     click.option(
         "--order-by",
         type=click.Choice(["created_at", "name"]),
         default="created_at",
         show_default=True,
-        help="What comes first: the newest, or the last name.",
+        help="The key to sort by, in descending order.",
     ),
-    click.option("--ascending-order", "ascending", is_flag=True, help="Turn the order round."),
+    click.option("--ascending-order", "ascending", is_flag=True, help="Sort in ascending order."),
 )
 
 

@@ -69,7 +69,7 @@ _OPTIONS = (
         type=click.FloatRange(min=0, min_open=True),
         help="The latency to aim at under load, for all APIs.  [default: as each API declares]",
     ),
-    click.option("--disable-microbatch", is_flag=True, help="Answer every request by itself."),
+    click.option("--disable-microbatch", is_flag=True, help="Turn batching off."),
     click.option(
         "--timeout",
         "timeout_s",
@@ -77,7 +77,7 @@ _OPTIONS = (
         default=_DEFAULTS.timeout_s,
         show_default=True,
         metavar="SECONDS",
-        help="Replace a worker that stands still for this long.",
+        help="Replace a worker that does not respond for this long.",
     ),
     click.option(
         "--graceful-timeout",
@@ -86,7 +86,7 @@ _OPTIONS = (
         default=_DEFAULTS.graceful_timeout_s,
         show_default=True,
         metavar="SECONDS",
-        help="How long accepted requests may take once the server is to stop.",
+        help="How long accepted requests may take after SIGTERM.",
     ),
     click.option(
         "--drain-delay",
@@ -95,7 +95,7 @@ _OPTIONS = (
         default=_DEFAULTS.drain_delay_s,
         show_default=True,
         metavar="SECONDS",
-        help="How long to go on accepting then, while `/readyz` already says no.",
+        help="How long to keep accepting requests after SIGTERM, while `/readyz` already answers 503.",
     ),
     click.option(
         "--examples",
@@ -122,7 +122,7 @@ _OPTIONS = (
     click.option(
         "--log-level",
         type=click.Choice(get_args(LogLevel)),
-        help="From which level on lines are shown.  [default: info]",
+        help="The lowest level that is logged.  [default: info]",
     ),
 )
 

@@ -153,7 +153,7 @@ class Host:
         self._mark_ready(0)
 
     def take_over(self, former: Host) -> None:
-        """Be what this process serves in place of ``former``, which finishes what it has."""
+        """Take over from ``former``, which finishes its requests."""
         former._mark_ready(0)
         if former.state == "draining":
             self.drain()

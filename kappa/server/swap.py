@@ -80,7 +80,7 @@ class Application:
         """Whether every request must come here, and none may go straight to an API."""
         self._current = build(services)
         self._servings = [self._current]
-        """With the one that comes and those that leave."""
+        """The one that serves, the one being loaded, and those that are draining."""
         self._reloading: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._is_wanted_again = False

@@ -243,7 +243,7 @@ class Inference:
             return [tasks[0].error or value]
         kept = [task for task in tasks if task.error is None]
         if not kept:
-            return [task.error for task in tasks]  # whatever a function returns that has nothing left to answer
+            return [task.error for task in tasks]  # every task was discarded: the return value is ignored
         counts = [self._input.rows_of(task.data) for task in kept]
         try:
             if type(value) is not list:

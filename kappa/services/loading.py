@@ -390,8 +390,8 @@ class _ScriptEnd(BaseException):
 def end_script(doing: str) -> None:
     """Stop the module that is being imported, if a service is being loaded: saving it again is not what is wanted.
 
-    Training and saving at the top level of the file that defines the class is how scripts begin. What stands above is
-    run again by every import, which is said.
+    Training and saving at the top level of the file that defines the class is how scripts begin. The code
+    above that line runs at every import; a warning says so.
     """
     if not _loading.get():
         return

@@ -286,7 +286,9 @@ def prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) ->
 def _user_function(what: str, reference: str, code: ServiceCode) -> Callable[..., Any]:
     function = import_reference(reference, code)
     if not callable(function):
-        raise BundleError(f"{what[0].upper()}{what[1:]} (`{reference}`) is a `{type(function).__name__}`, no function.")
+        raise BundleError(
+            f"{what[0].upper()}{what[1:]} (`{reference}`) is not callable: it is a `{type(function).__name__}`."
+        )
     owner, _, name = reference.rpartition(".")
     if owner.count(":") and inspect.isfunction(function):
         declaring = import_reference(owner, code)

@@ -128,7 +128,7 @@ def test_labels_of_nothing_delete_nothing(kappa: Kappa, stored: Path) -> None:
 def test_without_a_terminal_a_question_is_a_no(kappa: Kappa, stored: Path) -> None:
     result = kappa("delete", "Iris:1")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Nobody can be asked here, so nothing was deleted. Say `--yes`" in result.stderr
+    assert "This is not a terminal, so nothing was deleted. Pass `--yes`" in result.stderr
     assert len(listed(kappa("list"))) == 4
 
 

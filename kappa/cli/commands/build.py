@@ -41,7 +41,7 @@ __all__ = ["command"]
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIRECTORY",
-    help="Make this the bundle, in place of an earlier one of the service, and leave the store alone.",
+    help="Write the bundle to this directory instead of the store, replacing an earlier one of the service.",
 )
 @click.option(
     "--artifact",
@@ -52,8 +52,10 @@ __all__ = ["command"]
 )
 @click.option("--version", help="The version.  [default: made from the time and the content]")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label the bundle; repeatable.")
-@click.option("--locked", is_flag=True, help="Take the packages of `kappafile.lock`, or fail if it is out of date.")
-@click.option("--upgrade", is_flag=True, help="Take the newest versions, in `kappafile.lock` too if there is one.")
+@click.option("--locked", is_flag=True, help="Use `kappafile.lock`, and fail if it is out of date.")
+@click.option(
+    "--upgrade", is_flag=True, help="Resolve the newest versions, and update `kappafile.lock` if there is one."
+)
 @resolver_option
 @click.option("--no-try", is_flag=True, help="Do not import the code and load the models once from the new bundle.")
 @click.option("--dry-run", is_flag=True, help="Print what would be built, and write nothing.")

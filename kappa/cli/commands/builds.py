@@ -25,7 +25,9 @@ _LOCKS = {"committed": "kappafile.lock", "cached": "reused", "resolved": "new"}
     "builds", examples=["kappa builds", "kappa builds IrisClassifier --limit 5", "kappa builds --format json"]
 )
 @click.argument("name", required=False)
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The maximum number of builds."
+)
 @format_option("text", "json")
 def command(name: str | None, limit: int, output_format: str) -> None:
     """Show what was built on this machine, and how.

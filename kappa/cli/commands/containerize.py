@@ -46,14 +46,16 @@ __all__ = ["command"]
     "secrets",
     metavar="id=NAME,src=FILE|env=VARIABLE",
     multiple=True,
-    help="Let the build, and not the image, see a secret; repeatable.",
+    help="Give the build, and not the image, a secret; repeatable.",
 )
 @click.option("--platform", "platforms", metavar="OS/ARCH", multiple=True, help="Build for this platform; repeatable.")
-@click.option("--builder", type=click.Choice(BUILDERS), default="auto", show_default=True, help="What builds it.")
+@click.option(
+    "--builder", type=click.Choice(BUILDERS), default="auto", show_default=True, help="The program that builds it."
+)
 @click.option("--no-cache", is_flag=True, help="Use no layer of an earlier build.")
 @click.option("--pull", is_flag=True, help="Ask the registry for a newer base image.")
 @click.option("--test", is_flag=True, help="Run it and replay the examples, before anything is pushed.")
-@click.option("--allow-unlocked", is_flag=True, help="Take a bundle whose packages have no hashes.")
+@click.option("--allow-unlocked", is_flag=True, help="Accept a bundle whose packages have no hashes.")
 @format_option("text", "json")
 def command(
     target: str,

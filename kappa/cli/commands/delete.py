@@ -33,7 +33,7 @@ def is_terminal() -> bool:
     ],
 )
 @targets_argument
-@click.option("--labels", "selector", metavar="SELECTOR", help="Only those with these labels.")
+@click.option("--labels", "selector", metavar="SELECTOR", help="Only bundles with these labels.")
 @click.option("--all", "everything", is_flag=True, help="Every version of the names given; without a name, everything.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @format_option("text", "json")
@@ -64,6 +64,6 @@ def _ask(bundles: Sequence[StoredBundle]) -> None:
     """Show what would be deleted and ask; raises `UsageError` where nobody can answer, `click.Abort` for a no."""
     print_note(stored_table(bundles, now=datetime.now(timezone.utc)))
     if not is_terminal():
-        raise UsageError("Nobody can be asked here, so nothing was deleted. Say `--yes` to delete these bundles.")
+        raise UsageError("This is not a terminal, so nothing was deleted. Pass `--yes` to delete without asking.")
     noun = "this bundle" if len(bundles) == 1 else f"these {len(bundles)} bundles"
     click.confirm(f"Delete {noun}?", abort=True, err=True)

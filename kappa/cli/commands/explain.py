@@ -22,7 +22,7 @@ __all__ = ["command"]
 @click.argument("name", metavar="[KEY|CODE]", required=False)
 @format_option("text", "json")
 def command(name: str | None, output_format: str) -> None:
-    """Say what a key of a kappafile means, or the code of a problem.
+    """Explain a key of a kappafile, or the code of a problem.
 
     KEY is a dotted path, such as `env.python` or `apis.predict.route`, its last word where no other key ends so, or
     `input.`, `output.` or `artifact.` and a type. Without KEY or CODE, all of them are listed.

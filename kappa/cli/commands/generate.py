@@ -27,8 +27,10 @@ __all__ = ["command"]
 )
 @choice_argument("document", "compose", "github-action")
 @target_argument(default=".")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it there, where nothing is yet.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file, which must not exist."
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def command(document: Literal["compose", "github-action"], target: str, output: Path | None, *, force: bool) -> None:
     """Write a Compose file or a workflow for a service.
 

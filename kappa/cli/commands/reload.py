@@ -29,7 +29,7 @@ __all__ = ["command"]
 )
 @format_option("text", "json")
 def command(port: int | None, timeout_s: float, output_format: str) -> None:
-    """Bring a new version to a server that runs.
+    """Load a new version into a running server.
 
     The server looks again for what it was started with: `Name:latest` is the newest version by then, a path whatever
     bundle is there now. Its workers load it one after the other, beside the version that they serve, and change over

@@ -36,7 +36,7 @@ def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[Co
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=_complete)
 @format_option("text", "json", "github", "sarif")
 def command(targets: tuple[str, ...], output_format: str) -> int:
-    """Say everything that is wrong with kappafiles.
+    """Report every problem of kappafiles.
 
     Each TARGET is a kappafile or its directory, by default the current one. Nothing of the service's code is run. The
     exit code is 3 if there is an error; warnings alone leave it 0.

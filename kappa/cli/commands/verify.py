@@ -26,7 +26,7 @@ __all__ = ["command"]
     ],
 )
 @targets_argument
-@click.option("--all", "everything", is_flag=True, help="Every bundle of the store.")
+@click.option("--all", "everything", is_flag=True, help="Verify every bundle in the store.")
 @format_option("text", "json")
 def command(targets: Sequence[str], *, everything: bool, output_format: str) -> int:
     """Compare every file of bundles with the digests in their manifests.

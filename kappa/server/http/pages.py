@@ -114,7 +114,7 @@ def openapi(served: Served, host: Host, *, prefix: str) -> Answering:
 
 
 def index(served: Served, *, prefix: str) -> Answering:
-    """Show the built-in page; who is no browser gets JSON."""
+    """Show the built-in page to browsers, and JSON to other clients."""
     built_in = page(served, prefix=prefix)
 
     async def answer(req: Request) -> Answer:
