@@ -17,10 +17,10 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from eventually import eventually
 
 from kappa.bento import BentoService
 from kappa.errors import ConfigurationError, InferenceFailedError, PortInUseError
+from tests.eventually import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.name != "posix", reason="the production server is POSIX")]
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 import tomli
-from eventually import eventually
 
 from kappa.build.project import read_project
+from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eventually import eventually
-from every_adapter import write_project
+
+from tests.adapters.every_adapter import write_project
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.engine
 

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from every_adapter import APIS, FRAMEWORKS, MODULE, write_project
 from PIL import Image
 
 import kappa.testing
@@ -25,6 +24,7 @@ from kappa.cli.main import cli
 from kappa.plugins import INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.testing import Client
 from kappa.types import FileLike, Payload
+from tests.adapters.every_adapter import APIS, FRAMEWORKS, MODULE, write_project
 
 
 def picture(*size: int) -> bytes:

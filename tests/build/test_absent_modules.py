@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
-from projects import INFERRING, PREDICT, write
 
 from kappa.build.bundle.plan import plan_build
 from kappa.build.code.absent import AbsentModules, Unknown
@@ -18,6 +17,7 @@ from kappa.build.packages.known_modules import KNOWN_MODULES, SIBLINGS
 from kappa.build.packages.listed import Listed
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ManifestError
+from tests.build.projects import INFERRING, PREDICT, write
 
 
 def project_with(root: Path, code: str, *, env: str = "", files: Mapping[str, str] | None = None) -> Path:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from projects import write
 
 from kappa.build.bundle.builder import build_bundle
 from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.project import read_project
 from kappa.errors import ConfigurationError
 from kappa.spec.manifest import read_manifest
+from tests.build.projects import write
 
 READ = "def predict(value):\n    return DATA.read_text() + str(value)\n"
 BESIDE = f"from pathlib import Path\nDATA = Path(__file__).with_name('data.txt')\n{READ}"

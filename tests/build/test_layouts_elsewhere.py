@@ -17,12 +17,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from packaging.utils import canonicalize_name
-from projects import write
 
 from kappa.build.packages.installed import asked_for, with_needs
 from kappa.build.packages.resolvers.uv import find_uv
 from kappa.build.packages.wheel import describe_kappa, write_zip
 from kappa.spec.pins import pins_of
+from tests.build.projects import write
 
 pytestmark = [
     pytest.mark.index,

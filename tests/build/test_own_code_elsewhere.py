@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
-from projects import INFERRING, PREDICT, write
 
 from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.code.modules import search_path
 from kappa.build.manifest.diagnostics import Diagnostic
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ManifestError
+from tests.build.projects import INFERRING, PREDICT, write
 
 
 def project_in(root: Path, code: str, *, env: str = "", bundle: str = "") -> Path:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from projects import write
 from pydantic import BaseModel
 
 from kappa.build.class_project import read_class_project
@@ -21,6 +20,7 @@ from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import field_docs
 from kappa.spec.document import Kappafile
 from kappa.spec.service import ServiceSpec
+from tests.build.projects import write
 
 MARKED = re.compile(r"\bNamesPath\b")
 ABOUT_PATHS = re.compile(r"\b(path|file|folder|pattern|script|template)s?\b", re.IGNORECASE)

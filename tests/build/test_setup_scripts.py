@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
-from projects import KAPPAFILE, PREDICT, write
 
 from kappa.build.bundle.builder import build_bundle
 from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.checks.setup_scripts import shell_of
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ConfigurationError, ManifestError
+from tests.build.projects import KAPPAFILE, PREDICT, write
 
 MARK = "\ufeff"
 OWN = f'{KAPPAFILE}[bundle]\nresolver = "installed"\n'

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
-from projects import KAPPAFILE, PREDICT, write
 
 from kappa.build.bundle.sources import Code, collect_code, collect_includes
 from kappa.build.code.modules import CodeBase, SearchPath, search_path
@@ -18,6 +17,7 @@ from kappa.build.packages.distributions import DistributionIndex
 from kappa.build.project import Project, check_kappafile, read_project
 from kappa.errors import ManifestError
 from kappa.log import Kind, listening
+from tests.build.projects import KAPPAFILE, PREDICT, write
 
 
 def project_of(root: Path, files: Mapping[str, str], *, more: str = "") -> Project:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from projects import KAPPAFILE, write
 
 from kappa.actions.building import plan_of
 from kappa.build.project import check_kappafile
+from tests.build.projects import KAPPAFILE, write
 
 Kappa = Callable[..., Result]
 IMPORTING = "import tomli\nfrom PIL import Image\n\n\ndef predict(value):\n    return value\n"

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from eventually import eventually
+
+from tests.eventually import eventually
 
 pytestmark = [
     pytest.mark.engine,

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from eventually import eventually
+
+from tests.eventually import eventually
 
 pytestmark = [
     pytest.mark.engine,

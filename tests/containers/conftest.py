@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from base_image import has_image, import_image, make_file_system
-from engines import PODMAN_LIMITS, Door, Registry, build, serve_registry, write_project
 from filelock import FileLock
+
+from tests.containers.base_image import has_image, import_image, make_file_system
+from tests.containers.engines import PODMAN_LIMITS, Door, Registry, build, serve_registry, write_project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from base_image import NAME
-from eventually import eventually
 
 from kappa.build.packages.wheel import write_zip
+from tests.containers.base_image import NAME
+from tests.eventually import eventually
 
 BASE_IMAGE = NAME
 PODMAN_LIMITS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conda_channel import write_channel, write_image
-from engines import BASE_IMAGE, KAPPAFILE, Door, build, model_server, serve_folder, write_project
+
+from tests.containers.conda_channel import write_channel, write_image
+from tests.containers.engines import BASE_IMAGE, KAPPAFILE, Door, build, model_server, serve_folder, write_project
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

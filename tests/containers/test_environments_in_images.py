@@ -7,7 +7,8 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from engines import BASE_IMAGE, KAPPAFILE, Door, build, model_server, serve_folder, write_project
+
+from tests.containers.engines import BASE_IMAGE, KAPPAFILE, Door, build, model_server, serve_folder, write_project
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from engines import (
+
+from tests.containers.engines import (
     BASE_IMAGE,
     KAPPAFILE,
     Door,
@@ -24,7 +25,7 @@ from engines import (
     write_project,
     write_wheel,
 )
-from eventually import eventually
+from tests.eventually import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from engines import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, write_project
-from eventually import eventually
 
 from kappa._version import __version__
 from kappa.services.bundle import open_bundle
+from tests.containers.engines import BASE_IMAGE, CODE, KAPPAFILE, Door, Registry, build, write_project
+from tests.eventually import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -10,8 +10,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from engines import CODE, Container, Door, build, write_project
-from eventually import eventually
+
+from tests.containers.engines import CODE, Container, Door, build, write_project
+from tests.eventually import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

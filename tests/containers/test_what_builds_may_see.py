@@ -12,7 +12,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from engines import BASE_IMAGE, KAPPAFILE, Door, build, write_project, write_wheel
+
+from tests.containers.engines import BASE_IMAGE, KAPPAFILE, Door, build, write_project, write_wheel
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -28,8 +28,8 @@ def limit_address_space(room_bytes: int = ROOM_BYTES) -> None:
 def main(name: str, folders: list[str]) -> int:
     """Read every body in the folders as one format."""
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others take more of the address space than they use
-    from formats import FORMATS
-    from seeds import seeds
+    from tests.fuzzing.formats import FORMATS
+    from tests.fuzzing.seeds import seeds
 
     for format_, _, body in seeds():
         if format_ == name:

@@ -18,8 +18,8 @@ os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others take more of the ad
 import atheris
 
 with atheris.instrument_imports(include=["kappa.adapters", "kappa.server.http.exchange", "formats"]):
-    from formats import FORMATS
-from bounded import limit_address_space
+    from tests.fuzzing.formats import FORMATS
+from tests.fuzzing.bounded import limit_address_space
 
 CORPUS = Path(__file__).parent / "corpus"
 _KEPT_EVERY = 200

@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
-from formats import BOUNDARY
 from PIL import Image
+
+from tests.fuzzing.formats import BOUNDARY
 
 CORPUS = Path(__file__).parent / "corpus"
 

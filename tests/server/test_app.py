@@ -17,7 +17,6 @@ from typing import Any
 
 import falcon.testing
 import pytest
-from eventually import eventually_in_loop
 from PIL import Image
 
 from kappa.errors import BundleError, ConfigurationError, KappaError
@@ -30,6 +29,7 @@ from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
 from kappa.services.service import load_declared
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
+from tests.eventually import eventually_in_loop
 
 CODE = """
 from kappa.types import InferenceError, InferenceResult

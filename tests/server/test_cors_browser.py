@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from browser import Browser
+
+from tests.server.browser import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eventually import eventually
+
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.engine
 

@@ -8,10 +8,10 @@ import pytest
 from gunicorn.asgi.parser import CallbackRequest, ParseError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_cases import CASES, WireCase
 
 from kappa.server.http.direct import whole_request
 from kappa.server.http.parser import KappaParser
+from tests.server.wire_cases import CASES, WireCase
 
 LINE = b"POST /predict HTTP/1.1\r\n"
 

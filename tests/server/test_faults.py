@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from eventually import eventually
+
+from tests.eventually import eventually
 
 pytestmark = [
     pytest.mark.engine,

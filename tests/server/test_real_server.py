@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eventually import eventually
+
+from tests.eventually import eventually
 
 DOUBLE = "def double(values):\n    return [2 * value for value in values]\n"
 

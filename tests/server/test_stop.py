@@ -8,8 +8,9 @@ import sys
 from typing import Any
 
 import pytest
-from busy_clients import REQUEST, Busy, asking
-from eventually import eventually
+
+from tests.eventually import eventually
+from tests.server.busy_clients import REQUEST, Busy, asking
 
 pytestmark = [
     pytest.mark.engine,

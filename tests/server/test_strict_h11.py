@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import h11
 import pytest
-from wire_cases import CASES, WireCase
 
 from kappa.server.http.strict_h11 import StrictConnection, UnreadableError
+from tests.server.wire_cases import CASES, WireCase
 
 OF_THE_APPLICATION = {"length-beyond-the-limit"}
 """What is not refused for how it is written."""

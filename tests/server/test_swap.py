@@ -13,7 +13,6 @@ from typing import Any
 
 import falcon.testing
 import pytest
-from eventually import eventually, eventually_in_loop
 
 from kappa.errors import BundleError, KappaError
 from kappa.server.app import create_app
@@ -22,6 +21,7 @@ from kappa.server.served import Served
 from kappa.server.swap import Application
 from kappa.services.service import load_declared
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
+from tests.eventually import eventually, eventually_in_loop
 
 CODE = """
 import asyncio

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Browser
+
+from tests.server.browser import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 

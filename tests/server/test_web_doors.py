@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from eventually import eventually
+
+from tests.eventually import eventually
 
 pytestmark = [
     pytest.mark.engine,

@@ -6,7 +6,8 @@ import sys
 from typing import Any
 
 import pytest
-from wire_cases import CASES, answers_to
+
+from tests.server.wire_cases import CASES, answers_to
 
 pytestmark = [
     pytest.mark.engine,

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from eventually import eventually_in_loop
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
@@ -28,6 +27,7 @@ from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.parser import KappaParser
 from kappa.server.http.worker import KappaProtocol, KappaWorker
 from kappa.server.swap import DRAIN, Application
+from tests.eventually import eventually_in_loop
 
 Reply = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 

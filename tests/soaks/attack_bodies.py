@@ -22,10 +22,11 @@ sys.path.append(str(Path(__file__).parents[1] / "fuzzing"))
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-import seeds
-from attack import MOST_BYTES, Attack, Shot, by_bodies
-from formats import BOUNDARY, FORMATS
 from PIL import Image
+
+from tests.fuzzing import seeds
+from tests.fuzzing.formats import BOUNDARY, FORMATS
+from tests.soaks.attack import MOST_BYTES, Attack, Shot, by_bodies
 
 __all__ = ["body_attacks"]
 

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 sys.path.append(str(Path(__file__).parents[1] / "server"))
 
-from attack import ANSWER_S, MOST_BYTES, Attack, Came, Target, answer_of, ask, head, read_answer
-from wire_cases import CASES, answers_to
+from tests.server.wire_cases import CASES, answers_to
+from tests.soaks.attack import ANSWER_S, MOST_BYTES, Attack, Came, Target, answer_of, ask, head, read_answer
 
 __all__ = ["FORGED", "connection_attacks"]
 

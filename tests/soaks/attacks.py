@@ -37,10 +37,10 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "server"))
 
-from attack import Attack, Came, Target, ask, head
-from attack_bodies import body_attacks
-from attack_connections import FORGED, connection_attacks
-from busy_clients import Busy, asking
+from tests.server.busy_clients import Busy, asking
+from tests.soaks.attack import Attack, Came, Target, ask, head
+from tests.soaks.attack_bodies import body_attacks
+from tests.soaks.attack_connections import FORGED, connection_attacks
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from eventually import eventually_in_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from kappa.server.batching.outcomes import ExpiredError, OverdueError, RefusedEr
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.slots import Slots
+from tests.eventually import eventually_in_loop
 
 
 class Recorder(SilentObserver):
