@@ -8,9 +8,9 @@ the class or method it decorates and changes nothing else; `declared_spec` turns
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -53,8 +53,14 @@ __all__ = [
 ]
 
 Decorated = TypeVar("Decorated")
-Decorator = Callable[[Decorated], Decorated]
 Table = TypeVar("Table", bound=BaseModel)
+
+
+class Decorator(Protocol):
+    """What a decorator's call returns: a function that returns the class or method that it is given."""
+
+    def __call__(self, decorated: Decorated, /) -> Decorated: ...
+
 
 ENV_ALIASES: Mapping[str, str] = {
     "auto_pip_dependencies": "infer_pip_packages",
@@ -69,7 +75,7 @@ _API_ALIASES = {"mb_max_batch_size": "max_batch_size", "mb_max_latency": "max_la
 # -- decorators of a class: the tables of a kappafile ------------------------------------------------------------------
 
 
-def env(**options: Any) -> Decorator[Decorated]:
+def env(**options: Any) -> Decorator:
     """Declare what the service needs to run; the arguments are the keys of the kappafile's `[env]`.
 
     `auto_pip_dependencies` and `pip_dependencies`, former names of `infer_pip_packages` and `pip_packages`, still work.
@@ -87,7 +93,7 @@ def _alias_of(key: str) -> str:
     return next(alias for alias, now in ENV_ALIASES.items() if now == key)
 
 
-def artifacts(declared: ArtifactPlugin | Sequence[ArtifactPlugin]) -> Decorator[Decorated]:
+def artifacts(declared: ArtifactPlugin | Sequence[ArtifactPlugin]) -> Decorator:
     """Declare the models of the service, e.g. ``[SklearnModelArtifact("model")]``; `@kappa.artifact` is the same."""
     given = tuple(declared) if isinstance(declared, list | tuple) else (declared,)
     for one in given:
@@ -99,7 +105,7 @@ def artifacts(declared: ArtifactPlugin | Sequence[ArtifactPlugin]) -> Decorator[
 artifact = artifacts
 
 
-def files(**options: Any) -> Decorator[Decorated]:
+def files(**options: Any) -> Decorator:
     """Declare how the service is packed; the arguments are the keys of the kappafile's `[bundle]`.
 
     Patterns and folders are relative to the class's file.
@@ -107,17 +113,17 @@ def files(**options: Any) -> Decorator[Decorated]:
     return _marking("__kappa_files__", _table(FilesSpec, "files", options))
 
 
-def serving(**options: Any) -> Decorator[Decorated]:
+def serving(**options: Any) -> Decorator:
     """Declare defaults of the server; the arguments are the keys of the kappafile's `[serving]`."""
     return _marking("__kappa_serving__", _table(ServingSpec, "serving", options))
 
 
-def security(**options: Any) -> Decorator[Decorated]:
+def security(**options: Any) -> Decorator:
     """Declare what a bundle may contain; the arguments are the keys of the kappafile's `[security]`."""
     return _marking("__kappa_security__", _table(SecuritySpec, "security", options))
 
 
-def example(name: str, **options: Any) -> Decorator[Decorated]:
+def example(name: str, **options: Any) -> Decorator:
     """Declare a golden request; the arguments are the keys of one of the kappafile's `[[examples]]`.
 
     May be repeated. On a method that is an API, `api` is this one.
@@ -140,12 +146,12 @@ def example(name: str, **options: Any) -> Decorator[Decorated]:
 # -- decorators of a class: the keys of `[service]` --------------------------------------------------------------------
 
 
-def name(text: str) -> Decorator[Decorated]:
+def name(text: str) -> Decorator:
     """Declare what the service is called, where that is not the name of its class."""
     return _marking("__kappa_name__", text)
 
 
-def label(labels: Mapping[str, str] | None = None, /, **more: str) -> Decorator[Decorated]:
+def label(labels: Mapping[str, str] | None = None, /, **more: str) -> Decorator:
     """Declare labels: ``@kappa.label(team="growth")``, or ``@kappa.label({"cicd-status": "success"})``."""
     if not (labels is None or isinstance(labels, Mapping)):
         kind = type(labels).__name__
@@ -153,22 +159,22 @@ def label(labels: Mapping[str, str] | None = None, /, **more: str) -> Decorator[
     return _marking("__kappa_labels__", FrozenDict({**(labels or {}), **more}))
 
 
-def web_static_content(path: str) -> Decorator[Decorated]:
+def web_static_content(path: str) -> Decorator:
     """Declare a folder, relative to the class's file, that the server hosts at its root."""
     return _marking("__kappa_web_static_content__", path)
 
 
-def setup(reference: str) -> Decorator[Decorated]:
+def setup(reference: str) -> Decorator:
     """Name the function (`module:function`) that is called once per worker; methods get what it returns by name."""
     return _marking("__kappa_setup__", reference)
 
 
-def teardown(reference: str) -> Decorator[Decorated]:
+def teardown(reference: str) -> Decorator:
     """Name the function (`module:function`) that is called with what `setup` returned when a worker stops."""
     return _marking("__kappa_teardown__", reference)
 
 
-def ver(major: int, minor: int) -> Decorator[Decorated]:
+def ver(major: int, minor: int) -> Decorator:
     """Begin the service's versions with two numbers: ``@kappa.ver(1, 2)`` makes them `1.2.<version>`."""
     return _marking("__kappa_ver__", _table(VersionPrefix, "ver", {"major": major, "minor": minor}))
 
@@ -185,7 +191,7 @@ def api(
     api_doc: str | None = None,
     batch: bool | None = None,
     **options: Any,
-) -> Decorator[Decorated]:
+) -> Decorator:
     """Declare a method as an endpoint; the method itself stays as it is and can be called directly, also without the
     `task` or `tasks` that it takes.
 
@@ -208,7 +214,7 @@ def api(
 
     def decorate(method: Decorated) -> Decorated:
         callable_by_hand = with_own_tasks(method, input) if inspect.isfunction(method) else method
-        marked: Decorator[Decorated] = _marking("__kappa_api__", MappingProxyType(given))
+        marked: Decorator = _marking("__kappa_api__", MappingProxyType(given))
         return marked(callable_by_hand)
 
     return decorate
@@ -275,7 +281,7 @@ def _examples(declaring: type, methods: Mapping[str, Any]) -> Iterator[ExampleSp
             yield made.model_copy(update={"api": called})
 
 
-def _marking(attribute: str, value: Any) -> Decorator[Decorated]:
+def _marking(attribute: str, value: Any) -> Decorator:
     def decorate(decorated: Decorated) -> Decorated:
         if attribute in vars(decorated):
             word = attribute.removeprefix("__kappa_").removesuffix("__")

@@ -381,7 +381,7 @@ class ArtifactPlugin(Plugin):
 
     registry = ARTIFACTS
 
-    name: ArtifactName
+    name: ArtifactName = Field(kw_only=False)  # for type checkers: users pass it by position
     """The name under which functions find the model."""
 
     filename: ClassVar[str]

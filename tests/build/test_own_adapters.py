@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from projects import write
 
 from kappa.build.bundle.builder import build_bundle
 from kappa.build.bundle.plan import BuildPlan, plan_build
@@ -19,6 +18,7 @@ from kappa.log import Kind, listening
 from kappa.services.bundle import load_bundle, open_bundle
 from kappa.services.service import LoadedService, load_declared
 from kappa.types import Payload
+from tests.build.projects import write
 
 pytestmark = pytest.mark.usefixtures("fresh_modules")
 
