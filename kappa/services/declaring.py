@@ -34,6 +34,7 @@ from kappa.spec.service import (
 
 __all__ = [
     "ENV_ALIASES",
+    "Decorator",
     "api",
     "artifact",
     "artifacts",
