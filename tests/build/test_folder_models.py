@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from projects import write
 
 from kappa.build.bundle.builder import build_bundle
 from kappa.build.bundle.plan import plan_build
@@ -17,6 +16,7 @@ from kappa.services.bundle import load_bundle, open_bundle
 from kappa.services.service import load_declared
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.types import Payload
+from tests.build.projects import write
 
 pytestmark = pytest.mark.usefixtures("fresh_modules")
 

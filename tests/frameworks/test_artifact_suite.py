@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from acme_words import WordsArtifact
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -24,6 +23,7 @@ from kappa.frameworks.xgboost import XgboostModelArtifact
 from kappa.plugins import ARTIFACTS
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.testing.artifacts import ArtifactSuite
+from tests.frameworks.acme_words import WordsArtifact
 
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
 XGBOOST_JSON = b'{"learner":{},"version":[3,2,0]}'
