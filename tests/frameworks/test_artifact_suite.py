@@ -184,7 +184,7 @@ def test_the_suite_sees_a_type_that_fails_on_damaged_models() -> None:
 
 
 def test_the_suite_sees_a_module_that_imports_a_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "import pandas\nfrom acme_words import WordsArtifact\nclass Heavy(WordsArtifact): pass\n"
+    source = "import pandas\nfrom tests.frameworks.acme_words import WordsArtifact\nclass Heavy(WordsArtifact): pass\n"
     (tmp_path / "acme_heavy.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
 
