@@ -15,7 +15,7 @@ from typing import Any
 from kappa.errors import ResultMismatchError
 from kappa.types import InferenceError, InferenceResult
 
-__all__ = ["FUNCTION", "InputRows", "arranged", "cut", "detached", "split"]
+__all__ = ["FUNCTION", "InputRows", "arranged", "cut", "detached", "labels_of", "split"]
 
 _RESULTS = frozenset({InferenceResult, InferenceError})
 _SINGLE = (str, bytes, bytearray, memoryview, Mapping, set, frozenset)
