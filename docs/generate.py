@@ -205,7 +205,8 @@ def python_page() -> str:
     decorators = [getattr(declaring, name) for name in declaring.__all__ if name in kappa.__all__]
     methods = [
         (name, member)
-        for name, member in vars(kappa.BentoService).items()
+        for base in reversed(kappa.BentoService.__mro__)
+        for name, member in vars(base).items()
         if not name.startswith("_") and inspect.getdoc(member)
     ]
     functions = [kappa.load, kappa.client, kappa.async_client, testing.client]
