@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -42,7 +41,7 @@ from kappa.server.process.machine import settle_memory, writable_directory
 from kappa.server.process.ports import listen_on
 from kappa.server.process.report import FirstStart, Report
 from kappa.server.served import Served
-from kappa.services.service import load_declared
+from kappa.services.source import ServiceSource
 
 __all__ = ["main"]
 
@@ -105,8 +104,7 @@ def serve(name: str, port: int, folder: Path) -> None:
 
 def described(project_folder: Path) -> Served:
     project = read_project(project_folder)
-    load = partial(load_declared, project.spec, project.sources, root=project.root)
-    return Served(project.spec, "project", load)
+    return Served.of(ServiceSource.of_project(project.spec, project.sources, root=project.root))
 
 
 def serve_noop(options: ServerOptions) -> None:

@@ -30,7 +30,7 @@ from kappa.server.tuning.advice import saturation_of
 from kappa.server.tuning.load import open_loop, poisson, request_bytes, run_loop
 from kappa.server.tuning.measure import measure
 from kappa.server.tuning.simulator import simulate
-from kappa.services.service import load_declared
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.types import Payload
 
@@ -53,7 +53,7 @@ def serve(folder: Path, target_ms: float | None) -> None:
     )
     spec = ServiceSpec(name="Tuned", apis=(api,))
     options = ServerOptions(host="127.0.0.1", port=PORT, batching=BatchingOptions(max_latency_ms=target_ms))
-    serve_gunicorn([Served(spec, "1", partial(load_declared, spec, {}, root=folder))], options)
+    serve_gunicorn([Served.of(ServiceSource.of_project(spec, {}, root=folder))], options)
 
 
 class _Process:

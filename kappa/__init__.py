@@ -15,9 +15,9 @@ from kappa._version import __version__
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
     from kappa.bento import BentoService as BentoService
+    from kappa.bundle import load as load
     from kappa.remote.client import async_client as async_client
     from kappa.remote.client import client as client
-    from kappa.services.bundle import load as load
     from kappa.services.declaring import api as api
     from kappa.services.declaring import artifact as artifact
     from kappa.services.declaring import artifacts as artifacts
@@ -44,7 +44,7 @@ _HOMES = {
     "example": "kappa.services.declaring",
     "files": "kappa.services.declaring",
     "label": "kappa.services.declaring",
-    "load": "kappa.services.bundle",
+    "load": "kappa.bundle",
     "name": "kappa.services.declaring",
     "security": "kappa.services.declaring",
     "serving": "kappa.services.declaring",

@@ -14,7 +14,9 @@ import kappa
 from kappa._files import sha256_of_file, walk_files
 from kappa.errors import BundleError, BundleNotFoundError
 from kappa.frameworks.json import JSONArtifact
-from kappa.services.bundle import Bundle, load_bundle, open_bundle
+from kappa.services.bundle import Bundle, open_bundle
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv
 from kappa.spec.service import ServiceSpec
 from kappa.types import Payload
@@ -189,7 +191,7 @@ def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["", "Demo"], ids=["whole", "installed"])
 def test_a_bundle_is_loaded(directory: Path, part: str) -> None:
-    service = load_bundle(directory / part, environ={})
+    service = load_service(ServiceSource.of_bundle(open_bundle(directory / part)), environ={})
     answer = service.apis["predict"].answer_payload(Payload(b"5"))
     assert (service.version, json.loads(answer.body)) == ("1.0", 50)
     assert service.artifacts["factor"].metadata == {"rows": 3, "auc": 0.5}
@@ -204,4 +206,4 @@ def test_load_gives_an_object_with_a_method_per_api(directory: Path) -> None:
 def test_a_bundle_without_its_model_cannot_be_loaded(directory: Path) -> None:
     shutil.rmtree(directory / "Demo" / "artifacts")
     with pytest.raises(BundleError, match=r"not as it was built: `Demo/artifacts/factor/content.json` is missing\."):
-        load_bundle(directory, environ={})
+        load_service(ServiceSource.of_bundle(open_bundle(directory)), environ={})

@@ -14,7 +14,8 @@ import kappa
 from kappa.adapters import DataframeInput, JsonInput, MultiFileInput
 from kappa.bento import BentoService
 from kappa.services.inference import Inference
-from kappa.services.service import load_instance
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, FunctionTarget
 from kappa.types import InferenceTask, Payload
 
@@ -53,7 +54,7 @@ class Asking(BentoService):
 @pytest.fixture(params=["as it is", "loaded"])
 def service(request: pytest.FixtureRequest) -> Any:
     made = Asking()
-    return made if request.param == "as it is" else load_instance(made).as_object()
+    return made if request.param == "as it is" else load_service(ServiceSource.of_instance(made)).as_object()
 
 
 def test_methods_make_tasks_of_their_own(service: Any) -> None:
@@ -73,7 +74,7 @@ def test_tasks_that_are_given_are_taken(service: Any) -> None:
 
 
 def test_a_server_gives_its_own(service: Any) -> None:
-    apis = load_instance(Asking()).apis
+    apis = load_service(ServiceSource.of_instance(Asking())).apis
     assert json.loads(apis["single"].answer_payload(Payload(b"5")).body) == [5, 5, ""]
     assert apis["awaited"].is_async
     assert inspect.signature(Asking.single).parameters.keys() == {"self", "value", "task"}

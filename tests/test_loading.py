@@ -17,7 +17,9 @@ import kappa
 from kappa._files import sha256_of_file, walk_files
 from kappa.errors import BundleError, BundleNotFoundError
 from kappa.frameworks.pickle import PickleArtifact
-from kappa.services.bundle import load_bundle
+from kappa.services.bundle import open_bundle
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.manifest import BundleManifest, ResolvedEnv
 from kappa.spec.service import ServiceSpec
 
@@ -176,7 +178,10 @@ def test_the_package_of_a_bundle_alone_can_be_loaded_beside_another_version(writ
 
 
 def test_a_server_process_takes_two_versions_too(write_bundle: WriteBundle) -> None:
-    one, two = load_bundle(write_bundle(1), environ={}), load_bundle(write_bundle(2), environ={})
+    one, two = (
+        load_service(ServiceSource.of_bundle(open_bundle(write_bundle(1))), environ={}),
+        load_service(ServiceSource.of_bundle(open_bundle(write_bundle(2))), environ={}),
+    )
     assert [service.apis["predict"].call(5) for service in (one, two)] == [answer_of(1, 5), answer_of(2, 5)]
     assert sum(entry.endswith("Scorer") for entry in sys.path) == 1
 

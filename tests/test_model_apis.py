@@ -17,7 +17,8 @@ from sklearn.preprocessing import OneHotEncoder
 from kappa.build.project import read_project
 from kappa.errors import BadInputError, BundleError
 from kappa.services.inference import Inference
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.types import Payload
 
 HOUSES = pd.DataFrame({"area": [50.0, 80.0, 120.0], "rooms": [2, 3, 5], "town": ["Bern", "Chur", "Bern"]})
@@ -45,7 +46,7 @@ def api(root: Path, model: Any, *, options: str = '"dataframe"', method: str = "
     joblib.dump(model, root / "model.joblib")
     (root / "kappafile.toml").write_text(KAPPAFILE.format(method=method, input=options), encoding="utf-8")
     project = read_project(root)
-    return load_declared(project.spec, project.sources, root=root, environ={}).apis["predict"]
+    return load_service(ServiceSource.of_project(project.spec, project.sources, root=root), environ={}).apis["predict"]
 
 
 def asked(answering: Inference, body: Any, media_type: str = "application/json") -> list[float]:

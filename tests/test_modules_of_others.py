@@ -62,13 +62,14 @@ LOAD = """
 import json, sys
 from pathlib import Path
 from kappa.build.project import read_project
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 
 answers = {}
 for name in json.loads(sys.argv[2]):
     root = Path(sys.argv[1]) / name
     project = read_project(root)
-    service = load_declared(project.spec, project.sources, root=root).as_object()
+    service = load_service(ServiceSource.of_project(project.spec, project.sources, root=root)).as_object()
     answers[name] = [service.predict(1), service.asked(1), service.scored(1)]
 import click, pandas
 assert callable(click.command) and pandas.DataFrame({"a": [1]}).shape == (1, 1)

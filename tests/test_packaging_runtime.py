@@ -59,11 +59,13 @@ from pathlib import Path
 from falcon.testing import ASGIConductor
 from kappa.server.app import create_app
 from kappa.server.parent import AwaitedStart
-from kappa.server.served import served_bundle
+from kappa.server.served import Served
+from kappa.services.bundle import open_bundle
+from kappa.services.source import ServiceSource
 
 async def main():
     parent = AwaitedStart()
-    app = create_app([served_bundle(Path(sys.argv[1]))], parent=parent)
+    app = create_app([Served.of(ServiceSource.of_bundle(open_bundle(Path(sys.argv[1]))))], parent=parent)
     async with ASGIConductor(app) as client:
         await asyncio.wait_for(parent.outcome, 60)
         answer = await client.simulate_post("/double", json=21)

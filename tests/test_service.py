@@ -19,9 +19,9 @@ from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.text import TextFileArtifact
 from kappa.services.declaring import declared_spec
-from kappa.services.loading import code_on_path
 from kappa.services.packed import Artifact, Artifacts
-from kappa.services.service import LoadedService, load_declared, load_service
+from kappa.services.service import LoadedService, load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.document import ArtifactSource, Kappafile
 from kappa.spec.service import ApiSpec, EnvSpec, FunctionTarget, ServiceSpec
 from kappa.types import Payload
@@ -46,7 +46,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         }
         sources = {"factor": ArtifactSource(path=tmp_path / "factor.json", metadata={"rows": 3})}
         environment = {} if environ is None else environ
-        return load_declared(ServiceSpec.model_validate(options), sources, root=tmp_path, environ=environment)
+        return load_service(
+            ServiceSource.of_project(ServiceSpec.model_validate(options), sources, root=tmp_path), environ=environment
+        )
 
     yield load
     for name in set(sys.modules) - before:
@@ -67,7 +69,7 @@ def test_artifacts_and_what_setup_returns_are_injected(project: Callable[..., Lo
         teardown=f"{MODULE}:disconnect",
     )
     assert answer(service, 5) == [50, {"x": 2}]
-    assert (service.name, service.version, service.examples_directory) == ("Demo", "project", tmp_path)
+    assert (service.name, service.version, service.examples_directory) == ("Demo", "development", tmp_path)
     assert service.artifacts["factor"] == Artifact(10, {"rows": 3})
     service.close()
     service.close()
@@ -105,7 +107,7 @@ def test_what_setup_opened_is_closed_when_the_service_cannot_be_bound(project: C
     assert sys.modules[MODULE].closed == [1]
 
 
-def test_variables_are_set_before_the_code_is_imported_and_the_environment_wins(
+def test_variables_are_set_and_the_environment_wins(
     project: Callable[..., LoadedService],
 ) -> None:
     environ = {"TOKEN": "t", "B": "theirs"}
@@ -292,14 +294,14 @@ def test_a_model_file_that_is_not_there_is_named(tmp_path: Path, project: Callab
     spec = project(GOOD).spec
     sources = {"factor": ArtifactSource(path=tmp_path / "gone.json")}
     with pytest.raises(ConfigurationError) as raised:
-        load_declared(spec, sources, root=tmp_path, environ={})
+        load_service(ServiceSource.of_project(spec, sources, root=tmp_path), environ={})
     assert str(raised.value) == f"The artifact `factor`: there is no `{tmp_path / 'gone.json'}`."
 
 
-def test_artifacts_that_are_not_given_are_named(tmp_path: Path, project: Callable[..., LoadedService]) -> None:
-    spec = project(GOOD).spec
-    with pytest.raises(BundleError, match="`Demo` needs artifacts that are not here: `factor`"):
-        load_service(spec, code=code_on_path(tmp_path), artifacts={}, version="1", environ={})
+def test_an_instance_without_one_of_its_models_says_which() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load_service(ServiceSource.of_instance(Declared().pack("words", "some")), environ={})
+    assert str(raised.value) == "The artifact `model` has no model yet: pack it first."
 
 
 def test_a_module_of_the_same_name_from_elsewhere_is_never_taken(
@@ -313,7 +315,7 @@ def test_a_module_of_the_same_name_from_elsewhere_is_never_taken(
         name="Other", apis=(ApiSpec(name="p", target=FunctionTarget(function=f"{MODULE}:predict"), input=JsonInput()),)
     )
     with pytest.raises(BundleError, match=f"A module `{MODULE}` is already loaded from"):
-        load_service(spec, code=code_on_path(other), artifacts={}, version="1", environ={})
+        load_service(ServiceSource.of_project(spec, {}, root=other), environ={})
 
 
 # what decorators declare

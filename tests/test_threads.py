@@ -27,7 +27,8 @@ from kappa.errors import InferenceFailedError
 from kappa.server.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ArtifactSource
@@ -285,7 +286,7 @@ def test_a_model_that_is_bound_to_its_thread_never_runs_on_the_loop(is_bound: bo
     api = ApiSpec(name="count", target=ArtifactMethod(artifact="model", method="count"), input="json")
     spec = ServiceSpec(name="Bound", apis=(api,), artifacts=(Bound("model"),))
     sources = {"model": ArtifactSource(value=[1, 2, 1])}
-    served = Served(spec, "1", partial(load_declared, spec, sources, root=Path.cwd()))
+    served = Served(spec, "1", partial(load_service, ServiceSource.of_project(spec, sources, root=Path.cwd())))
 
     async def run() -> bool:
         parent = AwaitedStart()

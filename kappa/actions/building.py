@@ -203,7 +203,7 @@ def _into_store(
             build = build_into(staging / "bundle", is_taken=is_taken)
             try:
                 with record.step("store"):
-                    place = store.put(staging / "bundle")
+                    place = store.put(staging / "bundle", build.manifest)
                     _warn_of_newer(store, build.manifest.tag)
                     return build, place
             except DestinationExistsError:

@@ -22,7 +22,7 @@ from kappa.errors import InferenceFailedError, PortInUseError
 from kappa.log import listening, to_logging
 from kappa.server.process.ports import listen_on
 from kappa.services.declared import DeclaredService
-from kappa.services.snapshot import hand_over
+from kappa.services.snapshot import write_snapshot
 
 __all__ = ["DevServer", "start_dev_server"]
 
@@ -70,7 +70,7 @@ def start_dev_server(service: DeclaredService, *, port: int | None = None, ready
         with listening(to_logging):
             project = project_of(service)
         with standing_for_its_file(type(service)):
-            hand_over(project.spec, project.sources, root=project.root, folder=folder)
+            write_snapshot(project.spec, project.sources, root=project.root, folder=folder)
         with _listener(port) as listener:
             server = _launch(folder, listener)
     except BaseException:

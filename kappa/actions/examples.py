@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kappa.actions.targets import ProjectTarget, Target, open_target, read_target_project
+from kappa.actions.targets import ProjectTarget, Target, open_target
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.remote.transport import unanswered
 from kappa.secret_urls import masked
-from kappa.services.bundle import open_bundle
 from kappa.services.comparison import Replay, replay_of
 from kappa.services.inference import Inference, example_payload
 from kappa.services.sample_requests import sample_request
@@ -52,12 +51,12 @@ class Examples:
 def examples_of(target: Target) -> Examples:
     """Return the examples of a project or bundle without loading it."""
     if isinstance(target, ProjectTarget):
-        project = read_target_project(target)
+        project = target.project
         sources = [(plugin, project.sources.get(plugin.name)) for plugin in project.spec.artifacts]
         models = tuple((plugin, one.path) for plugin, one in sources if one is not None and one.path is not None)
         not_sent = _not_sent(project.file) if project.file is not None else ""
         return Examples(project.spec, project.root, project.root / "kappafile.lock", models, not_sent)
-    bundle = open_bundle(target.directory)
+    bundle = target.bundle
     directory = None if bundle.is_installed else bundle.directory / "examples"
     return Examples(bundle.manifest.service, directory, bundle.directory / "requirements.txt")
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from kappa._version import __version__
 from kappa.actions.examples import check_examples, examples_of, replay_examples
-from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, read_target_project, spec_of
+from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle
 from kappa.containers.engine import Builder, Engine, choose_engine
 from kappa.containers.images import ImageFacts, check_image, default_image
 from kappa.containers.request import ImageRequest, Secret, lent_proxies, lent_secrets
 from kappa.errors import ContainerError, ExampleFailedError, UsageError
 from kappa.log import log
 from kappa.secret_urls import password_in, secret_in
-from kappa.services.bundle import Bundle
 from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
 
@@ -79,8 +78,8 @@ def containerize(
     `UsageError` for what cannot be meant, `BundleError` for a bundle that is not what it says, `ExampleFailedError` for
     an image that answers otherwise, and `ContainerError`, after which nothing is left running.
     """
-    bundle = find_bundle(target, environ=environ)
-    manifest = bundle.manifest
+    found = find_bundle(target, environ=environ)
+    bundle, manifest = found.bundle, found.bundle.manifest
     try:
         names = tuple(dict.fromkeys(map(check_image, tags))) or (default_image(manifest.tag),)
     except ValueError as exc:
@@ -121,7 +120,7 @@ def containerize(
     log(f"Building {names[0]} with {engine.title}", kind="step")
     image = engine.build(request)
     if test:
-        _test_image(engine, names[0], bundle, environ)
+        _test_image(engine, names[0], found, environ)
     pushed: dict[str, str] = {}
     for name in names if push and not request.push else ():
         log(f"Pushing {name}", kind="step")
@@ -166,12 +165,11 @@ def _check_testable(manifest: BundleManifest, platforms: Sequence[str], environ:
         raise UsageError("`--test` runs one image: name one platform.")
 
 
-def _test_image(engine: Engine, image: str, bundle: Bundle, environ: Mapping[str, str]) -> None:
+def _test_image(engine: Engine, image: str, target: BundleTarget, environ: Mapping[str, str]) -> None:
     """Run an image and replay the examples of its bundle; raises `ContainerError` or `ExampleFailedError`."""
     log(f"Testing {image}", kind="step")
-    variables = {name: environ[name] for name in bundle.manifest.service.env.secrets if name in environ}
+    variables = {name: environ[name] for name in target.spec.env.secrets if name in environ}
     variables["KAPPA_SERVER__EXAMPLES"] = "skip"  # a server that refused to start would not say what it answers
-    target = BundleTarget(bundle.directory)
     with engine.run(image, variables=variables) as running:
         deadline = time.monotonic() + _START_UP_S
         while not _answers(f"{running.url}/readyz"):
@@ -200,8 +198,8 @@ def compose_file(target: Target) -> str:
     from kappa.rendering.bundle import render
     from kappa.rendering.deployables import ComposeContext
 
-    spec, version = spec_of(target)
-    tag = Tag(spec.name, version if isinstance(target, BundleTarget) else "latest")
+    spec = target.spec
+    tag = Tag(spec.name, target.version if isinstance(target, BundleTarget) else "latest")
     return render(
         ComposeContext(
             name=spec.name,
@@ -222,7 +220,7 @@ def github_workflow(target: ProjectTarget) -> str:
     from kappa.rendering.bundle import render
     from kappa.rendering.deployables import WorkflowContext
 
-    project = read_target_project(target)
+    project = target.project
     file = project.file if project.file is not None else target.path
     place = project.root / LOCK_NAME
     lock = read_lock(place)

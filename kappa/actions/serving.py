@@ -7,14 +7,12 @@ import signal
 import time
 from collections.abc import MutableMapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, UsageError
 from kappa.log import log
 from kappa.services.inference import example_payload
-from kappa.services.service import load_declared
 from kappa.spec.service import ExampleSpec, ServiceSpec
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from kappa.server.served import Served
     from kappa.server.tuning.tune import Tuning
 
-from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, read_target_project
+from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle
 
 __all__ = [
     "project_files",
@@ -41,42 +39,38 @@ _USUAL_TARGET_MS = 100.0
 
 def served_target(target: Target) -> Served:
     """Describe a bundle or a project to a server, which loads it in each of its processes."""
-    from kappa.server.served import served_bundle
+    from kappa.server.served import Served
 
-    if isinstance(target, BundleTarget):
-        return served_bundle(target.directory)
-    return served_project(str(target.path))
+    return Served.of(target.source())
 
 
 def served_project(path: str) -> Served:
     """Describe a project as it is now; what the development server calls in each of its processes."""
-    from kappa.server.served import Served
-
-    project = read_target_project(ProjectTarget(Path(path)))
-    return Served(project.spec, "project", partial(load_declared, project.spec, project.sources, root=project.root))
+    return served_target(ProjectTarget(Path(path)))
 
 
 def serve_bundle(
-    target: str,
+    target: BundleTarget,
     options: ServerOptions,
     *,
     server: Literal["gunicorn", "uvicorn"] = "gunicorn",
     environ: MutableMapping[str, str] = os.environ,
 ) -> None:
-    """Verify the bundle that ``target`` names and serve it until asked to stop, and what it names then after a reload.
+    """Verify a bundle and serve it until asked to stop, and after a reload what the same text names then.
 
     Raises `KappaError` when it cannot be started.
     """
     from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
 
-    def find() -> list[Path]:
-        bundle = find_bundle(target, environ=environ)
-        bundle.verify()
-        return [bundle.directory]
+    def verified(found: BundleTarget) -> list[Served]:
+        found.bundle.verify()
+        return [served_target(found)]
 
-    services = [served_target(BundleTarget(directory)) for directory in find()]
+    def find() -> list[Served]:
+        return verified(find_bundle(str(target), environ=environ))
+
     serve = serve_gunicorn if server == "gunicorn" else serve_uvicorn
-    serve(services, options, find=find, environ=environ)
+    serve(verified(target), options, find=find, environ=environ)
 
 
 def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
@@ -119,7 +113,7 @@ def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, s
     from kappa.server.process.allowance import read_allowance
     from kappa.server.tuning.tune import tune
 
-    bundle = find_bundle(target)
+    bundle = find_bundle(target).bundle
     service = bundle.manifest.service
     example = _example_to_tune_with(service, api_name)
     api = service.api(example.api)
@@ -171,7 +165,7 @@ def project_files(path: Path) -> list[Path]:
     """Return the files that a project is made of, as far as its kappafile and its imports tell without running them."""
     from kappa.build.bundle.sources import collect_code
 
-    project = read_target_project(ProjectTarget(path))
+    project = ProjectTarget(path).project
     files = [project.file] if project.file is not None else []
     with suppress(KappaError):  # code with a mistake in it is still watched as far as it is known
         files += collect_code(project).files.values()

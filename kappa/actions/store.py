@@ -69,7 +69,7 @@ def list_bundles(
 
 def bundle_record(text: str, *, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the whole record of one bundle, wherever it is."""
-    bundle = find_bundle(text, environ=environ)
+    bundle = find_bundle(text, environ=environ).bundle
     return bundle_view(metadata_view(bundle.manifest), uri=str(bundle.directory))
 
 
@@ -140,7 +140,7 @@ def verify_bundles(
 def _verified(target: str, environ: Mapping[str, str]) -> Verified:
     directory = None
     try:
-        bundle = find_bundle(target, environ=environ)
+        bundle = find_bundle(target, environ=environ).bundle
         directory = bundle.directory
         bundle.verify()
         if target.partition("@")[2] and not bundle.manifest.bundle_digest.startswith(target.partition("@")[2]):

@@ -6,16 +6,17 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kappa.errors import BundleNotFoundError, KappaError, UsageError, optional_import
 from kappa.gamma.storage import DirectoryStorage
-from kappa.services.bundle import Bundle, load_bundle, open_bundle
+from kappa.services.bundle import Bundle, open_bundle
 from kappa.services.inference import Inference
-from kappa.services.service import LoadedService, answering, load_declared
+from kappa.services.service import LoadedService, answering, load_service
+from kappa.services.source import UNBUILT, ServiceSource
 from kappa.settings import home_directory
 from kappa.spec.manifest import MANIFEST_NAME
 from kappa.spec.service import ServiceSpec
@@ -34,26 +35,68 @@ __all__ = [
     "find_bundle",
     "local_store",
     "open_target",
-    "read_target_project",
     "resolve_target",
     "service_at",
-    "spec_of",
     "stored_tags",
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProjectTarget:
     """A kappafile, or a directory that should have one."""
 
     path: Path
 
+    def __str__(self) -> str:
+        return str(self.path)
 
-@dataclass(frozen=True, slots=True)
+    @cached_property
+    def project(self) -> Project:
+        """What its kappafile declares, read once; raises `ManifestError` that carries every problem found."""
+        from kappa.build.project import read_project
+
+        return read_project(self.path)
+
+    @property
+    def spec(self) -> ServiceSpec:
+        return self.project.spec
+
+    @property
+    def version(self) -> str:
+        return UNBUILT
+
+    def source(self) -> ServiceSource:
+        """Return it as it lies there, to be loaded."""
+        return ServiceSource.of_project(self.project.spec, self.project.sources, root=self.project.root)
+
+
+@dataclass(frozen=True)
 class BundleTarget:
     """A built bundle, in the store or anywhere else."""
 
     directory: Path
+    text: str = field(default="", compare=False)
+    """What named it; later, that may name another bundle."""
+
+    def __str__(self) -> str:
+        return self.text or str(self.directory)
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The bundle, opened once; raises `BundleError`."""
+        return open_bundle(self.directory)
+
+    @property
+    def spec(self) -> ServiceSpec:
+        return self.bundle.manifest.service
+
+    @property
+    def version(self) -> str:
+        return self.bundle.manifest.version
+
+    def source(self) -> ServiceSource:
+        """Return it to be loaded."""
+        return ServiceSource.of_bundle(self.bundle)
 
 
 Target = ProjectTarget | BundleTarget
@@ -87,26 +130,28 @@ def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Pa
     return local_store(environ).find(reference)
 
 
-def resolve_target(text: str, *, environ: Mapping[str, str] = os.environ) -> Target:
+def resolve_target(text: str | Target, *, environ: Mapping[str, str] = os.environ) -> Target:
     """Return what ``text`` names: a bundle's directory, a kappafile or its directory, or a reference to the store.
 
     References are ``Name``, ``Name:version``, ``Name:latest`` and ``Name@sha256:…``. What exists as a bundle or a
-    project in the file system wins. Raises `BundleNotFoundError` or `UsageError`.
+    project in the file system wins. What is a target already stays it. Raises `BundleNotFoundError` or `UsageError`.
     """
+    if not isinstance(text, str):
+        return text
     path = Path(text).expanduser()
     if path.is_file():
-        return BundleTarget(path.parent) if path.name == MANIFEST_NAME else ProjectTarget(path)
+        return BundleTarget(path.parent, text) if path.name == MANIFEST_NAME else ProjectTarget(path)
     is_word = not any(separator in text for separator in "/\\") and not text.startswith((".", "~"))
     if path.is_dir():
         if (path / MANIFEST_NAME).is_file():
-            return BundleTarget(path)
+            return BundleTarget(path, text)
         if not is_word or any(path.glob("kappafile.*")) or (path / "pyproject.toml").is_file():
             return ProjectTarget(path)
     if not is_word:
         raise BundleNotFoundError(f"There is nothing at `{text}`.")
     try:
         reference = BundleReference.parse(text)
-        return BundleTarget(_stored_bundle(reference, environ))
+        return BundleTarget(_stored_bundle(reference, environ), text)
     except (UsageError, BundleNotFoundError) as exc:
         if _is_class(text):
             raise UsageError(f"`{text}` is a class: build it with `kappa build {text}`, and name the bundle.") from None
@@ -137,35 +182,20 @@ def _is_class(text: str) -> bool:
     return bool(colon) and (file.with_suffix(".py").is_file() or (file / "__init__.py").is_file())
 
 
-def find_bundle(text: str, *, environ: Mapping[str, str] = os.environ, asked_by: str = "") -> Bundle:
-    """Open the bundle that ``text`` names; a project is not one. ``asked_by`` is the command, for what is said then."""
+def find_bundle(text: str | Target, *, environ: Mapping[str, str] = os.environ, asked_by: str = "") -> BundleTarget:
+    """Return the bundle that ``text`` names; a project is not one. ``asked_by`` is the command that says so."""
     target = resolve_target(text, environ=environ)
-    if isinstance(target, ProjectTarget):
-        if target.path.suffix not in ("", ".toml", ".yaml", ".yml") and target.path.is_file():
-            read_target_project(target)  # which says what the file is
-        name = service_at(target.path if target.path.is_dir() else target.path.parent)
-        tag = f"{name}:latest" if name is not None else "NAME:latest"
-        then = f"`{asked_by} {tag}`" if asked_by else f"name `{tag}`"
-        raise UsageError(
-            f"`{text}` is not a bundle but a project: build it first with `kappa build {text}`, then {then}. "
-            f"Without building, `kappa serve {text}` serves it."
-        )
-    return open_bundle(target.directory)
-
-
-def read_target_project(target: ProjectTarget) -> Project:
-    """Read a project's kappafile; raises `ManifestError` that carries every problem found."""
-    from kappa.build.project import read_project
-
-    return read_project(target.path)
-
-
-def spec_of(target: Target) -> tuple[ServiceSpec, str]:
-    """Return the service that a target declares, and its version."""
-    if isinstance(target, ProjectTarget):
-        return read_target_project(target).spec, "project"
-    manifest = open_bundle(target.directory).manifest
-    return manifest.service, manifest.version
+    if isinstance(target, BundleTarget):
+        return target
+    if target.path.suffix not in ("", ".toml", ".yaml", ".yml") and target.path.is_file():
+        _ = target.project  # which says what the file is
+    name = service_at(target.path if target.path.is_dir() else target.path.parent)
+    tag = f"{name}:latest" if name is not None else "NAME:latest"
+    then = f"`{asked_by} {tag}`" if asked_by else f"name `{tag}`"
+    raise UsageError(
+        f"`{text}` is not a bundle but a project: build it first with `kappa build {text}`, then {then}. "
+        f"Without building, `kappa serve {text}` serves it."
+    )
 
 
 @contextmanager
@@ -174,14 +204,8 @@ def open_target(target: Target, *, environ: MutableMapping[str, str] = os.enviro
 
     Everything runs in such threads as it has in a server, so that what works here works there.
     """
-    if isinstance(target, BundleTarget):
-        name = open_bundle(target.directory).manifest.name
-        load = partial(load_bundle, target.directory, environ=environ)
-    else:
-        project = read_target_project(target)
-        name = project.spec.name
-        load = partial(load_declared, project.spec, project.sources, root=project.root, environ=environ)
-    with answering(load, name=name) as service:
+    load = partial(load_service, target.source(), environ=environ)
+    with answering(load, name=target.spec.name) as service:
         yield service
 
 

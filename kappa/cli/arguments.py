@@ -77,12 +77,12 @@ def bundles_at_hand(ctx: click.Context) -> str:
 
 def _meaning_of_api(ctx: click.Context) -> str:
     """Say which APIs there are; the first of two words was taken for the target, which it may not have been."""
-    from kappa.actions.targets import resolve_target, spec_of
+    from kappa.actions.targets import resolve_target
     from kappa.services.sample_requests import arguments_for_run
 
     target = _target_of(ctx)
     try:
-        spec, _ = spec_of(resolve_target(target))
+        spec = resolve_target(target).spec
     except KappaError:
         example = f"`{ctx.command_path} . {target}`"
         return f"two words are needed, and `{target}` was taken for TARGET. Write {example}. {bundles_at_hand(ctx)}"
@@ -97,11 +97,11 @@ def _meaning_of_api(ctx: click.Context) -> str:
     return f"the name of an API. `{target}` has {shown}: write `{' '.join(words)}`."
 
 
-def _target_of(ctx: click.Context) -> str:
+def _target_of(ctx: click.Context) -> Any:
     """Return what a command works on: its argument, or the bundle whose own command it is."""
     command = ctx.command
     fixed = command.fixed.get("target") if isinstance(command, KappaCommand) else None
-    return str(fixed or ctx.params.get("target"))
+    return fixed or str(ctx.params.get("target"))
 
 
 def format_option(*choices: str, default: str | None = None) -> Callable[[Any], Any]:
@@ -118,10 +118,10 @@ def format_option(*choices: str, default: str | None = None) -> Callable[[Any], 
 
 
 def _complete_api(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from kappa.actions.targets import resolve_target, spec_of
+    from kappa.actions.targets import resolve_target
 
     try:
-        apis = spec_of(resolve_target(_target_of(ctx)))[0].apis
+        apis = resolve_target(_target_of(ctx)).spec.apis
     except KappaError:  # a shell that completes words says nothing
         return []
     return [

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
+from kappa.actions.targets import BundleTarget
 from kappa.cli.command import EXAMPLE_TAG, KappaCommand, LazyGroup, load_command
 from kappa.cli.main import SECTIONS
-from kappa.spec.manifest import read_manifest
 
 __all__ = ["command"]
 
@@ -26,25 +26,25 @@ def command(package_directory: str | Path) -> LazyGroup:
 
     Each command is that of `kappa`, its first argument bound to the bundle.
     """
-    directory = Path(package_directory)
-    manifest = read_manifest(directory)
+    target = BundleTarget(Path(package_directory), str(package_directory))
+    manifest = target.bundle.manifest
     helps = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
     group = LazyGroup(
         manifest.name,
         sections={"Commands": {name: _OWN_LINES.get(name, helps[name]) for name in _COMMANDS}},
-        load=lambda name: _bound(load_command(name), directory, program=manifest.name),
+        load=lambda name: _bound(load_command(name), target, program=manifest.name),
         help=manifest.service.doc or f"Run and serve {manifest.name}.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     return click.version_option(manifest.version, "-v", "-V", "--version", message="%(version)s")(group)
 
 
-def _bound(original: click.Command, directory: Path, *, program: str) -> click.Command:
-    """Return ``original`` without its argument `TARGET`, which is ``directory`` from now on."""
+def _bound(original: click.Command, target: BundleTarget, *, program: str) -> click.Command:
+    """Return ``original`` without its argument `TARGET`, which is ``target`` from now on."""
     names = {parameter.name for parameter in original.params}
     if "target" not in names or original.callback is None:
         return original
-    fixed = {name: value for name, value in {"target": str(directory), "examples_from": None}.items() if name in names}
+    fixed = {name: value for name, value in {"target": target, "examples_from": None}.items() if name in names}
     bound = copy(original)
     bound.params = [parameter for parameter in original.params if parameter.name not in fixed]
     bound.callback = partial(original.callback, **fixed)

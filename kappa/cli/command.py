@@ -35,7 +35,7 @@ class KappaCommand(click.Command):
         self.params += _common_options()
         self.examples = tuple(examples)
         self.is_live = is_live
-        self.fixed: Mapping[str, str | None] = {}
+        self.fixed: Mapping[str, Any] = {}
         """Parameters that the user cannot name, because a bundle's own command has given them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

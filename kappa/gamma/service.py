@@ -118,15 +118,15 @@ class GammaService:
         with self.storage.staging() as staging:
             yield staging
 
-    def put(self, staged: Path) -> Path:
-        """Take the complete bundle ``staged`` into the store and return where it is.
+    def put(self, staged: Path, manifest: BundleManifest) -> Path:
+        """Take the complete bundle ``staged``, whose manifest is given, into the store and return where it is.
 
         A bundle of the same tag stays as it is: fine if it has the same bytes, `DestinationExistsError` if not.
         """
         engine = self._engine
         with self._exclusive(), self._failing_explained():
-            place = self.storage.put(staged)
-            record = _record_of(place, self.storage.root)
+            place = self.storage.put(staged, manifest)
+            record = _record_of(place, self.storage.root, manifest)
             with engine.begin() as connection:
                 add_bundle(connection, self.namespace, record)
         return place
@@ -210,7 +210,7 @@ class GammaService:
     def _record_or_warning(self, tag: Tag) -> BundleRecord | None:
         place = self.storage.path_of(tag)
         try:
-            record = _record_of(place, self.storage.root)
+            record = _record_of(place, self.storage.root, read_manifest(place))
         except (BundleError, OSError) as exc:
             log(str(exc), kind="warning")
             return None
@@ -238,9 +238,8 @@ class GammaService:
             return names_of(connection, self.namespace)
 
 
-def _record_of(place: Path, root: Path) -> BundleRecord:
-    """Read what the registry knows of the bundle in a directory below ``root``; raises `BundleError`."""
-    manifest = read_manifest(place)
+def _record_of(place: Path, root: Path, manifest: BundleManifest) -> BundleRecord:
+    """Return what the registry knows of the bundle in a directory below ``root``."""
     lock = place / manifest.env.lock
     try:
         pins = tuple((pin.name, pin.version) for pin in pins_of(lock.read_text(encoding="utf-8")))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kappa._files import in_use, is_abandoned
 from kappa.errors import DestinationExistsError
-from kappa.spec.manifest import MANIFEST_NAME, read_manifest
+from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, read_manifest
 from kappa.tag import Tag
 
 __all__ = ["DirectoryStorage"]
@@ -57,12 +57,11 @@ class DirectoryStorage:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def put(self, staged: Path) -> Path:
+    def put(self, staged: Path, manifest: BundleManifest) -> Path:
         """Move the complete bundle ``staged``, on the same file system, to its place and return that.
 
         A bundle of the same tag stays as it is: fine if it has the same bytes, `DestinationExistsError` if not.
         """
-        manifest = read_manifest(staged)
         destination = self.path_of(manifest.tag)
         destination.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kappa.services.bundle import load_bundle, open_bundle
-from kappa.services.service import LoadedService
+from kappa.services.service import LoadedService, load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.service import ServiceSpec
 
-__all__ = ["Served", "served_bundle"]
+__all__ = ["Served"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,8 @@ class Served:
     has_passed: bool = False
     """Whether it was ready before in this server: its examples, which others may make fail, are no gate any more."""
 
-
-def served_bundle(directory: Path) -> Served:
-    """Describe the bundle in a directory; reads its manifest and nothing else."""
-    bundle = open_bundle(directory)
-    manifest = bundle.manifest
-    return Served(
-        manifest.service, manifest.version, partial(load_bundle, bundle.directory), manifest, bundle.directory
-    )
+    @classmethod
+    def of(cls, source: ServiceSource) -> Served:
+        """Describe a service that each process of a server loads."""
+        directory = source.bundle.directory if source.bundle is not None else None
+        return cls(source.spec, source.version, partial(load_service, source), source.manifest, directory)

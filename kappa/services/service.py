@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,30 +14,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kappa.errors import BundleError, ConfigurationError, InferenceFailedError, KappaError
+from kappa.errors import BundleError, ConfigurationError, InferenceFailedError
 from kappa.services.awaiting import awaited, is_awaitable, loop_in_use
 from kappa.services.declared import DeclaredService
-from kappa.services.declaring import declared_spec
 from kappa.services.inference import Inference
-from kappa.services.loading import ServiceCode, code_of_project, described, import_reference, loading, user_call
-from kappa.services.packed import Artifact, Artifacts, Model, frozen_metadata
+from kappa.services.loading import ServiceCode, described, import_reference, loading, user_call
+from kappa.services.packed import Artifact, Artifacts
+from kappa.services.source import ServiceSource
 from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import ArtifactPlugin, PluginOfService
-from kappa.spec.document import ArtifactSource
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.service import ApiSpec, ArtifactMethod, ServiceSpec
 from kappa.wording import reason_of
 
-__all__ = [
-    "LoadedService",
-    "answering",
-    "import_class",
-    "load_artifact",
-    "load_declared",
-    "load_instance",
-    "load_service",
-    "prepare_environment",
-]
+__all__ = ["LoadedService", "answering", "load_parts", "load_service"]
 
 _logger = logging.getLogger("kappa.service")
 
@@ -131,30 +119,30 @@ def answering(load: Callable[[], LoadedService], *, name: str) -> Iterator[Loade
 
 
 @loading()
-def load_service(
-    spec: ServiceSpec,
-    *,
-    code: ServiceCode,
-    artifacts: Mapping[str, Artifact],
-    version: str,
-    environ: MutableMapping[str, str] = os.environ,
-    instance: DeclaredService | None = None,
-) -> LoadedService:
-    """Make ``spec`` answer, with its modules and its models given; ``instance`` in place of one made of its class.
+def load_service(source: ServiceSource, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
+    """Set the variables of a service, import its code, load its models, call its `setup`, and bind its APIs.
 
-    Sets `env.variables` that the environment does not have. Raises `ConfigurationError` for missing secrets,
-    `BundleError` for code that cannot be imported, `InferenceFailedError` when `setup` fails.
+    Raises `KappaError`: `ConfigurationError` for missing secrets or models, `BundleError` for code that cannot be
+    imported and models that cannot be loaded, `InferenceFailedError` when `setup` fails.
     """
-    prepare_environment(spec, environ)
-    if missing := [plugin.name for plugin in spec.artifacts if plugin.name not in artifacts]:
-        raise BundleError(f"`{spec.name}` needs artifacts that are not here: {_listed(missing)}.")
-    facts = _facts(spec, version, Artifacts(artifacts))
+    spec, code, artifacts = load_parts(source, environ=environ)
+    instance = source.instance
     if instance is None and spec.service_class is not None:
-        instance = _instance_of(spec.service_class, facts, code)
+        instance = _instance_of(spec.service_class, _facts(spec, source.version, artifacts), code)
     teardown = None if spec.teardown is None else _user_function("teardown", spec.teardown, code)
     provided = _call_setup(spec, code)
     teardown = _teardown_of(spec, teardown, provided)
-    service = LoadedService(spec, version, {}, Artifacts(artifacts), instance, _teardown=teardown)
+    service = LoadedService(
+        spec,
+        source.version,
+        {},
+        artifacts,
+        instance,
+        manifest=source.manifest,
+        static_directory=source.static_directory,
+        examples_directory=source.examples_directory,
+        _teardown=teardown,
+    )
     try:
         injectables = {name: artifact.value for name, artifact in artifacts.items()}
         if both := injectables.keys() & provided.keys():
@@ -177,15 +165,23 @@ def load_service(
     return service
 
 
-def import_class(spec: ServiceSpec, code: ServiceCode) -> ServiceSpec:
-    """Import the module of the service's class, before models that may need it are loaded.
+def load_parts(
+    source: ServiceSource, *, environ: MutableMapping[str, str] = os.environ
+) -> tuple[ServiceSpec, ServiceCode, Artifacts]:
+    """Do the first half of `load_service`: what a service is made of, before anything is called that it defines.
 
-    Returns the specification with the artifact types that the service's own code brings.
+    The specification that is returned has the artifact types that the service's own code brings.
     """
-    if spec.service_class is not None:
-        import_reference(spec.service_class, code)
+    spec = source.spec
+    _prepare_environment(spec, environ)
+    code = source.code()
+    if source.instance is None and spec.service_class is not None:
+        import_reference(spec.service_class, code)  # models may need its module
     load = partial(import_reference, code=code)
-    return spec.model_copy(update={"artifacts": tuple(plugin.resolved(load) for plugin in spec.artifacts)})
+    spec = spec.model_copy(update={"artifacts": tuple(plugin.resolved(load) for plugin in spec.artifacts)})
+    with code.unpickling():  # artifacts that are pickles may name classes of the service's own
+        artifacts = {plugin.name: source.artifact_of(plugin) for plugin in spec.artifacts}
+    return spec, code, Artifacts(artifacts)
 
 
 def _facts(spec: ServiceSpec, version: str, artifacts: Artifacts) -> dict[str, Any]:
@@ -203,76 +199,7 @@ def _instance_of(reference: str, facts: Mapping[str, Any], code: ServiceCode) ->
     return instance
 
 
-def load_instance(service: DeclaredService, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
-    """Make an instance answer as it is, with what is packed in it; its class may be defined anywhere."""
-    file = getattr(sys.modules.get(type(service).__module__), "__file__", None)
-    folder = Path(file).absolute().parent if file is not None else Path.cwd()
-    spec = declared_spec(type(service))
-    loaded = load_service(
-        spec,
-        code=ServiceCode(folder),
-        artifacts=service.artifacts,
-        version="development",
-        environ=environ,
-        instance=service,
-    )
-    loaded.examples_directory = folder
-    if spec.web_static_content is not None:
-        loaded.static_directory = folder / spec.web_static_content
-    return loaded
-
-
-@loading()
-def load_declared(
-    spec: ServiceSpec,
-    sources: Mapping[str, ArtifactSource],
-    *,
-    root: Path,
-    environ: MutableMapping[str, str] = os.environ,
-) -> LoadedService:
-    """Load a project as it lies on disk, without building it: code and models are taken from where they are."""
-    prepare_environment(spec, environ)
-    code = code_of_project(root, spec.files.paths)  # artifacts that are pickles may name classes of the project
-    spec = import_class(spec, code)
-    loaded: dict[str, Artifact] = {}
-    with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
-        for plugin in spec.artifacts:
-            source = sources.get(plugin.name)
-            if source is None:
-                raise ConfigurationError(
-                    f"The artifact `{plugin.name}` has no model: say where its file is, in `[artifacts.{plugin.name}]`."
-                )
-            metadata = frozen_metadata(plugin.name, source.metadata)
-            if source.path is None:
-                loaded[plugin.name] = Artifact(source.value, metadata)
-                continue
-            if not source.path.exists():
-                raise ConfigurationError(f"The artifact `{plugin.name}`: there is no `{source.path}`.")
-            directory = Path(folder) / plugin.name
-            directory.mkdir()
-            plugin.adopt(source.path, directory, link=True)
-            with code.unpickling():
-                model = load_artifact(plugin, directory, shown=source.path)
-            loaded[plugin.name] = Artifact(model, metadata)
-    service = load_service(spec, code=code, artifacts=loaded, version="project", environ=environ)
-    service.examples_directory = root
-    if spec.web_static_content is not None:
-        service.static_directory = root / spec.web_static_content
-    return service
-
-
-def load_artifact(plugin: ArtifactPlugin, directory: Path, *, shown: Path | None = None) -> Model:
-    """Load one model; whatever its framework raises becomes a `BundleError` that names the artifact."""
-    try:
-        return plugin.load(directory)
-    except KappaError:
-        raise
-    except Exception as exc:
-        message = f"The artifact `{plugin.name}` ({plugin.type}) cannot be loaded from `{shown or directory}`"
-        raise BundleError(f"{message}: {described(exc)}") from exc
-
-
-def prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) -> None:
+def _prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) -> None:
     """Set the declared variables that are not set; raises `ConfigurationError` that lists every missing secret."""
     if missing := [name for name in spec.env.secrets if not environ.get(name)]:
         raise ConfigurationError(

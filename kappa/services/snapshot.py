@@ -1,4 +1,4 @@
-"""A service handed over to another process as it is now: its models in a folder, and where its code lies.
+"""A service written down for another process as it is now: its models in a folder, and where its code lies.
 
 No bundle is built for it: the process runs with the same packages and reads the code from where it is.
 """
@@ -6,25 +6,37 @@ No bundle is built for it: the process runs with the same packages and reads the
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kappa.errors import BuildError, ConfigurationError, KappaError, said
-from kappa.services.loading import code_of_project, loading, paths_on_path
-from kappa.services.packed import Artifact
-from kappa.services.service import LoadedService, import_class, load_artifact, load_service
+from kappa.services.loading import paths_on_path
 from kappa.spec.document import ArtifactSource
-from kappa.spec.freezing import freeze, thaw
+from kappa.spec.freezing import thaw
 from kappa.spec.service import ServiceSpec
 
-__all__ = ["hand_over", "handed_over_spec", "load_handed_over"]
+__all__ = ["Snapshot", "read_snapshot", "write_snapshot"]
 
-_ORDER = "service.json"
+_FILE = "service.json"
 
 
-def hand_over(spec: ServiceSpec, sources: Mapping[str, ArtifactSource], *, root: Path, folder: Path) -> None:
-    """Write what `load_handed_over` needs into an empty folder; raises `ConfigurationError` for a missing model."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is written beside the models, each of which has a folder of its name."""
+
+    spec: ServiceSpec
+    root: Path
+    """The folder of the project."""
+    paths: Sequence[str]
+    """What else the process had on `sys.path` for the project's modules, relative to its folder."""
+    metadata: Mapping[str, Any]
+    """That of each model, by its name."""
+
+
+def write_snapshot(spec: ServiceSpec, sources: Mapping[str, ArtifactSource], *, root: Path, folder: Path) -> None:
+    """Write a service into an empty folder; raises `ConfigurationError` for a missing model."""
     metadata = {}
     for plugin in spec.artifacts:
         source = sources.get(plugin.name)
@@ -43,34 +55,16 @@ def hand_over(spec: ServiceSpec, sources: Mapping[str, ArtifactSource], *, root:
             message = f"The model of the artifact `{plugin.name}` cannot be kept as `{plugin.type}`"
             raise BuildError(f"{message}: {said(exc)}") from exc
         metadata[plugin.name] = thaw(source.metadata or {})
-    order = {
+    tree = {
         "spec": spec.model_dump(mode="json", by_alias=True),
         "root": str(root),
         "paths": paths_on_path(root),
         "metadata": metadata,
     }
-    (folder / _ORDER).write_text(json.dumps(order), encoding="utf-8")
+    (folder / _FILE).write_text(json.dumps(tree), encoding="utf-8")
 
 
-def handed_over_spec(folder: Path) -> ServiceSpec:
-    """Return what the service in a folder declares."""
-    return ServiceSpec.model_validate(json.loads((folder / _ORDER).read_text(encoding="utf-8"))["spec"])
-
-
-@loading()
-def load_handed_over(folder: Path, *, environ: MutableMapping[str, str] = os.environ) -> LoadedService:
-    """Load what `hand_over` wrote; raises `KappaError` as loading a bundle does."""
-    order = json.loads((folder / _ORDER).read_text(encoding="utf-8"))
-    spec, root = ServiceSpec.model_validate(order["spec"]), Path(order["root"])
-    code = code_of_project(root, spec.files.paths, on_path=order["paths"])
-    spec = import_class(spec, code)
-    with code.unpickling():
-        artifacts = {
-            plugin.name: Artifact(load_artifact(plugin, folder / plugin.name), freeze(order["metadata"][plugin.name]))
-            for plugin in spec.artifacts
-        }
-    service = load_service(spec, code=code, artifacts=artifacts, version="development", environ=environ)
-    service.examples_directory = root
-    if spec.web_static_content is not None:
-        service.static_directory = root / spec.web_static_content
-    return service
+def read_snapshot(folder: Path) -> Snapshot:
+    """Read what `write_snapshot` wrote into a folder."""
+    tree = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    return Snapshot(ServiceSpec.model_validate(tree["spec"]), Path(tree["root"]), tree["paths"], tree["metadata"])

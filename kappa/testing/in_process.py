@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ from kappa.remote.transport import Reply, Sending
 from kappa.server.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
-from kappa.services.declaring import declared_spec
-from kappa.services.service import load_instance
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ExamplesUse, ServiceSpec
 from kappa.types import HTTPHeaders
 
@@ -105,7 +103,7 @@ def client(target: str | Path | BentoService, *, environ: Mapping[str, str] = os
 
 def _served(target: str | Path | BentoService, environ: Mapping[str, str]) -> Served:
     if isinstance(target, BentoService):
-        return Served(declared_spec(type(target)), "development", partial(load_instance, target))
+        return Served.of(ServiceSource.of_instance(target))
     return served_target(resolve_target(str(target), environ=environ))
 
 

@@ -12,8 +12,9 @@ from kappa.build.bundle.plan import plan_build
 from kappa.build.code.model_names import needs_of_file
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import BundleError
-from kappa.services.bundle import load_bundle, open_bundle
-from kappa.services.service import load_declared
+from kappa.services.bundle import open_bundle
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.types import Payload
 from tests.build.projects import write
@@ -63,7 +64,7 @@ def project(tmp_path: Path) -> Path:
 def test_a_project_answers_with_it(project: Path) -> None:
     assert list(check_kappafile(project / "kappafile.toml")[1]) == []
     read = read_project(project)
-    service = load_declared(read.spec, read.sources, root=read.root, environ={})
+    service = load_service(ServiceSource.of_project(read.spec, read.sources, root=read.root), environ={})
     assert service.apis["predict"].answer_payload(Payload(b'"build/en.txt"')).body == b'"iris"'
 
 
@@ -74,7 +75,7 @@ def test_a_bundle_holds_its_files_and_notices_when_one_changes(project: Path, tm
     assert {path for path in bundle.manifest.files if "/artifacts/" in path} == PACKED
     assert bundle.manifest.artifacts[0].size_bytes == len("Schwertlilie") + len("iris")
     bundle.verify()
-    loaded = load_bundle(tmp_path / "bundle", on_path=False)
+    loaded = load_service(ServiceSource.of_bundle(open_bundle(tmp_path / "bundle"), on_path=False))
     assert loaded.apis["predict"].answer_payload(Payload(b'"de.txt"')).body == b'"Schwertlilie"'
     (tmp_path / "bundle" / "Service/artifacts/words/words/build/en.txt").write_text("rose")
     with pytest.raises(BundleError, match=r"words/build/en\.txt"):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from kappa import load
-from kappa.actions.serving import serve_bundle, served_target
+from kappa.actions.serving import serve_bundle
 from kappa.actions.store import verify_bundles
 from kappa.actions.targets import BundleTarget, open_target
 from kappa.build.bundle.builder import build_bundle
@@ -25,6 +25,7 @@ from kappa.build.bundle.plan import BuildPlan
 from kappa.errors import BundleError
 from kappa.server.options import ServerOptions
 from kappa.services.bundle import open_bundle
+from kappa.services.service import load_service
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="links and named pipes are those of POSIX"),
@@ -149,8 +150,8 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "load": load,
     "load of the package": lambda bundle: load(bundle / "Greeter"),
     "run": by_run,
-    "serve": lambda bundle: serve_bundle(str(bundle), ServerOptions()),
-    "worker": lambda bundle: served_target(BundleTarget(bundle)).load(),
+    "serve": lambda bundle: serve_bundle(BundleTarget(bundle), ServerOptions()),
+    "worker": lambda bundle: load_service(BundleTarget(bundle).source()),
 }
 
 

@@ -263,11 +263,14 @@ def planned(root: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Buil
 
 
 LOAD = """
-import sys, kappa.services.bundle
+import sys
 from pathlib import Path
+from kappa.services.bundle import open_bundle
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 if {taken!r}:
     sys.modules.update({{name: type(sys)(name) for name in {taken!r}}})
-service = kappa.services.bundle.load_bundle(Path({bundle!r}), on_path={on_path!r}).as_object()
+service = load_service(ServiceSource.of_bundle(open_bundle(Path({bundle!r})), on_path={on_path!r})).as_object()
 print(service.predict(1))
 """
 

@@ -482,10 +482,12 @@ import sys
 from pathlib import Path
 bundle = Path(sys.argv[1])
 sys.path.append(str(next(bundle.glob("*/_kappa/*.whl"))))
-import kappa.services.bundle
-service = kappa.services.bundle.load_bundle(bundle).as_object()
+from kappa.services.bundle import open_bundle
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
+service = load_service(ServiceSource.of_bundle(open_bundle(bundle))).as_object()
 print(service.predict(1))
-kappa.services.bundle.open_bundle(bundle).verify()
+open_bundle(bundle).verify()
 """
 
 

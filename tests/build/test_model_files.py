@@ -28,8 +28,9 @@ from sklearn.linear_model import LinearRegression
 from kappa.build.bundle.builder import build_bundle
 from kappa.build.bundle.plan import plan_build
 from kappa.build.project import Project, check_kappafile, read_project
-from kappa.services.bundle import load_bundle
-from kappa.services.service import LoadedService, load_declared
+from kappa.services.bundle import open_bundle
+from kappa.services.service import LoadedService, load_service
+from kappa.services.source import ServiceSource
 from kappa.types import Payload
 
 KAPPAFILE = """\
@@ -67,7 +68,10 @@ def loaded_everywhere(root: Path, seed_lock: SeedLock) -> list[Any]:
     plan = plan_build(project, version=None, labels={}, environ=os.environ)
     seed_lock(plan)
     build_bundle(plan, root / "bundle", environ=os.environ)
-    return [in_project, model_of(partial(load_bundle, root / "bundle", environ={}))]
+    return [
+        in_project,
+        model_of(partial(load_service, ServiceSource.of_bundle(open_bundle(root / "bundle")), environ={})),
+    ]
 
 
 def loaded_as_kept(root: Path) -> list[Any]:
@@ -83,7 +87,9 @@ def validated(root: Path) -> tuple[Project, Any]:
     """Validate and load a project; return it with its model."""
     assert [str(problem) for problem in check_kappafile(root / "kappafile.toml")[1] if problem.is_error] == []
     project = read_project(root)
-    return project, model_of(partial(load_declared, project.spec, project.sources, root=root, environ={}))
+    return project, model_of(
+        partial(load_service, ServiceSource.of_project(project.spec, project.sources, root=root), environ={})
+    )
 
 
 def model_of(load: Callable[[], LoadedService]) -> Any:
@@ -232,7 +238,7 @@ def test_what_xgboost_saved_answers_tables_without_code(tmp_path: Path, is_estim
     (model if is_estimator else model.get_booster()).save_model(tmp_path / "model.json")
     (tmp_path / "kappafile.toml").write_text(SERVED, encoding="utf-8")
     project = read_project(tmp_path)
-    service = load_declared(project.spec, project.sources, root=tmp_path, environ={})
+    service = load_service(ServiceSource.of_project(project.spec, project.sources, root=tmp_path), environ={})
     try:
         api = service.apis["predict"]
         (answer,) = api.run([api.decode(Payload(json.dumps(ROWS).encode()))])

@@ -15,8 +15,9 @@ from kappa.build.class_project import read_class_project
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.log import Kind, listening
-from kappa.services.bundle import load_bundle, open_bundle
-from kappa.services.service import LoadedService, load_declared
+from kappa.services.bundle import open_bundle
+from kappa.services.service import LoadedService, load_service
+from kappa.services.source import ServiceSource
 from kappa.types import Payload
 from tests.build.projects import write
 
@@ -103,7 +104,7 @@ def planned(file: Path) -> BuildPlan:
 
 def loaded(file: Path) -> LoadedService:
     read = read_project(file)
-    return load_declared(read.spec, read.sources, root=read.root, environ={})
+    return load_service(ServiceSource.of_project(read.spec, read.sources, root=read.root), environ={})
 
 
 def built(plan: BuildPlan, bundle: Path) -> list[str]:
@@ -130,7 +131,11 @@ def test_a_bundle_is_built_with_them_and_answers(tmp_path: Path) -> None:
     assert (tmp_path / "bundle" / "Service" / "own" / "types.py").is_file()
     docs = json.loads((tmp_path / "bundle" / "docs.json").read_text())["paths"]["/lengths"]["post"]
     assert (docs["requestBody"]["content"], docs["responses"]["200"]["content"]) == (CONTENT, CONTENT)
-    answer = load_bundle(tmp_path / "bundle", on_path=False).apis["lengths"].answer_payload(Payload(b"one\nthree\n"))
+    answer = (
+        load_service(ServiceSource.of_bundle(open_bundle(tmp_path / "bundle"), on_path=False))
+        .apis["lengths"]
+        .answer_payload(Payload(b"one\nthree\n"))
+    )
     assert (answer.body, answer.media_type) == (b"3\n5\n0", "text/x-lines")
 
 

@@ -14,8 +14,9 @@ from kappa.build.class_project import read_class_project
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import BuildError, ConfigurationError
 from kappa.log import Kind, listening
-from kappa.services.bundle import load_bundle, open_bundle
-from kappa.services.service import load_declared
+from kappa.services.bundle import open_bundle
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.types import Payload
 from tests.build.projects import write
 
@@ -91,12 +92,18 @@ def test_its_class_packs_the_model_and_reads_it(tmp_path: Path) -> None:
     assert (tmp_path / "bundle" / "Service" / "artifacts" / "factor" / "number.txt").read_text() == "16"
     assert (tmp_path / "bundle" / "Service" / "own" / "types.py").is_file()
     assert "own" not in sys.modules
-    assert load_bundle(tmp_path / "bundle", on_path=False).apis["predict"].answer_payload(Payload(b"2")).body == b"32"
+    assert (
+        load_service(ServiceSource.of_bundle(open_bundle(tmp_path / "bundle"), on_path=False))
+        .apis["predict"]
+        .answer_payload(Payload(b"2"))
+        .body
+        == b"32"
+    )
 
 
 def test_the_project_answers_as_it_is(tmp_path: Path) -> None:
     read = read_project(project(tmp_path))
-    service = load_declared(read.spec, read.sources, root=read.root, environ={})
+    service = load_service(ServiceSource.of_project(read.spec, read.sources, root=read.root), environ={})
     assert service.apis["predict"].answer_payload(Payload(b"2")).body == b"32"
 
 
@@ -112,7 +119,13 @@ def test_a_file_for_an_artifact_of_a_class_is_packed_by_its_type(tmp_path: Path)
     read = read_class_project("declared_own:Service", root, models={"factor": root / "factor.txt"})
     plan = plan_build(read, version=None, labels={}, environ=os.environ)
     build_bundle(plan, tmp_path / "bundle", environ=os.environ)
-    assert load_bundle(tmp_path / "bundle", on_path=False).apis["predict"].answer_payload(Payload(b"2")).body == b"32"
+    assert (
+        load_service(ServiceSource.of_bundle(open_bundle(tmp_path / "bundle"), on_path=False))
+        .apis["predict"]
+        .answer_payload(Payload(b"2"))
+        .body
+        == b"32"
+    )
 
 
 WRONG = {

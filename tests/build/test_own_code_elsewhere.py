@@ -86,9 +86,9 @@ def test_code_in_a_named_folder_is_packed_and_the_project_runs_with_it(case: str
     assert packed(plan_of(root)) == sorted([*expected, "handlers.py"])
     check = (
         "from pathlib import Path\nfrom kappa.build.project import read_project\n"
-        "from kappa.services.service import load_declared\n"
+        "from kappa.services.service import load_service\nfrom kappa.services.source import ServiceSource\n"
         f"project = read_project(Path({str(root)!r}))\n"
-        "load_declared(project.spec, project.sources, root=project.root)"
+        "load_service(ServiceSource.of_project(project.spec, project.sources, root=project.root))"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

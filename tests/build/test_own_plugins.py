@@ -21,9 +21,11 @@ from kappa.build.bundle.plan import BuildPlan
 from kappa.build.class_project import project_of
 from kappa.build.packages.lock import Lock
 from kappa.errors import BundleError, ConfigurationError
-from kappa.services.bundle import load_bundle, open_bundle
+from kappa.services.bundle import open_bundle
 from kappa.services.declaring import declared_spec
-from kappa.services.service import load_instance
+from kappa.services.service import load_service
+from kappa.services.snapshot import write_snapshot
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ServiceSpec
 from kappa.spec.views import metadata_view
 from kappa.types import Payload
@@ -141,7 +143,7 @@ def test_bundle_is_loaded_with_its_own_classes(saved: Path, is_taken: bool) -> N
         for module in ("multiplier", "own_types"):
             sys.modules.pop(module)
         sys.path.pop(0)
-    service = load_bundle(saved, on_path=False)
+    service = load_service(ServiceSource.of_bundle(open_bundle(saved), on_path=False))
     assert service.apis["multiply"].answer_payload(ASKED).body == ANSWERED
     assert service.apis["shout"].answer_payload(Payload(b'"a"')).body == b'"a!"'
     assert type(service.spec.artifacts[0]).__name__ == "NumberArtifact"
@@ -149,7 +151,9 @@ def test_bundle_is_loaded_with_its_own_classes(saved: Path, is_taken: bool) -> N
 
 
 def test_it_answers_before_it_is_saved(multiplier: BentoService) -> None:
-    assert load_instance(multiplier).apis["multiply"].answer_payload(Payload(b"1")).body == b"20"
+    assert (
+        load_service(ServiceSource.of_instance(multiplier)).apis["multiply"].answer_payload(Payload(b"1")).body == b"20"
+    )
 
 
 def test_it_is_run_and_served(saved: Path) -> None:
@@ -179,18 +183,20 @@ def test_types_of_a_script_are_those_of_its_file(multiplier: BentoService, seed_
     assert done.returncode == 0, done.stderr
     saved = Path(done.stdout.strip())
     assert open_bundle(saved).manifest.to_tree()["service"]["artifacts"][0]["type"] == "train:NumberArtifact"
-    assert load_bundle(saved).apis["multiply"].answer_payload(ASKED).body == ANSWERED
+    assert (
+        load_service(ServiceSource.of_bundle(open_bundle(saved))).apis["multiply"].answer_payload(ASKED).body
+        == ANSWERED
+    )
 
 
 def test_development_server_gets_them_too(multiplier: BentoService, tmp_path: Path) -> None:
-    from kappa.services.snapshot import hand_over, handed_over_spec, load_handed_over
-
     project = project_of(multiplier)
     folder = tmp_path / "handed over"
     folder.mkdir()
-    hand_over(project.spec, project.sources, root=project.root, folder=folder)
-    assert handed_over_spec(folder).artifacts[0].class_name == "NumberArtifact"
-    assert load_handed_over(folder).apis["multiply"].answer_payload(ASKED).body == ANSWERED
+    write_snapshot(project.spec, project.sources, root=project.root, folder=folder)
+    source = ServiceSource.of_snapshot(folder)
+    assert source.spec.artifacts[0].class_name == "NumberArtifact"
+    assert load_service(source).apis["multiply"].answer_payload(ASKED).body == ANSWERED
 
 
 def test_class_inside_of_a_function_is_refused(multiplier: BentoService) -> None:
@@ -209,11 +215,9 @@ def test_what_is_no_such_class_is_refused_by_name(multiplier: BentoService) -> N
     spec = declared_spec(type(multiplier))
     tree = spec.model_dump(mode="json", by_alias=True)
     tree["artifacts"][0]["type"] = "own_types:LinesInput"
-    from kappa.services.loading import ServiceCode
-    from kappa.services.service import import_class
-
+    source = ServiceSource.of_project(ServiceSpec.model_validate(tree), {}, root=project_of(multiplier).root)
     with pytest.raises(BundleError, match="`own_types:LinesInput` is no class of the family `ArtifactPlugin`"):
-        import_class(ServiceSpec.model_validate(tree), ServiceCode(project_of(multiplier).root))
+        load_service(source)
 
 
 def test_only_its_own_code_can_pack_a_model(multiplier: BentoService, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_the_openapi_document_of_a_project_and_of_its_bundle_differ_in_the_versi
 ) -> None:
     ours, built = (json.loads(kappa("open-api-spec", target).stdout) for target in (".", "Scaler:1.0"))
     assert built["openapi"] == "3.1.0"
-    assert (ours["info"].pop("version"), built["info"].pop("version")) == ("project", "1.0")
+    assert (ours["info"].pop("version"), built["info"].pop("version")) == ("development", "1.0")
     assert ours == built
 
 

@@ -10,6 +10,7 @@ import pytest
 from kappa.gamma.database import sqlite_url
 from kappa.gamma.service import GammaService
 from kappa.gamma.storage import DirectoryStorage
+from kappa.spec.manifest import read_manifest
 
 Stage = Callable[..., Path]
 Put = Callable[..., Path]
@@ -37,6 +38,7 @@ def put(service: GammaService, stage_bundle: Stage) -> Put:
 
     def put_bundle(name: str, version: str, **options: object) -> Path:
         with service.staging() as staging:
-            return service.put(stage_bundle(staging / "bundle", name, version, **options))
+            staged = stage_bundle(staging / "bundle", name, version, **options)
+            return service.put(staged, read_manifest(staged))
 
     return put_bundle

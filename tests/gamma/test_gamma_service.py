@@ -15,6 +15,7 @@ from kappa.gamma.service import GammaService
 from kappa.gamma.storage import DirectoryStorage
 from kappa.labels import parse_selector
 from kappa.log import Kind, listening
+from kappa.spec.manifest import read_manifest
 from kappa.tag import BundleReference, Tag
 
 Put = Callable[..., Path]
@@ -200,7 +201,8 @@ def test_a_bundle_whose_process_died_before_it_was_noted_is_noted(
     service: GammaService, storage: DirectoryStorage, stage_bundle: Callable[..., Path]
 ) -> None:
     with storage.staging() as staging:
-        storage.put(stage_bundle(staging / "bundle", "Iris", "1"))
+        staged = stage_bundle(staging / "bundle", "Iris", "1")
+        storage.put(staged, read_manifest(staged))
     assert tags(service) == ["Iris:1"]
 
 
@@ -293,8 +295,10 @@ def test_a_store_that_cannot_be_written_to_is_read_without_a_database(
 def test_a_store_that_cannot_be_written_to_says_so(reader: GammaService, stage_bundle: Callable[..., Path]) -> None:
     with pytest.raises(GammaError, match=r"^The store `.*repository` cannot be changed: Is a directory\.$"):
         reader.delete([Tag("Iris", "1")])
-    with reader.staging() as staging, pytest.raises(GammaError, match="cannot be changed"):
-        reader.put(stage_bundle(staging / "bundle", "Iris", "3"))
+    with reader.staging() as staging:
+        staged = stage_bundle(staging / "bundle", "Iris", "3")
+        with pytest.raises(GammaError, match="cannot be changed"):
+            reader.put(staged, read_manifest(staged))
     assert tags(reader) == ["Iris:2", "Iris:1"]
 
 

@@ -25,7 +25,8 @@ def store(storage: DirectoryStorage, stage_bundle: Stage) -> Store:
 
     def put(name: str, version: str, **options: object) -> Path:
         with storage.staging() as staging:
-            return storage.put(stage_bundle(staging / "bundle", name, version, **options))
+            staged = stage_bundle(staging / "bundle", name, version, **options)
+            return storage.put(staged, read_manifest(staged))
 
     return put
 
@@ -87,7 +88,7 @@ def test_what_is_being_built_is_not_taken_for_left_behind(storage: DirectoryStor
         os.utime(long_one, (0, 0))
         with storage.staging():
             pass
-        storage.put(long_one / "bundle")
+        storage.put(long_one / "bundle", read_manifest(long_one / "bundle"))
     assert [path.name for path in storage.root.iterdir()] == ["Iris"]
 
 
@@ -100,7 +101,7 @@ def test_of_several_that_put_one_tag_at_once_one_wins(storage: DirectoryStorage,
             staged = stage_bundle(staging / "bundle", "Iris", "1", digest=f"{number:02x}")
             gate.wait()
             try:
-                outcomes.append(read_manifest(storage.put(staged)).bundle_digest)
+                outcomes.append(read_manifest(storage.put(staged, read_manifest(staged))).bundle_digest)
             except DestinationExistsError:
                 outcomes.append("refused")
 

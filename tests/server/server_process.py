@@ -19,7 +19,8 @@ from kappa.server.options import ServerOptions
 from kappa.server.process.dev import Loader, serve_dev
 from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
 from kappa.server.served import Served
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 
@@ -38,7 +39,7 @@ def described(folder: Path, wanted: dict[str, Any]) -> Served:
         ),
         **wanted.get("spec", {}),
     )
-    return Served(spec, "1", partial(load_declared, spec, {}, root=folder))
+    return Served(spec, "1", partial(load_service, ServiceSource.of_project(spec, {}, root=folder)))
 
 
 def described_by(text: str) -> Served:

@@ -27,7 +27,8 @@ from kappa.server.host import BatchingOptions
 from kappa.server.http.exchange import PlainRequest, PlainResponse
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
 from tests.eventually import eventually_in_loop
 
@@ -94,7 +95,7 @@ def described(folder: Path, *names: str, name: str = "Numbers", **options: Any) 
         ),
         **options,
     )
-    return Served(spec, "7", partial(load_declared, spec, {}, root=folder))
+    return Served(spec, "7", partial(load_service, ServiceSource.of_project(spec, {}, root=folder)))
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +218,9 @@ def test_a_picture_goes_the_other_way_whatever_its_sender_calls_it(tmp_path: Pat
     Image.new("RGB", (5, 4)).save(buffer, "PNG")
 
     async def run() -> None:
-        async with running([Served(spec, "7", partial(load_declared, spec, {}, root=tmp_path))]) as conductor:
+        async with running(
+            [Served(spec, "7", partial(load_service, ServiceSource.of_project(spec, {}, root=tmp_path)))]
+        ) as conductor:
             api, receiver = conductor.app.serving.apis["/count"], Recording()
             assert api.begin({b"content-type": content_type.encode()}, buffer.getvalue(), receiver) is None
             headers = {"content-type": content_type} if content_type else {}
@@ -904,7 +907,7 @@ def test_metrics_of_the_users_code_are_shown_too(tmp_path: Path) -> None:
 def one_api(folder: Path, api: str, **options: Any) -> Served:
     served = described(folder, api)
     spec = served.spec.model_copy(update={"apis": (served.spec.apis[0].model_copy(update=options),)})
-    return Served(spec, "7", partial(load_declared, spec, {}, root=folder))
+    return Served(spec, "7", partial(load_service, ServiceSource.of_project(spec, {}, root=folder)))
 
 
 def all_at_once(served: Served, api: str, bodies: Sequence[str], **options: Any) -> list[int]:

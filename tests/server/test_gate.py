@@ -20,7 +20,8 @@ from kappa.server.app import create_app
 from kappa.server.options import ServerOptions
 from kappa.server.served import Served
 from kappa.services.comparison import replay_lines
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, ExampleSpec, ExamplesUse, FunctionTarget, ServiceSpec, ServingSpec
 
 CODE = """
@@ -97,7 +98,7 @@ def described(folder: Path, *examples: ExampleSpec, use: ExamplesUse | None = No
         examples=examples,
         serving=ServingSpec(examples=use, max_request_size_bytes=1000),
     )
-    return Served(spec, version, partial(load_declared, spec, {}, root=folder))
+    return Served(spec, version, partial(load_service, ServiceSource.of_project(spec, {}, root=folder)))
 
 
 class Recording:
@@ -335,7 +336,7 @@ def test_a_version_that_was_ready_before_and_gets_stuck_is_tried_again(tmp_path:
         apis=(ApiSpec(name="stick", target=FunctionTarget(function="gated:stick"), input="json", run_timeout=0.1),),
         examples=(one("stick"),),
     )
-    served = Served(spec, "1", partial(load_declared, spec, {}, root=tmp_path))
+    served = Served(spec, "1", partial(load_service, ServiceSource.of_project(spec, {}, root=tmp_path)))
 
     async def end_of(served: Served) -> Any:
         parent = Recording()

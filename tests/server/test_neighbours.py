@@ -22,7 +22,8 @@ import pytest
 from kappa.server.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 
 CODE = """
@@ -173,7 +174,7 @@ def described(folder: Path, function: str, **options: Any) -> Served:
     target = FunctionTarget(function=f"neighbours:{function}")
     api = ApiSpec(**{"name": "go", "target": target, "input": "json", "batch": function != "alone", **options})
     spec = ServiceSpec(name="N", apis=(api,))
-    return Served(spec, "1", partial(load_declared, spec, {}, root=folder))
+    return Served(spec, "1", partial(load_service, ServiceSource.of_project(spec, {}, root=folder)))
 
 
 def posted(served: Served, *waves: Sequence[Any]) -> list[list[tuple[int, Any]]]:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from kappa.server.http import pages
-from kappa.server.served import Served, served_bundle
+from kappa.server.served import Served
 from kappa.services.bundle import open_bundle
+from kappa.services.source import ServiceSource
 
 HOST: Any = SimpleNamespace(loaded={})
 
@@ -66,7 +67,7 @@ def test_addresses_of_packages_are_for_operators_only(
 def test_the_document_says_where_the_service_is_behind_a_proxy(
     tmp_path: Path, stage_bundle: Callable[..., Path], prefix: str, forwarded: bytes, servers: Any
 ) -> None:
-    served = served_bundle(stage_bundle(tmp_path / "b", "Iris", "1"))
+    served = Served.of(ServiceSource.of_bundle(open_bundle(stage_bundle(tmp_path / "b", "Iris", "1"))))
     answering = pages.openapi(served, HOST, prefix=prefix)
     for _ in range(2):
         document = shown(answering, {b"x-forwarded-prefix": forwarded} if forwarded else {})

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from kappa.errors import BundleError, KappaError
-from kappa.server.process import rollout as rollout_module
 from kappa.server.process.rollout import Rollout
 from kappa.server.served import Served
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
@@ -25,8 +24,7 @@ def version(name: str) -> Served:
 class Played:
     """Two workers, what they were told, and what is announced."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rollout_module, "served_bundle", lambda directory: version(str(directory)))
+    def __init__(self) -> None:
         self.found: Sequence[str] | KappaError = ["2"]
         self.reloads: dict[int, KappaError | None] = {}
         self.ready: dict[int, Any] = {1: {}, 2: {}}
@@ -43,10 +41,10 @@ class Played:
             tell=self.tell,  # type: ignore[arg-type]
         )
 
-    def find(self) -> list[Path]:
+    def find(self) -> list[Served]:
         if isinstance(self.found, KappaError):
             raise self.found
-        return [Path(name) for name in self.found]
+        return [version(name) for name in self.found]
 
     def tell(self, pid: int) -> None:
         self.told.append((pid, f"{self.wanted[0]}{' again' if self.has_passed else ''}"))
@@ -63,8 +61,8 @@ class Played:
 
 
 @pytest.fixture
-def played(monkeypatch: pytest.MonkeyPatch) -> Played:
-    return Played(monkeypatch)
+def played() -> Played:
+    return Played()
 
 
 def test_one_worker_reloads_after_the_other(played: Played) -> None:

@@ -21,7 +21,8 @@ from kappa.server.http import files
 from kappa.server.http.edge import CutShortError
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
 
 TEXT = bytes(range(256)) * 2000
@@ -46,7 +47,7 @@ def get(folder: Path, *requests: tuple[str, str, Mapping[str, str]], **options: 
     """Send each ``(method, path, headers)`` to the service in ``folder``."""
     api = ApiSpec(name="same", target=FunctionTarget(function="files_handlers:same"), input="json")
     spec = ServiceSpec(name="Files", apis=(api,), web_static_content="static", **options)
-    served = Served(spec, "1", partial(load_declared, spec, {}, root=folder))
+    served = Served(spec, "1", partial(load_service, ServiceSource.of_project(spec, {}, root=folder)))
 
     async def run() -> list[falcon.testing.Result]:
         parent = AwaitedStart()

@@ -19,7 +19,8 @@ from kappa.server.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
 from kappa.server.swap import Application
-from kappa.services.service import load_declared
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec
 from tests.eventually import eventually, eventually_in_loop
 
@@ -59,7 +60,7 @@ def described(folder: Path, version: str, *apis: str) -> Served:
         ),
         teardown=f"{module}:stop",
     )
-    return Served(spec, version, partial(load_declared, spec, {}, root=folder))
+    return Served(spec, version, partial(load_service, ServiceSource.of_project(spec, {}, root=folder)))
 
 
 class Reloader(AwaitedStart):
@@ -204,7 +205,7 @@ def with_stuck_example(folder: Path, version: str) -> Served:
         ),
         examples=(ExampleSpec(name="one", api="stick", input=1),),
     )
-    return Served(spec, version, partial(load_declared, spec, {}, root=folder))
+    return Served(spec, version, partial(load_service, ServiceSource.of_project(spec, {}, root=folder)))
 
 
 def test_an_example_that_does_not_end_fails_the_reload_and_changes_nothing(tmp_path: Path) -> None:
@@ -225,7 +226,9 @@ def test_a_call_that_does_not_end_holds_up_no_later_reload(tmp_path: Path) -> No
     spec = first.spec.model_copy(update={"examples": ()})
 
     async def run() -> None:
-        async with running(Served(spec, "1", partial(load_declared, spec, {}, root=tmp_path))) as reloading:
+        async with running(
+            Served(spec, "1", partial(load_service, ServiceSource.of_project(spec, {}, root=tmp_path)))
+        ) as reloading:
             left = asyncio.ensure_future(reloading.ask("stick"))
             await eventually_in_loop(lambda: sys.modules["swapped_stuck"].is_stuck.is_set())
             left.cancel()

@@ -68,7 +68,7 @@ def test_what_the_page_reads_says_everything_but_the_apis(asking: Client) -> Non
     assert described.pop("kappa_version")
     assert described == {
         "name": "Upper",
-        "version": "project",
+        "version": "development",
         "doc": "Says *it* <b>louder</b>.",
         "labels": {"team": "growth"},
         "artifacts": [{"name": "words", "artifactType": "JSONArtifact", "metadata": {"rows": 3, "share": 2.0}}],

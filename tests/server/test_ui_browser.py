@@ -22,6 +22,8 @@ from tests.server.browser import Browser
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
 SOURCE = '''\
+from kappa.services.service import load_service
+from kappa.services.source import ServiceSource
 import kappa
 from kappa.adapters import (
     AnnotatedImageInput, DataframeInput, DataframeOutput, ImageInput, ImageOutput, JsonInput, NdarrayInput, StringInput,
@@ -347,11 +349,10 @@ def test_the_page_works_below_a_path(browser: Browser, behind_a_path: str, page:
 def test_several_services_are_listed_and_each_has_its_page(browser: Browser, tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys
-        from functools import partial
         from kappa.server.served import Served
         from kappa.server.process.launch import serve_gunicorn
         from kappa.server.options import ServerOptions
-        from kappa.services.service import load_declared
+        from kappa.services.source import ServiceSource
         from kappa.spec.service import ServiceSpec
         from pathlib import Path
         root = Path(sys.argv[1])
@@ -359,7 +360,7 @@ def test_several_services_are_listed_and_each_has_its_page(browser: Browser, tmp
         for name in ("First", "Second"):
             api = {"name": "echo", "target": {"function": "echo_of_two:echo"}, "input": "json"}
             spec = ServiceSpec.model_validate({"name": name, "doc": f"The {name}.", "apis": [api]})
-            services.append(Served(spec, "1", partial(load_declared, spec, {}, root=root)))
+            services.append(Served.of(ServiceSource.of_project(spec, {}, root=root)))
         serve_gunicorn(services, ServerOptions(host="127.0.0.1", port=0))
     """)
     (tmp_path / "echo_of_two.py").write_text("def echo(value):\n    return value\n")

@@ -30,7 +30,7 @@ from kappa.adapters import (
     StringInput,
 )
 from kappa.bento import BentoService
-from kappa.errors import AnswerError, BundleError, InferenceFailedError, UsageError
+from kappa.errors import AnswerError, ConfigurationError, InferenceFailedError, UsageError
 from kappa.frameworks.json import JSONArtifact
 from kappa.testing import Client, client
 from kappa.types import FileLike
@@ -242,5 +242,5 @@ def test_what_cannot_be_sent_or_read_is_said(asking: Client, call: Any, error: t
 
 
 def test_an_instance_that_is_not_packed_cannot_be_asked() -> None:
-    with pytest.raises(BundleError, match="needs artifacts that are not here: `factor`"), client(Everything()):
+    with pytest.raises(ConfigurationError, match="`factor` has no model yet: pack it first"), client(Everything()):
         pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -16,7 +15,7 @@ from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
 from kappa.server.process.launch import serve_gunicorn
 from kappa.server.served import Served
-from kappa.services.service import load_declared
+from kappa.services.source import ServiceSource
 
 TABLE = """
 kappafile = 1
@@ -66,12 +65,12 @@ def main(name: str, port: str, folder: str, workers: str) -> None:
         (project / "handlers.py").write_text(code, encoding="utf-8")
         (project / "kappafile.toml").write_text(FUNCTION.format(adapter=adapter), encoding="utf-8")
     read = read_project(project)
-    load = partial(load_declared, read.spec, read.sources, root=read.root)
+    source = ServiceSource.of_project(read.spec, read.sources, root=read.root)
     target = os.environ.get("PEERS_TARGET_MS")
     max_latency_ms = float(target) if target else None
     batching = BatchingOptions(max_batch_size=models.MAX_BATCH_SIZE, max_latency_ms=max_latency_ms)
     options = ServerOptions(host="127.0.0.1", port=int(port), workers=int(workers), batching=batching)
-    serve_gunicorn([Served(read.spec, "project", load)], options)
+    serve_gunicorn([Served.of(source)], options)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,9 @@ from typing import Any, Literal
 
 from kappa.errors import KappaError, MissingDependencyError, said
 from kappa.services.loading import code_of_bundle, import_reference, loading
-from kappa.services.service import import_class, load_artifact
+from kappa.services.packed import Artifact
+from kappa.services.service import load_parts
+from kappa.services.source import UNBUILT, ServiceSource, load_kept
 from kappa.spec.service import ArtifactMethod, FunctionTarget, ServiceSpec
 
 __all__ = ["Told", "main", "run"]
@@ -73,14 +76,18 @@ def run(order: Mapping[str, Any]) -> Told:
 
 @loading()
 def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
-    code = code_of_bundle(package, order["digest"], on_path=True, paths=order["paths"])
-    spec = import_class(spec, code)
-    with code.unpickling():
-        for plugin in spec.artifacts:
-            model = load_artifact(plugin, package / "artifacts" / plugin.name)
-            for api in spec.apis:
-                if isinstance(api.target, ArtifactMethod) and api.target.artifact == plugin.name:
-                    plugin.caller(model, api.target.method, is_batch=api.batch)
+    source = ServiceSource(
+        spec,
+        UNBUILT,
+        code=partial(code_of_bundle, package, order["digest"], on_path=True, paths=order["paths"]),
+        artifact_of=lambda plugin: Artifact(load_kept(plugin, package / "artifacts" / plugin.name)),
+        examples_directory=None,
+    )
+    spec, code, artifacts = load_parts(source)
+    plugins = {plugin.name: plugin for plugin in spec.artifacts}
+    for api in spec.apis:
+        if isinstance(target := api.target, ArtifactMethod):
+            plugins[target.artifact].caller(artifacts[target.artifact].value, target.method, is_batch=api.batch)
     for reference in _references(spec):
         import_reference(reference, code)
 

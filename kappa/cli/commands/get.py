@@ -37,7 +37,7 @@ def command(target: str, *, print_location: bool, output_format: str, **query: A
     `--print-location` a name means its newest version. The options that choose and order count for a name alone.
     """
     if print_location:
-        print_result(str(find_bundle(target).directory))
+        print_result(str(find_bundle(target).bundle.directory))
     elif target.isidentifier():
         bundles = list_bundles(name=target, **query)
         if output_format == "json":

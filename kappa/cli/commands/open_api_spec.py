@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kappa.actions.targets import resolve_target, spec_of
+from kappa.actions.targets import Target, resolve_target
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
@@ -18,10 +18,10 @@ __all__ = ["command"]
     examples=["kappa open-api-spec IrisClassifier:latest > openapi.json", "kappa open-api-spec ."],
 )
 @target_argument(takes_projects=True)
-def command(target: str) -> None:
+def command(target: str | Target) -> None:
     """Print the OpenAPI document of a service.
 
     TARGET is a bundle (a path or a tag like `IrisClassifier:latest`), a kappafile or its directory.
     """
-    spec, version = spec_of(resolve_target(target))
-    print_result(json.dumps(openapi_document(spec, version=version), indent=2))
+    service = resolve_target(target)
+    print_result(json.dumps(openapi_document(service.spec, version=service.version), indent=2))

@@ -13,7 +13,7 @@ from typing import get_args
 
 import click
 
-from kappa.actions.targets import api_of, open_target, resolve_target
+from kappa.actions.targets import Target, api_of, open_target, resolve_target
 from kappa.cli.arguments import api_argument, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_error, print_failure, showing_logs
@@ -88,7 +88,7 @@ _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures gro
     "answered one by one.  [default: as the API declares]",
 )
 def command(
-    target: str,
+    target: str | Target,
     api: str,
     inputs: Sequence[str],
     patterns: Sequence[str],

@@ -11,7 +11,7 @@ from contextlib import redirect_stdout
 import click
 
 from kappa.actions.examples import examples_of, replay_examples, say_what_ran
-from kappa.actions.targets import resolve_target
+from kappa.actions.targets import Target, resolve_target
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_note, print_result, showing_logs
@@ -37,22 +37,24 @@ __all__ = ["command"]
     help="Where the examples are, if not in TARGET; with a URL, the project here by default.",
 )
 @format_option("text", "json")
-def command(target: str, examples_from: str | None, output_format: str) -> None:
+def command(target: str | Target, examples_from: str | None, output_format: str) -> None:
     """Replay the examples and compare the answers.
 
     TARGET is a project (by default the one here), a bundle, or the URL of a running server. Every `[[examples]]` entry
     is sent, and the answer compared with its `expect`, if it has one. The exit code is 9 if any differs.
     """
-    is_url = target.startswith(("http://", "https://"))
-    examples = examples_of(resolve_target(examples_from or ("." if is_url else target)))
+    url = target if isinstance(target, str) and target.startswith(("http://", "https://")) else None
+    exemplary = resolve_target(examples_from or ("." if url else target))
+    tested = url or (resolve_target(target) if examples_from else exemplary)
+    examples = examples_of(exemplary)
     with redirect_stdout(sys.stderr), showing_logs(current_shell()):  # user code may print
-        replays = list(replay_examples(target if is_url else resolve_target(target), examples))
+        replays = list(replay_examples(tested, examples))
     if current_shell().is_verbose:
         for replay in replays:
             if replay.cause is not None:
                 traceback.print_exception(replay.cause)
     print_result(_as_json(replays) if output_format == "json" else replay_lines(replays))
-    if not is_url:
+    if url is None:
         for sentence in say_what_ran(examples):
             print_note(sentence)
     if failed := sum(1 for replay in replays if replay.problems):

@@ -11,14 +11,13 @@ import signal
 import socket
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 
 from kappa.errors import KappaError
 from kappa.server.options import ServerOptions
 from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
 from kappa.server.served import Served
-from kappa.services.snapshot import handed_over_spec, load_handed_over
+from kappa.services.source import ServiceSource
 
 __all__ = ["main"]
 
@@ -29,8 +28,8 @@ def main() -> int:
     threading.Thread(target=_end_with_input, daemon=True).start()
     serve = serve_gunicorn if os.name == "posix" else serve_uvicorn
     try:
-        served = Served(handed_over_spec(folder), "development", partial(load_handed_over, folder))
-        serve([served], ServerOptions(is_development=True), listener=socket.socket(fileno=number))
+        service = Served.of(ServiceSource.of_snapshot(folder))
+        serve([service], ServerOptions(is_development=True), listener=socket.socket(fileno=number))
     except KappaError as exc:
         print(exc, file=sys.stderr)  # noqa: T201 - this is a program
         return exc.exit_code

@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable, MutableMapping, Sequence
-from pathlib import Path
 
 from kappa.errors import KappaError, UsageError, optional_import
 from kappa.server.app import create_app
@@ -37,13 +36,13 @@ def serve_gunicorn(
     services: Sequence[Served],
     options: ServerOptions,
     *,
-    find: Callable[[], Sequence[Path]] | None = None,
+    find: Callable[[], Sequence[Served]] | None = None,
     environ: MutableMapping[str, str] = os.environ,
     listener: socket.socket | None = None,
 ) -> None:
     """Serve until asked to stop (SIGTERM, SIGINT); raises `KappaError` when the services cannot be started.
 
-    ``find`` returns the directories of the bundles to serve from now on; it is called for each reload (SIGHUP). One
+    ``find`` returns the bundles to serve from now on, verified; it is called for each reload (SIGHUP). One
     worker may be given the ``listener`` that somebody else made. Workers leave through this function too, with
     `SystemExit`.
     """
@@ -55,7 +54,7 @@ def _serve_gunicorn(
     services: Sequence[Served],
     options: ServerOptions,
     *,
-    find: Callable[[], Sequence[Path]] | None,
+    find: Callable[[], Sequence[Served]] | None,
     environ: MutableMapping[str, str],
     listener: socket.socket | None,
 ) -> None:
@@ -203,7 +202,7 @@ def serve_uvicorn(
     services: Sequence[Served],
     options: ServerOptions,
     *,
-    find: Callable[[], Sequence[Path]] | None = None,
+    find: Callable[[], Sequence[Served]] | None = None,
     environ: MutableMapping[str, str] = os.environ,
     listener: socket.socket | None = None,
 ) -> None:
@@ -216,7 +215,7 @@ def _serve_uvicorn(
     services: Sequence[Served],
     options: ServerOptions,
     *,
-    find: Callable[[], Sequence[Path]] | None,
+    find: Callable[[], Sequence[Served]] | None,
     environ: MutableMapping[str, str],
     listener: socket.socket | None,
 ) -> None:

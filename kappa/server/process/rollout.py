@@ -17,7 +17,7 @@ from pathlib import Path
 from kappa.errors import InferenceFailedError, KappaError
 from kappa.server.process.report import Report
 from kappa.server.process.running import Announcement, ServerFolder
-from kappa.server.served import Served, served_bundle
+from kappa.server.served import Served
 
 __all__ = ["Rollout", "SoloRollout"]
 
@@ -25,7 +25,7 @@ _logger = logging.getLogger("kappa.server")
 
 
 class Rollout:
-    """What the workers of one server are to serve; ``find`` says which bundles are wanted now, verified."""
+    """What the workers of one server are to serve; ``find`` says which services are wanted now, verified."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Rollout:
         report: Report,
         *,
         port: int,
-        find: Callable[[], Sequence[Path]] | None,
+        find: Callable[[], Sequence[Served]] | None,
         tell: Callable[[int], None] = lambda pid: os.kill(pid, signal.SIGHUP),
     ) -> None:
         self._services = services
@@ -67,9 +67,8 @@ class Rollout:
         try:
             if self._find is None:
                 raise InferenceFailedError("This server cannot reload: it serves no bundle.")
-            directories = self._find()
-            self._coming = [served_bundle(directory) for directory in directories]
-            self._folder.want(directories)
+            self._coming = self._find()
+            self._folder.want(_directories(self._coming))
         except KappaError as exc:
             self._end(exc)
             return
@@ -135,7 +134,12 @@ class SoloRollout:
     """The same for a server of one process, which reloads itself: what its `Application` asks and tells."""
 
     def __init__(
-        self, services: Sequence[Served], folder: ServerFolder, *, port: int, find: Callable[[], Sequence[Path]] | None
+        self,
+        services: Sequence[Served],
+        folder: ServerFolder,
+        *,
+        port: int,
+        find: Callable[[], Sequence[Served]] | None,
     ) -> None:
         self._folder = folder
         self._find = find
@@ -148,7 +152,7 @@ class SoloRollout:
         if self._find is None:
             return None
         self._announce(reloads=self._announcement.reloads + 1, state="running", message="")
-        self._coming = [served_bundle(directory) for directory in self._find()]
+        self._coming = self._find()
         return self._coming
 
     def ended(self, error: KappaError | None) -> None:

@@ -18,7 +18,9 @@ from typing import Literal
 
 from kappa._files import write_atomically
 from kappa.server.process.machine import writable_directory
-from kappa.server.served import Served, served_bundle
+from kappa.server.served import Served
+from kappa.services.bundle import open_bundle
+from kappa.services.source import ServiceSource
 
 __all__ = ["Announcement", "ServerFolder", "read_announcement", "running_servers"]
 
@@ -71,8 +73,8 @@ class ServerFolder:
     def wanted(self) -> list[Served]:
         """Return what is to be loaded now."""
         wanted = json.loads((self.path / "wanted.json").read_text(encoding="utf-8"))
-        services = [served_bundle(Path(directory)) for directory in wanted["directories"]]
-        return [replace(served, has_passed=wanted["have_passed"]) for served in services]
+        sources = [ServiceSource.of_bundle(open_bundle(Path(directory))) for directory in wanted["directories"]]
+        return [replace(Served.of(source), has_passed=wanted["have_passed"]) for source in sources]
 
     def _write(self, name: str, value: object) -> None:
         write_atomically(self.path / name, json.dumps(value, ensure_ascii=False).encode())
