@@ -163,7 +163,7 @@ def serve_project(target: ProjectTarget, options: ServerOptions) -> None:
 
 def project_files(path: Path) -> list[Path]:
     """Return the files that a project is made of, as far as its kappafile and its imports tell without running them."""
-    from kappa.build.bundle.sources import collect_code
+    from kappa.build.bundle.sources import collect_code, watched_files
 
     project = ProjectTarget(path).project
     files = [project.file] if project.file is not None else []
@@ -171,5 +171,4 @@ def project_files(path: Path) -> list[Path]:
         files += collect_code(project).files.values()
     for source in (source.path for source in project.sources.values() if source.path is not None):
         files += source.rglob("*") if source.is_dir() else [source]
-    files += [project.root / example.input_file for example in project.spec.examples if example.input_file is not None]
-    return files
+    return [*files, *watched_files(project)]

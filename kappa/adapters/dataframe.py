@@ -52,7 +52,8 @@ from kappa.adapters.signature import (
 from kappa.adapters.wrappings import refuse_wrapped
 from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
 from kappa.spec.contracts import FrozenMapping, InputAdapter, OutputAdapter
-from kappa.spec.service import ProjectPath, given
+from kappa.spec.project_paths import ProjectFile
+from kappa.spec.service import given
 from kappa.types import Answer, Payload
 
 __all__ = ["Columns", "DataframeInput", "DataframeOutput", "encode_frame", "frame_content"]
@@ -101,7 +102,7 @@ class DataframeInput(InputAdapter):
     """The columns that the function sees, in this order: names, or names with dtypes (`int64`, `float64`, `bool`,
     `str`, `datetime`, …), as in `{ age = "int64", income = { dtype = "float64", nullable = false } }`. Requests are
     reordered to them, missing columns are refused with 422, and values are converted without loss or refused."""
-    columns_from: ProjectPath | None = None
+    columns_from: ProjectFile | None = None
     """A file with some rows as a client would send them; its names, order, dtypes and where values are missing become
     `columns` when the service is built."""
     extra_columns: ExtraColumns = "ignore"

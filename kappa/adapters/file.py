@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from kappa.adapters.multipart import form_content
 from kappa.errors import BadInputError, InferenceFailedError
 from kappa.spec.contracts import InputAdapter, OutputAdapter
-from kappa.spec.service import Line
+from kappa.spec.texts import Line
 from kappa.types import MEDIA_TYPES, Answer, FileLike, Payload, extension_of
 
 __all__ = ["FileInput", "FileOutput", "encode_file", "file_of", "sole"]

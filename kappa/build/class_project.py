@@ -20,7 +20,6 @@ from kappa.build.code.functions import Definition, find_definition, span_of
 from kappa.build.code.modules import PACKAGE_FOLDERS, CodeBase, Module, search_path
 from kappa.build.code.placing import PROJECT_FILES
 from kappa.build.code.references import explain_missing_module
-from kappa.build.code.sampled_columns import with_signatures
 from kappa.build.combining import combine
 from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.manifest.kappafile import KAPPAFILE_NAMES, PYPROJECT, read_kappafile
@@ -64,7 +63,7 @@ def read_class_project(reference: str, directory: Path, *, models: Mapping[str, 
             raise ConfigurationError(f"{told.message} Did you mean `{name}:{near}`?" if near else told.message)
         problem = Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span)
         raise ManifestError(render_text([problem]), diagnostics=[problem])
-    return Project(root=root, file=None, spec=with_signatures(combine(None, told, root), root), sources=given)
+    return Project.declared(root, None, combine(None, told, root), given).with_signatures()
 
 
 def project_of(service: DeclaredService) -> Project:
@@ -87,12 +86,7 @@ def project_of(service: DeclaredService) -> Project:
     if (file := _kappafile_naming(reference, home.root)) is not None:
         project = checked_project(file, *check_kappafile(file, declaration=declaration, packed=packed.keys()))
         return _with_sources(project, packed)
-    return Project(
-        root=home.root,
-        file=None,
-        spec=with_signatures(combine(None, declaration, home.root), home.root),
-        sources=packed,
-    )
+    return Project.declared(home.root, None, combine(None, declaration, home.root), packed).with_signatures()
 
 
 def _kappafile_naming(reference: str, root: Path) -> Path | None:

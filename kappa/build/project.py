@@ -23,6 +23,7 @@ from kappa.build.packages.project_sources import project_folders
 from kappa.errors import ManifestError
 from kappa.log import log
 from kappa.spec.document import ArtifactSource, Kappafile
+from kappa.spec.project_paths import NamedPath, named_paths
 from kappa.spec.service import ApiSpec, ServiceSpec, batch_by_default
 from kappa.wording import sentence
 
@@ -44,8 +45,21 @@ class Project:
     spec: ServiceSpec
     sources: Mapping[str, ArtifactSource]
     """Where each artifact comes from, by its name."""
+    paths: tuple[NamedPath, ...]
+    """What its keys name, as declared."""
     warned_of: frozenset[str] = frozenset()
     """The warnings that were logged when it was read."""
+
+    @classmethod
+    def declared(
+        cls, root: Path, file: Path | None, spec: ServiceSpec, sources: Mapping[str, ArtifactSource]
+    ) -> Project:
+        """Return the project of a service as declared, before samples of its requests are read."""
+        return cls(root, file, spec, sources, paths=tuple(named_paths(spec)))
+
+    def with_signatures(self) -> Project:
+        """Return the project with what samples and examples tell of requests; raises `ConfigurationError`."""
+        return replace(self, spec=with_signatures(self.spec, self.root))
 
 
 def read_project(path: Path) -> Project:
@@ -66,7 +80,7 @@ def checked_project(file: Path, project: Project | None, found: Diagnostics) -> 
         log(line, kind="warning")
     if project is None:
         raise ManifestError(f"`{file}` declares no service.", diagnostics=tuple(found))
-    return replace(project, spec=with_signatures(project.spec, project.root), warned_of=frozenset(warnings))
+    return replace(project.with_signatures(), warned_of=frozenset(warnings))
 
 
 def check_kappafile(
@@ -175,4 +189,4 @@ def _project(draft: Draft, declaration: Declaration | None) -> Project | None:
         name: ArtifactSource(path=file.parent / table.path, metadata=table.metadata)
         for name, table in kappafile.artifacts.items()
     }
-    return Project(root=file.parent, file=file, spec=spec, sources=sources)
+    return Project.declared(file.parent, file, spec, sources)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from kappa.spec.contracts import AnyArtifact, ArtifactName, ArtifactPlugin, FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
+from kappa.spec.project_paths import NamesPath, PathText
 from kappa.spec.service import (
     ApiName,
     ApiOptions,
@@ -25,7 +26,6 @@ from kappa.spec.service import (
     FilesSpec,
     FunctionTarget,
     Name,
-    ProjectPath,
     Reference,
     SecuritySpec,
     ServiceFacts,
@@ -72,7 +72,7 @@ class ArtifactTable(Spec):
 
     plugin: AnyArtifact | None = None
     """What kind of model it is: how its file is read, and with which library. The class says it, if there is one."""
-    path: ProjectPath
+    path: Annotated[PathText, NamesPath("file or folder")]
     """The model's file or folder, relative to the kappafile."""
     metadata: FrozenMapping = Field(default_factory=FrozenDict)
     """Facts about the model, e.g. its accuracy; shown wherever the bundle is, never changed."""

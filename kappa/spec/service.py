@@ -13,7 +13,8 @@ from kappa.labels import LABEL, check_label
 from kappa.origins import ORIGIN, check_origin
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, InputAdapter, Name, Spec
 from kappa.spec.freezing import FrozenDict
-from kappa.spec.project_paths import NamesPath
+from kappa.spec.project_paths import ExcludedPattern, IncludedPattern, NamesPath, PathText, ProjectFile
+from kappa.spec.texts import Line, one_line, shown
 from kappa.tag import IDENTIFIER, check_identifier, check_name
 from kappa.types import DecodingLimits
 
@@ -31,11 +32,9 @@ __all__ = [
     "FilesSpec",
     "FunctionTarget",
     "Labels",
-    "Line",
     "Name",
     "Origin",
     "Platform",
-    "ProjectPath",
     "PythonVersion",
     "Reference",
     "Route",
@@ -73,20 +72,7 @@ _PYTHON = re.compile(r"3\.[1-9][0-9]")
 _OLD_PYTHON = re.compile(r"(2|3)\.[0-9]")
 _ROUTE = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*", re.ASCII)
 _DOTTED = r"[A-Za-z_]\w{0,254}(\.[A-Za-z_]\w{0,254})*"
-_PATH = re.compile(r"[^\x00-\x1f/\\]{0,255}([/\\][^\x00-\x1f/\\]{0,255})*")
 REFERENCE = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
-
-
-def _one_line(text: str) -> str:
-    if any(ord(character) < 32 for character in text):
-        raise ValueError("a line break or control character cannot stand here")
-    return text
-
-
-def _check_path(text: str) -> str:
-    if len(text) > 4096 or not _PATH.fullmatch(text):
-        raise ValueError("a path has at most 4096 characters, and each name in it at most 255")
-    return text
 
 
 def _check_reference(text: str) -> str:
@@ -138,7 +124,7 @@ def _check_variables(variables: Any) -> Any:
             raise ValueError(f"`{name}` cannot name an environment variable")
         if not isinstance(value, str):
             raise ValueError(f"`{name}` must be text")  # noqa: TRY004 - pydantic turns ValueError into a diagnostic
-        _one_line(value)
+        one_line(value)
     return variables
 
 
@@ -151,11 +137,6 @@ def _check_labels(labels: Any) -> Any:
     return labels
 
 
-def _shown(pattern: re.Pattern[str] | str) -> dict[str, Any]:
-    """Return what the JSON Schema says of text that a function checks; ECMA 262 reads these patterns as `re` does."""
-    return {"pattern": f"^{pattern if isinstance(pattern, str) else pattern.pattern}$"}
-
-
 def given(key: str) -> dict[str, Any]:
     """Return the JSON Schema of a table that has a key; YAML's null is a key that is not given."""
     return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
@@ -166,45 +147,36 @@ def exactly_one(key: str, other: str) -> dict[str, Any]:
     return {"if": given(key), "then": {"not": given(other)}, "else": given(other)}
 
 
-_ONE_LINE = _shown(r"[^\x00-\x1f]*")
 _NO_PACKAGE = f"({'|'.join(keyword.kwlist)}|[Kk][Aa][Pp][Pp][Aa])"
 _NO_ROUTE = rf"^/?({'|'.join(re.escape(name) for name in sorted(RESERVED_NAMES))})(/|$)|(^|/)\.\.?(/|$)"
 
-Line = Annotated[str, AfterValidator(_one_line), Field(json_schema_extra=_ONE_LINE)]
-ProjectPath = Annotated[
-    str,
-    AfterValidator(_one_line),
-    AfterValidator(_check_path),
-    Field(json_schema_extra={**_shown(_PATH), "maxLength": 4096}),
-    NamesPath(),
-]
-Reference = Annotated[str, AfterValidator(_check_reference), Field(json_schema_extra=_shown(REFERENCE))]
+Reference = Annotated[str, AfterValidator(_check_reference), Field(json_schema_extra=shown(REFERENCE))]
 ServiceName = Annotated[
     str,
     AfterValidator(check_name),
-    Field(json_schema_extra={**_shown(IDENTIFIER), "maxLength": 128, "not": {"type": "string", **_shown(_NO_PACKAGE)}}),
+    Field(json_schema_extra={**shown(IDENTIFIER), "maxLength": 128, "not": {"type": "string", **shown(_NO_PACKAGE)}}),
 ]
 ApiName = Annotated[
     str,
     AfterValidator(_check_api_name),
-    Field(json_schema_extra={**_shown(IDENTIFIER), "not": {"enum": sorted(RESERVED_NAMES)}}),
+    Field(json_schema_extra={**shown(IDENTIFIER), "not": {"enum": sorted(RESERVED_NAMES)}}),
 ]
 Route = Annotated[
     str,
     AfterValidator(_check_route),
-    Field(json_schema_extra={**_shown(rf"/?{_ROUTE.pattern}"), "not": {"type": "string", "pattern": _NO_ROUTE}}),
+    Field(json_schema_extra={**shown(rf"/?{_ROUTE.pattern}"), "not": {"type": "string", "pattern": _NO_ROUTE}}),
 ]
 CudaVersion = Literal["11.8", "12.1", "12.4", "12.6", "12.8", "12.9", "13.0"]
-Origin = Annotated[str, AfterValidator(check_origin), Field(json_schema_extra=_shown(ORIGIN))]
+Origin = Annotated[str, AfterValidator(check_origin), Field(json_schema_extra=shown(ORIGIN))]
 Platform = Literal["linux/amd64", "linux/arm64", "macos/amd64", "macos/arm64", "windows/amd64"]
-PythonVersion = Annotated[str, AfterValidator(_check_python), Field(json_schema_extra=_shown(_PYTHON))]
+PythonVersion = Annotated[str, AfterValidator(_check_python), Field(json_schema_extra=shown(_PYTHON))]
 Variables = Annotated[
     FrozenMapping,
     AfterValidator(_check_variables),
     Field(
         json_schema_extra={
-            "propertyNames": _shown(_ENVIRONMENT_NAME),
-            "additionalProperties": {"type": "string", **_ONE_LINE},
+            "propertyNames": shown(_ENVIRONMENT_NAME),
+            "additionalProperties": {"type": "string", **shown(r"[^\x00-\x1f]*")},
         }
     ),
 ]
@@ -213,8 +185,8 @@ Labels = Annotated[
     AfterValidator(_check_labels),
     Field(
         json_schema_extra={
-            "propertyNames": _shown(LABEL),
-            "additionalProperties": {"type": "string", **_shown(LABEL)},
+            "propertyNames": shown(LABEL),
+            "additionalProperties": {"type": "string", **shown(LABEL)},
         }
     ),
 ]
@@ -321,9 +293,9 @@ class EnvSpec(Spec):
     """Requirements (PEP 508), added to what is inferred; these win."""
     infer_pip_packages: bool = False
     """Add the distributions that the bundled code imports, at their installed versions."""
-    requirements_txt_file: ProjectPath | None = None
+    requirements_txt_file: ProjectFile | None = None
     """A requirements file; it replaces every other source of packages."""
-    pyproject: ProjectPath | None = None
+    pyproject: ProjectFile | None = None
     """A `pyproject.toml` whose dependencies are taken, at the versions of an up-to-date `uv.lock` or `pylock.toml`."""
     pyproject_extras: tuple[Line, ...] = ()
     """Extras of `pyproject` whose dependencies are taken too (`[project.optional-dependencies]`)."""
@@ -341,20 +313,20 @@ class EnvSpec(Spec):
     """Conda packages that the image installs; they come before those of `conda_env_yml_file`."""
     conda_override_channels: bool = False
     """Take conda packages from `conda_channels` alone, not from conda's own default channels."""
-    conda_env_yml_file: ProjectPath | None = None
+    conda_env_yml_file: ProjectFile | None = None
     """A conda environment file to start from."""
     system_packages: tuple[Line, ...] = ()
     """Debian packages that the image installs."""
     build_packages: tuple[Line, ...] = ()
     """Debian packages that are there only while packages are compiled, e.g. `libpq-dev`; the image has none of them."""
-    setup_sh: Annotated[str, NamesPath(or_script=True)] | None = None
+    setup_sh: Annotated[str, NamesPath(packed="image", or_script=True)] | None = None
     """A script that the image runs while it is built, before the service's packages are there: text if it has a line
     break or starts with `#!`, else a path. A shell runs it: the one that its first line names, or bash."""
     docker_base_image: Line | None = None
     """The image to start from; it needs bash and the right Python."""
     cuda: CudaVersion | None = None
     """The CUDA version as text, e.g. `"12.4"`: chooses the base image and where GPU builds of packages come from."""
-    dockerfile_template: ProjectPath | None = None
+    dockerfile_template: Annotated[PathText, NamesPath(packed="image")] | None = None
     """A Jinja template of your own that extends `Dockerfile.j2`, whose blocks it may add to or replace."""
     variables: Variables = Field(default_factory=FrozenDict)
     """Environment variables set before the service's code is imported; the real environment wins."""
@@ -365,13 +337,13 @@ class EnvSpec(Spec):
 class FilesSpec(Spec):
     """How the service is packed: the kappafile's `[bundle]`, the arguments of `@kappa.files`."""
 
-    include: tuple[ProjectPath, ...] = ()
+    include: tuple[IncludedPattern, ...] = ()
     """Glob patterns of files to pack beside the code, relative to the project."""
-    exclude: tuple[ProjectPath, ...] = ()
+    exclude: tuple[ExcludedPattern, ...] = ()
     """Glob patterns of files to leave out, code included."""
-    modules: tuple[Annotated[Line, AfterValidator(_check_path)], ...] = ()
+    modules: tuple[PathText, ...] = ()
     """Local modules that no import statement shows."""
-    paths: tuple[ProjectPath, ...] = ()
+    paths: tuple[Annotated[PathText, NamesPath("folder of code")], ...] = ()
     """Further folders of your own code, which may lie outside of the project: packages, or folders of modules."""
     platforms: tuple[Platform, ...] = ()
     """The systems that packages are pinned for; the building one if not given. Others than that need `uv`."""
@@ -390,7 +362,7 @@ class ExampleSpec(Spec):
     """The API it calls."""
     input: FrozenValue = None
     """The request body as a value, sent as JSON."""
-    input_file: ProjectPath | None = None
+    input_file: Annotated[PathText, NamesPath(packed="examples")] | None = None
     """A file with the request body; its extension tells the media type."""
     expect: FrozenValue = None
     """The answer as a value; not compared if not given."""
@@ -463,7 +435,7 @@ class ServiceFacts(Spec):
     """What the service does; the README of the bundle."""
     labels: Labels = Field(default_factory=FrozenDict)
     """Key/value pairs that identify the bundle."""
-    web_static_content: ProjectPath | None = None
+    web_static_content: Annotated[PathText, NamesPath("folder", packed="web_static_content")] | None = None
     """A folder hosted at the service's root."""
     setup: Reference | None = None
     """`module:function`, called once per worker before it is ready; the mapping it returns is injected by name."""

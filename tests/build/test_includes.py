@@ -138,10 +138,10 @@ def test_names_that_are_not_utf8_are_refused_before_anything_is_built(
     path.parent.mkdir(exist_ok=True)
     path.write_text("x")
     assert problems(root) == [("KF327", "error", 9)]
-    project = Project(root, None, read_project(write(root, {}, include=[])).spec, {})
+    project = Project.declared(root, None, read_project(write(root, {}, include=[])).spec, {})
     by_class = project.spec.model_copy(update={"files": FilesSpec(include=(pattern,), resolver="installed")})
     with pytest.raises(ConfigurationError, match="is not UTF-8"):
-        planned(Project(root, None, by_class, {}))
+        planned(Project.declared(root, None, by_class, {}))
 
 
 def test_the_static_content_is_held_to_that_too(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_no_wildcard_and_no_folder_packs_a_secret(name: str, tmp_path: Path) -> 
         spec = read_project(write(root, {})).spec
         spec = spec.model_copy(update={"files": FilesSpec(include=(pattern,), resolver="installed")})
         with pytest.raises(ConfigurationError, match=r"would pack `d/.*Leave it out with `exclude`"):
-            planned(Project(root, None, spec, {}))
+            planned(Project.declared(root, None, spec, {}))
         (root / "kappafile.toml").write_text(text)
 
 

@@ -26,7 +26,7 @@ from kappa.build.bundle.direct_packages import (
     users_word,
 )
 from kappa.build.bundle.model_files import inspect_models
-from kappa.build.bundle.sources import Code, collect_code, collect_includes, project_search
+from kappa.build.bundle.sources import Code, collect_code, project_search
 from kappa.build.checks.credentials import credential_in
 from kappa.build.checks.including import Finding, check_pattern, check_selection, unusable_name
 from kappa.build.checks.published import published_secrets
@@ -51,7 +51,7 @@ from kappa.rendering.bundle import template_problem
 from kappa.settings import read_settings
 from kappa.spec.contracts import ArtifactPlugin, Plugin, PluginOfService, thaw
 from kappa.spec.document import ArtifactSource
-from kappa.spec.project_paths import is_script
+from kappa.spec.project_paths import Destination, NamedPath, named_paths
 from kappa.spec.service import ServiceSpec
 from kappa.tag import check_version
 
@@ -247,8 +247,11 @@ def plan_build(
         labels=planner.labels(labels),
         code=files.code,
         includes=files.includes,
-        static_content=planner.static_content(),
-        examples=planner.examples(),
+        static_content={
+            PurePosixPath("web_static_content") / place: file
+            for place, file in planner.named_files("web_static_content").items()
+        },
+        examples=planner.named_files("examples"),
         setup_script=planner.setup_script(),
         conda_environment=planner.conda_environment(target.python),
         dockerfile_template=planner.dockerfile_template(),
@@ -266,6 +269,7 @@ def plan_build(
         warnings=tuple(planner.warnings),
     )
     planner.check_name(plan)
+    planner.check_confined()
     planner.check_published()
     planner.check_own_plugins()
     if planner.problems:
@@ -322,11 +326,8 @@ class _Planner:
 
     def _includes(self, code: Code) -> dict[PurePosixPath, Path]:
         """Return what is packed beside the code: what the project names, and what its libraries bring."""
-        root, include, exclude = self.project.root, self.spec.files.include, self.spec.files.exclude
-        found = {pattern: match(root, pattern) for pattern in include}
-        for pattern, one in found.items():
-            self._take_up(check_pattern(root, pattern, one, include=include, exclude=exclude))
-        named = collect_includes(self.project, found.values())
+        exclude = self.spec.files.exclude
+        named = self.named_files("code")
         data = {path: file for path, file in code.placement.data.items() if not matches_any(path, exclude)}
         for path, file in [*data.items()]:
             wrong_name = unusable_name(path)
@@ -346,47 +347,48 @@ class _Planner:
             elif not is_said:
                 self.warnings.append(text)
 
-    def static_content(self) -> Files:
-        if (folder := self.spec.web_static_content) is None:
-            return {}
+    def named_files(self, destination: Destination) -> Files:
+        """Return the files that keys name for one part of the bundle, by their place in it."""
+        found: dict[PurePosixPath, Path] = {}
+        for path in named_paths(self.spec):
+            if path.mark.packed == destination:
+                found |= self._files_of_folder(path) if path.mark.kind == "folder" else self._files_of(path)
+        return dict(sorted(found.items()))
+
+    def _files_of(self, path: NamedPath) -> Files:
+        """Return the files that a pattern selects, or the one that a path leads to, by their path in the project."""
         root, files = self.project.root, self.spec.files
+        if path.mark.kind == "pattern":
+            matches = match(root, path.text)
+            self._take_up(check_pattern(root, path.text, matches, include=files.include, exclude=files.exclude))
+            return {place: root / place for place in matches.files if not matches_any(place, files.exclude)}
+        place = PurePosixPath(Path(path.text).as_posix())
+        if not (root / place).is_file():
+            self.problems.append(f"`{path.key}` names `{printable(path.text)}`, which is not a file.")
+        if why := unusable_name(place):
+            self.problems.append(f"`{path.key}` names `{printable(path.text)}`, whose name {why}: rename it.")
+        return {place: root / place}
+
+    def _files_of_folder(self, path: NamedPath) -> Files:
+        """Return the files of a folder, by their path in it."""
+        root, files, folder = self.project.root, self.spec.files, path.text
         if not (root / folder).is_dir():
-            self.problems.append(f"`web_static_content` names `{folder}`, which is not a folder.")
+            self.problems.append(f"`{path.key}` names `{folder}`, which is not a folder.")
             return {}
         found = match(root, folder)
-        selected = [path for path in found.files if not matches_any(path, files.exclude)]
+        selected = [place for place in found.files if not matches_any(place, files.exclude)]
         self._take_up(check_selection(root, folder, selected, include=files.include))
         self.warnings += [
-            f"`{printable(str(path))}` is {word}, and is no part of the static content."
-            for path, word in found.passed_over.items()
+            f"`{printable(str(place))}` is {word}, and is left out of `{path.key}`."
+            for place, word in found.passed_over.items()
         ]
         start = PurePosixPath(normal(folder))
-        return {PurePosixPath("web_static_content") / path.relative_to(start): root / path for path in selected}
-
-    def examples(self) -> Files:
-        found = {}
-        for example in self.spec.examples:
-            if example.input_file is not None:
-                path = self.project.root / example.input_file
-                found[PurePosixPath(Path(example.input_file).as_posix())] = path
-                if not path.is_file():
-                    self.problems.append(
-                        f"The example `{example.name}` has the input file `{example.input_file}`, which is missing."
-                    )
-                if why := unusable_name(PurePosixPath(example.input_file)):
-                    self.problems.append(
-                        f"The example `{example.name}` has the input file `{printable(example.input_file)}`, whose "
-                        f"name {why}: rename it."
-                    )
-        self._confine(found.values())
-        return dict(sorted(found.items()))
+        return {place.relative_to(start): root / place for place in selected}
 
     def setup_script(self) -> str | None:
         text = self.spec.env.setup_sh
         if text is None:
             return None
-        if not is_script(text):
-            self._confine([self.project.root / text])
         try:
             script = script_text(text, self.project.root)
         except (OSError, ValueError) as exc:
@@ -402,7 +404,6 @@ class _Planner:
         if name is None:
             return ""
         path = self.project.root / name
-        self._confine([path])
         try:
             text = decoded(path.read_bytes())
         except (OSError, ValueError) as exc:
@@ -537,10 +538,14 @@ class _Planner:
                     "at the top level of a module."
                 )
 
-    def _confine(self, paths: Iterable[Path]) -> None:
+    def check_confined(self) -> None:
+        """Check that what keys name lies inside of the project."""
         root = self.project.root.resolve()
+        places = {path.text: (root / path.text).resolve() for path in self.project.paths if path.mark.is_confined}
         self.problems += [
-            f"`{path}` lies outside the project `{root}`." for path in paths if not path.resolve().is_relative_to(root)
+            f"`{place}` lies outside the project `{root}`."
+            for place in places.values()
+            if not place.is_relative_to(root)
         ]
 
 

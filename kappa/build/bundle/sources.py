@@ -1,8 +1,8 @@
-"""The files of a service beside its models: the user's own modules, and what `[bundle] include` names."""
+"""The files of a service beside its models: the user's own modules, and what keys name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +11,7 @@ from kappa.build.code.modules import CodeBase, SearchPath, search_path
 from kappa.build.code.placing import Placement, place_modules
 from kappa.build.code.tracing import Trace, at_import, links_outside, trace
 from kappa.build.manifest.diagnostics import Diagnostic, render_text
-from kappa.build.manifest.patterns import Matches, matches_any
+from kappa.build.manifest.patterns import match, matches_any
 from kappa.build.packages.distributions import DistributionIndex
 from kappa.build.packages.listed import listed_in
 from kappa.build.packages.lock_record import NO_RECORD, Brought, LockRecord
@@ -22,7 +22,7 @@ from kappa.log import log
 from kappa.spec.service import FunctionTarget, ServiceSpec
 from kappa.wording import quoted
 
-__all__ = ["Code", "collect_code", "collect_includes", "project_search"]
+__all__ = ["Code", "collect_code", "project_search", "watched_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +89,13 @@ def collect_code(
     return Code(files=files, placement=placement, imported=imported)
 
 
-def collect_includes(project: Project, found: Iterable[Matches]) -> Mapping[PurePosixPath, Path]:
-    """Return the files that the patterns of `[bundle] include` have ``found``, by their place in the project.
-
-    Those of `exclude` are left out.
-    """
-    included = {
-        path: project.root / path
-        for one in found
-        for path in one.files
-        if not matches_any(path, project.spec.files.exclude)
-    }
-    return dict(sorted(included.items()))
+def watched_files(project: Project) -> Iterator[Path]:
+    """Yield the files that keys name, but for those of a folder, which a server reads anew for each request."""
+    for path in project.paths:
+        if path.mark.kind == "file":
+            yield project.root / path.text
+        elif path.mark.kind == "pattern":
+            yield from (project.root / file for file in match(project.root, path.text).files)
 
 
 def _named_modules(spec: ServiceSpec) -> Iterator[str]:

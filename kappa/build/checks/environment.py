@@ -31,7 +31,7 @@ _REPLACED = ("pip_packages", "pyproject", *_PARTS, "pip_index_url", "pip_extra_i
 
 def check_environment(draft: Draft, paths: PathChecks) -> None:
     """Report everything that `[env]` names and that is not there, or is not what it should be."""
-    if (requirements := paths.existing(("env", "requirements_txt_file"), "file")) is not None:
+    if (requirements := paths.at(("env", "requirements_txt_file"))) is not None:
         _check_requirements_file(draft, requirements)
     _check_setup_script(draft, paths)
     _check_dockerfile_template(draft, paths)
@@ -45,7 +45,7 @@ def check_environment(draft: Draft, paths: PathChecks) -> None:
 
 def _check_dockerfile_template(draft: Draft, paths: PathChecks) -> None:
     path: TreePath = ("env", "dockerfile_template")
-    if (file := paths.existing(path, "file")) is None:
+    if (file := paths.at(path)) is None:
         return
     try:
         problem = template_problem(decoded(file.read_bytes()))
@@ -59,7 +59,7 @@ def _check_dockerfile_template(draft: Draft, paths: PathChecks) -> None:
 def _check_setup_script(draft: Draft, paths: PathChecks) -> None:
     path: TreePath = ("env", "setup_sh")
     text = draft.get(*path)
-    if not isinstance(text, str) or (not is_script(text) and paths.existing(path, "file") is None):
+    if not isinstance(text, str) or (not is_script(text) and paths.at(path) is None):
         return
     try:
         problem = interpreter_problem(text, script_text(text, draft.document.file.parent))
@@ -112,7 +112,7 @@ def _check_pyproject(draft: Draft, paths: PathChecks) -> None:
         if draft.get("env", key) and draft.get(*path) is None:
             message = f"`{key}` has no effect without `pyproject`, whose parts it names."
             draft.found.add("KF208", message, ("env", key), at="key", severity="warning")
-    if (file := paths.existing(path, "file")) is None:
+    if (file := paths.at(path)) is None:
         return
     python = draft.get("env", "python")
     target = Target.of(python if isinstance(python, str) else running_python(), ())
@@ -131,7 +131,7 @@ def _check_pyproject(draft: Draft, paths: PathChecks) -> None:
 
 def _check_conda(draft: Draft, paths: PathChecks) -> None:
     file: TreePath = ("env", "conda_env_yml_file")
-    is_there = draft.get(*file) is None or paths.existing(file, "file") is not None
+    is_there = draft.get(*file) is None or paths.at(file) is not None
     env = draft.parts.get(("env",))
     if not is_there or not isinstance(env, EnvSpec):
         return

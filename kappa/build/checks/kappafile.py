@@ -60,14 +60,14 @@ def check_references(
 
     The models of ``packed`` artifacts come from elsewhere, so their files are not looked at.
     """
-    paths = PathChecks(draft)
-    _check_files(draft, paths)
-    _check_models(draft, paths, declaration, packed)
+    paths = PathChecks(draft, others=[("artifacts", name, "path") for name in packed])
+    _check_models(draft, paths, declaration)
     check_environment(draft, paths)
     read_own_adapters(draft, code)
     check_functions(draft, code, declaration)
     _check_apis(draft, paths)
     _check_examples(draft, paths, declaration)
+    paths.check_all()
     _check_modules(draft, code)
     _check_code(draft, code, declaration)
     _check_names_in_models(draft, code, declaration, packed)
@@ -83,23 +83,15 @@ def _report_unknown(
     draft.found.add(code, message, path, help=help_, replacement=f'"{near}"' if near else None)
 
 
-def _check_files(draft: Draft, paths: PathChecks) -> None:
-    paths.selection(("service", "web_static_content"))
-    for index, text in enumerate(draft.get("bundle", "paths") or ()):
-        paths.code_folder(text, ("bundle", "paths", index))
-    for index, pattern in enumerate(draft.get("bundle", "include") or ()):
-        paths.pattern(pattern, ("bundle", "include", index))
-
-
 # -- models -----------------------------------------------------------------------------------------------
 
 
-def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | None, packed: Collection[str]) -> None:
+def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:
     found = draft.found
     plugins = _plugins(draft, declaration)
     for name in draft.names("artifacts"):
         path: TreePath = ("artifacts", name)
-        place = paths.existing((*path, "path"), "file or folder") if name not in packed else None
+        place = paths.at((*path, "path"))
         plugin = plugins.get(name)
         if plugin is None:
             continue
@@ -166,7 +158,7 @@ def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
     plugin = table.input if isinstance(table, ApiTable) else None
     at = (*path, "input", "columns_from")
     if isinstance(plugin, DataframeInput) and plugin.columns_from is not None:
-        if (place := paths.existing(at, "file")) is not None:
+        if (place := paths.at(at)) is not None:
             try:
                 columns_of_sample(plugin, place)
             except ValueError as exc:
@@ -192,7 +184,7 @@ def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | 
     examples = draft.document.at(("examples",))
     for index in range(len(examples) if isinstance(examples, list) else 0):
         at: TreePath = ("examples", index, "input_file")
-        place = paths.existing(at, "file")
+        place = paths.at(at)
         api = draft.get("examples", index, "api")
         table = draft.parts.get(("apis", api)) if isinstance(api, str) else None
         adapter = table.input if isinstance(table, ApiTable) else inputs.get(api)

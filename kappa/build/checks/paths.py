@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from kappa._files import strangeness
 from kappa.build.checks.including import Finding, check_pattern, check_selection
@@ -15,25 +14,52 @@ from kappa.build.manifest.patterns import match, matches_any
 from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.validation import Draft
 from kappa.build.manifest.words import nearest
+from kappa.spec.project_paths import PathKind
 from kappa.wording import quoted
 
 __all__ = ["PathChecks"]
 
-Kind = Literal["file", "folder", "file or folder"]
-
 
 class PathChecks:
-    """Checks the paths of one kappafile; links are followed before it is said where a path leads."""
+    """Checks the paths of one kappafile; links are followed before it is said where a path leads.
 
-    def __init__(self, draft: Draft) -> None:
+    Those of ``others`` lead to what comes from elsewhere, and are not looked at.
+    """
+
+    def __init__(self, draft: Draft, *, others: Collection[TreePath] = ()) -> None:
         self._draft, self._found = draft, draft.found
         self._root = draft.document.file.parent
         self._real_root = self._root.resolve()
+        self._places: dict[TreePath, Path | None] = dict.fromkeys(others)
 
-    def existing(self, path: TreePath, kind: Kind) -> Path | None:
-        """Check the path that stands at a place in the file; return it if it may be used."""
-        text = self._draft.get(*path)
-        if not isinstance(text, str) or not self._is_inside(text, path):
+    def check_all(self) -> None:
+        """Check every path that the file names."""
+        for path in self._draft.paths:
+            self.at(path)
+
+    def at(self, path: TreePath) -> Path | None:
+        """Check the path that stands at a place in the file, once; return where it leads if it may be used."""
+        if path not in self._places:
+            mark, text = self._draft.paths.get(path), self._draft.get(*path)
+            self._places[path] = self._checked(mark.kind, text, path) if mark and isinstance(text, str) else None
+        return self._places[path]
+
+    def _checked(self, kind: PathKind, text: str, path: TreePath) -> Path | None:
+        if kind == "exclusion":
+            return None
+        if kind == "pattern":
+            self._check_pattern(text, path)
+            return None
+        if kind == "folder of code":
+            self._check_folder_of_code(text, path)
+            return None
+        place = self._existing(kind, text, path)
+        if place is not None and kind == "folder":
+            self._check_selection(text, path)
+        return place
+
+    def _existing(self, kind: PathKind, text: str, path: TreePath) -> Path | None:
+        if not self._is_inside(text, path):
             return None
         place = self._root / text
         try:
@@ -51,7 +77,7 @@ class PathChecks:
             return None
         return place
 
-    def code_folder(self, text: str, path: TreePath) -> None:
+    def _check_folder_of_code(self, text: str, path: TreePath) -> None:
         """Check a folder of the user's own code, which may lie outside of the project, but not anywhere."""
         if text.startswith("~") or Path(text).is_absolute():
             help_ = "Write it relative to the kappafile, e.g. `../common`, so that it means the same on every machine."
@@ -59,7 +85,7 @@ class PathChecks:
         elif not os.path.isdir(self._root / text):  # noqa: PTH112 - it takes any name, however long
             self._report_absent(text, self._root / text, path, "folder")
 
-    def pattern(self, pattern: str, path: TreePath) -> None:
+    def _check_pattern(self, pattern: str, path: TreePath) -> None:
         """Check a glob pattern: it stays in the project, with what it matches, and matches something."""
         if Path(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts or pattern.startswith("~"):
             help_ = "Patterns are relative to the project and stay inside it."
@@ -70,11 +96,8 @@ class PathChecks:
         findings = check_pattern(self._root, pattern, match(self._root, pattern), include=include, exclude=exclude)
         self._report(findings, path)
 
-    def selection(self, path: TreePath) -> None:
-        """Check the files of the folder that stands at a place in the file: all of them become part of the bundle."""
-        if self.existing(path, "folder") is None:
-            return
-        name = str(self._draft.get(*path))
+    def _check_selection(self, name: str, path: TreePath) -> None:
+        """Check the files of a folder: all of them become part of the bundle."""
         files = [file for file in match(self._root, name).files if not matches_any(file, self._patterns("exclude"))]
         self._report(check_selection(self._root, name, files, include=self._patterns("include")), path)
 
@@ -105,7 +128,7 @@ class PathChecks:
         self._found.add("KF303", message, path, help="Put the file itself there." if is_link else help_)
         return False
 
-    def _report_absent(self, text: str, place: Path, path: TreePath, kind: Kind) -> None:
+    def _report_absent(self, text: str, place: Path, path: TreePath, kind: PathKind) -> None:
         near = nearest(place.name, _names_in(place.parent), cutoff=0.7) if "\\" not in text else None
         replacement = f'"{PurePosixPath(text).with_name(near)}"' if near else None
         help_ = f"Did you mean `{PurePosixPath(text).with_name(near)}`?" if near else ""

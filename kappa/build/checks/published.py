@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.texts import decoded
 from kappa.secret_urls import password_in, secret_in
-from kappa.spec.project_paths import is_script
+from kappa.spec.project_paths import NamesPath, path_mark
 from kappa.spec.service import EnvSpec
 
 __all__ = ["PublishedSecret", "published_secrets"]
@@ -33,8 +33,11 @@ def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) 
             message = f"The variable `{name}` has {what} in its URL, which the bundle and its image would publish"
             help_ = "name it in `secrets`, and set it where the service starts"
             yield PublishedSecret(("env", "variables", name), message, help_)
-    for key, text in (("setup_sh", env.setup_sh), ("dockerfile_template", env.dockerfile_template)):
-        if text is not None and (what := password_in(_text(key, text, root))):
+    for key, field in EnvSpec.model_fields.items():
+        mark, text = path_mark(field), getattr(env, key)
+        if mark is None or mark.packed != "image" or text is None:
+            continue
+        if what := password_in(_text(mark, text, root)):
             message = f"The text of `{key}` has {what} in a URL, which the bundle would publish"
             lent = "lend it to the build of the image with `kappa containerize --secret`"
             help_ = f"{lent}, and read it from `/run/secrets`"
@@ -52,9 +55,9 @@ def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) 
             yield PublishedSecret(("artifacts", name, "metadata"), message, "leave it out")
 
 
-def _text(key: str, value: str, root: Path) -> str:
+def _text(mark: NamesPath, value: str, root: Path) -> str:
     """Return what is published of a file; one that cannot be read is reported elsewhere."""
-    if key == "setup_sh" and is_script(value):
+    if not mark.covers(value):
         return value
     try:
         return decoded((root / value).read_bytes()) if (root / value).is_file() else ""

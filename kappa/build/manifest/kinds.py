@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic.fields import FieldInfo
 
@@ -20,6 +20,7 @@ from kappa.labels import check_label
 from kappa.plugins import ARTIFACTS, Registry
 from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.document import ArtifactTable, Kappafile
+from kappa.spec.project_paths import NamesPath, path_mark
 from kappa.spec.service import REFERENCE
 from kappa.wording import known, quoted, sentence
 
@@ -32,17 +33,27 @@ _ANYTHING = FieldInfo.from_annotation(Any)
 _YES, _NO = ("true", "yes", "on"), ("false", "no", "off")
 
 
-def check_kinds(document: Document, found: Diagnostics) -> set[TreePath]:
-    """Report keys and kinds that do not fit; return the keys that are there, but under another word."""
+class Walked(NamedTuple):
+    """What a walk through a kappafile met."""
+
+    meant: set[TreePath]
+    """Keys that are there, but under another word."""
+    paths: Mapping[TreePath, NamesPath]
+    """Where the file names paths, and of what kind they are."""
+
+
+def check_kinds(document: Document, found: Diagnostics) -> Walked:
+    """Report keys and kinds that do not fit."""
     walk = _Walk(document, found)
     walk.table(Kappafile, document.tree, ())
-    return walk.meant
+    return Walked(walk.meant, walk.paths)
 
 
 class _Walk:
     def __init__(self, document: Document, found: Diagnostics) -> None:
         self._document, self._found = document, found
         self.meant: set[TreePath] = set()
+        self.paths: dict[TreePath, NamesPath] = {}
 
     def table(self, model: type[Spec], table: Mapping[str, Any], path: TreePath) -> None:
         if model is ArtifactTable:
@@ -85,9 +96,17 @@ class _Walk:
     def _fields(self, fields: Mapping[str, FieldInfo], table: Mapping[str, Any], path: TreePath) -> None:
         for key, value in table.items():
             if key in fields:
-                self.value(fields[key].annotation, value, (*path, key))
+                self._field(fields[key], value, (*path, key))
             else:
                 self._unknown(key, fields, path)
+
+    def _field(self, field: FieldInfo, value: Any, path: TreePath) -> None:
+        self.value(field.annotation, value, path)
+        if (mark := path_mark(field)) is not None:
+            texts = (
+                {(*path, index): text for index, text in enumerate(value)} if isinstance(value, list) else {path: value}
+            )
+            self.paths |= {at: mark for at, text in texts.items() if isinstance(text, str) and mark.covers(text)}
 
     def _artifact(self, table: Mapping[str, Any], path: TreePath) -> None:
         """Walk an artifact's table, which holds its own keys and the options of its type."""
@@ -101,7 +120,7 @@ class _Walk:
             return
         for key, value in table.items():
             if key in own:
-                self.value(own[key].annotation, value, (*path, key))
+                self._field(own[key], value, (*path, key))
             elif (advice := advise(key, {*own, "type"}, path, self._document)).replacement is not None:
                 self._report_unknown(key, path, advice.help, advice.replacement)
                 self.meant.update([advice.meant] if advice.meant else [])

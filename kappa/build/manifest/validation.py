@@ -25,6 +25,7 @@ from kappa.errors import KappaError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, RESOLVERS
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, Spec, field_docs
 from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
+from kappa.spec.project_paths import NamesPath
 from kappa.spec.service import Name
 from kappa.wording import explained, known, quoted, reason_of, sentence
 
@@ -49,6 +50,8 @@ class Draft:
     """Keys that are there under another word: not missing."""
     own_adapters: dict[TreePath, type[InputAdapter] | None] = field(default_factory=dict)
     """By API, what stands for an input adapter of the service's own code; ``None`` if only importing it tells."""
+    paths: Mapping[TreePath, NamesPath] = field(default_factory=dict)
+    """Where the file names paths, and of what kind they are."""
 
     def get(self, *path: str | int) -> Any:
         """Return the value at a path; ``None`` if there is none, or if anything is wrong with it."""
@@ -94,7 +97,8 @@ class Draft:
 
 def validate(document: Document, found: Diagnostics) -> Draft:
     """Validate every table by itself and report what is wrong."""
-    draft = Draft(document, found, meant=check_kinds(document, found))
+    walked = check_kinds(document, found)
+    draft = Draft(document, found, meant=walked.meant, paths=walked.paths)
     for kind in _EXCLUSIVE:
         _check_exactly_one(draft, kind)
     for name in draft.names("apis"):
