@@ -24,7 +24,7 @@ from kappa.spec.project_paths import NamesPath, path_mark
 from kappa.spec.service import REFERENCE
 from kappa.wording import known, quoted, sentence
 
-__all__ = ["check_kinds"]
+__all__ = ["Walked", "check_kinds"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _FREE_TEXTS = (("service", "labels"), ("env", "variables"))
