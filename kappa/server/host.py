@@ -20,7 +20,9 @@ from typing import Any, Literal, TypeVar
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.log_format import telling_requests
 from kappa.server.batching.batcher import Batcher
+from kappa.server.batching.constants import LOOK_EVERY_S
 from kappa.server.batching.outcomes import OverdueError
+from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
 from kappa.server.batching.slots import Slots
@@ -47,7 +49,6 @@ HostState = Literal["loading", "ready", "succeeded", "draining"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("kappa.server")
-_LOOK_EVERY_S = 0.25
 _CALLS_AWAITED_AT_ONCE = 16
 _MOST_ABANDONED = 2
 
@@ -214,15 +215,18 @@ class Host:
         max_queue_items = endpoint.service.serving.max_queue_requests
         needs_slot = spec.batch and spec.max_concurrency is None and not inference.is_async
         endpoint.keeps_payloads = is_isolating and needs_payloads(inference)
+        limits = self._batching.limits_of(spec, max_queue_items=max_queue_items, is_async=inference.is_async)
         answer = inference.answer_async if inference.is_async else inference.answer
         batcher = Batcher(
             telling_requests(answer) if self._tells_requests else answer,
-            limits=self._batching.limits_of(spec, max_queue_items=max_queue_items, is_async=inference.is_async),
+            limits=limits,
             name=f"{endpoint.service.name}.{spec.name}",
             isolate_failures=is_isolating,
             renew=Renewal(inference, self.decoders),
-            may_run_on_loop=is_model_method and not (inference.is_async or _is_thread_bound(spec, service)),
-            may_give_way=not inference.is_async and not self._has_rivals(endpoint),
+            placement=Placement(
+                may_run_on_loop=is_model_method and not (inference.is_async or _is_thread_bound(spec, service)),
+                may_pause=not inference.is_async and not self._has_rivals(endpoint) and limits.max_concurrency == 1,
+            ),
             slots=self._slots if needs_slot and self._has_rivals(endpoint) else None,
             on_stuck=partial(self._be_stuck, endpoint),
             on_untold=partial(_log_untold, endpoint),
@@ -295,8 +299,8 @@ class Host:
     async def _look_regularly(self) -> None:
         memory = SpareMemory()
         for number in count():
-            planned = monotonic() + _LOOK_EVERY_S
-            await asyncio.sleep(_LOOK_EVERY_S)
+            planned = monotonic() + LOOK_EVERY_S
+            await asyncio.sleep(LOOK_EVERY_S)
             lag_s = max(monotonic() - planned, 0.0)
             for endpoint in self._all_endpoints():
                 if endpoint.batcher is not None:

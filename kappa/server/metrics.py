@@ -21,7 +21,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from kappa.server.batching.admission import RefusalReason
-from kappa.server.batching.batcher import BatcherState
+from kappa.server.batching.dispatcher import BatcherState
 from kappa.server.batching.observer import DropReason
 from kappa.server.batching.policy import ReleaseReason
 

@@ -1,7 +1,6 @@
-"""Who is refused: from clock, queue and estimate, and nothing else.
+"""Who is refused, from the queue and the estimate.
 
-The server and the simulator of `kappa tune` run this code; it knows no event loop and no thread. Times are readings
-of one clock in seconds.
+Pure: times are readings of one clock in seconds and come with each call.
 """
 
 from __future__ import annotations
@@ -11,6 +10,20 @@ from dataclasses import dataclass
 from math import ceil, inf, sqrt
 from typing import Literal, NamedTuple, TypeVar
 
+from kappa.server.batching.constants import (
+    EARLY,
+    EARLY_BATCHES,
+    EARLY_RUNS,
+    EARLY_SPEED_UP,
+    FIRST_MARGIN,
+    LATE,
+    LATE_BATCHES,
+    LEAST_MARGIN,
+    MARGIN_STEP,
+    MOST_MARGIN,
+    PROBE_EVERY_S,
+    SMOOTHING,
+)
 from kappa.server.batching.estimator import Estimate
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
@@ -22,22 +35,6 @@ RefusalReason = Literal["queue_items", "queue_bytes", "target", "deadline", "clo
 a call of the function does not end, and the process is about to be replaced."""
 
 W = TypeVar("W", bound=WaitingRequest)
-
-_NEWS_SHARE = 0.1
-"""How much of an average the newest value makes."""
-
-_KNOWN_RUNS = 16
-"""From how many runs on a prediction is more than a guess."""
-_MARGIN_STEP = 0.02
-_LATE = 0.97
-"""Of the target: what is left is for the way from the client and back, which nobody here sees."""
-_LATE_BATCHES = 0.005
-_FIRST_MARGIN = 0.1
-_EARLY = 0.7
-_EARLY_BATCHES = 100
-_HASTE = 20
-_LEAST_MARGIN = 0.05
-_MOST_MARGIN = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +57,46 @@ class Candidate(NamedTuple):
 
 
 class Delays:
-    """What keeps an answer besides the function, in seconds: averages of what was seen lately."""
+    """What delays an answer besides the function: moving averages in seconds."""
 
-    __slots__ = ("between_s", "lag_s", "slot_s")
+    __slots__ = ("_ended_at", "_had_waiting", "_wanted_slot_at", "between_s", "lag_s", "slot_s")
 
     def __init__(self) -> None:
         self.lag_s = 0.0
         """How late the event loop is."""
         self.between_s = 0.0
-        """How long after a batch the next one begins while somebody waits: what the loop has to do besides."""
+        """How long after a batch the next one starts while somebody waits: what the loop has to do besides."""
         self.slot_s = 0.0
         """How long a batch waits for its slot beside those of other APIs."""
+        self._ended_at = 0.0
+        self._had_waiting = False
+        self._wanted_slot_at: float | None = None
 
     def lagged(self, seconds: float) -> None:
-        """Take note of how late the loop was."""
-        self.lag_s += _NEWS_SHARE * (seconds - self.lag_s)
+        """Record how late the loop was."""
+        self.lag_s += SMOOTHING * (seconds - self.lag_s)
 
-    def paused(self, seconds: float) -> None:
-        """Take note of how long nothing ran though somebody waited."""
-        self.between_s += _NEWS_SHARE * (seconds - self.between_s)
+    def ran(self, started: float, finished: float, *, waiting_items: int) -> float | None:
+        """Record a run, and return how long nothing ran before it; None if nobody waited all that time."""
+        gap_s = max(started - self._ended_at, 0.0) if self._had_waiting else None
+        self._ended_at, self._had_waiting = finished, waiting_items > 0
+        return gap_s
 
-    def waited_for_slot(self, seconds: float) -> None:
-        """Take note of how long a batch waited for its slot."""
-        self.slot_s += _NEWS_SHARE * (seconds - self.slot_s)
+    def between(self, seconds: float) -> None:
+        """Record how long nothing ran although somebody waited."""
+        self.between_s += SMOOTHING * (seconds - self.between_s)
+
+    def asked_for_slot(self, now: float, *, is_taken: bool) -> None:
+        """Record that a slot was asked for, and how long it took to get one."""
+        if self._wanted_slot_at is None:
+            self._wanted_slot_at = now
+        if is_taken:
+            self.slot_s += SMOOTHING * (now - self._wanted_slot_at - self.slot_s)
+            self._wanted_slot_at = None
+
+    def withdrew_claim(self) -> None:
+        """Record that no slot is wanted any more."""
+        self._wanted_slot_at = None
 
     def added_to(self, estimate: Estimate) -> Estimate:
         """Return what a batch takes with what it waits for: every one ahead does as the last ones did."""
@@ -105,13 +119,19 @@ class Admission:
     meets the truth and heals. It does not count as a member of its batch that others may make late, or nobody could
     join it: a batch of one each second would cost an API of 50 ms a twentieth of what it can do.
 
-    Predictions know the function and the queue, and not what else keeps an answer: the event loop, the other processes
-    of the machine. So a *margin* is kept free before the target, and learned: every batch whose oldest member was late
-    widens it by a fiftieth of the target, every other one narrows it, by as much less as batches may be late
-    (stochastic approximation of a quantile: Robbins & Monro, 1951), or by twenty times that once a hundred in a row had
-    30 % of the target to spare: slow and fast times of a machine last for dozens of batches, so a few good ones promise
-    nothing. Nor does anybody who was let in when hardly anything was known of the function, or while the target is out
-    of reach. While nobody is refused the margin costs nothing, and stays. Some of it always stays.
+    Predictions know the function and the queue, but not what else delays an answer: the event loop, the other processes
+    of the machine. So a *margin* is kept free before the target, and learned from the oldest member of each batch by
+    stochastic approximation of a quantile (Robbins & Monro, 1951):
+
+    * late: the margin grows by a fiftieth of the target.
+    * in time, while requests are refused: it shrinks by a two-hundredth of that, as many as one batch in 200 may be
+      late.
+    * after a hundred in a row with 30 % of the target to spare: it shrinks twenty times as fast. Fast and slow times of
+      a machine last for dozens of batches, so a few good ones promise nothing.
+    * not counted: probes, requests admitted before 16 runs were learned from, and times when the target is out of
+      reach.
+
+    The margin stays between a twentieth and two fifths of the target.
     """
 
     __slots__ = (
@@ -131,7 +151,7 @@ class Admission:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._target = inf if limits.max_latency_s is None else limits.max_latency_s
-        self._margin_s = 0.0 if self._target == inf else _FIRST_MARGIN * self._target
+        self._margin_s = 0.0 if self._target == inf else FIRST_MARGIN * self._target
         self._has_refused = False
         self._early_batches = 0
         self._guessed_at = -inf
@@ -173,7 +193,7 @@ class Admission:
         self._has_refused = True
         if request.now >= self.next_probe:
             if is_probe_spent:
-                self.next_probe = request.now + 1.0
+                self.next_probe = request.now + PROBE_EVERY_S
                 self.has_spent_probe = True
             return None
         return late
@@ -193,26 +213,26 @@ class Admission:
             self._stands_until = min(self._stands_until, self.next_probe)
 
     def changed(self) -> None:
-        """Take note that a batch began or ended, or that somebody left."""
+        """Record that a batch began or ended, or that a client left."""
         self._stands_until = -inf
 
     def observe(self, estimate: Estimate) -> bool:
-        """Take note of a new estimate; return whether the target has just become unreachable."""
+        """Record a new estimate; return whether the target has just become unreachable."""
         was = self.is_target_unreachable
         self.is_target_unreachable = estimate.seconds(1) > self._target
         return self.is_target_unreachable and not was
 
     def answered(self, latency_s: float, *, arrived: float) -> None:
-        """Take note of how long the oldest member of a batch that was no probe waited for its answer."""
+        """Record how long the oldest member of a batch that was no probe waited for its answer."""
         if arrived <= self._guessed_at or self.is_target_unreachable:
             return
-        step = _MARGIN_STEP * self._target
-        self._early_batches = self._early_batches + 1 if latency_s < _EARLY * self._target else 0
-        if latency_s > _LATE * self._target:
-            self._margin_s = min(self._margin_s + step, _MOST_MARGIN * self._target)
+        step = MARGIN_STEP * self._target
+        self._early_batches = self._early_batches + 1 if latency_s < EARLY * self._target else 0
+        if latency_s > LATE * self._target:
+            self._margin_s = min(self._margin_s + step, MOST_MARGIN * self._target)
         elif self._has_refused:
-            narrower = (_HASTE if self._early_batches >= _EARLY_BATCHES else 1) * _LATE_BATCHES * step
-            self._margin_s = max(self._margin_s - narrower, _LEAST_MARGIN * self._target)
+            narrower = (EARLY_SPEED_UP if self._early_batches >= EARLY_BATCHES else 1) * LATE_BATCHES * step
+            self._margin_s = max(self._margin_s - narrower, LEAST_MARGIN * self._target)
         self._has_refused = False
 
     def _late(self, queue: WaitingQueue[W], request: Candidate, busy_s: float, estimate: Estimate) -> Refusal | None:
@@ -225,7 +245,7 @@ class Admission:
         One client's deadline header never shuts the door to others.
         """
         now = request.now
-        if estimate.runs < _KNOWN_RUNS:
+        if estimate.runs < EARLY_RUNS:
             self._guessed_at = now
         target = inf if self.is_target_unreachable else self._target - self._margin_s
         allowed = request.deadline - now

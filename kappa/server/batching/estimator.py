@@ -19,14 +19,11 @@ from itertools import combinations
 from statistics import median
 from typing import NamedTuple
 
+from kappa.server.batching.constants import EARLY_RUNS, HALF_LIFE_RUNS, HUBER_SPREADS, LEAST_SPREAD
+
 __all__ = ["Estimate", "Estimator"]
 
-_DECAY = 0.5 ** (1 / 200)  # half-life of 200 batches
-_WINDOW = 200
-_EARLY = 16
-_HUBER = 3.0
-_LEAST_SPREAD = 1e-9
-"""Sizes whose relative variance is below this are one size: they say nothing about the slope."""
+_DECAY = 0.5 ** (1 / HALF_LIFE_RUNS)
 
 
 class Estimate(NamedTuple):
@@ -71,7 +68,7 @@ class Estimator:
         if self._calls == 1:
             self.estimate = known._replace(largest=largest)
             return
-        if self._calls <= _EARLY + 1:
+        if self._calls <= EARLY_RUNS + 1:
             slope, base = self._fit_early(items, seconds)
         else:
             slope, base = self._fit(items, seconds)
@@ -86,7 +83,7 @@ class Estimator:
         self._residuals = _Window()
         for n, took in self._early:
             self._residuals.add(took - slope * n - base)
-        if len(self._early) == _EARLY:
+        if len(self._early) == EARLY_RUNS:
             for n, took in self._early:
                 self._moments.add(n, took, self._weight(took, slope * n + base))
             self._early.clear()
@@ -101,7 +98,7 @@ class Estimator:
     def _weight(self, seconds: float, predicted: float) -> float:
         residual = abs(seconds - predicted)
         spread = max(self._residuals.quantile(0.95), -self._residuals.quantile(0.05))
-        limit = max(_HUBER * spread, 0.1 * predicted, 1e-6)
+        limit = max(HUBER_SPREADS * spread, 0.1 * predicted, 1e-6)
         return 1.0 if residual <= limit else limit / residual
 
 
@@ -125,7 +122,7 @@ class _Moments:
     def line(self, known_slope: float) -> tuple[float, float]:
         """Return slope and base of the best line with neither below zero; ``known_slope`` if all sizes are one."""
         whole_square = self.weight * self.mean_n * self.mean_n
-        slope = self.cross / self.square if self.square > _LEAST_SPREAD * whole_square else known_slope
+        slope = self.cross / self.square if self.square > LEAST_SPREAD * whole_square else known_slope
         if slope <= 0:
             return 0.0, self.mean_t
         if (base := self.mean_t - slope * self.mean_n) >= 0:
@@ -145,7 +142,7 @@ class _Window:
     def add(self, value: float) -> None:
         self._arrived.append(value)
         insort(self._sorted, value)
-        if len(self._arrived) > _WINDOW:
+        if len(self._arrived) > HALF_LIFE_RUNS:
             del self._sorted[bisect_left(self._sorted, self._arrived.popleft())]
 
     def quantile(self, share: float) -> float:

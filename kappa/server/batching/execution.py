@@ -1,7 +1,6 @@
-"""Where a batch is run: in a thread of its API's own, in a task on the event loop, or on the loop at once.
+"""How a run is made: in a thread of its API, in a task on the event loop, or on the loop at once.
 
-A *run* is one call of the function. Whoever executes it writes how it went into it, and the batcher reads it on the
-event loop when it is over.
+The executor writes into the `Run` how it went, and the batcher reads that on the event loop when the run is over.
 """
 
 from __future__ import annotations
@@ -12,95 +11,54 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
-from threading import Event
 from time import thread_time
 from typing import Any, Generic, Protocol, TypeVar
 
 from kappa.errors import ResultMismatchError
+from kappa.server.batching.constants import HANDOVER_WAIT_S
+from kappa.server.batching.runs import Run
 from kappa.services.threads import ServiceThread, carried
 
-__all__ = ["Executor", "Run", "Tasks", "Threads"]
+__all__ = ["Executor", "Tasks", "Threads", "execute"]
 
-M = TypeVar("M")
 T = TypeVar("T")
 R = TypeVar("R")
-
-_TAKEN_WITHIN_S = 0.001
 
 Function = Callable[[Sequence[T]], Sequence[R]]
 AsyncFunction = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
 
 
-class Run(Generic[M, T, R]):
-    """One call of the function: ``members`` are the requests it answers, ``given`` what it is called with."""
+def execute(run: Run[T, R], function: Function[T, R], clock: Callable[[], float]) -> None:
+    """Call ``function``; whatever it does, the run ends with results or an error."""
+    items = [member.item for member in run.members]
+    run.started = clock()
+    cpu_s = thread_time()
+    try:
+        _take_results(run, function(items))
+    except BaseException as exc:  # noqa: BLE001 - the user's code may raise anything; it goes to the caller
+        run.error = carried(exc)
+    run.cpu_s = thread_time() - cpu_s
+    run.finished = clock()
 
-    __slots__ = (
-        "cpu_s",
-        "error",
-        "finished",
-        "given",
-        "is_awaited",
-        "is_on_loop",
-        "is_overdue",
-        "is_settled",
-        "is_suspect",
-        "items",
-        "members",
-        "over",
-        "results",
-        "started",
-    )
 
-    def __init__(
-        self, members: Sequence[M], given: Sequence[T], *, items: int, is_suspect: bool, started: float
-    ) -> None:
-        self.members = members
-        self.given = given
-        self.items = items
-        self.is_suspect = is_suspect
-        self.is_awaited = False
-        """Whether whoever put it waits until a thread has taken it."""
-        self.is_on_loop = False
-        self.is_overdue = False
-        """Whether it was given up; what comes of it is nobody's any more."""
-        self.is_settled = False
-        """Whether its members have been told."""
-        self.started = started
-        self.finished = started
-        self.results: Sequence[R] = ()
-        self.error: Exception | None = None
-        self.cpu_s = 0.0
-        """How long its thread computed; 0 where nobody knows."""
-        self.over: Event | None = None
-        """Set at its end, where somebody waits for that."""
+async def execute_async(run: Run[T, R], function: AsyncFunction[T, R], clock: Callable[[], float]) -> None:
+    """Await ``function``, as `execute` calls it."""
+    items = [member.item for member in run.members]
+    run.started = clock()
+    try:
+        _take_results(run, await function(items))
+    except BaseException as exc:  # noqa: BLE001 - the same; a cancellation is that of an overdue run
+        run.error = carried(exc)
+    run.finished = clock()
 
-    def execute(self, function: Function[T, R], clock: Callable[[], float]) -> None:
-        """Call ``function``; whatever it does, the run ends with results or an error."""
-        self.started = clock()
-        cpu_s = thread_time()
-        try:
-            self._take(function(self.given))
-        except BaseException as exc:  # noqa: BLE001 - the user's code may raise anything; it goes to the caller
-            self.error = carried(exc)
-        self.cpu_s = thread_time() - cpu_s
-        self.finished = clock()
 
-    async def execute_async(self, function: AsyncFunction[T, R], clock: Callable[[], float]) -> None:
-        """Await ``function``, as `execute` calls it."""
-        self.started = clock()
-        try:
-            self._take(await function(self.given))
-        except BaseException as exc:  # noqa: BLE001 - the same; a cancellation is that of an overdue run
-            self.error = carried(exc)
-        self.finished = clock()
-
-    def _take(self, results: Sequence[R]) -> None:
-        self.results = list(results)
-        if (found := len(self.results)) != len(self.members):
-            self.error = ResultMismatchError(
-                f"The function was given {len(self.members)} requests and returned {found} results: "
-                "return one for each, in their order."
-            )
+def _take_results(run: Run[T, R], results: Sequence[R]) -> None:
+    run.results = list(results)
+    if (count := len(run.results)) != len(run.members):
+        run.error = ResultMismatchError(
+            f"The function was given {len(run.members)} requests and returned {count} results: "
+            "return one for each, in their order."
+        )
 
 
 class Executor(Protocol):
@@ -110,10 +68,10 @@ class Executor(Protocol):
         """Get ready; ``finished(run)`` is to be called on ``loop`` after every run."""
 
     def put(self, run: Any, *, is_loop_busy: bool = False) -> None:
-        """Run it as soon as possible; at most as many at once as the API's concurrency are ever put.
+        """Run it as soon as possible. The batcher never has more runs here than the API's concurrency.
 
-        With ``is_loop_busy``, the loop has much to do now: let go of Python's lock until the run has begun. PERF: else
-        its thread has to ask for the lock first (measured at 256 connections: 3 % fewer requests).
+        With ``is_loop_busy``, the loop has much to do now: release the GIL until the run has started. PERF: else its
+        thread has to ask for the GIL first (measured at 256 connections: 3 % fewer requests).
         """
 
     def cancel(self, run: Any) -> bool:
@@ -140,11 +98,13 @@ class Threads(Generic[T, R]):
         clock: Callable[[], float],
         context: Context | None = None,
         thread: ServiceThread | None = None,
+        handover_wait_s: float = HANDOVER_WAIT_S,
     ) -> None:
+        self._handover_wait_s = handover_wait_s
         self._function = function
         self._clock = clock
         self._context = Context() if context is None else context
-        self._handover: SimpleQueue[Run[Any, T, R] | None] = SimpleQueue()
+        self._handover: SimpleQueue[Run[T, R] | None] = SimpleQueue()
         self._names = [f"kappa-{name}"] if count == 1 else [f"kappa-{name}-{number}" for number in range(count)]
         self._threads: list[ServiceThread] = []
         self._lent = thread
@@ -160,7 +120,7 @@ class Threads(Generic[T, R]):
         threads = self._threads if self._lent is None else [self._lent]
         self._working = [thread.submit(self._work) for thread in threads]
 
-    def put(self, run: Run[Any, T, R], *, is_loop_busy: bool = False) -> None:
+    def put(self, run: Run[T, R], *, is_loop_busy: bool = False) -> None:
         if not is_loop_busy:
             self._handover.put(run)
             return
@@ -169,9 +129,9 @@ class Threads(Generic[T, R]):
         run.is_awaited = True
         self._handover.put(run)
         with suppress(Empty):
-            self._taken.get(timeout=_TAKEN_WITHIN_S)
+            self._taken.get(timeout=self._handover_wait_s)
 
-    def cancel(self, _run: Run[Any, T, R]) -> bool:
+    def cancel(self, _run: Run[T, R]) -> bool:
         """Nothing ends a thread from outside."""
         self._is_abandoned = True
         return False
@@ -189,7 +149,7 @@ class Threads(Generic[T, R]):
         while (run := self._handover.get()) is not None:
             if run.is_awaited:
                 self._taken.put(None)
-            run.execute(self._function, self._clock)
+            execute(run, self._function, self._clock)
             if run.over is not None:
                 run.over.set()
             try:
@@ -208,26 +168,27 @@ class Tasks(Generic[T, R]):
         self._function = function
         self._clock = clock
         self._context = Context() if context is None else context
-        self._tasks: dict[Run[Any, T, R], asyncio.Task[None]] = {}
+        self._tasks: dict[Run[T, R], asyncio.Task[None]] = {}
 
     def start(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Any], None]) -> None:
         self._loop = loop
         self._finished = finished
 
-    def put(self, run: Run[Any, T, R], *, is_loop_busy: bool = False) -> None:  # noqa: ARG002 - it is the loop's
-        running = run.execute_async(self._function, self._clock)
+    def put(self, run: Run[T, R], *, is_loop_busy: bool = False) -> None:  # noqa: ARG002 - it is the loop's
+        run.place = "task"
+        running = execute_async(run, self._function, self._clock)
         # The user's code must not see the context variables of whoever came first.
         task = self._context.copy().run(self._loop.create_task, running)
         self._tasks[run] = task
         task.add_done_callback(lambda _: self._end(run))
 
-    def cancel(self, run: Run[Any, T, R]) -> bool:
+    def cancel(self, run: Run[T, R]) -> bool:
         return self._tasks[run].cancel()
 
     def stop(self) -> None:
         for task in self._tasks.values():
             task.cancel()
 
-    def _end(self, run: Run[Any, T, R]) -> None:
+    def _end(self, run: Run[T, R]) -> None:
         del self._tasks[run]
         self._finished(run)

@@ -8,17 +8,16 @@ no part is run twice, and everybody is judged unless the function is broken.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from kappa.errors import BadInputError
+from kappa.server.batching.constants import BROKEN_AFTER_S, BROKEN_FAILURES, SEARCHES_AT_ONCE
 
-__all__ = ["Isolation", "Verdicts"]
+__all__ = ["Isolation", "Suspects", "Verdicts"]
 
 M = TypeVar("M")
-
-_FAILURES = 3
-_BROKEN_AFTER_S = 10.0
 
 
 class _Part(Generic[M]):
@@ -118,4 +117,94 @@ class Verdicts:
         if not self._failures:
             self._since = now
         self._failures += 1
-        self.is_broken = self._failures >= _FAILURES and now - self._since >= _BROKEN_AFTER_S
+        self.is_broken = self._failures >= BROKEN_FAILURES and now - self._since >= BROKEN_AFTER_S
+
+
+class Suspects(Generic[M]):
+    """The requests of failed batches, until each is judged.
+
+    One part runs at a time, since its outcome tells which is next; healthy batches take turns with the parts. A part is
+    first prepared (`advance`), because its requests may have to be made as fresh as they were sent, then taken to be
+    run (`take`), and then `passed`, `failed` or `failed_alone` before it has `ended`.
+    """
+
+    __slots__ = ("_is_turn", "_running", "_searches", "_verdicts", "is_renewing", "part")
+
+    def __init__(self) -> None:
+        self.part: list[M] = []
+        """The prepared part."""
+        self.is_renewing = False
+        """Whether its requests are being made fresh."""
+        self._verdicts = Verdicts()
+        self._searches: deque[Isolation[M]] = deque()
+        self._running: Isolation[M] | None = None
+        """The search whose part runs: the oldest, if any."""
+        self._is_turn = False
+
+    @property
+    def has_searches(self) -> bool:
+        """Whether some request of a failed batch is not judged yet."""
+        return bool(self._searches)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the oldest search may go on now."""
+        return bool(self._searches) and self._running is None and not self.is_renewing
+
+    @property
+    def is_function_broken(self) -> bool:
+        """Whether the function fails whatever it is given: then one request of each batch is tried."""
+        return self._verdicts.is_broken
+
+    def has_turn(self, waiting_requests: int) -> bool:
+        """Return whether a part goes before the next healthy batch, for which ``waiting_requests`` wait."""
+        return self.is_ready and (self._is_turn or not waiting_requests)
+
+    def add(self, search: Isolation[M]) -> None:
+        """Begin a search, after those that are under way."""
+        self._searches.append(search)
+
+    def healthy_released(self) -> None:
+        """Record that a healthy batch leaves the queue, so that a part is next."""
+        self._is_turn = True
+
+    def advance(self, is_wanted: Callable[[M], bool]) -> bool:
+        """Prepare the next part of the oldest search; False if that is over."""
+        self.part = self._searches[0].next_part(is_wanted) or []
+        return bool(self.part)
+
+    def take(self, is_wanted: Callable[[M], bool]) -> list[M]:
+        """Return the prepared part, which runs from now on, without members that are no longer wanted."""
+        part, self.part = list(filter(is_wanted, self.part)), []
+        if part:
+            self._running = self._searches[0]
+        return part
+
+    def passed(self, *, is_suspect: bool) -> None:
+        """Record that a run succeeded: the part that runs if it ``is_suspect``, else a healthy batch."""
+        self._verdicts.passed()
+        if is_suspect and self._running is not None:
+            self._running.passed()
+
+    def failed(self) -> None:
+        """Record that the part that runs failed."""
+        if self._running is not None:
+            self._running.failed()
+
+    def failed_alone(self, error: Exception, now: float, *, is_suspect: bool) -> None:
+        """Record that a request failed which was run alone: as the part that runs, or as a batch of one."""
+        self._verdicts.failed_alone(error, now)
+        if is_suspect and self._running is not None:
+            self._running.is_explained = True
+
+    def ended(self, waiting_requests: int) -> None:
+        """Record that no part runs any more; while one search is under way, the next healthy batch goes first."""
+        self._running = None
+        self._is_turn = len(self._searches) >= SEARCHES_AT_ONCE or not waiting_requests
+
+    def abandon(self) -> tuple[Isolation[M], list[M]]:
+        """Give up the oldest search, and return it with those of its members that no run has judged."""
+        search = self._searches.popleft()
+        unjudged = [*self.part, *search.unjudged()]
+        self.part, self._running = [], None
+        return search, unjudged

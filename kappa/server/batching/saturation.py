@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from math import exp, inf
 
+from kappa.server.batching.constants import SATURATION_MEMORY_S
 from kappa.server.batching.estimator import Estimate
 from kappa.server.batching.policy import Limits
 
 __all__ = ["Saturation", "capacity"]
-
-_MEMORY_S = 5.0
 
 
 def capacity(estimate: Estimate, limits: Limits) -> float:
@@ -46,6 +45,6 @@ class Saturation:
         elapsed = now - self._seen_at
         if elapsed > 0:
             offered = max((offered_items - self._offered) / elapsed / capacity, least)
-            self.ratio += (1 - exp(-elapsed / _MEMORY_S)) * (offered - self.ratio)
+            self.ratio += (1 - exp(-elapsed / SATURATION_MEMORY_S)) * (offered - self.ratio)
             self._seen_at, self._offered = now, offered_items
         return self.ratio

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["PATIENCE_S", "Claimant", "Slots"]
-
-PATIENCE_S = 1.0
+__all__ = ["Claimant", "Slots"]
 
 
 class Claimant(Protocol):

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,22 +70,17 @@ class Held:
         return [item * 10 for item in items]
 
 
-class Settled:
-    """An estimator that has made up its mind."""
+UNBOUNDED = Estimate(largest=1000)
 
-    def __init__(self, estimate: Estimate) -> None:
+
+class Settled:
+    """An estimator that has made up its mind: by default that it has seen large batches, which cost nothing."""
+
+    def __init__(self, estimate: Estimate = UNBOUNDED) -> None:
         self.estimate = estimate
 
     def observe(self, items: int, seconds: float) -> None:
         pass
-
-
-UNBOUNDED = Estimate(largest=1000)
-
-
-def warm(batcher: Batcher[Any, Any], estimate: Estimate = UNBOUNDED) -> None:
-    """Let it believe ``estimate``; by default that it has seen large batches, which cost nothing."""
-    batcher._estimator = Settled(estimate)
 
 
 def with_batcher(
@@ -140,7 +134,7 @@ def test_every_reply_goes_to_its_own_caller_and_groups_never_mix(requests, may_r
         replies = await asyncio.gather(*(caller(batcher, *request) for request in requests))
         assert replies == [f"{group}{value}" for value, group, _, _ in requests]
 
-    with_batcher(scenario, run, limits=Limits(8), may_run_on_loop=may_run_on_loop)
+    with_batcher(scenario, run, limits=Limits(8), placement=Placement(may_run_on_loop=may_run_on_loop))
     assert all(len(set(groups)) == 1 for groups in batches)
     assert sum(map(len, batches)) == len(requests)
 
@@ -149,10 +143,9 @@ def test_what_is_read_in_one_turn_of_the_loop_runs_in_one_batch():
     run, seen = Held(), Recorder()
 
     async def scenario(batcher):
-        warm(batcher)
         assert await outcomes(submit_all(batcher, [1, 2, 3])) == [10, 20, 30]
 
-    with_batcher(scenario, run, observer=seen)
+    with_batcher(scenario, run, observer=seen, estimator=Settled())
     assert run.batches == [[1, 2, 3]]
     assert seen.released == [("idle", 3, 3)]
     assert seen.finished == [(3, False)]
@@ -162,7 +155,6 @@ def test_what_arrives_during_a_batch_runs_together_after_it():
     run = Held(is_open=False)
 
     async def scenario(batcher):
-        warm(batcher)
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: run.batches == [[1]])
         rest = submit_all(batcher, [2, 3, 4])
@@ -171,7 +163,7 @@ def test_what_arrives_during_a_batch_runs_together_after_it():
         run.gate.set()
         assert await outcomes(first + rest) == [10, 20, 30, 40]
 
-    with_batcher(scenario, run)
+    with_batcher(scenario, run, estimator=Settled())
     assert run.batches == [[1], [2, 3, 4]]
 
 
@@ -191,10 +183,9 @@ def test_with_a_batch_size_of_one_requests_run_one_at_a_time_in_order():
     run = Held()
 
     async def scenario(batcher):
-        warm(batcher)
         await outcomes(submit_all(batcher, [1, 2, 3]))
 
-    with_batcher(scenario, run, limits=Limits(1))
+    with_batcher(scenario, run, limits=Limits(1), estimator=Settled())
     assert run.batches == [[1], [2], [3]]
 
 
@@ -210,16 +201,16 @@ def test_all_batches_run_in_one_thread_of_the_apis_name():
 
 
 def test_a_proven_fast_function_moves_to_the_loop_when_it_may():
-    run = Held()
+    run, estimator = Held(), Settled()
 
     async def scenario(batcher):
         await batcher.submit(0)
         assert run.threads == {"kappa-test"}
-        warm(batcher, Estimate(0.0, 1e-5, 1e-5, 1e-5, 50, 10))
+        estimator.estimate = Estimate(0.0, 1e-5, 1e-5, 1e-5, 50, 10)
         run.threads.clear()
         assert await outcomes(submit_all(batcher, [1, 2])) == [10, 20]
 
-    with_batcher(scenario, run, may_run_on_loop=True)
+    with_batcher(scenario, run, placement=Placement(may_run_on_loop=True), estimator=estimator)
     assert run.threads == {threading.current_thread().name}
 
 
@@ -231,26 +222,25 @@ QUICK = STEADY._replace(base_s=0.0001)
 """Calls so quick that the way of four clients through HTTP takes as long as several."""
 
 
-class Patient(Placement):
-    """Has the loop give way to every batch, for as long as it says."""
+class Pausing(Placement):
+    """Has the loop pause for every batch, if it may, for as long as it is told."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
+    def __init__(self, seconds: float, *, may_pause: bool = True) -> None:
+        super().__init__(may_pause=may_pause)
         self._seconds = seconds
-        self.given_way: list[bool] = []
+        self.used: list[str] = []
+        self.usually_pauses = may_pause
 
-        self.gives_way = True
+    def observe(self, seconds, *, place, **seen):
+        self.used.append(place)
 
-    def observe(self, seconds, *, was_given_way, **seen):
-        self.given_way.append(was_given_way)
-
-    def patience_s(self, items, *, estimate, now):
+    def pause_s(self, items, *, estimate, now):
         return self._seconds
 
 
-@pytest.mark.parametrize("patience_s", [5.0, 0.001], ids=["long-enough", "too-short"])
-def test_a_batch_the_loop_gives_way_to_is_answered_once_and_in_its_thread(patience_s):
-    seen, threads = Recorder(), []
+@pytest.mark.parametrize("pause_s", [5.0, 0.001], ids=["long-enough", "too-short"])
+def test_a_batch_for_which_the_loop_pauses_is_answered_once_and_in_its_thread(pause_s):
+    seen, threads, placement = Recorder(), [], Pausing(pause_s)
 
     def run(items):
         threads.append(threading.current_thread().name)
@@ -258,14 +248,12 @@ def test_a_batch_the_loop_gives_way_to_is_answered_once_and_in_its_thread(patien
         return [item * 10 for item in items]
 
     async def scenario(batcher):
-        warm(batcher)
-        placement = batcher._placement = Patient(patience_s)
         for _ in range(3):
             assert await outcomes(submit_all(batcher, [1, 2])) == [10, 20]
         await turns()
-        assert placement.given_way == [True] * 3
+        assert placement.used == ["paused"] * 3
 
-    with_batcher(scenario, run, may_give_way=True, observer=seen)
+    with_batcher(scenario, run, placement=placement, observer=seen, estimator=Settled())
     assert seen.finished == [(2, False)] * 3
     assert set(threads) == {"kappa-test"}
 
@@ -279,18 +267,16 @@ def runners() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("runner", runners().values(), ids=runners())
-def test_what_came_while_the_loop_stood_still_is_read_before_the_next_batch(runner):
+def test_what_came_while_the_loop_was_paused_is_read_before_the_next_batch(runner):
     ours, theirs = socket.socketpair()
     seen = []
 
     def run(items):
         seen.append("run")
-        theirs.send(b"x")  # somebody asks while the loop stands still
+        theirs.send(b"x")  # somebody asks while the loop is paused
         return items
 
     async def scenario(batcher):
-        warm(batcher)
-        batcher._placement = Patient(5.0)
         loop = asyncio.get_running_loop()
 
         def read():
@@ -303,21 +289,21 @@ def test_what_came_while_the_loop_stood_still_is_read_before_the_next_batch(runn
         await outcomes(submit_all(batcher, range(4)))
 
     with ours, theirs:
-        with_batcher(scenario, run, runner=runner, may_give_way=True, limits=Limits(1))
+        with_batcher(scenario, run, runner=runner, placement=Pausing(5.0), limits=Limits(1), estimator=Settled())
     assert seen[:10] == ["run", "read"] * 5
 
 
-def test_the_loop_gives_no_way_where_several_batches_may_run_or_it_may_not():
+def test_the_loop_does_not_pause_where_it_may_not():
+    placement = Pausing(5.0, may_pause=False)
+
     async def scenario(batcher):
-        placement = batcher._placement = Patient(5.0)
         assert await batcher.submit(1) == 10
-        assert placement.given_way == [False]
 
-    with_batcher(scenario, Held())
-    with_batcher(scenario, Held(), may_give_way=True, limits=Limits(10, max_concurrency=2))
+    with_batcher(scenario, Held(), placement=placement)
+    assert placement.used == ["thread"]
 
 
-def test_who_may_have_come_while_the_loop_stood_still_is_counted_as_waiting_since_then():
+def test_who_may_have_come_while_the_loop_was_paused_is_counted_as_waiting_since_then():
     now, latencies, judged = [0.0], [], []
 
     class Listening(Admission):
@@ -332,11 +318,8 @@ def test_who_may_have_come_while_the_loop_stood_still_is_counted_as_waiting_sinc
         return items
 
     async def scenario(batcher):
-        warm(batcher)
-        batcher._placement = Patient(5.0)
-        batcher._admission = Listening(batcher.limits)
         loop = asyncio.get_running_loop()
-        for waits in (0, 10):  # turns of the loop since it stood still for the first
+        for waits in (0, 10):  # turns of the loop since it was paused for the first
             answers = [loop.create_future() for _ in range(3)]
             batcher.put(1, answers[0])
             await asyncio.sleep(0)  # the turn in which it is run
@@ -347,57 +330,51 @@ def test_who_may_have_come_while_the_loop_stood_still_is_counted_as_waiting_sinc
             await asyncio.gather(*answers)
             await turns()
 
-    with_batcher(scenario, run, may_give_way=True, limits=Limits(10, max_latency_s=1.0), clock=lambda: now[0])
+    limits = Limits(10, max_latency_s=1.0)
+    with_batcher(
+        scenario,
+        run,
+        placement=Pausing(5.0),
+        admission=Listening(limits),
+        limits=limits,
+        clock=lambda: now[0],
+        estimator=Settled(),
+    )
     assert latencies == [0.06, 0.12, 0.06, 0.06]
     assert judged == [0.06, 0.06, 0.0, 0.0]
 
 
 def test_the_next_batch_has_begun_when_an_answer_is_written():
-    run, had_begun = Held(is_open=False), []
-
-    class Outcome:
-        def done(self):
-            return False
-
-        def set_result(self, _result):
-            had_begun.append(bool(batch_of_two[0].running_items))
-
-        def set_exception(self, error):
-            raise error
-
-    batch_of_two = []
+    run, running_items = Held(is_open=False), []
 
     async def scenario(batcher):
-        warm(batcher)
+        class Outcome:
+            def done(self):
+                return False
+
+            def set_result(self, _result):
+                running_items.append(batcher.state.running_items)
+
         batcher.put(1, Outcome())
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks = submit_all(batcher, [2, 3])
         await turns()
-        batch_of_two.append(SimpleNamespace(running_items=0))
-        start = batcher._start
-
-        def starting(started):
-            batch_of_two[0].running_items = started.items
-            return start(started)
-
-        batcher._start = starting
         run.gate.set()
         assert await outcomes(tasks) == [20, 30]
 
-    with_batcher(scenario, run)
-    assert had_begun == [True]
+    with_batcher(scenario, run, estimator=Settled())
+    assert running_items == [2]
 
 
-def test_what_fails_while_the_loop_gives_way_is_told(caplog):
+def test_what_fails_while_the_loop_is_paused_is_told():
     def run(items):
         raise OSError("broken")
 
     async def scenario(batcher):
-        batcher._placement = Patient(5.0)
         with pytest.raises(OSError, match="broken"):
             await batcher.submit(1)
 
-    with_batcher(scenario, run, may_give_way=True)
+    with_batcher(scenario, run, placement=Pausing(5.0))
 
 
 async def turns(count: int = 20) -> None:
@@ -409,7 +386,6 @@ def test_after_a_batch_it_waits_until_all_of_its_clients_are_back():
     run, seen = Held(), Recorder()
 
     async def scenario(batcher):
-        warm(batcher, STEADY)
         await outcomes(submit_all(batcher, range(4)))  # the clock stands, so nothing else ends the wait
         most = submit_all(batcher, [7, 8, 9])
         await turns()
@@ -418,7 +394,7 @@ def test_after_a_batch_it_waits_until_all_of_its_clients_are_back():
         assert await outcomes(most + last) == [70, 80, 90, 100]
         assert run.batches[1:] == [[7, 8, 9, 10]]
 
-    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0)
+    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0, estimator=Settled(STEADY))
     assert [reason for reason, _, _ in seen.released] == ["idle", "regroup"]
 
 
@@ -426,7 +402,6 @@ def test_after_a_batch_of_quick_calls_it_waits_until_half_of_its_clients_are_bac
     run, seen = Held(), Recorder()
 
     async def scenario(batcher):
-        warm(batcher, QUICK)
         await outcomes(submit_all(batcher, range(4)))
         one = submit_all(batcher, [7])
         await turns()
@@ -435,7 +410,7 @@ def test_after_a_batch_of_quick_calls_it_waits_until_half_of_its_clients_are_bac
         assert await outcomes(one + two) == [70, 80]
         assert run.batches[1:] == [[7, 8]]
 
-    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0)
+    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0, estimator=Settled(QUICK))
     assert [reason for reason, _, _ in seen.released] == ["idle", "regroup"]
 
 
@@ -443,7 +418,6 @@ def test_after_a_batch_it_waits_no_longer_than_its_time():
     run, seen, now = Held(), Recorder(), [0.0]
 
     async def scenario(batcher):
-        warm(batcher, STEADY)
         await outcomes(submit_all(batcher, range(4)))
         lone = submit_all(batcher, [7])
         await turns()
@@ -453,7 +427,7 @@ def test_after_a_batch_it_waits_no_longer_than_its_time():
         now[0] = 0.003
         assert await outcomes(submit_all(batcher, [8])) == [80]
 
-    with_batcher(scenario, run, observer=seen, clock=lambda: now[0])
+    with_batcher(scenario, run, observer=seen, clock=lambda: now[0], estimator=Settled(STEADY))
     assert [reason for reason, _, _ in seen.released] == ["idle", "regroup", "idle"]
 
 
@@ -461,7 +435,6 @@ def test_groups_that_take_turns_come_together():
     run, now = Held(is_open=False), [0.0]
 
     async def scenario(batcher):
-        warm(batcher, STEADY)
         tasks = submit_all(batcher, range(9))
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, range(9, 16))
@@ -476,7 +449,7 @@ def test_groups_that_take_turns_come_together():
         back += submit_all(batcher, range(9, 16))
         assert len(await outcomes(back)) == 16
 
-    with_batcher(scenario, run, clock=lambda: now[0])
+    with_batcher(scenario, run, clock=lambda: now[0], estimator=Settled(STEADY))
     assert [len(batch) for batch in run.batches] == [9, 7, 16]
 
 
@@ -499,7 +472,6 @@ def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice(
                 asyncio.get_running_loop().call_soon(self.batcher.put, 1, self)
 
     async def scenario(batcher):
-        warm(batcher, STEADY._replace(base_s=0.0005))
         clients = [Client(batcher) for _ in range(4)]
         for client in clients:
             batcher.put(1, client)
@@ -507,25 +479,31 @@ def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice(
             lambda: now.__setitem__(0, now[0] + 0.00001) or all(client.answers == rounds for client in clients)
         )
 
-    with_batcher(scenario, run, may_run_on_loop=True, clock=lambda: now[0])
+    with_batcher(
+        scenario,
+        run,
+        placement=Placement(may_run_on_loop=True),
+        clock=lambda: now[0],
+        estimator=Settled(STEADY._replace(base_s=0.0005)),
+    )
     assert [len(batch) for batch in run.batches] == [4] * rounds
     assert now[0] < 0.002 * rounds / 4, "most rounds waited for nobody"
 
 
 class Everywhere(Placement):
-    """Runs a batch where it happens to: on the loop, in the thread, or in the thread while the loop gives way."""
+    """Runs a batch in any place: on the loop, in the thread, or in the thread while the loop is paused."""
 
     __slots__ = ("_rng",)
 
     def __init__(self, rng: random.Random) -> None:
-        super().__init__()
+        super().__init__(may_run_on_loop=True, may_pause=True)
         self._rng = rng
 
     def is_loop_fit(self, items, *, estimate, now):
         return self._rng.random() < 0.3
 
-    def patience_s(self, items, *, estimate, now):
-        self.gives_way = self._rng.random() < 0.5
+    def pause_s(self, items, *, estimate, now):
+        self.usually_pauses = self._rng.random() < 0.5
         return self._rng.choice([0.0, 0.0, 5.0])
 
 
@@ -545,18 +523,21 @@ def test_clients_that_ask_again_and_again_are_always_answered(seed, clients, max
             assert await batcher.submit(100 * number + turn) == 1000 * number + 10 * turn
 
     async def scenario(batcher):
-        warm(batcher, STEADY._replace(base_s=base_s))
-        batcher._placement = Everywhere(rng)
         await asyncio.gather(*(client(batcher, number) for number in range(clients)))
 
-    with_batcher(scenario, Held(), limits=Limits(max_batch_size), may_run_on_loop=True, may_give_way=True)
+    with_batcher(
+        scenario,
+        Held(),
+        limits=Limits(max_batch_size),
+        placement=Everywhere(rng),
+        estimator=Settled(STEADY._replace(base_s=base_s)),
+    )
 
 
 def test_each_client_that_returns_extends_the_wait():
     run, now = Held(), [0.0]
 
     async def scenario(batcher):
-        warm(batcher, STEADY)
         await outcomes(submit_all(batcher, range(4)))
         tasks = []
         for item in range(4, 8):
@@ -567,14 +548,13 @@ def test_each_client_that_returns_extends_the_wait():
         assert await outcomes(tasks) == [40, 50, 60, 70]
         assert run.batches[1:] == [[4, 5, 6, 7]]
 
-    with_batcher(scenario, run, clock=lambda: now[0])
+    with_batcher(scenario, run, clock=lambda: now[0], estimator=Settled(STEADY))
 
 
 def test_two_clients_share_a_call_though_they_come_one_after_the_other():
     run = Held(is_open=False)
 
     async def scenario(batcher):
-        warm(batcher, STEADY)
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         second = submit_all(batcher, [2])
@@ -584,7 +564,7 @@ def test_two_clients_share_a_call_though_they_come_one_after_the_other():
         again = submit_all(batcher, [3])
         assert await outcomes(second + again) == [20, 30]
 
-    with_batcher(scenario, run, clock=lambda: 0.0)
+    with_batcher(scenario, run, clock=lambda: 0.0, estimator=Settled(STEADY))
     assert run.batches == [[1], [2, 3]]
 
 
@@ -592,7 +572,6 @@ def test_a_batch_that_has_its_company_waiting_starts_at_once():
     run, seen = Held(is_open=False), Recorder()
 
     async def scenario(batcher):
-        warm(batcher, QUICK)
         first = submit_all(batcher, range(4))
         await eventually_in_loop(lambda: bool(run.batches))
         rest = submit_all(batcher, range(4, 6))
@@ -600,7 +579,7 @@ def test_a_batch_that_has_its_company_waiting_starts_at_once():
         run.gate.set()
         await outcomes(first + rest)
 
-    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0)
+    with_batcher(scenario, run, observer=seen, clock=lambda: 0.0, estimator=Settled(QUICK))
     assert [requests for _, requests, _ in seen.released] == [4, 2]
 
 
@@ -630,18 +609,21 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_return():
 
 def test_an_idle_api_serves_whatever_it_believes():
     async def scenario(batcher):
-        warm(batcher, Estimate(60.0, 0.0, 0.0, 0.0, 500, 10))
         for item in range(20):
             assert await batcher.submit(item) == item * 10
 
-    with_batcher(scenario, Held(), limits=Limits(10, max_latency_s=0.001))
+    with_batcher(
+        scenario,
+        Held(),
+        limits=Limits(10, max_latency_s=0.001),
+        estimator=Settled(Estimate(60.0, 0.0, 0.0, 0.0, 500, 10)),
+    )
 
 
 def test_one_refusal_stands_for_others_until_a_batch_ends():
     run = Held(is_open=False)
 
     async def scenario(batcher):
-        warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
         assert batcher.refusal() is None, "an idle API refuses nobody"
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: len(run.batches) == 1)
@@ -656,14 +638,15 @@ def test_one_refusal_stands_for_others_until_a_batch_ends():
         assert await outcomes(tasks) == [10, 20]
         assert batcher.refusal() is None
 
-    with_batcher(scenario, run, limits=Limits(1, max_queue_items=1))
+    with_batcher(
+        scenario, run, limits=Limits(1, max_queue_items=1), estimator=Settled(Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
+    )
 
 
 def test_one_refusal_stands_for_others_until_somebody_leaves():
     run = Held(is_open=False)
 
     async def scenario(batcher):
-        warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, [2])
@@ -676,33 +659,35 @@ def test_one_refusal_stands_for_others_until_somebody_leaves():
         run.gate.set()
         assert await tasks[0] == 10
 
-    with_batcher(scenario, run, limits=Limits(1, max_queue_items=1))
+    with_batcher(
+        scenario, run, limits=Limits(1, max_queue_items=1), estimator=Settled(Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
+    )
 
 
 def test_an_early_refusal_is_judged_as_one_of_the_last_group():
     run = Held(is_open=False)
 
     async def scenario(batcher):
-        warm(batcher, Estimate(0.0, 0.04, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks.append(asyncio.create_task(batcher.submit(2, group="wide")))
         await turns()
-        batcher._admission.next_probe = math.inf
         assert batcher.refusal() is None, "it would join the batch that waits"
         with pytest.raises(RefusedError):
             await batcher.submit(3, group="another")
         run.gate.set()
         assert await outcomes(tasks) == [10, 20]
 
-    with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1))
+    limits = Limits(10, max_latency_s=0.1)
+    admission, estimator = Admission(limits), Settled(Estimate(0.0, 0.04, 0.0, 0.0, 500, 10))
+    admission.next_probe = math.inf
+    with_batcher(scenario, run, limits=limits, admission=admission, estimator=estimator)
 
 
 def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
     run, now = Held(is_open=False), [0.0]
 
     async def scenario(batcher):
-        warm(batcher, Estimate(0.0, 0.06, 0.0, 0.0, 500, 10))
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         probe = submit_all(batcher, [2])
@@ -717,14 +702,19 @@ def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
         now[0] = 1.0  # nobody returns meanwhile
         assert await outcomes(first + probe) == [10, 20]
 
-    with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1), clock=lambda: now[0])
+    with_batcher(
+        scenario,
+        run,
+        limits=Limits(10, max_latency_s=0.1),
+        clock=lambda: now[0],
+        estimator=Settled(Estimate(0.0, 0.06, 0.0, 0.0, 500, 10)),
+    )
 
 
 def test_others_may_join_the_batch_of_a_probe():
     run, now = Held(is_open=False), [0.0]
 
     async def scenario(batcher):
-        warm(batcher, Estimate(0.0, 0.06, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         tasks += submit_all(batcher, [2])
@@ -738,7 +728,13 @@ def test_others_may_join_the_batch_of_a_probe():
         now[0] = 1.0  # nobody returns meanwhile
         assert await outcomes(tasks) == [10, 20, 30]
 
-    with_batcher(scenario, run, limits=Limits(10, max_latency_s=0.1), clock=lambda: now[0])
+    with_batcher(
+        scenario,
+        run,
+        limits=Limits(10, max_latency_s=0.1),
+        clock=lambda: now[0],
+        estimator=Settled(Estimate(0.0, 0.06, 0.0, 0.0, 500, 10)),
+    )
     assert run.batches == [[1], [2, 3]]
 
 
@@ -784,7 +780,6 @@ def test_a_caller_that_goes_away_while_it_runs_disturbs_nobody():
     run = Held(is_open=False)
 
     async def scenario(batcher):
-        warm(batcher)
         tasks = submit_all(batcher, [1, 2, 3])
         await eventually_in_loop(lambda: bool(run.batches))
         tasks[1].cancel()
@@ -792,7 +787,7 @@ def test_a_caller_that_goes_away_while_it_runs_disturbs_nobody():
         run.gate.set()
         assert await outcomes([tasks[0], tasks[2]]) == [10, 30]
 
-    with_batcher(scenario, run)
+    with_batcher(scenario, run, estimator=Settled())
 
 
 def test_an_expired_request_is_told_and_not_run():
@@ -833,7 +828,6 @@ def test_without_isolation_every_member_gets_the_exception():
     seen = Recorder()
 
     async def scenario(batcher):
-        warm(batcher)
         results = await outcomes(submit_all(batcher, [1, -2, 3]))
         assert len({id(error) for error in results}) == 1
         assert isinstance(results[0], BatchFailedError)
@@ -842,7 +836,7 @@ def test_without_isolation_every_member_gets_the_exception():
         with pytest.raises(PoisonError):
             await batcher.submit(-5)
 
-    with_batcher(scenario, poisoned, observer=seen)
+    with_batcher(scenario, poisoned, observer=seen, estimator=Settled())
     assert seen.finished == [(3, True), (1, False), (1, True)]
 
 
@@ -872,11 +866,10 @@ def test_with_isolation_only_the_poison_fails_and_each_run_gets_what_was_sent(
         return poisoned(values)
 
     async def scenario(batcher):
-        warm(batcher)
         for place, outcome in enumerate(await outcomes(submit_all(batcher, sent))):
             assert isinstance(outcome, PoisonError) if place in bad else outcome == items[place] * 10
 
-    with_batcher(scenario, run, isolate_failures=True, renew=renew)
+    with_batcher(scenario, run, isolate_failures=True, renew=renew, estimator=Settled())
 
 
 def test_a_request_that_cannot_be_renewed_is_told_why_and_the_others_go_on():
@@ -884,11 +877,10 @@ def test_a_request_that_cannot_be_renewed_is_told_why_and_the_others_go_on():
         return [ValueError("it cannot be decoded any more") if item == 2 else item for item in items]
 
     async def scenario(batcher):
-        warm(batcher)
         results = await outcomes(submit_all(batcher, [1, 2, 3, -4]))
         assert [type(result) for result in results] == [int, ValueError, int, PoisonError]
 
-    with_batcher(scenario, poisoned, isolate_failures=True, renew=renew)
+    with_batcher(scenario, poisoned, isolate_failures=True, renew=renew, estimator=Settled())
 
 
 @pytest.mark.parametrize("is_awaited", [True, False])
@@ -902,63 +894,60 @@ def test_a_mistake_in_renewing_leaves_nobody_waiting(is_awaited: bool):
         raise MistakenError
 
     async def scenario(batcher):
-        warm(batcher)
         for outcome in await outcomes(submit_all(batcher, [1, -2, 3])):
             assert isinstance(outcome, RefusedError)
 
     renew = fail_later if is_awaited else fail
-    with_batcher(scenario, poisoned, isolate_failures=True, renew=renew, on_stuck=stuck.append)
+    with_batcher(scenario, poisoned, isolate_failures=True, renew=renew, on_stuck=stuck.append, estimator=Settled())
     assert [type(error) for error in stuck] == [MistakenError]
+
+
+class Renewing:
+    """Renews requests when the test lets it."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, items):
+        self.begun.set()
+        await self.may_end.wait()
+        return items
 
 
 @pytest.mark.parametrize("is_drained", [True, False])
 def test_a_stop_while_requests_are_renewed_answers_all(is_drained: bool):
+    renew = Renewing()
+
     async def scenario(batcher):
-        begun, may_end = asyncio.Event(), asyncio.Event()
-
-        async def renew(items):
-            begun.set()
-            await may_end.wait()
-            return items
-
-        batcher._renew = renew
-        warm(batcher)
         tasks = submit_all(batcher, [1, -2, 3])
-        await begun.wait()
+        await renew.begun.wait()
         closing = asyncio.ensure_future(batcher.close(drain=is_drained))
         await asyncio.sleep(0)
-        may_end.set()
+        renew.may_end.set()
         await closing
         kinds = [type(outcome) for outcome in await outcomes(tasks)]
         assert kinds == ([int, PoisonError, int] if is_drained else [RefusedError] * 3)
 
-    with_batcher(scenario, poisoned, isolate_failures=True)
+    with_batcher(scenario, poisoned, isolate_failures=True, renew=renew, estimator=Settled())
 
 
 def test_healthy_batches_run_while_suspects_are_renewed():
+    renew = Renewing()
+
     async def scenario(batcher):
-        may_end = asyncio.Event()
-
-        async def renew(items):
-            await may_end.wait()
-            return items
-
-        batcher._renew = renew
-        warm(batcher)
         suspects = submit_all(batcher, [1, -2])
-        await eventually_in_loop(lambda: batcher._renewing is not None)
+        await renew.begun.wait()
         assert await batcher.submit(3) == 30
-        may_end.set()
+        renew.may_end.set()
         assert [type(outcome) for outcome in await outcomes(suspects)] == [int, PoisonError]
 
-    with_batcher(scenario, poisoned, isolate_failures=True)
+    with_batcher(scenario, poisoned, isolate_failures=True, renew=renew, estimator=Settled())
 
 
 def test_an_overdue_batch_is_not_run_again():
     run, now = Held(is_open=False), [0.0]
 
     async def scenario(batcher):
-        warm(batcher)
         tasks = submit_all(batcher, [1, 2, 3])
         await eventually_in_loop(lambda: bool(run.batches))
         now[0] = 61.0
@@ -966,7 +955,7 @@ def test_an_overdue_batch_is_not_run_again():
         assert [type(outcome) for outcome in await outcomes(tasks)] == [OverdueError] * 3
 
     options = {"limits": Limits(10, run_timeout_s=60.0), "clock": lambda: now[0]}
-    with_batcher(scenario, run, isolate_failures=True, **options)
+    with_batcher(scenario, run, isolate_failures=True, **options, estimator=Settled())
     assert run.batches == [[1, 2, 3]]
 
 
@@ -979,7 +968,6 @@ def test_a_failure_that_no_request_is_told_is_told_to_somebody():
         return items
 
     async def scenario(batcher):
-        warm(batcher)
         assert await outcomes(submit_all(batcher, [1, 2, 3])) == [1, 2, 3]
         is_left[0] = True
         (task,) = submit_all(batcher, [4])
@@ -987,7 +975,11 @@ def test_a_failure_that_no_request_is_told_is_told_to_somebody():
         task.cancel()
 
     with_batcher(
-        scenario, run, isolate_failures=True, on_untold=lambda error, requests: untold.append((type(error), requests))
+        scenario,
+        run,
+        isolate_failures=True,
+        on_untold=lambda error, requests: untold.append((type(error), requests)),
+        estimator=Settled(),
     )
     assert untold == [(PoisonError, 3), (PoisonError, 1)]
 
@@ -1001,7 +993,6 @@ def test_healthy_batches_run_between_suspects():
         return poisoned(items)
 
     async def scenario(batcher):
-        warm(batcher)
         suspects = submit_all(batcher, [1, 2, 3, -4])
         await eventually_in_loop(lambda: bool(batches))
         healthy = submit_all(batcher, [5], group="other") + submit_all(batcher, [6])
@@ -1010,7 +1001,7 @@ def test_healthy_batches_run_between_suspects():
         results = await outcomes(suspects + healthy)
         assert [type(result) for result in results] == [int, int, int, PoisonError, int, int]
 
-    with_batcher(scenario, function, isolate_failures=True)
+    with_batcher(scenario, function, isolate_failures=True, estimator=Settled())
     assert batches == [[1, 2, 3, -4], [1, 2], [5], [3], [6], [-4]]
 
 
@@ -1021,12 +1012,11 @@ def test_healthy_batches_run_between_suspects():
 )
 def test_a_wrong_number_of_results_answers_nobody_wrongly(results: Any, isolate_failures: bool):
     async def scenario(batcher):
-        warm(batcher)
         for outcome in await outcomes(submit_all(batcher, [1, 2, 3])):
             error = outcome.error if isinstance(outcome, BatchFailedError) else outcome
             assert isinstance(error, ResultMismatchError | TypeError)
 
-    with_batcher(scenario, lambda items: results, isolate_failures=isolate_failures)
+    with_batcher(scenario, lambda items: results, isolate_failures=isolate_failures, estimator=Settled())
 
 
 def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_until_it_recovers():
@@ -1041,7 +1031,6 @@ def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_unti
         return items
 
     async def scenario(batcher):
-        warm(batcher)
         results = await outcomes(submit_all(batcher, range(32)))
         kinds = [type(result) for result in results]
         assert (kinds.count(PoisonError), kinds.count(RefusedError)) == (4, 28)
@@ -1057,7 +1046,7 @@ def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_unti
         assert await outcomes(submit_all(batcher, range(8))) == list(range(8))
         assert calls == [1, 7]
 
-    with_batcher(scenario, run, isolate_failures=True, clock=lambda: now[0])
+    with_batcher(scenario, run, isolate_failures=True, clock=lambda: now[0], estimator=Settled())
 
 
 @pytest.mark.parametrize(
@@ -1141,7 +1130,6 @@ def test_closing_without_draining_ends_a_search_and_answers_all():
         return poisoned(items)
 
     async def scenario(batcher):
-        warm(batcher)
         tasks = submit_all(batcher, [-1, -2, 3, 4, 5, 6, 7, 8])
         await eventually_in_loop(entered.is_set)
         closing = asyncio.ensure_future(batcher.close(drain=False))
@@ -1150,7 +1138,7 @@ def test_closing_without_draining_ends_a_search_and_answers_all():
         await closing
         assert {type(result) for result in await outcomes(tasks)} == {RefusedError}
 
-    with_batcher(scenario, run, isolate_failures=True)
+    with_batcher(scenario, run, isolate_failures=True, estimator=Settled())
     assert calls == [8, 4]
 
 
@@ -1244,7 +1232,6 @@ def test_a_request_that_finds_a_thread_free_is_never_refused():
     run = Held(is_open=False)
 
     async def scenario(batcher):
-        warm(batcher, Estimate(0.0, 60.0, 0.0, 0.0, 500, 10))
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, [2])
@@ -1252,7 +1239,12 @@ def test_a_request_that_finds_a_thread_free_is_never_refused():
         run.gate.set()
         assert await outcomes(tasks) == [10, 20]
 
-    with_batcher(scenario, run, limits=Limits(1, max_latency_s=100.0, max_concurrency=2))
+    with_batcher(
+        scenario,
+        run,
+        limits=Limits(1, max_latency_s=100.0, max_concurrency=2),
+        estimator=Settled(Estimate(0.0, 60.0, 0.0, 0.0, 500, 10)),
+    )
 
 
 @settings(max_examples=20)
@@ -1275,7 +1267,7 @@ def test_with_several_at_once_every_reply_goes_to_its_own_caller(seed: int):
                 assert (isinstance(outcome, PoisonError) and -number in outcome.args) or isinstance(
                     outcome, RefusedError
                 )
-        assert not batcher._is_busy()
+        assert (batcher.state.queue_requests, batcher.state.running_items) == (0, 0)
 
     with_batcher(scenario, poisoned, limits=Limits(8, max_concurrency=4), isolate_failures=True)
 
@@ -1309,11 +1301,10 @@ def test_an_async_function_that_fails_fails_its_request_alone():
         return poisoned(items)
 
     async def scenario(batcher):
-        warm(batcher)
         results = await outcomes(submit_all(batcher, [1, -2, 3]))
         assert [type(result) for result in results] == [int, PoisonError, int]
 
-    with_batcher(scenario, run, isolate_failures=True)
+    with_batcher(scenario, run, isolate_failures=True, estimator=Settled())
 
 
 def test_an_async_function_that_takes_too_long_is_cancelled_and_the_next_one_runs():
@@ -1380,22 +1371,33 @@ class MistakenError(Exception):
     """Stands for a mistake in the batcher."""
 
 
-@pytest.mark.parametrize("where", ["_run_next", "_learn"])
-def test_a_mistake_of_the_batcher_leaves_nobody_waiting(where):
-    stuck = []
+class Mistaken(Admission):
+    """Fails when it is told for the ``fails_at``-th time that a batch began or ended."""
 
-    def fail(*_):
-        raise MistakenError
+    __slots__ = ("fails_at",)
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self.fails_at = 0
+
+    def changed(self):
+        self.fails_at -= 1
+        if self.fails_at == 0:
+            raise MistakenError
+
+
+@pytest.mark.parametrize("fails_at", [1, 2], ids=["in-a-turn", "at-the-end-of-a-run"])
+def test_a_mistake_of_the_batcher_leaves_nobody_waiting(fails_at):
+    stuck, admission = [], Mistaken(Limits(1000))
 
     async def scenario(batcher):
-        warm(batcher)
         assert await batcher.submit(1) == 10
-        setattr(batcher, where, fail)
+        admission.fails_at = fails_at
         assert [error.reason for error in await outcomes(submit_all(batcher, [2, 3]))] == ["stuck", "stuck"]
         with pytest.raises(RefusedError, match="stuck"):
             await batcher.submit(4)
 
-    with_batcher(scenario, Held(), on_stuck=stuck.append)
+    with_batcher(scenario, Held(), on_stuck=stuck.append, admission=admission, estimator=Settled())
     assert [type(error) for error in stuck] == [MistakenError]
 
 
@@ -1409,7 +1411,7 @@ def test_what_a_given_up_call_returns_after_all_is_nobodys():
         batcher.look()
         run.gate.set()
         await batcher.close()
-        await eventually_in_loop(lambda: batcher._executor._working[0].done())
+        await eventually_in_loop(lambda: "kappa-test" not in [thread.name for thread in threading.enumerate()])
         await turns()
         assert isinstance((await outcomes(first))[0], OverdueError)
         assert batcher.state.estimate == Estimate()
@@ -1474,6 +1476,10 @@ def test_a_slot_is_not_kept_by_an_api_whose_callers_left():
     asyncio.run(main())
 
 
+class Nobody:
+    """Somebody who takes a slot, to see that there is one."""
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 3))
 def test_a_storm_over_several_apis_loses_no_slot_and_no_request(seed: int, count: int):
@@ -1511,5 +1517,5 @@ def test_a_storm_over_several_apis_loses_no_slot_and_no_request(seed: int, count
             await asyncio.wait_for(batcher.close(), 20)
 
     asyncio.run(main())
-    assert (slots._free, slots._waiting, slots._kept) == (count, {}, set())
+    assert [slots.take(Nobody()) for _ in range(count + 1)] == [True] * count + [False]
     assert most[0] <= count

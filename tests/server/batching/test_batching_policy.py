@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from itertools import pairwise, repeat
+from itertools import repeat
 from math import inf
 from typing import NamedTuple
 
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from kappa.server.batching.admission import Admission, Candidate, Delays, Refusal, remaining_seconds
 from kappa.server.batching.estimator import Estimate, Estimator
-from kappa.server.batching.placement import Placement
-from kappa.server.batching.policy import Batch, Limits, Regroup, Reunions, compose, regroup_after
+from kappa.server.batching.policy import Batch, Limits, compose
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 
 KNOWN = Estimate(slope_s=0.001, base_s=0.01, tail_s=0.0, runs=100, largest=1000)
@@ -32,86 +31,6 @@ def waiting(items: int = 1, *, group: object = None, deadline: float = inf) -> W
 
 def take(queue: WaitingQueue[WaitingRequest], *, limit: int = 100, estimate: Estimate = KNOWN, now: float = 0.0):
     return compose(queue, estimate=estimate, limits=Limits(limit), now=now)
-
-
-# Release
-
-
-def expected(
-    items: int, estimate: Estimate = KNOWN, *, waiting: int = 0, return_s: float = inf, company: float = 0.0
-) -> Regroup | None:
-    return regroup_after(
-        items, estimate, 5.0, waiting_items=waiting, company=company, return_s=return_s, max_batch_size=100
-    )
-
-
-def test_a_lone_item_is_not_waited_after_and_others_briefly():
-    assert expected(1) is None
-    assert expected(1, waiting=3) is None
-    assert expected(16, Estimate()) is None
-    assert expected(16) == Regroup(items=8, until=5.001)
-    assert expected(5, KNOWN._replace(base_s=0.001)) == Regroup(items=3, until=5.0002)
-
-
-def test_all_are_waited_for_where_their_way_back_is_short_beside_a_call():
-    quick = KNOWN._replace(base_s=0.0005)
-    assert expected(16, quick, return_s=0.0001) == Regroup(items=16, until=5.002, patience_s=0.0004)
-    assert expected(16, quick, waiting=3, return_s=0.0001) == Regroup(items=19, until=5.002, patience_s=0.0004)
-    assert expected(1, quick, waiting=1, return_s=0.0001) == Regroup(items=2, until=5.002, patience_s=0.0004)
-    assert expected(16, quick, waiting=99, return_s=0.0001) == Regroup(items=100, until=5.002, patience_s=0.0004)
-    assert expected(16, quick, waiting=100, return_s=0.0001) is None, "those fill a batch"
-    assert expected(64, quick, return_s=0.0001) == Regroup(items=32, until=5.0001)
-
-
-def test_a_company_that_has_come_apart_is_waited_for_as_a_whole():
-    quick = KNOWN._replace(base_s=0.0005)
-    assert expected(9, quick, return_s=0.0001, company=15.6) == Regroup(items=16, until=5.002, patience_s=0.0004)
-    assert expected(9, quick, waiting=9, return_s=0.0001, company=15.6) == Regroup(18, until=5.002, patience_s=0.0004)
-    assert expected(9, company=15.6) == Regroup(items=5, until=5.001)  # nobody comes back
-
-
-def test_the_most_that_were_there_at_once_are_remembered_for_a_while():
-    reunions = Reunions()
-    seen = []
-    for items in (16, 9, 9, 9):
-        reunions.seen_together(items)
-        seen.append(round(reunions.company, 2))
-    assert seen == [16, 15.3, 14.67, 14.1]
-
-
-def test_a_wait_in_vain_says_how_many_there_are_until_that_is_doubted():
-    reunions = Reunions()
-    companies = []
-    for _ in range(64):
-        reunions.expected_return_s()
-        reunions.seen_together(18)
-        companies.append(reunions.company)
-        if reunions.company > 16:
-            reunions.ended(expected_items=15, returned_items=13, waited_items=3, seconds=0.002)
-        else:
-            reunions.ended(expected_items=13, returned_items=13, waited_items=3, seconds=0.001)
-    assert companies == [18, *[16] * 31, 18, *[16] * 31]
-
-
-def test_waiting_is_over_when_enough_are_back_or_time_is_up_and_everyone_who_comes_extends_it():
-    regroup = Regroup(items=3, until=1.0)
-    assert [regroup.is_over(0.5, n) for n in (0, 2, 3)] == [False, False, True]
-    assert regroup.is_over(1.0, 0)
-    assert regroup.returned(0.9) == regroup
-    assert Regroup(3, 1.0, 0.2).returned(0.9) == Regroup(3, 1.1, 0.2)
-    assert Regroup(3, 1.0, 0.2).returned(0.5) == Regroup(3, 1.0, 0.2)
-
-
-def test_clients_that_do_not_return_together_are_waited_for_once_in_a_while_only():
-    reunions = Reunions()
-    assert reunions.expected_return_s() == 0.0001
-    for _ in range(20):
-        reunions.ended(expected_items=8, returned_items=1, seconds=0.01)
-    waited = [reunions.expected_return_s() < inf for _ in range(32)]
-    assert waited.count(True) == 2
-    for _ in range(20):
-        reunions.ended(expected_items=8, returned_items=8, seconds=0.004)
-    assert reunions.expected_return_s() == pytest.approx(0.0005, rel=0.2)
 
 
 # Composition
@@ -343,9 +262,10 @@ def test_a_refusal_stands_until_it_would_fit_a_probe_is_due_or_something_changes
 
 def test_what_batches_waited_for_counts_for_each_of_them():
     delays = Delays()
-    for _ in range(100):
-        delays.paused(0.01)
-        delays.waited_for_slot(0.005)
+    for number in range(100):
+        delays.between(0.01)
+        delays.asked_for_slot(number, is_taken=False)
+        delays.asked_for_slot(number + 0.005, is_taken=True)
     assert delays.added_to(KNOWN) == KNOWN._replace(base_s=pytest.approx(KNOWN.base_s + 0.015, rel=1e-3))
 
 
@@ -542,165 +462,3 @@ def test_under_overload_what_is_accepted_is_in_time_and_the_api_does_all_it_can(
     settled = sorted(latency for finished, latency in outcome.answered if finished > 5)
     assert settled[int(0.99 * len(settled))] <= 0.3
     assert sum(latency <= 0.3 for latency in settled) / 20 >= 0.95 * saturation
-
-
-# Placement
-
-
-def observe(
-    placement: Placement,
-    seconds: float,
-    *,
-    share: float = 1.0,
-    pause_s: float | None = None,
-    was_on_loop: bool = False,
-    was_given_way: bool = False,
-    now: float = 0.0,
-) -> None:
-    placement.observe(
-        seconds,
-        expected_s=0.01,
-        cpu_s=share * seconds,
-        pause_s=pause_s,
-        was_on_loop=was_on_loop,
-        was_given_way=was_given_way,
-        now=now,
-    )
-
-
-def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
-    placement = Placement()
-    fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 50, 10)
-    assert placement.is_loop_fit(10, estimate=fast, now=0.0)
-    assert not placement.is_loop_fit(10, estimate=fast._replace(runs=49), now=0.0)
-    assert not placement.is_loop_fit(900, estimate=fast, now=0.0)
-    assert not placement.is_loop_fit(10, estimate=fast._replace(far_tail_s=0.001), now=0.0)
-
-
-def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds():
-    fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 500, 10)
-    placement = Placement()
-    observe(placement, 0.006, was_on_loop=False, now=0.0)
-    assert not placement.is_loop_fit(1, estimate=fast, now=1.0)
-    for _ in range(200):
-        observe(placement, 0.0001, was_on_loop=False, now=1.0)
-    assert placement.is_loop_fit(1, estimate=fast, now=1.0)
-
-    observe(placement, 0.006, was_on_loop=True, now=2.0)
-    for _ in range(200):
-        observe(placement, 0.0001, was_on_loop=False, now=3.0)
-    assert not placement.is_loop_fit(1, estimate=fast, now=11.9)
-    assert placement.is_loop_fit(1, estimate=fast, now=12.0)
-
-
-class Machine:
-    """Runs batches of a function one after the other, each where a placement says, on a clock of its own."""
-
-    def __init__(self, *, beside: tuple[float, float], alone: tuple[float, float], share: float = 1.0) -> None:
-        """``beside`` and ``alone``: how long a run and the pause after it take, beside the loop and given way."""
-        self.placement = Placement()
-        self.beside, self.alone, self.share = beside, alone, share
-        self.is_waited_for = True
-        self.now = 0.0
-        self.given_way: list[tuple[float, bool]] = []
-        self._pause_s: float | None = None
-
-    def run(self, count: int, *, noise: Callable[[], float] = lambda: 1.0) -> list[bool]:
-        """Return of each run whether it was given way."""
-        ways = []
-        for _ in range(count):
-            way = self.placement.patience_s(10, estimate=WORK, now=self.now) > 0
-            ways.append(way)
-            seconds, pause_s = self.alone if way else self.beside
-            seconds *= noise()
-            self.now += seconds
-            self.given_way.append((self.now, way))
-            pause = self._pause_s if self.is_waited_for else None
-            observe(self.placement, seconds, share=self.share, pause_s=pause, was_given_way=way, now=self.now)
-            self._pause_s = pause_s * noise()
-            self.now += self._pause_s
-        return ways
-
-
-WORK = Estimate(1e-4, 0.01, 0.002, 0.003, 100, 10)
-FOUGHT_WITH = {"beside": (0.022, 0.001), "alone": (0.014, 0.003)}
-"""A function that the loop keeps from Python's lock."""
-OVERLAPPED = {"beside": (0.014, 0.0005), "alone": (0.014, 0.003)}
-"""One that lets go of it: what the loop does meanwhile need not be done afterwards."""
-
-
-@given(st.integers(0, 10_000))
-def test_the_loop_gives_way_to_a_function_that_it_fights_with_and_to_no_other(seed):
-    rng = random.Random(seed)
-
-    def noise():
-        return 10.0 if rng.random() < 0.05 else rng.uniform(0.9, 1.1)
-
-    fought_with, overlapped = Machine(**FOUGHT_WITH), Machine(**OVERLAPPED)
-    assert sum(fought_with.run(1000, noise=noise)[100:]) > 600
-    assert sum(overlapped.run(1000, noise=noise)) < 300
-
-
-def test_it_stands_still_for_as_long_as_a_run_is_expected_to_take_within_reason():
-    machine = Machine(**FOUGHT_WITH)
-    machine.run(50)
-    assert machine.placement.patience_s(10, estimate=WORK, now=machine.now) == pytest.approx(0.013)
-    assert machine.placement.patience_s(10_000, estimate=WORK, now=machine.now) == 0.05
-
-
-@pytest.mark.parametrize(
-    ("costs", "last_waits"),
-    [
-        pytest.param(FOUGHT_WITH, [6, 10, 18, 18], id="fought-with"),  # a hundred runs are needed for each
-        pytest.param(OVERLAPPED, [4, 8, 16, 16], id="overlapped"),
-    ],
-)
-def test_what_does_not_change_is_doubted_more_and_more_seldom(costs, last_waits):
-    machine = Machine(**costs)
-    machine.run(3500)
-    usually = machine.placement.gives_way
-    doubted = [now for now, way in machine.given_way if way is not usually]
-    begun = [now for before, now in pairwise([-1.0, *doubted]) if now - before > 0.5]
-    waits = [round(after - before) for before, after in pairwise(begun)]
-    assert waits[-4:] == last_waits
-
-
-def test_a_difference_that_is_clear_is_seen_at_once():
-    machine = Machine(beside=(0.13, 0.001), alone=(0.014, 0.003))
-    assert machine.run(20) == [False] * 6 + [True] * 14
-
-
-def test_what_is_slower_without_is_tried_one_run_at_a_time():
-    machine = Machine(**FOUGHT_WITH)
-    ways = "".join("-" if way else "X" for way in machine.run(300)).lstrip("X")
-    assert "X----X----X" in ways
-    assert "XX" not in ways
-
-
-def test_it_changes_its_mind_when_the_function_changes():
-    machine = Machine(**FOUGHT_WITH)
-    machine.run(200)
-    machine.beside = OVERLAPPED["beside"]
-    machine.run(400)
-    assert not machine.placement.gives_way
-    machine.beside = FOUGHT_WITH["beside"]
-    machine.run(400)
-    assert machine.placement.gives_way
-
-
-def test_the_loop_gives_no_way_to_a_function_that_waits_itself():
-    assert not any(Machine(**FOUGHT_WITH, share=0.5).run(200))
-
-
-def test_it_is_not_tried_while_nobody_waits_for_the_next_batch():
-    machine = Machine(**FOUGHT_WITH)
-    machine.is_waited_for = False
-    assert not any(machine.run(200))
-
-
-def test_short_runs_and_those_on_the_loop_tell_nothing_of_it():
-    placement = Placement()
-    for _ in range(200):
-        observe(placement, 0.02, share=1.0, pause_s=0.0, was_on_loop=True)
-        observe(placement, 0.0005, share=1.0, pause_s=0.0)
-    assert placement.patience_s(10, estimate=WORK, now=0.0) == 0.0

@@ -9,8 +9,14 @@ from threading import Event
 
 import pytest
 
-from kappa.server.batching import execution
-from kappa.server.batching.execution import Run, Threads
+from kappa.server.batching.execution import Threads
+from kappa.server.batching.runs import Request, Run
+
+
+def run_of(item):
+    request = Request(0.0)
+    request.item = item
+    return Run([request], items=1, released=0.0)
 
 
 @pytest.fixture
@@ -24,8 +30,7 @@ def long_turns():
 
 @pytest.mark.usefixtures("long_turns")
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_run_begins_although_the_loop_has_much_to_do(monkeypatch, count):
-    monkeypatch.setattr(execution, "_TAKEN_WITHIN_S", 10.0)  # a busy machine needs more than a millisecond at times
+def test_a_run_begins_although_the_loop_has_much_to_do(count):
     given, gate = [], Event()
 
     def function(items):
@@ -35,10 +40,11 @@ def test_a_run_begins_although_the_loop_has_much_to_do(monkeypatch, count):
 
     async def scenario():
         ended = [asyncio.Event() for _ in range(count)]
-        threads = Threads(function, count=count, name="test", clock=time.monotonic)
-        threads.start(asyncio.get_running_loop(), lambda run: ended[run.given[0]].set())
+        # A busy machine needs more than a millisecond at times.
+        threads = Threads(function, count=count, name="test", clock=time.monotonic, handover_wait_s=10.0)
+        threads.start(asyncio.get_running_loop(), lambda run: ended[run.members[0].item].set())
         for number in range(count):
-            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0), is_loop_busy=True)
+            threads.put(run_of(number), is_loop_busy=True)
             busy_until = time.monotonic() + 0.05
             while time.monotonic() < busy_until:
                 pass
@@ -51,8 +57,7 @@ def test_a_run_begins_although_the_loop_has_much_to_do(monkeypatch, count):
     asyncio.run(scenario())
 
 
-def test_a_run_that_no_thread_can_take_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(execution, "_TAKEN_WITHIN_S", 0.1)
+def test_a_run_that_no_thread_can_take_holds_nobody_up():
     given, gate = [], Event()
 
     def function(items):
@@ -62,10 +67,10 @@ def test_a_run_that_no_thread_can_take_holds_nobody_up(monkeypatch):
 
     async def scenario():
         ended = asyncio.Event()
-        threads = Threads(function, count=1, name="test", clock=time.monotonic)
-        threads.start(asyncio.get_running_loop(), lambda run: run.given == [2] and ended.set())
+        threads = Threads(function, count=1, name="test", clock=time.monotonic, handover_wait_s=0.1)
+        threads.start(asyncio.get_running_loop(), lambda run: run.members[0].item == 2 and ended.set())
         for number in range(3):
-            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0), is_loop_busy=True)
+            threads.put(run_of(number), is_loop_busy=True)
         assert given == [0]
         gate.set()
         await asyncio.wait_for(ended.wait(), 10)
@@ -79,9 +84,9 @@ def test_nothing_is_kept_of_runs_that_nobody_waits_for():
     async def scenario():
         ended = asyncio.Event()
         threads = Threads(list, count=1, name="test", clock=time.monotonic)
-        threads.start(asyncio.get_running_loop(), lambda run: run.given == [99] and ended.set())
+        threads.start(asyncio.get_running_loop(), lambda run: run.members[0].item == 99 and ended.set())
         for number in range(100):
-            threads.put(Run([None], [number], items=1, is_suspect=False, started=0.0))
+            threads.put(run_of(number))
         await asyncio.wait_for(ended.wait(), 10)
         assert threads._taken.empty()
         threads.stop()

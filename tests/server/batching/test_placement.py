@@ -1,0 +1,171 @@
+"""Where batches run: in a thread, on the event loop, or in the thread while the loop is paused."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kappa.server.batching.estimator import Estimate
+from kappa.server.batching.placement import Place, Placement
+
+
+def observe(
+    placement: Placement,
+    seconds: float,
+    *,
+    share: float = 1.0,
+    gap_s: float | None = None,
+    place: Place = "thread",
+    now: float = 0.0,
+) -> None:
+    placement.observe(seconds, place=place, expected_s=0.01, cpu_s=share * seconds, gap_s=gap_s, now=now)
+
+
+def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
+    placement = Placement()
+    fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 50, 10)
+    assert placement.is_loop_fit(10, estimate=fast, now=0.0)
+    assert not placement.is_loop_fit(10, estimate=fast._replace(runs=49), now=0.0)
+    assert not placement.is_loop_fit(900, estimate=fast, now=0.0)
+    assert not placement.is_loop_fit(10, estimate=fast._replace(far_tail_s=0.001), now=0.0)
+
+
+def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds():
+    fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 500, 10)
+    placement = Placement()
+    observe(placement, 0.006, now=0.0)
+    assert not placement.is_loop_fit(1, estimate=fast, now=1.0)
+    for _ in range(200):
+        observe(placement, 0.0001, now=1.0)
+    assert placement.is_loop_fit(1, estimate=fast, now=1.0)
+
+    observe(placement, 0.006, place="loop", now=2.0)
+    for _ in range(200):
+        observe(placement, 0.0001, now=3.0)
+    assert not placement.is_loop_fit(1, estimate=fast, now=11.9)
+    assert placement.is_loop_fit(1, estimate=fast, now=12.0)
+
+
+class Machine:
+    """Runs batches of a function one after the other, each where a placement says, on a clock of its own."""
+
+    def __init__(self, *, beside: tuple[float, float], alone: tuple[float, float], share: float = 1.0) -> None:
+        """``beside`` and ``alone``: how long a run and the gap after it take, beside the loop and with it paused."""
+        self.placement = Placement(may_pause=True)
+        self.beside, self.alone, self.share = beside, alone, share
+        self.is_waited_for = True
+        self.now = 0.0
+        self.paused: list[tuple[float, bool]] = []
+        self._gap_s: float | None = None
+
+    def run(self, count: int, *, noise: Callable[[], float] = lambda: 1.0) -> list[bool]:
+        """Return of each run whether it had the loop paused."""
+        ways = []
+        for _ in range(count):
+            way = self.placement.pause_s(10, estimate=WORK, now=self.now) > 0
+            ways.append(way)
+            seconds, gap_s = self.alone if way else self.beside
+            seconds *= noise()
+            self.now += seconds
+            self.paused.append((self.now, way))
+            gap_s_before = self._gap_s if self.is_waited_for else None
+            observe(
+                self.placement,
+                seconds,
+                share=self.share,
+                gap_s=gap_s_before,
+                place="paused" if way else "thread",
+                now=self.now,
+            )
+            self._gap_s = gap_s * noise()
+            self.now += self._gap_s
+        return ways
+
+
+WORK = Estimate(1e-4, 0.01, 0.002, 0.003, 100, 10)
+COMPETING = {"beside": (0.022, 0.001), "alone": (0.014, 0.003)}
+"""A function that competes with the loop for the GIL."""
+OVERLAPPED = {"beside": (0.014, 0.0005), "alone": (0.014, 0.003)}
+"""One that releases it: what the loop does meanwhile need not be done afterwards."""
+
+
+@given(st.integers(0, 10_000))
+def test_the_loop_usually_pauses_to_a_function_that_it_fights_with_and_to_no_other(seed):
+    rng = random.Random(seed)
+
+    def noise():
+        return 10.0 if rng.random() < 0.05 else rng.uniform(0.9, 1.1)
+
+    competing, overlapped = Machine(**COMPETING), Machine(**OVERLAPPED)
+    assert sum(competing.run(1000, noise=noise)[100:]) > 600
+    assert sum(overlapped.run(1000, noise=noise)) < 300
+
+
+def test_it_pauses_for_as_long_as_a_run_is_expected_to_take_within_reason():
+    machine = Machine(**COMPETING)
+    machine.run(50)
+    assert machine.placement.pause_s(10, estimate=WORK, now=machine.now) == pytest.approx(0.013)
+    assert machine.placement.pause_s(10_000, estimate=WORK, now=machine.now) == 0.05
+
+
+@pytest.mark.parametrize(
+    ("costs", "last_waits"),
+    [
+        pytest.param(COMPETING, [6, 10, 18, 18], id="competing"),  # a hundred runs are needed for each
+        pytest.param(OVERLAPPED, [4, 8, 16, 16], id="overlapped"),
+    ],
+)
+def test_what_does_not_change_is_tried_again_more_and_more_seldom(costs, last_waits):
+    machine = Machine(**costs)
+    machine.run(3500)
+    usually = machine.placement.usually_pauses
+    tried = [now for now, way in machine.paused if way is not usually]
+    begun = [now for before, now in pairwise([-1.0, *tried]) if now - before > 0.5]
+    waits = [round(after - before) for before, after in pairwise(begun)]
+    assert waits[-4:] == last_waits
+
+
+def test_a_difference_that_is_clear_is_seen_at_once():
+    machine = Machine(beside=(0.13, 0.001), alone=(0.014, 0.003))
+    assert machine.run(20) == [False] * 6 + [True] * 14
+
+
+def test_what_is_slower_without_is_tried_one_run_at_a_time():
+    machine = Machine(**COMPETING)
+    ways = "".join("-" if way else "X" for way in machine.run(300)).lstrip("X")
+    assert "X----X----X" in ways
+    assert "XX" not in ways
+
+
+def test_it_changes_its_mind_when_the_function_changes():
+    machine = Machine(**COMPETING)
+    machine.run(200)
+    machine.beside = OVERLAPPED["beside"]
+    machine.run(400)
+    assert not machine.placement.usually_pauses
+    machine.beside = COMPETING["beside"]
+    machine.run(400)
+    assert machine.placement.usually_pauses
+
+
+def test_the_loop_does_not_pause_for_a_function_that_waits_itself():
+    assert not any(Machine(**COMPETING, share=0.5).run(200))
+
+
+def test_it_is_not_tried_while_nobody_waits_for_the_next_batch():
+    machine = Machine(**COMPETING)
+    machine.is_waited_for = False
+    assert not any(machine.run(200))
+
+
+def test_short_runs_and_those_on_the_loop_tell_nothing_of_it():
+    placement = Placement()
+    for _ in range(200):
+        observe(placement, 0.02, share=1.0, gap_s=0.0, place="loop")
+        observe(placement, 0.0005, share=1.0, gap_s=0.0)
+    assert placement.pause_s(10, estimate=WORK, now=0.0) == 0.0
