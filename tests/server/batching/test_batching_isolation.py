@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import BadInputError
-from kappa.server.batching.isolation import Isolation, Verdicts
+from kappa.server.batching.isolation import Isolation, Suspects, Verdicts
 
 
 def search(size: int, poison: set[int]) -> tuple[set[int], set[int], set[int], list[list[int]]]:
@@ -104,3 +104,71 @@ def test_only_what_fails_for_ten_seconds_while_nothing_passes_is_broken(seen, is
     for now, error in seen:
         verdicts.failed_alone(error, now) if error else verdicts.passed()
     assert verdicts.is_broken is is_broken
+
+
+# The suspects of one API
+
+
+def everybody(_member: object) -> bool:
+    return True
+
+
+def taken(suspects: Suspects[int]) -> list[int]:
+    return suspects.take(everybody) if suspects.advance(everybody) else []
+
+
+def test_one_part_runs_at_a_time_and_healthy_batches_go_between():
+    suspects: Suspects[int] = Suspects()
+    suspects.add(Isolation([1, 2, 3, 4], ValueError()))
+    suspects.healthy_released()
+    assert suspects.has_turn(waiting_requests=5)
+    assert taken(suspects) == [1, 2]
+    assert not suspects.is_ready
+    suspects.passed(is_suspect=True)
+    suspects.ended(waiting_requests=5)
+    assert suspects.is_ready
+    assert not suspects.has_turn(waiting_requests=5)
+    assert suspects.has_turn(waiting_requests=0)
+    suspects.healthy_released()
+    assert suspects.has_turn(waiting_requests=5)
+    assert taken(suspects) == [3]
+
+
+def test_with_two_searches_parts_run_in_a_row():
+    suspects: Suspects[int] = Suspects()
+    suspects.add(Isolation([1, 2], ValueError()))
+    suspects.add(Isolation([3, 4], ValueError()))
+    assert taken(suspects) == [1]
+    suspects.ended(waiting_requests=5)
+    assert suspects.has_turn(waiting_requests=5)
+
+
+def test_a_healthy_run_says_nothing_of_the_part_that_runs_beside_it():
+    suspects: Suspects[int] = Suspects()
+    suspects.add(Isolation([1, 2, 3, 4], ValueError()))
+    assert taken(suspects) == [1, 2]
+    suspects.passed(is_suspect=False)
+    suspects.failed()
+    suspects.ended(waiting_requests=0)
+    assert [taken(suspects), taken(suspects), taken(suspects)] == [[1], [2], [3, 4]]
+
+
+def test_while_a_part_is_renewed_nothing_of_the_search_runs():
+    suspects: Suspects[int] = Suspects()
+    suspects.add(Isolation([1, 2], ValueError()))
+    assert suspects.advance(everybody)
+    suspects.is_renewing = True
+    assert not suspects.is_ready
+    suspects.is_renewing = False
+    assert suspects.take(lambda member: member != 1) == []
+    assert suspects.is_ready
+
+
+def test_a_search_that_is_given_up_leaves_those_that_nobody_judged():
+    suspects: Suspects[int] = Suspects()
+    suspects.add(Isolation([1, 2, 3, 4], BROKEN))
+    assert suspects.advance(everybody)
+    search, unjudged = suspects.abandon()
+    assert (search.error, search.requests, sorted(unjudged)) == (BROKEN, 4, [1, 2, 3, 4])
+    assert not suspects.has_searches
+    assert not suspects.part

@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from kappa.server.batching.estimator import Estimate
-from kappa.server.batching.regrouping import Regroup, Returns, regroup_after
+from kappa.server.batching.regrouping import Regroup, Regrouping, Returns, regroup_after
 
 KNOWN = Estimate(slope_s=0.001, base_s=0.01, tail_s=0.0, runs=100, largest=1000)
 
@@ -87,3 +87,66 @@ def test_clients_that_do_not_return_together_are_waited_for_once_in_a_while_only
     for _ in range(20):
         returns.waited(expected_items=8, returned_items=8, seconds=0.004)
     assert returns.expected_return_s() == pytest.approx(0.0005, rel=0.2)
+
+
+# The waits of one API
+
+
+def begun(regrouping: Regrouping, items: int, *, now: float, waiting: int = 0, **facts: bool) -> Regroup | None:
+    facts = {"has_blocked_loop": False, "has_unread_input": False, **facts}
+    return regrouping.begin(items, waiting_items=waiting, estimate=KNOWN, now=now, **facts)
+
+
+def test_the_wait_begins_when_the_answers_are_written_and_ends_when_all_are_back():
+    regrouping = Regrouping(100)
+    wait = begun(regrouping, 4, now=1.0)
+    assert regrouping.until(1.5, 3) == inf, "the answers are still being written"
+    assert regrouping.answers_written(wait, waiting_items=0, estimate=KNOWN, now=2.0)
+    assert regrouping.until(2.0, 0) == pytest.approx(2.002)
+    assert regrouping.until(2.0, 4) is None
+    regrouping.end(2.001, 4)
+    assert regrouping.release(2.0)
+    assert not regrouping.release(2.0)
+
+
+def test_each_return_extends_the_wait_until_it_has_ended():
+    regrouping = Regrouping(100)
+    wait = begun(regrouping, 4, now=0.0)
+    regrouping.answers_written(wait, waiting_items=0, estimate=KNOWN, now=0.0)
+    assert regrouping.until(0.0015, 1) == pytest.approx(0.0025)
+    assert regrouping.until(0.0024, 1) == pytest.approx(0.0025)
+    assert regrouping.until(0.0026, 1) is None
+    regrouping.end(0.0026, 1)
+    assert regrouping.until(0.0027, 2) is None, "it is over, though the batch still waits for its slot"
+
+
+def test_a_wait_that_something_else_has_ended_does_not_begin():
+    regrouping = Regrouping(100)
+    first = begun(regrouping, 4, now=0.0)
+    begun(regrouping, 4, now=1.0)
+    assert not regrouping.answers_written(first, waiting_items=0, estimate=KNOWN, now=1.0)
+    second = begun(regrouping, 4, now=2.0)
+    regrouping.release(2.0)
+    assert not regrouping.answers_written(second, waiting_items=0, estimate=KNOWN, now=2.0)
+
+
+def test_after_a_blocked_loop_everybody_is_answered_and_read_before_the_next_batch():
+    regrouping = Regrouping(100)
+    assert begun(regrouping, 4, now=0.0, waiting=100) is None, "enough wait already"
+    wait = begun(regrouping, 4, now=0.0, waiting=100, has_blocked_loop=True, has_unread_input=True)
+    assert regrouping.until(0.0, 100) == inf
+    assert regrouping.answers_written(wait, waiting_items=100, estimate=KNOWN, now=0.001)
+    assert regrouping.until(0.001, 100) is None
+
+
+def test_clients_that_never_return_are_soon_waited_for_as_usual():
+    regrouping = Regrouping(100)
+    ways = []
+    for turn in range(40):
+        now = float(turn)
+        wait = begun(regrouping, 4, now=now)
+        regrouping.answers_written(wait, waiting_items=0, estimate=KNOWN, now=now)
+        ways.append(round(regrouping.until(now, 0) - now, 6))
+        regrouping.end(now + 0.01, 0)
+        regrouping.release(now)
+    assert ways == [0.002] * 7 + [0.001] * 8 + [0.002] + [0.001] * 15 + [0.002] + [0.001] * 8
