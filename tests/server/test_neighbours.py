@@ -186,7 +186,7 @@ def posted(served: Served, *waves: Sequence[Any]) -> list[list[tuple[int, Any]]]
         async with falcon.testing.ASGIConductor(app) as conductor:
             await asyncio.wait_for(parent.outcome, 20)
             batcher = app.serving.apis["/go"].endpoint.batcher
-            batcher._estimator.observe(1000, 0.001)  # so that a batch holds as many as there are
+            batcher._dispatcher._estimator.observe(1000, 0.001)  # so that a batch holds as many as there are
             found = []
             for wave in waves:
                 asked = [conductor.simulate_post("/go", body=json.dumps(value)) for value in wave]
