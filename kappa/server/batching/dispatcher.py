@@ -73,6 +73,8 @@ class BatcherState:
     """The learned `T(n)`: ``slope_s``, ``base_s``, ``tail_s``, ``runs``, ``largest``."""
     places: frozenset[Place]
     """Where its batches may run."""
+    waits_until: float
+    """Until when the next batch waits for clients to return; `-inf` if it does not."""
 
 
 class Dispatcher(Generic[T, R]):
@@ -162,6 +164,7 @@ class Dispatcher(Generic[T, R]):
             is_target_unreachable=self._admission.is_target_unreachable,
             estimate=self._estimator.estimate,
             places=self._placement.places,
+            waits_until=self._regrouping.waits_until,
         )
 
     # Requests
@@ -430,10 +433,10 @@ class Dispatcher(Generic[T, R]):
         suspects, members = self._suspects, run.members
         is_alone = len(members) == 1
         if not is_alone and self._isolates_failures:
-            if run.is_suspect:
-                suspects.failed()
-            else:
+            if not run.is_suspect:
                 suspects.add(Isolation(members, error))
+            elif not suspects.failed():
+                self._refuse_all(members, "unjudged")
             forget_frames(error)
             return
         told = error if is_alone else BatchFailedError(error, len(members))

@@ -186,10 +186,12 @@ class Suspects(Generic[M]):
         if is_suspect and self._running is not None:
             self._running.passed()
 
-    def failed(self) -> None:
-        """Record that the part that runs failed."""
-        if self._running is not None:
-            self._running.failed()
+    def failed(self) -> bool:
+        """Record that the part that runs failed; False if its search was given up meanwhile."""
+        if self._running is None:
+            return False
+        self._running.failed()
+        return True
 
     def failed_alone(self, error: Exception, now: float, *, is_suspect: bool) -> None:
         """Record that a request failed which was run alone: as the part that runs, or as a batch of one."""

@@ -148,6 +148,11 @@ class Regrouping:
         """How many items waited already when the batch ended."""
         self._seen_items = 0
 
+    @property
+    def waits_until(self) -> float:
+        """When the wait ends, if nobody returns; `-inf` if there is none."""
+        return -inf if self._wait is None else self._wait.until
+
     def begin(
         self,
         items: int,
