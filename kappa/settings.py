@@ -40,6 +40,8 @@ class ServerSettings(BaseModel):
     """The lowest level that is logged."""
     examples: Literal["gate", "warn", "skip"] | None = None
     """Whether a version must answer its examples as they expect before it is served, where the service does not say."""
+    batch_placement: Literal["auto", "no-pause", "thread"] | None = None
+    """Where batches run, where the service does not say: `auto`, `no-pause` or `thread`."""
     cors_origins: Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(_listed)] = ()
     """The web pages of other sites that may ask in a browser, where a service does not say; `*` means all."""
 

@@ -18,7 +18,7 @@ from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
 from kappa.service_log import logging_to_stderr
 from kappa.settings import is_in_environment, read_settings
-from kappa.spec.service import ExamplesUse, ServiceSpec
+from kappa.spec.service import BatchPlacement, ExamplesUse, ServiceSpec
 
 __all__ = ["logging_as_asked", "server_options", "server_options_of"]
 
@@ -68,6 +68,12 @@ _OPTIONS = (
         "--max-latency-ms",
         type=click.FloatRange(min=0, min_open=True),
         help="The latency to aim at under load, for all APIs.  [default: as each API declares]",
+    ),
+    click.option(
+        "--batch-placement",
+        type=click.Choice(get_args(BatchPlacement)),
+        help="Where batches run: `auto` learns what is best, `no-pause` never pauses the event loop for a batch, "
+        "`thread` always uses the API's thread.  [default: as the service declares, or `auto`]",
     ),
     click.option("--disable-microbatch", is_flag=True, help="Turn batching off."),
     click.option(
@@ -161,6 +167,7 @@ def server_options_of(
     workers: Workers | None,
     max_batch_size: int | None,
     max_latency_ms: float | None,
+    batch_placement: BatchPlacement | None,
     disable_microbatch: bool,
     timeout_s: float,
     graceful_timeout_s: float,
@@ -184,7 +191,12 @@ def server_options_of(
         management_port=settings.management_port if management_port is None else management_port,
         workers=workers or spec.serving.workers,
         batching=BatchingOptions(
-            is_enabled=not disable_microbatch, max_batch_size=max_batch_size, max_latency_ms=max_latency_ms
+            is_enabled=not disable_microbatch,
+            max_batch_size=max_batch_size,
+            max_latency_ms=max_latency_ms,
+            placement=batch_placement
+            or (settings.batch_placement if is_in_environment("server", "batch_placement") else None),
+            usual_placement=settings.batch_placement or _DEFAULTS.batching.usual_placement,
         ),
         timeout_s=timeout_s,
         graceful_timeout_s=graceful_timeout_s,

@@ -40,7 +40,16 @@ from kappa.services.awaiting import use_loop
 from kappa.services.inference import Inference
 from kappa.services.service import LoadedService
 from kappa.services.threads import ServiceThread
-from kappa.spec.service import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ExamplesUse, ServiceSpec
+from kappa.spec.service import (
+    RESERVED_NAMES,
+    ApiSpec,
+    ArtifactMethod,
+    BatchPlacement,
+    ExampleSpec,
+    ExamplesUse,
+    ServiceSpec,
+    ServingSpec,
+)
 from kappa.types import Answer, InferenceTask, Payload
 
 __all__ = ["BatchingOptions", "Endpoint", "Host", "HostState"]
@@ -55,11 +64,14 @@ _MOST_ABANDONED = 2
 
 @dataclass(frozen=True, slots=True)
 class BatchingOptions:
-    """What the operator says about batching; ``None`` leaves each API its own."""
+    """What the operator says about batching; ``None`` leaves each service or API its own."""
 
     is_enabled: bool = True
     max_batch_size: int | None = None
     max_latency_ms: float | None = None
+    placement: BatchPlacement | None = None
+    usual_placement: BatchPlacement = "auto"
+    """Where batches run of a service that says nothing."""
 
     def limits_of(self, api: ApiSpec, *, max_queue_items: int, is_async: bool = False) -> Limits:
         """Return the limits of one API; without batching it is a queue that hands out one request at a time."""
@@ -70,6 +82,14 @@ class BatchingOptions:
             max_queue_items=max_queue_items,
             max_concurrency=api.max_concurrency or (_CALLS_AWAITED_AT_ONCE if is_async and not api.batch else 1),
             run_timeout_s=api.run_timeout,
+        )
+
+    def placement_of(self, serving: ServingSpec, *, is_loop_safe: bool, is_pause_safe: bool) -> Placement:
+        """Return where an API's batches may run, whose function may be called on the event loop if it ``is_loop_safe``,
+        and for which the loop may be paused if it ``is_pause_safe``."""
+        placement = self.placement or serving.batch_placement or self.usual_placement
+        return Placement(
+            may_run_on_loop=is_loop_safe and placement != "thread", may_pause=is_pause_safe and placement == "auto"
         )
 
 
@@ -223,9 +243,10 @@ class Host:
             name=f"{endpoint.service.name}.{spec.name}",
             isolate_failures=is_isolating,
             renew=Renewal(inference, self.decoders),
-            placement=Placement(
-                may_run_on_loop=is_model_method and not (inference.is_async or _is_thread_bound(spec, service)),
-                may_pause=not inference.is_async and not self._has_rivals(endpoint) and limits.max_concurrency == 1,
+            placement=self._batching.placement_of(
+                endpoint.service.serving,
+                is_loop_safe=is_model_method and not (inference.is_async or _is_thread_bound(spec, service)),
+                is_pause_safe=not (inference.is_async or self._has_rivals(endpoint)) and limits.max_concurrency == 1,
             ),
             slots=self._slots if needs_slot and self._has_rivals(endpoint) else None,
             on_stuck=partial(self._be_stuck, endpoint),

@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from kappa.server.batching.admission import RefusalReason
 from kappa.server.batching.dispatcher import BatcherState
 from kappa.server.batching.observer import DropReason
+from kappa.server.batching.placement import Place
 from kappa.server.batching.policy import ReleaseReason
 
 __all__ = ["CONTENT_TYPE", "ApiMetrics", "Metrics", "forget_worker", "share_between_workers"]
@@ -110,6 +111,15 @@ class Metrics:
             "kappa_loop_lag_seconds", "How long finished work waited for the event loop.", api, _SECONDS
         )
         self.released = self._counter("kappa_batches", "Batches, by why they were released.", (*api, "reason"))
+        self.runs = self._counter(
+            "kappa_batch_runs",
+            "Calls of the function, by where they ran: `thread`, `loop` (the event loop), `paused` (a thread, with the "
+            "event loop paused meanwhile), `task` (`async def`).",
+            (*api, "place"),
+        )
+        self.loop_paused_seconds = self._counter(
+            "kappa_loop_paused_seconds", "How long the event loop was paused for batches.", api
+        )
         self.refused = self._counter("kappa_refused_requests", "Requests refused with 503.", (*api, "reason"))
         self.dropped = self._counter(
             "kappa_dropped_requests", "Requests that left the queue unanswered.", (*api, "reason")
@@ -185,6 +195,7 @@ class ApiMetrics:
         self._lag = _Observations(metrics.loop_lag_seconds, _SECONDS, self._labels)
         self._answers: dict[int, _Observations] = {}
         self._counts: Tally[tuple[Counter, str]] = Tally()
+        self._paused_s = 0.0
 
     def request_answered(self, status: int, seconds: float) -> None:
         try:
@@ -203,8 +214,20 @@ class ApiMetrics:
         for seconds in queue_seconds:
             self._queue.add(seconds)
 
-    def batch_finished(self, *, requests: int, items: int, service_seconds: float, failed: bool) -> None:  # noqa: ARG002
+    def batch_finished(
+        self,
+        *,
+        requests: int,  # noqa: ARG002
+        items: int,  # noqa: ARG002
+        service_seconds: float,
+        failed: bool,
+        place: Place,
+    ) -> None:
         self._service[failed].add(service_seconds)
+        self._counts[self._metrics.runs, place] += 1
+
+    def loop_paused(self, seconds: float) -> None:
+        self._paused_s += seconds
 
     def request_refused(self, reason: RefusalReason) -> None:
         self._counts[self._metrics.refused, reason] += 1
@@ -234,6 +257,8 @@ class ApiMetrics:
             child: Any = counter.labels(*self._labels, reason) if reason else counter.labels(*self._labels)
             child.inc(count)
         self._counts.clear()
+        self._metrics.loop_paused_seconds.labels(*self._labels).inc(self._paused_s)
+        self._paused_s = 0.0
 
     def _all_observations(self) -> Iterator[_Observations]:
         yield from (self._queue, self._requests, self._items, self._lag)

@@ -25,6 +25,7 @@ __all__ = [
     "ApiOptions",
     "ApiSpec",
     "ArtifactMethod",
+    "BatchPlacement",
     "CudaVersion",
     "EnvSpec",
     "ExampleSpec",
@@ -380,6 +381,7 @@ _UNFOLDING = 8
 """How many times as large as the largest body a form may be, if nothing is given."""
 
 ExamplesUse = Literal["gate", "warn", "skip"]
+BatchPlacement = Literal["auto", "no-pause", "thread"]
 
 
 class ServingSpec(Spec):
@@ -397,6 +399,10 @@ class ServingSpec(Spec):
     examples: ExamplesUse | None = None
     """Whether a version must answer its examples as they expect before it is served: `gate`, which is meant if nothing
     is given; `warn` only says what differs, and `skip` sends none."""
+    batch_placement: BatchPlacement | None = None
+    """Where batches run: `auto`, which is meant if nothing is given, learns whether a function runs best in its thread,
+    on the event loop, or in its thread while the event loop is paused; `no-pause` never pauses it; `thread` always
+    takes the thread."""
     cors_origins: tuple[Origin, ...] | None = None
     """The web pages of other sites that may ask in a browser (CORS), e.g. `https://app.example.com`; `*` means all.
     None may if not given."""

@@ -314,7 +314,14 @@ def test_requests_that_wait_together_run_together(tmp_path: Path) -> None:
             answers = await asyncio.gather(*(conductor.simulate_post("/double", body=str(n)) for n in range(50)))
             metrics = (await conductor.simulate_get("/metrics")).text
         assert series(metrics, 'kappa_batch_requests_sum{api="double",service="Numbers"}') == 51
-        assert series(metrics, 'kappa_batch_requests_count{api="double",service="Numbers"}') < 51
+        batches = series(metrics, 'kappa_batch_requests_count{api="double",service="Numbers"}')
+        assert batches < 51
+        labels = 'api="double",place="{}",service="Numbers"'
+        places = [
+            series(metrics, f"kappa_batch_runs_total{{{labels.format(place)}}}") for place in ("thread", "paused")
+        ]
+        assert sum(count or 0 for count in places) == batches
+        assert series(metrics, 'kappa_loop_paused_seconds_total{api="double",service="Numbers"}') is not None
         return [answer.json for answer in answers]
 
     assert asyncio.run(run()) == [2 * n for n in range(50)]

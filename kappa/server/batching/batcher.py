@@ -190,7 +190,11 @@ class Batcher(Generic[T, R]):
         for run in dispatcher.look(now, lag_s=lag_s):
             error = dispatcher.give_up(run)
             self._observer.batch_finished(
-                requests=len(run.members), items=run.items, service_seconds=now - run.started, failed=True
+                requests=len(run.members),
+                items=run.items,
+                service_seconds=now - run.started,
+                failed=True,
+                place=run.place,
             )
             if self._executor.cancel(run):
                 self._ask_for_turn()
@@ -254,6 +258,7 @@ class Batcher(Generic[T, R]):
         run.over = over = Event()
         self._executor.put(run)
         is_over = over.wait(run.pause_s)
+        self._observer.loop_paused(self._clock() - run.released)
         self._dispatcher.loop_paused(run.started)
         self._call_after_reading(self._dispatcher.input_read)
         if is_over:
@@ -298,6 +303,7 @@ class Batcher(Generic[T, R]):
             items=run.items,
             service_seconds=run.finished - run.started,
             failed=run.error is not None,
+            place=run.place,
         )
         observer.loop_lagged(now - run.finished)
 

@@ -1,4 +1,4 @@
-"""What a batcher tells whoever counts: the seam between batching and metrics."""
+"""What a batcher reports to be counted: the seam between batching and metrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from kappa.server.batching.admission import RefusalReason
+from kappa.server.batching.placement import Place
 from kappa.server.batching.policy import ReleaseReason
 
 __all__ = ["DropReason", "Observer", "SilentObserver"]
@@ -22,8 +23,11 @@ class Observer(Protocol):
     ) -> None:
         """A batch left the queue; ``queue_seconds`` holds how long each of its requests waited there."""
 
-    def batch_finished(self, *, requests: int, items: int, service_seconds: float, failed: bool) -> None:
+    def batch_finished(self, *, requests: int, items: int, service_seconds: float, failed: bool, place: Place) -> None:
         """The function returned or failed. Re-runs that look for the request at fault are counted here too."""
+
+    def loop_paused(self, seconds: float) -> None:
+        """The event loop was paused for a batch."""
 
     def request_refused(self, reason: RefusalReason) -> None:
         """A request was not admitted, or was never judged alone after its batch failed."""
@@ -49,7 +53,10 @@ class SilentObserver:
     ) -> None:
         pass
 
-    def batch_finished(self, *, requests: int, items: int, service_seconds: float, failed: bool) -> None:
+    def batch_finished(self, *, requests: int, items: int, service_seconds: float, failed: bool, place: Place) -> None:
+        pass
+
+    def loop_paused(self, seconds: float) -> None:
         pass
 
     def request_refused(self, reason: RefusalReason) -> None:

@@ -32,6 +32,8 @@ class Recorder(SilentObserver):
     def __init__(self) -> None:
         self.released: list[tuple[str, int, int]] = []
         self.finished: list[tuple[int, bool]] = []
+        self.places: list[str] = []
+        self.paused_s = 0.0
         self.refused: list[str] = []
         self.dropped: list[str] = []
         self.unreachable: list[float] = []
@@ -40,8 +42,12 @@ class Recorder(SilentObserver):
         assert len(queue_seconds) == requests
         self.released.append((reason, requests, items))
 
-    def batch_finished(self, *, requests, items, service_seconds, failed):
+    def batch_finished(self, *, requests, items, service_seconds, failed, place):
         self.finished.append((requests, failed))
+        self.places.append(place)
+
+    def loop_paused(self, seconds):
+        self.paused_s += seconds
 
     def request_refused(self, reason):
         self.refused.append(reason)
@@ -201,7 +207,7 @@ def test_all_batches_run_in_one_thread_of_the_apis_name():
 
 
 def test_a_proven_fast_function_moves_to_the_loop_when_it_may():
-    run, estimator = Held(), Settled()
+    run, seen, estimator = Held(), Recorder(), Settled()
 
     async def scenario(batcher):
         await batcher.submit(0)
@@ -210,8 +216,9 @@ def test_a_proven_fast_function_moves_to_the_loop_when_it_may():
         run.threads.clear()
         assert await outcomes(submit_all(batcher, [1, 2])) == [10, 20]
 
-    with_batcher(scenario, run, placement=Placement(may_run_on_loop=True), estimator=estimator)
+    with_batcher(scenario, run, placement=Placement(may_run_on_loop=True), estimator=estimator, observer=seen)
     assert run.threads == {threading.current_thread().name}
+    assert seen.places == ["thread", "loop"]
 
 
 # Regrouping
@@ -255,6 +262,8 @@ def test_a_batch_for_which_the_loop_pauses_is_answered_once_and_in_its_thread(pa
 
     with_batcher(scenario, run, placement=placement, observer=seen, estimator=Settled())
     assert seen.finished == [(2, False)] * 3
+    assert seen.places == ["paused"] * 3
+    assert seen.paused_s >= (0.06 if pause_s == 5.0 else 0.0)
     assert set(threads) == {"kappa-test"}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any
@@ -26,7 +25,7 @@ from kappa.server.tuning.simulator import Model, simulate
 
 
 class Recorder(SilentObserver):
-    """Writes down every decision that clients can see: who left in which batch, when and why, and who was refused."""
+    """Writes down who left in which batch, when and why."""
 
     def __init__(self) -> None:
         self.decisions: list[Any] = []
@@ -34,12 +33,10 @@ class Recorder(SilentObserver):
     def batch_released(self, reason, *, requests, items, queue_seconds):
         self.decisions.append((reason, requests, items, [round(seconds, 9) for seconds in queue_seconds]))
 
-    def request_refused(self, reason):
-        self.decisions.append(reason)
 
-
-def served(model: Model, limits: Limits, arrivals: Sequence[float]) -> list[Any]:
-    """Return what the server's batcher decides, on an event loop in virtual time."""
+def served(model: Model, limits: Limits, arrivals: Sequence[float]) -> tuple[list[Any], int]:
+    """Return the batches of the server's batcher on an event loop in virtual time, and how many it refused."""
+    refused = [0]
     seen, rng, loop = Recorder(), random.Random(1), VirtualLoop()
 
     async def function(items):
@@ -52,8 +49,10 @@ def served(model: Model, limits: Limits, arrivals: Sequence[float]) -> list[Any]
         await batcher.start()
 
         def ask(at: float) -> None:
-            with suppress(RefusedError):
+            try:
                 batcher.put(at, Outcome(), items=model.items)
+            except RefusedError:
+                refused[0] += 1
 
         for at in arrivals:
             loop.call_at(at, ask, at)
@@ -62,14 +61,14 @@ def served(model: Model, limits: Limits, arrivals: Sequence[float]) -> list[Any]
 
     loop.run_until_complete(main())
     loop.close()
-    return seen.decisions
+    return seen.decisions, refused[0]
 
 
-def simulated(model: Model, limits: Limits, arrivals: Sequence[float]) -> list[Any]:
-    """Return what the simulator of `kappa tune` decides."""
+def simulated(model: Model, limits: Limits, arrivals: Sequence[float]) -> tuple[list[Any], int]:
+    """Return those of the simulator of `kappa tune`."""
     seen = Recorder()
-    simulate(model, limits, iter(arrivals), seconds=arrivals[-1], observer=seen)
-    return seen.decisions
+    outcome = simulate(model, limits, iter(arrivals), seconds=arrivals[-1], settle_s=0.0, observer=seen)
+    return seen.decisions, outcome.refused
 
 
 @settings(max_examples=40)
