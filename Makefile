@@ -14,7 +14,7 @@ WORKERS ?= auto
 
 .PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks lint format \
   generate bench-adapters bench-build bench-serve bench-versions bench-structure bench-cli bench-validate bench-images \
-  bench-manifest-errors bench-tune bench-peers clean
+  bench-manifest-errors bench-tune bench-ablation bench-peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -96,6 +96,9 @@ bench-tune: $(INSTALLED) ## what `kappa tune` simulates beside a live server
 
 bench-peers: $(INSTALLED) ## Kappa beside six other servers; installs them, and takes more than an hour (`PEERS=--quick`: minutes)
 	$(PYTHON) benchmarks/peers/run.py $(or $(PEERS),--write)
+
+bench-ablation: $(INSTALLED) ## what each mechanism of batching is worth; ten minutes, `SECONDS=120` for less
+	$(PYTHON) benchmarks/ablation.py --seconds $(or $(SECONDS),600) --write
 
 bench-structure: $(INSTALLED) ## cycles, sizes and attributes of the code beside those of an earlier commit
 	$(PYTHON) benchmarks/structure.py

@@ -1,7 +1,7 @@
 """The tuning constants of batching, all of them: value, unit, meaning, and what set it.
 
-*Ablation* means `docs/benchmarks/ablation.md`, which shows what each mechanism is worth; *measured* and *simulated*
-name what was done once, with the result. A constant without either is a round number to which nothing is sensitive.
+`make bench-ablation` shows what each mechanism is worth; *measured* says what an experiment showed when the value was
+chosen. A constant without a source is a round number to which nothing is sensitive.
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ EARLY_SPEED_UP = 20
 """Times: how much faster it then narrows."""
 PROBE_EVERY_S = 1.0
 """Seconds: how often a request is admitted that is predicted to be late, so a wrong estimate heals."""
+
+GROUPS_COMPARED = 16
+"""Groups: with more of them waiting, all that waits counts as ahead of a request (PERF: without a walk over them)."""
 
 # Placement: thread, event loop, or thread while the loop is paused
 

@@ -12,9 +12,9 @@ from collections.abc import Hashable, Iterator
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["Ahead", "WaitingQueue", "WaitingRequest"]
+from kappa.server.batching.constants import GROUPS_COMPARED
 
-_GROUPS_WORTH_COMPARING = 16
+__all__ = ["Ahead", "WaitingQueue", "WaitingRequest"]
 
 
 class WaitingRequest:
@@ -136,7 +136,7 @@ class WaitingQueue(Generic[W]):
         room = max(self._max_batch_size - items, 0) if own and since == inf else 0
         if len(self._groups) <= (1 if own else 0):
             return Ahead(own_items, own_batches, since, room)
-        if len(self._groups) > _GROUPS_WORTH_COMPARING:
+        if len(self._groups) > GROUPS_COMPARED:
             batches = max(len(self._groups), self._batches(self.items + items))
             return Ahead(self.items + items, batches, since, room)
         before = inf if own is None or own_batches > 1 else own.line[0].arrived
