@@ -39,7 +39,7 @@ from kappa.server.batching import admission, estimator, regrouping
 from kappa.server.batching.admission import Admission, Delays
 from kappa.server.batching.dispatcher import Dispatcher
 from kappa.server.batching.execution import Threads
-from kappa.server.batching.placement import Placement
+from kappa.server.batching.placement import Placer
 from kappa.server.batching.regrouping import Regrouping, Returns
 from kappa.server.host import BatchingOptions
 from kappa.server.options import ServerOptions
@@ -101,11 +101,11 @@ MECHANISMS: Mapping[str, tuple[str, Callable[[], None]]] = {
     ),
     "event-loop": (
         "fast functions run on the event loop",
-        lambda: instead(Placement, "is_loop_fit", lambda *_, **__: False),
+        lambda: instead(Placer, "is_loop_fit", lambda *_, **__: False),
     ),
     "paused-loop": (
         "the event loop pauses for functions that compete for the GIL",
-        lambda: instead(Placement, "pause_s", lambda *_, **__: 0.0),
+        lambda: instead(Placer, "pause_s", lambda *_, **__: 0.0),
     ),
     "reading-first": (
         "what came during a pause is read before the next batch",

@@ -296,7 +296,7 @@ def test_a_model_that_is_bound_to_its_thread_never_runs_on_the_loop(is_bound: bo
             assert (await conductor.simulate_post("/count", body="1")).json == 2
             batcher = app.serving.host.endpoints["Bound"]["count"].batcher
             assert batcher is not None
-            return "loop" in batcher.state.places
+            return "loop" in batcher.state.placements
 
     assert asyncio.run(run()) is not is_bound
 

@@ -22,7 +22,7 @@ from kappa.log_format import telling_requests
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.constants import LOOK_EVERY_S
 from kappa.server.batching.outcomes import OverdueError
-from kappa.server.batching.placement import Placement
+from kappa.server.batching.placement import Placer
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
 from kappa.server.batching.slots import Slots
@@ -84,11 +84,11 @@ class BatchingOptions:
             run_timeout_s=api.run_timeout,
         )
 
-    def placement_of(self, serving: ServingSpec, *, is_loop_safe: bool, is_pause_safe: bool) -> Placement:
+    def placer_of(self, serving: ServingSpec, *, is_loop_safe: bool, is_pause_safe: bool) -> Placer:
         """Return where an API's batches may run, whose function may be called on the event loop if it ``is_loop_safe``,
         and for which the loop may be paused if it ``is_pause_safe``."""
         placement = self.placement or serving.batch_placement or self.usual_placement
-        return Placement(
+        return Placer(
             may_run_on_loop=is_loop_safe and placement != "thread", may_pause=is_pause_safe and placement == "auto"
         )
 
@@ -243,7 +243,7 @@ class Host:
             name=f"{endpoint.service.name}.{spec.name}",
             isolate_failures=is_isolating,
             renew=Renewal(inference, self.decoders),
-            placement=self._batching.placement_of(
+            placer=self._batching.placer_of(
                 endpoint.service.serving,
                 is_loop_safe=is_model_method and not (inference.is_async or _is_thread_bound(spec, service)),
                 is_pause_safe=not (inference.is_async or self._has_rivals(endpoint)) and limits.max_concurrency == 1,

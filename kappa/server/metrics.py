@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from kappa.server.batching.admission import RefusalReason
 from kappa.server.batching.dispatcher import BatcherState
 from kappa.server.batching.observer import DropReason
-from kappa.server.batching.placement import Place
+from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import ReleaseReason
 
 __all__ = ["CONTENT_TYPE", "ApiMetrics", "Metrics", "forget_worker", "share_between_workers"]
@@ -115,7 +115,7 @@ class Metrics:
             "kappa_batch_runs",
             "Calls of the function, by where they ran: `thread`, `loop` (the event loop), `paused` (a thread, with the "
             "event loop paused meanwhile), `task` (`async def`).",
-            (*api, "place"),
+            (*api, "placement"),
         )
         self.loop_paused_seconds = self._counter(
             "kappa_loop_paused_seconds", "How long the event loop was paused for batches.", api
@@ -221,10 +221,10 @@ class ApiMetrics:
         items: int,  # noqa: ARG002
         service_seconds: float,
         failed: bool,
-        place: Place,
+        placement: Placement,
     ) -> None:
         self._service[failed].add(service_seconds)
-        self._counts[self._metrics.runs, place] += 1
+        self._counts[self._metrics.runs, placement] += 1
 
     def loop_paused(self, seconds: float) -> None:
         self._paused_s += seconds

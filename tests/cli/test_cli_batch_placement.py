@@ -13,7 +13,7 @@ from kappa.cli.serving import server_options, server_options_of
 from kappa.server.host import BatchingOptions
 from kappa.spec.service import ApiSpec, BatchPlacement, FunctionTarget, ServiceSpec, ServingSpec
 
-PLACES = {
+PLACEMENTS = {
     "auto": {"thread", "loop", "paused"},
     "no-pause": {"thread", "loop"},
     "thread": {"thread"},
@@ -46,19 +46,19 @@ def test_the_nearest_word_about_the_placement_of_batches_counts(
         monkeypatch.setenv("KAPPA_SERVER__BATCH_PLACEMENT", variable)
     api = ApiSpec(name="a", target=FunctionTarget(function="m:f"), input="json")
     spec = ServiceSpec(name="S", apis=(api,), serving=ServingSpec(batch_placement=declared))
-    places: set[str] = set()
+    placements: set[str] = set()
 
     @click.command()
     @server_options
     def command(**options: Any) -> None:
         batching = server_options_of(spec, **options).batching
-        places.update(batching.placement_of(spec.serving, is_loop_safe=True, is_pause_safe=True).places)
+        placements.update(batching.placer_of(spec.serving, is_loop_safe=True, is_pause_safe=True).placements)
 
     result = CliRunner().invoke(command, [] if flag is None else ["--batch-placement", flag])
-    assert (result.exit_code, places) == (0, PLACES[decided])
+    assert (result.exit_code, placements) == (0, PLACEMENTS[decided])
 
 
-@pytest.mark.parametrize("placement", PLACES)
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_no_placement_runs_a_function_where_it_may_not_run(placement: BatchPlacement) -> None:
     options = BatchingOptions(placement=placement)
-    assert options.placement_of(ServingSpec(), is_loop_safe=False, is_pause_safe=False).places == {"thread"}
+    assert options.placer_of(ServingSpec(), is_loop_safe=False, is_pause_safe=False).placements == {"thread"}

@@ -316,11 +316,12 @@ def test_requests_that_wait_together_run_together(tmp_path: Path) -> None:
         assert series(metrics, 'kappa_batch_requests_sum{api="double",service="Numbers"}') == 51
         batches = series(metrics, 'kappa_batch_requests_count{api="double",service="Numbers"}')
         assert batches < 51
-        labels = 'api="double",place="{}",service="Numbers"'
-        places = [
-            series(metrics, f"kappa_batch_runs_total{{{labels.format(place)}}}") for place in ("thread", "paused")
+        labels = 'api="double",placement="{}",service="Numbers"'
+        counts = [
+            series(metrics, f"kappa_batch_runs_total{{{labels.format(placement)}}}")
+            for placement in ("thread", "paused")
         ]
-        assert sum(count or 0 for count in places) == batches
+        assert sum(count or 0 for count in counts) == batches
         assert series(metrics, 'kappa_loop_paused_seconds_total{api="double",service="Numbers"}') is not None
         return [answer.json for answer in answers]
 

@@ -19,7 +19,7 @@ margin          What is kept free before the target, learned from how late answe
 probe           A request that is admitted though it will be late, once a second, so that a wrong estimate heals.
 regrouping      After a batch: the wait until its clients have asked again. The *cohort* is all who lately were there
                 at once.
-place           Where a run is made: in a *thread* of the API, on the event *loop*, in the thread while the loop is
+placement       Where a run is made: in a *thread* of the API, on the event *loop*, in the thread while the loop is
                 *paused*, or as a *task* (`async def`).
 unread input    What came while the loop was paused, until it has read it.
 slot            The right to use a processor, where several APIs of a worker share them.

@@ -27,7 +27,7 @@ from kappa.server.batching.execution import Executor, Tasks, Threads, execute
 from kappa.server.batching.failure import forget_frames
 from kappa.server.batching.observer import Observer, SilentObserver
 from kappa.server.batching.outcomes import Outcome
-from kappa.server.batching.placement import Placement
+from kappa.server.batching.placement import Placer
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.queue import WaitingRequest
 from kappa.server.batching.regrouping import Regroup
@@ -48,8 +48,8 @@ class Batcher(Generic[T, R]):
     """Collect requests of one API into batches and run them, as many at a time as its limits allow.
 
     ``run`` takes the items of one group in order of arrival and returns one result for each, in order; it is called in
-    threads of the API's own, or awaited on the event loop if it is `async def`; ``placement`` may also allow other
-    places. With ``isolate_failures``, the parts of a failed batch are run again to find the request at fault; their
+    threads of the API's own, or awaited on the event loop if it is `async def`; ``placer`` may choose other
+    placements. With ``isolate_failures``, the parts of a failed batch are run again to find the request at fault; their
     items go through ``renew`` first. ``on_untold`` is called with errors that no request is told (see `Dispatcher`),
     and ``on_stuck`` when nothing can be run any more: a call does not end in time and cannot be ended (with an
     `OverdueError`), or the batcher itself failed. With ``thread``, one call at a time is made there, and not in a
@@ -67,7 +67,7 @@ class Batcher(Generic[T, R]):
         renew: Renewing[T] | None = None,
         estimator: Estimator | None = None,
         admission: Admission | None = None,
-        placement: Placement | None = None,
+        placer: Placer | None = None,
         slots: Slots | None = None,
         on_stuck: Callable[[Exception], None] = lambda _: None,
         on_untold: Callable[[Exception, int], None] = lambda _, __: None,
@@ -87,7 +87,7 @@ class Batcher(Generic[T, R]):
             limits,
             estimator=estimator,
             admission=admission,
-            placement=placement,
+            placer=placer,
             slots=slots,
             isolates_failures=isolate_failures,
             renews=renew is not None,
@@ -194,7 +194,7 @@ class Batcher(Generic[T, R]):
                 items=run.items,
                 service_seconds=now - run.started,
                 failed=True,
-                place=run.place,
+                placement=run.placement,
             )
             if self._executor.cancel(run):
                 self._ask_for_turn()
@@ -248,11 +248,11 @@ class Batcher(Generic[T, R]):
 
     def _begin(self, run: Run[T, R]) -> bool:
         """Run it, or have it run; False if it is over already, so that the loop may see to others first."""
-        if run.place == "loop":
+        if run.placement == "loop":
             execute(run, self._function, self._clock)
             self._finished(run)
             return False
-        if run.place == "thread":
+        if run.placement == "thread":
             self._executor.put(run, is_loop_busy=self._has_answers)
             return True
         run.over = over = Event()
@@ -303,7 +303,7 @@ class Batcher(Generic[T, R]):
             items=run.items,
             service_seconds=run.finished - run.started,
             failed=run.error is not None,
-            place=run.place,
+            placement=run.placement,
         )
         observer.loop_lagged(now - run.finished)
 

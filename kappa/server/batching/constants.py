@@ -73,7 +73,7 @@ PROBE_EVERY_S = 1.0
 GROUPS_COMPARED = 16
 """Groups: with more of them waiting, all that waits counts as ahead of a request (PERF: without a walk over them)."""
 
-# Placement: thread, event loop, or thread while the loop is paused
+# Placer: thread, event loop, or thread while the loop is paused
 
 LOOP_RUNS = 50
 """Runs: how many are needed before a function may run on the event loop."""

@@ -26,7 +26,7 @@ from kappa.server.batching.failure import BatchFailedError, forget_frames
 from kappa.server.batching.isolation import Isolation, Suspects
 from kappa.server.batching.observer import Observer, SilentObserver
 from kappa.server.batching.outcomes import ExpiredError, OverdueError, RefusedError
-from kappa.server.batching.placement import Place, Placement
+from kappa.server.batching.placement import Placement, Placer
 from kappa.server.batching.policy import Limits, ReleaseReason, compose
 from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 from kappa.server.batching.regrouping import Regroup, Regrouping
@@ -71,7 +71,7 @@ class BatcherState:
     """One item alone takes longer than the latency target, which therefore refuses nobody."""
     estimate: Estimate
     """The learned `T(n)`: ``slope_s``, ``base_s``, ``tail_s``, ``runs``, ``largest``."""
-    places: frozenset[Place]
+    placements: frozenset[Placement]
     """Where its batches may run."""
     waits_until: float
     """Until when the next batch waits for clients to return; `-inf` if it does not."""
@@ -94,7 +94,7 @@ class Dispatcher(Generic[T, R]):
         *,
         estimator: Estimator | None = None,
         admission: Admission | None = None,
-        placement: Placement | None = None,
+        placer: Placer | None = None,
         slots: Slots | None = None,
         isolates_failures: bool = False,
         renews: bool = False,
@@ -105,7 +105,7 @@ class Dispatcher(Generic[T, R]):
         self.limits = limits
         self._estimator = Estimator() if estimator is None else estimator
         self._admission = Admission(limits) if admission is None else admission
-        self._placement = Placement() if placement is None else placement
+        self._placer = Placer() if placer is None else placer
         self._slots = slots
         self._isolates_failures = isolates_failures
         self._renews = renews
@@ -163,7 +163,7 @@ class Dispatcher(Generic[T, R]):
             loop_lag_s=self._delays.lag_s,
             is_target_unreachable=self._admission.is_target_unreachable,
             estimate=self._estimator.estimate,
-            places=self._placement.places,
+            placements=self._placer.placements,
             waits_until=self._regrouping.waits_until,
         )
 
@@ -313,10 +313,10 @@ class Dispatcher(Generic[T, R]):
     def _new_run(
         self, members: Sequence[Request[T, R]], items: int, now: float, reason: ReleaseReason | None
     ) -> Run[T, R]:
-        place, pause_s = self._placement.place(
+        placement, pause_s = self._placer.choose(
             items, is_suspect=reason is None, estimate=self._estimator.estimate, now=now
         )
-        return Run(members, items=items, released=now, reason=reason, place=place, pause_s=pause_s)
+        return Run(members, items=items, released=now, reason=reason, placement=placement, pause_s=pause_s)
 
     # Slots
 
@@ -376,20 +376,20 @@ class Dispatcher(Generic[T, R]):
             waiting_items=queue.items,
             estimate=estimate,
             now=now,
-            has_blocked_loop=run.place in ("loop", "paused"),
+            has_blocked_loop=run.placement in ("loop", "paused"),
             has_unread_input=self.has_unread_input,
         )
         next_items = min(queue.items, self.limits.max_batch_size)
-        return run.regroup is not None or self._placement.blocks_loop(next_items, estimate=estimate, now=now)
+        return run.regroup is not None or self._placer.blocks_loop(next_items, estimate=estimate, now=now)
 
     def _learn(self, run: Run[T, R], gap_s: float | None, now: float) -> None:
         self._suspects.passed(is_suspect=run.is_suspect)
         seconds = run.finished - run.started
         self._estimator.observe(run.items, seconds)
         estimate = self._estimator.estimate
-        self._placement.observe(
+        self._placer.observe(
             seconds,
-            place=run.place,
+            placement=run.placement,
             expected_s=estimate.seconds(run.items),
             cpu_s=run.cpu_s,
             gap_s=gap_s,

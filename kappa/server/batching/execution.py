@@ -175,7 +175,7 @@ class Tasks(Generic[T, R]):
         self._finished = finished
 
     def put(self, run: Run[T, R], *, is_loop_busy: bool = False) -> None:  # noqa: ARG002 - it is the loop's
-        run.place = "task"
+        run.placement = "task"
         running = execute_async(run, self._function, self._clock)
         # The user's code must not see the context variables of whoever came first.
         task = self._context.copy().run(self._loop.create_task, running)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from kappa.server.batching.admission import RefusalReason
-from kappa.server.batching.placement import Place
+from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import ReleaseReason
 
 __all__ = ["DropReason", "Observer", "SilentObserver"]
@@ -23,7 +23,9 @@ class Observer(Protocol):
     ) -> None:
         """A batch left the queue; ``queue_seconds`` holds how long each of its requests waited there."""
 
-    def batch_finished(self, *, requests: int, items: int, service_seconds: float, failed: bool, place: Place) -> None:
+    def batch_finished(
+        self, *, requests: int, items: int, service_seconds: float, failed: bool, placement: Placement
+    ) -> None:
         """The function returned or failed. Re-runs that look for the request at fault are counted here too."""
 
     def loop_paused(self, seconds: float) -> None:
@@ -53,7 +55,9 @@ class SilentObserver:
     ) -> None:
         pass
 
-    def batch_finished(self, *, requests: int, items: int, service_seconds: float, failed: bool, place: Place) -> None:
+    def batch_finished(
+        self, *, requests: int, items: int, service_seconds: float, failed: bool, placement: Placement
+    ) -> None:
         pass
 
     def loop_paused(self, seconds: float) -> None:

@@ -26,9 +26,9 @@ from kappa.server.batching.constants import (
 )
 from kappa.server.batching.estimator import Estimate
 
-__all__ = ["Place", "Placement"]
+__all__ = ["Placement", "Placer"]
 
-Place = Literal["thread", "loop", "paused", "task"]
+Placement = Literal["thread", "loop", "paused", "task"]
 """Where a batch runs: in a thread of its API (``thread``), on the event loop (``loop``), in the thread while the event
 loop is paused (``paused``), or, if it is `async def`, in a task on the event loop (``task``)."""
 
@@ -39,7 +39,7 @@ class _LastRun(NamedTuple):
     was_paused: bool
 
 
-class Placement:
+class Placer:
     """Decides where the next batch of one API runs.
 
     *On the loop*, which saves the hand-over to a thread (42-65 µs): only a function that is known (50 runs), fast (p99
@@ -87,12 +87,12 @@ class Placement:
         self._trial_after_s = FIRST_TRIAL_S
 
     @property
-    def places(self) -> frozenset[Place]:
+    def placements(self) -> frozenset[Placement]:
         """Where batches may run."""
-        allowed: dict[Place, bool] = {"thread": True, "loop": self._may_run_on_loop, "paused": self._may_pause}
-        return frozenset(place for place, is_allowed in allowed.items() if is_allowed)
+        allowed: dict[Placement, bool] = {"thread": True, "loop": self._may_run_on_loop, "paused": self._may_pause}
+        return frozenset(placement for placement, is_allowed in allowed.items() if is_allowed)
 
-    def place(self, items: int, *, is_suspect: bool, estimate: Estimate, now: float) -> tuple[Place, float]:
+    def choose(self, items: int, *, is_suspect: bool, estimate: Estimate, now: float) -> tuple[Placement, float]:
         """Return where a run of ``items`` that starts now is made, and how long the loop pauses for it at most.
 
         A part of a failed batch never runs on the loop.
@@ -128,7 +128,7 @@ class Placement:
         return min(estimate.seconds(items) + estimate.tail_s, PAUSE_S)
 
     def observe(
-        self, seconds: float, *, place: Place, expected_s: float, cpu_s: float, gap_s: float | None, now: float
+        self, seconds: float, *, placement: Placement, expected_s: float, cpu_s: float, gap_s: float | None, now: float
     ) -> None:
         """Learn from a run that took ``seconds``, of which its thread computed for ``cpu_s``.
 
@@ -137,16 +137,16 @@ class Placement:
         last, self._last = self._last, None
         if last is not None and gap_s is not None:
             self._compare((last.seconds + gap_s) / last.expected_s, was_paused=last.was_paused, now=now)
-        if seconds > LOOP_BATCH_S and expected_s > 0 and place != "loop":
+        if seconds > LOOP_BATCH_S and expected_s > 0 and placement != "loop":
             self._is_computing = self._is_computing or cpu_s > COMPUTING_SHARE * seconds
-            was_paused = place == "paused"
+            was_paused = placement == "paused"
             self._last = _LastRun(seconds, expected_s, was_paused)
             self._usual_runs = self._usual_runs + 1 if was_paused is self.usually_pauses else 0
         if seconds <= SLOW_RUN_S:
             self._steady_runs += 1
             return
         self._steady_runs = 0
-        if place == "loop":
+        if placement == "loop":
             self._banned_until = now + LOOP_BAN_S
 
     def _compare(self, stretch: float, *, was_paused: bool, now: float) -> None:

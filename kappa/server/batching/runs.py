@@ -7,7 +7,7 @@ from threading import Event
 from typing import Generic, TypeVar
 
 from kappa.server.batching.outcomes import Outcome
-from kappa.server.batching.placement import Place
+from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import ReleaseReason
 from kappa.server.batching.queue import WaitingRequest
 from kappa.server.batching.regrouping import Regroup
@@ -50,7 +50,7 @@ class Run(Generic[T, R]):
         "members",
         "over",
         "pause_s",
-        "place",
+        "placement",
         "reason",
         "regroup",
         "released",
@@ -65,7 +65,7 @@ class Run(Generic[T, R]):
         items: int,
         released: float,
         reason: ReleaseReason | None = None,
-        place: Place = "thread",
+        placement: Placement = "thread",
         pause_s: float = 0.0,
     ) -> None:
         self.members = members
@@ -74,9 +74,9 @@ class Run(Generic[T, R]):
         """Why the batch left the queue; None for a part of a failed batch, whose requests left it before."""
         self.is_suspect = reason is None
         """Whether it is a part of a failed batch."""
-        self.place: Place = place
+        self.placement: Placement = placement
         self.pause_s = pause_s
-        """With the place `paused`: how long the event loop waits for it at most."""
+        """With the placement `paused`: how long the event loop waits for it at most."""
         self.released = self.started = self.finished = released
         self.results: Sequence[R] = ()
         self.error: Exception | None = None

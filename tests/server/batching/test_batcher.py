@@ -22,7 +22,7 @@ from kappa.server.batching.estimator import Estimate
 from kappa.server.batching.failure import BatchFailedError
 from kappa.server.batching.observer import SilentObserver
 from kappa.server.batching.outcomes import ExpiredError, OverdueError, RefusedError
-from kappa.server.batching.placement import Placement
+from kappa.server.batching.placement import Placer
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.slots import Slots
 from tests.eventually import eventually_in_loop
@@ -32,7 +32,7 @@ class Recorder(SilentObserver):
     def __init__(self) -> None:
         self.released: list[tuple[str, int, int]] = []
         self.finished: list[tuple[int, bool]] = []
-        self.places: list[str] = []
+        self.placements: list[str] = []
         self.paused_s = 0.0
         self.refused: list[str] = []
         self.dropped: list[str] = []
@@ -42,9 +42,9 @@ class Recorder(SilentObserver):
         assert len(queue_seconds) == requests
         self.released.append((reason, requests, items))
 
-    def batch_finished(self, *, requests, items, service_seconds, failed, place):
+    def batch_finished(self, *, requests, items, service_seconds, failed, placement):
         self.finished.append((requests, failed))
-        self.places.append(place)
+        self.placements.append(placement)
 
     def loop_paused(self, seconds):
         self.paused_s += seconds
@@ -140,7 +140,7 @@ def test_every_reply_goes_to_its_own_caller_and_groups_never_mix(requests, may_r
         replies = await asyncio.gather(*(caller(batcher, *request) for request in requests))
         assert replies == [f"{group}{value}" for value, group, _, _ in requests]
 
-    with_batcher(scenario, run, limits=Limits(8), placement=Placement(may_run_on_loop=may_run_on_loop))
+    with_batcher(scenario, run, limits=Limits(8), placer=Placer(may_run_on_loop=may_run_on_loop))
     assert all(len(set(groups)) == 1 for groups in batches)
     assert sum(map(len, batches)) == len(requests)
 
@@ -216,9 +216,9 @@ def test_a_proven_fast_function_moves_to_the_loop_when_it_may():
         run.threads.clear()
         assert await outcomes(submit_all(batcher, [1, 2])) == [10, 20]
 
-    with_batcher(scenario, run, placement=Placement(may_run_on_loop=True), estimator=estimator, observer=seen)
+    with_batcher(scenario, run, placer=Placer(may_run_on_loop=True), estimator=estimator, observer=seen)
     assert run.threads == {threading.current_thread().name}
-    assert seen.places == ["thread", "loop"]
+    assert seen.placements == ["thread", "loop"]
 
 
 # Regrouping
@@ -229,7 +229,7 @@ QUICK = STEADY._replace(base_s=0.0001)
 """Calls so quick that the way of four clients through HTTP takes as long as several."""
 
 
-class Pausing(Placement):
+class Pausing(Placer):
     """Has the loop pause for every batch, if it may, for as long as it is told."""
 
     def __init__(self, seconds: float, *, may_pause: bool = True) -> None:
@@ -238,8 +238,8 @@ class Pausing(Placement):
         self.used: list[str] = []
         self.usually_pauses = may_pause
 
-    def observe(self, seconds, *, place, **seen):
-        self.used.append(place)
+    def observe(self, seconds, *, placement, **seen):
+        self.used.append(placement)
 
     def pause_s(self, items, *, estimate, now):
         return self._seconds
@@ -247,7 +247,7 @@ class Pausing(Placement):
 
 @pytest.mark.parametrize("pause_s", [5.0, 0.001], ids=["long-enough", "too-short"])
 def test_a_batch_for_which_the_loop_pauses_is_answered_once_and_in_its_thread(pause_s):
-    seen, threads, placement = Recorder(), [], Pausing(pause_s)
+    seen, threads, placer = Recorder(), [], Pausing(pause_s)
 
     def run(items):
         threads.append(threading.current_thread().name)
@@ -258,11 +258,11 @@ def test_a_batch_for_which_the_loop_pauses_is_answered_once_and_in_its_thread(pa
         for _ in range(3):
             assert await outcomes(submit_all(batcher, [1, 2])) == [10, 20]
         await turns()
-        assert placement.used == ["paused"] * 3
+        assert placer.used == ["paused"] * 3
 
-    with_batcher(scenario, run, placement=placement, observer=seen, estimator=Settled())
+    with_batcher(scenario, run, placer=placer, observer=seen, estimator=Settled())
     assert seen.finished == [(2, False)] * 3
-    assert seen.places == ["paused"] * 3
+    assert seen.placements == ["paused"] * 3
     assert seen.paused_s >= (0.06 if pause_s == 5.0 else 0.0)
     assert set(threads) == {"kappa-test"}
 
@@ -298,18 +298,18 @@ def test_what_came_while_the_loop_was_paused_is_read_before_the_next_batch(runne
         await outcomes(submit_all(batcher, range(4)))
 
     with ours, theirs:
-        with_batcher(scenario, run, runner=runner, placement=Pausing(5.0), limits=Limits(1), estimator=Settled())
+        with_batcher(scenario, run, runner=runner, placer=Pausing(5.0), limits=Limits(1), estimator=Settled())
     assert seen[:10] == ["run", "read"] * 5
 
 
 def test_the_loop_does_not_pause_where_it_may_not():
-    placement = Pausing(5.0, may_pause=False)
+    placer = Pausing(5.0, may_pause=False)
 
     async def scenario(batcher):
         assert await batcher.submit(1) == 10
 
-    with_batcher(scenario, Held(), placement=placement)
-    assert placement.used == ["thread"]
+    with_batcher(scenario, Held(), placer=placer)
+    assert placer.used == ["thread"]
 
 
 def test_who_may_have_come_while_the_loop_was_paused_is_counted_as_waiting_since_then():
@@ -343,7 +343,7 @@ def test_who_may_have_come_while_the_loop_was_paused_is_counted_as_waiting_since
     with_batcher(
         scenario,
         run,
-        placement=Pausing(5.0),
+        placer=Pausing(5.0),
         admission=Listening(limits),
         limits=limits,
         clock=lambda: now[0],
@@ -383,7 +383,7 @@ def test_what_fails_while_the_loop_is_paused_is_told():
         with pytest.raises(OSError, match="broken"):
             await batcher.submit(1)
 
-    with_batcher(scenario, run, placement=Pausing(5.0))
+    with_batcher(scenario, run, placer=Pausing(5.0))
 
 
 async def turns(count: int = 20) -> None:
@@ -491,7 +491,7 @@ def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice(
     with_batcher(
         scenario,
         run,
-        placement=Placement(may_run_on_loop=True),
+        placer=Placer(may_run_on_loop=True),
         clock=lambda: now[0],
         estimator=Settled(STEADY._replace(base_s=0.0005)),
     )
@@ -499,8 +499,8 @@ def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice(
     assert now[0] < 0.002 * rounds / 4, "most rounds waited for nobody"
 
 
-class Everywhere(Placement):
-    """Runs a batch in any place: on the loop, in the thread, or in the thread while the loop is paused."""
+class Everywhere(Placer):
+    """Runs a batch in any placement: on the loop, in the thread, or in the thread while the loop is paused."""
 
     __slots__ = ("_rng",)
 
@@ -538,7 +538,7 @@ def test_clients_that_ask_again_and_again_are_always_answered(seed, clients, max
         scenario,
         Held(),
         limits=Limits(max_batch_size),
-        placement=Everywhere(rng),
+        placer=Everywhere(rng),
         estimator=Settled(STEADY._replace(base_s=base_s)),
     )
 

@@ -16,7 +16,7 @@ from virtual import Clock, Driver, Outcome, VirtualLoop
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.observer import SilentObserver
 from kappa.server.batching.outcomes import ExpiredError, RefusedError
-from kappa.server.batching.placement import Placement
+from kappa.server.batching.placement import Placer
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.slots import Slots
 from kappa.server.tuning.advice import saturation_of
@@ -97,8 +97,8 @@ def tenfold(items: Sequence[int]) -> list[int]:
     return [item * 10 for item in items]
 
 
-class Anywhere(Placement):
-    """Runs a batch in any place."""
+class Anywhere(Placer):
+    """Runs a batch with any placement."""
 
     __slots__ = ("_rng",)
 
@@ -144,7 +144,7 @@ def test_in_a_storm_every_request_ends_once_and_as_it_should(
         tenfold,
         lambda items: 0.001 + 0.0005 * items * rng.random(),
         limits=limits,
-        placement=Anywhere(rng),
+        placer=Anywhere(rng),
         isolates_failures=isolates_failures,
     )
     asked = []

@@ -11,52 +11,52 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.server.batching.estimator import Estimate
-from kappa.server.batching.placement import Place, Placement
+from kappa.server.batching.placement import Placement, Placer
 
 
 def observe(
-    placement: Placement,
+    placer: Placer,
     seconds: float,
     *,
     share: float = 1.0,
     gap_s: float | None = None,
-    place: Place = "thread",
+    placement: Placement = "thread",
     now: float = 0.0,
 ) -> None:
-    placement.observe(seconds, place=place, expected_s=0.01, cpu_s=share * seconds, gap_s=gap_s, now=now)
+    placer.observe(seconds, placement=placement, expected_s=0.01, cpu_s=share * seconds, gap_s=gap_s, now=now)
 
 
 def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
-    placement = Placement()
+    placer = Placer()
     fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 50, 10)
-    assert placement.is_loop_fit(10, estimate=fast, now=0.0)
-    assert not placement.is_loop_fit(10, estimate=fast._replace(runs=49), now=0.0)
-    assert not placement.is_loop_fit(900, estimate=fast, now=0.0)
-    assert not placement.is_loop_fit(10, estimate=fast._replace(far_tail_s=0.001), now=0.0)
+    assert placer.is_loop_fit(10, estimate=fast, now=0.0)
+    assert not placer.is_loop_fit(10, estimate=fast._replace(runs=49), now=0.0)
+    assert not placer.is_loop_fit(900, estimate=fast, now=0.0)
+    assert not placer.is_loop_fit(10, estimate=fast._replace(far_tail_s=0.001), now=0.0)
 
 
 def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds():
     fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 500, 10)
-    placement = Placement()
-    observe(placement, 0.006, now=0.0)
-    assert not placement.is_loop_fit(1, estimate=fast, now=1.0)
+    placer = Placer()
+    observe(placer, 0.006, now=0.0)
+    assert not placer.is_loop_fit(1, estimate=fast, now=1.0)
     for _ in range(200):
-        observe(placement, 0.0001, now=1.0)
-    assert placement.is_loop_fit(1, estimate=fast, now=1.0)
+        observe(placer, 0.0001, now=1.0)
+    assert placer.is_loop_fit(1, estimate=fast, now=1.0)
 
-    observe(placement, 0.006, place="loop", now=2.0)
+    observe(placer, 0.006, placement="loop", now=2.0)
     for _ in range(200):
-        observe(placement, 0.0001, now=3.0)
-    assert not placement.is_loop_fit(1, estimate=fast, now=11.9)
-    assert placement.is_loop_fit(1, estimate=fast, now=12.0)
+        observe(placer, 0.0001, now=3.0)
+    assert not placer.is_loop_fit(1, estimate=fast, now=11.9)
+    assert placer.is_loop_fit(1, estimate=fast, now=12.0)
 
 
 class Machine:
-    """Runs batches of a function one after the other, each where a placement says, on a clock of its own."""
+    """Runs batches of a function one after the other, each where a placer says, on a clock of its own."""
 
     def __init__(self, *, beside: tuple[float, float], alone: tuple[float, float], share: float = 1.0) -> None:
         """``beside`` and ``alone``: how long a run and the gap after it take, beside the loop and with it paused."""
-        self.placement = Placement(may_pause=True)
+        self.placer = Placer(may_pause=True)
         self.beside, self.alone, self.share = beside, alone, share
         self.is_waited_for = True
         self.now = 0.0
@@ -67,7 +67,7 @@ class Machine:
         """Return of each run whether it had the loop paused."""
         ways = []
         for _ in range(count):
-            way = self.placement.pause_s(10, estimate=WORK, now=self.now) > 0
+            way = self.placer.pause_s(10, estimate=WORK, now=self.now) > 0
             ways.append(way)
             seconds, gap_s = self.alone if way else self.beside
             seconds *= noise()
@@ -75,11 +75,11 @@ class Machine:
             self.paused.append((self.now, way))
             gap_s_before = self._gap_s if self.is_waited_for else None
             observe(
-                self.placement,
+                self.placer,
                 seconds,
                 share=self.share,
                 gap_s=gap_s_before,
-                place="paused" if way else "thread",
+                placement="paused" if way else "thread",
                 now=self.now,
             )
             self._gap_s = gap_s * noise()
@@ -109,8 +109,8 @@ def test_the_loop_usually_pauses_to_a_function_that_it_fights_with_and_to_no_oth
 def test_it_pauses_for_as_long_as_a_run_is_expected_to_take_within_reason():
     machine = Machine(**COMPETING)
     machine.run(50)
-    assert machine.placement.pause_s(10, estimate=WORK, now=machine.now) == pytest.approx(0.013)
-    assert machine.placement.pause_s(10_000, estimate=WORK, now=machine.now) == 0.05
+    assert machine.placer.pause_s(10, estimate=WORK, now=machine.now) == pytest.approx(0.013)
+    assert machine.placer.pause_s(10_000, estimate=WORK, now=machine.now) == 0.05
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_it_pauses_for_as_long_as_a_run_is_expected_to_take_within_reason():
 def test_what_does_not_change_is_tried_again_more_and_more_seldom(costs, last_waits):
     machine = Machine(**costs)
     machine.run(3500)
-    usually = machine.placement.usually_pauses
+    usually = machine.placer.usually_pauses
     tried = [now for now, way in machine.paused if way is not usually]
     begun = [now for before, now in pairwise([-1.0, *tried]) if now - before > 0.5]
     waits = [round(after - before) for before, after in pairwise(begun)]
@@ -147,10 +147,10 @@ def test_it_changes_its_mind_when_the_function_changes():
     machine.run(200)
     machine.beside = OVERLAPPED["beside"]
     machine.run(400)
-    assert not machine.placement.usually_pauses
+    assert not machine.placer.usually_pauses
     machine.beside = COMPETING["beside"]
     machine.run(400)
-    assert machine.placement.usually_pauses
+    assert machine.placer.usually_pauses
 
 
 def test_the_loop_does_not_pause_for_a_function_that_waits_itself():
@@ -164,8 +164,8 @@ def test_it_is_not_tried_while_nobody_waits_for_the_next_batch():
 
 
 def test_short_runs_and_those_on_the_loop_tell_nothing_of_it():
-    placement = Placement()
+    placer = Placer()
     for _ in range(200):
-        observe(placement, 0.02, share=1.0, gap_s=0.0, place="loop")
-        observe(placement, 0.0005, share=1.0, gap_s=0.0)
-    assert placement.pause_s(10, estimate=WORK, now=0.0) == 0.0
+        observe(placer, 0.02, share=1.0, gap_s=0.0, placement="loop")
+        observe(placer, 0.0005, share=1.0, gap_s=0.0)
+    assert placer.pause_s(10, estimate=WORK, now=0.0) == 0.0

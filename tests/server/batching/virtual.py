@@ -134,7 +134,7 @@ class Driver:
                 self.clock.at(self.clock.now + 0.001, partial(self._renewed, [member.item for member in decision.part]))
             elif isinstance(decision, Run):
                 self._start(decision)
-                if decision.place != "thread":
+                if decision.placement != "thread":
                     return
             else:
                 if isinstance(decision, Wait) and decision.until < inf:
@@ -155,9 +155,9 @@ class Driver:
         except Exception as exc:  # noqa: BLE001 - a function may raise anything
             run.error = exc
         self.clock.at(run.finished, partial(self._finished, run))
-        if run.place == "loop":
+        if run.placement == "loop":
             self.clock.blocked_until = run.finished
-        elif run.place == "paused":
+        elif run.placement == "paused":
             self.clock.blocked_until = min(run.finished, now + run.pause_s)
             self.dispatcher.loop_paused(now)
             self.clock.at(run.finished, partial(self.clock.soon, self.dispatcher.input_read))
