@@ -439,9 +439,9 @@ class Dispatcher(Generic[T, R]):
                 self._refuse_all(members, "unjudged")
             forget_frames(error)
             return
-        told = error if is_alone else BatchFailedError(error, len(members))
-        if not _tell(members, told):
-            self._tell_nobody(error, len(members))
+        failure = error if is_alone else BatchFailedError(error, len(members))
+        if not _tell(members, failure):
+            self._report_untold(error, len(members))
         if is_alone:
             suspects.failed_alone(error, run.finished, is_suspect=run.is_suspect)
             if run.is_suspect and suspects.is_function_broken and suspects.has_searches:
@@ -485,9 +485,9 @@ class Dispatcher(Generic[T, R]):
         self._refuse_all(unjudged, "unjudged")
         if search.error is not None and not search.is_explained:
             BaseException.with_traceback(search.error, search.traceback)
-            self._tell_nobody(search.error, search.requests)
+            self._report_untold(search.error, search.requests)
 
-    def _tell_nobody(self, error: Exception, requests: int) -> None:
+    def _report_untold(self, error: Exception, requests: int) -> None:
         """Report an error that no request is told."""
         self._on_untold(error, requests)
         forget_frames(error)

@@ -62,11 +62,11 @@ class Estimator:
 
     def observe(self, items: int, seconds: float) -> None:
         """Learn from one successful run of ``items`` items."""
-        known = self.estimate
-        largest = max(items, known.largest)
+        before = self.estimate
+        largest = max(items, before.largest)
         self._calls += 1
         if self._calls == 1:
-            self.estimate = known._replace(largest=largest)
+            self.estimate = before._replace(largest=largest)
             return
         if self._calls <= EARLY_RUNS + 1:
             slope, base = self._fit_early(items, seconds)
@@ -74,7 +74,12 @@ class Estimator:
             slope, base = self._fit(items, seconds)
         residuals = self._residuals
         self.estimate = Estimate(
-            slope, base, max(residuals.quantile(0.95), 0.0), max(residuals.quantile(0.99), 0.0), known.runs + 1, largest
+            slope,
+            base,
+            max(residuals.quantile(0.95), 0.0),
+            max(residuals.quantile(0.99), 0.0),
+            before.runs + 1,
+            largest,
         )
 
     def _fit_early(self, items: int, seconds: float) -> tuple[float, float]:

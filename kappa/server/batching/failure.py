@@ -33,10 +33,10 @@ def forget_frames(error: BaseException) -> None:
     """Drop the tracebacks of ``error`` and of every exception that it came from or holds."""
     pending, seen = [error], set[int]()
     while pending:
-        if id(one := pending.pop()) in seen:
+        if id(current := pending.pop()) in seen:
             continue
-        seen.add(id(one))
-        BaseException.with_traceback(one, None)  # an exception of the user's may refuse to be assigned to
-        pending += [other for other in (one.__cause__, one.__context__) if other is not None]
+        seen.add(id(current))
+        BaseException.with_traceback(current, None)  # an exception of the user's may refuse to be assigned to
+        pending += [other for other in (current.__cause__, current.__context__) if other is not None]
         with suppress(Exception):  # of a group; nothing is known of what else is called so
-            pending += [other for other in one.exceptions if isinstance(other, BaseException)]  # type: ignore[attr-defined]
+            pending += [other for other in current.exceptions if isinstance(other, BaseException)]  # type: ignore[attr-defined]

@@ -117,8 +117,8 @@ class WaitingQueue(Generic[W]):
 
     def head(self, group: Hashable) -> W | None:
         """Return the oldest request of ``group``."""
-        found = self._groups.get(group)
-        return found.line[0] if found else None
+        own = self._groups.get(group)
+        return own.line[0] if own else None
 
     def __iter__(self) -> Iterator[W]:
         return (request for request in self._line if request.is_waiting)
@@ -153,8 +153,8 @@ class WaitingQueue(Generic[W]):
             if (in_last_batch := group.items % self._max_batch_size) == 0:
                 return inf
             first = len(group.line) - max(in_last_batch * group.requests // group.items, 1)
-        for place in range(first, len(group.line)):
-            if not (request := group.line[place]).is_probe:
+        for position in range(first, len(group.line)):
+            if not (request := group.line[position]).is_probe:
                 return request.arrived
         return inf
 
