@@ -11,7 +11,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual import Clock, Driver, Outcome, VirtualLoop
 
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.observer import SilentObserver
@@ -22,6 +21,7 @@ from kappa.server.batching.slots import Slots
 from kappa.server.tuning.advice import saturation_of
 from kappa.server.tuning.load import bursts, poisson
 from kappa.server.tuning.simulator import Model, simulate
+from tests.server.batching.virtual import Clock, Driver, Outcome, VirtualLoop
 
 
 class Recorder(SilentObserver):
