@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kappa.errors import DestinationExistsError, UsageError
+from kappa.errors import DestinationExistsError
 from kappa.log import listening, log, to_logging
 from kappa.settings import home_directory
 from kappa.spec.manifest import BundleManifest
@@ -55,17 +55,15 @@ class Built:
 def project_to_build(target: str | Path, *, models: Mapping[str, Path] | None = None) -> Project:
     """Read the project that a user names: a kappafile, its directory, or a class as ``module:Class``.
 
-    ``models`` says where the models of a class lie. Raises `ConfigurationError`, or `ManifestError` that carries every
-    problem found.
+    ``models`` says where models lie, by the names of artifacts: those of a class, or others than a kappafile names.
+    Raises `ConfigurationError`, or `ManifestError` that carries every problem found.
     """
     from kappa.build.class_project import read_class_project
     from kappa.build.project import read_project
 
     if _CLASS.fullmatch(str(target)) and not Path(target).exists():
         return read_class_project(str(target), Path.cwd(), models=models)
-    if models:
-        raise UsageError("`--artifact` says where the models of a class lie; a kappafile says it in `[artifacts]`.")
-    return read_project(Path(target))
+    return read_project(Path(target), models=models)
 
 
 def plan_of(
@@ -97,7 +95,7 @@ def plan_of(
 
 
 def lock_project(
-    path: Path,
+    path: Path | Project,
     *,
     upgrade: bool = False,
     packages: Collection[str] = (),
@@ -126,7 +124,9 @@ def lock_project(
     return committed, done
 
 
-def check_project_lock(path: Path, *, resolver: str | None = None, environ: Mapping[str, str] = os.environ) -> Lock:
+def check_project_lock(
+    path: Path | Project, *, resolver: str | None = None, environ: Mapping[str, str] = os.environ
+) -> Lock:
     """Return the committed lock of a project if it is up to date; raises `LockError` that says why it is not."""
     from kappa.build.packages.lock import LOCK_NAME
     from kappa.build.packages.locking import check_committed

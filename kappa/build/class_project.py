@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 
@@ -25,7 +25,7 @@ from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.manifest.kappafile import KAPPAFILE_NAMES, PYPROJECT, read_kappafile
 from kappa.build.manifest.positions import Span
 from kappa.build.manifest.words import nearest
-from kappa.build.project import Project, check_kappafile, checked_project
+from kappa.build.project import Project, check_kappafile, checked_project, with_sources
 from kappa.errors import ConfigurationError, ManifestError
 from kappa.log import log
 from kappa.services.declared import DeclaredService
@@ -47,7 +47,7 @@ def read_class_project(reference: str, directory: Path, *, models: Mapping[str, 
     given = {name: ArtifactSource(path=path.absolute()) for name, path in (models or {}).items()}
     if (file := _kappafile_naming(reference, root)) is not None:
         project = checked_project(file, *check_kappafile(file, runs_code=True, packed=given.keys()))
-        return _with_sources(project, given)
+        return with_sources(project, given)
     name, _, qualname = reference.partition(":")
     code = CodeBase(search_path(root))
     if (module := code.resolve(name)) is None:
@@ -85,7 +85,7 @@ def project_of(service: DeclaredService) -> Project:
     }
     if (file := _kappafile_naming(reference, home.root)) is not None:
         project = checked_project(file, *check_kappafile(file, declaration=declaration, packed=packed.keys()))
-        return _with_sources(project, packed)
+        return with_sources(project, packed)
     return Project.declared(home.root, None, combine(None, declaration, home.root), packed).with_signatures()
 
 
@@ -98,16 +98,6 @@ def _kappafile_naming(reference: str, root: Path) -> Path | None:
             if document is not None and document.at(("service", "class")) == reference:
                 return file
     return None
-
-
-def _with_sources(project: Project, given: Mapping[str, ArtifactSource]) -> Project:
-    """Return a project with models given besides; metadata of the kappafile holds where none was given."""
-    known = project.sources
-    added = {
-        name: replace(source, metadata=known[name].metadata) if name in known and not source.metadata else source
-        for name, source in given.items()
-    }
-    return replace(project, sources={**known, **added})
 
 
 # -- where a class is --------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from kappa.spec.project_paths import NamedPath, named_paths
 from kappa.spec.service import ApiSpec, ServiceSpec, batch_by_default
 from kappa.wording import sentence
 
-__all__ = ["Project", "check_kappafile", "checked_project", "read_project"]
+__all__ = ["Project", "check_kappafile", "checked_project", "read_project", "with_sources"]
 
 
 _ADVICE = frozenset({"KF318", "KF325", "KF343"})
@@ -62,14 +62,16 @@ class Project:
         return replace(self, spec=with_signatures(self.spec, self.root))
 
 
-def read_project(path: Path) -> Project:
+def read_project(path: Path, *, models: Mapping[str, Path] | None = None) -> Project:
     """Read a kappafile, or the one of a directory; raises `ManifestError` that carries every problem found.
 
-    A class whose declaration is not written out is imported in a process of its own.
+    A class whose declaration is not written out is imported in a process of its own. The paths of ``models``, by the
+    names of artifacts, stand in place of those in the file, and may lead anywhere.
     """
-    path = path.resolve()
-    file = kappafile_at(path)
-    return checked_project(file, *check_kappafile(file, runs_code=True))
+    file = kappafile_at(path.resolve())
+    sources = {name: ArtifactSource(path=model.absolute()) for name, model in (models or {}).items()}
+    project = checked_project(file, *check_kappafile(file, runs_code=True, packed=sources.keys()))
+    return with_sources(project, sources)
 
 
 def checked_project(file: Path, project: Project | None, found: Diagnostics) -> Project:
@@ -81,6 +83,16 @@ def checked_project(file: Path, project: Project | None, found: Diagnostics) -> 
     if project is None:
         raise ManifestError(f"`{file}` declares no service.", diagnostics=tuple(found))
     return replace(project.with_signatures(), warned_of=frozenset(warnings))
+
+
+def with_sources(project: Project, given: Mapping[str, ArtifactSource]) -> Project:
+    """Return a project with models given besides; metadata of the kappafile holds where none was given."""
+    known = project.sources
+    added = {
+        name: replace(source, metadata=known[name].metadata) if name in known and not source.metadata else source
+        for name, source in given.items()
+    }
+    return replace(project, sources={**known, **added})
 
 
 def check_kappafile(

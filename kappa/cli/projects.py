@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 from kappa.errors import UsageError
 from kappa.plugins import RESOLVERS
 
-__all__ = ["project_arguments", "project_of", "resolver_option"]
+__all__ = ["artifact_option", "models_of", "project_arguments", "project_of", "resolver_option"]
 
 
 def project_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +31,28 @@ def project_of(target: Path | None, file: Path | None) -> Path:
     if target is not None and file is not None:
         raise UsageError(f"Both `{target}` and `--file {file}` name a kappafile; give one.")
     return target or file or Path()
+
+
+def artifact_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--artifact`, which `models_of` reads."""
+    return click.option(
+        "--artifact",
+        "artifacts",
+        metavar="NAME=PATH",
+        multiple=True,
+        help="Where a model lies, in place of what the kappafile says, or the model of a class; repeatable.",
+    )(command)
+
+
+def models_of(artifacts: Sequence[str]) -> dict[str, Path]:
+    """Return the paths of models by the names of artifacts; raises `UsageError`."""
+    models: dict[str, Path] = {}
+    for text in artifacts:
+        name, separator, path = text.partition("=")
+        if not (separator and name and path) or name in models:
+            raise UsageError(f"`--artifact {text}`: write it as `NAME=PATH`, once for each model.")
+        models[name] = Path(path).expanduser()
+    return models
 
 
 def resolver_option(command: Callable[..., Any]) -> Callable[..., Any]:

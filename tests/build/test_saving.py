@@ -274,11 +274,6 @@ def test_a_class_that_is_not_there_is_said(greeter: BentoService, tmp_path: Path
     assert str(error.value)[: len(message)] == message
 
 
-def test_models_are_given_for_a_class_only(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a kappafile says it in `\\[artifacts\\]`"):
-        project_to_build(tmp_path, models={"words": tmp_path})
-
-
 # -- where a class cannot be -------------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,43 @@ def test_a_build_goes_to_the_store_and_prints_its_path_alone(kappa: Kappa, locka
     assert kappa("test", "Scaler:latest").exit_code == 0
 
 
+@pytest.mark.parametrize("is_link", [False, True], ids=["a file", "a link"])
+@pytest.mark.parametrize("path", ["factor.json", "absent.json", "../elsewhere.json"])
+def test_a_model_from_elsewhere_stands_in_place_of_that_of_the_kappafile(
+    kappa: Kappa, lockable: Path, path: str, is_link: bool
+) -> None:
+    model = lockable.parent / "elsewhere.json"
+    model.write_text("100", encoding="utf-8")
+    if is_link:
+        (lockable / "linked.json").symlink_to(model)
+        model = Path("linked.json")
+    kappafile = lockable / "kappafile.toml"
+    kappafile.write_text(kappafile.read_text().replace('"factor.json"', f'"{path}"'), encoding="utf-8")
+    result = kappa("build", "--artifact", f"factor={model}")
+    assert result.exit_code == 0, result.stderr
+    manifest = read_manifest(Path(result.stdout.strip()))
+    assert (Path(result.stdout.strip()) / "Scaler" / "artifacts" / "factor" / "content.json").read_text() == "100"
+    assert manifest.artifacts[0].metadata == {"accuracy": 0.5, "rounds": 3}
+    assert kappa("run", "Scaler:latest", "scale", "--input", "2").stdout == "201\n"
+
+
+@pytest.mark.parametrize(
+    ("artifact", "code", "message"),
+    [
+        ("factor=absent.json", 3, "The artifact `factor` cannot be `{root}/absent.json`: there is no such file."),
+        ("fctor=factor.json", 3, "There is a model for the artifact `fctor`, which the service does not declare."),
+        ("factor", 2, "`--artifact factor`: write it as `NAME=PATH`, once for each model."),
+    ],
+)
+@pytest.mark.parametrize("command", ["build", "lock"])
+def test_a_model_from_elsewhere_that_cannot_be_is_said(
+    kappa: Kappa, project: Path, command: str, artifact: str, code: int, message: str
+) -> None:
+    result = kappa(command, "--artifact", artifact)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message.format(root=project.resolve()) in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [["."], ["kappafile.toml"], ["-f", "kappafile.toml"], ["--file", "."]], ids=" ".join
 )

@@ -75,7 +75,6 @@ def test_the_kappafile_that_names_the_class_says_where_other_models_are(kappa: K
         (["doubling:Doubler", "--artifact", "factor=absent.json"], 3, "there is no such file"),
         (["doubling:Doubler", "--artifact", "factor"], 2, "`--artifact factor`: write it as `NAME=PATH`"),
         (["doubling:Doubler", *MODELS[:2], *MODELS[:2]], 2, "once for each model"),
-        ([".", *MODELS], 2, "a kappafile says it in `[artifacts]`"),
         (["doubling:Doubler", "-f", "kappafile.toml"], 2, "name a kappafile; give one"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

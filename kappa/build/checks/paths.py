@@ -113,7 +113,8 @@ class PathChecks:
     def _is_inside(self, text: str, path: TreePath) -> bool:
         if text.startswith("~"):
             message = f"{quoted(text)} begins with `~`, which means nothing here."
-            self._found.add("KF303", message, path, help="Put the file into the project, and name it from there.")
+            help_ = f"Put the file into the project, and name it from there.{_elsewhere(path)}"
+            self._found.add("KF303", message, path, help=help_)
             return False
         try:
             place = (self._root / text).resolve()
@@ -125,7 +126,8 @@ class PathChecks:
         is_link = not Path(text).is_absolute() and ".." not in Path(text).parts
         message = f"{quoted(text)} {'is a link that leads out of' if is_link else 'is outside of'} the project."
         help_ = f"Move it into the project, and write `{path[-1]} = {json.dumps(Path(text).name, ensure_ascii=False)}`."
-        self._found.add("KF303", message, path, help="Put the file itself there." if is_link else help_)
+        help_ = f"{'Put the file itself there.' if is_link else help_}{_elsewhere(path)}"
+        self._found.add("KF303", message, path, help=help_)
         return False
 
     def _report_absent(self, text: str, place: Path, path: TreePath, kind: PathKind) -> None:
@@ -136,6 +138,11 @@ class PathChecks:
             help_ = "Write `/` between folders." if "\\" in text else "Paths begin at the kappafile's own folder."
         message = f"There is no {kind} {quoted(text)}."
         self._found.add("KF302", message, path, help=help_, replacement=replacement)
+
+
+def _elsewhere(path: TreePath) -> str:
+    """Say how a model may stay where it is, if it is the path of one."""
+    return f" Or pack it from there: `kappa build --artifact {path[1]}=PATH`." if path[0] == "artifacts" else ""
 
 
 def _names_in(folder: Path) -> Sequence[str]:

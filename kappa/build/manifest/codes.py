@@ -140,7 +140,8 @@ CODES: Mapping[str, Code] = {
     "KF303": Code(
         "A path leaves the project",
         "A bundle is made of what lies beside the kappafile, so that a build means the same on every machine. Links "
-        "are followed before this is judged. Copy the file into the project.",
+        "are followed before this is judged. Copy the file into the project. A model may stay in a mounted store or a "
+        "cache: `kappa build --artifact NAME=PATH` packs it from there.",
         '[artifacts.model]\ntype = "sklearn"\npath = "../model.joblib"',
         '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"',
     ),

@@ -17,7 +17,7 @@ from kappa.actions.building import Built, build_project, plan_of, project_to_bui
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
-from kappa.cli.projects import project_arguments, project_of, resolver_option
+from kappa.cli.projects import artifact_option, models_of, project_arguments, project_of, resolver_option
 from kappa.errors import UsageError
 from kappa.labels import parse_labels
 
@@ -33,6 +33,7 @@ __all__ = ["command"]
         "kappa build --output dist/iris --version 1.0.0",
         "kappa build --locked",
         "kappa build --dry-run",
+        "kappa build --artifact model=/models/2026-11-30/model.joblib",
         "kappa build iris_classifier:IrisClassifier --artifact model=model.joblib",
     ],
 )
@@ -43,13 +44,7 @@ __all__ = ["command"]
     metavar="DIRECTORY",
     help="Write the bundle to this directory instead of the store, replacing an earlier one of the service.",
 )
-@click.option(
-    "--artifact",
-    "artifacts",
-    metavar="NAME=PATH",
-    multiple=True,
-    help="Where a model of the class lies; repeatable.",
-)
+@artifact_option
 @click.option("--version", help="The version.  [default: made from the time and the content]")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label the bundle; repeatable.")
 @click.option("--locked", is_flag=True, help="Use `kappafile.lock`, and fail if it is out of date.")
@@ -81,7 +76,7 @@ def command(
     also be a class as `module:Class`, looked for in the current directory. The bundle goes to the store, where its tag
     names it from now on. The last line on stdout is its path.
     """
-    read = partial(project_to_build, project_of(target, file), models=_models(artifacts))
+    read = partial(project_to_build, project_of(target, file), models=models_of(artifacts))
     parsed = parse_labels(labels)
     if locked and upgrade:
         raise UsageError("`--locked` and `--upgrade` exclude each other.")
@@ -105,16 +100,6 @@ def command(
     else:
         print_note(f"Built `{built.manifest.tag}` with {len(built.manifest.files)} files.")
         print_result(str(built.directory))
-
-
-def _models(given: Sequence[str]) -> dict[str, Path]:
-    models: dict[str, Path] = {}
-    for text in given:
-        name, separator, path = text.partition("=")
-        if not (separator and name and path) or name in models:
-            raise UsageError(f"`--artifact {text}`: write it as `NAME=PATH`, once for each model.")
-        models[name] = Path(path).expanduser()
-    return models
 
 
 def _record(built: Built) -> dict[str, str]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from kappa.actions.building import check_project_lock, lock_project
+from kappa.actions.building import check_project_lock, lock_project, project_to_build
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
-from kappa.cli.projects import project_arguments, project_of, resolver_option
+from kappa.cli.projects import artifact_option, models_of, project_arguments, project_of, resolver_option
 from kappa.errors import UsageError
 
 __all__ = ["command"]
@@ -30,6 +30,7 @@ __all__ = ["command"]
     ],
 )
 @project_arguments
+@artifact_option
 @click.option("--upgrade", is_flag=True, help="Take the newest version of every package.")
 @click.option(
     "-P", "--upgrade-package", "packages", metavar="NAME", multiple=True, help="Take its newest version; repeatable."
@@ -41,6 +42,7 @@ __all__ = ["command"]
 def command(
     target: Path | None,
     file: Path | None,
+    artifacts: Sequence[str],
     packages: Sequence[str],
     resolver: str | None,
     *,
@@ -55,10 +57,10 @@ def command(
     as they fit what is asked for. TARGET is a kappafile or its directory; without it, `--file`, or else the kappafile
     of the current directory. With `--check`, the exit code is 5 if the lock is missing, out of date or edited by hand.
     """
-    project = project_of(target, file)
     if check and (upgrade or packages or pin_base_image):
         other = "--pin-base-image" if pin_base_image else "--upgrade"
         raise UsageError(f"`--check` changes nothing, so `{other}` has no meaning beside it.")
+    project = project_to_build(project_of(target, file), models=models_of(artifacts))
     if check:
         lock = check_project_lock(project, resolver=resolver)
         record = {"up_to_date": True, "packages": len(lock.pins), "resolver": lock.resolver}
