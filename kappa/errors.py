@@ -95,6 +95,14 @@ class ManifestError(ConfigurationError):
         self.diagnostics = tuple(diagnostics)
 
 
+class MisplacedError(ValueError):
+    """A part of an option is wrong: a validator's `ValueError` that says where, as a path from the option's value."""
+
+    def __init__(self, message: str, path: Sequence[str | int]) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
+
+
 class PluginNotFoundError(ConfigurationError):
     """No adapter, artifact or resolver of that name is built in or installed."""
 

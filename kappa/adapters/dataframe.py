@@ -50,7 +50,7 @@ from kappa.adapters.signature import (
     loosely_converted,
 )
 from kappa.adapters.wrappings import refuse_wrapped
-from kappa.errors import BadInputError, InferenceFailedError, MissingDependencyError
+from kappa.errors import BadInputError, InferenceFailedError, MisplacedError, MissingDependencyError
 from kappa.spec.contracts import FrozenMapping, InputAdapter, OutputAdapter
 from kappa.spec.project_paths import ProjectFile
 from kappa.spec.service import given
@@ -87,9 +87,9 @@ class DataframeInput(InputAdapter):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "not": {"allOf": [given("columns"), given("columns_from")]},
             "if": {"required": ["extra_columns"], "properties": {"extra_columns": {"enum": ["pass", "forbid"]}}},
             "then": {"anyOf": [given("columns"), given("columns_from")]},
+            "allOf": [{"if": given("columns_from"), "then": {"properties": {"columns": {"type": ["object", "null"]}}}}],
         }
     )
     supports_single = False
@@ -104,7 +104,8 @@ class DataframeInput(InputAdapter):
     reordered to them, missing columns are refused with 422, and values are converted without loss or refused."""
     columns_from: ProjectFile | None = None
     """A file with some rows as a client would send them; its names, order, dtypes and where values are missing become
-    `columns` when the service is built."""
+    `columns` when the service is built. Text that is a date or a time in every row, as CSV and JSON have it, is
+    `datetime`. `columns` beside it gives single columns other dtypes, as in `{ sold_on = "str" }`."""
     extra_columns: ExtraColumns = "ignore"
     """What becomes of a request's columns beyond `columns`: `ignore` leaves them out, `pass` puts them after the
     others, `forbid` refuses the request with 422."""
@@ -142,16 +143,22 @@ class DataframeInput(InputAdapter):
 
     @model_validator(mode="after")
     def _one_source(self) -> DataframeInput:
-        if self.columns is not None and self.columns_from is not None:
-            raise ValueError("`columns` and `columns_from` exclude each other: both say which columns there are")
+        if self.columns_from is not None and not isinstance(self.columns, Mapping | None):
+            message = (
+                "`columns` beside `columns_from` gives single columns other dtypes than the sample's: write "
+                '`columns = { NAME = "DTYPE" }`, or leave out one of the two'
+            )
+            raise MisplacedError(message, ("columns",))
         if self.extra_columns != "ignore" and self.columns is None and self.columns_from is None:
-            raise ValueError("`extra_columns` goes with `columns` or `columns_from`, beyond which a column is extra")
+            message = "`extra_columns` goes with `columns` or `columns_from`, beyond which a column is extra"
+            raise MisplacedError(message, ("extra_columns",))
         return self
 
     @cached_property
     def signature(self) -> Signature | None:
-        """What requests are brought to; ``None`` if nothing is declared."""
-        return None if self.columns is None else Signature.of(self.columns, self.extra_columns)
+        """What requests are brought to; ``None`` if nothing is declared, or while a sample is still to be read."""
+        is_open = self.columns is None or self.columns_from is not None
+        return None if is_open else Signature.of(self.columns, self.extra_columns)
 
     @cached_property
     def _only(self) -> frozenset[str] | None:

@@ -25,7 +25,8 @@ from kappa.adapters.dtypes import (
     converted,
     missing_places,
 )
-from kappa.errors import BadInputError
+from kappa.adapters.times import point_in_time
+from kappa.errors import BadInputError, MisplacedError
 
 __all__ = [
     "DTYPES",
@@ -37,13 +38,15 @@ __all__ = [
     "loosely_converted",
     "sampled_dtypes",
     "signature_of",
+    "with_times",
 ]
 
 ExtraColumns = Literal["ignore", "pass", "forbid"]
 
 
 def columns_option(value: Any) -> Any:
-    """Return the option `columns` in its one spelling; raises `ValueError` for what it cannot be."""
+    """Return the option `columns` in its one spelling; raises `ValueError` for what it cannot be, of one column a
+    `MisplacedError`."""
     if not isinstance(value, Mapping):
         if len(set(value)) < len(value):
             raise ValueError("a column is named twice")
@@ -58,20 +61,43 @@ def columns_option(value: Any) -> Any:
 def _declared(name: str, about: Any) -> Column:
     table = about if isinstance(about, Mapping) else {"dtype": about}
     if unknown := set(table) - {"dtype", "nullable"}:
-        raise ValueError(f"`{min(unknown)}` says nothing of the column `{name}`; write `dtype` and `nullable`")
+        message = f"`{min(unknown)}` says nothing of the column `{name}`; write `dtype` and `nullable`"
+        raise MisplacedError(message, (name, min(unknown)))
     dtype = table.get("dtype")
     if not isinstance(dtype, str) or dtype not in DTYPES:
         known = ", ".join(f"`{known}`" for known in DTYPES)
-        raise ValueError(f"`{dtype}` of the column `{name}` is not a known dtype; known are {known}")
+        message = f"`{dtype}` of the column `{name}` is not a known dtype; known are {known}"
+        raise MisplacedError(message, (name, "dtype"))
     nullable = table.get("nullable", dtype in MISSING_BY_DEFAULT)
     if not isinstance(nullable, bool):
-        raise ValueError(f"`nullable` of the column `{name}` must be `true` or `false`")  # noqa: TRY004
+        raise MisplacedError(f"`nullable` of the column `{name}` must be `true` or `false`", (name, "nullable"))
     return Column(name, dtype, nullable)
 
 
 def declared_columns(option: Mapping[str, Any]) -> Mapping[str, Column]:
     """Return columns by name from an option that gives them dtypes."""
     return {name: _declared(name, about) for name, about in option.items()}
+
+
+def with_times(decoded: Columns) -> Columns:
+    """Return a sample in which text that is a date or a time in every row counts as one, for formats without such."""
+    kinds = [
+        "datetime64[us]" if kind == "str" and _are_times(values) else kind
+        for kind, values in zip(decoded.kinds, decoded.values, strict=True)
+    ]
+    return decoded._replace(kinds=tuple(kinds))
+
+
+def _are_times(values: Sequence[Any]) -> bool:
+    texts = (value for value in values if isinstance(value, str))
+    try:
+        return all(_DATE.match(text) is not None and point_in_time(text) is not None for text in texts)
+    except ValueError:
+        return False
+
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+"""How dates begin that nobody takes for a number."""
 
 
 def signature_of(decoded: Columns) -> Mapping[str, Any]:

@@ -154,7 +154,10 @@ def test_dtype_is_taken_as_columns_with_dtypes() -> None:
         ({"columns": {"a": "category"}}, "`category` of the column `a` is not a known dtype; known are `int64`, "),
         ({"dtype": ["int64"]}, "a list in `dtype` needs a list of as many names in `columns`"),
         ({"columns": ["a"], "dtype": {"b": "str"}}, "`columns` and `dtype` name different columns"),
-        ({"columns": ["a"], "columns_from": "rows.csv"}, "`columns` and `columns_from` exclude each other"),
+        (
+            {"columns": ["a"], "columns_from": "rows.csv"},
+            "`columns` beside `columns_from` gives single columns other dtypes",
+        ),
         ({"extra_columns": "forbid"}, "`extra_columns` goes with `columns` or `columns_from`"),
         ({"prefer_dtypes": {"a": "int"}}, "`int` of the column `a` is not a known dtype"),
     ],

@@ -21,6 +21,7 @@ from kappa.build.code.sampled_columns import with_schemas, with_signatures
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import ConfigurationError
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
+from kappa.types import Payload
 
 HEAD = 'kappafile = 1\n\n[service]\nname = "Learning"\n'
 
@@ -46,7 +47,7 @@ def test_the_columns_of_a_sample_are_declared_columns_once_the_project_is_read(t
     text = "age,city,income,day\n1,x,2.5,2026-01-31\n2,,,2026-02-01\n"
     options = ', columns_from = "samples/rows.csv", extra_columns = "forbid"'
     project(tmp_path, api(options), {"samples/rows.csv": text})
-    expected = {"age": "int64", "city": "str", "income": "float64", "day": {"dtype": "str", "nullable": False}}
+    expected = {"age": "int64", "city": "str", "income": "float64", "day": {"dtype": "datetime", "nullable": False}}
     assert input_of(tmp_path) == DataframeInput(columns=expected, extra_columns="forbid")
 
 
@@ -59,6 +60,79 @@ def test_parquet_tells_dtypes_that_text_cannot(tmp_path: Path) -> None:
         "n": "int32",
         "f": {"dtype": "float32", "nullable": False},
     }
+
+
+TEXTS = {
+    "dates": (["2026-01-31", "2026-02-28"], "datetime"),
+    "times": (["2026-01-31T12:00:00Z", "2026-01-31 12:00+02:00"], "datetime"),
+    "missing": (["2026-01-31", ""], {"dtype": "datetime", "nullable": True}),
+    "no day": (["2026-01-31", "2026-02-30"], "str"),
+    "other words": (["2026-01-31", "soon"], "str"),
+    "German": (["31.01.2026", "28.02.2026"], "str"),
+    "numbers": (["20260131", "20260228"], "int64"),
+    "too exact": (["2026-01-31T12:00:00.1234567Z", "2026-01-31"], "str"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_text_that_is_a_time_in_every_row_is_one(name: str, rows: int, tmp_path: Path) -> None:
+    values, dtype = TEXTS[name]
+    expected = dtype if isinstance(dtype, dict) else {"dtype": dtype, "nullable": False} if dtype != "int64" else dtype
+    expected = "datetime" if expected == {"dtype": "datetime", "nullable": True} else expected
+    text = "day,n\n" + "".join(f"{value},1\n" for value in values) * rows
+    project(tmp_path, api(', columns_from = "rows.csv"'), {"rows.csv": text})
+    assert input_of(tmp_path).columns == {"day": expected, "n": "int64"}
+    if dtype != "int64":
+        body = json.dumps([{"day": value or None, "n": 1} for value in values] * rows)
+        project(tmp_path, api(', columns_from = "rows.json"'), {"rows.json": body})
+        assert input_of(tmp_path).columns == {"day": expected, "n": "int64"}
+
+
+def test_text_of_a_format_with_times_stays_text(tmp_path: Path) -> None:
+    project(tmp_path, api(', columns_from = "rows.parquet"'))
+    pd.DataFrame({"day": ["2026-01-31"]}).to_parquet(tmp_path / "rows.parquet")
+    assert input_of(tmp_path).columns == {"day": {"dtype": "str", "nullable": False}}
+
+
+def test_columns_beside_a_sample_have_the_dtypes_that_are_declared(tmp_path: Path) -> None:
+    options = ', columns_from = "rows.csv", columns = { code = "str", n = { dtype = "int64", nullable = true } }'
+    project(tmp_path, api(options), {"rows.csv": "n,code,day\n1,1234,2026-01-31\n"})
+    adapter = input_of(tmp_path)
+    assert list(adapter.columns.items()) == [
+        ("n", {"dtype": "int64", "nullable": True}),
+        ("code", "str"),
+        ("day", {"dtype": "datetime", "nullable": False}),
+    ]
+    decoded = adapter.decode(Payload(b"n,code,day\n,0123,2026-01-31\n", "text/csv"))
+    assert (decoded.names, list(decoded.values[1])) == (("n", "code", "day"), ["0123"])
+
+
+def test_a_declared_column_that_the_sample_has_not_is_shown_where_it_stands(tmp_path: Path) -> None:
+    options = ', columns_from = "rows.csv", columns = { days = "str" }'
+    project(tmp_path, api(options), {"rows.csv": "day,n\n2026-01-31,1\n"})
+    (problem,) = check_kappafile(tmp_path / "kappafile.toml")[1]
+    message = "`rows.csv` cannot be the sample of a table: it has no column `days`: did you mean `day`?"
+    assert (problem.code, problem.message, problem.path) == ("KF322", message, "/apis/score/input/columns/days")
+
+
+@pytest.mark.parametrize(
+    ("columns", "place", "text"),
+    [
+        ('{ n = "int64", day = "date" }', "/apis/score/input/columns/day", '"date"'),
+        ('{ n = "int64", day = { dtype = "date" } }', "/apis/score/input/columns/day/dtype", '"date"'),
+        ('{ n = { dtype = "int64", nulable = true } }', "/apis/score/input/columns/n/nulable", "true"),
+        ("{ n = { nullable = true } }", "/apis/score/input/columns/n", "{ nullable = true }"),
+    ],
+)
+def test_a_wrong_dtype_is_shown_at_its_own_place(columns: str, place: str, text: str, tmp_path: Path) -> None:
+    file = project(tmp_path, api(f", columns = {columns}")) / "kappafile.toml"
+    (problem,) = check_kappafile(file)[1]
+    assert (problem.code, problem.path) == ("KF204", place)
+    assert (
+        file.read_text().splitlines()[problem.span.line - 1][problem.span.column - 1 : problem.span.end_column - 1]
+        == text
+    )
 
 
 def test_a_plan_holds_the_columns_whichever_way_the_project_was_made(tmp_path: Path) -> None:

@@ -28,18 +28,18 @@ from kappa.build.manifest.diagnostics import Severity
 from kappa.build.manifest.patterns import matches_any
 from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.sketch import type_of_model
-from kappa.build.manifest.validation import Draft
+from kappa.build.manifest.validation import Draft, deepest
 from kappa.build.manifest.words import nearest
 from kappa.build.packages.distributions import DistributionIndex
 from kappa.build.packages.listed import Listed, listed_in
 from kappa.build.packages.lock_record import LOCK_NAME, read_record
 from kappa.build.packages.wheel import describe_kappa
-from kappa.errors import KappaError
+from kappa.errors import KappaError, MisplacedError
 from kappa.services.inference import extensions_of
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
 from kappa.spec.service import ApiSpec, EnvSpec, batch_by_default
-from kappa.wording import known, one_of, quoted
+from kappa.wording import known, one_of, quoted, sentence
 
 __all__ = ["check_references"]
 
@@ -162,7 +162,10 @@ def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
             try:
                 columns_of_sample(plugin, place)
             except ValueError as exc:
-                draft.found.add("KF322", f"{quoted(place.name)} cannot be the sample of a table: {exc}.", at)
+                if isinstance(exc, MisplacedError):
+                    at = deepest(draft.document, (*path, "input"), exc.path)
+                message = sentence(f"{quoted(place.name)} cannot be the sample of a table: {exc}")
+                draft.found.add("KF322", message, at)
         return
     has_example = isinstance(examples, list) and any(
         isinstance(example, Mapping) and example.get("api") == path[1] for example in examples

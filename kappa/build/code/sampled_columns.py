@@ -13,15 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kappa.adapters.arrow import TABLE_MEDIA_TYPES
 from kappa.adapters.columns import Columns
 from kappa.adapters.dataframe import DataframeInput
-from kappa.adapters.signature import sampled_dtypes, signature_of
-from kappa.errors import BadInputError, ConfigurationError, KappaError
+from kappa.adapters.signature import sampled_dtypes, signature_of, with_times
+from kappa.build.manifest.words import nearest
+from kappa.errors import BadInputError, ConfigurationError, KappaError, MisplacedError
 from kappa.log import log
 from kappa.services.inference import example_payload, read_payload
 from kappa.services.loading import paths_on_path
 from kappa.spec.contracts import Plugin, PluginOfService
 from kappa.spec.service import ApiSpec, ExampleSpec, ServiceSpec
+from kappa.wording import one_of
 
 __all__ = ["columns_of_sample", "with_schemas", "with_signatures"]
 
@@ -57,12 +60,27 @@ def _learned(api: ApiSpec, examples: Sequence[ExampleSpec], root: Path, problems
 
 
 def columns_of_sample(adapter: DataframeInput, path: Path) -> Mapping[str, Any]:
-    """Return the option `columns` that fits the rows in a file; raises `ValueError` that says why it does not serve."""
+    """Return the option `columns` that fits the rows in a file, with the dtypes that the adapter itself declares.
+
+    Raises `ValueError` that says why the file does not serve, `MisplacedError` for a declared column that it has not.
+    """
     try:
-        decoded: Columns = adapter.decode(read_payload(path))
+        payload = read_payload(path)
+        decoded: Columns = adapter.decode(payload)
     except BadInputError as exc:
         raise ValueError(f"it does not hold rows of a table: {_clause(str(exc))}") from None
-    return signature_of(decoded)
+    sampled = signature_of(decoded if payload.media_type in TABLE_MEDIA_TYPES else with_times(decoded))
+    declared = adapter.columns if isinstance(adapter.columns, Mapping) else {}
+    for name in declared:
+        if name not in sampled:
+            near = nearest(name, list(sampled))
+            hint = (
+                f"did you mean `{near}`?"
+                if near
+                else f"it has {one_of((f'`{one}`' for one in sampled), joined_by='and')}"
+            )
+            raise MisplacedError(f"it has no column `{name}`: {hint}", ("columns", name))
+    return {**sampled, **declared}
 
 
 def _clause(sentence: str) -> str:

@@ -270,7 +270,8 @@ CODES: Mapping[str, Code] = {
     "KF322": Code(
         "The sample of a table cannot be used",
         "`columns_from` names a file with some rows as clients will send them: CSV with a header line, JSON, JSON "
-        "lines or Parquet. Its columns need names, and dtypes that `columns` could declare.",
+        "lines or Parquet. Its columns need names, and dtypes that `columns` could declare. `columns` beside it gives "
+        "single columns of the sample other dtypes.",
         '[apis.predict]\nfunction = "handlers:predict"\n'
         'input = { type = "dataframe", columns_from = "requirements.txt" }',
         '[apis.predict]\nfunction = "handlers:predict"\n'

@@ -21,7 +21,7 @@ from kappa.build.manifest.kinds import check_kinds
 from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.shapes import fields_of, items_of, table_of
 from kappa.build.manifest.words import nearest
-from kappa.errors import KappaError
+from kappa.errors import KappaError, MisplacedError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, RESOLVERS
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, Spec, field_docs
 from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
@@ -29,7 +29,7 @@ from kappa.spec.project_paths import NamesPath
 from kappa.spec.service import Name
 from kappa.wording import explained, known, quoted, reason_of, sentence
 
-__all__ = ["Draft", "check_batch", "validate"]
+__all__ = ["Draft", "check_batch", "deepest", "validate"]
 
 _EXCLUSIVE = {
     "apis": ("function", "artifact", "Name a function, or an artifact whose own method answers."),
@@ -275,13 +275,26 @@ def _explain(draft: Draft, model: type[Spec], error: ErrorDetails, path: TreePat
     if isinstance(inner, ValidationError):
         for nested in inner.errors():
             _explain(draft, model, nested, at)
-    elif error["type"] == "missing":
+        return
+    if isinstance(inner, MisplacedError):
+        at = deepest(draft.document, at, inner.path)
+    if error["type"] == "missing":
         owner = model if at[:-1] == path else None
         _report_missing(draft, owner if owner and at[-1] in fields_of(owner) else Spec, at[:-1], str(at[-1]))
     elif found.is_bad(at):
         return
     else:
         found.add("KF204", explained(error, f"`{at[-1]}`"), at, at="key" if at == path else "value")
+
+
+def deepest(document: Document, path: TreePath, inner: TreePath) -> TreePath:
+    """Return ``path`` with as much of a path inside its value as is written there."""
+    for part in inner:
+        value = document.at(path)
+        if not isinstance(value, Mapping | list) or document.at((*path, part)) is None:
+            break
+        path = (*path, part)
+    return path
 
 
 def _place_of(document: Document, error: ErrorDetails, path: TreePath) -> TreePath:
