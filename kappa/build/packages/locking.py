@@ -217,7 +217,8 @@ def _place(inputs: LockInputs, environ: Mapping[str, str]) -> Path:
 
 
 def _resolve(inputs: LockInputs, environ: Mapping[str, str], *, preferred: Lock | None = None) -> Lock:
-    log(f"Resolving {len(inputs.requirements)} requirements with {inputs.resolver}", kind="step")
+    hint = " (`--resolver uv` takes a seventh of the time)" if inputs.resolver == "pip-compile" else ""
+    log(f"Resolving {len(inputs.requirements)} requirements with {inputs.resolver}{hint}", kind="step")
     resolver: Resolver = RESOLVERS.load(inputs.resolver)()
     kept = unite(preferred.pins) if preferred is not None else ""
     try:
