@@ -10,18 +10,25 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.pool import NullPool
 
 from kappa.errors import GammaError
 from kappa.gamma import migrations
-from kappa.gamma.database import open_database, sqlite_url
+from kappa.gamma.database import migrate, open_database, sqlite_url
 from kappa.gamma.tables import REVISION, metadata
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
-    engine = open_database(sqlite_url(tmp_path / "storage.db"))
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
+def test_the_migrations_make_exactly_the_tables_that_an_empty_database_gets(tmp_path: Path) -> None:
+    migrated = create_engine(sqlite_url(tmp_path / "migrated.db"), poolclass=NullPool)
+    with migrated.begin() as connection:
+        migrate(connection)
+    for engine in (migrated, open_database(sqlite_url(tmp_path / "storage.db"))):
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
+            assert context.get_current_revision() == REVISION
+            assert sorted(inspect(connection).get_table_names()) == sorted([*metadata.tables, "alembic_version"])
 
 
 def test_the_newest_migration_is_the_one_that_the_code_asks_for() -> None:
@@ -29,9 +36,11 @@ def test_the_newest_migration_is_the_one_that_the_code_asks_for() -> None:
     assert scripts.get_heads() == [REVISION]
 
 
-def test_a_database_at_the_newest_is_opened_without_alembic(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_database_that_is_new_or_at_the_newest_is_opened_without_alembic(is_new: bool, tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "storage.db")
-    open_database(url).dispose()
+    if not is_new:
+        open_database(url).dispose()
     code = (
         "import sys\nfrom kappa.gamma.database import open_database\n"
         f"open_database({url!r})\nsys.exit('alembic' in sys.modules)"
