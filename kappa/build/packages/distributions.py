@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache, cached_property, lru_cache
 from importlib.machinery import PathFinder
-from importlib.metadata import distribution, packages_distributions
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
+
+from kappa.build.packages.installed import InstalledState, installed_state, metadata_field
 
 __all__ = ["DistributionIndex", "guessed_distribution", "top_modules"]
 
@@ -63,20 +64,28 @@ def _file_of(parts: Sequence[str]) -> re.Pattern[str]:
 
 def top_modules() -> Mapping[str, list[str]]:
     """Return the distributions that are installed here by the modules that they bring."""
-    return _names_by_module(tuple((folder, _changed_at(folder)) for folder in sys.path))
-
-
-def _changed_at(folder: str) -> int:
-    """Return when something was last installed into a folder."""
-    try:
-        return Path(folder).stat().st_mtime_ns
-    except OSError:
-        return 0
+    return _names_by_module(installed_state())
 
 
 @lru_cache(maxsize=4)
-def _names_by_module(path: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:  # noqa: ARG001 - what the answer depends on
-    return dict(packages_distributions())
+def _names_by_module(state: InstalledState) -> Mapping[str, list[str]]:  # noqa: ARG001 - what the answer depends on
+    """PERF: `importlib.metadata.packages_distributions` takes 0.25 s for 160 distributions, because it makes a path of
+    each file that they have installed."""
+    names: dict[str, list[str]] = {}
+    for one in distributions():
+        name = metadata_field(one, "Name")
+        for module in _modules_of(one):
+            names.setdefault(module, []).append(name)
+    return names
+
+
+def _modules_of(one: Distribution) -> Collection[str]:
+    """Return the names of the modules and packages that a distribution says it has, else of those it has installed."""
+    if declared := one.read_text("top_level.txt"):
+        return declared.split()
+    record = one.read_text("RECORD")
+    lines = record.splitlines() if record is not None else [f"{file}," for file in one.files or ()]
+    return {line[: line.index(".py,")].partition("/")[0] for line in lines if ".py," in line}
 
 
 def guessed_distribution(module: str) -> str | None:
