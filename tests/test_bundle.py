@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,21 @@ def test_a_bundle_is_loaded(directory: Path, part: str) -> None:
     assert (service.version, json.loads(answer.body)) == ("1.0", 50)
     assert service.artifacts["factor"].metadata == {"rows": 3, "auc": 0.5}
     assert service.examples_directory == (None if part else directory / "examples")
+
+
+@pytest.mark.parametrize("pinned", ["1.0", None, "absent"])
+def test_other_versions_than_it_was_built_with_are_told_when_it_is_loaded(
+    pinned: str | None, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = metadata.version("click")
+    lock = directory / "requirements.txt"
+    lock.write_text(f"# kappa-input: model click.core -> click\nclick=={pinned or here} \\\n    --hash=sha256:00\n")
+    if pinned == "absent":
+        lock.write_text("click==1.0 \\\n    --hash=sha256:00\n")  # only something that the service needs needs it
+    with caplog.at_level(logging.WARNING, logger="kappa.service"):
+        load_service(ServiceSource.of_bundle(open_bundle(directory)), environ={})
+    words = f"The bundle has other versions than run here, so it may answer otherwise: click {here} (1.0 there)."
+    assert caplog.messages == ([words] if pinned == "1.0" else [])
 
 
 def test_load_gives_an_object_with_a_method_per_api(directory: Path) -> None:

@@ -25,6 +25,18 @@ def test_a_key_is_explained_by_the_docstring_under_its_field() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("examples", "Each of its tables has these keys: name, api, input, input_file, expect, tolerance"),
+        ("artifacts", "Each of its tables has these keys: type, path, metadata"),
+        ("service.ver", "Keys: major, minor"),
+    ],
+)
+def test_a_table_tells_its_keys_and_tables_of_tables_those_of_each(name: str, line: str) -> None:
+    assert line in render_text(explain(name)).splitlines()
+
+
 def test_a_key_tells_its_default_and_its_bounds() -> None:
     found = explain("apis.NAME.max_batch_size")
     assert isinstance(found, Key)

@@ -7,13 +7,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kappa.actions.targets import ProjectTarget, Target, open_target
-from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
+from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.remote.transport import unanswered
 from kappa.secret_urls import masked
 from kappa.services.comparison import Replay, replay_of
@@ -46,6 +47,7 @@ class Examples:
     """The model files of a project."""
     not_sent: str = ""
     """What to do where an example is without a column of the sample that its API names."""
+    is_of_bundle: bool = False
 
 
 def examples_of(target: Target) -> Examples:
@@ -58,7 +60,8 @@ def examples_of(target: Target) -> Examples:
         return Examples(project.spec, project.root, project.root / "kappafile.lock", models, not_sent)
     bundle = target.bundle
     directory = None if bundle.is_installed else bundle.directory / "examples"
-    return Examples(bundle.manifest.service, directory, bundle.directory / "requirements.txt")
+    lock = bundle.directory / bundle.manifest.env.lock
+    return Examples(bundle.manifest.service, directory, lock, is_of_bundle=True)
 
 
 def _not_sent(file: Path) -> str:
@@ -80,6 +83,14 @@ def check_examples(spec: ServiceSpec) -> None:
         lines = _first_example(spec)
         advice = f" Put one into its kappafile, and in `expect` what it must be answered:\n\n{lines}" if lines else ""
         raise ConfigurationError(f"`{spec.name}` has no `[[examples]]`, so there is nothing to test.{advice}")
+
+
+def _with_columns(spec: ServiceSpec, target: Target, environ: MutableMapping[str, str]) -> ServiceSpec:
+    """Return a service without examples with the columns that its models know, so that one can be proposed."""
+    if not spec.examples:
+        with suppress(KappaError), open_target(target, environ=environ) as service:
+            return spec.model_copy(update={"apis": tuple(inference.spec for inference in service.apis.values())})
+    return spec
 
 
 def _first_example(spec: ServiceSpec) -> str:
@@ -106,7 +117,10 @@ _FILES = {"image": "png"}
 
 
 def say_what_ran(examples: Examples) -> list[str]:
-    """Say on which versions a service runs here, and which ones its bundle has instead: one sentence each."""
+    """Say on which versions a service runs here, and which ones its bundle will have instead: one sentence each.
+
+    Of a bundle that is there already, the latter is said when it is loaded.
+    """
     spec, lock = examples.spec, _text_of(examples.lock)
     needs = [plugin.needs_of_file(path) for plugin, path in examples.models]
     made_with = {name: version for one in needs for name, version in one.versions.items()}
@@ -114,7 +128,8 @@ def say_what_ran(examples: Examples) -> list[str]:
     needed = {match[0].lower() for plugin in plugins for text in plugin.requires() if (match := _NAME.match(text))}
     pinned = {**made_with, **versions_pinned(lock)}
     found = versions_here(sorted({*names_asked_for(lock), *needed, *made_with}), pinned)
-    return [sentence for sentence in (say_versions(found), say_differences(found)) if sentence]
+    differences = "" if examples.is_of_bundle else say_differences(found)
+    return [sentence for sentence in (say_versions(found), differences) if sentence]
 
 
 def _text_of(lock: Path | None) -> str:
@@ -131,7 +146,7 @@ def replay_examples(
 
     Raises as `check_examples` does.
     """
-    check_examples(examples.spec)
+    check_examples(examples.spec if isinstance(target, str) else _with_columns(examples.spec, target, environ))
     if isinstance(target, str):
         for example in examples.spec.examples:
             route = f"{target.rstrip('/')}/{examples.spec.api(example.api).path}"

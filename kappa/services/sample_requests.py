@@ -73,9 +73,9 @@ def _dtype_of(columns: Any, name: str) -> str:
 
 _LONGEST = 300
 _VALUES: Mapping[str, Any] = {"bool": True, "str": "text", "datetime": "2026-01-31", "float64": 1.5, "float32": 1.5}
-_ROWS = [[5.1, 3.5, 1.4, 0.2]]
+_ROWS = [[1.5, 2.5]]
 _BODIES: Mapping[str, Any] = {
-    "dataframe": _ROWS,
+    "dataframe": [{"column": 1.5}],
     "json": {"key": 1},
     "ndarray": _ROWS,
     "pytorch_tensor": _ROWS,

@@ -6,9 +6,11 @@ a service of it that answers, whichever it is.
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from kappa.services.declaring import declared_spec
 from kappa.services.loading import ServiceCode, code_of_bundle, code_of_project, described
 from kappa.services.packed import Artifact, Model, frozen_metadata
 from kappa.services.snapshot import read_snapshot
+from kappa.services.versions import names_asked_for, say_differences, versions_here, versions_pinned
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ArtifactSource
 from kappa.spec.freezing import freeze
@@ -27,6 +30,8 @@ from kappa.spec.manifest import BundleManifest
 from kappa.spec.service import ServiceSpec
 
 __all__ = ["UNBUILT", "ServiceSource", "load_kept"]
+
+_logger = logging.getLogger("kappa.service")
 
 UNBUILT = "development"
 """The version of what is not built."""
@@ -116,8 +121,20 @@ def _static(spec: ServiceSpec, root: Path) -> Path | None:
 
 def _verified_code(bundle: Bundle, *, on_path: bool) -> ServiceCode:
     bundle.verify_code()
+    _warn_of_other_versions(bundle)
     manifest = bundle.manifest
     return code_of_bundle(bundle.package, manifest.bundle_digest, on_path=on_path, paths=manifest.code_paths)
+
+
+def _warn_of_other_versions(bundle: Bundle) -> None:
+    """Say which packages that the service names are installed in other versions than the bundle's lock pins.
+
+    An installed bundle has no lock: pip has installed what it pins.
+    """
+    with suppress(OSError, UnicodeDecodeError):
+        lock = (bundle.directory / bundle.manifest.env.lock).read_text(encoding="utf-8")
+        if differences := say_differences(versions_here(names_asked_for(lock), versions_pinned(lock))):
+            _logger.warning("%s", differences)
 
 
 def _packed(bundle: Bundle, plugin: ArtifactPlugin) -> Artifact:

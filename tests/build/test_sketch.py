@@ -69,6 +69,27 @@ def test_a_sample_beside_the_model_tells_the_columns(tmp_path: Path) -> None:
     assert not list(check_kappafile(file)[1])
 
 
+@pytest.mark.parametrize("folder", ["models", "models/2026-11-30"])
+def test_a_model_in_a_folder_is_named_by_its_path(folder: str, tmp_path: Path) -> None:
+    for name in (folder, ".cache", "__pycache__"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "house.joblib").write_bytes(pickle.dumps([1]))
+    (tmp_path / folder / "sample.csv").write_text(SAMPLE, encoding="utf-8")
+    message = refusal(tmp_path)
+    assert f"For `{folder}/house.joblib`, which is there, write this as `kappafile.toml`:" in message
+    assert f'path = "{folder}/house.joblib"' in lines_of(message)
+    file = tmp_path / "kappafile.toml"
+    file.write_text(message.partition("\n\n")[2], encoding="utf-8")
+    assert not list(check_kappafile(file)[1])
+
+
+def test_a_model_at_the_top_comes_before_those_in_folders(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/b.joblib", "c.joblib"):
+        (tmp_path / name).write_bytes(pickle.dumps([1]))
+    assert 'path = "c.joblib"' in lines_of(refusal(tmp_path))
+
+
 def test_without_a_model_the_lines_name_one_to_be_made(tmp_path: Path) -> None:
     message = refusal(tmp_path)
     assert "For a model that `joblib.dump` wrote, write this as `kappafile.toml`:" in message

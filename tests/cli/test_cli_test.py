@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import joblib
+import pandas as pd
 import pytest
 from click.testing import Result
 from PIL import Image
+from sklearn.linear_model import LinearRegression
 
 Kappa = Callable[..., Result]
 
@@ -99,6 +102,23 @@ def test_a_service_without_examples_cannot_pass(kappa: Kappa, project: Path) -> 
     result = kappa("test")
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith("error: `Scaler` has no `[[examples]]`, so there is nothing to test. Put one into")
+
+
+def test_the_example_to_copy_has_the_columns_that_the_model_knows(
+    kappa: Kappa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    houses = pd.DataFrame({"area m2": [80.5, 120.0], "rooms": [3, 4]})
+    joblib.dump(LinearRegression().fit(houses, [1.0, 2.0]), tmp_path / "house.joblib")
+    api = '[apis.predict]\nartifact = "model"\ninput = "dataframe"\n'
+    model = '[artifacts.model]\ntype = "sklearn"\npath = "house.joblib"\n'
+    file = tmp_path / "kappafile.toml"
+    file.write_text(f'kappafile = 1\n[service]\nname = "House"\n{model}{api}', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    lines = kappa("test").stderr.partition("\n\n")[2]
+    assert 'input = [{ "area m2" = 1, rooms = 1 }]' in lines.splitlines()
+    with file.open("a", encoding="utf-8") as kappafile:
+        kappafile.write(lines)
+    assert kappa("test").exit_code == 0
 
 
 INPUTS = ["json", "string", "ndarray", "image", "file", "dataframe"]

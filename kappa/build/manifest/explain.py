@@ -350,10 +350,20 @@ def render_text(found: Explanation) -> str:
         lines = (_wrapped(f"{word:<{width}}  {text}", hang=width + 4) for word, text in found.allowed.items())
         parts.append("\n".join(lines))
     if found.keys:
-        parts.append(_wrapped("Keys: " + ", ".join(key.rpartition(".")[2] for key in found.keys)))
+        parts.append(_wrapped(_say_keys(found)))
     if found.example:
         parts += ["Example:", _indented(found.example)]
     return "\n\n".join(filter(None, parts))
+
+
+def _say_keys(found: Key) -> str:
+    """List the keys of a table; of tables in a list, or by names of the user's, those that each of them has."""
+    inner = found.keys[0] if len(found.keys) == 1 else ""
+    words = "Keys: "
+    if inner.endswith((".NAME", ".NUMBER")):
+        found = keys()[inner]
+        words = "Each of its tables has these keys: "
+    return words + ", ".join(key.rpartition(".")[2] for key in found.keys)
 
 
 def render_overview() -> str:

@@ -126,12 +126,13 @@ def _next_step(directory: Path) -> str:
     if (nearby := next(_nearby(directory), None)) is not None:
         return f"There is one at `{nearby}`: go there, or name it."
     model = find_model(directory)
+    place = model.relative_to(directory).as_posix() if model is not None else ""
     if model is not None and (framework := framework_of_file(model)) is not None:
         return (
-            f"There is `{model.name}`, a model of {framework}, for which there is no artifact type yet; "
+            f"There is `{place}`, a model of {framework}, for which there is no artifact type yet; "
             "`kappa explain KF205` shows the lines to write."
         )
-    reason = f"For `{model.name}`, which is there," if model is not None else "For a model that `joblib.dump` wrote,"
+    reason = f"For `{place}`, which is there," if model is not None else "For a model that `joblib.dump` wrote,"
     return f"{reason} write this as `{KAPPAFILE_NAMES[0]}`:\n\n{sketch_for(model, directory).rstrip()}"
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 
+from kappa._files import is_ignored
 from kappa.build.manifest.other_frameworks import framework_of_file
 from kappa.plugins import ARTIFACTS
 
@@ -17,6 +19,8 @@ _SAMPLES = ("sample.csv", "sample.parquet", "samples.csv", "samples.parquet")
 _LEARNER = b"learner"
 """The key with which XGBoost's files begin, of either format."""
 _HEAD_BYTES = 64
+_MOST_FILES = 10_000
+"""How many files of a folder are looked at: it may be anybody's home."""
 
 _LINES = """\
 kappafile = 1
@@ -35,13 +39,22 @@ artifact = "model"
 
 
 def find_model(directory: Path) -> Path | None:
-    """Return a model's file in a folder: one with a type of Kappa's, else one of another framework."""
-    try:
-        files = sorted(path for path in directory.iterdir() if path.is_file())
-    except OSError:
-        return None
-    with_type = (path for path in files if type_of_model(path) is not None)
-    return next(with_type, None) or next((path for path in files if framework_of_file(path)), None)
+    """Return a model's file in a folder, or in one below: one with a type of Kappa's, else one of another framework."""
+    for pattern in ("*", "*/*", "*/*/*"):
+        try:
+            paths = islice(directory.glob(pattern), _MOST_FILES)
+            files = sorted(path for path in paths if _may_be_model(path, directory))
+        except OSError:
+            return None
+        with_type = (path for path in files if type_of_model(path) is not None)
+        if model := next(with_type, None) or next((path for path in files if framework_of_file(path)), None):
+            return model
+    return None
+
+
+def _may_be_model(path: Path, directory: Path) -> bool:
+    inside = path.relative_to(directory)
+    return not (any(part.startswith(".") for part in inside.parts) or is_ignored(inside)) and path.is_file()
 
 
 def type_of_model(file: Path) -> str | None:
@@ -64,11 +77,16 @@ def type_of_model(file: Path) -> str | None:
 def sketch_for(model: Path | None, directory: Path) -> str:
     """Return what a new kappafile in ``directory`` holds: nine lines that name a model's file and, if there is one, a
     sample of its input."""
-    sample = next((name for name in _SAMPLES if (directory / name).is_file()), None)
+    path = "model.joblib"
+    if model is not None:
+        path = (model.relative_to(directory) if model.is_relative_to(directory) else Path(model.name)).as_posix()
+    folders = dict.fromkeys(["", f"{PurePosixPath(path).parent}/".removeprefix("./")])
+    samples = (f"{folder}{name}" for folder in folders for name in _SAMPLES)
+    sample = next((name for name in samples if (directory / name).is_file()), None)
     return _LINES.format(
         name=json.dumps(_service_name(model)),
         type=(type_of_model(model) if model is not None else None) or "sklearn",
-        path=json.dumps(model.name if model is not None else "model.joblib", ensure_ascii=False),
+        path=json.dumps(path, ensure_ascii=False),
         input=f'{{ type = "dataframe", columns_from = "{sample}" }}' if sample else '"dataframe"',
     )
 
