@@ -33,6 +33,10 @@ _STACK_GLOBAL = re.compile(
     rb"\x8c(.)([A-Za-z_][\w.]*)\x94?(?:\x95.{8})?(?:\x8c(.)([A-Za-z_][\w.]*)|h.|j.{4})\x94?(?:\x95.{8})?\x93",
     re.DOTALL,
 )
+_OBJECT = re.compile(
+    rb"\x80[\x04\x05](?:\x95.{8})?\x8c(.)([A-Za-z_][\w.]*)\x94?\x8c(.)([A-Za-z_]\w*)\x94?\x93\x94?\)\x81", re.DOTALL
+)
+"""How a pickle begins that is an object of a class: PROTO, FRAME, the class, an empty tuple, NEWOBJ."""
 _SKLEARN_VERSION = re.compile(
     rb"_sklearn_version(?:\x94?(?:\x95.{8})?\x8c(.)|(?:q.|r.{4})X(.)\0\0\0)([0-9][\w.+]*)", re.DOTALL
 )
@@ -92,6 +96,7 @@ class _Search:
         self._later: set[str] = set()
         self._versions: dict[str, str] = {}
         self._of_main: dict[str, None] = {}
+        self._made_of = ""
         self._is_first = True
 
     def read_by(self, head: bytes) -> None:
@@ -105,6 +110,12 @@ class _Search:
                 self._modules.add(module)
                 if module == "__main__":
                     self._of_main[name] = None
+        if (
+            self._is_first
+            and (match := _OBJECT.match(data))
+            and [len(match[2]), len(match[4])] == [*match[1], *match[3]]
+        ):
+            self._made_of = f"{match[2].decode()}:{match[4].decode()}"
         self._is_first = False
         for match in _STACK_GLOBAL.finditer(data):
             if len(match[2]) == match[1][0]:
@@ -130,7 +141,7 @@ class _Search:
     @property
     def needs(self) -> ModelNeeds:
         later = tuple(sorted(self._later - self._modules))
-        return ModelNeeds(tuple(sorted(self._modules)), self._versions, later, tuple(self._of_main))
+        return ModelNeeds(tuple(sorted(self._modules)), self._versions, later, tuple(self._of_main), self._made_of)
 
 
 def _old_globals(data: bytes | mmap.mmap) -> Iterator[tuple[str, str]]:

@@ -365,6 +365,8 @@ class ModelNeeds(NamedTuple):
     """Dotted names of modules that functions in it import when they are called."""
     of_main: tuple[str, ...] = ()
     """Names of classes and functions that it takes from `__main__`, the script that made it."""
+    made_of: str = ""
+    """The class of the model itself, as `module:Class`; empty if that is not told."""
 
 
 _INSIDE = "artifacts/model"

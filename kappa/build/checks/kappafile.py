@@ -16,6 +16,7 @@ from kappa.build.checks.taken_names import needed_by, say_taken, taken_by
 from kappa.build.code.absent import AbsentModules, direct_imports, unknown_imports
 from kappa.build.code.declarations import Declaration
 from kappa.build.code.injection import check_functions, input_references
+from kappa.build.code.model_methods import methods_of
 from kappa.build.code.model_names import dill_problem, name_problem, needs_of_file, size_of_model
 from kappa.build.code.modules import CodeBase
 from kappa.build.code.nearby import find_nearby, say_notebook
@@ -71,6 +72,7 @@ def check_references(
     _check_modules(draft, code)
     _check_code(draft, code, declaration)
     _check_names_in_models(draft, code, declaration, packed)
+    _check_methods(draft, code, packed)
 
 
 def _report_unknown(
@@ -286,6 +288,31 @@ def _model_file(draft: Draft, name: str, plugin: ArtifactPlugin) -> Path | None:
     path = root / text
     is_folder = plugin.takes != "file" and path.is_dir() and path.resolve().is_relative_to(root.resolve())
     return path if (path.is_file() or is_folder) and size_of_model(path) <= _MOST_BYTES_READ else None
+
+
+def _check_methods(draft: Draft, code: CodeBase, packed: Collection[str]) -> None:
+    """Report a model's method that its class does not have, as far as its file and the class's source tell.
+
+    PERF: `predict` is left to the try of the bundle, because reading a library's source takes 10 to 100 ms.
+    """
+    for api in draft.names("apis"):
+        name, method = draft.get("apis", api, "artifact"), draft.get("apis", api, "method")
+        plugin = draft.plugins.get(name) if isinstance(name, str) and name not in packed else None
+        file = _model_file(draft, name, plugin) if plugin is not None else None
+        if plugin is None or file is None or not isinstance(method, str) or method == "predict":
+            continue
+        made_of = needs_of_file(plugin, file).made_of
+        methods = methods_of(made_of, code) if made_of else None
+        if methods is not None and method not in methods:
+            kind = made_of.partition(":")[2]
+            near = nearest(method, sorted(one for one in methods if not one.startswith("_")), cutoff=0.6)
+            draft.found.add(
+                "KF332",
+                f"{quoted(file.name)} is a `{kind}`, which has no method {quoted(method)}.",
+                ("apis", api, "method"),
+                help=f"Did you mean `{near}`?" if near else "",
+                replacement=f'"{near}"' if near else None,
+            )
 
 
 def _check_names_in_models(

@@ -19,6 +19,7 @@ __all__ = [
     "Definition",
     "NotDefined",
     "Parameter",
+    "bindings_of",
     "find_definition",
     "needs_instance",
     "parameters_of",
@@ -64,7 +65,7 @@ def _find(code: CodeBase, module: Module, parts: Sequence[str], *, steps: int) -
     tree = code.tree(module)
     if not isinstance(tree, ast.Module) or steps > _MAX_STEPS:
         return Definition(module)
-    bindings = _bindings(tree.body)
+    bindings = bindings_of(tree.body)
     name, rest = parts[0], parts[1:]
     if name in bindings:
         node = bindings[name]
@@ -120,7 +121,7 @@ def _through_stars(
 def _in_class(
     code: CodeBase, module: Module, node: ast.ClassDef, parts: Sequence[str], *, steps: int
 ) -> Definition | NotDefined:
-    bindings = _bindings(node.body)
+    bindings = bindings_of(node.body)
     found = bindings.get(parts[0])
     if found is None:
         if not node.bases:
@@ -143,14 +144,14 @@ def _inherited(code: CodeBase, module: Module, node: ast.ClassDef, parts: Sequen
     return Definition(module)
 
 
-def _bindings(body: Sequence[ast.stmt]) -> dict[str, ast.AST]:
+def bindings_of(body: Sequence[ast.stmt]) -> dict[str, ast.AST]:
     """Return what a block binds to names, in its branches too but not in its functions; the last binding counts."""
     found: dict[str, ast.AST] = {}
     for node in body:
         for name in _bound_names(node):
             found[name] = node
         for block in _branches(node):
-            found.update(_bindings(block))
+            found.update(bindings_of(block))
     return found
 
 

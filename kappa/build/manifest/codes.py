@@ -337,6 +337,11 @@ CODES: Mapping[str, Code] = {
         "`dockerfile_template` is a Jinja template that extends `Dockerfile.j2` and adds to its blocks. A block that "
         "`Dockerfile.j2` does not have would stand nowhere in the Dockerfile.",
     ),
+    "KF332": Code(
+        "The model has no such method",
+        "The file of the model names its class, and neither that class nor one that it inherits from defines the "
+        "method that `method` names. Nothing was loaded to find this out; what a file does not tell, the build tries.",
+    ),
     "KF340": Code(
         "An import cannot be followed",
         "The name of what is imported is made while the code runs, so nobody can tell from the text which modules a "
