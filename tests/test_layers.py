@@ -76,6 +76,7 @@ FUNCTION_LEVEL: Mapping[tuple[str, str], str] = {
     ("kappa.actions.building", "kappa.build.project"): _LIGHT_HELP,
     ("kappa.actions.building", "kappa.build.bundle.trial"): _LIGHT_HELP,
     ("kappa.actions.building", "kappa.containers.engine"): _NO_IMAGES,
+    ("kappa.actions.examples", "kappa.build.manifest.kappafile"): _NO_BUILD_SIDE,
     ("kappa.actions.images", "kappa.rendering.deployables"): _NO_BUILD_SIDE,
     ("kappa.actions.images", "kappa.build.packages.lock"): _NO_BUILD_SIDE,
     ("kappa.actions.images", "kappa.build.packages.locking"): _NO_BUILD_SIDE,

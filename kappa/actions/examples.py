@@ -31,7 +31,6 @@ __all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "say_
 _REMOTE_TIMEOUT_S = 60.0
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 """What TOML takes as a key without quotes."""
-_SAMPLE = re.compile(r"""columns_from["']?\s*[=:]\s*["']?([^"',}\s]+)""")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -66,11 +65,16 @@ def examples_of(target: Target) -> Examples:
 
 def _not_sent(file: Path) -> str:
     """Say what to do with a column that an example does not have, if a kappafile names one sample of rows."""
-    lines = enumerate(_text_of(file).splitlines(), start=1)
-    found = [(match[1], number) for number, line in lines if (match := _SAMPLE.search(line))]
-    if len(found) != 1:
+    from kappa.build.manifest.kappafile import read_kappafile
+
+    document, diagnostics = read_kappafile(file)
+    if document is None:
         return ""
-    sample, number = found[0]
+    paths = [("apis", str(name), "input", "columns_from") for name in document.table_at(("apis",))]
+    samples = [path for path in paths if isinstance(document.at(path), str)]
+    if len(samples) != 1:
+        return ""
+    sample, number = document.at(samples[0]), diagnostics.positions.of_value(samples[0]).line
     return (
         f" If clients do not send it, like a column that is predicted, delete it from `{sample}`, which "
         f'`columns_from = "{sample}"` names ({file.name}:{number}); if they do, add it to the example.'

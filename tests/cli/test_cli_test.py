@@ -121,6 +121,26 @@ def test_the_example_to_copy_has_the_columns_that_the_model_knows(
     assert kappa("test").exit_code == 0
 
 
+@pytest.mark.parametrize("more", ["", '# columns_from = "old.csv"\n'], ids=["alone", "beside one in a comment"])
+def test_a_column_that_an_example_lacks_leads_to_the_sample_that_names_it(
+    kappa: Kappa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    module = f"rows_{os.getpid()}"
+    (tmp_path / f"{module}.py").write_text("def many(rows):\n    return [1] * len(rows)\n", encoding="utf-8")
+    (tmp_path / "houses.csv").write_text("area,price\n80.5,100000\n", encoding="utf-8")
+    (tmp_path / "kappafile.toml").write_text(
+        f'{more}kappafile = 1\n[service]\nname = "House"\n[apis.predict]\nfunction = "{module}:many"\n'
+        '[apis.predict.input]\ntype = "dataframe"\ncolumns_from = "houses.csv"\n'
+        '[[examples]]\nname = "one"\napi = "predict"\ninput = [{ area = 80.5 }]\n',
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    line = 9 if more else 8
+    assert f'which `columns_from = "houses.csv"` names (kappafile.toml:{line}); if they do' in kappa("test").stdout
+    sys.modules.pop(module, None)
+
+
 INPUTS = ["json", "string", "ndarray", "image", "file", "dataframe"]
 COLUMNS = '{ type = "dataframe", columns = { area = "float64", "sold on" = "datetime", new = "bool", city = "str" } }'
 
