@@ -269,6 +269,7 @@ BEYOND_THE_SCHEMA = {
     "KF329": "which shells there are",
     "KF330": "what in a URL is a secret",
     "KF331": "what another file holds",
+    "KF332": "a file",
     "KF340": "code, and a warning",
     "KF341": "a file",
     "KF342": "what is installed",
