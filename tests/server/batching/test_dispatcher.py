@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.server.batching.batcher import Batcher
+from kappa.server.batching.dispatcher import Dispatcher
 from kappa.server.batching.observer import SilentObserver
 from kappa.server.batching.outcomes import ExpiredError, RefusedError
 from kappa.server.batching.placement import Placer
 from kappa.server.batching.policy import Limits
+from kappa.server.batching.runs import Request
 from kappa.server.batching.slots import Slots
 from kappa.server.tuning.advice import saturation_of
 from kappa.server.tuning.load import bursts, poisson
@@ -224,3 +226,14 @@ def test_a_stop_in_the_middle_of_a_storm_leaves_nobody_waiting(seed, drain, is_s
     for item, outcome in asked:
         assert_is_right(item, outcome)
     assert driver.dispatcher.is_drained
+
+
+def test_what_was_not_read_during_a_pause_may_be_as_old_as_the_pause():
+    dispatcher: Dispatcher[int, int] = Dispatcher(Limits(8))
+    requests = [Request(arrived) for arrived in (1.5, 1.6)]
+    dispatcher.loop_paused(1.0)
+    dispatcher.put(requests[0], 1.5)
+    assert dispatcher.has_unread_input
+    dispatcher.input_read()
+    dispatcher.put(requests[1], 1.6)
+    assert [request.arrived for request in requests] == [1.0, 1.6]
