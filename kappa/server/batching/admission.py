@@ -238,11 +238,11 @@ class Admission:
     def _late(self, queue: WaitingQueue[W], request: Candidate, busy_s: float, estimate: Estimate) -> Refusal | None:
         """Return the refusal of a request that is predicted to finish too late, or to make its batch too late.
 
-        A batch is as late as its oldest member, so the target counts from when that one arrived: a newcomer that
-        fits its own target alone would push it out of time. And whoever would begin another batch behind a full one
+        A batch is as late as its oldest member, so the target counts from when that one arrived: a newcomer that fits
+        its own target alone would push it out of time. And a request that would begin another batch behind a full one
         is let in only if that batch will be in time when it is full: with an older head it would have to stay small.
-        (Simulated at 2 to 10 times saturation: goodput 0.97 of it; 0.8 without the second rule, 0.02 without both.)
-        One client's deadline header never shuts the door to others.
+        (Simulated at 2 to 10 times saturation: goodput 0.97 of it; 0.8 without the second rule, 0.02 without both.) One
+        client's deadline header never shuts the door to others.
         """
         now = request.now
         if estimate.runs < EARLY_RUNS:

@@ -350,7 +350,7 @@ class Batcher(Generic[T, R]):
         self._dispatcher.renewed(())
 
     def _be_stuck(self, error: Exception, run: Run[T, R] | None = None) -> None:
-        """Accept nothing more, refuse who waits, and tell whoever can replace this batcher."""
+        """Accept nothing more, refuse who waits, and report that this batcher must be replaced."""
         self._dispatcher.be_stuck(() if run is None else run.members)
         self._end_if_drained()
         self._on_stuck(error)

@@ -177,7 +177,7 @@ class Tasks(Generic[T, R]):
     def put(self, run: Run[T, R], *, is_loop_busy: bool = False) -> None:  # noqa: ARG002 - it is the loop's
         run.placement = "task"
         running = execute_async(run, self._function, self._clock)
-        # The user's code must not see the context variables of whoever came first.
+        # The user's code must not see the context variables of the first caller.
         task = self._context.copy().run(self._loop.create_task, running)
         self._tasks[run] = task
         task.add_done_callback(lambda _: self._end(run))

@@ -1,7 +1,7 @@
 """How long one API really takes: a server of its own, under closed loops of several sizes.
 
 `T(n)` is taken where it counts, in a worker that speaks HTTP meanwhile: there it is up to twice that of a bare call
-(measured), because the event loop and the function share Python's lock. The means of each phase lie on the same line
+(measured), because the event loop and the function share the GIL. The means of each phase lie on the same line
 as the runs that they are made of.
 """
 
