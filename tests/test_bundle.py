@@ -77,9 +77,9 @@ def test_a_bundle_as_built_is_verified(directory: Path) -> None:
 def test_its_package_alone_is_verified_too(directory: Path) -> None:
     installed = open_bundle(directory / "Demo")
     installed.verify()
-    assert (installed.is_installed, installed.package) == (True, directory / "Demo")
+    assert (installed.is_installed, installed.package.folder) == (True, directory / "Demo")
     whole = open_bundle(directory)
-    assert (whole.is_installed, whole.package) == (False, directory / "Demo")
+    assert (whole.is_installed, whole.package.folder) == (False, directory / "Demo")
 
 
 def test_what_pip_python_and_the_system_add_is_not_looked_at(directory: Path) -> None:

@@ -58,9 +58,8 @@ def examples_of(target: Target) -> Examples:
         not_sent = _not_sent(project.file) if project.file is not None else ""
         return Examples(project.spec, project.root, project.root / "kappafile.lock", models, not_sent)
     bundle = target.bundle
-    directory = None if bundle.is_installed else bundle.directory / "examples"
     lock = bundle.directory / bundle.manifest.env.lock
-    return Examples(bundle.manifest.service, directory, lock, is_of_bundle=True)
+    return Examples(bundle.manifest.service, bundle.examples, lock, is_of_bundle=True)
 
 
 def _not_sent(file: Path) -> str:

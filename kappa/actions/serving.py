@@ -120,7 +120,7 @@ def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, s
     return tune(
         str(bundle.directory),
         f"/{api.path}",
-        example_payload(example, bundle.directory / "examples"),
+        example_payload(example, bundle.layout.examples),
         api=api.name,
         max_batch_size=api.max_batch_size if api.batch else 1,
         target_ms=target_ms or api.max_latency_ms or _USUAL_TARGET_MS,

@@ -18,7 +18,7 @@ from kappa.services.inference import Inference
 from kappa.services.service import LoadedService, answering, load_service
 from kappa.services.source import UNBUILT, ServiceSource
 from kappa.settings import home_directory
-from kappa.spec.manifest import MANIFEST_NAME
+from kappa.spec.layout import MANIFEST_NAME
 from kappa.spec.service import ServiceSpec
 from kappa.tag import BundleReference, Tag
 

@@ -21,6 +21,7 @@ from kappa.containers.recipes import with_mounts
 from kappa.containers.request import ImageRequest
 from kappa.errors import ContainerError, UsageError
 from kappa.log import log
+from kappa.spec.layout import BundleLayout
 
 __all__ = ["CommandContainer", "CommandEngine", "connect_command"]
 
@@ -112,8 +113,8 @@ class CommandEngine:
 
     def _with_mounts(self, request: ImageRequest, options: Sequence[str], *, folder: Path) -> Done:
         secrets = {secret.id: secret for secret in (*request.lent, *request.secrets)}
-        recipe = folder / "Dockerfile"
-        text = (request.directory / "Dockerfile").read_text(encoding="utf-8")
+        recipe = BundleLayout(folder).dockerfile
+        text = BundleLayout(request.directory).dockerfile.read_text(encoding="utf-8")
         recipe.write_text(with_mounts(text, secrets=list(secrets)), encoding="utf-8")
         given = [word for secret in secrets.values() for word in ("--secret", secret.option)]
         build = ["buildx", "build", "--push"] if request.push else ["build"]

@@ -18,6 +18,7 @@ from kappa.containers.recipes import LENT_FOLDER, with_lent_files
 from kappa.containers.request import ImageRequest
 from kappa.errors import UsageError
 from kappa.log import log
+from kappa.spec.layout import BundleLayout
 
 __all__ = ["RECIPE", "LentContext", "lent_context", "open_context"]
 
@@ -50,7 +51,7 @@ def lent_context(request: ImageRequest, environ: Mapping[str, str]) -> LentConte
                 kind="warning",
             )
     arguments = tuple(secret.id for secret in variables if not _has_password(environ[secret.variable]))
-    text = (request.directory / "Dockerfile").read_text(encoding="utf-8")
+    text = BundleLayout(request.directory).dockerfile.read_text(encoding="utf-8")
     recipe = with_lent_files(text, files=list(files), arguments=arguments)
     return LentContext(
         {RECIPE: recipe.encode(), **{f"{LENT_FOLDER}/{name}": data for name, data in files.items()}}, arguments

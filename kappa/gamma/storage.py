@@ -15,7 +15,8 @@ from pathlib import Path
 
 from kappa._files import in_use, is_abandoned
 from kappa.errors import DestinationExistsError
-from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, read_manifest
+from kappa.spec.layout import MANIFEST_NAME
+from kappa.spec.manifest import BundleManifest, read_manifest
 from kappa.tag import Tag
 
 __all__ = ["DirectoryStorage"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from kappa._files import entries_of, sha256_of_file
 from kappa.errors import BundleError, BundleNotFoundError, printable
-from kappa.spec.manifest import MANIFEST_NAME, BundleManifest, bundle_digest, manifest_of, read_tree
+from kappa.spec.layout import MANIFEST_NAME, BundleLayout, PackageLayout
+from kappa.spec.manifest import BundleManifest, bundle_digest, manifest_of, read_tree
 
 __all__ = ["Bundle", "open_bundle"]
 
@@ -27,15 +28,24 @@ class Bundle:
     """What the digest of the manifest is, as it lies there; it says itself what it should be."""
 
     @property
-    def package(self) -> Path:
-        """The folder of the service's code and models, which is what pip installs."""
-        is_package = (self.directory / "__init__.py").is_file()
-        return self.directory if is_package else self.directory / self.manifest.name
-
-    @property
     def is_installed(self) -> bool:
         """Whether only the package is here."""
-        return self.package == self.directory
+        return PackageLayout(self.directory).code.is_file()
+
+    @property
+    def layout(self) -> BundleLayout[Path]:
+        """Where things are, if the whole of it is here."""
+        return BundleLayout(self.directory)
+
+    @property
+    def package(self) -> PackageLayout[Path]:
+        """The service's code and models, which is what pip installs."""
+        return PackageLayout(self.directory) if self.is_installed else self.layout.package(self.manifest.name)
+
+    @property
+    def examples(self) -> Path | None:
+        """Where the files of its examples are; ``None`` where only the package is here."""
+        return None if self.is_installed else self.layout.examples
 
     def verify(self) -> None:
         """Compare every file with the digests in the manifest; raises `BundleError` that lists what differs.
@@ -51,8 +61,9 @@ class Bundle:
 
     def _compare(self, is_read: Callable[[str], bool]) -> None:
         prefix = f"{self.manifest.name}/" if self.is_installed else ""
+        own = BundleLayout(PurePosixPath())
         expected = {path: digest for path, digest in self.manifest.files.items() if path.startswith(prefix)}
-        manifests = {MANIFEST_NAME, f"{self.manifest.name}/{MANIFEST_NAME}"}
+        manifests = {str(own.manifest), str(own.package(self.manifest.name).manifest)}
         try:
             entries = entries_of(self.directory, inside=prefix)
             strange = {prefix + path.as_posix(): word for path, word in entries if word}
@@ -63,7 +74,7 @@ class Bundle:
                 for path in shared
                 if is_read(path) and sha256_of_file(self.directory / found[path]) != expected[path]
             }
-            texts = {(folder / MANIFEST_NAME).read_bytes() for folder in (self.directory, self.package)}
+            texts = {path.read_bytes() for path in (self.layout.manifest, self.package.manifest)}
         except OSError as exc:
             raise BundleError(f"The bundle in `{self.directory}` cannot be read: {exc}.") from exc
         problems = [f"`{printable(path)}` is {word}" for path, word in strange.items()]

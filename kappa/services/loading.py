@@ -40,6 +40,7 @@ from kappa.errors import BundleError, KappaError, said
 from kappa.services.modules_of_others import MODULES_OF_OTHERS, is_needed_from_elsewhere, is_regular, regular_modules
 from kappa.services.source_code import SourceLoader, import_from_source
 from kappa.spec.contracts import ISOLATED
+from kappa.spec.layout import PackageLayout
 
 __all__ = [
     "OwnFolders",
@@ -59,7 +60,7 @@ __all__ = [
 
 _logger = logging.getLogger("kappa.service")
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
-_OWN_FOLDERS = frozenset({"_kappa", "artifacts", "web_static_content"})
+_OWN_FOLDERS = frozenset(folder.name for folder in PackageLayout(Path()).folders)
 """Folders of a bundle's package that are no code."""
 _folders: list[Path] = []
 """Where modules are imported from under their own names; what is not imported yet may be, later."""

@@ -75,8 +75,8 @@ class ServiceSource:
             manifest.version,
             partial(_verified_code, bundle, on_path=on_path),
             partial(_packed, bundle),
-            None if bundle.is_installed else bundle.directory / "examples",
-            bundle.package / "web_static_content" if manifest.service.web_static_content is not None else None,
+            bundle.examples,
+            bundle.package.static_content if manifest.service.web_static_content is not None else None,
             bundle=bundle,
         )
 
@@ -123,7 +123,7 @@ def _verified_code(bundle: Bundle, *, on_path: bool) -> ServiceCode:
     bundle.verify_code()
     _warn_of_other_versions(bundle)
     manifest = bundle.manifest
-    return code_of_bundle(bundle.package, manifest.bundle_digest, on_path=on_path, paths=manifest.code_paths)
+    return code_of_bundle(bundle.package.folder, manifest.bundle_digest, on_path=on_path, paths=manifest.code_paths)
 
 
 def _warn_of_other_versions(bundle: Bundle) -> None:
@@ -138,7 +138,7 @@ def _warn_of_other_versions(bundle: Bundle) -> None:
 
 
 def _packed(bundle: Bundle, plugin: ArtifactPlugin) -> Artifact:
-    directory = bundle.package / "artifacts" / plugin.name
+    directory = bundle.package.artifact(plugin.name)
     if not directory.is_dir():
         raise BundleError(f"The bundle in `{bundle.directory}` has no artifact `{plugin.name}`.")
     metadata = next((one.metadata for one in bundle.manifest.artifacts if one.name == plugin.name), {})

@@ -18,11 +18,11 @@ from kappa._files import digest_of_lines, strangeness
 from kappa.errors import BundleError
 from kappa.spec.contracts import FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
+from kappa.spec.layout import MANIFEST_NAME, BundleLayout
 from kappa.spec.service import Labels, ServiceSpec
 from kappa.tag import Tag
 
 __all__ = [
-    "MANIFEST_NAME",
     "MAX_SIZE_BYTES",
     "SCHEMA_VERSION",
     "BundleManifest",
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-MANIFEST_NAME = "kappa.yml"
 _UNSAFE_TEXT = re.compile("[\r\x85\u2028\u2029\ufeff]")
 MAX_SIZE_BYTES = 1 << 20  # the YAML parser reads 0.1 MB/s: a larger one is an attack or a mistake
 
@@ -59,7 +58,7 @@ class ResolvedEnv(Spec):
     """The image that the Dockerfile starts from."""
     requirements: tuple[str, ...]
     """The direct requirements, sorted: the user's, the plugins' and Kappa's run-time ones."""
-    lock: str = "requirements.txt"
+    lock: str = BundleLayout(PurePosixPath()).lock.name
     """The hash-pinned lock inside the bundle."""
     resolver: str
     """What made the lock, with its version."""

@@ -90,7 +90,11 @@ def test_what_is_saved_is_loaded_again_with_its_models_and_metadata(greeter: Ben
     assert bundle.directory.parent.name == "Greeter"
     assert (bundle.manifest.tag, bundle.manifest.labels) == (bundle.manifest.tag, {"team": "growth"})
     assert (greeter.version, greeter.tag) == (bundle.manifest.version, f"Greeter:{bundle.manifest.version}")
-    assert sorted(file.name for file in (bundle.package).glob("*.py")) == ["__init__.py", "greeter.py", "wording.py"]
+    assert sorted(file.name for file in bundle.package.folder.glob("*.py")) == [
+        "__init__.py",
+        "greeter.py",
+        "wording.py",
+    ]
     service = kappa.load(path)
     assert service.greet(ADA) == greeter.greet(ADA) == "Good day, Ada"  # type: ignore[attr-defined]
     metadata = service.artifacts["words"].metadata

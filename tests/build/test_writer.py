@@ -33,26 +33,26 @@ def packing(model: Any) -> PlannedArtifact:
 
 def test_digests_are_those_of_the_files(tmp_path: Path) -> None:
     tree = BundleTree(tmp_path)
-    tree.write("a/b.txt", "é")
-    tree.write("a/c.txt", b"\x00")
+    tree.write(PurePosixPath("a/b.txt"), "é")
+    tree.write(PurePosixPath("a/c.txt"), b"\x00")
     assert tree.digests() == {"a/b.txt": sha256_of_bytes("é".encode()), "a/c.txt": sha256_of_bytes(b"\x00")}
 
 
 def test_no_file_is_hashed_twice(tmp_path: Path) -> None:
     tree = BundleTree(tmp_path)
-    tree.write("model.bin", "1")
+    tree.write(PurePosixPath("model.bin"), "1")
     first = tree.digests()
     (tmp_path / "model.bin").chmod(0)  # root could still read it, so its content goes as well
     (tmp_path / "model.bin").write_text("2")
-    tree.write("later.txt", "3")
+    tree.write(PurePosixPath("later.txt"), "3")
     assert tree.digests() == {**first, "later.txt": sha256_of_bytes(b"3")}
 
 
 def test_no_file_is_written_twice(tmp_path: Path) -> None:
     tree = BundleTree(tmp_path)
-    tree.write("a.txt", "1")
+    tree.write(PurePosixPath("a.txt"), "1")
     with pytest.raises(FileExistsError):
-        tree.write("a.txt", "2")
+        tree.write(PurePosixPath("a.txt"), "2")
 
 
 def test_copies_keep_their_content_and_their_right_to_run(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_artifact_fills_its_folder_and_its_size_is_told(tmp_path: Path) -> None:
         (directory / "config.json").chmod(0o700)
 
     tree = BundleTree(tmp_path)
-    assert tree.pack(packing(save), "M/artifacts/model") == 7
+    assert tree.pack(packing(save), PurePosixPath("M/artifacts/model")) == 7
     assert set(tree.digests()) == {"M/artifacts/model/config.json", "M/artifacts/model/deep/weights.bin"}
     assert (tmp_path / "M/artifacts/model/config.json").stat().st_mode & 0o777 == 0o644
 
@@ -86,7 +86,7 @@ def test_what_no_digest_covers_is_not_packed(tmp_path: Path) -> None:
         (directory / "model").write_bytes(b"1")
 
     tree = BundleTree(tmp_path)
-    assert tree.pack(packing(save), "M/artifacts/model") == 1
+    assert tree.pack(packing(save), PurePosixPath("M/artifacts/model")) == 1
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["model"]
 
 
@@ -109,7 +109,7 @@ def test_artifact_that_writes_what_no_bundle_holds_is_an_error(
         make(directory / "weights")
 
     with pytest.raises(BuildError, match=f"^The artifact `model` wrote `weights`, which is {word}.$"):
-        BundleTree(tmp_path).pack(packing(save), "M/artifacts/model")
+        BundleTree(tmp_path).pack(packing(save), PurePosixPath("M/artifacts/model"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes are those of POSIX")
@@ -121,7 +121,7 @@ def test_special_file_is_never_copied(tmp_path: Path) -> None:
 
 def test_artifact_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"The artifact `model` wrote no file: its type `test\.folder` is at fault"):
-        BundleTree(tmp_path).pack(packing(lambda directory: None), "M/artifacts/model")
+        BundleTree(tmp_path).pack(packing(lambda directory: None), PurePosixPath("M/artifacts/model"))
 
 
 def test_failure_of_a_model_names_artifact_and_cause_and_kappas_own_pass_through(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_failure_of_a_model_names_artifact_and_cause_and_kappas_own_pass_through
 
 def test_settled_tree_has_one_time_and_plain_folders(tmp_path: Path) -> None:
     tree = BundleTree(tmp_path / "bundle")
-    tree.write("a/b/c.txt", "1")
+    tree.write(PurePosixPath("a/b/c.txt"), "1")
     (tree.root / "a").chmod(0o700)
     tree.settle(datetime(2026, 1, 1, tzinfo=timezone.utc))
     times = {path.stat().st_mtime for path in (tree.root, *tree.root.rglob("*"))}

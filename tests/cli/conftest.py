@@ -12,7 +12,9 @@ import pytest
 import tomli
 from click.testing import CliRunner, Result
 
-from kappa._files import sha256_of_file, walk_files
+from kappa._files import sha256_of_file, walk_files, write_atomically
+from kappa.actions.building import plan_of
+from kappa.build.packages.lock import Lock
 from kappa.cli.main import cli
 from kappa.spec.document import Kappafile
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv
@@ -142,3 +144,13 @@ def make_bundle(project: Path) -> Callable[..., Path]:
 def bundle(make_bundle: Callable[..., Path], kappa_home: Path) -> Path:
     """Put the bundle `Scaler:1.0` into the store and return its directory."""
     return make_bundle(kappa_home / "repository" / "Scaler" / "1.0")
+
+
+@pytest.fixture
+def lockable(project: Path, kappa_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the project, with a lock at hand so that nothing is resolved, and with one time for all builds."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767323045")
+    asked = plan_of(project).lock_inputs
+    lock = Lock(asked.digest, asked.python, asked.platform, "pip-compile 7.6", "falcon==4.4.0 --hash=sha256:00\n")
+    write_atomically(kappa_home / "locks" / asked.digest.replace(":", "-"), lock.text.encode())
+    return project

@@ -12,24 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from kappa._files import write_atomically
-from kappa.actions.building import plan_of
-from kappa.build.packages.lock import Lock
 from kappa.spec.manifest import read_manifest
 
 Kappa = Callable[..., Result]
 
 WITHIN_S = 60.0
-
-
-@pytest.fixture
-def lockable(project: Path, kappa_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the project, with a lock at hand so that nothing is resolved, and with one time for all builds."""
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767323045")
-    asked = plan_of(project).lock_inputs
-    lock = Lock(asked.digest, asked.python, asked.platform, "pip-compile 7.6", "falcon==4.4.0 --hash=sha256:00\n")
-    write_atomically(kappa_home / "locks" / asked.digest.replace(":", "-"), lock.text.encode())
-    return project
 
 
 def test_a_build_goes_to_the_store_and_prints_its_path_alone(kappa: Kappa, lockable: Path, kappa_home: Path) -> None:

@@ -41,8 +41,8 @@ from kappa.services.bundle import open_bundle
 from kappa.services.openapi import openapi_document
 from kappa.services.versions import names_asked_for, say_differences, versions_here
 from kappa.spec.contracts import ArtifactPlugin, PluginOfService, thaw
+from kappa.spec.layout import BundleLayout
 from kappa.spec.manifest import (
-    MANIFEST_NAME,
     MAX_SIZE_BYTES,
     BundleManifest,
     ResolvedArtifact,
@@ -141,7 +141,7 @@ def _holds_bundle_of(name: str, destination: Path) -> bool:
     """
     if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
         return False
-    if not (destination / MANIFEST_NAME).is_file():
+    if not BundleLayout(destination).manifest.is_file():
         raise DestinationExistsError(say_taken_place(destination))
     try:
         bundle = open_bundle(destination)
@@ -166,6 +166,9 @@ class _Bundle:
     ) -> None:
         self.plan, self.lock, self.at, self.tree, self.is_taken = plan, lock, at, tree, is_taken
         self.spec, self.name = plan.spec, plan.spec.name
+        self.layout = BundleLayout(PurePosixPath())
+        self.package = self.layout.package(self.name)
+        self.manifests = (self.layout.manifest, self.package.manifest)
         self.requirements = tuple(one.text for one in plan.requirements)
         self.base_image = lock.pinned_image(plan.base_image)
 
@@ -202,8 +205,8 @@ class _Bundle:
                 f"The manifest of {len(manifest.files)} files would have {size} bytes, and no more than "
                 f"{MAX_SIZE_BYTES} can be read: pack fewer files, e.g. folders of many small ones as one archive."
             )
-        self.tree.write(MANIFEST_NAME, text)
-        self.tree.write(f"{self.name}/{MANIFEST_NAME}", text)
+        for path in self.manifests:
+            self.tree.write(path, text)
         self.tree.settle(self.at)
         return manifest
 
@@ -221,15 +224,15 @@ class _Bundle:
             ResolvedArtifact(
                 name=one.plugin.name,
                 metadata=one.source.metadata or {},
-                size_bytes=self.tree.pack(one, f"{self.name}/artifacts/{one.plugin.name}", adopt=self._adopt),
+                size_bytes=self.tree.pack(one, self.package.artifact(one.plugin.name), adopt=self._adopt),
             )
             for one in self.plan.artifacts
         )
-        self.tree.write("requirements.txt", self.lock.text)
+        self.tree.write(self.layout.lock, self.lock.text)
         if self.plan.setup_script is not None:
-            self.tree.write("setup.sh", self.plan.setup_script, is_executable=True)
+            self.tree.write(self.layout.setup_script, self.plan.setup_script, is_executable=True)
         if self.plan.conda_environment:
-            self.tree.write("environment.yml", self.plan.conda_environment)
+            self.tree.write(self.layout.conda_environment, self.plan.conda_environment)
         return artifacts
 
     def _adopt(self, plugin: ArtifactPlugin, path: Path, directory: Path) -> None:
@@ -241,25 +244,24 @@ class _Bundle:
     def _write_generated(self, version: str, content: str) -> None:
         """Write what follows from the content, the version and the Kappa that builds."""
         kappa, wheel, name, spec = describe_kappa(), kappa_wheel(), self.name, self.spec
-        self.tree.copy({PurePosixPath("examples") / path: source for path, source in self.plan.examples.items()})
-        self.tree.write(f"{name}/_kappa/{wheel.name}", wheel.data)
-        self.tree.write(f"{name}/__init__.py", render(PackageContext(name, version, __version__, wheel.name)))
-        self.tree.write("python_version", f"{self.plan.lock_inputs.python}\n")
-        self.tree.write("docs.json", _json(openapi_document(spec, version=version)))
-        self.tree.write("README.md", render(self._readme(version)))
+        self.tree.copy({self.layout.examples / path: source for path, source in self.plan.examples.items()})
+        self.tree.write(self.package.wheels / wheel.name, wheel.data)
+        self.tree.write(self.package.code, render(PackageContext(name, version, __version__, wheel.name)))
+        self.tree.write(self.layout.python_version, f"{self.plan.lock_inputs.python}\n")
+        self.tree.write(self.layout.openapi, _json(openapi_document(spec, version=version)))
+        self.tree.write(self.layout.readme, render(self._readme(version)))
         script = InitScriptContext(
             system_packages=spec.env.system_packages,
             build_packages=spec.env.build_packages,
             setup_shell=shell_of(self.plan.setup_script or ""),
             brings_python=self.plan.brings_python,
         )
-        self.tree.write("kappa-init.sh", render(script), is_executable=True)
-        self.tree.write("docker-entrypoint.sh", render(EntrypointContext()), is_executable=True)
-        self.tree.write(".dockerignore", render(DockerignoreContext()))
-        self.tree.write("MANIFEST.in", render(self._manifest_in()))
-        self.tree.write(
-            "Dockerfile", render_dockerfile(self._dockerfile(version, content), own=self.plan.dockerfile_template)
-        )
+        self.tree.write(self.layout.init_script, render(script), is_executable=True)
+        self.tree.write(self.layout.entrypoint, render(EntrypointContext()), is_executable=True)
+        self.tree.write(self.layout.dockerignore, render(DockerignoreContext()))
+        self.tree.write(self.layout.manifest_in, render(self._manifest_in()))
+        recipe = render_dockerfile(self._dockerfile(version, content), own=self.plan.dockerfile_template)
+        self.tree.write(self.layout.dockerfile, recipe)
         setup = SetupContext(
             name=name,
             package_version=to_pep440(version),
@@ -268,9 +270,9 @@ class _Bundle:
             requires_python=kappa.requires_python,
             requirements=self.requirements,
             pins=self.lock.requirements,
-            files=tuple(sorted({*self.tree.digests(), "setup.py", MANIFEST_NAME, f"{name}/{MANIFEST_NAME}"})),
+            files=tuple(sorted({*self.tree.digests(), *map(str, (self.layout.setup, *self.manifests))})),
         )
-        self.tree.write("setup.py", render(setup))
+        self.tree.write(self.layout.setup, render(setup))
 
     def _dockerfile(self, version: str, content: str) -> DockerfileContext:
         env = self.spec.env

@@ -51,6 +51,7 @@ from kappa.rendering.bundle import template_problem
 from kappa.settings import read_settings
 from kappa.spec.contracts import ArtifactPlugin, Plugin, PluginOfService, thaw
 from kappa.spec.document import ArtifactSource
+from kappa.spec.layout import BundleLayout, PackageLayout
 from kappa.spec.project_paths import Destination, NamedPath, named_paths
 from kappa.spec.service import ServiceSpec
 from kappa.tag import check_version
@@ -61,7 +62,9 @@ Files = Mapping[PurePosixPath, Path]
 """Where each file goes, and where it is now."""
 
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
-_OWN_FOLDERS = frozenset({"build", "dist", "examples", "kappa", "wheels"})
+PACKAGE = PackageLayout(PurePosixPath())
+"""Where things are in the service's package: the paths of code and includes are relative to it."""
+_OWN_FOLDERS = frozenset({"build", "dist", "kappa", "wheels", BundleLayout(PurePosixPath()).examples.name})
 """What a folder of the bundle may already be called, or what a package of that name would hide."""
 
 
@@ -248,7 +251,7 @@ def plan_build(
         code=files.code,
         includes=files.includes,
         static_content={
-            PurePosixPath("web_static_content") / place: file
+            PACKAGE.static_content / place: file
             for place, file in planner.named_files("web_static_content").items()
         },
         examples=planner.named_files("examples"),
@@ -317,10 +320,10 @@ class _Planner:
 
     def code_and_includes(self, code: Code) -> _PackageFiles:
         includes = self._includes(code)
-        artifacts = {f"artifacts/{artifact.name}" for artifact in self.spec.artifacts}
-        own = {"__init__.py", "kappa.yml", "_kappa", "web_static_content", *artifacts}
+        artifacts = (PACKAGE.artifact(artifact.name) for artifact in self.spec.artifacts)
+        own = {PACKAGE.code, PACKAGE.manifest, PACKAGE.wheels, PACKAGE.static_content, *artifacts}
         for path in (*code.files, *includes):
-            if own & {path.parts[0], "/".join(path.parts[:2])}:
+            if own & {path, *path.parents}:
                 self.problems.append(f"`{path}` cannot be packed: the bundle has a file or folder of that name itself.")
         return _PackageFiles(_without_ignored(code.files), _without_ignored(includes))
 

@@ -35,6 +35,7 @@ from kappa.build.packages.targets import running_python
 from kappa.errors import BuildError, ManifestError, printable
 from kappa.log import log
 from kappa.settings import home_directory
+from kappa.spec.layout import PackageLayout
 from kappa.spec.manifest import BundleManifest
 from kappa.wording import one_of, sentence
 
@@ -202,7 +203,9 @@ def _copy(source: Path, target: Path) -> None:
         copied += size
         shutil.copy2(path, place)
 
-    shutil.copytree(source, target, copy_function=copy, ignore=shutil.ignore_patterns("_kappa"))
+    shutil.copytree(
+        source, target, copy_function=copy, ignore=shutil.ignore_patterns(PackageLayout(source).wheels.name)
+    )
 
 
 def _clone(path: str, place: str) -> bool:

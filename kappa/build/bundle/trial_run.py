@@ -26,6 +26,7 @@ from kappa.services.loading import code_of_bundle, import_reference, loading
 from kappa.services.packed import Artifact
 from kappa.services.service import load_parts
 from kappa.services.source import UNBUILT, ServiceSource, load_kept
+from kappa.spec.layout import PackageLayout
 from kappa.spec.service import ArtifactMethod, FunctionTarget, ServiceSpec
 
 __all__ = ["Told", "main", "run"]
@@ -80,7 +81,7 @@ def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
         spec,
         UNBUILT,
         code=partial(code_of_bundle, package, order["digest"], on_path=True, paths=order["paths"]),
-        artifact_of=lambda plugin: Artifact(load_kept(plugin, package / "artifacts" / plugin.name)),
+        artifact_of=lambda plugin: Artifact(load_kept(plugin, PackageLayout(package).artifact(plugin.name))),
         examples_directory=None,
     )
     spec, code, artifacts = load_parts(source)

@@ -30,9 +30,9 @@ class BundleTree:
         self.root = root
         self._digests: dict[str, str] = {}
 
-    def write(self, path: str, content: str | bytes, *, is_executable: bool = False) -> None:
+    def write(self, path: PurePosixPath, content: str | bytes, *, is_executable: bool = False) -> None:
         """Write one file that no other may have written before."""
-        target = self._place(PurePosixPath(path))
+        target = self._place(path)
         with target.open("xb") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
         target.chmod(0o755 if is_executable else 0o644)
@@ -46,7 +46,7 @@ class BundleTree:
             shutil.copyfile(source, target)
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
-    def pack(self, artifact: PlannedArtifact, folder: str, *, adopt: Adopt = adopt_itself) -> int:
+    def pack(self, artifact: PlannedArtifact, folder: PurePosixPath, *, adopt: Adopt = adopt_itself) -> int:
         """Let an artifact's plugin fill ``folder`` with its model; return the size of its files in bytes.
 
         ``adopt`` takes a file that the user made.
@@ -66,7 +66,7 @@ class BundleTree:
                 f"The model of the artifact `{name}` cannot be kept as `{artifact.plugin.type}`: "
                 f"{type(exc).__name__}: {exc}"
             ) from exc
-        entries = entries_of(directory, inside=folder)
+        entries = entries_of(directory, inside=folder.as_posix())
         for path, strange in entries:
             if strange and path.suffix != ".pyc":
                 raise BuildError(f"The artifact `{name}` wrote `{printable(path.as_posix())}`, which is {strange}.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from kappa.adapters.dataframe import DataframeInput
 from kappa.build.checks.environment import check_environment
@@ -39,6 +39,7 @@ from kappa.errors import KappaError, MisplacedError
 from kappa.services.inference import extensions_of
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
+from kappa.spec.layout import PackageLayout
 from kappa.spec.service import ApiSpec, EnvSpec, batch_by_default
 from kappa.wording import known, one_of, quoted, sentence
 
@@ -46,7 +47,12 @@ __all__ = ["check_references"]
 
 _MOST_BYTES_READ = 1 << 28
 """Names in larger models are looked for by a build alone, which reads them anyway."""
-_RESERVED = {"_kappa": "Kappa's own wheel", "artifacts": "the models", "kappa": "Kappa itself"}
+_PACKAGE = PackageLayout(PurePosixPath())
+_RESERVED = {
+    _PACKAGE.wheels.name: "Kappa's own wheel",
+    _PACKAGE.artifacts.name: "the models",
+    "kappa": "Kappa itself",
+}
 """What a bundle keeps beside the user's modules, by the name that no module of theirs may have."""
 
 
