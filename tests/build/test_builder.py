@@ -29,9 +29,10 @@ from kappa.build.packages.lock import Lock
 from kappa.build.packages.targets import running_platform
 from kappa.build.packages.wheel import kappa_wheel
 from kappa.build.project import Project
+from kappa.bundle import load
 from kappa.errors import BuildError, BundleError, ConfigurationError, DestinationExistsError
 from kappa.log import listening
-from kappa.services.bundle import load, open_bundle
+from kappa.services.bundle import open_bundle
 from kappa.spec.document import ArtifactSource
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv, content_digest, read_manifest
 

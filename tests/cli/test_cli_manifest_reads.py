@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from eventually import eventually
 from ruamel.yaml import YAML
 
 from kappa.cli.bundle import command as bundle_command
+from tests.eventually import eventually
 
 Kappa = Callable[..., Result]
 

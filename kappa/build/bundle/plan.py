@@ -251,8 +251,7 @@ def plan_build(
         code=files.code,
         includes=files.includes,
         static_content={
-            PACKAGE.static_content / place: file
-            for place, file in planner.named_files("web_static_content").items()
+            PACKAGE.static_content / place: file for place, file in planner.named_files("web_static_content").items()
         },
         examples=planner.named_files("examples"),
         setup_script=planner.setup_script(),
