@@ -41,8 +41,7 @@ from kappa.server.batching.dispatcher import Dispatcher
 from kappa.server.batching.execution import Threads
 from kappa.server.batching.placement import Placer
 from kappa.server.batching.regrouping import Regrouping, Returns
-from kappa.server.host import BatchingOptions
-from kappa.server.options import ServerOptions
+from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.process.launch import serve_gunicorn
 from kappa.server.tuning.load import closed_loop, open_loop, poisson, request_bytes, run_loop
 

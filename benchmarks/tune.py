@@ -22,8 +22,7 @@ from pathlib import Path
 from serve import await_ready
 
 from kappa.server.batching.policy import Limits
-from kappa.server.host import BatchingOptions
-from kappa.server.options import ServerOptions
+from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.process.launch import serve_gunicorn
 from kappa.server.served import Served
 from kappa.server.tuning.advice import saturation_of

@@ -1,4 +1,4 @@
-"""Where Kappa keeps things, and the defaults a user or a platform team may set.
+"""The defaults that a user or a platform team may set.
 
 Order: command-line flag, environment, the kappafile's `[serving]` (frozen in `kappa.yml`), `config.yml`, default.
 """
@@ -14,10 +14,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from kappa.choices import BatchPlacement, ExamplesUse
+from kappa.environment import home_directory
 from kappa.errors import ConfigurationError
 from kappa.origins import check_origin
 
-__all__ = ["ServerSettings", "Settings", "home_directory", "is_in_environment", "read_settings"]
+__all__ = ["ServerSettings", "Settings", "read_settings"]
 
 
 def _listed(value: Any) -> Any:
@@ -38,9 +40,9 @@ class ServerSettings(BaseModel):
     """How servers write their log: `text`, or `json` for one object a line."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The lowest level that is logged."""
-    examples: Literal["gate", "warn", "skip"] | None = None
+    examples: ExamplesUse | None = None
     """Whether a version must answer its examples as they expect before it is served, where the service does not say."""
-    batch_placement: Literal["auto", "no-pause", "thread"] | None = None
+    batch_placement: BatchPlacement | None = None
     """Where batches run, where the service does not say: `auto`, `no-pause` or `thread`."""
     cors_origins: Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(_listed)] = ()
     """The web pages of other sites that may ask in a browser, where a service does not say; `*` means all."""
@@ -55,11 +57,6 @@ class Settings(BaseModel):
     """Defaults of the API server."""
     default_docker_base_image: str | None = None
     """The image that bundles start from when their kappafile names none."""
-
-
-def home_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return ``$KAPPA_HOME``, by default ``~/kappa``; it need not exist."""
-    return Path(environ.get("KAPPA_HOME") or "~/kappa").expanduser()
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -85,11 +82,6 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as exc:
         problems = "; ".join(f"`{'.'.join(map(str, error['loc']))}`: {error['msg']}" for error in exc.errors())
         raise ConfigurationError(f"The settings of `{path}` and the environment do not fit: {problems}.") from exc
-
-
-def is_in_environment(section: str, key: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a variable decides about a setting, which then stands over what a service says."""
-    return f"KAPPA_{section}__{key}".upper() in environ
 
 
 def _read_values(path: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.settings import home_directory, read_settings
+from kappa.environment import home_directory
+from kappa.settings import read_settings
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kappa.cli.main import SECTIONS
+
 ROOT = Path(__file__).parents[1]
 
 HEAVY = {
@@ -33,7 +35,7 @@ HEAVY = {
     "tree_sitter",
     "uvloop",
 }
-"""What neither `import kappa` nor `kappa --help` may load."""
+"""What neither `import kappa` nor any `--help` may load."""
 
 BUILD_SIDE = (
     "kappa.build",
@@ -70,6 +72,14 @@ def test_importing_kappa_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=["help", "version"])
 def test_the_command_says_what_it_can_without_loading_anything_heavy(arguments: list[str]) -> None:
     loaded = modules_after(f"import sys; sys.argv = ['kappa', *{arguments}]; from kappa.cli.main import main; main()")
+    assert loaded & HEAVY == set()
+    assert "pydantic" not in loaded
+
+
+@pytest.mark.parametrize("command", [name for names in SECTIONS.values() for name in names])
+def test_the_help_of_each_command_loads_nothing_heavy(command: str) -> None:
+    program = f"import sys; sys.argv = ['kappa', {command!r}, '--help']; from kappa.cli.main import main; main()"
+    loaded = modules_after(program)
     assert loaded & HEAVY == set()
     assert "pydantic" not in loaded
 

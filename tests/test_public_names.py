@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,26 @@ def test_every_public_name_of_the_package_is_there() -> None:
 
 def test_no_module_shadows_a_function_of_the_package() -> None:
     assert {path.stem for path in (ROOT / "kappa").iterdir()} & SHADOWING == set()
+
+
+def imported_names(tree: ast.Module) -> dict[str, str]:
+    """Return the module of each name that a façade imports for type checkers."""
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return {
+        alias.name: node.module or ""
+        for block in blocks
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+FACADES = [path for path, tree in MODULES.items() if any(ast.unparse(node).startswith("_HOMES") for node in tree.body)]
+
+
+@pytest.mark.parametrize("path", FACADES)
+def test_a_facade_has_the_names_that_it_declares(path: str) -> None:
+    facade = importlib.import_module(path.removesuffix("/__init__.py").replace("/", "."))
+    assert imported_names(MODULES[path]) == facade._HOMES
+    assert set(facade._HOMES) == set(facade.__all__) - {"__version__"}
+    assert [name for name in facade._HOMES if not hasattr(facade, name)] == []

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from kappa.environment import home_directory
 from kappa.errors import ConfigurationError
-from kappa.settings import Settings, home_directory, read_settings
+from kappa.settings import Settings, read_settings
 
 
 @pytest.mark.parametrize(

@@ -1,34 +1,146 @@
 """What users ask for, each a plain function that joins the sides: building, storing, serving, making images, testing.
 
-Commands, notebooks and tests call these as ``actions.build_project(…)``; nothing here prints or reads arguments. The
-module of an action, and with it the sides that it joins, is imported when the action is first used: a bundle runs where
-the packages of the build side are not installed, and help is quick.
+Commands, notebooks and tests call these as ``actions.build_project(…)``; nothing here prints or reads arguments.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kappa._facade import lazy_names
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
+    from kappa.actions.building import Built as Built
+    from kappa.actions.building import build_project as build_project
+    from kappa.actions.building import check_project_lock as check_project_lock
+    from kappa.actions.building import lock_project as lock_project
+    from kappa.actions.building import past_builds as past_builds
+    from kappa.actions.building import plan_of as plan_of
+    from kappa.actions.building import project_to_build as project_to_build
     from kappa.actions.building import save_service as save_service
     from kappa.actions.dev_server import start_dev_server as start_dev_server
+    from kappa.actions.examples import examples_of as examples_of
+    from kappa.actions.examples import replay_examples as replay_examples
+    from kappa.actions.examples import say_what_ran as say_what_ran
+    from kappa.actions.explaining import explain_name as explain_name
+    from kappa.actions.images import Containerized as Containerized
+    from kappa.actions.images import compose_file as compose_file
     from kappa.actions.images import containerize as containerize
+    from kappa.actions.images import github_workflow as github_workflow
+    from kappa.actions.kappafiles import ReportForm as ReportForm
+    from kappa.actions.kappafiles import check_kappafiles as check_kappafiles
+    from kappa.actions.kappafiles import problem_trees as problem_trees
+    from kappa.actions.kappafiles import report as report
+    from kappa.actions.serving import reload_server as reload_server
+    from kappa.actions.serving import serve_bundle as serve_bundle
+    from kappa.actions.serving import serve_project as serve_project
+    from kappa.actions.serving import server_settings as server_settings
+    from kappa.actions.serving import tune_bundle as tune_bundle
+    from kappa.actions.serving import tuning_charts as tuning_charts
+    from kappa.actions.store import StoredBundle as StoredBundle
+    from kappa.actions.store import bundle_record as bundle_record
+    from kappa.actions.store import bundles_to_delete as bundles_to_delete
+    from kappa.actions.store import delete_bundles as delete_bundles
+    from kappa.actions.store import list_bundles as list_bundles
+    from kappa.actions.store import verify_bundles as verify_bundles
+    from kappa.actions.targets import BundleTarget as BundleTarget
+    from kappa.actions.targets import ProjectTarget as ProjectTarget
+    from kappa.actions.targets import Target as Target
+    from kappa.actions.targets import api_of as api_of
+    from kappa.actions.targets import find_bundle as find_bundle
+    from kappa.actions.targets import open_target as open_target
+    from kappa.actions.targets import resolve_target as resolve_target
+    from kappa.actions.targets import service_at as service_at
+    from kappa.actions.targets import stored_tags as stored_tags
 
 _HOMES = {
+    "Built": "kappa.actions.building",
+    "BundleTarget": "kappa.actions.targets",
+    "Containerized": "kappa.actions.images",
+    "ProjectTarget": "kappa.actions.targets",
+    "ReportForm": "kappa.actions.kappafiles",
+    "StoredBundle": "kappa.actions.store",
+    "Target": "kappa.actions.targets",
+    "api_of": "kappa.actions.targets",
+    "build_project": "kappa.actions.building",
+    "bundle_record": "kappa.actions.store",
+    "bundles_to_delete": "kappa.actions.store",
+    "check_kappafiles": "kappa.actions.kappafiles",
+    "check_project_lock": "kappa.actions.building",
+    "compose_file": "kappa.actions.images",
     "containerize": "kappa.actions.images",
+    "delete_bundles": "kappa.actions.store",
+    "examples_of": "kappa.actions.examples",
+    "explain_name": "kappa.actions.explaining",
+    "find_bundle": "kappa.actions.targets",
+    "github_workflow": "kappa.actions.images",
+    "list_bundles": "kappa.actions.store",
+    "lock_project": "kappa.actions.building",
+    "open_target": "kappa.actions.targets",
+    "past_builds": "kappa.actions.building",
+    "plan_of": "kappa.actions.building",
+    "problem_trees": "kappa.actions.kappafiles",
+    "project_to_build": "kappa.actions.building",
+    "reload_server": "kappa.actions.serving",
+    "replay_examples": "kappa.actions.examples",
+    "report": "kappa.actions.kappafiles",
+    "resolve_target": "kappa.actions.targets",
     "save_service": "kappa.actions.building",
+    "say_what_ran": "kappa.actions.examples",
+    "serve_bundle": "kappa.actions.serving",
+    "serve_project": "kappa.actions.serving",
+    "server_settings": "kappa.actions.serving",
+    "service_at": "kappa.actions.targets",
     "start_dev_server": "kappa.actions.dev_server",
+    "stored_tags": "kappa.actions.targets",
+    "tune_bundle": "kappa.actions.serving",
+    "tuning_charts": "kappa.actions.serving",
+    "verify_bundles": "kappa.actions.store",
 }
 
-__all__ = ["containerize", "save_service", "start_dev_server"]
+__all__ = [
+    "Built",
+    "BundleTarget",
+    "Containerized",
+    "ProjectTarget",
+    "ReportForm",
+    "StoredBundle",
+    "Target",
+    "api_of",
+    "build_project",
+    "bundle_record",
+    "bundles_to_delete",
+    "check_kappafiles",
+    "check_project_lock",
+    "compose_file",
+    "containerize",
+    "delete_bundles",
+    "examples_of",
+    "explain_name",
+    "find_bundle",
+    "github_workflow",
+    "list_bundles",
+    "lock_project",
+    "open_target",
+    "past_builds",
+    "plan_of",
+    "problem_trees",
+    "project_to_build",
+    "reload_server",
+    "replay_examples",
+    "report",
+    "resolve_target",
+    "save_service",
+    "say_what_ran",
+    "serve_bundle",
+    "serve_project",
+    "server_settings",
+    "service_at",
+    "start_dev_server",
+    "stored_tags",
+    "tune_bundle",
+    "tuning_charts",
+    "verify_bundles",
+]
 
-
-def __getattr__(name: str) -> Any:
-    if (home := _HOMES.get(name)) is None:
-        raise AttributeError(f"module `kappa.actions` has no attribute `{name}`")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

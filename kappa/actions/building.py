@@ -8,22 +8,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kappa import build, gamma
+from kappa.containers.engine import choose_engine
+from kappa.environment import home_directory
 from kappa.errors import DestinationExistsError
 from kappa.log import listening, log, to_logging
-from kappa.settings import home_directory
 from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
 
 if TYPE_CHECKING:
-    from kappa.build.bundle.builder import Build
-    from kappa.build.bundle.ledger import BuildRecord
-    from kappa.build.bundle.plan import BuildPlan
-    from kappa.build.packages.lock import Lock
-    from kappa.build.packages.locking import LockMode, Relock
-    from kappa.build.project import Project
-    from kappa.gamma.service import GammaService
     from kappa.services.declared import DeclaredService
 
 from kappa.actions.failures import failing_writes_explained
@@ -34,6 +29,7 @@ __all__ = [
     "build_project",
     "check_project_lock",
     "lock_project",
+    "past_builds",
     "plan_of",
     "project_to_build",
     "save_service",
@@ -52,22 +48,20 @@ class Built:
     manifest: BundleManifest
 
 
-def project_to_build(target: str | Path, *, models: Mapping[str, Path] | None = None) -> Project:
+def project_to_build(target: str | Path, *, models: Mapping[str, Path] | None = None) -> build.Project:
     """Read the project that a user names: a kappafile, its directory, or a class as ``module:Class``.
 
     ``models`` says where models lie, by the names of artifacts: those of a class, or others than a kappafile names.
     Raises `ConfigurationError`, or `ManifestError` that carries every problem found.
     """
-    from kappa.build.class_project import read_class_project
-    from kappa.build.project import read_project
 
     if _CLASS.fullmatch(str(target)) and not Path(target).exists():
-        return read_class_project(str(target), Path.cwd(), models=models)
-    return read_project(Path(target), models=models)
+        return build.read_class_project(str(target), Path.cwd(), models=models)
+    return build.read_project(Path(target), models=models)
 
 
 def plan_of(
-    path: Path | Project,
+    path: Path | build.Project,
     *,
     version: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -76,13 +70,11 @@ def plan_of(
     packages: Collection[str] = (),
     imports_code: bool = True,
     environ: Mapping[str, str] = os.environ,
-) -> BuildPlan:
+) -> build.BuildPlan:
     """Decide everything about the bundle of a project, and write nothing."""
-    from kappa.build.bundle.plan import plan_build
-    from kappa.build.project import Project, read_project
 
-    project = path if isinstance(path, Project) else read_project(path)
-    return plan_build(
+    project = path if isinstance(path, build.Project) else build.read_project(path)
+    return build.plan_build(
         project,
         version=version,
         labels=labels or {},
@@ -95,54 +87,55 @@ def plan_of(
 
 
 def lock_project(
-    path: Path | Project,
+    path: Path | build.Project,
     *,
     upgrade: bool = False,
     packages: Collection[str] = (),
     resolver: str | None = None,
     pin_base_image: bool = False,
     environ: Mapping[str, str] = os.environ,
-) -> tuple[Path, Relock]:
+) -> tuple[Path, build.Relock]:
     """Bring the committed lock of a project up to date; return its path and what changed.
 
     With ``pin_base_image``, an engine is asked for the digest that the base image has in its registry now.
     """
-    from kappa.build.packages.lock import LOCK_NAME
-    from kappa.build.packages.locking import relock
 
     plan = plan_of(path, resolver=resolver, upgrade=upgrade, packages=packages, imports_code=False, environ=environ)
-    committed = plan.project.root / LOCK_NAME
+    committed = plan.project.root / build.LOCK_NAME
     image = ""
     if pin_base_image:
-        from kappa.containers.engine import choose_engine
-
         image = choose_engine("auto", environ=environ).pin(plan.base_image)
     with failing_writes_explained("The lock"):
-        done = relock(
+        done = build.relock(
             plan.lock_inputs, committed, environ=environ, upgrade=upgrade, packages=packages, base_image=image
         )
     return committed, done
 
 
+def past_builds(
+    *, name: str | None = None, limit: int, environ: Mapping[str, str] = os.environ
+) -> list[dict[str, Any]]:
+    """Return what the ledger of this machine says of builds, the newest first; of one service if it is named."""
+    return build.read_builds(home_directory(environ), name=name, limit=limit)
+
+
 def check_project_lock(
-    path: Path | Project, *, resolver: str | None = None, environ: Mapping[str, str] = os.environ
-) -> Lock:
+    path: Path | build.Project, *, resolver: str | None = None, environ: Mapping[str, str] = os.environ
+) -> build.Lock:
     """Return the committed lock of a project if it is up to date; raises `LockError` that says why it is not."""
-    from kappa.build.packages.lock import LOCK_NAME
-    from kappa.build.packages.locking import check_committed
 
     plan = plan_of(path, resolver=resolver, imports_code=False, environ=environ)
-    return check_committed(plan.lock_inputs, plan.project.root / LOCK_NAME)
+    return build.check_committed(plan.lock_inputs, plan.project.root / build.LOCK_NAME)
 
 
 def build_project(
-    read: Callable[[], Project],
+    read: Callable[[], build.Project],
     *,
     version: str | None = None,
     labels: Mapping[str, str] | None = None,
     output: Path | None = None,
     resolver: str | None = None,
-    lock_mode: LockMode = "reuse",
+    lock_mode: build.LockMode = "reuse",
     no_try: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
@@ -153,11 +146,8 @@ def build_project(
     behind. In the store, a bundle of the same tag and the same bytes stays as it is; one of other bytes is a
     `DestinationExistsError`. What happened, and how long it took, goes to the ledger of builds.
     """
-    from kappa.build.bundle.builder import build_bundle
-    from kappa.build.bundle.ledger import recording
-    from kappa.build.bundle.trial import try_bundle
 
-    with recording(home_directory(environ)) as record:
+    with build.recording(home_directory(environ)) as record:
         with record.step("plan"):
             plan = plan_of(
                 read(),
@@ -171,26 +161,26 @@ def build_project(
         if lock_mode == "upgrade":
             lock_mode = _upgrade(plan, environ)
         build_into = partial(
-            build_bundle,
+            build.build_bundle,
             plan,
             environ=environ,
             lock_mode=lock_mode,
             stopwatch=record.stopwatch,
-            check=None if no_try else partial(try_bundle, plan, environ=environ),
+            check=None if no_try else partial(build.try_bundle, plan, environ=environ),
         )
         with failing_writes_explained("The bundle"):
             if output is not None:
-                build = build_into(output)
+                made = build_into(output)
                 directory = output.expanduser().resolve()
             else:
-                build, directory = _into_store(plan, build_into, record, environ)
-        record.built(build, directory)
-        return Built(directory, build.manifest)
+                made, directory = _into_store(plan, build_into, record, environ)
+        record.built(made, directory)
+        return Built(directory, made.manifest)
 
 
 def _into_store(
-    plan: BuildPlan, build_into: Callable[..., Build], record: BuildRecord, environ: Mapping[str, str]
-) -> tuple[Build, Path]:
+    plan: build.BuildPlan, build_into: Callable[..., build.Build], record: build.BuildRecord, environ: Mapping[str, str]
+) -> tuple[build.Build, Path]:
     """Build a bundle in the store; versions that Kappa makes never meet one that is there.
 
     With ``SOURCE_DATE_EPOCH`` they do: the same inputs make the same bundle.
@@ -200,19 +190,19 @@ def _into_store(
     is_taken = partial(_is_taken, store, plan.spec.name) if is_free else lambda _: False
     for attempts_left in reversed(range(_ATTEMPTS)):
         with store.staging() as staging:
-            build = build_into(staging / "bundle", is_taken=is_taken)
+            made = build_into(staging / "bundle", is_taken=is_taken)
             try:
                 with record.step("store"):
-                    place = store.put(staging / "bundle", build.manifest)
-                    _warn_of_newer(store, build.manifest.tag)
-                    return build, place
+                    place = store.put(staging / "bundle", made.manifest)
+                    _warn_of_newer(store, made.manifest.tag)
+                    return made, place
             except DestinationExistsError:
                 if not (is_free and attempts_left):
                     raise  # else another process was faster, with a bundle of the same content in the same second
     raise AssertionError("the last attempt returns or raises")
 
 
-def _warn_of_newer(store: GammaService, tag: Tag) -> None:
+def _warn_of_newer(store: gamma.GammaService, tag: Tag) -> None:
     """Warn if another bundle stays the latest, because a clock was ahead, or `SOURCE_DATE_EPOCH` is behind."""
     newest = store.list_bundles(name=tag.name, limit=1)[0]
     if newest.tag != tag:
@@ -223,19 +213,17 @@ def _warn_of_newer(store: GammaService, tag: Tag) -> None:
         )
 
 
-def _is_taken(store: GammaService, name: str, version: str) -> bool:
+def _is_taken(store: gamma.GammaService, name: str, version: str) -> bool:
     return store.storage.has(Tag(name, version))
 
 
-def _upgrade(plan: BuildPlan, environ: Mapping[str, str]) -> LockMode:
+def _upgrade(plan: build.BuildPlan, environ: Mapping[str, str]) -> build.LockMode:
     """Upgrade the committed lock, which the build then takes; without one, the build itself takes the newest."""
-    from kappa.build.packages.lock import LOCK_NAME
-    from kappa.build.packages.locking import relock
 
-    committed = plan.project.root / LOCK_NAME
+    committed = plan.project.root / build.LOCK_NAME
     if not committed.is_file():
         return "upgrade"
-    relock(plan.lock_inputs, committed, environ=environ, upgrade=True)
+    build.relock(plan.lock_inputs, committed, environ=environ, upgrade=True)
     return "reuse"
 
 
@@ -249,12 +237,11 @@ def save_service(
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
     """Build the bundle of an instance with its packed models, as `build_project` does; what it says is logged."""
-    from kappa.build.class_project import project_of, standing_for_its_file
 
     directory = None if output is None else Path(output).expanduser()
     with listening(to_logging):
-        project = project_of(service)
-        with standing_for_its_file(type(service)):
+        project = build.project_of(service)
+        with build.standing_for_its_file(type(service)):
             return build_project(
                 lambda: project, version=version, labels=labels, output=directory, no_try=no_try, environ=environ
             )

@@ -17,7 +17,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from kappa.build.class_project import project_of, standing_for_its_file
+from kappa import build
 from kappa.errors import InferenceFailedError, PortInUseError
 from kappa.log import listening, to_logging
 from kappa.server.process.ports import listen_on
@@ -68,8 +68,8 @@ def start_dev_server(service: DeclaredService, *, port: int | None = None, ready
     folder = Path(tempfile.mkdtemp(prefix="kappa-dev-"))
     try:
         with listening(to_logging):
-            project = project_of(service)
-        with standing_for_its_file(type(service)):
+            project = build.project_of(service)
+        with build.standing_for_its_file(type(service)):
             write_snapshot(project.spec, project.sources, root=project.root, folder=folder)
         with _listener(port) as listener:
             server = _launch(folder, listener)

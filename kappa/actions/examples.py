@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kappa import build
 from kappa.actions.targets import ProjectTarget, Target, open_target
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.remote.transport import unanswered
@@ -64,9 +65,7 @@ def examples_of(target: Target) -> Examples:
 
 def _not_sent(file: Path) -> str:
     """Say what to do with a column that an example does not have, if a kappafile names one sample of rows."""
-    from kappa.build.manifest.kappafile import read_kappafile
-
-    document, diagnostics = read_kappafile(file)
+    document, diagnostics = build.read_kappafile(file)
     if document is None:
         return ""
     paths = [("apis", str(name), "input", "columns_from") for name in document.table_at(("apis",))]

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kappa import build
 from kappa._version import __version__
 from kappa.actions.examples import check_examples, examples_of, replay_examples
 from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle
@@ -19,12 +20,11 @@ from kappa.containers.images import ImageFacts, check_image, default_image
 from kappa.containers.request import ImageRequest, Secret, lent_proxies, lent_secrets
 from kappa.errors import ContainerError, ExampleFailedError, UsageError
 from kappa.log import log
+from kappa.rendering.bundle import render
+from kappa.rendering.deployables import ComposeContext, WorkflowContext
 from kappa.secret_urls import password_in, secret_in
 from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
-
-if TYPE_CHECKING:
-    from kappa.build.project import Project
 
 __all__ = ["Containerized", "compose_file", "containerize", "github_workflow"]
 
@@ -195,9 +195,6 @@ def _answers(url: str) -> bool:
 
 def compose_file(target: Target) -> str:
     """Return a Compose file that runs the image of a bundle, or the newest one of a project."""
-    from kappa.rendering.bundle import render
-    from kappa.rendering.deployables import ComposeContext
-
     spec = target.spec
     tag = Tag(spec.name, target.version if isinstance(target, BundleTarget) else "latest")
     return render(
@@ -214,22 +211,16 @@ def compose_file(target: Target) -> str:
 
 def github_workflow(target: ProjectTarget) -> str:
     """Return a workflow of GitHub's that validates, builds and tests a project, and makes its image."""
-    from kappa.build.packages.lock import LOCK_NAME
-    from kappa.build.packages.locking import read_lock
-    from kappa.build.packages.targets import running_python
-    from kappa.rendering.bundle import render
-    from kappa.rendering.deployables import WorkflowContext
-
     project = target.project
     file = project.file if project.file is not None else target.path
-    place = project.root / LOCK_NAME
-    lock = read_lock(place)
+    place = project.root / build.LOCK_NAME
+    lock = build.read_lock(place)
     return render(
         WorkflowContext(
             name=project.spec.name,
             service=default_image(Tag(project.spec.name, "latest")).partition(":")[0],
             kappa_version=__version__,
-            python_version=project.spec.env.python or (lock.python if lock is not None else running_python()),
+            python_version=project.spec.env.python or (lock.python if lock is not None else build.running_python()),
             kappafile=_inside_repository(file.resolve()),
             lock=_inside_repository(place.resolve()) if place.is_file() else "",
             imports_code=_imports_code(project),
@@ -237,15 +228,14 @@ def github_workflow(target: ProjectTarget) -> str:
     )
 
 
-def _imports_code(project: Project) -> bool:
+def _imports_code(project: build.Project) -> bool:
     """Return whether only importing the code of a project tells all of its declaration."""
-    from kappa.build.project import check_kappafile
 
     spec = project.spec
     plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
     if any(api.input.references() for api in spec.apis) or any(plugin.reference for plugin in plugins):
         return True
-    return project.file is not None and check_kappafile(project.file)[0] is None
+    return project.file is not None and build.check_kappafile(project.file)[0] is None
 
 
 def _inside_repository(path: Path) -> str:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from kappa import build, server
+from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, UsageError
 from kappa.log import log
 from kappa.services.inference import example_payload
+from kappa.settings import ServerSettings, read_settings
 from kappa.spec.service import ExampleSpec, ServiceSpec
-
-if TYPE_CHECKING:
-    from kappa.server.options import ServerOptions
-    from kappa.server.served import Served
-    from kappa.server.tuning.tune import Tuning
-
-from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle
 
 __all__ = [
     "project_files",
@@ -29,6 +25,7 @@ __all__ = [
     "serve_project",
     "served_project",
     "served_target",
+    "server_settings",
     "tune_bundle",
     "tuning_charts",
 ]
@@ -37,39 +34,42 @@ _RELOAD_POLL_S = 0.05
 _USUAL_TARGET_MS = 100.0
 
 
-def served_target(target: Target) -> Served:
+def server_settings(environ: Mapping[str, str] = os.environ) -> ServerSettings:
+    """Return the defaults that the environment and `config.yml` set for servers."""
+    return read_settings(environ).server
+
+
+def served_target(target: Target) -> server.Served:
     """Describe a bundle or a project to a server, which loads it in each of its processes."""
-    from kappa.server.served import Served
 
-    return Served.of(target.source())
+    return server.Served.of(target.source())
 
 
-def served_project(path: str) -> Served:
+def served_project(path: str) -> server.Served:
     """Describe a project as it is now; what the development server calls in each of its processes."""
     return served_target(ProjectTarget(Path(path)))
 
 
 def serve_bundle(
     target: BundleTarget,
-    options: ServerOptions,
+    options: server.ServerOptions,
     *,
-    server: Literal["gunicorn", "uvicorn"] = "gunicorn",
+    program: Literal["gunicorn", "uvicorn"] = "gunicorn",
     environ: MutableMapping[str, str] = os.environ,
 ) -> None:
     """Verify a bundle and serve it until asked to stop, and after a reload what the same text names then.
 
     Raises `KappaError` when it cannot be started.
     """
-    from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
 
-    def verified(found: BundleTarget) -> list[Served]:
+    def verified(found: BundleTarget) -> list[server.Served]:
         found.bundle.verify()
         return [served_target(found)]
 
-    def find() -> list[Served]:
+    def find() -> list[server.Served]:
         return verified(find_bundle(str(target), environ=environ))
 
-    serve = serve_gunicorn if server == "gunicorn" else serve_uvicorn
+    serve = server.serve_gunicorn if program == "gunicorn" else server.serve_uvicorn
     serve(verified(target), options, find=find, environ=environ)
 
 
@@ -78,9 +78,8 @@ def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
 
     Raises `UsageError` if it is not clear which server is meant, `InferenceFailedError` if it stays with the old one.
     """
-    from kappa.server.process.running import read_announcement, running_servers
 
-    servers = [found for found in running_servers() if port in (None, found[1].port)]
+    servers = [found for found in server.running_servers() if port in (None, found[1].port)]
     if len(servers) != 1:
         where = "" if port is None else f" on port {port}"
         if not servers:
@@ -93,7 +92,7 @@ def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
     while time.monotonic() < deadline:
         time.sleep(_RELOAD_POLL_S)
         try:
-            now = read_announcement(folder)
+            now = server.read_announcement(folder)
         except OSError:
             raise InferenceFailedError("The server ended before it had reloaded.") from None
         if now.state == "failed" and now.reloads > before.reloads:
@@ -105,19 +104,17 @@ def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
     )
 
 
-def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, seconds: float) -> Tuning:
+def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, seconds: float) -> server.Tuning:
     """Measure an API of a bundle with its first example, simulate it, and recommend settings.
 
     Raises `UsageError` if it is not clear which API, `ConfigurationError` without an example for it.
     """
-    from kappa.server.process.allowance import read_allowance
-    from kappa.server.tuning.tune import tune
 
     bundle = find_bundle(target).bundle
     service = bundle.manifest.service
     example = _example_to_tune_with(service, api_name)
     api = service.api(example.api)
-    return tune(
+    return server.tune(
         str(bundle.directory),
         f"/{api.path}",
         example_payload(example, bundle.layout.examples),
@@ -125,7 +122,7 @@ def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, s
         max_batch_size=api.max_batch_size if api.batch else 1,
         target_ms=target_ms or api.max_latency_ms or _USUAL_TARGET_MS,
         seconds=seconds,
-        cores=read_allowance().cores,
+        cores=server.read_allowance().cores,
         say=log,
     )
 
@@ -146,29 +143,27 @@ def _example_to_tune_with(service: ServiceSpec, api_name: str | None) -> Example
     return next(iter(examples.values()))
 
 
-def tuning_charts(tuning: Tuning) -> str:
+def tuning_charts(tuning: server.Tuning) -> str:
     """Draw what was found out as SVG."""
-    from kappa.server.tuning.tune import charts_of
 
-    return charts_of(tuning)
+    return server.charts_of(tuning)
 
 
-def serve_project(target: ProjectTarget, options: ServerOptions) -> None:
+def serve_project(target: ProjectTarget, options: server.ServerOptions) -> None:
     """Serve a project without building it until interrupted, starting anew after each edit."""
-    from kappa.server.process.dev import Loader, serve_dev
 
     path = target.path.resolve()
-    serve_dev(Loader("kappa.actions.serving:served_project", str(path)), options, watched=lambda: project_files(path))
+    loader = server.Loader("kappa.actions.serving:served_project", str(path))
+    server.serve_dev(loader, options, watched=lambda: project_files(path))
 
 
 def project_files(path: Path) -> list[Path]:
     """Return the files that a project is made of, as far as its kappafile and its imports tell without running them."""
-    from kappa.build.bundle.sources import collect_code, watched_files
 
     project = ProjectTarget(path).project
     files = [project.file] if project.file is not None else []
     with suppress(KappaError):  # code with a mistake in it is still watched as far as it is known
-        files += collect_code(project).files.values()
+        files += build.collect_code(project).files.values()
     for source in (source.path for source in project.sources.values() if source.path is not None):
         files += source.rglob("*") if source.is_dir() else [source]
-    return [*files, *watched_files(project)]
+    return [*files, *build.watched_files(project)]

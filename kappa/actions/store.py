@@ -6,18 +6,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from kappa import gamma
+from kappa.actions.failures import failing_writes_explained
+from kappa.actions.targets import find_bundle, local_store, stored_tags
 from kappa.errors import BundleError, UsageError
 from kappa.labels import parse_selector
 from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import BundleReference, Tag
-
-if TYPE_CHECKING:
-    from kappa.gamma.queries import BundleRecord
-
-from kappa.actions.failures import failing_writes_explained
-from kappa.actions.targets import find_bundle, local_store, stored_tags
 
 __all__ = [
     "StoredBundle",
@@ -34,7 +31,7 @@ __all__ = [
 class StoredBundle:
     """What the registry knows of a bundle, and where it is."""
 
-    record: BundleRecord
+    record: gamma.BundleRecord
     directory: Path
 
     @property

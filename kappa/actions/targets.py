@@ -9,23 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from kappa import build, gamma
+from kappa.environment import home_directory
 from kappa.errors import BundleNotFoundError, KappaError, UsageError, optional_import
 from kappa.gamma.storage import DirectoryStorage
 from kappa.services.bundle import Bundle, open_bundle
 from kappa.services.inference import Inference
 from kappa.services.service import LoadedService, answering, load_service
 from kappa.services.source import UNBUILT, ServiceSource
-from kappa.settings import home_directory
 from kappa.spec.layout import MANIFEST_NAME
 from kappa.spec.service import ServiceSpec
 from kappa.tag import BundleReference, Tag
-
-if TYPE_CHECKING:
-    from kappa.build.project import Project
-    from kappa.gamma.service import GammaService
-
 
 __all__ = [
     "BundleTarget",
@@ -51,11 +46,10 @@ class ProjectTarget:
         return str(self.path)
 
     @cached_property
-    def project(self) -> Project:
+    def project(self) -> build.Project:
         """What its kappafile declares, read once; raises `ManifestError` that carries every problem found."""
-        from kappa.build.project import read_project
 
-        return read_project(self.path)
+        return build.read_project(self.path)
 
     @property
     def spec(self) -> ServiceSpec:
@@ -102,11 +96,10 @@ class BundleTarget:
 Target = ProjectTarget | BundleTarget
 
 
-def local_store(environ: Mapping[str, str] = os.environ) -> GammaService:
+def local_store(environ: Mapping[str, str] = os.environ) -> gamma.GammaService:
     """Return the registry of the bundles below ``$KAPPA_HOME``."""
     with optional_import("kappa-ml", needed_for="finding bundles by their names"):
-        from kappa.gamma.service import local_service
-    return local_service(environ)
+        return gamma.local_service(environ)
 
 
 def stored_tags(environ: Mapping[str, str] = os.environ) -> list[Tag]:
@@ -167,9 +160,7 @@ def service_at(directory: Path) -> str | None:
     """Return the name of the service whose kappafile is in a directory; ``None`` where none can be read."""
     file = next(iter(sorted(directory.glob("kappafile.[ty]*ml"))), None)
     try:
-        from kappa.build.project import check_kappafile
-
-        project = check_kappafile(file)[0] if file is not None else None
+        project = build.check_kappafile(file)[0] if file is not None else None
     except (KappaError, OSError, ModuleNotFoundError):
         return None
     return project.spec.name if project is not None else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kappa._facade import lazy_names
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
     from kappa.adapters.annotated_image import AnnotatedImageInput as AnnotatedImageInput
@@ -70,12 +71,4 @@ __all__ = [
     "TfTensorOutput",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if (home := _HOMES.get(name)) is None:
-        raise AttributeError(f"module `kappa.adapters` has no attribute `{name}`")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

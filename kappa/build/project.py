@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from kappa.build import code as reading
 from kappa.build.checks.kappafile import check_references
 from kappa.build.code.declarations import ClassProblem, Declaration, Opaque
 from kappa.build.code.modules import CodeBase, search_path
@@ -146,8 +147,6 @@ def _paths(draft: Draft, declaration: Declaration | None) -> list[str]:
 
 def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaration | None:
     """Return what the kappafile's class declares; report what is wrong with it."""
-    from kappa.build.code import classes  # PERF: brings half of Kappa, which a kappafile without a class does not need
-
     path, found = ("service", "class"), draft.found
     reference = draft.get(*path)
     if not isinstance(reference, str):
@@ -161,12 +160,12 @@ def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaratio
         return None
     if isinstance(code.tree(module), SyntaxError):
         return None  # reported with the other code
-    told: Declaration | Opaque | ClassProblem = classes.read_class(code, module, qualname)
+    told: Declaration | Opaque | ClassProblem = reading.read_class(code, module, qualname)
     if isinstance(told, Opaque):
         if not runs_code:
             log(f"`{reference}` is not checked: only importing it could tell what it declares, because {told.why}.")
             return None
-        told = classes.import_class(reference, draft.document.file.parent, told, paths=_paths(draft, declaration=None))
+        told = reading.import_class(reference, draft.document.file.parent, told, paths=_paths(draft, declaration=None))
     if isinstance(told, Declaration):
         return told
     if told.is_there and told.place is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from kappa import actions, services
 from kappa.cli.command import KappaArgument, KappaCommand
 from kappa.errors import KappaError
 
@@ -59,11 +60,10 @@ def choice_argument(name: str, *choices: str) -> Callable[[Any], Any]:
 
 def bundles_at_hand(ctx: click.Context) -> str:
     """Return a sentence that says which bundles can be named to a command, and how."""
-    from kappa.actions.targets import service_at, stored_tags
 
-    names = list(dict.fromkeys(f"`{tag.name}:latest`" for tag in stored_tags()))
+    names = list(dict.fromkeys(f"`{tag.name}:latest`" for tag in actions.stored_tags()))
     if not names:
-        here = service_at(Path())
+        here = actions.service_at(Path())
         if here is not None:
             return f"The store is empty: run `kappa build`, then `{ctx.command_path} {here}:latest`."
         return (
@@ -77,12 +77,9 @@ def bundles_at_hand(ctx: click.Context) -> str:
 
 def _meaning_of_api(ctx: click.Context) -> str:
     """Say which APIs there are; the first of two words was taken for the target, which it may not have been."""
-    from kappa.actions.targets import resolve_target
-    from kappa.services.sample_requests import arguments_for_run
-
     target = _target_of(ctx)
     try:
-        spec = resolve_target(target).spec
+        spec = actions.resolve_target(target).spec
     except KappaError:
         example = f"`{ctx.command_path} . {target}`"
         return f"two words are needed, and `{target}` was taken for TARGET. Write {example}. {bundles_at_hand(ctx)}"
@@ -92,7 +89,7 @@ def _meaning_of_api(ctx: click.Context) -> str:
         ctx.command_path,
         *([target] if "target" in ctx.params else []),
         first.name,
-        arguments_for_run(spec, first),
+        services.arguments_for_run(spec, first),
     ]
     return f"the name of an API. `{target}` has {shown}: write `{' '.join(words)}`."
 
@@ -118,10 +115,9 @@ def format_option(*choices: str, default: str | None = None) -> Callable[[Any], 
 
 
 def _complete_api(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from kappa.actions.targets import resolve_target
 
     try:
-        apis = resolve_target(_target_of(ctx)).spec.apis
+        apis = actions.resolve_target(_target_of(ctx)).spec.apis
     except KappaError:  # a shell that completes words says nothing
         return []
     return [
@@ -130,7 +126,6 @@ def _complete_api(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
 
 
 def _complete_target(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from kappa.actions.targets import stored_tags
 
-    tags = [tag for tag in map(str, stored_tags()) if tag.startswith(incomplete)]
+    tags = [tag for tag in map(str, actions.stored_tags()) if tag.startswith(incomplete)]
     return [CompletionItem(tag) for tag in tags] or [CompletionItem(incomplete, type="file")]

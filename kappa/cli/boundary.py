@@ -19,8 +19,10 @@ from typing import Any
 
 import click
 
+from kappa import actions
 from kappa._version import __version__
 from kappa.cli.console import Shell, print_error, print_failure, wants_colour
+from kappa.environment import home_directory
 from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError, MissingDependencyError, said
 
 __all__ = ["asks_for_json", "exit_code_of"]
@@ -97,17 +99,13 @@ def _tell(failure: _Failure, shell: Shell) -> None:
 def _more(failure: _Failure) -> dict[str, Any]:
     if not failure.diagnostics:
         return {}
-    from kappa.build.manifest.reports import diagnostic_tree
-
-    return {"diagnostics": [diagnostic_tree(diagnostic) for diagnostic in failure.diagnostics]}
+    return {"diagnostics": actions.problem_trees(failure.diagnostics)}
 
 
 def _print_diagnostics(diagnostics: Sequence[Any]) -> None:
     """Show each problem with its lines; every one says by itself that it is an error."""
-    from kappa.build.manifest.diagnostics import render_text
-
     coloured = wants_colour(sys.stderr)
-    click.echo(render_text(diagnostics, color=coloured), err=True, color=coloured)
+    click.echo(actions.report(diagnostics, "text", color=coloured), err=True, color=coloured)
 
 
 def _usage_message(exc: click.UsageError) -> str:
@@ -130,8 +128,6 @@ def _unexpected_message(exc: BaseException) -> str:
 
 def _write_log(exc: BaseException) -> Path:
     """Write the traceback and the versions to a new file; arguments are left out, they may hold secrets."""
-    from kappa.settings import home_directory
-
     now = datetime.now(timezone.utc)
     path = home_directory() / "logs" / f"kappa-{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from kappa.actions.targets import BundleTarget
+from kappa import actions
 from kappa.cli.command import EXAMPLE_TAG, KappaCommand, LazyGroup, load_command
 from kappa.cli.main import SECTIONS
 
@@ -26,7 +26,7 @@ def command(package_directory: str | Path) -> LazyGroup:
 
     Each command is that of `kappa`, its first argument bound to the bundle.
     """
-    target = BundleTarget(Path(package_directory), str(package_directory))
+    target = actions.BundleTarget(Path(package_directory), str(package_directory))
     manifest = target.bundle.manifest
     helps = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
     group = LazyGroup(
@@ -39,7 +39,7 @@ def command(package_directory: str | Path) -> LazyGroup:
     return click.version_option(manifest.version, "-v", "-V", "--version", message="%(version)s")(group)
 
 
-def _bound(original: click.Command, target: BundleTarget, *, program: str) -> click.Command:
+def _bound(original: click.Command, target: actions.BundleTarget, *, program: str) -> click.Command:
     """Return ``original`` without its argument `TARGET`, which is ``target`` from now on."""
     names = {parameter.name for parameter in original.params}
     if "target" not in names or original.callback is None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from itertools import accumulate
 
+from kappa import offline
 from kappa.cli.console import wants_colour
-from kappa.offline.inputs import InputFile, Source
 
 __all__ = ["watching"]
 
@@ -18,12 +18,12 @@ _LONG_BYTES = 8 << 20
 
 
 @contextmanager
-def watching(sources: Sequence[Source], *, is_wanted: bool) -> Iterator[list[Source]]:
+def watching(sources: Sequence[offline.Source], *, is_wanted: bool) -> Iterator[list[offline.Source]]:
     """Yield the inputs so that their reading moves a bar; as they are, where nobody would see it or it is soon over.
 
     The bar is on stderr and counts bytes of files.
     """
-    sizes = [source.size_bytes if isinstance(source, InputFile) else 0 for source in sources]
+    sizes = [source.size_bytes if isinstance(source, offline.InputFile) else 0 for source in sources]
     is_shown = is_wanted and sys.stderr.isatty() and wants_colour(sys.stderr)
     if not is_shown or sum(sizes) < _LONG_BYTES or not find_spec("rich"):
         yield list(sources)
@@ -36,8 +36,8 @@ def watching(sources: Sequence[Source], *, is_wanted: bool) -> Iterator[list[Sou
         task = bar.add_task("", total=sum(sizes))
         before = accumulate([0, *sizes])
 
-        def moving(source: Source, start: int) -> Source:
-            if not isinstance(source, InputFile):
+        def moving(source: offline.Source, start: int) -> offline.Source:
+            if not isinstance(source, offline.InputFile):
                 return source
             return replace(source, on_read=lambda position: bar.update(task, completed=start + position))
 

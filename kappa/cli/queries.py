@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kappa.actions.store import StoredBundle
+from kappa import actions
 from kappa.cli.tables import bundle_table, size_of
 
 __all__ = ["query_options", "stored_table"]
@@ -41,7 +41,7 @@ _OPTIONS = (
 )
 
 
-def stored_table(bundles: Sequence[StoredBundle], *, now: datetime | None = None, is_wide: bool = False) -> str:
+def stored_table(bundles: Sequence[actions.StoredBundle], *, now: datetime | None = None, is_wide: bool = False) -> str:
     """Return one line per bundle; wide with its labels and its size."""
     more: dict[str, Callable[[int], str]] = {
         "LABELS": lambda number: ", ".join(f"{key}={value}" for key, value in bundles[number].record.labels.items()),

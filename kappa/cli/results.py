@@ -5,19 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import orjson
 
+from kappa import offline
 from kappa.adapters.csv import csv_lines
+from kappa.cli.run_arguments import ResultForm
 from kappa.cli.tables import text_table
 from kappa.errors import UsageError
-from kappa.offline.answering import Rows
 from kappa.types import MEDIA_TYPES, Answer
 
-__all__ = ["Printer", "ResultForm", "printer"]
+__all__ = ["Printer", "printer"]
 
-ResultForm = Literal["json", "str", "csv", "table"]
 _MOST_TABLE_ROWS = 100
 _EXTENSIONS = {media_type: extension for extension, media_type in reversed(MEDIA_TYPES.items())}
 
@@ -32,7 +32,7 @@ class Printer:
     def begin(self, name: str) -> None:
         """Begin with the answer to the input called ``name``."""
 
-    def write(self, event: Answer | Rows) -> None:
+    def write(self, event: Answer | offline.Rows) -> None:
         if isinstance(event, Answer):
             self.whole(event)
         else:
@@ -41,7 +41,7 @@ class Printer:
     def whole(self, answer: Answer) -> None:
         self.out.write(answer.body + b"\n")
 
-    def rows(self, rows: Rows) -> None:
+    def rows(self, rows: offline.Rows) -> None:
         self.out.write((b"," if self._is_open else b"[") + rows.elements)
         self._is_open = True
 
@@ -93,7 +93,7 @@ class _CsvPrinter(Printer):
     def whole(self, answer: Answer) -> None:
         self._lines(_rows_of(_value_of(answer)))
 
-    def rows(self, rows: Rows) -> None:
+    def rows(self, rows: offline.Rows) -> None:
         self._lines(orjson.loads(b"[%b]" % rows.elements))
 
     def end(self, *, is_answered: bool) -> None:
@@ -130,7 +130,7 @@ class _TablePrinter(Printer):
     def whole(self, answer: Answer) -> None:
         self._keep(_rows_of(_value_of(answer)))
 
-    def rows(self, rows: Rows) -> None:
+    def rows(self, rows: offline.Rows) -> None:
         self._keep(orjson.loads(b"[%b]" % rows.elements))
 
     def _keep(self, rows: Sequence[Any]) -> None:
@@ -168,7 +168,7 @@ class _FilePrinter(Printer):
         with self._created(_EXTENSIONS.get(answer.media_type.partition(";")[0], ".bin")) as file:
             file.write(answer.body)
 
-    def rows(self, rows: Rows) -> None:
+    def rows(self, rows: offline.Rows) -> None:
         if self._file is None:
             self._file = self._created(".json")
         self._file.write((b"," if self._is_open else b"[") + rows.elements)

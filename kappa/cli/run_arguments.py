@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import click
 
 from kappa.cli.command import KappaCommand
 
-__all__ = ["NAMED_INPUTS", "NamedInput", "RunCommand", "spread_values"]
+__all__ = ["NAMED_INPUTS", "NamedInput", "ResultForm", "RunCommand", "spread_values"]
 
+ResultForm = Literal["json", "str", "csv", "table"]
 _NAMED = re.compile(r"--input-(?P<kind>file-)?(?P<name>[A-Za-z_]\w*)(?:=(?P<value>.*))?", re.DOTALL)
 """`--input-NAME` and `--input-file-NAME`, which adapters of several inputs have."""
 NAMED_INPUTS = "kappa.run.named_inputs"

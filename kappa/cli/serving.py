@@ -5,26 +5,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
+from kappa import actions, server
+from kappa.choices import BatchPlacement, ExamplesUse
 from kappa.cli.console import Shell
+from kappa.environment import is_in_environment
 from kappa.errors import KappaError
 from kappa.log import listening, to_logging
 from kappa.log_format import LogFormat, LogLevel
 from kappa.origins import check_origin
-from kappa.server.host import BatchingOptions
-from kappa.server.options import ServerOptions
+from kappa.server.options import BatchingOptions
 from kappa.service_log import logging_to_stderr
-from kappa.settings import is_in_environment, read_settings
-from kappa.spec.service import BatchPlacement, ExamplesUse, ServiceSpec
+
+if TYPE_CHECKING:
+    from kappa.spec.service import ServiceSpec
 
 __all__ = ["logging_as_asked", "server_options", "server_options_of"]
 
 Workers = int | Literal["auto"]
 
-_DEFAULTS = ServerOptions()
+_DEFAULTS = server.ServerOptions()
 
 
 def _read_workers(_: click.Context, __: click.Parameter, value: str | None) -> Workers | None:
@@ -143,7 +146,7 @@ def server_options(function: Any) -> Any:
 @contextmanager
 def logging_as_asked(*, log_format: LogFormat | None, log_level: LogLevel | None, **_others: Any) -> Iterator[None]:
     """Log as the operator wants from the first line on; where that is JSON, whatever is said is a line of it."""
-    settings = read_settings().server
+    settings = actions.server_settings()
     if (log_format or settings.log_format) == "text":
         yield
         return
@@ -177,15 +180,15 @@ def server_options_of(
     log_format: LogFormat | None,
     log_level: LogLevel | None,
     cors_origins: tuple[str, ...],
-) -> ServerOptions:
+) -> server.ServerOptions:
     """Decide between flags, environment, the service's own `[serving]` and `config.yml`, in this order."""
-    settings = read_settings().server
+    settings = actions.server_settings()
     origins: tuple[str, ...] | None = cors_origins or None
     if origins is None and is_in_environment("server", "cors_origins"):
         origins = settings.cors_origins
     elif origins is None and spec.serving.cors_origins is None:
         origins = settings.cors_origins or None
-    return ServerOptions(
+    return server.ServerOptions(
         host=host or settings.host,
         port=settings.port if port is None else port,
         management_port=settings.management_port if management_port is None else management_port,

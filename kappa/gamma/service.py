@@ -19,6 +19,7 @@ from filelock import FileLock
 from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
 
+from kappa.environment import home_directory
 from kappa.errors import BundleError, BundleNotFoundError, GammaError
 from kappa.gamma.database import explained, open_copy, open_database, reading, sqlite_url
 from kappa.gamma.queries import (
@@ -34,7 +35,6 @@ from kappa.gamma.queries import (
 from kappa.gamma.storage import DirectoryStorage
 from kappa.labels import Requirement
 from kappa.log import log
-from kappa.settings import home_directory
 from kappa.spec.manifest import BundleManifest, read_manifest
 from kappa.spec.pins import pins_of
 from kappa.spec.views import metadata_view

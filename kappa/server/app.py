@@ -16,7 +16,8 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from kappa.server.host import BatchingOptions, Endpoint, Host
+from kappa.choices import ExamplesUse
+from kappa.server.host import Endpoint, Host
 from kappa.server.http import pages, ui
 from kappa.server.http.access_log import AccessLog
 from kappa.server.http.answering import ApiResource
@@ -27,12 +28,12 @@ from kappa.server.http.files import ExampleFile, FrontPage, StaticFiles
 from kappa.server.http.middleware import BatchingMiddleware
 from kappa.server.http.pages import Page, WholeServer
 from kappa.server.metrics import Metrics
-from kappa.server.options import ServerOptions
+from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.parent import NoParent, Parent
 from kappa.server.served import Served
 from kappa.server.swap import Application, Serving
 from kappa.services.sample_requests import arguments_for_curl
-from kappa.spec.service import ExamplesUse, ServiceSpec
+from kappa.spec.service import ServiceSpec
 
 __all__ = ["create_app"]
 

@@ -9,10 +9,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from kappa.choices import ExamplesUse
 from kappa.errors import BadInputError, ExampleFailedError, InferenceFailedError, KappaError
 from kappa.services.comparison import Replay, replay_lines, replay_of
 from kappa.services.inference import example_payload
-from kappa.spec.service import ExampleSpec, ExamplesUse, ServiceSpec
+from kappa.spec.service import ExampleSpec, ServiceSpec
 from kappa.types import Answer, Payload
 
 __all__ = ["try_examples"]

@@ -17,13 +17,12 @@ from itertools import count
 from time import monotonic, thread_time
 from typing import Any, Literal, TypeVar
 
+from kappa.choices import ExamplesUse
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.log_format import telling_requests
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.constants import LOOK_EVERY_S
 from kappa.server.batching.outcomes import OverdueError
-from kappa.server.batching.placement import Placer
-from kappa.server.batching.policy import Limits
 from kappa.server.batching.saturation import Saturation, capacity
 from kappa.server.batching.slots import Slots
 from kappa.server.decoding import Decoders
@@ -32,6 +31,7 @@ from kappa.server.http import bounds
 from kappa.server.http.arrival import Arrivals
 from kappa.server.http.exchange import too_large, valid_headers
 from kappa.server.metrics import ApiMetrics, Metrics
+from kappa.server.options import BatchingOptions
 from kappa.server.parent import NoParent, Parent
 from kappa.server.process.machine import SpareMemory
 from kappa.server.renewal import Renewal, needs_payloads
@@ -40,57 +40,16 @@ from kappa.services.awaiting import use_loop
 from kappa.services.inference import Inference
 from kappa.services.service import LoadedService
 from kappa.services.threads import ServiceThread
-from kappa.spec.service import (
-    RESERVED_NAMES,
-    ApiSpec,
-    ArtifactMethod,
-    BatchPlacement,
-    ExampleSpec,
-    ExamplesUse,
-    ServiceSpec,
-    ServingSpec,
-)
+from kappa.spec.service import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ServiceSpec
 from kappa.types import Answer, InferenceTask, Payload
 
-__all__ = ["BatchingOptions", "Endpoint", "Host", "HostState"]
+__all__ = ["Endpoint", "Host", "HostState"]
 
 HostState = Literal["loading", "ready", "succeeded", "draining"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("kappa.server")
-_CALLS_AWAITED_AT_ONCE = 16
 _MOST_ABANDONED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class BatchingOptions:
-    """What the operator says about batching; ``None`` leaves each service or API its own."""
-
-    is_enabled: bool = True
-    max_batch_size: int | None = None
-    max_latency_ms: float | None = None
-    placement: BatchPlacement | None = None
-    usual_placement: BatchPlacement = "auto"
-    """Where batches run of a service that says nothing."""
-
-    def limits_of(self, api: ApiSpec, *, max_queue_items: int, is_async: bool = False) -> Limits:
-        """Return the limits of one API; without batching it is a queue that hands out one request at a time."""
-        latency_ms = self.max_latency_ms or api.max_latency_ms
-        return Limits(
-            max_batch_size=self.max_batch_size or api.max_batch_size if api.batch and self.is_enabled else 1,
-            max_latency_s=None if latency_ms is None else latency_ms / 1000,
-            max_queue_items=max_queue_items,
-            max_concurrency=api.max_concurrency or (_CALLS_AWAITED_AT_ONCE if is_async and not api.batch else 1),
-            run_timeout_s=api.run_timeout,
-        )
-
-    def placer_of(self, serving: ServingSpec, *, is_loop_safe: bool, is_pause_safe: bool) -> Placer:
-        """Return where an API's batches may run, whose function may be called on the event loop if it ``is_loop_safe``,
-        and for which the loop may be paused if it ``is_pause_safe``."""
-        placement = self.placement or serving.batch_placement or self.usual_placement
-        return Placer(
-            may_run_on_loop=is_loop_safe and placement != "thread", may_pause=is_pause_safe and placement == "auto"
-        )
 
 
 @dataclass(slots=True)

@@ -5,14 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from kappa.choices import BatchPlacement, ExamplesUse
 from kappa.log_format import LogFormat, LogLevel
-from kappa.server.host import BatchingOptions
+from kappa.server.batching.placement import Placer
+from kappa.server.batching.policy import Limits
 from kappa.service_log import access_log_to_stdout, logging_to_stderr
-from kappa.spec.service import ExamplesUse, ServiceSpec
 
-__all__ = ["ServerOptions"]
+if TYPE_CHECKING:  # PERF: a command's help names the defaults below
+    from kappa.spec.service import ApiSpec, ServiceSpec, ServingSpec
+
+__all__ = ["BatchingOptions", "ServerOptions"]
+
+
+_CALLS_AWAITED_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingOptions:
+    """What the operator says about batching; ``None`` leaves each service or API its own."""
+
+    is_enabled: bool = True
+    max_batch_size: int | None = None
+    max_latency_ms: float | None = None
+    placement: BatchPlacement | None = None
+    usual_placement: BatchPlacement = "auto"
+    """Where batches run of a service that says nothing."""
+
+    def limits_of(self, api: ApiSpec, *, max_queue_items: int, is_async: bool = False) -> Limits:
+        """Return the limits of one API; without batching it is a queue that hands out one request at a time."""
+        latency_ms = self.max_latency_ms or api.max_latency_ms
+        return Limits(
+            max_batch_size=self.max_batch_size or api.max_batch_size if api.batch and self.is_enabled else 1,
+            max_latency_s=None if latency_ms is None else latency_ms / 1000,
+            max_queue_items=max_queue_items,
+            max_concurrency=api.max_concurrency or (_CALLS_AWAITED_AT_ONCE if is_async and not api.batch else 1),
+            run_timeout_s=api.run_timeout,
+        )
+
+    def placer_of(self, serving: ServingSpec, *, is_loop_safe: bool, is_pause_safe: bool) -> Placer:
+        """Return where an API's batches may run, whose function may be called on the event loop if it ``is_loop_safe``,
+        and for which the loop may be paused if it ``is_pause_safe``."""
+        placement = self.placement or serving.batch_placement or self.usual_placement
+        return Placer(
+            may_run_on_loop=is_loop_safe and placement != "thread", may_pause=is_pause_safe and placement == "auto"
+        )
 
 
 @dataclass(frozen=True, slots=True)

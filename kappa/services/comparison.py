@@ -37,6 +37,17 @@ class Replay:
     cause: Exception | None = None
     """What the user's code raised, if that is why."""
 
+    def to_tree(self) -> dict[str, Any]:
+        return {
+            "name": self.example.name,
+            "api": self.example.api,
+            "passed": not self.problems,
+            "problems": self.problems,
+            "expected": thaw(self.example.expect),
+            "got": self.got,
+            "duration_ms": round(self.duration_ms, 3),
+        }
+
 
 def replay_of(
     example: ExampleSpec, outcome: Answer | Exception, *, duration_ms: float = 0.0, not_sent: str = ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from kappa.choices import BatchPlacement, ExamplesUse
 from kappa.labels import LABEL, check_label
 from kappa.origins import ORIGIN, check_origin
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, InputAdapter, Name, Spec
@@ -25,11 +26,9 @@ __all__ = [
     "ApiOptions",
     "ApiSpec",
     "ArtifactMethod",
-    "BatchPlacement",
     "CudaVersion",
     "EnvSpec",
     "ExampleSpec",
-    "ExamplesUse",
     "FilesSpec",
     "FunctionTarget",
     "Labels",
@@ -379,9 +378,6 @@ class ExampleSpec(Spec):
 
 _UNFOLDING = 8
 """How many times as large as the largest body a form may be, if nothing is given."""
-
-ExamplesUse = Literal["gate", "warn", "skip"]
-BatchPlacement = Literal["auto", "no-pause", "thread"]
 
 
 class ServingSpec(Spec):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+from kappa._facade import lazy_names
+
+if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
     from kappa.testing.in_process import Client as Client
     from kappa.testing.in_process import client as client
 
-__all__ = ["Client", "client"]
+_HOMES = {
+    "Client": "kappa.testing.in_process",
+    "client": "kappa.testing.in_process",
+}
 
+__all__ = [
+    "Client",
+    "client",
+]
 
-def __getattr__(name: str) -> Any:
-    """Import the application when it is asked for: pytest reads the fixtures beside it wherever Kappa is installed."""
-    if name not in __all__:
-        raise AttributeError(f"module `kappa.testing` has no attribute `{name}`")
-    from kappa.testing import in_process
-
-    return getattr(in_process, name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kappa import testing
+
 if TYPE_CHECKING:
     from kappa.bento import BentoService
     from kappa.testing.in_process import Client
@@ -24,7 +26,5 @@ def kappa_target(pytestconfig: pytest.Config) -> str | Path | BentoService:
 @pytest.fixture(scope="session")
 def kappa_client(kappa_target: str | Path | BentoService) -> Iterator[Client]:
     """Ask a service in this process, loaded once for all tests: `kappa.testing.client`."""
-    from kappa.testing.in_process import client
-
-    with client(kappa_target) as asking:
+    with testing.client(kappa_target) as asking:
         yield asking

@@ -20,13 +20,14 @@ from falcon.testing import ASGIConductor, Result
 from kappa.actions.serving import served_target
 from kappa.actions.targets import resolve_target
 from kappa.bento import BentoService
+from kappa.choices import ExamplesUse
 from kappa.remote.client import Client as RemoteClient
 from kappa.remote.transport import Reply, Sending
 from kappa.server.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
 from kappa.services.source import ServiceSource
-from kappa.spec.service import ExamplesUse, ServiceSpec
+from kappa.spec.service import ServiceSpec
 from kappa.types import HTTPHeaders
 
 __all__ = ["Client", "client"]

@@ -9,9 +9,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from kappa.choices import BatchPlacement
 from kappa.cli.serving import server_options, server_options_of
-from kappa.server.host import BatchingOptions
-from kappa.spec.service import ApiSpec, BatchPlacement, FunctionTarget, ServiceSpec, ServingSpec
+from kappa.server.options import BatchingOptions
+from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec, ServingSpec
 
 PLACEMENTS = {
     "auto": {"thread", "loop", "paused"},

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
-from kappa.server.host import BatchingOptions
 from kappa.server.http import answering, bounds
-from kappa.server.options import ServerOptions
+from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.process.dev import Loader, serve_dev
 from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
 from kappa.server.served import Served

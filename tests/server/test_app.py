@@ -23,8 +23,8 @@ from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.server import host as host_module
 from kappa.server.app import create_app
 from kappa.server.batching.policy import Limits
-from kappa.server.host import BatchingOptions
 from kappa.server.http.exchange import PlainRequest, PlainResponse
+from kappa.server.options import BatchingOptions
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
 from kappa.services.service import load_service

@@ -15,6 +15,7 @@ import falcon.testing
 import pytest
 
 from kappa.actions.examples import Examples, _answer, _replay
+from kappa.choices import ExamplesUse
 from kappa.errors import ExampleFailedError, InferenceFailedError, KappaError
 from kappa.server.app import create_app
 from kappa.server.options import ServerOptions
@@ -22,7 +23,7 @@ from kappa.server.served import Served
 from kappa.services.comparison import replay_lines
 from kappa.services.service import load_service
 from kappa.services.source import ServiceSource
-from kappa.spec.service import ApiSpec, ExampleSpec, ExamplesUse, FunctionTarget, ServiceSpec, ServingSpec
+from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
 
 CODE = """
 from kappa.types import InferenceError, InferenceResult

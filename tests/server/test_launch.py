@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from kappa.errors import MissingDependencyError, PortInUseError, UsageError
-from kappa.server.host import BatchingOptions
-from kappa.server.options import ServerOptions
+from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.process.allowance import WorkerCount
 from kappa.server.process.launch import _start_line, serve_uvicorn
 from kappa.server.served import Served

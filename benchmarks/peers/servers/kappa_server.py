@@ -11,8 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import models
 
 from kappa.build.project import read_project
-from kappa.server.host import BatchingOptions
-from kappa.server.options import ServerOptions
+from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.process.launch import serve_gunicorn
 from kappa.server.served import Served
 from kappa.services.source import ServiceSource

@@ -12,6 +12,7 @@ from kappa.build.manifest.diagnostics import Diagnostic
 from kappa.build.manifest.positions import Span, TreePath
 from kappa.build.manifest.texts import decoded
 from kappa.build.manifest.validation import Draft
+from kappa.build.packages.conda import conda_environment
 from kappa.build.packages.cuda import CUDA_RELEASES
 from kappa.build.packages.pyproject import read_dependencies
 from kappa.build.packages.requirements import check_location, check_requirement, read_requirements_file
@@ -137,8 +138,6 @@ def _check_conda(draft: Draft, paths: PathChecks) -> None:
         return
     if not (env.conda_dependencies or env.conda_env_yml_file):
         return
-    from kappa.build.packages.conda import conda_environment
-
     root, python = draft.document.file.parent, env.python or running_python()
     made = conda_environment("x", env.model_copy(update={"conda_override_channels": False}), python=python, root=root)
     for problem in made.problems:

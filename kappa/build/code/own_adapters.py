@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kappa.build import code as reading
 from kappa.build.code.functions import Definition, find_definition
 from kappa.build.code.modules import CodeBase
 from kappa.build.manifest.positions import TreePath
@@ -49,12 +50,10 @@ def _read(reference: str, code: CodeBase) -> type[InputAdapter] | None:
 
 
 def _rebuilt(definition: Definition, code: CodeBase, inside: frozenset[ast.ClassDef]) -> type | None:
-    from kappa.build.code.classes import Values  # PERF: brings half of Kappa, which few kappafiles need
-
     node = definition.node
     if not isinstance(node, ast.ClassDef) or node in inside or node.keywords or node.decorator_list:
         return None
-    values = Values(code, definition.module)
+    values = reading.Values(code, definition.module)
     bases: list[type] = []
     for base in node.bases:
         known = values.object_of(base)

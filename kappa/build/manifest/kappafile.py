@@ -16,6 +16,7 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from kappa._version import __version__
+from kappa.build import manifest
 from kappa.build.manifest.diagnostics import Diagnostics, display_path
 from kappa.build.manifest.other_frameworks import framework_of_file
 from kappa.build.manifest.positions import Positions, Span, TextLines, TreePath
@@ -222,12 +223,8 @@ def _meant_by(file: Path) -> str:
 def _parse(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
     """Parse with the one parser that the file needs (PERF: each takes 20 to 40 ms to import)."""
     if found.file.suffix == ".toml":
-        from kappa.build.manifest.toml_syntax import parse_toml
-
-        return parse_toml(source, found)
-    from kappa.build.manifest.yaml_syntax import parse_yaml
-
-    return parse_yaml(source, found)
+        return manifest.parse_toml(source, found)
+    return manifest.parse_yaml(source, found)
 
 
 def _other_syntax(source: TextLines, *, is_toml: bool) -> str | None:

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from kappa.secret_urls import masked, secret_in
 from kappa.spec.conda import environment_text
 from kappa.spec.service import EnvSpec
@@ -68,6 +65,9 @@ def _defaults(env: EnvSpec) -> Sequence[str]:
 
 
 def _read(name: str, root: Path, problems: list[str]) -> Mapping[str, Any]:
+    from ruamel.yaml import YAML  # PERF: 30 ms, and few services need conda
+    from ruamel.yaml.error import YAMLError
+
     try:
         tree = YAML(typ="safe", pure=True).load((root / name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, YAMLError) as exc:

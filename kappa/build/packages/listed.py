@@ -15,6 +15,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from kappa.build.packages.conda import conda_environment
 from kappa.build.packages.distributions import guessed_distribution
 from kappa.build.packages.installed import installed_version
 from kappa.build.packages.known_modules import KNOWN_MODULES, distribution_of, siblings_of
@@ -98,8 +99,6 @@ def _names(env: EnvSpec, root: Path, target: Target) -> Iterator[str]:
             yield requirement.name
     file_is_there = env.conda_env_yml_file is None or (root / env.conda_env_yml_file).is_file()
     if file_is_there and (env.conda_dependencies or env.conda_env_yml_file):
-        from kappa.build.packages.conda import conda_environment  # PERF: brings a YAML library, which few services need
-
         made = conda_environment("x", env, python=target.python, root=root)
         for line in made.text.partition("dependencies:")[2].splitlines():
             if (match := _CONDA_NAME.match(line.strip().removeprefix("- ").strip("'\""))) is not None and match[

@@ -20,10 +20,10 @@ from kappa._files import write_atomically
 from kappa.build.packages.installed import installed_version
 from kappa.build.packages.lock import FORMAT, LOCK_NAME, UNHASHED, Lock, LockInputs, Origin, Resolver, check_lock
 from kappa.build.packages.lock_record import Asked, say_difference
+from kappa.environment import home_directory
 from kappa.errors import IndexUnreachableError, LockError, ResolutionError, UsageError
 from kappa.log import log
 from kappa.plugins import RESOLVERS
-from kappa.settings import home_directory
 from kappa.spec.pins import Pin, pins_of, unite
 
 __all__ = ["LockMode", "Relock", "check_committed", "lock_packages", "read_lock", "relock"]

@@ -13,7 +13,7 @@ from typing import Literal
 
 import click
 
-from kappa.actions.building import Built, build_project, plan_of, project_to_build
+from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
@@ -76,17 +76,17 @@ def command(
     also be a class as `module:Class`, looked for in the current directory. The bundle goes to the store, where its tag
     names it from now on. The last line on stdout is its path.
     """
-    read = partial(project_to_build, project_of(target, file), models=models_of(artifacts))
+    read = partial(actions.project_to_build, project_of(target, file), models=models_of(artifacts))
     parsed = parse_labels(labels)
     if locked and upgrade:
         raise UsageError("`--locked` and `--upgrade` exclude each other.")
     if dry_run:
-        plan = plan_of(read(), version=version, labels=parsed, resolver=resolver)
+        plan = actions.plan_of(read(), version=version, labels=parsed, resolver=resolver)
         print_result(json.dumps(plan.to_tree(), indent=2) if output_format == "json" else plan.summary())
         return
     signal.signal(signal.SIGTERM, _stop)
     lock_mode: Literal["reuse", "locked", "upgrade"] = "locked" if locked else "upgrade" if upgrade else "reuse"
-    built = build_project(
+    built = actions.build_project(
         read,
         version=version,
         labels=parsed,
@@ -102,7 +102,7 @@ def command(
         print_result(str(built.directory))
 
 
-def _record(built: Built) -> dict[str, str]:
+def _record(built: actions.Built) -> dict[str, str]:
     manifest = built.manifest
     return {
         "tag": str(manifest.tag),

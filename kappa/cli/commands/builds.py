@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from kappa.build.bundle.ledger import read_builds
+from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.cli.tables import age_of, text_table
-from kappa.settings import home_directory
 
 __all__ = ["command"]
 
@@ -35,7 +34,7 @@ def command(name: str | None, limit: int, output_format: str) -> None:
     The newest comes first, failed builds too. NAME is a service. The ledger is `builds.json` in `$KAPPA_HOME`; nothing
     else reads it, and it may be deleted. LOCK is where the packages came from, STEPS how many seconds each step took.
     """
-    builds = read_builds(home_directory(), name=name, limit=limit)
+    builds = actions.past_builds(name=name, limit=limit)
     if output_format == "json":
         print_result(json.dumps(builds, indent=2))
         return

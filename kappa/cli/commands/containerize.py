@@ -11,7 +11,7 @@ from types import FrameType
 
 import click
 
-from kappa.actions.images import Containerized, containerize
+from kappa import actions
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import EXAMPLE_TAG, kappa_command
 from kappa.cli.console import print_note, print_result
@@ -79,7 +79,7 @@ def command(
     line on stdout is the image's name.
     """
     signal.signal(signal.SIGTERM, _stop)
-    done = containerize(
+    done = actions.containerize(
         target,
         tags=tags,
         push=push,
@@ -99,7 +99,7 @@ def command(
     print_result("\n".join(done.tags))
 
 
-def _say(done: Containerized) -> None:
+def _say(done: actions.Containerized) -> None:
     size = f", {done.image.size_bytes / 1e6:.0f} MB" if done.image.size_bytes else ""
     print_note(f"Built an image of `{done.manifest.tag}` with {done.builder}{size}.")
     for tag, digest in done.pushed.items():

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import click
 
-from kappa.actions.store import StoredBundle, bundles_to_delete, delete_bundles
+from kappa import actions
 from kappa.cli.arguments import bundles_at_hand, format_option, targets_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
@@ -47,12 +47,12 @@ def command(targets: Sequence[str], selector: str | None, *, everything: bool, y
         raise UsageError(
             f"Nothing is named: give a bundle, or `--labels` or `--all`. {bundles_at_hand(click.get_current_context())}"
         )
-    found = bundles_to_delete(targets, selector=selector, everything=everything)
+    found = actions.bundles_to_delete(targets, selector=selector, everything=everything)
     if not found:
         print_note("There is no such bundle; nothing was deleted.")
     elif not yes:
         _ask(found)
-    deleted = delete_bundles([one.record.tag for one in found])
+    deleted = actions.delete_bundles([one.record.tag for one in found])
     if output_format == "json":
         print_result(json.dumps([str(tag) for tag in deleted], indent=2))
     else:
@@ -60,7 +60,7 @@ def command(targets: Sequence[str], selector: str | None, *, everything: bool, y
             print_result(str(tag))
 
 
-def _ask(bundles: Sequence[StoredBundle]) -> None:
+def _ask(bundles: Sequence[actions.StoredBundle]) -> None:
     """Show what would be deleted and ask; raises `UsageError` where nobody can answer, `click.Abort` for a no."""
     print_note(stored_table(bundles, now=datetime.now(timezone.utc)))
     if not is_terminal():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from typing import Literal
 
 import click
 
-from kappa.build.manifest.explain import explain, keys, render_overview, render_text
+from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
@@ -21,19 +20,10 @@ __all__ = ["command"]
 )
 @click.argument("name", metavar="[KEY|CODE]", required=False)
 @format_option("text", "json")
-def command(name: str | None, output_format: str) -> None:
+def command(name: str | None, output_format: Literal["text", "json"]) -> None:
     """Explain a key of a kappafile, or the code of a problem.
 
     KEY is a dotted path, such as `env.python` or `apis.predict.route`, its last word where no other key ends so, or
     `input.`, `output.` or `artifact.` and a type. Without KEY or CODE, all of them are listed.
     """
-    if name is None:
-        if output_format == "json":
-            print_result(json.dumps([asdict(key) for key in keys().values()], indent=2, ensure_ascii=False))
-        else:
-            print_result(render_overview())
-        return
-    found = explain(name)
-    print_result(
-        json.dumps(asdict(found), indent=2, ensure_ascii=False) if output_format == "json" else render_text(found)
-    )
+    print_result(actions.explain_name(name, output_format))

@@ -7,9 +7,8 @@ from typing import Literal
 
 import click
 
+from kappa import actions
 from kappa._files import write_atomically
-from kappa.actions.images import compose_file, github_workflow
-from kappa.actions.targets import ProjectTarget, resolve_target
 from kappa.cli.arguments import choice_argument, target_argument
 from kappa.cli.command import EXAMPLE_TAG, kappa_command
 from kappa.cli.console import print_note, print_result
@@ -38,11 +37,11 @@ def command(document: Literal["compose", "github-action"], target: str, output: 
     `github-action` validates, builds and tests a project on every change, and pushes its image. TARGET is a bundle or a
     project, by default that of the current directory. Without `--output` the text goes to stdout.
     """
-    meant = resolve_target(target)
+    meant = actions.resolve_target(target)
     if document == "compose":
-        text = compose_file(meant)
-    elif isinstance(meant, ProjectTarget):
-        text = github_workflow(meant)
+        text = actions.compose_file(meant)
+    elif isinstance(meant, actions.ProjectTarget):
+        text = actions.github_workflow(meant)
     else:
         raise UsageError(f"`{target}` is a bundle, and a workflow builds one: name the project.")
     if output is None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from kappa.actions.store import bundle_record, list_bundles
-from kappa.actions.targets import find_bundle
+from kappa import actions
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
@@ -37,9 +36,9 @@ def command(target: str, *, print_location: bool, output_format: str, **query: A
     `--print-location` a name means its newest version. The options that choose and order count for a name alone.
     """
     if print_location:
-        print_result(str(find_bundle(target).bundle.directory))
+        print_result(str(actions.find_bundle(target).bundle.directory))
     elif target.isidentifier():
-        bundles = list_bundles(name=target, **query)
+        bundles = actions.list_bundles(name=target, **query)
         if output_format == "json":
             print_result(json.dumps([one.view for one in bundles], indent=2))
             return
@@ -47,4 +46,4 @@ def command(target: str, *, print_location: bool, output_format: str, **query: A
         if not bundles:
             print_note(f"No version of `{target}` has these labels.")
     else:
-        print_result(json.dumps(bundle_record(target), indent=2))
+        print_result(json.dumps(actions.bundle_record(target), indent=2))

@@ -6,12 +6,12 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
-from kappa.actions.store import list_bundles
+from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.cli.queries import query_options, stored_table
-from kappa.settings import home_directory
+from kappa.environment import home_directory
 
 __all__ = ["command"]
 
@@ -32,7 +32,7 @@ def command(output_format: str, **query: Any) -> None:
 
     The newest comes first. `wide` shows when each was built instead of its age, its labels and its size.
     """
-    bundles = list_bundles(**query)
+    bundles = actions.list_bundles(**query)
     if output_format == "json":
         print_result(json.dumps([one.view for one in bundles], indent=2))
         return

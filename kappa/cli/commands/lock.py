@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kappa.actions.building import check_project_lock, lock_project, project_to_build
+from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
@@ -60,15 +60,15 @@ def command(
     if check and (upgrade or packages or pin_base_image):
         other = "--pin-base-image" if pin_base_image else "--upgrade"
         raise UsageError(f"`--check` changes nothing, so `{other}` has no meaning beside it.")
-    project = project_to_build(project_of(target, file), models=models_of(artifacts))
+    project = actions.project_to_build(project_of(target, file), models=models_of(artifacts))
     if check:
-        lock = check_project_lock(project, resolver=resolver)
+        lock = actions.check_project_lock(project, resolver=resolver)
         record = {"up_to_date": True, "packages": len(lock.pins), "resolver": lock.resolver}
         where = "" if lock.target.is_running else f" for Python {lock.python} on {lock.platform.replace(',', ', ')}"
         text = f"The lock is up to date: {len(lock.pins)} packages{where}."
         print_result(json.dumps(record, indent=2) if output_format == "json" else text)
         return
-    path, done = lock_project(
+    path, done = actions.lock_project(
         project, upgrade=upgrade, packages=packages, resolver=resolver, pin_base_image=pin_base_image
     )
     changes = done.changes

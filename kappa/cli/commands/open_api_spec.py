@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
-from kappa.actions.targets import Target, resolve_target
+from kappa import actions, services
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
-from kappa.services.openapi import openapi_document
 
 __all__ = ["command"]
 
@@ -18,10 +17,10 @@ __all__ = ["command"]
     examples=["kappa open-api-spec IrisClassifier:latest > openapi.json", "kappa open-api-spec ."],
 )
 @target_argument(takes_projects=True)
-def command(target: str | Target) -> None:
+def command(target: str | actions.Target) -> None:
     """Print the OpenAPI document of a service.
 
     TARGET is a bundle (a path or a tag like `IrisClassifier:latest`), a kappafile or its directory.
     """
-    service = resolve_target(target)
-    print_result(json.dumps(openapi_document(service.spec, version=service.version), indent=2))
+    service = actions.resolve_target(target)
+    print_result(json.dumps(services.openapi_document(service.spec, version=service.version), indent=2))

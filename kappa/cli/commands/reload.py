@@ -6,7 +6,7 @@ import json
 
 import click
 
-from kappa.actions.serving import reload_server
+from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
@@ -36,5 +36,5 @@ def command(port: int | None, timeout_s: float, output_format: str) -> None:
     when they can answer. If it cannot be loaded or fails one of its examples, everything stays as it was, and the exit
     code says why. SIGHUP to the server does the same.
     """
-    services = reload_server(port, timeout_s=timeout_s)
+    services = actions.reload_server(port, timeout_s=timeout_s)
     print_result(json.dumps(services, indent=2) if output_format == "json" else "\n".join(services))

@@ -13,17 +13,13 @@ from typing import get_args
 
 import click
 
-from kappa.actions.targets import Target, api_of, open_target, resolve_target
+from kappa import actions, cli, offline, services
 from kappa.cli.arguments import api_argument, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import current_shell, print_error, print_failure, showing_logs
 from kappa.cli.progress import watching
-from kappa.cli.results import Printer, ResultForm, printer
-from kappa.cli.run_arguments import NAMED_INPUTS, NamedInput, RunCommand
+from kappa.cli.run_arguments import NAMED_INPUTS, NamedInput, ResultForm, RunCommand
 from kappa.errors import InferenceFailedError, UsageError
-from kappa.offline.answering import Event, Failure, answer_events, answer_together
-from kappa.offline.inputs import InputFile, InputForm, Source, is_file_of_rows, payload_of
-from kappa.services.inference import Inference, extensions_of
 from kappa.types import HEADER_NAME, MEDIA_TYPES, HTTPHeaders, Payload, extension_of
 
 __all__ = ["command"]
@@ -88,7 +84,7 @@ _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures gro
     "answered one by one.  [default: as the API declares]",
 )
 def command(
-    target: str | Target,
+    target: str | actions.Target,
     api: str,
     inputs: Sequence[str],
     patterns: Sequence[str],
@@ -118,10 +114,10 @@ def command(
     files = [path for pattern in patterns for path in _files_of(pattern, "--input-file")]
     count = len(inputs) + len(files) + max((len(group) for group in _by_name(named).values()), default=0)
     is_watched = not current_shell().is_quiet and not sys.stdout.isatty()  # answers beside a bar would tear it apart
-    answers = printer(form, directory=output_dir, is_alone=count == 1, inputs=files)
+    answers = cli.printer(form, directory=output_dir, is_alone=count == 1, inputs=files)
     user_output = redirect_stdout(sys.stderr)  # user code may print
-    with user_output, showing_logs(current_shell()), open_target(resolve_target(target)) as service:
-        inference = api_of(service, api)
+    with user_output, showing_logs(current_shell()), actions.open_target(actions.resolve_target(target)) as service:
+        inference = actions.api_of(service, api)
         inference.headers = sent
         media_type = MEDIA_TYPES[f".{input_format}"] if input_format else sent["content-type"].partition(";")[0].strip()
         if named or inference.spec.input.part_names:
@@ -164,7 +160,7 @@ class _Input:
     """One input, and what messages call it."""
 
     label: str
-    data: Source
+    data: offline.Source
 
 
 def _files_of(pattern: str, option: str) -> list[Path]:
@@ -179,9 +175,11 @@ def _files_of(pattern: str, option: str) -> list[Path]:
     raise click.BadParameter(problem, ctx=click.get_current_context(), param_hint=f"'{option}'")
 
 
-def _bodies(inference: Inference, inputs: Sequence[str], files: Sequence[Path], media_type: str) -> list[_Input]:
+def _bodies(
+    inference: services.Inference, inputs: Sequence[str], files: Sequence[Path], media_type: str
+) -> list[_Input]:
     """Return the inputs of an API that takes one body; raises `UsageError` for files whose format is not told."""
-    known = extensions_of(inference.spec.input)
+    known = services.extensions_of(inference.spec.input)
     for path in files:
         is_bare = not _extension(path) and str(path) != "-"  # its first bytes tell
         if not media_type and known and not is_bare and _extension(path) not in known:
@@ -190,11 +188,11 @@ def _bodies(inference: Inference, inputs: Sequence[str], files: Sequence[Path], 
             )
     return [
         *(_Input(f"input {number}", Payload(text.encode(), media_type)) for number, text in enumerate(inputs, start=1)),
-        *(_Input(str(path), InputFile(path, media_type or _media_type(path))) for path in files),
+        *(_Input(str(path), offline.InputFile(path, media_type or _media_type(path))) for path in files),
     ]
 
 
-def _forms(inference: Inference, named: Sequence[NamedInput], *, is_mixed: bool) -> list[_Input]:
+def _forms(inference: services.Inference, named: Sequence[NamedInput], *, is_mixed: bool) -> list[_Input]:
     """Return one form for each place in the lists of values that the names have."""
     names = inference.spec.input.part_names
     if is_mixed or not named:
@@ -208,7 +206,7 @@ def _forms(inference: Inference, named: Sequence[NamedInput], *, is_mixed: bool)
         counts = ", ".join(f"{len(parts)} for `{name}`" for name, parts in columns.items())
         raise UsageError(f"Each input needs as many values as the others; there are {counts}.")
     rows = zip(*columns.values(), strict=True)
-    forms = (InputForm(tuple(zip(columns, parts, strict=True))) for parts in rows)
+    forms = (offline.InputForm(tuple(zip(columns, parts, strict=True))) for parts in rows)
     return [_Input(f"input {number}", form) for number, form in enumerate(forms, start=1)]
 
 
@@ -219,10 +217,10 @@ def _by_name(named: Sequence[NamedInput]) -> dict[str, list[NamedInput]]:
     return groups
 
 
-def _parts(values: Sequence[NamedInput]) -> Iterator[Payload | InputFile]:
+def _parts(values: Sequence[NamedInput]) -> Iterator[Payload | offline.InputFile]:
     for one in values:
         if one.is_file:
-            yield from (InputFile(path, _media_type(path)) for path in _files_of(one.value, one.option))
+            yield from (offline.InputFile(path, _media_type(path)) for path in _files_of(one.value, one.option))
         else:
             yield Payload(one.value.encode())
 
@@ -239,34 +237,36 @@ def _media_type(path: Path) -> str:
 # -- answering ---------------------------------------------------------------------------------------------------------
 
 
-def _answer_all(inference: Inference, inputs: Sequence[_Input], answers: Printer, max_batch_size: int | None) -> int:
+def _answer_all(
+    inference: services.Inference, inputs: Sequence[_Input], answers: cli.Printer, max_batch_size: int | None
+) -> int:
     """Print what comes of every input; return how many of them failed, wholly or in part."""
     rows_per_call = max_batch_size or inference.spec.max_batch_size
     inputs_per_call = max_batch_size if max_batch_size and inference.spec.batch else 1
     failed = 0
     for group in _groups(inference, inputs, inputs_per_call):
         if len(group) > 1:
-            together = answer_together(inference, [payload_of(one.data) for one in group])
-            answered: list[Iterable[Event]] = [[event] for event in together]
+            together = offline.answer_together(inference, [offline.payload_of(one.data) for one in group])
+            answered: list[Iterable[offline.Event]] = [[event] for event in together]
         else:
-            answered = [answer_events(inference, one.data, rows_per_call=rows_per_call) for one in group]
+            answered = [offline.answer_events(inference, one.data, rows_per_call=rows_per_call) for one in group]
         for one, events in zip(group, answered, strict=True):
             failed += not _print_answer(events, one.label, answers, is_alone=len(inputs) == 1)
     answers.close()
     return failed
 
 
-def _groups(inference: Inference, inputs: Sequence[_Input], size: int) -> Iterator[list[_Input]]:
+def _groups(inference: services.Inference, inputs: Sequence[_Input], size: int) -> Iterator[list[_Input]]:
     """Yield the inputs that are answered together; a file of rows is answered by itself."""
     group: list[_Input] = []
     size_bytes = 0
     for one in inputs:
-        is_alone = size == 1 or is_file_of_rows(one.data, inference.spec.input)
+        is_alone = size == 1 or offline.is_file_of_rows(one.data, inference.spec.input)
         if group and (is_alone or len(group) == size or size_bytes > _BYTES_PER_CALL):
             yield group
             group, size_bytes = [], 0
         group.append(one)
-        size_bytes += one.data.size_bytes if isinstance(one.data, InputFile) else 0
+        size_bytes += one.data.size_bytes if isinstance(one.data, offline.InputFile) else 0
         if is_alone:
             yield group
             group = []
@@ -274,13 +274,13 @@ def _groups(inference: Inference, inputs: Sequence[_Input], size: int) -> Iterat
         yield group
 
 
-def _print_answer(events: Iterable[Event], label: str, answers: Printer, *, is_alone: bool) -> bool:
+def _print_answer(events: Iterable[offline.Event], label: str, answers: cli.Printer, *, is_alone: bool) -> bool:
     """Print what comes of one input; return whether all of it was answered."""
     is_answered, is_whole = False, True
     answers.begin(label)
     try:
         for event in events:
-            if isinstance(event, Failure):
+            if isinstance(event, offline.Failure):
                 is_whole = False
                 _report(event, "" if is_alone else label)
             else:
@@ -293,7 +293,7 @@ def _print_answer(events: Iterable[Event], label: str, answers: Printer, *, is_a
     return is_whole
 
 
-def _report(failure: Failure, label: str) -> None:
+def _report(failure: offline.Failure, label: str) -> None:
     if failure.cause is not None and current_shell().is_verbose:
         traceback.print_exception(failure.cause)
     places = [place for place in (label, failure.where) if place]

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from kappa.actions.serving import serve_bundle, serve_project
-from kappa.actions.targets import ProjectTarget, Target, resolve_target
+from kappa import actions
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.serving import logging_as_asked, server_options, server_options_of
@@ -33,7 +32,7 @@ _USUAL_SERVER: Server = "uvicorn" if sys.platform == "win32" else "gunicorn"
     type=click.Choice(["gunicorn", "uvicorn"]),
     help="What runs the application of a bundle.  [default: gunicorn; uvicorn on Windows]",
 )
-def command(target: str | Target, server: Server | None, **options: Any) -> None:
+def command(target: str | actions.Target, server: Server | None, **options: Any) -> None:
     """Answer requests over HTTP, with a bundle or a project.
 
     TARGET is a project, by default the one here, or a bundle: a path, or a tag like `IrisClassifier:latest`. A project
@@ -43,11 +42,11 @@ def command(target: str | Target, server: Server | None, **options: Any) -> None
         _serve(target, server, options)
 
 
-def _serve(target: str | Target, server: Server | None, options: Mapping[str, Any]) -> None:
-    found = resolve_target(target)
+def _serve(target: str | actions.Target, server: Server | None, options: Mapping[str, Any]) -> None:
+    found = actions.resolve_target(target)
     chosen = server_options_of(found.spec, **options)
-    if not isinstance(found, ProjectTarget):
-        serve_bundle(found, chosen, server=server or _USUAL_SERVER)
+    if not isinstance(found, actions.ProjectTarget):
+        actions.serve_bundle(found, chosen, program=server or _USUAL_SERVER)
     elif server is not None:
         raise UsageError("A project has a server of its own: build it first, and serve the bundle with `--server`.")
     elif options["workers"] not in (None, 1):
@@ -55,4 +54,4 @@ def _serve(target: str | Target, server: Server | None, options: Mapping[str, An
     elif options["management_port"] is not None:
         raise UsageError("A project has one port: build it first, and serve the bundle with `--management-port`.")
     else:
-        serve_project(found, chosen)
+        actions.serve_project(found, chosen)

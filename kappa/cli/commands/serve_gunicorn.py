@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kappa.actions.serving import serve_bundle
-from kappa.actions.targets import Target, find_bundle
+from kappa import actions
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.serving import logging_as_asked, server_options, server_options_of
@@ -22,11 +21,11 @@ __all__ = ["command"]
 )
 @target_argument()
 @server_options
-def command(target: str | Target, **options: Any) -> None:
+def command(target: str | actions.Target, **options: Any) -> None:
     """Answer requests in production, with several workers.
 
     TARGET is a bundle: a path, or a tag like `IrisClassifier:latest`. Its files are verified before the workers start.
     """
     with logging_as_asked(**options):
-        bundle = find_bundle(target, asked_by="kappa serve-gunicorn")
-        serve_bundle(bundle, server_options_of(bundle.spec, **options))
+        bundle = actions.find_bundle(target, asked_by="kappa serve-gunicorn")
+        actions.serve_bundle(bundle, server_options_of(bundle.spec, **options))

@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 
+from kappa import actions, server
 from kappa._files import write_atomically
-from kappa.actions.serving import tune_bundle, tuning_charts
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
 from kappa.log import log
-from kappa.server.tuning.tune import Tuning
 
 __all__ = ["command"]
 
@@ -52,14 +51,14 @@ def command(
     clients on this machine; then the server's own batching policy is simulated under arrivals at random and in bursts,
     from a tenth of what a worker can carry to five times as much. Measure on a quiet machine like the one that serves.
     """
-    tuning = tune_bundle(target, api_name, target_ms=target_ms, seconds=seconds)
+    tuning = actions.tune_bundle(target, api_name, target_ms=target_ms, seconds=seconds)
     if plot is not None:
-        write_atomically(plot, tuning_charts(tuning).encode())
+        write_atomically(plot, actions.tuning_charts(tuning).encode())
         log(f"Drew `{plot}`.")
     print_result(json.dumps(_as_json(tuning), indent=2) if output_format == "json" else _as_text(tuning))
 
 
-def _as_json(tuning: Tuning) -> dict[str, Any]:
+def _as_json(tuning: server.Tuning) -> dict[str, Any]:
     model = tuning.measured.model
     return {
         "api": tuning.api,
@@ -88,7 +87,7 @@ def _as_json(tuning: Tuning) -> dict[str, Any]:
     }
 
 
-def _as_text(tuning: Tuning) -> str:
+def _as_text(tuning: server.Tuning) -> str:
     model, advice = tuning.measured.model, tuning.advice
     lines = [
         (
@@ -114,7 +113,7 @@ _CROOKED = 0.3
 _HEAD = "  load  offered/s  answers/s  in time/s  refused    p50 ms    p99 ms    batch"
 
 
-def _recommendation(tuning: Tuning) -> list[str]:
+def _recommendation(tuning: server.Tuning) -> list[str]:
     advice = tuning.advice
     if not advice.is_target_reachable:
         return [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from kappa.actions.store import verify_bundles
+from kappa import actions
 from kappa.cli.arguments import bundles_at_hand, format_option, targets_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_error, print_result
@@ -37,7 +37,7 @@ def command(targets: Sequence[str], *, everything: bool, output_format: str) -> 
     """
     if not targets and not everything:
         raise UsageError(f"Nothing is named: give a bundle, or `--all`. {bundles_at_hand(click.get_current_context())}")
-    verified = list(verify_bundles(targets, everything=everything))
+    verified = list(actions.verify_bundles(targets, everything=everything))
     exit_code = BundleError.exit_code if any(one.problem is not None for one in verified) else 0
     if output_format == "json":
         print_result(json.dumps([one.to_tree() for one in verified], indent=2))

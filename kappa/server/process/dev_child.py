@@ -20,8 +20,7 @@ from typing import Any
 
 from kappa.errors import KappaError, said
 from kappa.server.app import create_app
-from kappa.server.host import BatchingOptions
-from kappa.server.options import ServerOptions
+from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.parent import NoParent
 from kappa.server.process.arbiter import run_alone
 from kappa.server.process.dev import EXIT_STALE, Loader

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, MutableMapping, Sequence
 
 from kappa.errors import KappaError, UsageError, optional_import
+from kappa.server import http, process
 from kappa.server.app import create_app
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
@@ -58,8 +59,6 @@ def _serve_gunicorn(
     environ: MutableMapping[str, str],
     listener: socket.socket | None,
 ) -> None:
-    from kappa.server.process.arbiter import run_arbiter
-
     allowance = read_allowance()
     chosen = _workers(services, options, allowance)
     workers, cores = chosen.count, allowance.cores
@@ -76,7 +75,7 @@ def _serve_gunicorn(
         shared = None
         if workers > 1:
             (shared := folder.path / "metrics").mkdir()
-        run_arbiter(
+        process.run_arbiter(
             lambda: _worker_app(
                 rollout.services,
                 options,
@@ -220,7 +219,7 @@ def _serve_uvicorn(
     listener: socket.socket | None,
 ) -> None:
     with optional_import("uvicorn", needed_for="the server `uvicorn`"):
-        from kappa.server.http.uvicorn_server import KappaUvicorn
+        uvicorn_server = http.KappaUvicorn
     if options.workers not in (1, "auto"):
         raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
     cores = read_allowance().cores
@@ -245,7 +244,7 @@ def _serve_uvicorn(
         has_access_log=options.access_log,
         tells_requests=options.log_format == "json",
     )
-    server = operator.server = KappaUvicorn(app, options, management_port=management_port)
+    server = operator.server = uvicorn_server(app, options, management_port=management_port)
     share_lock()
     try:
         server.run(sockets=listeners)
