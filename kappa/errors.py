@@ -52,6 +52,7 @@ __all__ = [
     "KappaError",
     "LockError",
     "ManifestError",
+    "MisplacedError",
     "MissingDependencyError",
     "PluginNotFoundError",
     "PortInUseError",

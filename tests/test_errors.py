@@ -30,7 +30,7 @@ def test_the_tree_in_the_docstring_is_complete_and_right() -> None:
 
 
 def test_every_class_is_public() -> None:
-    others = {"EXIT_INTERRUPTED", "optional_import", "printable", "said"}
+    others = {"EXIT_INTERRUPTED", "MisplacedError", "optional_import", "printable", "said"}
     assert set(kappa.errors.__all__) == {cls.__name__ for cls in _classes()} | others
 
 

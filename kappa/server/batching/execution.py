@@ -19,7 +19,7 @@ from kappa.server.batching.constants import HANDOVER_WAIT_S
 from kappa.server.batching.runs import Run
 from kappa.services.threads import ServiceThread, carried
 
-__all__ = ["Executor", "Tasks", "Threads", "execute"]
+__all__ = ["Executor", "Tasks", "Threads", "execute", "execute_async"]
 
 T = TypeVar("T")
 R = TypeVar("R")
