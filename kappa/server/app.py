@@ -17,7 +17,8 @@ import falcon
 import falcon.asgi
 
 from kappa.choices import ExamplesUse
-from kappa.server.host import Endpoint, Host
+from kappa.server.endpoint import Endpoint
+from kappa.server.host import Host
 from kappa.server.http import pages, ui
 from kappa.server.http.access_log import AccessLog
 from kappa.server.http.answering import ApiResource
@@ -90,6 +91,7 @@ def create_app(
         workers=workers,
         examples_of=examples_of or ServerOptions().examples_of,
         tells_requests=tells_requests,
+        shows_errors=is_development,
     )
     ids = RequestIds()
 
@@ -97,29 +99,28 @@ def create_app(
         host = make_host(services)
         is_divided = management_port is not None
         routes = _routes(host, ids, with_operations=not is_divided)
-        apis = {path: ApiResource(endpoint, host, ids, shows_errors=is_development) for path, endpoint in _apis(host)}
+        apis = {path: ApiResource(endpoint, ids) for path, endpoint in _apis(host)}
         known = _known(list(apis))
         framework = _falcon_app(routes, ids, apis=apis, files=_files(host, ids), known=known)
         app: Any = BatchingMiddleware(Edge(framework, ids), apis)
         allowed = _allowed_origins(services) if cors_origins is None else frozenset(cors_origins)
         if minds_origins := bool(allowed) or is_development:
             app = CrossOrigin(app, ids, allowed, is_private=is_development)
-        if has_access_log:
-            app = AccessLog(app, apis)
+        log = AccessLog(app, apis) if has_access_log else None
+        app = log or app
         if not is_divided:
-            return Serving(host, app, app, apis, minds_origins=minds_origins)
+            return Serving(host, app, app, apis, log, minds_origins)
         known = "the service itself is at its own port"
         operations: Any = Edge(_falcon_app(_operations(host, ids), ids, known=known), ids)
         if has_access_log:
             operations = AccessLog(operations, {})
-        return Serving(host, app, operations, apis, minds_origins=minds_origins)
+        return Serving(host, app, operations, apis, log, minds_origins)
 
     return Application(
         services,
         build=build,
         parent=parent,
         management_port=management_port,
-        sees_all=has_access_log,
     )
 
 

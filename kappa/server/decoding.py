@@ -17,10 +17,12 @@ from typing import Any, Generic, TypeVar
 from kappa.errors import InferenceFailedError
 from kappa.services.threads import carried
 
-__all__ = ["Decoders", "DecodingOverdueError"]
+__all__ = ["DECODING_TIMEOUT_S", "Decoders", "DecodingOverdueError"]
 
 T = TypeVar("T")
 
+DECODING_TIMEOUT_S = 10.0
+"""How long it may take to decode one body."""
 _LOOKS_PER_LIMIT = 20
 _LARGE_BYTES = 3 << 20
 """PERF: from this size on, two bodies at once keep the GIL and the memory from everybody else: a client that asks
@@ -74,7 +76,7 @@ class Decoders:
         self,
         *,
         count: int = 2,
-        limit_s: float = 10.0,
+        limit_s: float = DECODING_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
         on_abandoned: Callable[[int], None] = lambda _: None,
     ) -> None:

@@ -11,60 +11,41 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from time import monotonic, thread_time
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from kappa.choices import ExamplesUse
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
 from kappa.log_format import telling_requests
+from kappa.server import decoding
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.constants import LOOK_EVERY_S
 from kappa.server.batching.outcomes import OverdueError
-from kappa.server.batching.saturation import Saturation, capacity
+from kappa.server.batching.saturation import capacity
 from kappa.server.batching.slots import Slots
 from kappa.server.decoding import Decoders
+from kappa.server.endpoint import Endpoint, HostState
 from kappa.server.gate import try_examples
-from kappa.server.http import bounds
-from kappa.server.http.arrival import Arrivals
-from kappa.server.http.exchange import too_large, valid_headers
-from kappa.server.metrics import ApiMetrics, Metrics
+from kappa.server.metrics import Metrics
 from kappa.server.options import BatchingOptions
 from kappa.server.parent import NoParent, Parent
 from kappa.server.process.machine import SpareMemory
 from kappa.server.renewal import Renewal, needs_payloads
 from kappa.server.served import Served
 from kappa.services.awaiting import use_loop
-from kappa.services.inference import Inference
 from kappa.services.service import LoadedService
 from kappa.services.threads import ServiceThread
 from kappa.spec.service import RESERVED_NAMES, ApiSpec, ArtifactMethod, ExampleSpec, ServiceSpec
-from kappa.types import Answer, InferenceTask, Payload
+from kappa.types import Answer, Payload
 
-__all__ = ["Endpoint", "Host", "HostState"]
+__all__ = ["Host"]
 
-HostState = Literal["loading", "ready", "succeeded", "draining"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("kappa.server")
 _MOST_ABANDONED = 2
-
-
-@dataclass(slots=True)
-class Endpoint:
-    """One API in one process; ``inference`` and ``batcher`` are there once it may be called."""
-
-    service: ServiceSpec
-    spec: ApiSpec
-    metrics: ApiMetrics
-    inference: Inference | None = None
-    batcher: Batcher[InferenceTask, Answer] | None = None
-    arrivals: Arrivals = field(default_factory=Arrivals)
-    keeps_payloads: bool = False
-    """Whether a request of a failed batch is decoded anew, because the function may have changed what it was given."""
-    saturation: Saturation = field(default_factory=lambda: Saturation(monotonic()))
 
 
 class Host:
@@ -72,7 +53,7 @@ class Host:
 
     ``parent`` is told how they do. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
     service must answer its examples before it is ready. Where it ``tells_requests``, lines of log that are written
-    while a function runs know the requests that it answers.
+    while a function runs know the requests that it answers; where it ``shows_errors``, clients read what one raised.
     """
 
     def __init__(
@@ -86,15 +67,19 @@ class Host:
         workers: int = 1,
         examples_of: Callable[[ServiceSpec], ExamplesUse],
         tells_requests: bool = False,
+        shows_errors: bool = False,
     ) -> None:
         self.services = _by_name(services)
         self.state: HostState = "loading"
         self.loaded: dict[str, LoadedService] = {}
         self.endpoints: Mapping[str, Mapping[str, Endpoint]] = {
-            name: {api.name: Endpoint(served.spec, api, metrics.of_api(name, api.name)) for api in served.spec.apis}
+            name: {
+                api.name: Endpoint(self, served.spec, api, metrics.of_api(name, api.name), shows_errors=shows_errors)
+                for api in served.spec.apis
+            }
             for name, served in self.services.items()
         }
-        self.decoders = Decoders(limit_s=bounds.DECODING_TIMEOUT_S, on_abandoned=self._decoder_abandoned)
+        self.decoders = Decoders(limit_s=decoding.DECODING_TIMEOUT_S, on_abandoned=self._decoder_abandoned)
         """Where large bodies are decoded, so that small ones need not wait for them."""
         self.metrics = metrics
         self._batching = batching
@@ -199,7 +184,7 @@ class Host:
         batcher = Batcher(
             telling_requests(answer) if self._tells_requests else answer,
             limits=limits,
-            name=f"{endpoint.service.name}.{spec.name}",
+            name=endpoint.name,
             isolate_failures=is_isolating,
             renew=Renewal(inference, self.decoders),
             placer=self._batching.placer_of(
@@ -225,12 +210,11 @@ class Host:
         if self.state == "loading":  # a new process would meet the same
             self._unending = endpoint
             return
-        name = f"{endpoint.service.name}.{endpoint.spec.name}"
         if isinstance(error, OverdueError):
             text = "A call of `%s` did not return within %g seconds, and nothing can end it: this process is replaced."
-            _logger.error(text, name, endpoint.spec.run_timeout)
+            _logger.error(text, endpoint.name, endpoint.spec.run_timeout)
         else:
-            _logger.error("The batches of `%s` cannot go on: this process is replaced.", name, exc_info=error)
+            _logger.error("The batches of `%s` cannot go on: this process is replaced.", endpoint.name, exc_info=error)
         self.drain()
         self._parent.stuck()
 
@@ -250,31 +234,15 @@ class Host:
     ) -> Answer | Exception:
         """Return what comes of an example; raises if a call of it cannot be ended."""
         try:
-            return await self._answer_example(endpoints[example.api], example, payload)
+            return await endpoints[example.api].answer_example(payload, f"example {example.name}")
         except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
             if self._unending is None:
                 return exc
         raise InferenceFailedError(
             f"The example `{example.name}` was not answered within the {self._unending.spec.run_timeout:g} "
-            f"seconds that a call of `{self._unending.service.name}.{self._unending.spec.name}` may take "
+            f"seconds that a call of `{self._unending.name}` may take "
             "(`run_timeout`), and nothing can end it. Mend the function, or give it more time."
         )
-
-    async def _answer_example(self, endpoint: Endpoint, example: ExampleSpec, payload: Payload) -> Answer:
-        inference, batcher = endpoint.inference, endpoint.batcher
-        assert inference is not None  # noqa: S101 - it was opened
-        assert batcher is not None  # noqa: S101
-        serving = endpoint.service.serving
-        if len(payload.data) > serving.max_request_size_bytes:
-            raise too_large(serving.max_request_size_bytes)
-        payload = payload._replace(limits=serving.decoding_limits)
-        decode = partial(inference.decode, payload, task_id=f"example {example.name}")
-        task = await self.decoders.run(decode)
-        place = {"group": inference.group_of(task), "items": inference.items_of(task)} if endpoint.spec.batch else {}
-        answer = await batcher.submit(task, **place)
-        if problem := valid_headers(answer):
-            raise InferenceFailedError(f"The function's answer cannot be sent: {problem}.")
-        return answer
 
     async def _look_regularly(self) -> None:
         memory = SpareMemory()
@@ -339,10 +307,9 @@ def _by_name(services: Sequence[Served]) -> dict[str, Served]:
 def _log_untold(endpoint: Endpoint, error: Exception, requests: int) -> None:
     """Log why a batch failed none of whose requests was at fault, or waited for its answer any more."""
     _logger.warning(
-        "A batch of %d requests of `%s.%s` failed. Run alone, none of them did, or their clients had left.",
+        "A batch of %d requests of `%s` failed. Run alone, none of them did, or their clients had left.",
         requests,
-        endpoint.service.name,
-        endpoint.spec.name,
+        endpoint.name,
         exc_info=error,
     )
 

@@ -20,11 +20,14 @@ from typing import Any, Literal
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from kappa.server.asked import Asked
 from kappa.server.batching.admission import RefusalReason
 from kappa.server.batching.dispatcher import BatcherState
 from kappa.server.batching.observer import DropReason
+from kappa.server.batching.outcomes import RefusedError
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import ReleaseReason
+from kappa.server.failures import CLIENT_GONE, OUTCOMES
 
 __all__ = ["CONTENT_TYPE", "ApiMetrics", "Metrics", "forget_worker", "share_between_workers"]
 
@@ -180,7 +183,7 @@ class Metrics:
 
 
 class ApiMetrics:
-    """The metrics of one API, and what its batcher reports to."""
+    """The metrics of one API: an observer of its requests and of its batches."""
 
     def __init__(self, metrics: Metrics, service: str, api: str) -> None:
         self._metrics = metrics
@@ -197,13 +200,26 @@ class ApiMetrics:
         self._counts: Tally[tuple[Counter, str]] = Tally()
         self._paused_s = 0.0
 
-    def request_answered(self, status: int, seconds: float) -> None:
+    def began(self, asked: Asked) -> None:
+        """Nothing is counted before a request ends."""
+
+    def refused(self, reason: RefusalReason, seconds: float) -> None:
+        self._counts[self._metrics.refused, reason] += 1
+        self._ended(OUTCOMES[RefusedError].http_status, seconds)
+
+    def answered(self, asked: Asked, http_status: int, seconds: float) -> None:  # noqa: ARG002
+        self._ended(http_status, seconds)
+
+    def gone(self, asked: Asked, seconds: float) -> None:  # noqa: ARG002
+        self._ended(CLIENT_GONE.http_status, seconds)
+
+    def _ended(self, http_status: int, seconds: float) -> None:
         try:
-            self._answers[status].add(seconds)
+            self._answers[http_status].add(seconds)
         except KeyError:
-            labels = (*self._labels, str(status))
-            self._answers[status] = _Observations(self._metrics.request_seconds, _SECONDS, labels)
-            self._answers[status].add(seconds)
+            labels = (*self._labels, str(http_status))
+            self._answers[http_status] = _Observations(self._metrics.request_seconds, _SECONDS, labels)
+            self._answers[http_status].add(seconds)
 
     def batch_released(
         self, reason: ReleaseReason, *, requests: int, items: int, queue_seconds: Sequence[float]
@@ -228,9 +244,6 @@ class ApiMetrics:
 
     def loop_paused(self, seconds: float) -> None:
         self._paused_s += seconds
-
-    def request_refused(self, reason: RefusalReason) -> None:
-        self._counts[self._metrics.refused, reason] += 1
 
     def request_dropped(self, reason: DropReason) -> None:
         self._counts[self._metrics.dropped, reason] += 1

@@ -20,6 +20,7 @@ from typing import Any
 
 from kappa.errors import KappaError, said
 from kappa.server.host import Host
+from kappa.server.http.access_log import AccessLog
 from kappa.server.http.answering import ApiResource
 from kappa.server.parent import Parent
 from kappa.server.served import Served
@@ -45,6 +46,8 @@ class Serving:
     """What answers at the management port; the same where there is none."""
     apis: Mapping[str, ApiResource] = field(default_factory=dict)
     """What ``app`` answers itself, by path, for a server that recognizes it."""
+    log: AccessLog | None = None
+    """Where a server writes the line of a request that it recognizes."""
     minds_origins: bool = False
     """Whether ``app`` must see what a web page asks, also of ``apis``."""
     exchanges: int = 0
@@ -70,14 +73,11 @@ class Application:
         build: Callable[[Sequence[Served]], Serving],
         parent: Parent,
         management_port: int | None = None,
-        sees_all: bool = False,
     ) -> None:
         self._build = build
         self._services = services
         self._parent = parent
         self._management_port = management_port
-        self.sees_all = sees_all
-        """Whether every request must come here, and none may go straight to an API."""
         self._current = build(services)
         self._servings = [self._current]
         """The one that serves, the one being loaded, and those that are draining."""

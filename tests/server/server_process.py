@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError
-from kappa.server.http import answering, bounds
+from kappa.server import decoding
+from kappa.server.http import bounds
 from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.process.dev import Loader, serve_dev
 from kappa.server.process.launch import serve_gunicorn, serve_uvicorn
@@ -61,9 +62,8 @@ def main(folder: str, text: str) -> int:
         edited(folder, wanted)
         return 0
     for name, seconds in wanted.get("bounds", {}).items():  # the servers' own modules are imported after this
-        setattr(bounds, name, seconds)
-        if hasattr(answering, name):
-            setattr(answering, name, seconds)
+        (module,) = (module for module in (bounds, decoding) if hasattr(module, name))
+        setattr(module, name, seconds)
     options = ServerOptions(host="127.0.0.1", batching=BatchingOptions(), **{"port": 0, **wanted.get("options", {})})
     serve = serve_uvicorn if wanted.get("server") == "uvicorn" else serve_gunicorn
     try:

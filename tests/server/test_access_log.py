@@ -21,7 +21,6 @@ import pytest
 
 from kappa.server.app import create_app
 from kappa.server.http.access_log import AccessLog
-from kappa.server.swap import Application
 
 APIS: Any = {
     "/predict": SimpleNamespace(
@@ -98,9 +97,8 @@ def test_no_client_writes_a_line_of_its_own(records: list[logging.LogRecord]) ->
 
 def test_nothing_of_it_costs_anything_where_it_was_not_asked_for() -> None:
     plain, logged = create_app([]), create_app([], has_access_log=True)
-    assert isinstance(plain, Application)
-    assert (plain.sees_all, logged.sees_all) == (False, True)
-    assert (isinstance(plain.serving.app, AccessLog), isinstance(logged.serving.app, AccessLog)) == (False, True)
+    assert (plain.serving.log, isinstance(plain.serving.app, AccessLog)) == (None, False)
+    assert logged.serving.app is logged.serving.log
 
 
 # -- whole servers -----------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.server import host as host_module
 from kappa.server.app import create_app
 from kappa.server.batching.policy import Limits
+from kappa.server.failures import Failure
+from kappa.server.http.answering import response_of
 from kappa.server.http.exchange import PlainRequest, PlainResponse
 from kappa.server.options import BatchingOptions
 from kappa.server.parent import AwaitedStart
@@ -30,6 +32,7 @@ from kappa.server.served import Served
 from kappa.services.service import load_service
 from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
+from kappa.types import Answer
 from tests.eventually import eventually_in_loop
 
 CODE = """
@@ -149,16 +152,13 @@ def test_a_prediction_is_answered(tmp_path: Path) -> None:
 
 
 class Recording:
-    """Receives the answer to a request that went straight to its API."""
+    """The door of a request that went straight to its API."""
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[tuple[int, bytes, dict[str, str]]] = asyncio.get_running_loop().create_future()
 
-    def receive_plain(self, body: bytes, request_id: str) -> None:
-        headers = {"content-type": "application/json", "x-request-id": request_id, "content-length": str(len(body))}
-        self.answer.set_result((200, body, headers))
-
-    def receive(self, resp: PlainResponse) -> None:
+    def deliver(self, answer: Answer | Failure, request_id: str) -> None:
+        resp = response_of(answer, request_id)
         headers, body = resp.parts()
         named = {name.decode(): value.decode() for name, value in headers}
         self.answer.set_result((int(resp.status), body, named))
@@ -265,8 +265,8 @@ def test_a_latency_target_counts_from_when_a_slow_request_was_all_there(tmp_path
     async def run() -> None:
         async with running([described(tmp_path, "double")]) as conductor:
             api, resp = conductor.app.serving.apis["/double"], PlainResponse()
-            event: Any = {"type": "http.request", "body": b"1"}
-            slow = PlainRequest({}, event, None, arrived=monotonic() - 60)
+            slow = PlainRequest({}, None)
+            slow.first_event, slow.arrived = {"type": "http.request", "body": b"1"}, monotonic() - 60
             await api.answer(slow, resp)
             assert resp.data == b"2"
             text = await metrics_of(conductor)
@@ -277,7 +277,7 @@ def test_a_latency_target_counts_from_when_a_slow_request_was_all_there(tmp_path
 
 def test_a_receiver_that_fails_harms_nobody_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Recording):
-        def receive_plain(self, body: bytes, request_id: str) -> None:
+        def deliver(self, answer: Answer | Failure, request_id: str) -> None:
             raise OSError("gone")
 
     async def run() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kappa.errors import BadInputError
+from kappa.server.arrivals import Arrival, Arrivals
+from kappa.server.batching.outcomes import RefusedError
+from kappa.server.failures import ClientGoneError
 from kappa.server.http import bounds
-from kappa.server.http.arrival import Arrival, Arrivals, Pace, first_event, read_body
-from kappa.server.http.exchange import ClientGoneError, PlainRequest
+from kappa.server.http.arrival import Pace, first_event, read_body
+from kappa.server.http.exchange import PlainRequest
 
 
 def request(*events: dict[str, Any], **headers: str) -> PlainRequest:
@@ -23,7 +27,9 @@ def request(*events: dict[str, Any], **headers: str) -> PlainRequest:
         return pending.pop(0)
 
     named = {name.replace("_", "-").encode(): value.encode("latin-1") for name, value in headers.items()}
-    return PlainRequest(named, pending.pop(0), receive, arrived=0.0)
+    req = PlainRequest(named, receive)
+    req.first_event = pending.pop(0)
+    return req
 
 
 def chunk(body: bytes, *, more: bool = True) -> dict[str, Any]:
@@ -45,8 +51,6 @@ def test_a_body_is_read_whole_however_it_comes() -> None:
     [
         pytest.param(request(chunk(b"x" * 11, more=False)), id="at-once"),
         pytest.param(request(chunk(b"x" * 6), chunk(b"x" * 6)), id="in-parts"),
-        pytest.param(request(chunk(b"x"), content_length="11"), id="announced"),
-        pytest.param(request(chunk(b"x"), content_length="1" * 5000), id="announced-beyond-measure"),
     ],
 )
 def test_a_body_over_the_limit_is_refused_without_waiting_for_the_rest(req: PlainRequest) -> None:
@@ -161,11 +165,17 @@ def test_a_body_for_which_there_is_no_room_is_read_no_further() -> None:
 
 
 def test_what_is_on_its_way_is_counted_until_it_is_not() -> None:
-    arrivals = Arrivals()
-    with Arrival(arrivals) as one, Arrival(arrivals) as other:
-        one.grow(5)
-        other.grow(7)
-        other.grow(1)
-        one.wait_for_decoding()
-        assert (arrivals.count, arrivals.decoding, arrivals.size_bytes) == (2, 1, 13)
+    arrivals, asked = Arrivals(), []
+
+    def lacks_room(**held: int) -> str | None:
+        asked.append(tuple(held.values()))
+        return "queue_bytes" if held["size_bytes"] > 12 else None
+
+    batcher: Any = SimpleNamespace(lacks_room=lacks_room)
+    with Arrival(arrivals, batcher) as one, Arrival(arrivals, batcher) as other:
+        assert (one.take(5), other.take(7), other.take(1)) == (True, True, False)
+        assert other.refusal().reason == "queue_bytes"
+        with pytest.raises(RefusedError, match="queue_bytes"):
+            one.wait_for_decoding()
+        assert asked == [(2, 0, 5), (2, 0, 12), (2, 0, 13), (2, 0, 13), (2, 1, 13), (2, 1, 13)]
     assert (arrivals.count, arrivals.decoding, arrivals.size_bytes) == (0, 0, 0)

@@ -20,13 +20,15 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
+from kappa.server.asked import Door
 from kappa.server.http import worker as worker_module
-from kappa.server.http.answering import Receiver, RefusedAnswer
+from kappa.server.http.answering import RefusedAnswer
 from kappa.server.http.bounds import sweep
 from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.parser import KappaParser
 from kappa.server.http.worker import KappaProtocol, KappaWorker
-from kappa.server.swap import DRAIN, Application
+from kappa.server.swap import DRAIN, Application, Serving
+from kappa.types import Answer
 from tests.eventually import eventually_in_loop
 
 Reply = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
@@ -98,9 +100,9 @@ class Served:
 class Pending:
     """A request that was begun, whose end the test decides."""
 
-    def __init__(self, body: bytes, receiver: Receiver) -> None:
+    def __init__(self, body: bytes, door: Door) -> None:
         self.body = body
-        self.receiver = receiver
+        self.door = door
         self.is_given_up = False
         self._is_done = False
 
@@ -109,7 +111,7 @@ class Pending:
 
     def answer(self) -> None:
         self._is_done = True
-        self.receiver.receive_plain(b"double " + self.body, "id-1")
+        self.door.deliver(Answer(b"double " + self.body), "id-1")
 
     def give_up(self) -> None:
         self.is_given_up = True
@@ -126,10 +128,10 @@ class Api:
     def refused(self, _given_id: bytes | None) -> RefusedAnswer | None:
         return self.refusal
 
-    def begin(self, _headers: Any, body: bytes, receiver: Receiver) -> Pending | None:
+    def begin(self, _headers: Any, body: bytes, door: Door) -> Pending | None:
         if not self.takes:
             return None
-        self.begun.append(Pending(body, receiver))
+        self.begun.append(Pending(body, door))
         return self.begun[-1]
 
 
@@ -138,8 +140,8 @@ class DirectApplication(Application):
 
     def __init__(self, application: Any, api: Api, host: Any) -> None:
         self._application = application
-        self.sees_all = False
-        self._current: Any = SimpleNamespace(apis={"/predict": api}, exchanges=0, host=host, minds_origins=False)
+        apis: Any = {"/predict": api}
+        self._current = Serving(host, application, application, apis)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         await self._application(scope, receive, send)
@@ -198,8 +200,9 @@ def test_every_overridden_member_is_one_of_the_base() -> None:
             "_is_at_rest",
             "_is_incomplete",
             "_begin",
-            "receive",
-            "receive_plain",
+            "deliver",
+            "_log",
+            "_scope_of",
             "_write",
             "_end_exchange",
             "_forget_exchange",
@@ -987,7 +990,7 @@ def test_a_long_answer_is_sent_whole() -> None:
         async with serving(api=api) as served:
             client = await served.connect()
             await client.send(post(b"1"))
-            (await begun(api, 1)).receiver.receive_plain(b"1" * 1_000_000, "id-1")
+            (await begun(api, 1)).door.deliver(Answer(b"1" * 1_000_000), "id-1")
             assert len((await client.reply())[2]) == 1_000_000
 
     asyncio.run(run())
@@ -1002,10 +1005,8 @@ def test_an_answer_that_is_not_plain_is_sent_with_its_headers() -> None:
             for status, data in ((201, b"made"), (204, b"")):
                 await client.send(post(b"1"))
                 await eventually_in_loop(lambda: bool(api.begun))
-                resp = PlainResponse()
-                resp.status, resp.data = status, data
-                resp.set_header("X-Own", "1")
-                api.begun.pop().receiver.receive(resp)
+                answer = Answer(data, http_status=status, http_headers={"X-Own": "1"})
+                api.begun.pop().door.deliver(answer, "id-1")
                 if status == 201:
                     found, headers, body = await client.reply()
                     assert (found, headers["x-own"], body) == (201, "1", b"made")
@@ -1090,15 +1091,12 @@ def test_the_server_reads_what_its_api_does_not_take_this_way() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("case", ["access-log", "management-port"])
-def test_nothing_goes_straight_to_an_api_past_the_access_log_or_at_the_operators_port(case: str) -> None:
+def test_nothing_goes_straight_to_an_api_at_the_operators_port() -> None:
     api = Api()
 
     async def run() -> None:
         async with serving(api=api) as served:
-            served.worker.asgi.sees_all = case == "access-log"
-            if case == "management-port":
-                served.worker.app.management_port = served.port
+            served.worker.app.management_port = served.port
             client = await served.connect()
             await client.send(post(b"1"))
             assert (await client.reply())[2] == b"hello"

@@ -188,7 +188,6 @@ class Dispatcher(Generic[T, R]):
             candidate = Candidate(now, request.group, items, request.size_bytes, request.deadline, request.arrived)
             refusal = self._refusal(candidate, is_probe_spent=True)
             if refusal is not None:
-                self._observer.request_refused(refusal.reason)
                 raise RefusedError(refusal.reason, retry_after_s=refusal.retry_after_s)
             request.is_probe = self._admission.has_spent_probe
         if request.deadline <= now:
@@ -498,7 +497,6 @@ class Dispatcher(Generic[T, R]):
                 self._queue.remove(request)
             if request.is_wanted:
                 request.outcome.set_exception(RefusedError(reason, retry_after_s=1.0))
-                self._observer.request_refused(reason)
 
     def _expire(self, requests: Iterable[Request[T, R]]) -> None:
         for request in requests:

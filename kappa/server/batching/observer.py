@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from kappa.server.batching.admission import RefusalReason
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import ReleaseReason
 
@@ -30,9 +29,6 @@ class Observer(Protocol):
 
     def loop_paused(self, seconds: float) -> None:
         """The event loop was paused for a batch."""
-
-    def request_refused(self, reason: RefusalReason) -> None:
-        """A request was not admitted, or was never judged alone after its batch failed."""
 
     def request_dropped(self, reason: DropReason) -> None:
         """A request left the queue unanswered."""
@@ -61,9 +57,6 @@ class SilentObserver:
         pass
 
     def loop_paused(self, seconds: float) -> None:
-        pass
-
-    def request_refused(self, reason: RefusalReason) -> None:
         pass
 
     def request_dropped(self, reason: DropReason) -> None:

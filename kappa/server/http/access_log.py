@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
 
-from kappa.server.http.answering import CLIENT_GONE, ApiResource
+from kappa.server.failures import CLIENT_GONE
+from kappa.server.http.answering import ApiResource
 
-__all__ = ["AccessLog"]
+__all__ = ["AccessLog", "Entry"]
 
 _logger = logging.getLogger("kappa.access")
 
@@ -26,14 +27,34 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, sent = monotonic(), _Sent(send)
+        entry, sent = self.begin(scope), _Sent(send)
         try:
             await self._app(scope, receive, sent)
         finally:
-            self._write(scope, sent, duration_ms=1000 * (monotonic() - began))
+            entry.write(sent.status, sent.size_bytes, sent.request_id)
 
-    def _write(self, scope: Mapping[str, Any], sent: _Sent, *, duration_ms: float) -> None:
+    def begin(self, scope: Mapping[str, Any]) -> Entry:
+        """Return the line of a request, which is to be written when its answer has been sent.
+
+        A server that answers without events of ASGI gives what it has of a ``scope``.
+        """
+        return Entry(scope, self._apis)
+
+
+class Entry:
+    """One request until its line is written."""
+
+    __slots__ = ("_apis", "_began", "_scope")
+
+    def __init__(self, scope: Mapping[str, Any], apis: Mapping[str, ApiResource]) -> None:
+        self._scope = scope
+        self._apis = apis
+        self._began = monotonic()
+
+    def write(self, status: int, size_bytes: int, request_id: str) -> None:
         """Write in Apache's combined format, with the request's id and its duration at the end."""
+        scope = self._scope
+        duration_ms = 1000 * (monotonic() - self._began)
         asked = dict(scope["headers"])
         path = scope["path"]
         api = self._apis.get(path) or self._apis.get(path.removesuffix("/"))
@@ -44,10 +65,10 @@ class AccessLog:
             "client": client,
             "method": _shown(scope["method"]),
             "path": _shown(path),
-            "status": sent.status,
-            "bytes": sent.size_bytes,
+            "status": status,
+            "bytes": size_bytes,
             "duration_ms": round(duration_ms, 3),
-            "request_id": sent.request_id or None,
+            "request_id": request_id or None,
             "user_agent": agent,
         }
         if api is not None:
@@ -64,11 +85,11 @@ class AccessLog:
             fields["method"],
             _shown(target),
             scope.get("http_version", "1.1"),
-            sent.status,
-            sent.size_bytes,
+            status,
+            size_bytes,
             _shown(asked.get(b"referer", b"-").decode("latin-1")),
             agent,
-            sent.request_id or "-",
+            request_id or "-",
             duration_ms,
             extra=fields,
         )
@@ -79,7 +100,7 @@ class _Sent:
 
     def __init__(self, send: Any) -> None:
         self._send = send
-        self.status = CLIENT_GONE
+        self.status = CLIENT_GONE.http_status
         self.size_bytes = 0
         self.request_id = ""
 

@@ -1,8 +1,4 @@
-"""Bodies on their way to an API: how much of them is held, and how long a client may take.
-
-What a client announces is not held yet, and counts for nothing: else a few idle clients would keep everybody out. What
-has arrived counts until its request is in the queue, and counts there.
-"""
+"""Bodies on their way to an API: read for as long as their clients keep going, and there is room for them."""
 
 from __future__ import annotations
 
@@ -10,61 +6,16 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 from falcon.asgi_spec import AsgiEvent
 
 from kappa.errors import BadInputError
+from kappa.server.failures import ClientGoneError, too_large
 from kappa.server.http import bounds
-from kappa.server.http.exchange import AnyRequest, ClientGoneError, too_large
+from kappa.server.http.exchange import AnyRequest
 
-__all__ = ["Arrival", "Arrivals", "Pace", "first_event", "read_body"]
-
-
-class Arrivals:
-    """What is held of the requests that are on their way to one API."""
-
-    __slots__ = ("count", "decoding", "size_bytes")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.size_bytes = 0
-        """Of bodies that arrive or are decoded."""
-        self.decoding = 0
-        """How many requests are there and not decoded yet."""
-
-
-class Arrival:
-    """One of them, until it is decoded or refused."""
-
-    __slots__ = ("_all", "_is_decoding", "_size_bytes")
-
-    def __init__(self, arrivals: Arrivals) -> None:
-        self._all = arrivals
-        self._size_bytes = 0
-        self._is_decoding = False
-
-    def __enter__(self) -> Arrival:
-        self._all.count += 1
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._all.count -= 1
-        self._all.size_bytes -= self._size_bytes
-        self._all.decoding -= self._is_decoding
-
-    def grow(self, size_bytes: int) -> None:
-        """Take note that more of it has arrived."""
-        self._size_bytes += size_bytes
-        self._all.size_bytes += size_bytes
-
-    def wait_for_decoding(self) -> None:
-        """Take note that all of it is there."""
-        self._is_decoding = True
-        self._all.decoding += 1
+__all__ = ["Pace", "first_event", "read_body"]
 
 
 async def first_event(receive: Callable[[], Awaitable[AsgiEvent]]) -> AsgiEvent:
@@ -96,19 +47,19 @@ async def first_event(receive: Callable[[], Awaitable[AsgiEvent]]) -> AsgiEvent:
 async def read_body(
     req: AnyRequest, *, max_bytes: int, timeout_s: float, hold: Callable[[int], bool] = lambda _: True
 ) -> bytes | None:
-    """Return the whole body; ``None`` if ``hold``, which is told how many more bytes there are, says that it is enough.
+    """Return the whole body, whose first event is there.
 
-    Raises `BadInputError` with 413 for a body over ``max_bytes``, before reading when its length was announced, and
-    with 408 for one that takes longer than ``timeout_s`` or almost stops.
+    ``hold`` is told how many more bytes have come, and returns whether there is room for them; without, this returns
+    ``None``. Raises `BadInputError` with 413 for a body over ``max_bytes``, and with 408 for one that takes longer than
+    ``timeout_s`` or almost stops; `ClientGoneError` for one that its client does not send to the end.
     """
-    if (announced := req.content_length) is not None and announced > max_bytes:
-        raise too_large(max_bytes)
-    if not req.first_event.get("more_body"):
-        body: bytes = req.first_event.get("body", b"")
+    first = req.first_event or {}
+    if not first.get("more_body"):
+        body: bytes = first.get("body", b"")
         if len(body) > max_bytes:
             raise too_large(max_bytes)
         return body if hold(len(body)) else None
-    reading = _Reading(req, max_bytes, hold)
+    reading = _Reading(req, first.get("body", b""), max_bytes, hold)
     await _finish(reading, timeout_s)
     if reading.is_client_gone:
         raise ClientGoneError
@@ -120,7 +71,7 @@ async def read_body(
 class _Reading:
     """One body that comes in parts."""
 
-    def __init__(self, req: AnyRequest, max_bytes: int, hold: Callable[[int], bool]) -> None:
+    def __init__(self, req: AnyRequest, first: bytes, max_bytes: int, hold: Callable[[int], bool]) -> None:
         self.body = bytearray()
         self.is_held = True
         self.is_client_gone = False
@@ -128,7 +79,7 @@ class _Reading:
         self._req = req
         self._max_bytes = max_bytes
         self._hold = hold
-        self._take(req.first_event.get("body", b""))
+        self._take(first)
 
     def _take(self, part: bytes) -> None:
         self.body += part

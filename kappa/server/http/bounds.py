@@ -15,7 +15,6 @@ __all__ = [
     "BODY_LEAST_RATE",
     "BODY_PACE_S",
     "BODY_TIMEOUT_S",
-    "DECODING_TIMEOUT_S",
     "HEADER_TIMEOUT_S",
     "SEND_LEAST_RATE",
     "SEND_TIMEOUT_S",
@@ -34,8 +33,6 @@ BODY_TIMEOUT_S = 30.0
 BODY_PACE_S = 5.0
 """How long it may almost stop, at fewer than `BODY_LEAST_RATE` bytes a second."""
 BODY_LEAST_RATE = 240
-DECODING_TIMEOUT_S = 10.0
-"""How long it may take to decode one."""
 SEND_TIMEOUT_S = 30.0
 """How long a client may read nothing of an answer that waits for it, or fewer than `SEND_LEAST_RATE` bytes a second."""
 SEND_LEAST_RATE = 240

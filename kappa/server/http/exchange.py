@@ -6,7 +6,7 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import count
 from time import monotonic
@@ -18,15 +18,16 @@ from falcon.asgi_spec import AsgiEvent
 from falcon.constants import SINGLETON_HEADERS
 from falcon.request import RequestOptions
 
-from kappa.adapters.media_types import SLOW_KINDS, UNTOLD, canonical
+from kappa.adapters.media_types import canonical
 from kappa.errors import BadInputError
+from kappa.server.answers import values_of
+from kappa.server.failures import too_large
 from kappa.services.inference import error_answer
-from kappa.types import HEADER_NAME, Answer, HTTPHeaders
+from kappa.types import Answer, HTTPHeaders
 
 __all__ = [
     "AnyRequest",
     "AnyResponse",
-    "ClientGoneError",
     "PlainRequest",
     "PlainResponse",
     "Request",
@@ -38,19 +39,15 @@ __all__ = [
     "send_answer",
     "send_error",
     "timeout_of",
-    "too_large",
     "unpacked",
-    "valid_headers",
 ]
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _BLANKS = " \t"
 """What stands around the value of a header and is no part of it."""
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _SINGLE_HEADERS = frozenset(name.encode() for name in SINGLETON_HEADERS)
 _MOST_DIGITS = 18
 _BODILESS = frozenset({100, 101, 204, 304})
-_FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade", "x-request-id"})
 
 
 class RequestIds:
@@ -83,7 +80,7 @@ class Request(falcon.asgi.Request):
     ) -> None:
         super().__init__(scope, receive, first_event, options)
         self.arrived = monotonic()
-        self.first_event: AsgiEvent = first_event or {}
+        self.first_event: AsgiEvent | None = first_event
         self.receive = receive
         self.request_id = ""
 
@@ -98,22 +95,12 @@ class PlainRequest:
 
     __slots__ = ("arrived", "first_event", "raw_headers", "receive", "request_id")
 
-    def __init__(
-        self, raw_headers: Mapping[bytes, bytes], first_event: AsgiEvent, receive: Any, *, arrived: float
-    ) -> None:
+    def __init__(self, raw_headers: Mapping[bytes, bytes], receive: Any) -> None:
         self.raw_headers = raw_headers
-        self.first_event = first_event
+        self.first_event: AsgiEvent | None = None
         self.receive = receive
-        self.arrived = arrived
+        self.arrived = monotonic()
         self.request_id = ""
-
-    @property
-    def content_type(self) -> str:
-        return self.raw_headers.get(b"content-type", b"").decode("latin-1")
-
-    @property
-    def content_length(self) -> int | None:
-        return announced_length(self.raw_headers)
 
 
 def announced_length(headers: Mapping[bytes, bytes]) -> int | None:
@@ -206,26 +193,16 @@ def _encoded(name: str) -> bytes:
     return name.lower().encode("latin-1", "replace")
 
 
-class ClientGoneError(Exception):
-    """The client closed the connection before its request was complete: nobody waits for an answer."""
-
-
-def too_large(max_bytes: int) -> BadInputError:
-    """Return the refusal of a body over ``max_bytes``."""
-    return BadInputError(f"The body is larger than the {max_bytes} bytes that are taken here.", http_status=413)
-
-
 @lru_cache(maxsize=256)
-def media_type_of(content_type: str) -> tuple[str, str, str, bool]:
-    """Read a `Content-Type` (RFC 9110, section 8.3): media type, charset, boundary, and whether decoding may take long.
+def media_type_of(content_type: str) -> tuple[str, str, str]:
+    """Read a `Content-Type` (RFC 9110, section 8.3): media type, charset and boundary.
 
     What has several names is called by one.
     """
     media_type, parameters = falcon.parse_header(content_type)
     media_type = canonical(media_type.strip().lower())
     charset = parameters.get("charset", "").lower() or "utf-8"
-    is_heavy = media_type in UNTOLD or media_type.startswith(SLOW_KINDS)
-    return media_type, charset, parameters.get("boundary", ""), is_heavy
+    return media_type, charset, parameters.get("boundary", "")
 
 
 def unpacked(body: bytes, encoding: bytes, *, max_bytes: int) -> bytes:
@@ -309,12 +286,8 @@ def send_answer(resp: AnyResponse, answer: Answer, request_id: str) -> None:
         if isinstance(value, str) and name.lower() != "set-cookie":
             resp.set_header(name, value.strip(_BLANKS))
         else:
-            for one in _values(value):
-                resp.append_header(name, one.strip(_BLANKS))
-
-
-def _values(value: str | Sequence[str]) -> Sequence[str]:
-    return (value,) if isinstance(value, str) else value
+            for text in values_of(value):
+                resp.append_header(name, text.strip(_BLANKS))
 
 
 def send_error(
@@ -327,25 +300,3 @@ def send_error(
     """Put ``{"error": message, "request_id": …}`` into the response."""
     printable = message.encode("utf-8", "replace").decode("utf-8")  # a body may have held half of a surrogate pair
     send_answer(resp, error_answer(printable, request_id=request_id, http_status=status, headers=headers), request_id)
-
-
-def valid_headers(answer: Answer) -> str | None:
-    """Return what is wrong with the status, type or headers that a user's function chose; ``None`` if nothing is."""
-    if not isinstance(answer.http_status, int) or not 200 <= answer.http_status <= 599:
-        return f"`{answer.http_status}` is not a status of an answer"
-    if not _HEADER_VALUE.fullmatch(answer.media_type):
-        return "its `Content-Type` cannot be sent"
-    seen: set[str] = set()
-    for name, value in answer.http_headers.items():
-        if not HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
-            return f"`{name}` is not a header that a function may set"
-        if not isinstance(value, (str, list, tuple)) or not all(map(_is_value, _values(value))):
-            return f"the value of the header `{name}` cannot be sent"
-        if name.lower() in seen:
-            return f"two of its headers are called `{name}`: give one a list of values"
-        seen.add(name.lower())
-    return None
-
-
-def _is_value(value: Any) -> bool:
-    return isinstance(value, str) and _HEADER_VALUE.fullmatch(value) is not None

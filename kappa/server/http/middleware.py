@@ -1,4 +1,4 @@
-"""Batching in front of the framework: what is posted to an API is answered here, the rest by the framework.
+"""The APIs in front of the framework: what is posted to one is answered here, the rest by the framework.
 
 It is an ASGI middleware, so it goes with any server of ASGI.
 """
@@ -6,12 +6,9 @@ It is an ASGI middleware, so it goes with any server of ASGI.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import monotonic
 from typing import Any
 
-from kappa.errors import BadInputError
-from kappa.server.http.answering import CLIENT_GONE, ApiResource
-from kappa.server.http.arrival import first_event
+from kappa.server.http.answering import ApiResource
 from kappa.server.http.exchange import PlainRequest, PlainResponse, joined_headers
 
 __all__ = ["BatchingMiddleware"]
@@ -30,19 +27,6 @@ class BatchingMiddleware:
         if api is None or scope.get("method") != "POST":
             await self._app(scope, receive, send)
             return
-        arrived = monotonic()
-        headers = joined_headers(scope["headers"])
         resp = PlainResponse()
-        if (refused := api.refused(headers.get(b"x-request-id"))) is not None:
-            refused.put_into(resp)
-        elif not api.answer_unread(headers, resp):
-            try:
-                event = await first_event(receive)
-            except BadInputError as exc:
-                api.answer_failed(exc, headers, resp, took_s=monotonic() - arrived)
-            else:
-                if event["type"] == "http.disconnect":
-                    api.endpoint.metrics.request_answered(CLIENT_GONE, 0.0)
-                    return
-                await api.answer(PlainRequest(headers, event, receive, arrived=arrived), resp)
-        await resp.send(send)
+        if await api.answer(PlainRequest(joined_headers(scope["headers"]), receive), resp):
+            await resp.send(send)

@@ -49,7 +49,11 @@ from gunicorn.asgi.protocol import (
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gasgi import ASGIWorker
 
-from kappa.server.http.answering import PendingAnswer
+from kappa.server.answers import is_plain
+from kappa.server.endpoint import Ticket
+from kappa.server.failures import CLIENT_GONE, Failure
+from kappa.server.http.access_log import Entry
+from kappa.server.http.answering import response_of
 from kappa.server.http.bounds import (
     HEADER_TIMEOUT_S,
     LINGER_S,
@@ -60,8 +64,8 @@ from kappa.server.http.bounds import (
     is_at,
     sweep,
 )
-from kappa.server.http.direct import whole_request
-from kappa.server.http.exchange import PlainResponse, send_answer
+from kappa.server.http.direct import WholeRequest, whole_request
+from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.parser import KappaParser, refusal_of
 from kappa.server.process.forks import forks_leave
 from kappa.server.process.ports import join, turn_away, waiting_at
@@ -110,12 +114,14 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._is_lingering = False
         self._is_answer_begun = False
         self._is_end_announced = False
-        self._pending: PendingAnswer | None = None
+        self._ticket: Ticket | None = None
         """The request that was handed straight to its API."""
         self._serving: Serving | None = None
         """What it was handed to."""
+        self._entry: Entry | None = None
+        """Its line in the access log, where there is one."""
         self._is_direct = False
-        """Whether whole requests for an API are recognized here; the access log sees only others."""
+        """Whether whole requests for an API are recognized here."""
         self._unsent = Unsent()
 
     # What the base calls
@@ -185,7 +191,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
     def _is_at_rest(self) -> bool:
         """Return whether nothing is being read, answered or waited for, and the server is to go on."""
         return (
-            self._pending is None
+            self._ticket is None
             and self._current_request is None
             and self._callback_parser.is_fresh
             and not self._flow_control.write_paused
@@ -201,46 +207,63 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             return False
         if serving.minds_origins and b"origin" in request.headers:
             return False
+        if serving.log is not None:
+            self._entry = serving.log.begin(self._scope_of(request))
         if (refused := api.refused(request.headers.get(b"x-request-id"))) is not None:
             self.req_count += 1
             self._waiting_since = self.worker.loop.time()
             body, request_id, retry_after_s = refused
             special = b"retry-after: %d\r\n" % retry_after_s
             self._safe_write(_head(b"503 Service Unavailable", special, len(body), request_id) + body)
+            self._log(503, len(body), request_id)
             return True
         self._serving = serving
         serving.exchanges += 1
         self._callback_parser.hold()
         self._waiting_since = None
-        pending = api.begin(request.headers, request.body, self)
-        if pending is None:
-            serving.exchanges -= 1
+        ticket = api.begin(request.headers, request.body, self)
+        if ticket is None:
+            self._entry = None
+            self._forget_exchange()
             self._callback_parser.reset()
             return False
-        if not pending.done():
-            self._pending = pending
+        if not ticket.done():
+            self._ticket = ticket
         return True
 
-    def receive_plain(self, body: bytes, request_id: str) -> None:
-        """Send the answer to a request that was begun; most look like this (PERF: 2 µs instead of 8)."""
+    def deliver(self, answer: Answer | Failure, request_id: str) -> None:
+        """Send what came of a request that was begun; most answers are plain (PERF: 2 µs instead of 8)."""
         if self._closed:
             return
-        if self.worker.is_ending or len(body) > _NO_COPY_BODY_SIZE:
-            resp = PlainResponse()
-            send_answer(resp, Answer(body), request_id)
-            self.receive(resp)
-            return
-        self._safe_write(_head(b"200 OK", b"", len(body), request_id) + body)
+        if (
+            isinstance(answer, Answer)
+            and is_plain(answer)
+            and not self.worker.is_ending
+            and len(answer.body) <= _NO_COPY_BODY_SIZE
+        ):
+            body = answer.body
+            self._safe_write(_head(b"200 OK", b"", len(body), request_id) + body)
+            status, size_bytes = 200, len(body)
+        else:
+            resp = response_of(answer, request_id)
+            status, size_bytes = int(resp.status), self._write(resp)
+            self._is_answer_begun = False
+        self._log(status, size_bytes, request_id)
         self._end_exchange()
 
-    def receive(self, resp: PlainResponse) -> None:
-        """Send the answer to a request that was begun."""
-        if not self._closed:
-            self._write(resp)
-            self._is_answer_begun = False
-            self._end_exchange()
+    def _scope_of(self, request: WholeRequest) -> dict[str, Any]:
+        """Return what the access log tells of a request, as ASGI has it."""
+        client = self.transport.get_extra_info("peername")
+        return {"client": client, "method": "POST", "path": request.path, "headers": request.headers.items()}
 
-    def _write(self, resp: PlainResponse) -> None:
+    def _log(self, status: int, size_bytes: int, request_id: str) -> None:
+        """Write the line of a request that went straight to its API, if lines are wanted."""
+        if self._entry is not None:
+            self._entry.write(status, size_bytes, request_id)
+            self._entry = None
+
+    def _write(self, resp: PlainResponse) -> int:
+        """Send a whole answer; return the length of its body."""
         headers, body = resp.parts()
         self._send_response_start(resp.status, headers, _HTTP_1_1, close=self.worker.is_ending)
         if body:
@@ -248,6 +271,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         else:
             buffer, self._response_buffer = self._response_buffer, None
             self._safe_write(buffer)
+        return len(body)
 
     def _end_exchange(self) -> None:
         """Go on with what has come meanwhile, or close where the server stops."""
@@ -266,14 +290,15 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             self.data_received(bytes(behind))
 
     def _forget_exchange(self) -> None:
-        self._pending = None
+        self._ticket = None
         if self._serving is not None:
             self._serving.exchanges -= 1
             self._serving = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._pending is not None:
-            self._pending.give_up()
+        if self._ticket is not None:
+            self._ticket.give_up()
+            self._log(CLIENT_GONE.http_status, 0, "")
             self._forget_exchange()
         self.worker.forget(self)
         super().connection_lost(exc)
@@ -387,7 +412,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
     @cached_property
     def is_direct(self) -> bool:
         """Whether connections may hand requests straight to an API."""
-        return isinstance(self.asgi, Application) and not self.asgi.sees_all
+        return isinstance(self.asgi, Application)
 
     @property
     def is_full(self) -> bool:

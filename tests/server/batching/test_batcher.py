@@ -34,7 +34,6 @@ class Recorder(SilentObserver):
         self.finished: list[tuple[int, bool]] = []
         self.placements: list[str] = []
         self.paused_s = 0.0
-        self.refused: list[str] = []
         self.dropped: list[str] = []
         self.unreachable: list[float] = []
 
@@ -48,9 +47,6 @@ class Recorder(SilentObserver):
 
     def loop_paused(self, seconds):
         self.paused_s += seconds
-
-    def request_refused(self, reason):
-        self.refused.append(reason)
 
     def request_dropped(self, reason):
         self.dropped.append(reason)
@@ -596,7 +592,7 @@ def test_a_batch_that_has_its_company_waiting_starts_at_once():
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_return():
-    run, seen = Held(is_open=False), Recorder()
+    run = Held(is_open=False)
 
     async def scenario(batcher):
         first = submit_all(batcher, [1])
@@ -612,8 +608,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_return():
         assert batcher.refusal() is None
         assert await batcher.submit(5) == 50
 
-    with_batcher(scenario, run, observer=seen, limits=Limits(10, max_queue_items=2))
-    assert seen.refused == ["queue_items"]
+    with_batcher(scenario, run, limits=Limits(10, max_queue_items=2))
 
 
 def test_an_idle_api_serves_whatever_it_believes():
@@ -1373,7 +1368,7 @@ def test_a_call_that_does_not_end_is_given_up_and_nobody_waits_for_it():
         on_stuck=stuck.append,
     )
     assert [type(error) for error in stuck] == [OverdueError]
-    assert (seen.finished, seen.refused) == ([(1, True)], ["stuck", "stuck", "stuck"])
+    assert seen.finished == [(1, True)]
 
 
 class MistakenError(Exception):

@@ -1,0 +1,332 @@
+"""One API in one process, in no protocol's words: the way of every request from its door to its answer.
+
+A *door* translates: it makes an `Asked` of what it reads, and sends the `Answer` or `Failure` that comes back. All that
+is decided, counted and logged of a request is here: whether requests are welcome, what may be held of them, decoding,
+the batch, deadlines, and what observers are told.
+
+There are two ways in. A request that is all there and small is `put`, and delivered by whoever finishes its batch: no
+task and no future. Any other is `ask`ed by a coroutine, which has it read, unpacked and decoded piece by piece.
+
+A server that is asked for ten times what it can do spends its time on refusals, and what these take is lost to those
+that it answers. Whether a request would be taken is known before it is read, from the queue alone: `refusal`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
+from time import monotonic
+from typing import Any, Literal, Protocol
+
+from kappa.adapters.media_types import SLOW_KINDS, UNTOLD
+from kappa.errors import BadInputError, InferenceFailedError, said
+from kappa.server.answers import is_plain, problem_of
+from kappa.server.arrivals import Arrival, Arrivals
+from kappa.server.asked import Asked, Door, RequestObserver
+from kappa.server.batching.batcher import Batcher
+from kappa.server.batching.failure import BatchFailedError, forget_frames
+from kappa.server.batching.outcomes import ExpiredError, RefusedError
+from kappa.server.batching.queue import WaitingRequest
+from kappa.server.batching.saturation import Saturation
+from kappa.server.decoding import Decoders, DecodingOverdueError
+from kappa.server.failures import CLIENT_GONE, FAILED, Failure, NotReadyError, outcome_of, refused, too_large
+from kappa.server.metrics import ApiMetrics
+from kappa.server.renewal import RenewableTask
+from kappa.services.inference import Inference
+from kappa.spec.service import ApiSpec, ServiceSpec
+from kappa.types import Answer, InferenceTask, Payload
+
+__all__ = ["Endpoint", "HostState", "Reader", "Ticket"]
+
+HostState = Literal["loading", "ready", "succeeded", "draining"]
+Reader = Callable[[Arrival], Awaitable["Payload | None"]]
+"""Reads a request as far as the `Arrival` lets it; ``None`` where there is no room for the rest."""
+
+_logger = logging.getLogger("kappa.server")
+
+_OFF_LOOP_BYTES = 64 * 1024
+
+
+class Process(Protocol):
+    """What an endpoint knows of the process that it is in."""
+
+    state: HostState
+    decoders: Decoders
+
+
+class Endpoint:
+    """One API; ``inference`` and ``batcher`` are there once it may be called.
+
+    ``observer`` is told of each request. Where it ``shows_errors``, clients read what a function raised.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        service: ServiceSpec,
+        spec: ApiSpec,
+        metrics: ApiMetrics,
+        *,
+        shows_errors: bool = False,
+    ) -> None:
+        self.service = service
+        self.spec = spec
+        self.metrics = metrics
+        self.observer: RequestObserver = metrics
+        self.inference: Inference | None = None
+        self.batcher: Batcher[InferenceTask, Answer] | None = None
+        self.arrivals = Arrivals()
+        self.keeps_payloads = False
+        """Whether a request of a failed batch is decoded anew: its function may have changed what it was given."""
+        self.saturation = Saturation(monotonic())
+        self.max_bytes = service.serving.max_request_size_bytes
+        self.decoding_limits = service.serving.decoding_limits
+        self._process = process
+        self._shows_errors = shows_errors
+
+    @property
+    def name(self) -> str:
+        """The API as it is called in logs."""
+        return f"{self.service.name}.{self.spec.name}"
+
+    def refusal(self) -> Failure | None:
+        """Return why a request is refused whatever is in it, which it is told; ``None`` if it is to be read."""
+        if self.batcher is None or (refusal := self.batcher.refusal()) is None:
+            return None
+        self.observer.refused(refusal.reason, 0.0)
+        return refused(refusal.reason, refusal.retry_after_s)
+
+    def put(self, asked: Asked, door: Door) -> Ticket | None:
+        """Queue a request that is all there and have ``door`` deliver its end; ``None`` if it must be `ask`ed.
+
+        The door may have delivered before this returns.
+        """
+        inference, batcher, payload = self.inference, self.batcher, asked.payload
+        if inference is None or batcher is None or self._process.state == "loading":
+            return None
+        if len(payload.data) > self.max_bytes or not _is_light(asked, payload, inference):
+            return None
+        ticket = Ticket(self, asked, door)
+        self.observer.began(asked)
+        try:
+            if asked.mistake is not None:
+                raise asked.mistake
+            task = self._task_of(asked, payload, inference)
+            group, items = self._company_of(task, inference)
+            ticket.waiting = batcher.put(
+                task,
+                ticket,
+                group=group,
+                items=items,
+                size_bytes=len(payload.data) + inference.nbytes_of(task, payload),
+                arrived=asked.arrived,
+                deadline=asked.deadline,
+            )
+        except Exception as exc:  # noqa: BLE001 - user code may raise anything
+            ticket.set_exception(exc)
+        return ticket
+
+    async def ask(self, asked: Asked, read: Reader | None = None) -> Answer | Failure:
+        """Answer a request, which ``read`` brings in if it is not all there."""
+        self.observer.began(asked)
+        try:
+            answer = await self._answer(asked, read)
+        except Exception as exc:  # noqa: BLE001 - user code may raise anything
+            return self.failed(asked, exc)
+        except BaseException:  # whoever waited for it has left
+            self.gave_up(asked)
+            raise
+        return self.answered(asked, answer)
+
+    async def answer_example(self, payload: Payload, task_id: str) -> Answer:
+        """Answer an example as any other request, though it is none that anybody observes; raises what prevents it."""
+        inference, batcher = self.inference, self.batcher
+        if inference is None or batcher is None:
+            raise NotReadyError
+        if len(payload.data) > self.max_bytes:
+            raise too_large(self.max_bytes)
+        asked = Asked(task_id, inference.headers, monotonic(), payload._replace(limits=self.decoding_limits))
+        decode = partial(self._decode, asked, asked.payload, inference)
+        task, _ = await self._process.decoders.run(decode, size_bytes=len(payload.data))
+        group, items = self._company_of(task, inference)
+        answer = await batcher.submit(task, group=group, items=items)
+        if problem := problem_of(answer):
+            raise InferenceFailedError(f"The function's answer cannot be sent: {problem}.")
+        return answer
+
+    def answered(self, asked: Asked, answer: Answer) -> Answer | Failure:
+        """Return what the client of a request is told, and have it observed."""
+        if not is_plain(answer) and (problem := problem_of(answer)):
+            return self.failed(asked, ValueError(f"The function's answer cannot be sent: {problem}."))
+        self.observer.answered(asked, answer.http_status, monotonic() - asked.arrived)
+        return answer
+
+    def failed(self, asked: Asked, error: Exception) -> Failure:
+        """Return what the client of a request is told that ended with an error, and have it observed."""
+        failure = self._failure_of(error, asked.request_id)
+        if isinstance(error, RefusedError):
+            self.observer.refused(error.reason, monotonic() - asked.arrived)
+        elif failure.outcome is CLIENT_GONE:
+            self.gave_up(asked)
+        else:
+            self.observer.answered(asked, failure.outcome.http_status, monotonic() - asked.arrived)
+        return failure
+
+    def gave_up(self, asked: Asked) -> None:
+        """Have it observed that a client has left."""
+        self.observer.gone(asked, monotonic() - asked.arrived)
+
+    async def _answer(self, asked: Asked, read: Reader | None) -> Answer:
+        inference, batcher = self.inference, self.batcher
+        if inference is None or batcher is None or self._process.state == "loading":
+            raise NotReadyError
+        if asked.announced_bytes is not None and asked.announced_bytes > self.max_bytes:
+            raise too_large(self.max_bytes)
+        if asked.mistake is not None:
+            raise asked.mistake
+        with Arrival(self.arrivals, batcher) as arrival:
+            payload = asked.payload if read is None else await read(arrival)
+            if payload is None:
+                raise arrival.refusal()
+            decode = partial(self._decode, asked, payload, inference)
+            if _is_light(asked, payload, inference):
+                task, size_bytes = decode()
+            else:
+                arrival.wait_for_decoding()
+                in_time = partial(_in_time, decode, asked.deadline)
+                task, size_bytes = await self._process.decoders.run(in_time, size_bytes=len(payload.data))
+        group, items = self._company_of(task, inference)
+        return await batcher.submit(task, group=group, items=items, size_bytes=size_bytes, deadline=asked.deadline)
+
+    def _decode(self, asked: Asked, payload: Payload, inference: Inference) -> tuple[InferenceTask, int]:
+        """Return the task, and how many bytes it holds while it waits."""
+        if asked.unpack is not None:
+            payload = payload._replace(data=asked.unpack(payload.data))
+        task = self._task_of(asked, payload, inference)
+        return task, len(payload.data) + inference.nbytes_of(task, payload)
+
+    def _task_of(self, asked: Asked, payload: Payload, inference: Inference) -> InferenceTask:
+        if not self.keeps_payloads:
+            return inference.decode(payload, headers=asked.headers, task_id=asked.request_id)
+        return RenewableTask(inference.form_of(payload), asked.headers, asked.request_id, None, payload)
+
+    def _company_of(self, task: InferenceTask, inference: Inference) -> tuple[Any, int]:
+        """Return the group of tasks with which one may share a batch, and for how many items it counts there."""
+        if not self.spec.batch:
+            return None, 1
+        return inference.group_of(task), inference.items_of(task)
+
+    def _failure_of(self, error: Exception, request_id: str) -> Failure:
+        """Return what a client is told of ``error``, and log what is not its own fault."""
+        if isinstance(error, RefusedError):
+            return refused(error.reason, error.retry_after_s)
+        outcome = outcome_of(error)
+        message = _text_of(error) if outcome is not FAILED else None
+        if message is None:
+            outcome = FAILED
+            message = "The service failed to answer; its log says why, under this id."
+            if self._shows_errors:
+                cause = error.error if isinstance(error, BatchFailedError) else error
+                message = f"The service failed to answer: {said(cause)}. Its log says more, under this id."
+            _log_failure(error, self.name, request_id)
+        elif isinstance(error, DecodingOverdueError):
+            text = "The body of %s was not decoded by `%s` in time, and nothing can end that: its thread is left."
+            _logger.error(text, request_id, self.name, extra={"request_id": request_id})
+        forget_frames(error)
+        return Failure(outcome, message, 1 if isinstance(error, NotReadyError) else None)
+
+
+class Ticket:
+    """A request that was put: stands where a future would in the queue, and has its door deliver its end at once."""
+
+    __slots__ = ("_asked", "_door", "_endpoint", "_is_done", "waiting")
+
+    def __init__(self, endpoint: Endpoint, asked: Asked, door: Door) -> None:
+        self._endpoint = endpoint
+        self._asked = asked
+        self._door = door
+        self._is_done = False
+        self.waiting: WaitingRequest | None = None
+        """Its place in the queue."""
+
+    def done(self) -> bool:
+        """Return whether its end was delivered, or nobody waits for that any more."""
+        return self._is_done
+
+    def set_result(self, result: Answer) -> None:
+        """Deliver the answer of the function."""
+        self._is_done = True
+        self._deliver(self._endpoint.answered(self._asked, result))
+
+    def set_exception(self, error: Exception) -> None:
+        """Deliver what a client is told of ``error``."""
+        self._is_done = True
+        self._deliver(self._endpoint.failed(self._asked, error))
+
+    def _deliver(self, answer: Answer | Failure) -> None:
+        request_id = self._asked.request_id
+        try:
+            self._door.deliver(answer, request_id)
+        except Exception:
+            _logger.exception("The answer to %s could not be sent", request_id, extra={"request_id": request_id})
+
+    def give_up(self) -> None:
+        """Take note that the client has left; the queue drops what nobody waits for."""
+        if not self._is_done:
+            self._is_done = True
+            self._endpoint.gave_up(self._asked)
+            batcher = self._endpoint.batcher
+            if batcher is not None and self.waiting is not None:
+                batcher.abandon(self.waiting)
+
+
+@lru_cache(maxsize=256)
+def _may_be_slow(media_type: str) -> bool:
+    return media_type in UNTOLD or media_type.startswith(SLOW_KINDS)
+
+
+def _is_light(asked: Asked, payload: Payload, inference: Inference) -> bool:
+    """Return whether a body is decoded so soon that it may be done on the event loop."""
+    if len(payload.data) > _OFF_LOOP_BYTES or asked.unpack is not None:
+        return False
+    return not _may_be_slow(payload.media_type) or inference.is_light(payload.media_type, payload.data)
+
+
+def _in_time(decode: Callable[[], tuple[InferenceTask, int]], deadline: float | None) -> tuple[InferenceTask, int]:
+    """Decode what has waited for that, unless its client has given up meanwhile."""
+    if deadline is not None and monotonic() >= deadline:
+        raise ExpiredError
+    return decode()
+
+
+def _text_of(error: Exception) -> str | None:
+    """Return the text of an error; ``None`` for a user's own kind that has none to tell."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - nothing is known of it
+        return None
+
+
+def _log_failure(error: Exception, name: str, request_id: str) -> None:
+    """Log a failure in full, once for each run of the function."""
+    of_it = {"request_id": request_id}
+    if not isinstance(error, BatchFailedError):
+        _logger.error("`%s` failed to answer %s", name, request_id, exc_info=error, extra=of_it)
+    elif error.logged_for:
+        _logger.error("`%s` failed to answer %s, in the batch of %s", name, request_id, error.logged_for, extra=of_it)
+    else:
+        error.logged_for = request_id
+        advice = _advice_on(error)
+        _logger.error("`%s` failed to answer %s%s", name, request_id, advice, exc_info=error.error, extra=of_it)
+        forget_frames(error.error)
+
+
+def _advice_on(error: BatchFailedError) -> str:
+    """Return what to do instead of refusing one request of a batch by an exception, which fails all of them."""
+    if not isinstance(error.error, BadInputError):
+        return ""
+    return (
+        f" and {error.requests - 1} others of its batch, because one was refused by an exception and "
+        "`isolate_failures` is off: refuse one request of a batch by `task.discard`"
+    )
