@@ -34,11 +34,11 @@ from urllib.request import urlopen
 import falcon.asgi
 
 from kappa.build.project import read_project
+from kappa.server.machine import settle_memory, writable_directory
 from kappa.server.options import ServerOptions
+from kappa.server.ports import listen_on
 from kappa.server.process.arbiter import run_arbiter
 from kappa.server.process.launch import serve_gunicorn
-from kappa.server.process.machine import settle_memory, writable_directory
-from kappa.server.process.ports import listen_on
 from kappa.server.process.report import FirstStart, Report
 from kappa.server.served import Served
 from kappa.services.source import ServiceSource

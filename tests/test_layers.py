@@ -97,6 +97,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "kappa.build": ("manifest", "packages", "code", "checks", "", "bundle"),
+    "kappa.server": ("batching", "tuning", "", "http", "process"),
 }
 """The rooms inside large units, from the lowest; a room imports lower ones, and "" is the unit's own level."""
 
@@ -240,6 +241,15 @@ def test_no_room_imports_a_higher_one() -> None:
     assert wrong_rooms(KAPPA) == []
 
 
+def test_below_the_doors_of_the_server_nobody_knows_http() -> None:
+    packages: dict[str, set[str]] = {}
+    for module, statements in KAPPA.items():
+        if unit_of(module) == "kappa.server":
+            names = {statement.imported.partition(".")[0] for statement in statements}
+            packages.setdefault(room_of(module), set()).update(names - set(sys.stdlib_module_names) - {"kappa"})
+    assert (packages["batching"], packages[""]) == (set(), {"prometheus_client"})
+
+
 def test_a_room_that_imports_a_higher_one_is_found() -> None:
     tree = {
         "kappa.build.code.a": "import kappa.build.manifest.b",
@@ -289,8 +299,9 @@ FINE = {
     "kappa.services.service": "from kappa.errors import KappaError",
     "kappa.build": "",
     "kappa.build.bundle.plan": "from kappa import errors",
-    "kappa.server": "from kappa.services.service import load",
-    "kappa.actions": "from kappa.build.bundle import plan\nfrom kappa.server import app",
+    "kappa.server": "",
+    "kappa.server.http.app": "from kappa.services.service import load",
+    "kappa.actions": "from kappa.build.bundle import plan\nfrom kappa.server.http import app",
 }
 
 

@@ -57,7 +57,7 @@ SERVE_AND_ASK = """
 import asyncio, json, sys
 from pathlib import Path
 from falcon.testing import ASGIConductor
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
 from kappa.services.bundle import open_bundle

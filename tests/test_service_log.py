@@ -123,7 +123,7 @@ ASK = """
 import asyncio, sys
 import falcon.testing
 from kappa.actions.serving import served_project
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.service_log import logging_to_stderr
 

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 import kappa.testing
 from kappa.cli.main import cli
 from kappa.errors import InferenceFailedError
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
 from kappa.services.service import load_service

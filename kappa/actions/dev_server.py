@@ -20,7 +20,7 @@ from typing import Any
 from kappa import build
 from kappa.errors import InferenceFailedError, PortInUseError
 from kappa.log import listening, to_logging
-from kappa.server.process.ports import listen_on
+from kappa.server.ports import listen_on
 from kappa.services.declared import DeclaredService
 from kappa.services.snapshot import write_snapshot
 

@@ -1,4 +1,5 @@
-"""The server: HTTP at its doors (`http`), the batches that answer (`batching`), and its processes (`process`)."""
+"""The server, from below: batches (`batching`), the way of a request in no protocol's words (`endpoint`), HTTP at its
+doors (`http`), and its processes (`process`)."""
 
 from __future__ import annotations
 

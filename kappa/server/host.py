@@ -28,10 +28,10 @@ from kappa.server.batching.slots import Slots
 from kappa.server.decoding import Decoders
 from kappa.server.endpoint import Endpoint, HostState
 from kappa.server.gate import try_examples
+from kappa.server.machine import SpareMemory
 from kappa.server.metrics import Metrics
 from kappa.server.options import BatchingOptions
 from kappa.server.parent import NoParent, Parent
-from kappa.server.process.machine import SpareMemory
 from kappa.server.renewal import Renewal, needs_payloads
 from kappa.server.served import Served
 from kappa.services.awaiting import use_loop

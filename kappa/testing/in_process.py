@@ -23,7 +23,7 @@ from kappa.bento import BentoService
 from kappa.choices import ExamplesUse
 from kappa.remote.client import Client as RemoteClient
 from kappa.remote.transport import Reply, Sending
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
 from kappa.services.source import ServiceSource

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from kappa.server.app import create_app
 from kappa.server.http.access_log import AccessLog
+from kappa.server.http.app import create_app
 
 APIS: Any = {
     "/predict": SimpleNamespace(

@@ -21,10 +21,10 @@ from PIL import Image
 
 from kappa.errors import BundleError, ConfigurationError, KappaError
 from kappa.server import host as host_module
-from kappa.server.app import create_app
 from kappa.server.batching.policy import Limits
 from kappa.server.failures import Failure
 from kappa.server.http.answering import response_of
+from kappa.server.http.app import create_app
 from kappa.server.http.exchange import PlainRequest, PlainResponse
 from kappa.server.options import BatchingOptions
 from kappa.server.parent import AwaitedStart

@@ -116,7 +116,7 @@ def fail_now():
     os.kill(os.getpid(), signal.SIGTERM)
 
 os.register_at_fork(after_in_child=fail_now)  # before what is tried, which would come too late
-from kappa.server.process.forks import forks_leave
+from kappa.server.forks import forks_leave
 
 reader, writer = socket.socketpair()
 writer.setblocking(False)

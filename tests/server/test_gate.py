@@ -17,7 +17,7 @@ import pytest
 from kappa.actions.examples import Examples, _answer, _replay
 from kappa.choices import ExamplesUse
 from kappa.errors import ExampleFailedError, InferenceFailedError, KappaError
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
 from kappa.server.options import ServerOptions
 from kappa.server.served import Served
 from kappa.services.comparison import replay_lines

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kappa.errors import ConfigurationError
-from kappa.server.process.machine import (
+from kappa.server.machine import (
     SpareMemory,
     release_memory,
     resident_bytes,
@@ -44,7 +44,7 @@ def test_what_is_alive_is_settled_and_new_garbage_is_still_found() -> None:
 
 
 LARGE_BLOCKS = """
-from kappa.server.process.machine import resident_bytes, settle_memory
+from kappa.server.machine import resident_bytes, settle_memory
 if {settles}:
     settle_memory()
 before = resident_bytes()

@@ -19,7 +19,7 @@ from typing import Any
 import falcon.testing
 import pytest
 
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
 from kappa.services.service import load_service

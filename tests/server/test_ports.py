@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kappa.errors import PortInUseError, UsageError
-from kappa.server.process.ports import bind_to, holder_of, join, listen_on, reserve, turn_away, url_of
+from kappa.server.ports import bind_to, holder_of, join, listen_on, reserve, turn_away, url_of
 
 
 def test_port_zero_is_any_free_port_and_the_url_says_which() -> None:

@@ -16,8 +16,8 @@ from urllib.parse import quote_from_bytes
 import falcon.testing
 import pytest
 
-from kappa.server.app import create_app
 from kappa.server.http import files
+from kappa.server.http.app import create_app
 from kappa.server.http.edge import CutShortError
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served

@@ -15,10 +15,10 @@ import falcon.testing
 import pytest
 
 from kappa.errors import BundleError, KappaError
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
+from kappa.server.http.swap import Application
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
-from kappa.server.swap import Application
 from kappa.services.service import load_service
 from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec

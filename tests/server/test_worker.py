@@ -26,8 +26,8 @@ from kappa.server.http.answering import RefusedAnswer
 from kappa.server.http.bounds import sweep
 from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.parser import KappaParser
+from kappa.server.http.swap import DRAIN, Application, Serving
 from kappa.server.http.worker import KappaProtocol, KappaWorker
-from kappa.server.swap import DRAIN, Application, Serving
 from kappa.types import Answer
 from tests.eventually import eventually_in_loop
 

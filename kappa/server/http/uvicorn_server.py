@@ -23,6 +23,7 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kappa.server.forks import forks_leave
 from kappa.server.http.bounds import (
     HEADER_TIMEOUT_S,
     LINGER_S,
@@ -34,10 +35,9 @@ from kappa.server.http.bounds import (
     sweep,
 )
 from kappa.server.http.strict_h11 import StrictConnection, UnreadableError
+from kappa.server.http.swap import DRAIN, RELOAD, Application
 from kappa.server.options import ServerOptions
-from kappa.server.process.forks import forks_leave
-from kappa.server.process.ports import waiting_at
-from kappa.server.swap import DRAIN, RELOAD, Application
+from kappa.server.ports import waiting_at
 
 __all__ = ["KappaUvicorn"]
 

@@ -52,6 +52,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 from kappa.server.answers import is_plain
 from kappa.server.endpoint import Ticket
 from kappa.server.failures import CLIENT_GONE, Failure
+from kappa.server.forks import forks_leave
 from kappa.server.http.access_log import Entry
 from kappa.server.http.answering import response_of
 from kappa.server.http.bounds import (
@@ -67,9 +68,8 @@ from kappa.server.http.bounds import (
 from kappa.server.http.direct import WholeRequest, whole_request
 from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.parser import KappaParser, refusal_of
-from kappa.server.process.forks import forks_leave
-from kappa.server.process.ports import join, turn_away, waiting_at
-from kappa.server.swap import DRAIN, RELOAD, Application, Serving
+from kappa.server.http.swap import DRAIN, RELOAD, Application, Serving
+from kappa.server.ports import join, turn_away, waiting_at
 from kappa.types import Answer
 
 __all__ = ["KappaProtocol", "KappaWorker"]

@@ -21,13 +21,13 @@ from gunicorn.sock import TCP6Socket, TCPSocket
 
 from kappa.errors import InferenceFailedError, KappaError
 from kappa.log_format import LogFormat, formatter_of
+from kappa.server.http.swap import Application
 from kappa.server.http.worker import KappaWorker
 from kappa.server.metrics import forget_worker
 from kappa.server.options import ServerOptions
 from kappa.server.process.report import FirstStart, Report
 from kappa.server.process.rollout import Rollout
 from kappa.server.process.succession import Succession
-from kappa.server.swap import Application
 
 __all__ = ["GunicornApplication", "KappaArbiter", "Retries", "gunicorn_settings", "run_alone", "run_arbiter"]
 

@@ -30,11 +30,11 @@ from typing import Any
 from kappa.errors import KappaError
 from kappa.plugins import load_dotted
 from kappa.server.http.stand_in import answer_instead, is_asked
+from kappa.server.machine import set_thread_counts
 from kappa.server.options import ServerOptions
+from kappa.server.ports import bind_to, url_of
 from kappa.server.process.allowance import read_allowance
 from kappa.server.process.launch import serve_uvicorn
-from kappa.server.process.machine import set_thread_counts
-from kappa.server.process.ports import bind_to, url_of
 from kappa.server.process.report import Report
 from kappa.server.served import Served
 

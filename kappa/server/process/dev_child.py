@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from kappa.errors import KappaError, said
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
+from kappa.server.http.swap import Application
+from kappa.server.machine import share_lock, writable_directory
 from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.parent import NoParent
 from kappa.server.process.arbiter import run_alone
 from kappa.server.process.dev import EXIT_STALE, Loader
-from kappa.server.process.machine import share_lock, writable_directory
 from kappa.server.process.report import say_failed, say_ready
 from kappa.server.served import Served
-from kappa.server.swap import Application
 
 __all__ = ["main"]
 

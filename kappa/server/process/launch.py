@@ -14,18 +14,18 @@ from collections.abc import Callable, MutableMapping, Sequence
 
 from kappa.errors import KappaError, UsageError, optional_import
 from kappa.server import http, process
-from kappa.server.app import create_app
+from kappa.server.http.app import create_app
+from kappa.server.http.swap import Application
+from kappa.server.machine import set_thread_counts, share_lock
 from kappa.server.metrics import Metrics, share_between_workers
 from kappa.server.options import ServerOptions
+from kappa.server.ports import listen_on, reserve, url_of
 from kappa.server.process.allowance import Allowance, WorkerCount, read_allowance, workers_for
-from kappa.server.process.machine import set_thread_counts, share_lock
 from kappa.server.process.parents import Master, Operator
-from kappa.server.process.ports import listen_on, reserve, url_of
 from kappa.server.process.report import FirstStart, Report
 from kappa.server.process.rollout import Rollout, SoloRollout
 from kappa.server.process.running import ServerFolder
 from kappa.server.served import Served
-from kappa.server.swap import Application
 from kappa.spec.service import ArtifactMethod
 
 __all__ = ["serve_gunicorn", "serve_uvicorn"]

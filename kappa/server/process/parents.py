@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from kappa.errors import InferenceFailedError, KappaError
-from kappa.server.process.machine import settle_memory
+from kappa.server.machine import settle_memory
 from kappa.server.process.report import FirstStart, Report
 from kappa.server.process.rollout import SoloRollout
 from kappa.server.process.running import ServerFolder

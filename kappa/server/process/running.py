@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from kappa._files import write_atomically
-from kappa.server.process.machine import writable_directory
+from kappa.server.machine import writable_directory
 from kappa.server.served import Served
 from kappa.services.bundle import open_bundle
 from kappa.services.source import ServiceSource

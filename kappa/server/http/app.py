@@ -28,11 +28,11 @@ from kappa.server.http.exchange import Request, RequestIds, send_error
 from kappa.server.http.files import ExampleFile, FrontPage, StaticFiles
 from kappa.server.http.middleware import BatchingMiddleware
 from kappa.server.http.pages import Page, WholeServer
+from kappa.server.http.swap import Application, Serving
 from kappa.server.metrics import Metrics
 from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.parent import NoParent, Parent
 from kappa.server.served import Served
-from kappa.server.swap import Application, Serving
 from kappa.services.sample_requests import arguments_for_curl
 from kappa.spec.service import ServiceSpec
 
