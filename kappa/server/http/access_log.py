@@ -57,7 +57,7 @@ class Entry:
         duration_ms = 1000 * (monotonic() - self._began)
         asked = dict(scope["headers"])
         path = scope["path"]
-        api = self._apis.get(path) or self._apis.get(path.removesuffix("/"))
+        api = self._apis.get("/" + path.removesuffix("/").lstrip("/"))  # as the framework finds it
         client = (scope.get("client") or ("-",))[0] or "-"
         agent = _shown(asked.get(b"user-agent", b"-").decode("latin-1"))
         text = '%s - - [%s] "%s %s HTTP/%s" %d %d "%s" "%s" %s %.1fms'
