@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 __all__ = [
     "HEADER_NAME",
@@ -28,6 +28,7 @@ __all__ = [
     "InferenceTask",
     "JsonSerializable",
     "Payload",
+    "Representation",
     "extension_of",
 ]
 
@@ -176,6 +177,16 @@ def extension_of(name: str) -> str:
     return PurePath(name).suffix.lower()
 
 
+class Representation(Protocol):
+    """What the value of a task becomes, in the thread that ran the function."""
+
+    def prepare(self, value: Any, tasks: Sequence[InferenceTask]) -> Any:
+        """Return what a batch function returned for ``tasks``, unsplit, in a form whose parts are encoded faster."""
+
+    def encode(self, value: Any, task: InferenceTask) -> Any:
+        """Return what one task is answered."""
+
+
 @dataclass(slots=True, eq=False)
 class InferenceTask:
     """One request on its way to a function; a function that takes ``task`` or ``tasks`` may look and `discard`."""
@@ -188,6 +199,8 @@ class InferenceTask:
     """The request id: what the client sent as ``X-Request-Id``, or made here."""
     error: InferenceError | None = None
     """What it was discarded with."""
+    representation: Representation | None = None
+    """How its value is answered; ``None`` for the API's own output adapter."""
 
     def discard(
         self,

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from kappa.adapters import DataframeInput, DataframeOutput, JsonInput, NdarrayInput
 from kappa.errors import ResultMismatchError
 from kappa.services.inference import Inference
+from kappa.services.representations import Rest
 from kappa.services.splitting import split
 from kappa.spec.contracts import InputAdapter, OutputAdapter
 from kappa.spec.service import ApiSpec, FunctionTarget
@@ -434,7 +435,8 @@ def test_answers_are_no_views_of_what_the_function_writes_again(wrap: Any) -> No
     tasks = [api.decode(Payload(json.dumps([[i]]).encode(), "application/json")) for i in (1, 2)]
     values, answers = api.run(tasks), api.answer(tasks)
     BUFFER[:] = 9
-    assert [api.encode(value, task).body for value, task in zip(values, tasks, strict=True)] == [
+    rest = Rest(api.spec.output, "predict")
+    assert [rest.encode(value, task).body for value, task in zip(values, tasks, strict=True)] == [
         answer.body for answer in answers
     ]
     assert b"9" not in answers[0].body

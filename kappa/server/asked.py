@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kappa.errors import BadInputError
 from kappa.server.batching.admission import RefusalReason
-from kappa.server.failures import Failure
-from kappa.types import Answer, HTTPHeaders, Payload
+from kappa.types import HTTPHeaders, Payload, Representation
 
 __all__ = ["Asked", "Door", "RequestObserver"]
 
@@ -24,19 +23,21 @@ class Asked(NamedTuple):
     """Its body; empty where the door still has to read it."""
     deadline: float | None = None
     """When its client no longer wants an answer."""
+    mistake: BadInputError | None = None
+    """What is wrong with it beside its body: it is refused."""
     announced_bytes: int | None = None
     """How long its body is said to be, where that is said before it is read."""
     unpack: Callable[[bytes], bytes] | None = None
     """What undoes the packing of its body, which may take long."""
-    mistake: BadInputError | None = None
-    """What is wrong with it beside its body: it is refused."""
+    representation: Representation | None = None
+    """How it is answered; ``None`` for an `Answer` of the API's own output adapter."""
 
 
 class Door(Protocol):
     """What translates between one protocol and an endpoint."""
 
-    def deliver(self, answer: Answer | Failure, request_id: str) -> None:
-        """Send the end of a request that was put."""
+    def deliver(self, answer: Any, request_id: str) -> None:
+        """Send the end of a request that was put: a `Failure`, or its value in the representation it asked for."""
 
 
 class RequestObserver(Protocol):

@@ -1,8 +1,8 @@
 """One API in one process, in no protocol's words: the way of every request from its door to its answer.
 
-A *door* translates: it makes an `Asked` of what it reads, and sends the `Answer` or `Failure` that comes back. All that
-is decided, counted and logged of a request is here: whether requests are welcome, what may be held of them, decoding,
-the batch, deadlines, and what observers are told.
+A *door* translates: it makes an `Asked` of what it reads, and sends what comes back: a `Failure`, or the value in the
+representation that it asked for. All that is decided, counted and logged of a request is here: whether requests are
+welcome, what may be held of them, decoding, the batch, deadlines, and what observers are told.
 
 There are two ways in. A request that is all there and small is `put`, and delivered by whoever finishes its batch: no
 task and no future. Any other is `ask`ed by a coroutine, which has it read, unpacked and decoded piece by piece.
@@ -35,7 +35,7 @@ from kappa.server.metrics import ApiMetrics
 from kappa.server.renewal import RenewableTask
 from kappa.services.inference import Inference
 from kappa.spec.service import ApiSpec, ServiceSpec
-from kappa.types import Answer, InferenceTask, Payload
+from kappa.types import Answer, InferenceError, InferenceResult, InferenceTask, Payload
 
 __all__ = ["Endpoint", "HostState", "Reader", "Ticket"]
 
@@ -75,7 +75,7 @@ class Endpoint:
         self.metrics = metrics
         self.observer: RequestObserver = metrics
         self.inference: Inference | None = None
-        self.batcher: Batcher[InferenceTask, Answer] | None = None
+        self.batcher: Batcher[InferenceTask, Any] | None = None
         self.arrivals = Arrivals()
         self.keeps_payloads = False
         """Whether a request of a failed batch is decoded anew: its function may have changed what it was given."""
@@ -127,8 +127,11 @@ class Endpoint:
             ticket.set_exception(exc)
         return ticket
 
-    async def ask(self, asked: Asked, read: Reader | None = None) -> Answer | Failure:
-        """Answer a request, which ``read`` brings in if it is not all there."""
+    async def ask(self, asked: Asked, read: Reader | None = None) -> Any:
+        """Answer a request, which ``read`` brings in if it is not all there.
+
+        Return a `Failure`, or its value in the representation that is asked for.
+        """
         self.observer.began(asked)
         try:
             answer = await self._answer(asked, read)
@@ -150,16 +153,21 @@ class Endpoint:
         decode = partial(self._decode, asked, asked.payload, inference)
         task, _ = await self._process.decoders.run(decode, size_bytes=len(payload.data))
         group, items = self._company_of(task, inference)
-        answer = await batcher.submit(task, group=group, items=items)
+        answer: Answer = await batcher.submit(task, group=group, items=items)
         if problem := problem_of(answer):
             raise InferenceFailedError(f"The function's answer cannot be sent: {problem}.")
         return answer
 
-    def answered(self, asked: Asked, answer: Answer) -> Answer | Failure:
+    def answered(self, asked: Asked, answer: Any) -> Any:
         """Return what the client of a request is told, and have it observed."""
-        if not is_plain(answer) and (problem := problem_of(answer)):
-            return self.failed(asked, ValueError(f"The function's answer cannot be sent: {problem}."))
-        self.observer.answered(asked, answer.http_status, monotonic() - asked.arrived)
+        http_status = 200
+        if isinstance(answer, Answer):
+            if not is_plain(answer) and (problem := problem_of(answer)):
+                return self.failed(asked, ValueError(f"The function's answer cannot be sent: {problem}."))
+            http_status = answer.http_status
+        elif isinstance(answer, InferenceResult | InferenceError):
+            http_status = answer.http_status
+        self.observer.answered(asked, http_status, monotonic() - asked.arrived)
         return answer
 
     def failed(self, asked: Asked, error: Exception) -> Failure:
@@ -177,7 +185,7 @@ class Endpoint:
         """Have it observed that a client has left."""
         self.observer.gone(asked, monotonic() - asked.arrived)
 
-    async def _answer(self, asked: Asked, read: Reader | None) -> Answer:
+    async def _answer(self, asked: Asked, read: Reader | None) -> Any:
         inference, batcher = self.inference, self.batcher
         if inference is None or batcher is None or self._process.state == "loading":
             raise NotReadyError
@@ -208,8 +216,12 @@ class Endpoint:
 
     def _task_of(self, asked: Asked, payload: Payload, inference: Inference) -> InferenceTask:
         if not self.keeps_payloads:
-            return inference.decode(payload, headers=asked.headers, task_id=asked.request_id)
-        return RenewableTask(inference.form_of(payload), asked.headers, asked.request_id, None, payload)
+            task = inference.decode(payload, headers=asked.headers, task_id=asked.request_id)
+        else:
+            form = inference.form_of(payload)
+            task = RenewableTask(form, asked.headers, asked.request_id, payload=payload)
+        task.representation = asked.representation
+        return task
 
     def _company_of(self, task: InferenceTask, inference: Inference) -> tuple[Any, int]:
         """Return the group of tasks with which one may share a batch, and for how many items it counts there."""
@@ -254,7 +266,7 @@ class Ticket:
         """Return whether its end was delivered, or nobody waits for that any more."""
         return self._is_done
 
-    def set_result(self, result: Answer) -> None:
+    def set_result(self, result: Any) -> None:
         """Deliver the answer of the function."""
         self._is_done = True
         self._deliver(self._endpoint.answered(self._asked, result))
@@ -264,7 +276,7 @@ class Ticket:
         self._is_done = True
         self._deliver(self._endpoint.failed(self._asked, error))
 
-    def _deliver(self, answer: Answer | Failure) -> None:
+    def _deliver(self, answer: Any) -> None:
         request_id = self._asked.request_id
         try:
             self._door.deliver(answer, request_id)

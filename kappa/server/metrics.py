@@ -83,6 +83,19 @@ class _Observations:
             self._total = 0.0
 
 
+class _ByStatus(dict[int, _Observations]):
+    """What a histogram with statuses has seen since the last flush, by HTTP status; labels are made when one is met."""
+
+    def __init__(self, histogram: _Histogram, labels: Sequence[str]) -> None:
+        super().__init__()
+        self._histogram = histogram
+        self._labels = labels
+
+    def __missing__(self, http_status: int) -> _Observations:
+        self[http_status] = observations = _Observations(self._histogram, _SECONDS, (*self._labels, str(http_status)))
+        return observations
+
+
 class Metrics:
     """The metrics of one process."""
 
@@ -196,7 +209,7 @@ class ApiMetrics:
         self._requests = _Observations(metrics.batch_requests, _COUNTS, self._labels)
         self._items = _Observations(metrics.batch_items, _COUNTS, self._labels)
         self._lag = _Observations(metrics.loop_lag_seconds, _SECONDS, self._labels)
-        self._answers: dict[int, _Observations] = {}
+        self._answers = _ByStatus(metrics.request_seconds, self._labels)
         self._counts: Tally[tuple[Counter, str]] = Tally()
         self._paused_s = 0.0
 
@@ -205,21 +218,13 @@ class ApiMetrics:
 
     def refused(self, reason: RefusalReason, seconds: float) -> None:
         self._counts[self._metrics.refused, reason] += 1
-        self._ended(OUTCOMES[RefusedError].http_status, seconds)
+        self._answers[OUTCOMES[RefusedError].http_status].add(seconds)
 
     def answered(self, asked: Asked, http_status: int, seconds: float) -> None:  # noqa: ARG002
-        self._ended(http_status, seconds)
+        self._answers[http_status].add(seconds)
 
     def gone(self, asked: Asked, seconds: float) -> None:  # noqa: ARG002
-        self._ended(CLIENT_GONE.http_status, seconds)
-
-    def _ended(self, http_status: int, seconds: float) -> None:
-        try:
-            self._answers[http_status].add(seconds)
-        except KeyError:
-            labels = (*self._labels, str(http_status))
-            self._answers[http_status] = _Observations(self._metrics.request_seconds, _SECONDS, labels)
-            self._answers[http_status].add(seconds)
+        self._answers[CLIENT_GONE.http_status].add(seconds)
 
     def batch_released(
         self, reason: ReleaseReason, *, requests: int, items: int, queue_seconds: Sequence[float]

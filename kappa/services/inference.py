@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
@@ -23,13 +23,14 @@ from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError
 from kappa.plugins import load_dotted
 from kappa.services.awaiting import awaited, is_awaitable, loop_in_use
 from kappa.services.direct import own_tasks
-from kappa.services.splitting import FUNCTION, InputRows, arranged, cut, detached, labels_of
+from kappa.services.representations import PLAIN, Rest, error_answer
+from kappa.services.splitting import FUNCTION, InputRows, arranged, cut, labels_of
 from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.service import ApiSpec, ArtifactMethod, ExampleSpec
-from kappa.types import MEDIA_TYPES, Answer, HTTPHeaders, InferenceError, InferenceResult, InferenceTask, Payload
+from kappa.types import MEDIA_TYPES, Answer, HTTPHeaders, InferenceTask, Payload, Representation
 
-__all__ = ["Inference", "error_answer", "example_payload", "extensions_of", "read_payload"]
+__all__ = ["Inference", "example_payload", "extensions_of", "read_payload"]
 
 _logger = logging.getLogger("kappa.inference")
 _NO_HEADERS = HTTPHeaders()
@@ -68,15 +69,6 @@ def example_payload(example: ExampleSpec, directory: Path) -> Payload:
     return Payload(encode_json(example.input), "application/json", name=example.name)
 
 
-def error_answer(
-    message: str, *, request_id: str, http_status: int, headers: Mapping[str, str | Sequence[str]] | None = None
-) -> Answer:
-    """Return the body that every error has: ``{"error": text, "request_id": id}``."""
-    text = str(message).encode(errors="replace").decode()  # whatever user code passed as a message
-    body = encode_json({"error": text, "request_id": request_id})
-    return Answer(body, http_status=http_status, http_headers=headers or {})
-
-
 _Call = tuple[tuple[Any, ...], Mapping[str, Any], Any]
 """What a function is called with, by position and by name, and the index of the frame that it is given, as it was
 before the call, or ``None``."""
@@ -105,7 +97,7 @@ class Inference:
         self._input = spec.input
         self._decode = spec.input.decoder(load)
         self._takes_parts = bool(spec.input.part_names)
-        self._output = spec.output
+        self._rest = Rest(spec.output, spec.name)
         self._task_keyword = ""
         self._keywords: dict[str, Any] = {}
         self.is_async = _is_async(function)
@@ -208,7 +200,7 @@ class Inference:
         task.
         """
         value, labels = self._run(tasks)
-        return [detached(part) for part in self._values(tasks, value, labels)]
+        return self._represented(tasks, value, labels, PLAIN)
 
     def _run(self, tasks: Sequence[InferenceTask]) -> tuple[Any, Any]:
         """Return what the function returned for tasks, and the labels of the rows that it was given."""
@@ -232,9 +224,9 @@ class Inference:
         return tuple(argument) if self._takes_parts else (argument,), keywords, labels
 
     def _values(
-        self, tasks: Sequence[InferenceTask], value: Any, labels: Any, *, accepts: Iterable[str] | None = None
+        self, tasks: Sequence[InferenceTask], value: Any, labels: Any, common: Representation | None
     ) -> list[Any]:
-        """Cut what the function returned for ``tasks``; with ``accepts``, in a form that is encoded faster."""
+        """Cut what the function returned for ``tasks``, prepared for the representation that is ``common`` to them."""
         if isinstance(value, GeneratorType | AsyncGeneratorType):
             raise InferenceFailedError(
                 f"{self._named} returned a generator. Streaming is not supported yet: return the whole result."
@@ -248,8 +240,8 @@ class Inference:
         try:
             if type(value) is not list:
                 value = self._arranged(value, tasks, counts, labels)
-            if accepts is not None:
-                value = self._output.prepare(value, accepts=accepts)
+            if common is not None:
+                value = common.prepare(value, tasks)
             values = cut(value, counts)
         except ResultMismatchError as exc:
             told = f"{self._named} {str(exc).removeprefix(FUNCTION).lstrip()}"
@@ -282,52 +274,31 @@ class Inference:
             _logger.warning(_OTHER_ORDER, self.spec.name)
         return value
 
-    def encode(self, value: Any, task: InferenceTask) -> Answer:
-        """Encode one value for the task it answers; a value that cannot be encoded becomes a logged 500."""
-        try:
-            if isinstance(value, InferenceError):
-                return error_answer(
-                    value.err_msg, request_id=task.task_id, http_status=value.http_status, headers=value.http_headers
-                )
-            if isinstance(value, InferenceResult):
-                return self._encode_result(value, task)
-            return self._output.encode(value, accept=task.http_headers["accept"])
-        except Exception:
-            _logger.exception("The answer of `%s` to %s cannot be encoded", self.spec.name, task.task_id)
-        return error_answer("The answer could not be encoded.", request_id=task.task_id, http_status=500)
-
-    def _encode_result(self, result: InferenceResult, task: InferenceTask) -> Answer:
-        headers = dict(result.http_headers.items())  # of pairs, one of a name would be lost
-        media_type = ""
-        for name in [name for name in headers if name.lower() == "content-type"]:
-            value = headers.pop(name)
-            if media_type or not isinstance(value, str):
-                raise InferenceFailedError("An answer has one `Content-Type`, which is text.")
-            media_type = value
-        if media_type and isinstance(result.data, bytes):
-            return Answer(result.data, media_type, result.http_status, headers)
-        if media_type and isinstance(result.data, str) and "json" not in media_type:
-            return Answer(result.data.encode(), media_type, result.http_status, headers)
-        encoded = self._output.encode(result.data, accept=task.http_headers["accept"])
-        return Answer(encoded.body, media_type or encoded.media_type, result.http_status, headers)
-
-    def answer(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
-        """Run tasks of one group together and encode what came of each."""
+    def answer(self, tasks: Sequence[InferenceTask]) -> list[Any]:
+        """Run tasks of one group together and return what came of each, in the representation of each."""
         if self.thread is not None and not self.thread.is_current:
             return self.thread.run(partial(self.answer, tasks))
         value, labels = self._run(tasks)
-        return self._answers(tasks, value, labels)
+        return self._represented(tasks, value, labels)
 
-    async def answer_async(self, tasks: Sequence[InferenceTask]) -> list[Answer]:
+    async def answer_async(self, tasks: Sequence[InferenceTask]) -> list[Any]:
         """Do what `answer` does, on the running event loop; for functions that are `async def`."""
         arguments, keywords, labels = self._call_for(tasks)
         value = self._function(*arguments, **keywords)
-        return self._answers(tasks, await value if is_awaitable(value) else value, labels)
+        return self._represented(tasks, await value if is_awaitable(value) else value, labels)
 
-    def _answers(self, tasks: Sequence[InferenceTask], value: Any, labels: Any) -> list[Answer]:
-        accepts = (task.http_headers["accept"] for task in tasks)
-        values = self._values(tasks, value, labels, accepts=accepts)
-        return [self.encode(part, task) for part, task in zip(values, tasks, strict=True)]
+    def _represented(
+        self, tasks: Sequence[InferenceTask], value: Any, labels: Any, representation: Representation | None = None
+    ) -> list[Any]:
+        """Return what the function returned, for each task; in one ``representation`` if that is given."""
+        first = representation or tasks[0].representation
+        if representation is None and any([task.representation is not first for task in tasks]):  # noqa: C419 - PERF
+            values = self._values(tasks, value, labels, None)
+            each = [task.representation or self._rest for task in tasks]
+            return [own.encode(part, task) for own, part, task in zip(each, values, tasks, strict=True)]
+        common = first or self._rest
+        encode, values = common.encode, self._values(tasks, value, labels, common)
+        return [encode(part, task) for part, task in zip(values, tasks, strict=True)]
 
     def answer_payload(self, payload: Payload, *, headers: HTTPHeaders | None = None) -> Answer:
         """Answer one payload by itself: a refused one with its 4xx; the function's exceptions pass through."""
@@ -336,7 +307,8 @@ class Inference:
             task = self.decode(payload, headers=headers, task_id=task_id)
         except BadInputError as exc:
             return error_answer(str(exc), request_id=task_id, http_status=exc.http_status)
-        return self.answer([task])[0]
+        answer: Answer = self.answer([task])[0]
+        return answer
 
 
 def _is_async(function: Any) -> bool:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import BadInputError
-from kappa.services.inference import Inference, error_answer
+from kappa.services.inference import Inference
+from kappa.services.representations import error_answer
 from kappa.spec.service import ApiSpec, FunctionTarget
 from kappa.types import Answer, InferenceTask, Payload
 

@@ -18,6 +18,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -26,10 +27,14 @@ from PIL import Image
 
 import kappa.testing
 from kappa.actions.serving import served_project
+from kappa.server.asked import Asked
 from kappa.server.http.app import create_app
+from kappa.server.http.exchange import RequestHeaders, media_type_of
 from kappa.server.http.swap import Application
 from kappa.server.options import ServerOptions
 from kappa.server.parent import AwaitedStart
+from kappa.services.representations import PLAIN
+from kappa.types import InferenceError, Payload
 from tests.eventually import eventually_in_loop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
@@ -452,6 +457,52 @@ def test_what_is_seen_is_what_is_to_be_seen(usual: Findings) -> None:
         'kappa_request_duration_seconds_count{api="hold",service="Doors",status="200"}': 1,
         'kappa_request_duration_seconds_count{api="hold",service="Doors",status="499"}': 1,
         'kappa_request_duration_seconds_count{api="hold",service="Doors",status="503"}': 2,
+    }
+
+
+def test_a_door_that_asks_for_plain_values_is_counted_alike(project: Path, usual: Findings) -> None:
+    """As will be those whose protocols have values of their own."""
+
+    async def run() -> tuple[dict[str, Any], dict[str, float]]:
+        parent = AwaitedStart()
+        app = create_app([served_project(str(project))], parent=parent)
+        async with asgi(app):
+            await asyncio.wait_for(parent.outcome, 20)
+            answers = {name: await ask(app, name, case) for name, case in CASES.items()}
+            app.serving.host.flush()
+            return answers, counted(app.serving.host.metrics.exposition().decode())
+
+    async def ask(app: Application, name: str, case: Case) -> Any:
+        endpoint = app.serving.apis[f"/{case.api}"].endpoint
+        headers = {key.encode(): value.encode() for key, value in case.headers.items()}
+        media_type, charset, _ = media_type_of(case.headers.get("content-type", "application/json"))
+        asked = Asked(
+            name,
+            RequestHeaders(headers),
+            monotonic(),
+            Payload(case.body, media_type, charset, limits=endpoint.decoding_limits),
+            deadline=0.0 if name == "expired" else None,
+            announced_bytes=len(case.body),
+            unpack=gzip.decompress if name == "json-packed" else None,
+            representation=PLAIN,
+        )
+        return await endpoint.ask(asked)
+
+    sys.modules.pop("doors_handlers", None)
+    answers, counts = asyncio.run(run())
+    assert (answers["json"], answers["json-packed"], answers["text"]) == ([1, None], [1], 5)
+    assert answers["table"].to_dict("list") == {"total": [3, 7]}
+    assert answers["array"].tolist() == [[3.0, 4.0], [6.0, 8.0]]
+    assert answers["status-and-headers"].http_status == 201
+    assert answers["refusal-of-the-function"] == InferenceError("no tea", 418)
+    assert [answers[name].outcome.grpc_code for name in ("json-bad", "failure", "expired")] == [
+        "INVALID_ARGUMENT",
+        "INTERNAL",
+        "DEADLINE_EXCEEDED",
+    ]
+    of_doubles = 'kappa_request_duration_seconds_count{api="double"'
+    assert {series: n for series, n in counts.items() if series.startswith(of_doubles)} == {
+        series: n for series, n in usual.counts.items() if series.startswith(of_doubles)
     }
 
 

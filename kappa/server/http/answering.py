@@ -6,7 +6,7 @@ answered by a coroutine (`answer`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from time import monotonic
 from typing import NamedTuple
@@ -34,13 +34,12 @@ from kappa.server.http.exchange import (
     timeout_of,
     unpacked,
 )
-from kappa.services.inference import error_answer
+from kappa.services.representations import error_answer
 from kappa.types import Answer, Payload
 
 __all__ = ["ApiResource", "RefusedAnswer", "response_of"]
 
 _ID_STANDS_HERE = "0-request-id-0"
-_UNREAD = Payload(b"")
 _UNFINISHED = 400
 """What a client reads that has ended its request too soon, and may read all the same."""
 
@@ -71,9 +70,10 @@ class ApiResource:
         """
         if b"content-encoding" in headers:
             return None
+        request_id, arrived = self._ids.new(headers.get(b"x-request-id")), monotonic()
+        deadline, mistake = _deadline_of(headers, arrived)
         payload = self._payload(headers, body)
-        asked = _asked(headers, self._ids.new(headers.get(b"x-request-id")), monotonic(), payload=payload)
-        return self.endpoint.put(asked, door)
+        return self.endpoint.put(Asked(request_id, RequestHeaders(headers), arrived, payload, deadline, mistake), door)
 
     async def answer(self, req: AnyRequest, resp: AnyResponse) -> bool:
         """Answer a request, which need not be all there yet; False if its client has left without one.
@@ -89,7 +89,16 @@ class ApiResource:
         unpack = None
         if (encoding := headers.get(b"content-encoding")) is not None:
             unpack = partial(unpacked, encoding=encoding, max_bytes=self.endpoint.max_bytes)
-        asked = _asked(headers, request_id, req.arrived, announced_bytes=announced_length(headers), unpack=unpack)
+        deadline, mistake = _deadline_of(headers, req.arrived)
+        asked = Asked(
+            request_id,
+            RequestHeaders(headers),
+            req.arrived,
+            deadline=deadline,
+            mistake=mistake,
+            announced_bytes=announced_length(headers),
+            unpack=unpack,
+        )
         answer = await self.endpoint.ask(asked, partial(self._read, req))
         put_into(resp, answer, request_id)
         return req.first_event is None or req.first_event["type"] != "http.disconnect"
@@ -110,22 +119,13 @@ class ApiResource:
         return Payload(body, media_type, charset, "", boundary, self.endpoint.decoding_limits)
 
 
-def _asked(
-    headers: Mapping[bytes, bytes],
-    request_id: str,
-    arrived: float,
-    *,
-    payload: Payload = _UNREAD,
-    announced_bytes: int | None = None,
-    unpack: Callable[[bytes], bytes] | None = None,
-) -> Asked:
-    deadline = mistake = None
+def _deadline_of(headers: Mapping[bytes, bytes], arrived: float) -> tuple[float | None, BadInputError | None]:
+    """Return when a client will no longer wait, or what is wrong with what it says of that."""
     try:
-        if (timeout_s := timeout_of(headers)) is not None:
-            deadline = arrived + timeout_s
+        timeout_s = timeout_of(headers)
     except BadInputError as exc:
-        mistake = exc
-    return Asked(request_id, RequestHeaders(headers), arrived, payload, deadline, announced_bytes, unpack, mistake)
+        return None, exc
+    return None if timeout_s is None else arrived + timeout_s, None
 
 
 class RefusedAnswer(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
-from kappa.services.inference import error_answer
+from kappa.services.representations import error_answer
 
 __all__ = [
     "BODY_LEAST_RATE",

@@ -22,7 +22,7 @@ from kappa.adapters.media_types import canonical
 from kappa.errors import BadInputError
 from kappa.server.answers import values_of
 from kappa.server.failures import too_large
-from kappa.services.inference import error_answer
+from kappa.services.representations import error_answer
 from kappa.types import Answer, HTTPHeaders
 
 __all__ = [

@@ -248,7 +248,8 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             resp = response_of(answer, request_id)
             status, size_bytes = int(resp.status), self._write(resp)
             self._is_answer_begun = False
-        self._log(status, size_bytes, request_id)
+        if self._entry is not None:
+            self._log(status, size_bytes, request_id)
         self._end_exchange()
 
     def _scope_of(self, request: WholeRequest) -> dict[str, Any]:
