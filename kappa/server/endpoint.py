@@ -48,7 +48,7 @@ _logger = logging.getLogger("kappa.server")
 _OFF_LOOP_BYTES = 64 * 1024
 
 
-class Process(Protocol):
+class _Process(Protocol):
     """What an endpoint knows of the process that it is in."""
 
     state: HostState
@@ -63,7 +63,7 @@ class Endpoint:
 
     def __init__(
         self,
-        process: Process,
+        process: _Process,
         service: ServiceSpec,
         spec: ApiSpec,
         metrics: ApiMetrics,
@@ -189,7 +189,7 @@ class Endpoint:
         inference, batcher = self.inference, self.batcher
         if inference is None or batcher is None or self._process.state == "loading":
             raise NotReadyError
-        if asked.announced_bytes is not None and asked.announced_bytes > self.max_bytes:
+        if max(asked.announced_bytes or 0, len(asked.payload.data)) > self.max_bytes:
             raise too_large(self.max_bytes)
         if asked.mistake is not None:
             raise asked.mistake

@@ -100,7 +100,7 @@ class ApiResource:
             unpack=unpack,
         )
         answer = await self.endpoint.ask(asked, partial(self._read, req))
-        put_into(resp, answer, request_id)
+        _put_into(resp, answer, request_id)
         return req.first_event is None or req.first_event["type"] != "http.disconnect"
 
     async def _read(self, req: AnyRequest, arrival: Arrival) -> Payload | None:
@@ -160,11 +160,11 @@ def _around_id(message: str, http_status: int) -> tuple[bytes, bytes]:
 def response_of(answer: Answer | Failure, request_id: str) -> PlainResponse:
     """Return what came of a request as an HTTP response."""
     resp = PlainResponse()
-    put_into(resp, answer, request_id)
+    _put_into(resp, answer, request_id)
     return resp
 
 
-def put_into(resp: AnyResponse, answer: Answer | Failure, request_id: str) -> None:
+def _put_into(resp: AnyResponse, answer: Answer | Failure, request_id: str) -> None:
     """Make what came of a request the response."""
     if isinstance(answer, Answer):
         send_answer(resp, answer, request_id)
