@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from kappa.spec.contracts import AnyArtifact, ArtifactName, ArtifactPlugin, FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
+from kappa.spec.naming import AlsoCalled
 from kappa.spec.project_paths import NamesPath, PathText
 from kappa.spec.service import (
     ApiName,
@@ -57,9 +58,11 @@ class ArtifactSource:
 
 
 class _NameAndClass(Spec):
-    name: ServiceName | None = None
+    name: Annotated[ServiceName | None, AlsoCalled("title"), AlsoCalled("model_name", anywhere=True)] = None
     """Names the bundle, its package and its command; the class's name if `class` is given and this is not."""
-    class_: Reference | None = Field(default=None, alias="class")
+    class_: Annotated[Reference | None, AlsoCalled("class_name"), AlsoCalled("predictor", anywhere=True)] = Field(
+        default=None, alias="class"
+    )
     """`module:Class`: the decorators of this class declare the APIs, artifacts and environment."""
 
 
@@ -70,11 +73,11 @@ class ServiceTable(ServiceFacts, _NameAndClass):  # the fields of the last base 
 class ArtifactTable(Spec):
     """`[artifacts.NAME]`: `type`, `path` and `metadata`, and beside them the options of that type."""
 
-    plugin: AnyArtifact | None = None
+    plugin: Annotated[AnyArtifact | None, AlsoCalled("artifact_type flavor format framework kind")] = None
     """What kind of model it is: how its file is read, and with which library. The class says it, if there is one."""
-    path: Annotated[PathText, NamesPath("file or folder")]
+    path: Annotated[PathText, NamesPath("file or folder"), AlsoCalled("file filename location model_path uri")]
     """The model's file or folder, relative to the kappafile."""
-    metadata: FrozenMapping = Field(default_factory=FrozenDict)
+    metadata: Annotated[FrozenMapping, AlsoCalled("meta")] = Field(default_factory=FrozenDict)
     """Facts about the model, e.g. its accuracy; shown wherever the bundle is, never changed."""
 
     @model_validator(mode="before")
@@ -88,9 +91,9 @@ class ArtifactTable(Spec):
 
 
 class _Target(Spec):
-    function: Reference | None = None
+    function: Annotated[Reference | None, AlsoCalled("callable entrypoint handler target")] = None
     """`module:function`, called with the input, and by parameter name with artifacts and what `setup` returned."""
-    artifact: Name | None = None
+    artifact: Annotated[Name | None, AlsoCalled("model")] = None
     """The artifact whose own method answers."""
     method: Name | None = None
     """The artifact's method; `predict` if not given."""
@@ -154,20 +157,24 @@ class Kappafile(Spec):
         }
     )
 
-    kappafile: Literal[1]
+    kappafile: Annotated[Literal[1], AlsoCalled("schema_version spec spec_version version")]
     """The version of this format; always 1 for now."""
-    requires_kappa: Versions | None = None
+    requires_kappa: Annotated[Versions | None, AlsoCalled("kappa_version requires")] = None
     """The versions of Kappa that understand this file, e.g. `">=0.1"`; checked before anything else."""
-    service: ServiceTable
-    env: EnvSpec = EnvSpec()
-    bundle: FilesSpec = FilesSpec()
-    artifacts: dict[ArtifactName, ArtifactTable] = Field(default_factory=dict)
+    service: Annotated[ServiceTable, AlsoCalled("services")]
+    env: Annotated[EnvSpec, AlsoCalled("conda docker")] = EnvSpec()
+    bundle: Annotated[FilesSpec, AlsoCalled("build")] = FilesSpec()
+    artifacts: Annotated[dict[ArtifactName, ArtifactTable], AlsoCalled("artifact model models runners")] = Field(
+        default_factory=dict
+    )
     """The models, and other data made by training, by the names under which functions find them."""
-    apis: dict[ApiName, ApiTable] = Field(default_factory=dict)
+    apis: Annotated[dict[ApiName, ApiTable], AlsoCalled("api endpoint endpoints functions predict routes")] = Field(
+        default_factory=dict
+    )
     """The endpoints, by their names."""
-    examples: tuple[ExampleSpec, ...] = ()
+    examples: Annotated[tuple[ExampleSpec, ...], AlsoCalled("example example_input samples tests")] = ()
     """Golden requests: replayed by `kappa test`, and by workers before they are ready."""
-    serving: ServingSpec = ServingSpec()
+    serving: Annotated[ServingSpec, AlsoCalled("resources server")] = ServingSpec()
     security: SecuritySpec = SecuritySpec()
 
     @model_validator(mode="before")

@@ -14,6 +14,7 @@ from kappa.labels import LABEL, check_label
 from kappa.origins import ORIGIN, check_origin
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, InputAdapter, Name, Spec
 from kappa.spec.freezing import FrozenDict
+from kappa.spec.naming import AlsoCalled
 from kappa.spec.project_paths import ExcludedPattern, IncludedPattern, NamesPath, PathText, ProjectFile
 from kappa.spec.texts import Line, one_line, shown
 from kappa.tag import IDENTIFIER, check_identifier, check_name
@@ -217,20 +218,27 @@ def batch_by_default(adapter: InputAdapter | type[InputAdapter], *, is_row_wise:
 class ApiOptions(Spec):
     """How an endpoint takes requests and answers them: what `[apis.NAME]` and `@kappa.api` say alike."""
 
-    input: AnyInput
+    input: Annotated[AnyInput, AlsoCalled("adapter input_adapter input_type")]
     """How requests become arguments: the adapter's name, or a table with `type` and its options. `module:Class` names
     an adapter of your own code."""
-    output: AnyOutput = Field(default="default", validate_default=True)
+    output: Annotated[AnyOutput, AlsoCalled("output_adapter output_type")] = Field(
+        default="default", validate_default=True
+    )
     """How return values become answers; `default` goes by the type of each value."""
-    batch: bool | None = None
+    batch: Annotated[bool | None, AlsoCalled("batchable batching")] = None
     """Whether the function takes a batch of rows or requests, which must not depend on each other. If not given, it
     does where the input adapter takes nothing else, and where the adapter brings rows and a model's own method answers
     that takes them one by one."""
-    route: Route | None = None
+    route: Annotated[Route | None, AlsoCalled("path url")] = None
     """The URL path; the API's name if not given."""
-    max_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    max_batch_size: Annotated[
+        int, Field(ge=1, le=1_000_000), AlsoCalled("batch_size max_batch", former="mb_max_batch_size")
+    ] = 1000
     """The most items that one batch holds: rows of frames, tensors and arrays; else requests."""
-    max_latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_latency_ms: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+        AlsoCalled("latency_ms max_latency", former="mb_max_latency"),
+    ] = None
     """A target under load, in milliseconds; requests predicted to miss it are refused. An idle server never refuses."""
     max_concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     """How many calls may run at once in a worker: 1 if not given, 16 for an `async def` that takes one request. For
@@ -241,7 +249,7 @@ class ApiOptions(Spec):
     """Whether a failed batch is run again in parts, to find the request at fault: that one fails, and the others get
     their answers. It is if not given. With `false`, for functions whose effects must not be repeated, all requests of
     a failed batch fail."""
-    doc: str = ""
+    doc: Annotated[str, AlsoCalled("api_doc description")] = ""
     """What the endpoint does, for the reference and the OpenAPI document."""
 
 
@@ -287,13 +295,24 @@ class EnvSpec(Spec):
         }
     )
 
-    python: PythonVersion | None = None
+    python: Annotated[PythonVersion | None, AlsoCalled("python_version requires_python", anywhere=True)] = None
     """The Python version as text, e.g. `"3.11"`; the building interpreter's if not given. The base image follows."""
-    pip_packages: tuple[Line, ...] = ()
+    pip_packages: Annotated[
+        tuple[Line, ...],
+        AlsoCalled(
+            "dependencies install_requires packages pip python_packages requirements",
+            former="pip_dependencies",
+            anywhere=True,
+        ),
+    ] = ()
     """Requirements (PEP 508), added to what is inferred; these win."""
-    infer_pip_packages: bool = False
+    infer_pip_packages: Annotated[bool, AlsoCalled("infer_packages", former="auto_pip_dependencies", anywhere=True)] = (
+        False
+    )
     """Add the distributions that the bundled code imports, at their installed versions."""
-    requirements_txt_file: ProjectFile | None = None
+    requirements_txt_file: Annotated[
+        ProjectFile | None, AlsoCalled("python_requirements requirements_file requirements_txt", anywhere=True)
+    ] = None
     """A requirements file; it replaces every other source of packages."""
     pyproject: ProjectFile | None = None
     """A `pyproject.toml` whose dependencies are taken, at the versions of an up-to-date `uv.lock` or `pylock.toml`."""
@@ -301,53 +320,63 @@ class EnvSpec(Spec):
     """Extras of `pyproject` whose dependencies are taken too (`[project.optional-dependencies]`)."""
     pyproject_groups: tuple[Line, ...] = ()
     """Dependency groups of `pyproject` that are taken too (`[dependency-groups]`, PEP 735)."""
-    pip_index_url: Line | None = None
+    pip_index_url: Annotated[Line | None, AlsoCalled("index_url", anywhere=True)] = None
     """The package index, instead of PyPI; without a password, which belongs into the environment of the build."""
-    pip_extra_index_url: tuple[Line, ...] = ()
+    pip_extra_index_url: Annotated[tuple[Line, ...], AlsoCalled("extra_index_url extra_index_urls", anywhere=True)] = ()
     """Further package indexes."""
-    pip_trusted_host: tuple[Line, ...] = ()
+    pip_trusted_host: Annotated[tuple[Line, ...], AlsoCalled("trusted_host", anywhere=True)] = ()
     """Hosts of indexes that have no valid certificate."""
-    conda_channels: tuple[Line, ...] = ()
+    conda_channels: Annotated[tuple[Line, ...], AlsoCalled("channels", anywhere=True)] = ()
     """Where conda packages come from, before conda's own channels; instead of those of `conda_env_yml_file`."""
-    conda_dependencies: tuple[Line, ...] = ()
+    conda_dependencies: Annotated[tuple[Line, ...], AlsoCalled("conda_packages", anywhere=True)] = ()
     """Conda packages that the image installs; they come before those of `conda_env_yml_file`."""
-    conda_override_channels: bool = False
+    conda_override_channels: Annotated[bool, AlsoCalled(former="conda_overwrite_channels")] = False
     """Take conda packages from `conda_channels` alone, not from conda's own default channels."""
-    conda_env_yml_file: ProjectFile | None = None
+    conda_env_yml_file: Annotated[ProjectFile | None, AlsoCalled("conda_env", anywhere=True)] = None
     """A conda environment file to start from."""
-    system_packages: tuple[Line, ...] = ()
+    system_packages: Annotated[tuple[Line, ...], AlsoCalled("apt apt_packages system_dependencies", anywhere=True)] = ()
     """Debian packages that the image installs."""
-    build_packages: tuple[Line, ...] = ()
+    build_packages: Annotated[tuple[Line, ...], AlsoCalled("build_dependencies", anywhere=True)] = ()
     """Debian packages that are there only while packages are compiled, e.g. `libpq-dev`; the image has none of them."""
-    setup_sh: Annotated[str, NamesPath(packed="image", or_script=True)] | None = None
+    setup_sh: Annotated[
+        str | None,
+        NamesPath(packed="image", or_script=True),
+        AlsoCalled("post_install run setup_script", anywhere=True),
+    ] = None
     """A script that the image runs while it is built, before the service's packages are there: text if it has a line
     break or starts with `#!`, else a path. A shell runs it: the one that its first line names, or bash."""
-    docker_base_image: Line | None = None
+    docker_base_image: Annotated[Line | None, AlsoCalled("base_image docker_image from image", anywhere=True)] = None
     """The image to start from; it needs bash and the right Python."""
-    cuda: CudaVersion | None = None
+    cuda: Annotated[CudaVersion | None, AlsoCalled("cuda_version", anywhere=True)] = None
     """The CUDA version as text, e.g. `"12.4"`: chooses the base image and where GPU builds of packages come from."""
-    dockerfile_template: Annotated[PathText, NamesPath(packed="image")] | None = None
+    dockerfile_template: Annotated[PathText | None, NamesPath(packed="image")] = None
     """A Jinja template of your own that extends `Dockerfile.j2`, whose blocks it may add to or replace."""
-    variables: Variables = Field(default_factory=FrozenDict)
+    variables: Annotated[
+        Variables, AlsoCalled("env_vars environment environment_variables envs vars", anywhere=True)
+    ] = Field(default_factory=FrozenDict)
     """Environment variables set before the service's code is imported; the real environment wins."""
-    secrets: tuple[Name, ...] = ()
+    secrets: Annotated[tuple[Name, ...], AlsoCalled("secret", anywhere=True)] = ()
     """Names of environment variables that must be set when the service starts; never their values."""
 
 
 class FilesSpec(Spec):
     """How the service is packed: the kappafile's `[bundle]`, the arguments of `@kappa.files`."""
 
-    include: tuple[IncludedPattern, ...] = ()
+    include: Annotated[
+        tuple[IncludedPattern, ...], AlsoCalled("includes"), AlsoCalled("file files", anywhere=True)
+    ] = ()
     """Glob patterns of files to pack beside the code, relative to the project."""
-    exclude: tuple[ExcludedPattern, ...] = ()
+    exclude: Annotated[tuple[ExcludedPattern, ...], AlsoCalled("excludes"), AlsoCalled("ignore", anywhere=True)] = ()
     """Glob patterns of files to leave out, code included."""
-    modules: tuple[PathText, ...] = ()
+    modules: Annotated[
+        tuple[PathText, ...], AlsoCalled("extra_modules packages"), AlsoCalled("external_package_dirs", anywhere=True)
+    ] = ()
     """Local modules that no import statement shows."""
     paths: tuple[Annotated[PathText, NamesPath("folder of code")], ...] = ()
     """Further folders of your own code, which may lie outside of the project: packages, or folders of modules."""
-    platforms: tuple[Platform, ...] = ()
+    platforms: Annotated[tuple[Platform, ...], AlsoCalled("platform")] = ()
     """The systems that packages are pinned for; the building one if not given. Others than that need `uv`."""
-    resolver: Line = "pip-compile"
+    resolver: Annotated[Line, AlsoCalled("lock")] = "pip-compile"
     """What pins the packages: `pip-compile`, `uv`, or `installed` (what is installed here, without hashes)."""
 
 
@@ -360,13 +389,13 @@ class ExampleSpec(Spec):
     """Says what the example shows."""
     api: Name
     """The API it calls."""
-    input: FrozenValue = None
+    input: Annotated[FrozenValue, AlsoCalled("body data payload request")] = None
     """The request body as a value, sent as JSON."""
-    input_file: Annotated[PathText, NamesPath(packed="examples")] | None = None
+    input_file: Annotated[PathText | None, NamesPath(packed="examples"), AlsoCalled("file")] = None
     """A file with the request body; its extension tells the media type."""
-    expect: FrozenValue = None
+    expect: Annotated[FrozenValue, AlsoCalled("expected output response result")] = None
     """The answer as a value; not compared if not given."""
-    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False), AlsoCalled("atol")] = 0.0
     """How far numbers in the answer may be from those expected, absolutely."""
 
     @model_validator(mode="after")
@@ -383,14 +412,16 @@ _UNFOLDING = 8
 class ServingSpec(Spec):
     """Defaults of the server: flag, then environment, then this, then `config.yml`."""
 
-    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
+    workers: Annotated[
+        Annotated[int, Field(ge=1, le=1024)] | Literal["auto"], AlsoCalled("num_workers threads worker")
+    ] = 1
     """Processes, each with its own copy of the models; `auto` is as many as processors and memory allow."""
-    max_request_size_bytes: Annotated[int, Field(ge=1)] = 20 * 1024 * 1024
+    max_request_size_bytes: Annotated[int, Field(ge=1), AlsoCalled("max_body_size")] = 20 * 1024 * 1024
     """Larger bodies are refused with 413."""
     max_decoded_bytes: Annotated[int, Field(ge=1)] | None = None
     """What the form that a body is decoded to may take in memory; more is refused with 413. Eight times
     `max_request_size_bytes` if not given."""
-    max_queue_requests: Annotated[int, Field(ge=1)] = 10_000
+    max_queue_requests: Annotated[int, Field(ge=1), AlsoCalled("queue_size")] = 10_000
     """Requests that may wait per API and worker; more are refused with 503."""
     examples: ExamplesUse | None = None
     """Whether a version must answer its examples as they expect before it is served: `gate`, which is meant if nothing
@@ -412,7 +443,7 @@ class ServingSpec(Spec):
 class SecuritySpec(Spec):
     """What a bundle may contain."""
 
-    pickle: Literal["allow", "warn", "forbid"] = "warn"
+    pickle: Annotated[Literal["allow", "warn", "forbid"], AlsoCalled("pickles")] = "warn"
     """Whether artifacts may be pickles, whose loading runs code that the file chooses."""
 
 
@@ -433,15 +464,19 @@ class ServiceFacts(Spec):
 
     ver: VersionPrefix | None = None
     """What its versions begin with: `1.2.<version>` for `{ major = 1, minor = 2 }`."""
-    doc: str = ""
+    doc: Annotated[str, AlsoCalled("docs"), AlsoCalled("description", anywhere=True)] = ""
     """What the service does; the README of the bundle."""
-    labels: Labels = Field(default_factory=FrozenDict)
+    labels: Annotated[Labels, AlsoCalled("tags")] = Field(default_factory=FrozenDict)
     """Key/value pairs that identify the bundle."""
-    web_static_content: Annotated[PathText, NamesPath("folder", packed="web_static_content")] | None = None
+    web_static_content: Annotated[
+        PathText | None,
+        NamesPath("folder", packed="web_static_content"),
+        AlsoCalled("static static_content", anywhere=True),
+    ] = None
     """A folder hosted at the service's root."""
-    setup: Reference | None = None
+    setup: Annotated[Reference | None, AlsoCalled("on_startup startup")] = None
     """`module:function`, called once per worker before it is ready; the mapping it returns is injected by name."""
-    teardown: Reference | None = None
+    teardown: Annotated[Reference | None, AlsoCalled("on_shutdown shutdown")] = None
     """`module:function`, called with what `setup` returned, as keywords, when a worker stops."""
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from kappa.build.manifest.keys import template_of
 from kappa.build.manifest.shapes import fields_of, items_of, table_of
-from kappa.build.manifest.words import WORDS_OF_OTHERS
+from kappa.build.manifest.words import words_of_others
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import UsageError
 from kappa.log import Kind, listening
@@ -134,7 +134,7 @@ def test_a_missing_kappafile_is_an_error_with_its_name(tmp_path: Path) -> None:
 
 
 def test_every_word_of_others_means_a_key_that_exists() -> None:
-    for table, words in WORDS_OF_OTHERS.items():
+    for table, words in words_of_others().items():
         for word, target in words.items():
             path = tuple(target.split("."))
             assert is_key(path), f"{word} in {table} means {target}"
