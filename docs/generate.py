@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 from pathlib import Path
@@ -25,9 +27,11 @@ from kappa.cli.command import KappaCommand, load_command
 from kappa.cli.main import SECTIONS, cli
 from kappa.plugins import INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.remote import client as remote
-from kappa.services import declaring
+from kappa.services.declaring import DECORATORS
 from kappa.settings import Settings
 from kappa.spec.contracts import InputAdapter, OutputAdapter, field_docs
+from kappa.spec.declarations import DECLARATIONS, Part, fields_of_part
+from kappa.spec.naming import former_names
 from kappa.spec.schema import DOCUMENTS, schema_text
 
 __all__ = ["pages", "write"]
@@ -94,9 +98,22 @@ What passes between the server, the adapters and your functions, from `kappa.typ
 `InferenceError` in place of a value: [how to answer exactly as you want](../how-to/control-the-answer.md)."""
 
 PYTHON_HEAD = """\
-Each table of [a kappafile](kappafile.md) has its decorator. Where one takes `**options`, these are the keys of its
-table.
-Relative paths start at the file of the class."""
+Each table of [a kappafile](kappafile.md), and each key of `[service]`, has its decorator, whose arguments are the keys
+of the table. Relative paths start at the file of the class."""
+
+STUB_HEAD = '''\
+"""The types of what `kappa` offers, written by `make generate` from the models of `kappa.spec`; a test compares."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from kappa import adapters as adapters
+from kappa import errors as errors
+from kappa import frameworks as frameworks
+from kappa import testing as testing
+from kappa import types as types
+'''
+FACADE = ROOT / "kappa" / "__init__.py"
 
 PLAIN_TYPES = {
     "string": "text",
@@ -119,6 +136,8 @@ def pages() -> dict[Path, str]:
         REFERENCE / "python.md": python_page(),
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "types.md": types_page(),
+        FACADE: facade(),
+        FACADE.with_suffix(".pyi"): stub(),
         **{SCHEMAS / f"{name}.schema.json": schema_text(name, only_built_in=True) for name in DOCUMENTS},
     }
 
@@ -202,7 +221,6 @@ def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> st
 
 
 def python_page() -> str:
-    decorators = [getattr(declaring, name) for name in declaring.__all__ if name in kappa.__all__]
     methods = [
         (name, member)
         for base in reversed(kappa.BentoService.__mro__)
@@ -214,7 +232,7 @@ def python_page() -> str:
         "Python",
         PYTHON_HEAD,
         "## Decorators",
-        *(entry(f"@kappa.{one.__name__}", one) for one in decorators),
+        *(decorator_entry(name, part) for part in DECLARATIONS for name in part.decorators),
         "## `kappa.BentoService`",
         inspect.getdoc(kappa.BentoService).partition("\n\n>>>")[0],
         *(entry(name, member) for name, member in methods),
@@ -224,6 +242,78 @@ def python_page() -> str:
         "What `kappa.client` and `kappa.testing.client` return; those of `kappa.async_client` are awaited.",
         *(entry(name, member) for name, member in vars(remote.Client).items() if is_shown(name, member)),
     )
+
+
+def decorator_entry(name: str, part: Part) -> str:
+    shown = inspect.signature(DECORATORS[name])
+    former = {word: key for key, field in fields_of_part(part).items() for word in former_names(field)}
+    parameters = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in shown.parameters.values()
+        if parameter.name not in former
+    ]
+    signature = f"@kappa.{name}{shown.replace(parameters=parameters)}"
+    names = [f"`{word}`, now `{key}`" for word, key in former.items()]
+    meaning = [meaning_of(part), *([f"Former names still work: {'; '.join(names)}."] if names else [])]
+    return f"### `@kappa.{name}`\n\n```text\n{broken(signature)}\n```\n\n{plain(' '.join(meaning))}"
+
+
+def broken(signature: str) -> str:
+    """Return a signature with each argument on a line of its own, where one line is too short for them."""
+    if len(signature) <= 100:
+        return signature
+    name, _, arguments = signature.removesuffix(")").partition("(")
+    return "\n".join(
+        [f"{name}(", *(f"    {argument}," for argument in re.split(r", (?=[*/]|[a-z_]+(?:=|,|$))", arguments)), ")"]
+    )
+
+
+def meaning_of(part: Part) -> str:
+    """Return what a decorator declares, in the words of its key, and what is special about it."""
+    key = explain.keys().get(".".join(part.key))
+    special = (DECORATORS[part.decorators[0]].__doc__ or "").partition("\n\n")[2]
+    doc = key.doc if key is not None and part.kind != "members" else ""
+    return "\n\n".join(filter(None, [f"Declare {part.title} of a kappafile. {doc}".strip(), special]))
+
+
+def facade() -> str:
+    """Return the module `kappa` with the names of all decorators."""
+    text = FACADE.read_text(encoding="utf-8")
+    names = sorted({*re.findall(r'^    "(\w+)": "kappa\.', text, flags=re.MULTILINE), "__version__", *DECORATORS})
+    listed_names = "".join(f'    "{name}",\n' for name in names)
+    return re.sub(r"__all__ = \[\n.*?\]\n", f"__all__ = [\n{listed_names}]\n", text, flags=re.DOTALL)
+
+
+def stub() -> str:
+    """Return the types of the module `kappa`."""
+    homes = re.findall(r'^    "(\w+)": "(kappa\.[\w.]+)"', FACADE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    imports = [f"from {home} import {name} as {name}\n" for name, home in sorted(homes, key=lambda pair: pair[::-1])]
+    imports.append("from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter\n")
+    types = '_Decorated = TypeVar("_Decorated")\n_Decorator = Callable[[_Decorated], _Decorated]\n\n__version__: str\n'
+    decorators = [stub_of(name, part) for part in DECLARATIONS for name in part.decorators]
+    return "\n".join([STUB_HEAD + "".join(imports), types, *decorators])
+
+
+def stub_of(name: str, part: Part) -> str:
+    parameters: list[str] = []
+    kinds = list(inspect.signature(DECORATORS[name]).parameters.values())
+    for before, parameter in pairwise([None, *kinds]):
+        assert parameter is not None
+        if parameter.kind is parameter.KEYWORD_ONLY and (before is None or before.kind is not parameter.KEYWORD_ONLY):
+            parameters.append("*")
+        if before is not None and before.kind is before.POSITIONAL_ONLY:
+            parameters.append("/")
+        stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+        default = "" if parameter.default is parameter.empty else " = ..."
+        parameters.append(f"{stars}{parameter.name}: {parameter.annotation}{default}")
+    one_line = f"def {name}({', '.join(parameters)}) -> _Decorator[_Decorated]:"
+    lines = [one_line]
+    if len(one_line) > 120:
+        lines = [f"def {name}(", *(f"    {parameter}," for parameter in parameters), ") -> _Decorator[_Decorated]:"]
+    doc = [textwrap.fill(part, 108) for part in plain(meaning_of(part)).split("\n\n")]
+    text = textwrap.indent("\n\n".join(doc), "    ").removeprefix("    ")
+    end = "\n    " if "\n" in text else ""
+    return "\n".join([*lines, f'    """{text}{end}"""\n'])
 
 
 def is_shown(name: str, member: object) -> bool:

@@ -15,9 +15,10 @@ from kappa.adapters import DataframeInput, JsonInput, JsonOutput
 from kappa.bento import BentoService
 from kappa.errors import ConfigurationError, UsageError
 from kappa.frameworks.json import JSONArtifact
-from kappa.services.declaring import ENV_ALIASES, declared_spec
+from kappa.services.declaring import DECORATORS, declared_spec
+from kappa.spec.declarations import DECLARATIONS, arguments_of
 from kappa.spec.document import ApiTable, Kappafile, ServiceTable
-from kappa.spec.service import ApiSpec, EnvSpec
+from kappa.spec.service import EnvSpec, ServiceSpec
 
 
 @kappa.env(auto_pip_dependencies=True, pip_dependencies=["numpy"])
@@ -42,27 +43,25 @@ class Scorer(BentoService):
         return value
 
 
-def test_every_table_and_key_has_a_decorator() -> None:
-    service = {"labels": "label", "class": None, "doc": None}
-    keys = [field.alias or key for key, field in ServiceTable.model_fields.items()]
-    expected = {service.get(key, key) for key in keys} - {None}
-    tables = {"apis": "api", "bundle": "files", "examples": "example"}
-    tops = set(Kappafile.model_fields) - {"kappafile", "requires_kappa", "service"}
-    expected |= {tables.get(table, table) for table in tops}
-    assert expected == set(kappa.__all__) - {
-        "BentoService",
-        "artifact",
-        "__version__",
-        "async_client",
-        "client",
-        "load",
-    }
+def test_every_table_and_key_is_in_the_table_of_declarations() -> None:
+    keys = {("service", field.alias or key) for key, field in ServiceTable.model_fields.items()}
+    keys |= {(key,) for key in Kappafile.model_fields}
+    not_of_the_service = {("kappafile",), ("requires_kappa",), ("service",), ("service", "class")}
+    assert {part.key for part in DECLARATIONS} == keys - not_of_the_service
+    assert {part.field for part in DECLARATIONS} == ServiceSpec.model_fields.keys() - {"service_class"}
+
+
+def test_every_part_has_a_decorator_that_kappa_offers() -> None:
+    assert [part.field for part in DECLARATIONS if not part.decorators] == ["doc"]
+    others = {"BentoService", "__version__", "async_client", "client", "load"}
+    assert set(DECORATORS) == set(kappa.__all__) - others
+    assert all(getattr(kappa, name) is decorator for name, decorator in DECORATORS.items())
 
 
 def test_every_key_of_an_api_is_an_argument_of_its_decorator() -> None:
-    taken = set(inspect.signature(kappa.api).parameters) | set(ApiSpec.model_fields) - {"name", "target", "doc"}
-    keys = set(ApiTable.model_fields) - {"function", "artifact", "method", "doc"}
-    assert keys - taken == set()
+    keys = set(ApiTable.model_fields) - {"function", "artifact", "method"}
+    taken = set(inspect.signature(kappa.api).parameters)
+    assert {{"doc": "api_doc"}.get(key, key) for key in keys} - taken == set()
 
 
 def test_the_specification_holds_what_every_decorator_says() -> None:
@@ -82,8 +81,20 @@ def test_the_specification_holds_what_every_decorator_says() -> None:
     ]
 
 
-def test_former_names_of_arguments_are_those_of_today() -> None:
-    assert set(ENV_ALIASES.values()) - {"conda_override_channels"} <= set(EnvSpec.model_fields)
+def test_decorators_take_the_former_names_of_their_arguments() -> None:
+    former = {
+        name: field
+        for part in DECLARATIONS
+        for name, field in arguments_of(part).items()
+        if name not in (field, f"api_{field}")
+    }
+    assert former == {
+        "auto_pip_dependencies": "infer_pip_packages",
+        "conda_overwrite_channels": "conda_override_channels",
+        "mb_max_batch_size": "max_batch_size",
+        "mb_max_latency": "max_latency_ms",
+        "pip_dependencies": "pip_packages",
+    }
 
 
 def test_a_class_may_say_its_name() -> None:
@@ -182,7 +193,7 @@ def example_of_another() -> object:
         (lambda: kappa.security(pickle="never"), "`@kappa.security`: `pickle`"),
         (
             lambda: kappa.env(pip_dependencies=["a"], pip_packages=["b"]),
-            "`@kappa.env`: `pip_packages` is given twice, once as `pip_packages` or `pip_dependencies`.",
+            "`@kappa.env`: `pip_packages` is given twice, as `pip_dependencies` and as `pip_packages`.",
         ),
         (
             lambda: kappa.api(input=JsonInput(), output=JsonOutput),  # type: ignore[arg-type]
@@ -190,7 +201,7 @@ def example_of_another() -> object:
         ),
         (
             lambda: kappa.api(input=JsonInput(), mb_max_batch_size=1, max_batch_size=2),
-            "`@kappa.api`: `mb_max_batch_size`, `max_batch_size` cannot be given together.",
+            "`@kappa.api`: `max_batch_size` is given twice, as `mb_max_batch_size` and as `max_batch_size`.",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from kappa.build.manifest.diagnostics import Label
 from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.validation import Draft
 from kappa.build.manifest.words import nearest
+from kappa.spec.declarations import DECLARATIONS, Part
 from kappa.spec.document import Kappafile
 from kappa.spec.project_paths import with_paths
 from kappa.spec.service import ServiceSpec
@@ -19,9 +20,6 @@ from kappa.wording import quoted
 
 __all__ = ["check_shared_keys", "combine"]
 
-_TABLES = {"env": "env", "bundle": "files", "serving": "serving", "security": "security"}
-"""Tables of a kappafile, and the fields of a service that they are."""
-_SERVICE_KEYS = ("doc", "web_static_content", "setup", "teardown", "labels", "ver")
 _OWN_KEYS = ("path", "metadata")
 """What a kappafile says of an artifact that a class declares."""
 
@@ -29,17 +27,16 @@ _OWN_KEYS = ("path", "metadata")
 def check_shared_keys(draft: Draft, declaration: Declaration) -> None:
     """Report what the class has said already, and artifacts that it does not have."""
     document, spec = draft.document, declaration.spec
-    for table, name in _TABLES.items():
-        for key in document.table_at((table,)):
-            if key in getattr(spec, name).model_fields_set:
-                _report(draft, declaration, (table, key))
-    for key in document.table_at(("service",)):
-        if key in _SERVICE_KEYS and getattr(spec, key) != ServiceSpec.model_fields[key].get_default(
-            call_default_factory=True
-        ):
-            _report(draft, declaration, ("service", key))
-    if "name" in document.table_at(("service",)) and spec.name != _class_name(spec):
-        _report(draft, declaration, ("service", "name"))
+    for part in DECLARATIONS:
+        *table, last = part.key
+        if part.kind == "table":
+            said = getattr(spec, part.field).model_fields_set
+            paths = [(*part.key, key) for key in document.table_at(part.key) if key in said]
+        else:
+            is_said = part.kind == "key" and last in document.table_at(tuple(table)) and _is_said(spec, part)
+            paths = [part.key] if is_said else []
+        for path in paths:
+            _report(draft, declaration, path)
     for name in draft.names("apis"):
         _report(draft, declaration, ("apis", name))
     declared = [artifact.name for artifact in spec.artifacts]
@@ -58,8 +55,12 @@ def check_shared_keys(draft: Draft, declaration: Declaration) -> None:
                 _report(draft, declaration, ("artifacts", name, key), place_of=("artifacts", name, "type"))
 
 
-def _class_name(spec: ServiceSpec) -> str:
-    return (spec.service_class or "").rpartition(":")[2].rpartition(".")[2]
+def _is_said(spec: ServiceSpec, part: Part) -> bool:
+    """Return whether a class says one key itself; its name is that of the service anyway."""
+    field = ServiceSpec.model_fields[part.field]
+    name = (spec.service_class or "").rpartition(":")[2].rpartition(".")[2]
+    default = name if part.field == "name" else field.get_default(call_default_factory=True)
+    return bool(getattr(spec, part.field) != default)
 
 
 def _report(draft: Draft, declaration: Declaration, path: TreePath, *, place_of: TreePath | None = None) -> None:
@@ -86,15 +87,14 @@ def combine(kappafile: Kappafile | None, declaration: Declaration, root: Path) -
     values: dict[str, Any] = {name: getattr(spec, name) for name in ServiceSpec.model_fields}
     if kappafile is None:
         return ServiceSpec.model_validate(values)
-    values["name"] = kappafile.service.name or spec.name
-    values["examples"] = (*values["examples"], *kappafile.examples)
-    for key in _SERVICE_KEYS:
-        if key in kappafile.service.model_fields_set:
-            values[key] = getattr(kappafile.service, key)
-    for table, name in _TABLES.items():
-        given, said = values[name], getattr(kappafile, table)
-        both = {**_given(given), **_given(said)}
-        values[name] = type(said).model_validate(both)
+    for part in DECLARATIONS:
+        written, declared = part.in_kappafile(kappafile), values[part.field]
+        if part.kind == "table":
+            values[part.field] = type(written).model_validate({**_given(declared), **_given(written)})
+        elif part.kind == "list":
+            values[part.field] = (*declared, *written)
+        elif part.kind == "key" and part.key[-1] in kappafile.service.model_fields_set and written is not None:
+            values[part.field] = written
     return ServiceSpec.model_validate(values)
 
 

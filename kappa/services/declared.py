@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from kappa.errors import ConfigurationError, UsageError
-from kappa.services.declaring import declared_artifacts, declared_spec
+from kappa.services.declaring import API_MARK, declared_artifacts, declared_spec
 from kappa.services.packed import Artifact, Artifacts, Model, frozen_metadata
 from kappa.spec.service import ApiSpec, EnvSpec, ServiceSpec
 from kappa.tag import check_version, default_version
@@ -25,7 +25,7 @@ class DeclaredService:
         super().__init_subclass__(**options)
         ours = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "kappa"]
         for name, member in vars(cls).items():
-            if hasattr(member, "__kappa_api__") and any(name in vars(base) for base in ours):
+            if hasattr(member, API_MARK) and any(name in vars(base) for base in ours):
                 raise ConfigurationError(
                     f"`{cls.__name__}.{name}` cannot be an API: every service has a `{name}` already. "
                     f'Rename the method; `api_name="{name}"` keeps the endpoint\'s name.'

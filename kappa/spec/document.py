@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from kappa.spec.contracts import AnyArtifact, ArtifactName, ArtifactPlugin, FrozenMapping, Spec
+from kappa.spec.declarations import DECLARATIONS
 from kappa.spec.freezing import FrozenDict
 from kappa.spec.naming import AlsoCalled
 from kappa.spec.project_paths import NamesPath, PathText
@@ -191,16 +192,8 @@ class Kappafile(Spec):
 
     def to_spec(self) -> ServiceSpec:
         """Return the service that this file declares alone; a file with `class` is completed by `build.classes`."""
-        service = self.service
         plugins = {name: table.plugin for name, table in self.artifacts.items() if table.plugin is not None}
-        return ServiceSpec(
-            **{key: getattr(service, key) for key in ServiceFacts.model_fields},
-            name=service.name or "",
-            env=self.env,
-            artifacts=tuple(plugins.values()),
-            apis=tuple(table.to_spec(name, plugins) for name, table in self.apis.items()),
-            examples=self.examples,
-            files=self.bundle,
-            serving=self.serving,
-            security=self.security,
-        )
+        apis = tuple(table.to_spec(name, plugins) for name, table in self.apis.items())
+        parts = {part.field: part.in_kappafile(self) for part in DECLARATIONS}
+        name = self.service.name or ""
+        return ServiceSpec(**{**parts, "name": name, "artifacts": tuple(plugins.values()), "apis": apis})

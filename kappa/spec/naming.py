@@ -1,10 +1,15 @@
-"""What a key is called elsewhere: a mark in the type of its field."""
+"""What a key is called elsewhere: marks in the types of fields."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["AlsoCalled"]
+from pydantic.fields import FieldInfo
+
+__all__ = ["AlsoCalled", "Argument", "former_names", "mark_of"]
+
+Mark = TypeVar("Mark", "AlsoCalled", "Argument")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +22,21 @@ class AlsoCalled:
     """Names that it had: decorators still take them, and a message says what it is called now."""
     anywhere: bool = False
     """Whether the words mean this key in every table, and not only where it belongs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What a decorator calls a key, where that is not its name."""
+
+    name: str
+
+
+def mark_of(kind: type[Mark], field: FieldInfo) -> Mark | None:
+    """Return the mark of a kind that a field has."""
+    return next((mark for mark in field.metadata if isinstance(mark, kind)), None)
+
+
+def former_names(field: FieldInfo) -> list[str]:
+    """Return the former names of a field."""
+    mark = mark_of(AlsoCalled, field)
+    return mark.former.split() if mark is not None else []

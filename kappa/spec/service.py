@@ -14,7 +14,7 @@ from kappa.labels import LABEL, check_label
 from kappa.origins import ORIGIN, check_origin
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, InputAdapter, Name, Spec
 from kappa.spec.freezing import FrozenDict
-from kappa.spec.naming import AlsoCalled
+from kappa.spec.naming import AlsoCalled, Argument
 from kappa.spec.project_paths import ExcludedPattern, IncludedPattern, NamesPath, PathText, ProjectFile
 from kappa.spec.texts import Line, one_line, shown
 from kappa.tag import IDENTIFIER, check_identifier, check_name
@@ -249,12 +249,12 @@ class ApiOptions(Spec):
     """Whether a failed batch is run again in parts, to find the request at fault: that one fails, and the others get
     their answers. It is if not given. With `false`, for functions whose effects must not be repeated, all requests of
     a failed batch fail."""
-    doc: Annotated[str, AlsoCalled("api_doc description")] = ""
+    doc: Annotated[str, Argument("api_doc"), AlsoCalled("api_doc description")] = ""
     """What the endpoint does, for the reference and the OpenAPI document."""
 
 
 class _NamedTarget(Spec):
-    name: ApiName
+    name: Annotated[ApiName, Argument("api_name")]
     """Names the endpoint on the command line, in the client and, unless `route` is given, in the URL."""
     target: FunctionTarget | ArtifactMethod
     """What is called."""
@@ -471,17 +471,18 @@ class ServiceFacts(Spec):
     web_static_content: Annotated[
         PathText | None,
         NamesPath("folder", packed="web_static_content"),
+        Argument("path"),
         AlsoCalled("static static_content", anywhere=True),
     ] = None
     """A folder hosted at the service's root."""
-    setup: Annotated[Reference | None, AlsoCalled("on_startup startup")] = None
+    setup: Annotated[Reference | None, Argument("reference"), AlsoCalled("on_startup startup")] = None
     """`module:function`, called once per worker before it is ready; the mapping it returns is injected by name."""
-    teardown: Annotated[Reference | None, AlsoCalled("on_shutdown shutdown")] = None
+    teardown: Annotated[Reference | None, Argument("reference"), AlsoCalled("on_shutdown shutdown")] = None
     """`module:function`, called with what `setup` returned, as keywords, when a worker stops."""
 
 
 class _Named(Spec):
-    name: ServiceName
+    name: Annotated[ServiceName, Argument("text")]
     """Names the bundle, its package and its command."""
     service_class: Reference | None = None
     """`module:Class` when a `BentoService` class declares the service."""
@@ -491,7 +492,7 @@ class ServiceSpec(ServiceFacts, _Named):  # the fields of the last base come fir
     """A service as declared, before anything is resolved. It says nothing of where the model files are."""
 
     env: EnvSpec = EnvSpec()
-    artifacts: tuple[AnyArtifact, ...] = ()
+    artifacts: Annotated[tuple[AnyArtifact, ...], Argument("declared")] = ()
     apis: Annotated[tuple[ApiSpec, ...], Field(min_length=1)]
     examples: tuple[ExampleSpec, ...] = ()
     files: FilesSpec = FilesSpec()

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import kappa
 from kappa.build.class_project import read_class_project
-from kappa.build.code.classes import DECORATORS, import_class, read_class
+from kappa.build.code.classes import import_class, read_class
 from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.code.modules import CodeBase, search_path
 from kappa.build.manifest.positions import Span
@@ -247,12 +246,6 @@ def test_what_is_not_written_out_is_left_to_importing(name: str, tmp_path: Path)
 def test_nothing_of_kappas_but_decorators_and_plugins_is_called(tmp_path: Path) -> None:
     told = read(tmp_path, "@env(pip_packages=kappa.load('/tmp/evil'))\nclass Service(BentoService): ...")
     assert isinstance(told, Opaque)
-
-
-def test_every_decorator_of_the_facade_may_be_called() -> None:
-    others = {"BentoService", "__version__", "async_client", "client", "load"}
-    decorators = {getattr(kappa, name) for name in kappa.__all__ if name not in others}
-    assert decorators == set(DECORATORS)
 
 
 PROBLEMS = {

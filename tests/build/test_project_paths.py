@@ -22,8 +22,10 @@ from kappa.build.combining import combine
 from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.shapes import fields_of, items_of, table_of
 from kappa.build.project import check_kappafile, read_project
+from kappa.errors import ConfigurationError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.spec.contracts import Spec, field_docs
+from kappa.spec.declarations import DECLARATIONS
 from kappa.spec.document import Kappafile
 from kappa.spec.project_paths import NamesPath, path_mark
 from kappa.spec.service import ServiceSpec
@@ -82,68 +84,6 @@ def test_what_speaks_of_files_is_a_path_or_known_not_to_be_one() -> None:
         and not is_marked(part, name)
     }
     assert about == NOT_PATHS.keys()
-
-
-SAID = {
-    ("EnvSpec", "requirements_txt_file"): ('@kappa.env(requirements_txt_file="{}")', "env.requirements_txt_file"),
-    ("EnvSpec", "pyproject"): ('@kappa.env(pyproject="{}")', "env.pyproject"),
-    ("EnvSpec", "conda_env_yml_file"): ('@kappa.env(conda_env_yml_file="{}")', "env.conda_env_yml_file"),
-    ("EnvSpec", "setup_sh"): ('@kappa.env(setup_sh="{}")', "env.setup_sh"),
-    ("EnvSpec", "dockerfile_template"): ('@kappa.env(dockerfile_template="{}")', "env.dockerfile_template"),
-    ("FilesSpec", "include"): ('@kappa.files(include=["{}"])', "files.include.0"),
-    ("FilesSpec", "exclude"): ('@kappa.files(exclude=["{}"])', "files.exclude.0"),
-    ("FilesSpec", "paths"): ('@kappa.files(paths=["{}"])', "files.paths.0"),
-    ("ExampleSpec", "input_file"): ('@kappa.example("one", api="predict", input_file="{}")', "examples.0.input_file"),
-    ("ServiceSpec", "web_static_content"): ('@kappa.web_static_content("{}")', "web_static_content"),
-    ("DataframeInput", "columns_from"): ("", "apis.0.input.columns_from"),
-}
-"""How a class says each path, and where it then is in its specification."""
-OF_KAPPAFILES = {("ServiceTable", "web_static_content"), ("ArtifactTable", "path")}
-"""Are relative to the kappafile, which alone can say them."""
-
-
-def test_each_path_has_a_case() -> None:
-    marked = {(part.__name__, name) for part, name in FIELDS if is_marked(part, name)}
-    assert marked == SAID.keys() | OF_KAPPAFILES
-
-
-@pytest.mark.parametrize("key", SAID, ids=".".join)
-@pytest.mark.parametrize(
-    ("text", "path"), [("some.txt", "pkg/sub/some.txt"), ("../some.txt", "pkg/some.txt")], ids=["beside", "above"]
-)
-def test_a_path_is_relative_to_the_file_of_the_class(
-    key: tuple[str, str], text: str, path: str, tmp_path: Path
-) -> None:
-    decorator, place = SAID[key]
-    columns = f'columns_from="{text}"' if not decorator else 'columns=["a"]'
-    declared = (
-        "import kappa\nfrom kappa.adapters import DataframeInput\n\n\n"
-        f"{decorator.format(text)}\nclass Service(kappa.BentoService):\n"
-        f"    @kappa.api(input=DataframeInput({columns}), batch=True)\n    def predict(self, frame):\n"
-        "        return frame\n"
-    )
-    files = {"pkg/sub/declared.py": declared, "pkg/sub/some.txt": "a\n1\n", "pkg/some.txt": "a\n1\n"}
-    write(tmp_path, files)
-    code = CodeBase(search_path(tmp_path))
-    module = code.resolve("pkg.sub.declared")
-    assert module is not None
-    declaration = read_class(code, module, "Service")
-    assert isinstance(declaration, Declaration)
-    value: Any = combine(None, declaration, tmp_path)
-    for part in place.split("."):
-        value = value[int(part)] if part.isdecimal() else getattr(value, part)
-    assert value == path
-
-
-@pytest.mark.parametrize("text", ["#!/bin/bash", "echo one\necho two"])
-def test_a_script_that_a_class_says_itself_stays_as_it_is(text: str, tmp_path: Path) -> None:
-    declared = (
-        "import kappa\nfrom kappa.adapters import JsonInput\n\n\n"
-        f"@kappa.env(setup_sh={text!r})\nclass Service(kappa.BentoService):\n"
-        "    @kappa.api(input=JsonInput())\n    def predict(self, value):\n        return value\n"
-    )
-    write(tmp_path, {"pkg/declared.py": declared})
-    assert read_class_project("pkg.declared:Service", tmp_path).spec.env.setup_sh == text
 
 
 # -- in a kappafile ----------------------------------------------------------------------------------------------------
@@ -260,6 +200,72 @@ def test_a_file_that_a_key_packs_is_in_the_bundle(name: str, tmp_path: Path) -> 
     }
     files, place = places[str(mark.packed)]
     assert files == {PurePosixPath(place): root / "folder" / "named.json"}
+
+
+# -- in a class --------------------------------------------------------------------------------------------------------
+
+OF_CLASSES = [name for name, key in KEYS.items() if key.path[0] != "artifacts"]
+"""Where models are, a class does not say."""
+
+
+def declared_class(name: str, text: str) -> tuple[str, tuple[str | int, ...]]:
+    """Return a class that says one path, and where it then is in its specification."""
+    key = KEYS[name]
+    part = next(part for part in DECLARATIONS if key.path[: len(part.key)] == part.key)
+    last, value = str(key.path[-1]), repr([text] if key.is_list else text)
+    decorator, place = {
+        "key": (f"{part.decorators[0]}({value})", (part.field,)),
+        "table": (f"{part.decorators[0]}({last}={value})", (part.field, last, *([0] if key.is_list else []))),
+        "list": (f'{part.decorators[0]}("one", api="predict", {last}={value})', (part.field, 0, last)),
+        "members": ('name("Service")', (part.field, 0, *key.path[2:])),
+    }[part.kind]
+    options = f"{last}={value}" if part.kind == "members" else 'columns=["a"]'
+    source = (
+        "import kappa\nfrom kappa.adapters import DataframeInput\n\n\n"
+        f"@kappa.{decorator}\nclass Service(kappa.BentoService):\n"
+        f"    @kappa.api(input=DataframeInput({options}), batch=True)\n    def predict(self, frame):\n"
+        "        return frame\n"
+    )
+    return source, place
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+@pytest.mark.parametrize(
+    ("text", "path"), [("some.txt", "pkg/sub/some.txt"), ("../some.txt", "pkg/some.txt")], ids=["beside", "above"]
+)
+def test_a_path_is_relative_to_the_file_of_the_class(name: str, text: str, path: str, tmp_path: Path) -> None:
+    source, place = declared_class(name, text)
+    write(tmp_path, {"pkg/sub/declared.py": source, "pkg/sub/some.txt": "a\n1\n", "pkg/some.txt": "a\n1\n"})
+    code = CodeBase(search_path(tmp_path))
+    module = code.resolve("pkg.sub.declared")
+    assert module is not None
+    declaration = read_class(code, module, "Service")
+    assert isinstance(declaration, Declaration)
+    value: Any = combine(None, declaration, tmp_path)
+    for part in place:
+        value = value[part] if isinstance(part, int) else getattr(value, part)
+    assert value == path
+
+
+@pytest.mark.parametrize("name", [name for name in OF_CLASSES if name in CONFINED])
+def test_a_path_of_a_class_stays_in_the_project(name: str, tmp_path: Path) -> None:
+    source, _ = declared_class(name, "../named.json")
+    write(tmp_path, {"project/declared.py": source, "named.json": FILES.get(name, '[{"a": 1}]')})
+    project = read_class_project("declared:Service", tmp_path / "project")
+    with pytest.raises(ConfigurationError) as error:
+        plan_build(project, version=None, labels={}, environ={})
+    assert f"`{tmp_path / 'named.json'}` lies outside the project `{tmp_path / 'project'}`." in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["#!/bin/bash", "echo one\necho two"])
+def test_a_script_that_a_class_says_itself_stays_as_it_is(text: str, tmp_path: Path) -> None:
+    declared = (
+        "import kappa\nfrom kappa.adapters import JsonInput\n\n\n"
+        f"@kappa.env(setup_sh={text!r})\nclass Service(kappa.BentoService):\n"
+        "    @kappa.api(input=JsonInput())\n    def predict(self, value):\n        return value\n"
+    )
+    write(tmp_path, {"pkg/declared.py": declared})
+    assert read_class_project("pkg.declared:Service", tmp_path).spec.env.setup_sh == text
 
 
 # -- names that no file can have ---------------------------------------------------------------------------------------

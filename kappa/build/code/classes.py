@@ -28,47 +28,14 @@ from kappa.build.code.modules import CodeBase, Module
 from kappa.build.manifest.positions import Span, TreePath
 from kappa.errors import ConfigurationError, KappaError
 from kappa.log import log
-from kappa.services import declaring
 from kappa.services.declared import DeclaredService
+from kappa.services.declaring import DECORATORS, declared_spec
 from kappa.spec.contracts import Plugin, Spec
+from kappa.spec.declarations import DECLARATIONS, Part, arguments_of
 from kappa.spec.service import ServiceSpec
 from kappa.wording import explained
 
-__all__ = ["DECORATORS", "Values", "import_class", "read_class"]
-
-DECORATORS: tuple[Callable[..., Any], ...] = (
-    declaring.api,
-    declaring.artifacts,
-    declaring.env,
-    declaring.example,
-    declaring.files,
-    declaring.label,
-    declaring.name,
-    declaring.security,
-    declaring.serving,
-    declaring.setup,
-    declaring.teardown,
-    declaring.ver,
-    declaring.web_static_content,
-)
-"""The functions that may be called to rebuild a class."""
-
-_TABLES = {
-    declaring.env: "env",
-    declaring.files: "bundle",
-    declaring.security: "security",
-    declaring.serving: "serving",
-}
-"""Decorators whose arguments are the keys of a table."""
-_SERVICE_KEYS = {
-    declaring.label: "labels",
-    declaring.name: "name",
-    declaring.setup: "setup",
-    declaring.teardown: "teardown",
-    declaring.ver: "ver",
-    declaring.web_static_content: "web_static_content",
-}
-"""Decorators that are one key of `[service]` each."""
+__all__ = ["Values", "import_class", "read_class"]
 
 Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
 
@@ -89,7 +56,7 @@ def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | O
         rebuilt = rebuilding.rebuild(definition, f"{module.name}:{qualname}")
         if not issubclass(rebuilt, DeclaredService):
             return ClassProblem(f"`{qualname}` is not a `kappa.BentoService`.", place)
-        return Declaration(declaring.declared_spec(rebuilt), place, rebuilding.places)
+        return Declaration(declared_spec(rebuilt), place, rebuilding.places)
     except _OpaqueError as exc:
         return Opaque(exc.why, Place(exc.file, _span(exc.node)))
     except _DeclarationError as exc:
@@ -160,7 +127,7 @@ class _Rebuilding:
 
         method.__name__ = node.name
         method.__doc__ = ast.get_docstring(node, clean=False)
-        is_ours = [values.object_of(_called(decorator)) in DECORATORS for decorator in node.decorator_list]
+        is_ours = [_part_of(values.object_of(_called(decorator))) is not None for decorator in node.decorator_list]
         if any(is_ours) and not all(is_ours):
             raise _OpaqueError(f"`{node.name}` has decorators that are not Kappa's", node, values.file)
         if any(is_ours):
@@ -171,27 +138,33 @@ class _Rebuilding:
 
     def _apply(self, decorator: ast.expr, decorated: Any, values: Values) -> Any:
         function = values.object_of(_called(decorator))
-        if function not in DECORATORS:
+        if (part := _part_of(function)) is None:
             raise _OpaqueError(f"`@{ast.unparse(_called(decorator))}` is not Kappa's", decorator, values.file)
         if not isinstance(decorator, ast.Call):
             message = f"`@{ast.unparse(decorator)}` needs its arguments: write `@{ast.unparse(decorator)}(…)`."
             raise _DeclarationError(message, decorator, values.file)
-        self._note_places(function, decorator, values)
+        self._note_places(part, decorator, values)
         return values.call(function, decorator)(decorated)
 
-    def _note_places(self, function: Callable[..., Any], call: ast.Call, values: Values) -> None:
-        if function in _TABLES:
+    def _note_places(self, part: Part, call: ast.Call, values: Values) -> None:
+        if part.kind == "table":
+            arguments = arguments_of(part)
             for keyword in call.keywords:
                 if keyword.arg is not None:
-                    key = declaring.ENV_ALIASES.get(keyword.arg, keyword.arg)
-                    self.places[_TABLES[function], key] = Place(values.file, _keyword_span(keyword))
-        elif function is declaring.artifacts:
+                    key = arguments.get(keyword.arg, keyword.arg)
+                    self.places[(*part.key, key)] = Place(values.file, _keyword_span(keyword))
+        elif part.field == "artifacts":
             for item in getattr(_argument(call), "elts", ()):
                 name = _argument(item) if isinstance(item, ast.Call) else None
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
                     self.places["artifacts", name.value, "type"] = Place(values.file, _span(item))
-        elif function in _SERVICE_KEYS:
-            self.places["service", _SERVICE_KEYS[function]] = Place(values.file, _span(call))
+        elif part.kind == "key":
+            self.places[part.key] = Place(values.file, _span(call))
+
+
+def _part_of(value: Any) -> Part | None:
+    """Return the part of a service that a decorator declares; ``None`` for anything else."""
+    return next((part for part in DECLARATIONS for name in part.decorators if DECORATORS[name] is value), None)
 
 
 class Values:
@@ -219,7 +192,7 @@ class Values:
 
     def mentions_decorator(self, statement: ast.stmt) -> bool:
         return any(
-            isinstance(node, ast.Name | ast.Attribute) and self.object_of(node) in DECORATORS
+            isinstance(node, ast.Name | ast.Attribute) and _part_of(self.object_of(node)) is not None
             for node in ast.walk(statement)
         )
 

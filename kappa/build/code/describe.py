@@ -15,11 +15,9 @@ from kappa.errors import KappaError
 from kappa.services.declared import DeclaredService
 from kappa.services.declaring import declared_spec
 from kappa.services.loading import code_of_project, import_reference, loading
+from kappa.spec.declarations import DECLARATIONS
 
-__all__ = ["TABLES", "describe", "main"]
-
-TABLES = ("env", "files", "security", "serving")
-"""Fields of a specification of which it matters which keys the user gave."""
+__all__ = ["describe", "main"]
 
 
 @loading()
@@ -32,7 +30,8 @@ def describe(reference: str, root: Path, paths: Sequence[str] = ()) -> dict[str,
         spec = declared_spec(declaring)
     except KappaError as exc:
         return {"problem": str(exc)}
-    given = {table: sorted(getattr(spec, table).model_fields_set) for table in TABLES}
+    tables = [part.field for part in DECLARATIONS if part.kind == "table"]
+    given = {table: sorted(getattr(spec, table).model_fields_set) for table in tables}
     return {"spec": spec.model_dump(mode="json", by_alias=True), "given": given}
 
 
