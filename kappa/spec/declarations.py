@@ -108,7 +108,7 @@ def signature_of(part: Part) -> inspect.Signature:
         return _signature_of_value(part)
     parameters = []
     for argument, name in arguments_of(part).items():
-        field, text = fields[name], text_of(fields[name].annotation)
+        field, text = fields[name], _text_of(fields[name].annotation)
         is_required = field.is_required() and name not in part.of_method
         default: Any = inspect.Parameter.empty
         if not is_required:
@@ -125,7 +125,7 @@ def signature_of(part: Part) -> inspect.Signature:
 def _signature_of_value(part: Part) -> inspect.Signature:
     """Return how the decorator of a part is called that is one value: labels, text, or artifacts."""
     field = ServiceSpec.model_fields[part.field]
-    text, argument = text_of(field.annotation).removesuffix(" | None"), _argument(part.field, field)
+    text, argument = _text_of(field.annotation).removesuffix(" | None"), _argument(part.field, field)
     if text.startswith("Mapping"):
         positional = inspect.Parameter.POSITIONAL_ONLY
         given = inspect.Parameter(argument, positional, default=None, annotation=f"{text} | None")
@@ -136,19 +136,19 @@ def _signature_of_value(part: Part) -> inspect.Signature:
     return inspect.Signature([inspect.Parameter(argument, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=text)])
 
 
-def text_of(annotation: Any) -> str:
+def _text_of(annotation: Any) -> str:
     """Return a type as a caller gives it: without what validation adds, any sequence for a tuple."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return text_of(arguments[0])
+        return _text_of(arguments[0])
     if origin in (Union, types.UnionType):
-        return " | ".join(dict.fromkeys(map(text_of, arguments)))
+        return " | ".join(dict.fromkeys(map(_text_of, arguments)))
     if origin is tuple:
-        return f"Sequence[{text_of(arguments[0])}]"
+        return f"Sequence[{_text_of(arguments[0])}]"
     if origin is Literal:
         return f"Literal[{', '.join(map(_quoted, arguments))}]"
     if origin is not None and issubclass(origin, Mapping):
-        return f"Mapping[{', '.join(map(text_of, arguments))}]"
+        return f"Mapping[{', '.join(map(_text_of, arguments))}]"
     return "None" if annotation is type(None) else "Any" if annotation is Any else str(annotation.__name__)
 
 
