@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,7 +209,7 @@ def test_class_inside_of_a_function_is_refused(multiplier: BentoService) -> None
     project = project_of(multiplier)
     spec = project.spec.model_copy(update={"artifacts": (Hidden("factor"),)})
     with pytest.raises(ConfigurationError, match="is defined inside of a function, from where no server could import"):
-        plan_of(type(project)(root=project.root, file=None, spec=spec, sources=project.sources))
+        plan_of(replace(project, spec=spec))
 
 
 def test_what_is_no_such_class_is_refused_by_name(multiplier: BentoService) -> None:
