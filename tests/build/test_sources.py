@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from kappa.build.bundle.sources import Code, collect_code, collect_includes
+from kappa.build.bundle.plan import plan_build
+from kappa.build.bundle.sources import Code, collect_code
 from kappa.build.code.modules import CodeBase, SearchPath, search_path
 from kappa.build.code.tracing import trace
-from kappa.build.manifest.patterns import match
 from kappa.build.packages.distributions import DistributionIndex
 from kappa.build.project import Project, check_kappafile, read_project
 from kappa.errors import ManifestError
@@ -25,7 +25,7 @@ def project_of(root: Path, files: Mapping[str, str], *, more: str = "") -> Proje
 
 
 def included_of(project: Project) -> Mapping[PurePosixPath, Path]:
-    return collect_includes(project, [match(project.root, pattern) for pattern in project.spec.files.include])
+    return plan_build(project, version=None, labels={}, environ={}).includes
 
 
 def names(code: Code) -> list[str]:
