@@ -150,6 +150,7 @@ def serving(
     max_decoded_bytes: int | None = ...,
     max_queue_requests: int = ...,
     examples: Literal["gate", "warn", "skip"] | None = ...,
+    batch_placement: Literal["auto", "no-pause", "thread"] | None = ...,
     cors_origins: Sequence[str] | None = ...,
 ) -> _Decorator[_Decorated]:
     """Declare `[serving]` of a kappafile. Defaults of the server: flag, then environment, then this, then
