@@ -104,8 +104,8 @@ def _labels(name: str, labels: Mapping[str, str] | None = None, /, **more: str) 
     return FrozenDict({**(labels or {}), **more})
 
 
-def _value(name: str, value: Any) -> Any:  # noqa: ARG001 - `declared_spec` validates it
-    return value
+def _value(name: str, value: Any = None, /, **more: Any) -> Any:  # noqa: ARG001 - `declared_spec` validates it
+    return {**(value or {}), **more} if more else value
 
 
 _VALUES: Mapping[str, Callable[..., Any]] = {"artifacts": _artifacts, "labels": _labels}

@@ -131,7 +131,7 @@ def _signature_of_value(part: Part) -> inspect.Signature:
         given = inspect.Parameter(argument, positional, default=None, annotation=f"{text} | None")
         more = inspect.Parameter("more", inspect.Parameter.VAR_KEYWORD, annotation="str")
         return inspect.Signature([given, more])
-    if text.startswith("Sequence"):
+    if part.kind == "members":
         text = f"{text.removeprefix('Sequence[').removesuffix(']')} | {text}"
     return inspect.Signature([inspect.Parameter(argument, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=text)])
 
