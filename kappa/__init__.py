@@ -14,12 +14,13 @@ from typing import Any
 
 from kappa._version import __version__
 
-_HOMES = {
+_MODULES = {
     "BentoService": "kappa.bento",
     "async_client": "kappa.remote.client",
     "client": "kappa.remote.client",
     "load": "kappa.bundle",
 }
+"""Where the names are that no decorator has."""
 _PACKAGES = frozenset({"adapters", "errors", "frameworks", "testing", "types"})
 """Parts of Kappa that `import kappa` alone makes usable, as `kappa.types.InferenceResult`."""
 
@@ -49,8 +50,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f"kappa.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     if name in __all__:
         return import_module("kappa.services.declaring").DECORATORS[name]
     raise AttributeError(f"module `kappa` has no attribute `{name}`")
