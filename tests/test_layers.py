@@ -88,7 +88,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
         {"ruamel", "uv"},
     ),
     "kappa.containers": (set(), {"docker", "requests"}),
-    "kappa.gamma": ({"alembic", "filelock", "sqlalchemy"}, {"alembic"}),
+    "kappa.gamma": ({"alembic", "sqlalchemy"}, {"alembic", "filelock"}),
     "kappa.server": ({"falcon", "gunicorn", "h11", "prometheus_client", "uvicorn"}, {"uvloop"}),
     "kappa.cli": ({"click", "orjson"}, {"rich"}),
     "kappa.testing": ({"falcon", "packaging", "pytest"}, set()),

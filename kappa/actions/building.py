@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kappa import build, gamma
+from kappa import build
 from kappa.containers.engine import choose_engine
 from kappa.environment import home_directory
 from kappa.errors import DestinationExistsError
 from kappa.log import listening, log, to_logging
 from kappa.spec.manifest import BundleManifest
+from kappa.spec.store import Query, Store
 from kappa.tag import Tag
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _into_store(
     """
     store = local_store(environ)
     is_free = plan.version is None and not environ.get("SOURCE_DATE_EPOCH")
-    is_taken = partial(_is_taken, store, plan.spec.name) if is_free else lambda _: False
+    is_taken = (lambda version: store.has(Tag(plan.spec.name, version))) if is_free else lambda _: False
     for attempts_left in reversed(range(_ATTEMPTS)):
         with store.staging() as staging:
             made = build_into(staging / "bundle", is_taken=is_taken)
@@ -202,19 +203,15 @@ def _into_store(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _warn_of_newer(store: gamma.GammaService, tag: Tag) -> None:
+def _warn_of_newer(store: Store, tag: Tag) -> None:
     """Warn if another bundle stays the latest, because a clock was ahead, or `SOURCE_DATE_EPOCH` is behind."""
-    newest = store.list_bundles(name=tag.name, limit=1)[0]
+    newest = store.list_bundles(Query(name=tag.name, limit=1))[0]
     if newest.tag != tag:
         log(
             f"`{tag.name}:latest` stays `{newest.tag}`, which says that it was built later, at "
             f"{newest.created_at:%Y-%m-%d %H:%M} UTC.",
             kind="warning",
         )
-
-
-def _is_taken(store: gamma.GammaService, name: str, version: str) -> bool:
-    return store.storage.has(Tag(name, version))
 
 
 def _upgrade(plan: build.BuildPlan, environ: Mapping[str, str]) -> build.LockMode:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from kappa import gamma
 from kappa.actions.failures import failing_writes_explained
 from kappa.actions.targets import find_bundle, local_store, stored_tags
 from kappa.errors import BundleError, UsageError
-from kappa.labels import parse_selector
+from kappa.spec.store import Query
 from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import BundleReference, Tag
 
@@ -27,11 +26,14 @@ __all__ = [
 ]
 
 
+_ALL = Query()
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
     """What the registry knows of a bundle, and where it is."""
 
-    record: gamma.BundleRecord
+    record: BundleRecord
     directory: Path
 
     @property
@@ -40,28 +42,16 @@ class StoredBundle:
         return bundle_view(self.record.view, uri=str(self.directory))
 
 
-def list_bundles(
-    *,
-    name: str | None = None,
-    selector: str | None = None,
-    limit: int | None = None,
-    offset: int = 0,
-    order_by: Literal["created_at", "name"] = "created_at",
-    ascending: bool = False,
-    environ: Mapping[str, str] = os.environ,
-) -> list[StoredBundle]:
-    """List the bundles of the store, or of one service, that a label selector chooses.
+def list_bundles(query: Query = _ALL, *, environ: Mapping[str, str] = os.environ) -> list[StoredBundle]:
+    """List the bundles of the store that a query selects.
 
-    Raises `UsageError` for a selector that cannot be read, `BundleNotFoundError` for a name that has no bundle at all.
+    Raises `BundleNotFoundError` for a name that has no bundle at all.
     """
-    requirements = parse_selector(selector) if selector is not None else ()
     store = local_store(environ)
-    found = store.list_bundles(
-        name=name, selector=requirements, limit=limit, offset=offset, order_by=order_by, ascending=ascending
-    )
-    if not found and name is not None:
-        store.find(BundleReference.parse(name))
-    return [StoredBundle(record, store.path_of(record)) for record in found]
+    records = store.list_bundles(query)
+    if not records and query.name is not None:
+        store.find(BundleReference.parse(query.name))
+    return [StoredBundle(record, store.path_of(record)) for record in records]
 
 
 def bundle_record(text: str, *, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -71,31 +61,31 @@ def bundle_record(text: str, *, environ: Mapping[str, str] = os.environ) -> dict
 
 
 def bundles_to_delete(
-    targets: Sequence[str], *, selector: str | None, everything: bool, environ: Mapping[str, str] = os.environ
+    targets: Sequence[str], query: Query | None = None, *, environ: Mapping[str, str] = os.environ
 ) -> list[StoredBundle]:
     """Return the stored bundles that a user names for deletion; nothing is deleted.
 
-    A target is one bundle; a name alone means all its versions, and only together with ``selector`` or ``everything``.
-    Raises `UsageError` or `BundleNotFoundError`.
+    A target is one bundle; a name alone means its versions that ``query`` selects. Without targets the query selects,
+    and without both there is nothing. Raises `UsageError` or `BundleNotFoundError`.
     """
-    chosen = selector is not None or everything
     if not targets:
-        return list_bundles(selector=selector, environ=environ) if chosen else []
-    found: dict[Tag, StoredBundle] = {}
+        return list_bundles(query, environ=environ) if query is not None else []
+    chosen: dict[Tag, StoredBundle] = {}
     for target in targets:
         reference = BundleReference.parse(target)
         if target == reference.name:
-            if not chosen:
+            if query is None:
                 raise UsageError(
                     f"`{target}` names every version of a service: say `{target} --all` for all of them, "
                     f"`{target}:latest` for the newest, or name a version."
                 )
-            named = list_bundles(name=reference.name, selector=selector, environ=environ)
+            named = list_bundles(replace(query, name=target), environ=environ)
         else:
-            place = local_store(environ).find(reference)
-            named = [one for one in list_bundles(name=reference.name, environ=environ) if one.directory == place]
-        found.update({one.record.tag: one for one in named})
-    return list(found.values())
+            directory = local_store(environ).find(reference)
+            versions = list_bundles(Query(name=reference.name), environ=environ)
+            named = [one for one in versions if one.directory == directory]
+        chosen.update({one.record.tag: one for one in named})
+    return list(chosen.values())
 
 
 def delete_bundles(tags: Sequence[Tag], *, environ: Mapping[str, str] = os.environ) -> list[Tag]:

@@ -11,15 +11,15 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from kappa import build, gamma
-from kappa.environment import home_directory
 from kappa.errors import BundleNotFoundError, KappaError, UsageError, optional_import
-from kappa.gamma.storage import DirectoryStorage
+from kappa.gamma.directories import local_storage
 from kappa.services.bundle import Bundle, open_bundle
 from kappa.services.inference import Inference
 from kappa.services.service import LoadedService, answering, load_service
 from kappa.services.source import UNBUILT, ServiceSource
 from kappa.spec.layout import MANIFEST_NAME
 from kappa.spec.service import ServiceSpec
+from kappa.spec.store import Store
 from kappa.tag import BundleReference, Tag
 
 __all__ = [
@@ -96,7 +96,7 @@ class BundleTarget:
 Target = ProjectTarget | BundleTarget
 
 
-def local_store(environ: Mapping[str, str] = os.environ) -> gamma.GammaService:
+def local_store(environ: Mapping[str, str] = os.environ) -> Store:
     """Return the registry of the bundles below ``$KAPPA_HOME``."""
     with optional_import("kappa-ml", needed_for="finding bundles by their names"):
         return gamma.local_service(environ)
@@ -104,11 +104,7 @@ def local_store(environ: Mapping[str, str] = os.environ) -> gamma.GammaService:
 
 def stored_tags(environ: Mapping[str, str] = os.environ) -> list[Tag]:
     """Return the tags of all bundles below ``$KAPPA_HOME``, sorted; quicker than asking the registry."""
-    return sorted(_local_storage(environ).tags())
-
-
-def _local_storage(environ: Mapping[str, str]) -> DirectoryStorage:
-    return DirectoryStorage(home_directory(environ) / "repository")
+    return sorted(local_storage(environ).tags())
 
 
 def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Path:
@@ -117,7 +113,7 @@ def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Pa
     PERF: a version tells its place; only for the rest is the database asked, which takes 0.2 s to load.
     """
     if reference.version is not None:
-        storage, tag = _local_storage(environ), Tag(reference.name, reference.version)
+        storage, tag = local_storage(environ), Tag(reference.name, reference.version)
         if storage.has(tag):
             return storage.path_of(tag)
     return local_store(environ).find(reference)

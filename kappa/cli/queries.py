@@ -4,21 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import wraps
 from typing import Any
 
 import click
 
 from kappa import actions
 from kappa.cli.tables import bundle_table, size_of
+from kappa.labels import parse_selector
+from kappa.spec.store import Order, Query
 
 __all__ = ["query_options", "stored_table"]
 
 
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose and order bundles."""
+    """Add the options that choose and order bundles; the command receives them as one ``query``."""
+
+    @wraps(command)
+    def with_query(
+        *args: Any,
+        selector: str | None,
+        limit: int | None,
+        offset: int,
+        order_by: Order,
+        ascending: bool,
+        **options: Any,
+    ) -> Any:
+        query = Query(
+            selector=parse_selector(selector) if selector is not None else (),
+            limit=limit,
+            offset=offset,
+            order_by=order_by,
+            ascending=ascending,
+        )
+        return command(*args, query=query, **options)
+
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        with_query = option(with_query)
+    return with_query
 
 
 _OPTIONS = (

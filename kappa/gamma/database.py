@@ -2,7 +2,8 @@
 
 SQLite is the default, one file that several processes write to: each waits for the others instead of failing, and a
 transaction takes its write lock when it begins, so that no two of them read the same state and then both write. Its
-connections are opened for each use, which costs nothing, so that none is left open.
+connections are opened for each use, which costs nothing, so that none is left open. PostgreSQL, which several machines
+can share, is reached through psycopg 3.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from kappa.errors import GammaError
+from kappa.errors import GammaError, optional_import
 from kappa.gamma.tables import REVISION, metadata
 
 __all__ = ["explained", "migrate", "open_copy", "open_database", "reading", "sqlite_url", "upgrade"]
@@ -51,9 +52,12 @@ def open_database(url: str) -> Engine:
 
     The caller makes sure that no other process does the same at the same time.
     """
-    is_sqlite = url.startswith("sqlite")
-    own: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool} if is_sqlite else {}
-    return _prepared(create_engine(url, **own))
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        own: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool}
+        return _prepared(create_engine(address, **own))
+    with optional_import("kappa-ml[postgres]", needed_for="a database of PostgreSQL"):
+        return _prepared(create_engine(address.set(drivername="postgresql+psycopg")))
 
 
 def open_copy(url: str) -> Engine:
@@ -73,7 +77,7 @@ def open_copy(url: str) -> Engine:
 
 def explained(exc: DatabaseError, place: str) -> GammaError:
     """Return what an error of a database means; ``place`` says which, in words."""
-    said = str(exc.orig)
+    said = str(exc.orig).strip().rstrip(".")
     is_damaged = isinstance(exc.orig, sqlite3.DatabaseError) and any(word in said for word in _DAMAGED)
     advice = " Delete the file: it is made anew from the bundles." if is_damaged else ""
     return GammaError(f"{place} cannot be used: {said}.{advice}")
@@ -89,13 +93,13 @@ def _prepared(engine: Engine) -> Engine:
     try:
         with engine.begin() as connection:
             upgrade(connection)
-    except DatabaseError as exc:
-        place = engine.url.render_as_string(hide_password=True)
+    except BaseException as exc:
         engine.dispose()
-        raise explained(exc, f"The database `{place}`") from exc
-    except sqlite3.DatabaseError as exc:  # while it is copied
-        engine.dispose()
-        raise explained(DatabaseError(None, None, exc), "The database") from exc
+        if isinstance(exc, DatabaseError):
+            raise explained(exc, f"The database `{engine.url.render_as_string(hide_password=True)}`") from exc
+        if isinstance(exc, sqlite3.DatabaseError):  # while it is copied
+            raise explained(DatabaseError(None, None, exc), "The database") from exc
+        raise
     return engine
 
 

@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, insert, not_, select
 
 from kappa.gamma.tables import bundles, labels, locked_packages
 from kappa.labels import Requirement
+from kappa.spec.store import BundleRecord, Query
 from kappa.tag import Tag
 
-__all__ = ["BundleRecord", "Order", "Query", "add_bundle", "find_bundles", "names_of", "remove_bundle", "tags_of"]
-
-Order = Literal["created_at", "name"]
-
-
-@dataclass(frozen=True, slots=True)
-class BundleRecord:
-    """One bundle as the registry knows it."""
-
-    tag: Tag
-    created_at: datetime
-    """When it was built, in UTC."""
-    uri: str
-    """Where it is, relative to the root of the repository."""
-    kappa_version: str
-    content_digest: str
-    bundle_digest: str
-    size_bytes: int
-    view: Mapping[str, Any]
-    """What it says of itself: `kappa.spec.views.metadata_view`."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    packages: tuple[tuple[str, str], ...] = ()
-    """Its lock, as distributions and versions; empty when it was read back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which bundles to list, and in which order; those of one name are listed newest first."""
-
-    namespace: str
-    name: str | None = None
-    version: str | None = None
-    digest: str | None = None
-    """The beginning of a bundle digest, with ``sha256:``."""
-    selector: tuple[Requirement, ...] = ()
-    limit: int | None = None
-    offset: int = 0
-    order_by: Order = "created_at"
-    ascending: bool = False
+__all__ = ["add_bundle", "find_bundles", "names_of", "remove_bundle", "tags_of"]
 
 
 def add_bundle(connection: Connection, namespace: str, record: BundleRecord) -> None:
@@ -156,7 +118,7 @@ def _record(row: Row[Any], own_labels: Mapping[str, str]) -> BundleRecord:
     created: datetime = row.created_at
     return BundleRecord(
         tag=Tag(row.name, row.version),
-        created_at=created if created.tzinfo is not None else created.replace(tzinfo=timezone.utc),
+        created_at=created.astimezone(timezone.utc) if created.tzinfo else created.replace(tzinfo=timezone.utc),
         uri=row.uri,
         kappa_version=row.kappa_version,
         content_digest=row.content_digest,

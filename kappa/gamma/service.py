@@ -1,72 +1,62 @@
-"""The registry: bundles kept in a store and known to a database, behind one set of operations.
+"""The registry: bundles in a storage, and what is known of them in a database, behind one set of operations.
 
 Commands call it in their own process, on the store of this machine; the Gamma server offers the same operations to
-others. In a store of plain trees the trees are the truth: the database says what is known of them, and is brought in
-line whenever it differs, be it that a process died between the two, that somebody copied a bundle into the store, or
-that the database was deleted.
+others.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
-from filelock import FileLock
 from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
 
 from kappa.environment import home_directory
-from kappa.errors import BundleError, BundleNotFoundError, GammaError
+from kappa.errors import BundleError, BundleNotFoundError
 from kappa.gamma.database import explained, open_copy, open_database, reading, sqlite_url
-from kappa.gamma.queries import (
-    BundleRecord,
-    Order,
-    Query,
-    add_bundle,
-    find_bundles,
-    names_of,
-    remove_bundle,
-    tags_of,
-)
-from kappa.gamma.storage import DirectoryStorage
-from kappa.labels import Requirement
-from kappa.log import log
-from kappa.spec.manifest import BundleManifest, read_manifest
-from kappa.spec.pins import pins_of
-from kappa.spec.views import metadata_view
+from kappa.gamma.directories import local_storage
+from kappa.gamma.queries import add_bundle, find_bundles, names_of, remove_bundle
+from kappa.gamma.records import record_of
+from kappa.gamma.settling import Trees
+from kappa.gamma.storage import BundleStorage
+from kappa.spec.manifest import BundleManifest
+from kappa.spec.store import NAMESPACE, BundleRecord, Query
 from kappa.tag import BundleReference, Tag
 
-__all__ = ["NAMESPACE", "GammaService", "local_service"]
+__all__ = ["GammaService", "local_service"]
 
-NAMESPACE = "default"
-"""Where bundles are unless somebody says otherwise."""
-
+_ALL = Query()
 _SHOWN = 5
 
 
 def local_service(environ: Mapping[str, str]) -> GammaService:
     """Return the registry of this machine, below ``$KAPPA_HOME``; nothing is read or made before it is used."""
-    home = home_directory(environ)
-    return GammaService(DirectoryStorage(home / "repository"), sqlite_url(home / "storage.db"))
+    storage = local_storage(environ)
+    return GammaService(storage, sqlite_url(home_directory(environ) / "storage.db"), trees=Trees(storage))
 
 
 class GammaService:
-    """The bundles of one namespace; may be used by several processes at once."""
+    """A `Store` of one storage and one database.
 
-    def __init__(self, storage: DirectoryStorage, database_url: str, *, namespace: str = NAMESPACE) -> None:
-        self.storage = storage
-        self.namespace = namespace
+    With ``trees``, they decide which bundles exist; else the database does.
+    """
+
+    def __init__(self, storage: BundleStorage, database_url: str, *, trees: Trees | None = None) -> None:
+        self._storage = storage
         self._database_url = database_url
+        self._trees = trees
 
     # -- reading
 
     def find(self, reference: BundleReference) -> Path:
         """Return the directory that ``reference`` means; raises `BundleNotFoundError` that says what there is."""
-        found = self.list_bundles(name=reference.name, version=reference.version, digest=reference.digest, limit=2)
+        found = self.list_bundles(
+            Query(name=reference.name, version=reference.version, digest=reference.digest, limit=2)
+        )
         asked = (
             f"{reference.name}@{reference.digest}"
             if reference.digest
@@ -79,104 +69,73 @@ class GammaService:
             raise BundleError(f"`{asked}` is short for more than one bundle: {_enumerate(tags)}. Give more digits.")
         return self.path_of(found[0])
 
-    def list_bundles(
-        self,
-        *,
-        name: str | None = None,
-        version: str | None = None,
-        digest: str | None = None,
-        selector: tuple[Requirement, ...] = (),
-        limit: int | None = None,
-        offset: int = 0,
-        order_by: Order = "created_at",
-        ascending: bool = False,
-    ) -> list[BundleRecord]:
-        """Return what is known of bundles, the newest first: of those that fit everything that is given.
-
-        ``digest`` is the beginning of a bundle digest, with ``sha256:``.
-        """
-        if not self.storage.root.is_dir():
+    def list_bundles(self, query: Query = _ALL) -> list[BundleRecord]:
+        """Return the bundles that a query selects, in its order."""
+        if not self._storage.exists():
             return []
         self._settle()
-        query = Query(self.namespace, name, version, digest, selector, limit, offset, order_by, ascending)
         with self._failing_explained(), reading(self._engine) as connection:
             return find_bundles(connection, query)
 
     def path_of(self, record: BundleRecord) -> Path:
-        """Return the directory of a bundle."""
-        return self.storage.root / record.uri
+        """Return a directory that holds the bundle of a record."""
+        return self._storage.fetch(record.uri)
 
-    def tags(self, name: str | None = None) -> list[Tag]:
-        """Return the tags of all bundles, or of one service's, newest first."""
-        return [record.tag for record in self.list_bundles(name=name)]
+    def has(self, tag: Tag) -> bool:
+        """Return whether a version exists."""
+        return self._storage.has(tag)
 
     # -- writing
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Yield an empty directory to build in; what is left there is removed."""
-        with self.storage.staging() as staging:
+        with self._storage.staging() as staging:
             yield staging
 
     def put(self, staged: Path, manifest: BundleManifest) -> Path:
-        """Take the complete bundle ``staged``, whose manifest is given, into the store and return where it is.
+        """Take the complete bundle ``staged`` from such a directory, and return where it is.
 
         A bundle of the same tag stays as it is: fine if it has the same bytes, `DestinationExistsError` if not.
         """
         engine = self._engine
-        with self._exclusive(), self._failing_explained():
-            place = self.storage.put(staged, manifest)
-            record = _record_of(place, self.storage.root, manifest)
+        with self._storage.exclusive(), self._failing_explained():
+            uri = self._storage.put(staged, manifest)
+            directory = self._storage.fetch(uri)
             with engine.begin() as connection:
-                add_bundle(connection, self.namespace, record)
-        return place
+                add_bundle(connection, NAMESPACE, record_of(directory, manifest, uri=uri))
+        return directory
 
     def delete(self, tags: Sequence[Tag]) -> list[Tag]:
         """Delete bundles and return those that were there."""
         engine = self._engine
-        trash: dict[Tag, Path] = {}
+        removed: dict[Tag, Callable[[], None]] = {}
         try:
-            with self._exclusive(), self._failing_explained():
+            with self._storage.exclusive(), self._failing_explained():
                 for tag in tags:
-                    taken = self.storage.take_away(tag)
-                    if taken is not None:
-                        trash[tag] = taken
+                    free = self._storage.remove(tag)
+                    if free is not None:
+                        removed[tag] = free
                     with engine.begin() as connection:
-                        remove_bundle(connection, self.namespace, tag)
+                        remove_bundle(connection, NAMESPACE, tag)
         finally:
-            for left in trash.values():
-                self.storage.discard(left)
-        return list(trash)
+            for free in removed.values():
+                free()
+        return list(removed)
 
-    # -- the database beside the trees
+    def close(self) -> None:
+        """Close the connections to the database; they are opened again when they are needed."""
+        if (engine := self.__dict__.get("_engine")) is not None:
+            engine.dispose()
+
+    # -- the database beside the storage
 
     @cached_property
     def _engine(self) -> Engine:
-        if self._why_read_only:
+        if self._storage.why_read_only:
             return open_copy(self._database_url)
-        with self._exclusive():
+        with self._storage.exclusive():
             return open_database(self._database_url)
-
-    @cached_property
-    def _why_read_only(self) -> str:
-        """Why the store can be read here and not changed; empty if it can be changed."""
-        try:
-            self.storage.root.mkdir(parents=True, exist_ok=True)
-            with self._lock():
-                return ""
-        except OSError as exc:
-            return str(exc.strerror)
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Keep other processes from changing the store; the lock of a killed process is free again."""
-        if self._why_read_only:
-            raise GammaError(f"The store `{self.storage.root}` cannot be changed: {self._why_read_only}.")
-        with self._lock():
-            yield
-
-    def _lock(self) -> FileLock:
-        return FileLock(self.storage.root.with_name(f".{self.storage.root.name}.lock"))
 
     @contextmanager
     def _failing_explained(self) -> Iterator[None]:
@@ -187,46 +146,25 @@ class GammaService:
 
     def _settle(self) -> None:
         """Bring the database in line with the trees, if it is not."""
+        if self._trees is None:
+            return
         engine = self._engine
         with self._failing_explained():
             with reading(engine) as connection:
-                if tags_of(connection, self.namespace) == self.storage.tags():
+                if self._trees.are_known(connection):
                     return
-            with nullcontext() if self._why_read_only else self._exclusive():
-                there = self.storage.tags()
-                with engine.begin() as connection:
-                    known = tags_of(connection, self.namespace)
-                    for tag in known - there:
-                        remove_bundle(connection, self.namespace, tag)
-                    for tag in sorted(there - known, key=self._age):
-                        if (record := self._record_or_warning(tag)) is not None:
-                            add_bundle(connection, self.namespace, record)
-
-    def _age(self, tag: Tag) -> float:
-        with suppress(OSError):
-            return self.storage.path_of(tag).stat().st_ctime
-        return 0.0
-
-    def _record_or_warning(self, tag: Tag) -> BundleRecord | None:
-        place = self.storage.path_of(tag)
-        try:
-            record = _record_of(place, self.storage.root, read_manifest(place))
-        except (BundleError, OSError) as exc:
-            log(str(exc), kind="warning")
-            return None
-        if record.tag != tag:
-            log(f"`{place}` says that it is `{record.tag}`, so it is passed over.", kind="warning")
-            return None
-        return record
+            alone = nullcontext() if self._storage.why_read_only else self._storage.exclusive()
+            with alone, engine.begin() as connection:
+                self._trees.settle(connection)
 
     def _absence(self, asked: str, name: str) -> str:
-        if not self.storage.root.is_dir() or not (names := self._names()):
+        if not self._storage.exists() or not (names := self._names()):
             return (
-                f"There is no bundle `{asked}`: the store `{self.storage.root}` is empty. "
+                f"There is no bundle `{asked}`: the store `{self._storage.place}` is empty. "
                 "Run `kappa build` in the folder of the kappafile, and give the tag that it prints."
             )
         if name in names:
-            versions = self.tags(name)
+            versions = [record.tag for record in self.list_bundles(Query(name=name))]
             return f"There is no bundle `{asked}` in the store. Of `{name}` it holds {_enumerate(versions)}."
         if near := difflib.get_close_matches(name, names, n=1, cutoff=0.5):
             return f"There is no bundle `{asked}` in the store. Did you mean `{near[0]}`?"
@@ -235,32 +173,7 @@ class GammaService:
     def _names(self) -> list[str]:
         self._settle()
         with self._failing_explained(), reading(self._engine) as connection:
-            return names_of(connection, self.namespace)
-
-
-def _record_of(place: Path, root: Path, manifest: BundleManifest) -> BundleRecord:
-    """Return what the registry knows of the bundle in a directory below ``root``."""
-    lock = place / manifest.env.lock
-    try:
-        pins = tuple((pin.name, pin.version) for pin in pins_of(lock.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError):
-        pins = ()  # what `kappa verify` says; a bundle without its lock can still be found and deleted
-    return BundleRecord(
-        tag=manifest.tag,
-        created_at=_moment(manifest),
-        uri=place.relative_to(root).as_posix(),
-        kappa_version=manifest.kappa_version,
-        content_digest=manifest.content_digest,
-        bundle_digest=manifest.bundle_digest,
-        size_bytes=sum(path.stat().st_size for path in place.rglob("*") if path.is_file()),
-        view=metadata_view(manifest),
-        labels=dict(manifest.labels),
-        packages=pins,
-    )
-
-
-def _moment(manifest: BundleManifest) -> datetime:
-    return datetime.fromisoformat(manifest.created_at.replace("Z", "+00:00"))
+            return names_of(connection, NAMESPACE)
 
 
 def _enumerate(items: Sequence[Tag] | Sequence[str]) -> str:

@@ -1,110 +1,49 @@
-"""Bundles as plain trees: ``<root>/<name>/<version>``, complete or absent, never half.
-
-A bundle is visible by its tree: it is staged beside the others and moved to its place in one step, and moved away in
-one step before it is deleted. Names that begin with a dot are work in progress and never bundles.
-"""
+"""Where the bytes of bundles are kept: what every kind of storage offers to the service that keeps the records."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
-from kappa._files import in_use, is_abandoned
-from kappa.errors import DestinationExistsError
-from kappa.spec.layout import MANIFEST_NAME
-from kappa.spec.manifest import BundleManifest, read_manifest
+from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
 
-__all__ = ["DirectoryStorage"]
-
-_STAGING, _TRASH = ".staging-", ".trash-"
+__all__ = ["BundleStorage"]
 
 
-class DirectoryStorage:
-    """The bundles below ``root``, which need not exist."""
+class BundleStorage(Protocol):
+    """Whole bundles by their tags; a version never changes."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
 
-    def path_of(self, tag: Tag) -> Path:
-        """Return where the bundle of ``tag`` is kept, whether or not it is there."""
-        return self.root / tag.name / tag.version
+    @property
+    def why_read_only(self) -> str:
+        """Why bundles can be read here and not changed; empty if they can be changed."""
+
+    def exists(self) -> bool:
+        """Return whether anything was ever kept here; asking makes nothing."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other processes from changing bundles and their records; raises `GammaError` where it is read-only."""
 
     def has(self, tag: Tag) -> bool:
-        return (self.path_of(tag) / MANIFEST_NAME).is_file()
+        """Return whether the bundle of ``tag`` is complete here."""
 
-    def tags(self) -> set[Tag]:
-        """Return the tags of all bundles that are there now."""
-        return {
-            Tag(name.name, version.name)
-            for name in _directories(self.root)
-            for version in _directories(Path(name.path))
-            if Path(version.path, MANIFEST_NAME).is_file()
-        }
+    def staging(self) -> AbstractContextManager[Path]:
+        """Yield an empty directory to build in; what is left there is removed."""
 
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
-        """Yield an empty directory on the store's file system, to build in; what is left there is removed."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned()
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.root))
-        try:
-            with in_use(staging):
-                yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-    def put(self, staged: Path, manifest: BundleManifest) -> Path:
-        """Move the complete bundle ``staged``, on the same file system, to its place and return that.
+    def put(self, staged: Path, manifest: BundleManifest) -> str:
+        """Take the complete bundle ``staged`` from such a directory; return its URI, which `fetch` takes.
 
         A bundle of the same tag stays as it is: fine if it has the same bytes, `DestinationExistsError` if not.
         """
-        destination = self.path_of(manifest.tag)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.replace(staged, destination)  # noqa: PTH105 - one atomic step; it fails on a directory that is not empty
-        except OSError:
-            if not (destination / MANIFEST_NAME).is_file():
-                raise
-            if read_manifest(destination).bundle_digest != manifest.bundle_digest:
-                raise DestinationExistsError(
-                    f"`{manifest.tag}` is already in the store, and this bundle is not identical to it; a version "
-                    "never changes. Give another `--version`, or none to get one made from the time and the content."
-                ) from None
-        return destination
 
-    def take_away(self, tag: Tag) -> Path | None:
-        """Make a bundle invisible in one step; return what is left to `discard`, or ``None`` if it is not there."""
-        place = self.path_of(tag)
-        trash = Path(tempfile.mkdtemp(prefix=_TRASH, dir=self.root)) if self.root.is_dir() else None
-        if trash is None:
-            return None
-        try:
-            os.replace(place, trash)  # noqa: PTH105
-        except OSError:
-            trash.rmdir()
-            if place.exists():
-                raise
-            return None
-        with suppress(OSError):
-            place.parent.rmdir()  # unless it holds other versions
-        return trash
+    def fetch(self, uri: str) -> Path:
+        """Return a directory that holds a bundle."""
 
-    def discard(self, trash: Path) -> None:
-        """Delete what `take_away` left."""
-        shutil.rmtree(trash, ignore_errors=True)
-
-    def _remove_abandoned(self) -> None:
-        """Remove what killed processes left behind."""
-        left = [path for path in self.root.glob(f"{_STAGING}*") if is_abandoned(path)]
-        for path in (*left, *self.root.glob(f"{_TRASH}*")):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _directories(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        yield from (entry for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    def remove(self, tag: Tag) -> Callable[[], None] | None:
+        """Make a bundle invisible in one step; return what frees its room, or ``None`` if it is not there."""

@@ -1,4 +1,4 @@
-"""The tables of the registry, for SQLite and PostgreSQL alike.
+"""The tables of the registry, for SQLite and PostgreSQL alike; both sort names and keys by their code points.
 
 Every row belongs to a *namespace*. What a table holds is changed by a migration only (`kappa.gamma.migrations`); a test
 compares the two.
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
+from sqlalchemy.types import TypeEngine
 
 __all__ = ["REVISION", "bundles", "labels", "locked_packages", "metadata"]
 
@@ -36,12 +37,18 @@ metadata = MetaData(
 
 _NAMESPACE = String(63)
 
+
+def _sorted_text(length: int) -> TypeEngine[str]:
+    """Return the type of a column that is sorted by code points, as SQLite does; PostgreSQL goes by its locale."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 bundles = Table(
     "bundles",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("namespace", _NAMESPACE, nullable=False),
-    Column("name", String(128), nullable=False),
+    Column("name", _sorted_text(128), nullable=False),
     Column("version", String(128), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),  # when it was built, in UTC
     Column("uri", String(1024), nullable=False),  # relative to the root of the repository
@@ -61,7 +68,7 @@ labels = Table(
     metadata,
     Column("namespace", _NAMESPACE, nullable=False),
     Column("bundle_id", Integer, ForeignKey("bundles.id", ondelete="CASCADE"), primary_key=True),
-    Column("key", String(63), primary_key=True),
+    Column("key", _sorted_text(63), primary_key=True),
     Column("value", String(63), nullable=False),
     Index(None, "namespace", "key", "value"),
 )

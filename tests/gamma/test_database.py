@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from kappa.errors import GammaError
+from kappa.errors import GammaError, MissingDependencyError
 from kappa.gamma import migrations
-from kappa.gamma.database import migrate, open_database, sqlite_url
+from kappa.gamma.database import migrate, open_database
 from kappa.gamma.tables import REVISION, metadata
 
+Connected = Callable[[], AbstractContextManager[Connection]]
 
-def test_the_migrations_make_exactly_the_tables_that_an_empty_database_gets(tmp_path: Path) -> None:
-    migrated = create_engine(sqlite_url(tmp_path / "migrated.db"), poolclass=NullPool)
-    with migrated.begin() as connection:
-        migrate(connection)
-    for engine in (migrated, open_database(sqlite_url(tmp_path / "storage.db"))):
-        with engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"compare_type": True})
-            assert compare_metadata(context, metadata) == []
-            assert context.get_current_revision() == REVISION
-            assert sorted(inspect(connection).get_table_names()) == sorted([*metadata.tables, "alembic_version"])
+
+@pytest.mark.parametrize("is_migrated", [True, False])
+def test_the_migrations_make_exactly_the_tables_that_an_empty_database_gets(
+    is_migrated: bool, connected: Connected, database_url: str
+) -> None:
+    if is_migrated:
+        engine = create_engine(database_url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+        with engine.begin() as connection:
+            migrate(connection)
+    with connected() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == REVISION
+        assert sorted(inspect(connection).get_table_names()) == sorted([*metadata.tables, "alembic_version"])
 
 
 def test_the_newest_migration_is_the_one_that_the_code_asks_for() -> None:
@@ -37,27 +44,39 @@ def test_the_newest_migration_is_the_one_that_the_code_asks_for() -> None:
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_a_database_that_is_new_or_at_the_newest_is_opened_without_alembic(is_new: bool, tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "storage.db")
+def test_a_database_that_is_new_or_at_the_newest_is_opened_without_alembic(is_new: bool, database_url: str) -> None:
     if not is_new:
-        open_database(url).dispose()
+        open_database(database_url).dispose()
     code = (
         "import sys\nfrom kappa.gamma.database import open_database\n"
-        f"open_database({url!r})\nsys.exit('alembic' in sys.modules)"
+        f"open_database({database_url!r})\nsys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_database_of_a_newer_kappa_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "storage.db")
-    with open_database(url).begin() as connection:
+def test_a_database_of_a_newer_kappa_is_refused_and_left_as_it_is(connected: Connected, database_url: str) -> None:
+    with connected() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(GammaError, match="at the revision `9999`, which this Kappa does not know"):
-        open_database(url)
+        open_database(database_url)
 
 
-def test_rows_of_a_bundle_go_with_it(tmp_path: Path) -> None:
-    with open_database(sqlite_url(tmp_path / "storage.db")).begin() as connection:
+def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(
+        GammaError, match=r"^The database `postgresql\+psycopg://me:\*\*\*@.*` cannot be used: "
+    ) as caught:
+        open_database("postgresql://me:a-secret@/kappa?host=/surely/absent")
+    assert "a-secret" not in str(caught.value)
+
+
+def test_without_its_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'path/to/kappa\[postgres\]'"):
+        open_database("postgresql://me@/kappa")
+
+
+def test_rows_of_a_bundle_go_with_it(connected: Connected) -> None:
+    with connected() as connection:
         connection.exec_driver_sql(
             "INSERT INTO bundles (namespace, name, version, created_at, uri, kappa_version, content_digest, "
             "bundle_digest, size_bytes, view) VALUES ('n', 'Iris', '1', '2026-01-01', 'Iris/1', '0', '', '', 0, '{}')"

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from kappa.errors import BundleError, BundleNotFoundError, DestinationExistsError, GammaError
+from kappa.gamma.directories import DirectoryStorage
 from kappa.gamma.queries import add_bundle
 from kappa.gamma.service import GammaService
-from kappa.gamma.storage import DirectoryStorage
 from kappa.labels import parse_selector
 from kappa.log import Kind, listening
 from kappa.spec.manifest import read_manifest
+from kappa.spec.store import Query
 from kappa.tag import BundleReference, Tag
 
 Put = Callable[..., Path]
 Open = Callable[[], GammaService]
+Connected = Callable[[], AbstractContextManager[Connection]]
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def rows_of(connected: Connected, statement: str) -> list[tuple[object, ...]]:
+    with connected() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(statement)]
 
 
 def find(service: GammaService, text: str) -> Path:
     return service.find(BundleReference.parse(text))
 
 
-def tags(service: GammaService, name: str | None = None, **options: object) -> list[str]:
-    return [str(one.tag) for one in service.list_bundles(name=name, **options)]  # type: ignore[arg-type]
+def tags(service: GammaService, name: str | None = None, **options: Any) -> list[str]:
+    return [str(one.tag) for one in service.list_bundles(Query(name=name, **options))]
 
 
 # -- finding and listing -----------------------------------------------------------------------------------------------
@@ -87,8 +99,10 @@ def test_an_unknown_reference_says_what_there_is(service: GammaService, put: Put
     assert str(caught.value) == message
 
 
-def test_an_empty_store_says_how_bundles_get_there_and_makes_nothing(service: GammaService) -> None:
-    root = service.storage.root
+def test_an_empty_store_says_how_bundles_get_there_and_makes_nothing(
+    service: GammaService, storage: DirectoryStorage
+) -> None:
+    root = storage.root
     with pytest.raises(BundleNotFoundError) as caught:
         find(service, "Iris:latest")
     expected = (
@@ -111,13 +125,13 @@ def test_a_record_holds_what_lists_need_without_reading_the_bundle(service: Gamm
     assert service.path_of(record) == directory
 
 
-def test_the_lock_of_each_bundle_is_a_table(put: Put, tmp_path: Path) -> None:
+def test_the_lock_of_each_bundle_is_a_table(put: Put, connected: Connected) -> None:
     put("Iris", "1")
-    with sqlite3.connect(tmp_path / "storage.db") as database:
-        rows = database.execute(
-            "SELECT b.name, b.version, p.distribution, p.version FROM locked_packages p JOIN bundles b "
-            "ON b.id = p.bundle_id ORDER BY p.distribution"
-        ).fetchall()
+    rows = rows_of(
+        connected,
+        "SELECT b.name, b.version, p.distribution, p.version FROM locked_packages p JOIN bundles b "
+        "ON b.id = p.bundle_id ORDER BY p.distribution",
+    )
     assert rows == [("Iris", "1", "apple", "1.0"), ("Iris", "1", "pear", "2.0")]
 
 
@@ -158,10 +172,22 @@ def test_order_limit_and_offset(service: GammaService, put: Put) -> None:
     assert tags(service, "A", limit=1) == ["A:2"]
 
 
+def test_names_are_sorted_by_code_points_in_every_database(service: GammaService, put: Put) -> None:
+    for name in ("b", "A", "a", "B", "a_b", "aB"):
+        put(name, "1")
+    assert tags(service, order_by="name", ascending=True) == ["A:1", "B:1", "a:1", "aB:1", "a_b:1", "b:1"]
+
+
+def test_the_time_of_a_build_is_in_utc_wherever_the_database_is(service: GammaService, put: Put) -> None:
+    put("Iris", "1", created="2026-07-01T12:00:00Z")
+    (record,) = service.list_bundles()
+    assert record.created_at.isoformat() == "2026-07-01T12:00:00+00:00"
+
+
 # -- deleting ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_deleted_is_gone_and_nothing_else(service: GammaService, put: Put) -> None:
+def test_what_is_deleted_is_gone_and_nothing_else(service: GammaService, storage: DirectoryStorage, put: Put) -> None:
     for version in ("1", "2", "3"):
         put("Iris", version)
     assert service.delete([Tag("Iris", "1"), Tag("Iris", "9"), Tag("Iris", "3")]) == [
@@ -169,13 +195,13 @@ def test_what_is_deleted_is_gone_and_nothing_else(service: GammaService, put: Pu
         Tag("Iris", "3"),
     ]
     assert tags(service) == ["Iris:2"]
-    assert [path.name for path in service.storage.root.iterdir()] == ["Iris"]
+    assert [path.name for path in storage.root.iterdir()] == ["Iris"]
 
 
 def test_many_bundles_are_deleted_at_once(service: GammaService, put: Put) -> None:
     for number in range(60):
         put("Iris", str(number))
-    assert len(service.delete(service.tags())) == 60
+    assert len(service.delete([record.tag for record in service.list_bundles()])) == 60
     assert tags(service) == []
 
 
@@ -210,12 +236,13 @@ def test_a_bundle_whose_process_died_before_it_was_forgotten_is_forgotten(
     service: GammaService, storage: DirectoryStorage, put: Put
 ) -> None:
     put("Iris", "1")
-    storage.take_away(Tag("Iris", "1"))
+    storage.remove(Tag("Iris", "1"))
     assert tags(service) == []
     with pytest.raises(BundleNotFoundError):
         find(service, "Iris:1")
 
 
+@on_sqlite
 def test_a_lost_database_is_made_anew(put: Put, open_service: Open, tmp_path: Path) -> None:
     put("Iris", "1", created="2026-02-01T00:00:00Z", labels={"team": "growth"})
     put("Iris", "2", created="2026-01-01T00:00:00Z")
@@ -241,20 +268,23 @@ def test_a_broken_bundle_is_passed_over_with_a_warning(service: GammaService, pu
     ]
 
 
-def test_namespaces_do_not_see_each_other(service: GammaService, put: Put, open_service: Open) -> None:
+def test_namespaces_do_not_see_each_other(service: GammaService, put: Put, connected: Connected) -> None:
     put("Iris", "1")
     (record,) = service.list_bundles()
-    with service._engine.begin() as connection:
+    with connected() as connection:
         add_bundle(connection, "team-b", record)
-    other = open_service()
-    other.namespace = "team-c"
+        add_bundle(connection, "team-b", replace(record, tag=Tag("Wine", "1")))
     assert tags(service) == ["Iris:1"]
+    assert sorted(tags(service, namespace="team-b")) == ["Iris:1", "Wine:1"]
+    assert tags(service, namespace="team-c") == []
     service.delete([Tag("Iris", "1")])
-    with service._engine.begin() as connection:
-        rows = connection.exec_driver_sql("SELECT namespace FROM bundles").all()
-    assert [tuple(row) for row in rows] == [("team-b",)]
+    assert rows_of(connected, "SELECT namespace, name FROM bundles ORDER BY name") == [
+        ("team-b", "Iris"),
+        ("team-b", "Wine"),
+    ]
 
 
+@on_sqlite
 def test_a_database_that_is_none_is_said(open_service: Open, put: Put, tmp_path: Path) -> None:
     put("Iris", "1")
     (tmp_path / "storage.db").write_bytes(b"not a database, but long enough to look at" * 100)
@@ -278,6 +308,7 @@ def reader(open_service: Open, put: Put, storage: DirectoryStorage) -> GammaServ
     return open_service()
 
 
+@on_sqlite
 def test_a_store_that_cannot_be_written_to_is_read(reader: GammaService, storage: DirectoryStorage) -> None:
     files = {path: path.stat().st_mtime_ns for path in storage.root.parent.rglob("*")}
     assert tags(reader) == ["Iris:2", "Iris:1"]
@@ -285,6 +316,7 @@ def test_a_store_that_cannot_be_written_to_is_read(reader: GammaService, storage
     assert {path: path.stat().st_mtime_ns for path in storage.root.parent.rglob("*")} == files
 
 
+@on_sqlite
 def test_a_store_that_cannot_be_written_to_is_read_without_a_database(
     reader: GammaService, storage: DirectoryStorage
 ) -> None:
@@ -292,6 +324,7 @@ def test_a_store_that_cannot_be_written_to_is_read_without_a_database(
     assert tags(reader) == ["Iris:2", "Iris:1"]
 
 
+@on_sqlite
 def test_a_store_that_cannot_be_written_to_says_so(reader: GammaService, stage_bundle: Callable[..., Path]) -> None:
     with pytest.raises(GammaError, match=r"^The store `.*repository` cannot be changed: Is a directory\.$"):
         reader.delete([Tag("Iris", "1")])
@@ -302,6 +335,7 @@ def test_a_store_that_cannot_be_written_to_says_so(reader: GammaService, stage_b
     assert tags(reader) == ["Iris:2", "Iris:1"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("is_read_only", [False, True], ids=["writable", "read-only"])
 def test_a_damaged_database_may_be_deleted_and_is_made_anew(
     is_read_only: bool, open_service: Open, put: Put, storage: DirectoryStorage

@@ -11,7 +11,7 @@ import pytest
 
 from kappa._files import in_use
 from kappa.errors import DestinationExistsError
-from kappa.gamma.storage import DirectoryStorage
+from kappa.gamma.directories import DirectoryStorage
 from kappa.spec.manifest import read_manifest
 from kappa.tag import Tag
 
@@ -26,7 +26,7 @@ def store(storage: DirectoryStorage, stage_bundle: Stage) -> Store:
     def put(name: str, version: str, **options: object) -> Path:
         with storage.staging() as staging:
             staged = stage_bundle(staging / "bundle", name, version, **options)
-            return storage.put(staged, read_manifest(staged))
+            return storage.fetch(storage.put(staged, read_manifest(staged)))
 
     return put
 
@@ -99,9 +99,10 @@ def test_of_several_that_put_one_tag_at_once_one_wins(storage: DirectoryStorage,
     def attempt(number: int) -> None:
         with storage.staging() as staging:
             staged = stage_bundle(staging / "bundle", "Iris", "1", digest=f"{number:02x}")
+            own = read_manifest(staged)
             gate.wait()
             try:
-                outcomes.append(read_manifest(storage.put(staged, read_manifest(staged))).bundle_digest)
+                outcomes.append(read_manifest(storage.fetch(storage.put(staged, own))).bundle_digest)
             except DestinationExistsError:
                 outcomes.append("refused")
 
@@ -116,25 +117,26 @@ def test_of_several_that_put_one_tag_at_once_one_wins(storage: DirectoryStorage,
 def test_a_bundle_taken_away_is_invisible_before_it_is_deleted(storage: DirectoryStorage, store: Store) -> None:
     store("Iris", "1")
     store("Iris", "2")
-    trash = storage.take_away(Tag("Iris", "1"))
-    assert trash is not None
+    free = storage.remove(Tag("Iris", "1"))
+    assert free is not None
+    (trash,) = storage.root.glob(".trash-*")
     assert (trash / "kappa.yml").is_file()
     assert storage.tags() == {Tag("Iris", "2")}
-    storage.discard(trash)
+    free()
     assert [path.name for path in storage.root.iterdir()] == ["Iris"]
 
 
 def test_the_last_bundle_takes_its_folder_with_it(storage: DirectoryStorage, store: Store) -> None:
     store("Iris", "1")
-    trash = storage.take_away(Tag("Iris", "1"))
-    assert trash is not None
-    storage.discard(trash)
+    free = storage.remove(Tag("Iris", "1"))
+    assert free is not None
+    free()
     assert list(storage.root.iterdir()) == []
 
 
 def test_a_bundle_that_is_not_there_cannot_be_taken_away(storage: DirectoryStorage, store: Store) -> None:
-    assert storage.take_away(Tag("Iris", "1")) is None
+    assert storage.remove(Tag("Iris", "1")) is None
     store("Iris", "1")
-    assert storage.take_away(Tag("Iris", "2")) is None
+    assert storage.remove(Tag("Iris", "2")) is None
     assert storage.tags() == {Tag("Iris", "1")}
     assert list(storage.root.glob(".*")) == []

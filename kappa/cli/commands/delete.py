@@ -15,6 +15,8 @@ from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.cli.queries import stored_table
 from kappa.errors import UsageError
+from kappa.labels import parse_selector
+from kappa.spec.store import Query
 
 __all__ = ["command", "is_terminal"]
 
@@ -47,7 +49,8 @@ def command(targets: Sequence[str], selector: str | None, *, everything: bool, y
         raise UsageError(
             f"Nothing is named: give a bundle, or `--labels` or `--all`. {bundles_at_hand(click.get_current_context())}"
         )
-    found = actions.bundles_to_delete(targets, selector=selector, everything=everything)
+    query = Query(selector=parse_selector(selector)) if selector is not None else Query() if everything else None
+    found = actions.bundles_to_delete(targets, query)
     if not found:
         print_note("There is no such bundle; nothing was deleted.")
     elif not yes:

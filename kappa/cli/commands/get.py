@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import replace
 
 import click
 
@@ -12,6 +12,7 @@ from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.cli.queries import query_options, stored_table
+from kappa.spec.store import Query
 
 __all__ = ["command"]
 
@@ -29,7 +30,7 @@ __all__ = ["command"]
 @click.option("--print-location", is_flag=True, help="Print where the bundle is, and nothing else.")
 @query_options
 @format_option("text", "wide", "json")
-def command(target: str, *, print_location: bool, output_format: str, **query: Any) -> None:
+def command(target: str, *, print_location: bool, output_format: str, query: Query) -> None:
     """Show one bundle, or the versions of a service.
 
     TARGET is a name, for all its versions, or one bundle: a tag like `IrisClassifier:latest`, or a path. With
@@ -38,7 +39,7 @@ def command(target: str, *, print_location: bool, output_format: str, **query: A
     if print_location:
         print_result(str(actions.find_bundle(target).bundle.directory))
     elif target.isidentifier():
-        bundles = actions.list_bundles(name=target, **query)
+        bundles = actions.list_bundles(replace(query, name=target))
         if output_format == "json":
             print_result(json.dumps([one.view for one in bundles], indent=2))
             return

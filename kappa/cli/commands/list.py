@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import Any
 
 from kappa import actions
 from kappa.cli.arguments import format_option
@@ -12,6 +11,7 @@ from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.cli.queries import query_options, stored_table
 from kappa.environment import home_directory
+from kappa.spec.store import Query
 
 __all__ = ["command"]
 
@@ -27,12 +27,12 @@ __all__ = ["command"]
 )
 @query_options
 @format_option("text", "wide", "json")
-def command(output_format: str, **query: Any) -> None:
+def command(output_format: str, query: Query) -> None:
     """List the bundles in the store.
 
     The newest comes first. `wide` shows when each was built instead of its age, its labels and its size.
     """
-    bundles = actions.list_bundles(**query)
+    bundles = actions.list_bundles(query)
     if output_format == "json":
         print_result(json.dumps([one.view for one in bundles], indent=2))
         return
@@ -41,4 +41,4 @@ def command(output_format: str, **query: Any) -> None:
     if not bundles:
         place = home_directory() / "repository"
         empty = f"The store `{place}` is empty. `kappa build` puts bundles there."
-        print_note("No bundle has these labels." if query["selector"] is not None else empty)
+        print_note("No bundle has these labels." if query.selector else empty)

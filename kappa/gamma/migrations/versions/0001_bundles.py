@@ -5,10 +5,15 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-__all__ = ["upgrade"]
+__all__ = ["sorted_text", "upgrade"]
 
 revision = "0001"
 down_revision = None
+
+
+def sorted_text(length: int) -> sa.types.TypeEngine[str]:
+    """Return the type of a column that is sorted by code points in every database."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -16,7 +21,7 @@ def upgrade() -> None:
         "bundles",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("namespace", sa.String(63), nullable=False),
-        sa.Column("name", sa.String(128), nullable=False),
+        sa.Column("name", sorted_text(128), nullable=False),
         sa.Column("version", sa.String(128), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("uri", sa.String(1024), nullable=False),
@@ -34,7 +39,7 @@ def upgrade() -> None:
         "labels",
         sa.Column("namespace", sa.String(63), nullable=False),
         sa.Column("bundle_id", sa.Integer(), nullable=False),
-        sa.Column("key", sa.String(63), nullable=False),
+        sa.Column("key", sorted_text(63), nullable=False),
         sa.Column("value", sa.String(63), nullable=False),
         sa.PrimaryKeyConstraint("bundle_id", "key", name="pk_labels"),
         sa.ForeignKeyConstraint(["bundle_id"], ["bundles.id"], name="fk_labels_bundle_id", ondelete="CASCADE"),
