@@ -33,6 +33,7 @@ REACHED = {
     "kappa/cli/results.py": ("run",),
     "kappa/cli/run_arguments.py": ("run",),
     "kappa/containers/": ("containerize",),
+    "kappa/images.py": ("containerize",),
     "kappa/gamma/directories.py": ("build",),
     "kappa/offline/answering.py": ("run",),
     "kappa/server/": ("serve", "serve-gunicorn"),

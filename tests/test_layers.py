@@ -29,6 +29,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.choices",
         "kappa.environment",
         "kappa.errors",
+        "kappa.images",
         "kappa.labels",
         "kappa.log",
         "kappa.log_format",

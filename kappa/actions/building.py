@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kappa import build
-from kappa.containers.engine import choose_engine
+from kappa.containers.choosing import choose_engine
 from kappa.environment import home_directory
 from kappa.errors import DestinationExistsError
 from kappa.log import listening, log, to_logging
@@ -105,7 +105,7 @@ def lock_project(
     committed = plan.project.root / build.LOCK_NAME
     image = ""
     if pin_base_image:
-        image = choose_engine("auto", environ=environ).pin(plan.base_image)
+        image = choose_engine("auto", environ=environ).registry.pin(plan.base_image)
     with failing_writes_explained("The lock"):
         done = build.relock(
             plan.lock_inputs, committed, environ=environ, upgrade=upgrade, packages=packages, base_image=image

@@ -15,22 +15,25 @@ from kappa import build
 from kappa._version import __version__
 from kappa.actions.examples import check_examples, examples_of, replay_examples
 from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle
-from kappa.containers.engine import Builder, Engine, choose_engine
-from kappa.containers.images import ImageFacts, check_image, default_image
-from kappa.containers.request import ImageRequest, Secret, lent_proxies, lent_secrets
+from kappa.containers.choosing import choose_engine
+from kappa.containers.engine import Runner
+from kappa.containers.facts import ImageFacts
+from kappa.containers.request import ImageRequest, lent_proxies, lent_secrets
 from kappa.errors import ContainerError, ExampleFailedError, UsageError
+from kappa.images import BuilderName, Secret, check_image, default_image
 from kappa.log import log
-from kappa.rendering.bundle import render
 from kappa.rendering.deployables import ComposeContext, WorkflowContext
+from kappa.rendering.templates import render
 from kappa.secret_urls import password_in, secret_in
 from kappa.spec.manifest import BundleManifest
+from kappa.spec.platforms import PLATFORMS, running_python
 from kappa.tag import Tag
 
 __all__ = ["Containerized", "compose_file", "containerize", "github_workflow"]
 
 _START_UP_S = 300.0
 """How long a container may load its models."""
-_PLATFORM_NAMES = {"linux/amd64": "linux_x86_64", "linux/arm64": "linux_aarch64"}
+_PLATFORM_NAMES = {name: system.name for name, system in PLATFORMS.items() if system.sys_platform == "linux"}
 """The platforms of images, and what locks call them."""
 
 
@@ -65,7 +68,7 @@ def containerize(
     build_arguments: Mapping[str, str | None] | None = None,
     secrets: Sequence[Secret] = (),
     platforms: Sequence[str] = (),
-    builder: Builder = "auto",
+    builder: BuilderName = "auto",
     no_cache: bool = False,
     pull: bool = False,
     allow_unlocked: bool = False,
@@ -117,15 +120,15 @@ def containerize(
         pull=pull,
         push=push and len(platforms) > 1,
     )
-    log(f"Building {names[0]} with {engine.title}", kind="step")
-    image = engine.build(request)
+    log(f"Building {names[0]} with {engine.builder.title}", kind="step")
+    image = engine.builder.build(request)
     if test:
-        _test_image(engine, names[0], found, environ)
+        _test_image(engine.runner, names[0], found, environ)
     pushed: dict[str, str] = {}
     for name in names if push and not request.push else ():
         log(f"Pushing {name}", kind="step")
-        pushed[name] = engine.push(name)
-    return Containerized(manifest, engine.title, names, image, pushed)
+        pushed[name] = engine.registry.push(name)
+    return Containerized(manifest, engine.builder.title, names, image, pushed)
 
 
 def _platforms(manifest: BundleManifest, asked: Sequence[str]) -> Sequence[str]:
@@ -165,12 +168,12 @@ def _check_testable(manifest: BundleManifest, platforms: Sequence[str], environ:
         raise UsageError("`--test` runs one image: name one platform.")
 
 
-def _test_image(engine: Engine, image: str, target: BundleTarget, environ: Mapping[str, str]) -> None:
+def _test_image(runner: Runner, image: str, target: BundleTarget, environ: Mapping[str, str]) -> None:
     """Run an image and replay the examples of its bundle; raises `ContainerError` or `ExampleFailedError`."""
     log(f"Testing {image}", kind="step")
     variables = {name: environ[name] for name in target.spec.env.secrets if name in environ}
     variables["KAPPA_SERVER__EXAMPLES"] = "skip"  # a server that refused to start would not say what it answers
-    with engine.run(image, variables=variables) as running:
+    with runner.run(image, variables=variables) as running:
         deadline = time.monotonic() + _START_UP_S
         while not _answers(f"{running.url}/readyz"):
             if running.has_ended() or time.monotonic() > deadline:
@@ -220,7 +223,7 @@ def github_workflow(target: ProjectTarget) -> str:
             name=project.spec.name,
             service=default_image(Tag(project.spec.name, "latest")).partition(":")[0],
             kappa_version=__version__,
-            python_version=project.spec.env.python or (lock.python if lock is not None else build.running_python()),
+            python_version=project.spec.env.python or (lock.python if lock is not None else running_python()),
             kappafile=_inside_repository(file.resolve()),
             lock=_inside_repository(place.resolve()) if place.is_file() else "",
             imports_code=_imports_code(project),

@@ -11,7 +11,7 @@ from typing import Any
 from kappa.actions.failures import failing_writes_explained
 from kappa.actions.targets import find_bundle, local_store, stored_tags
 from kappa.errors import BundleError, UsageError
-from kappa.spec.store import Query
+from kappa.spec.store import BundleRecord, Query
 from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import BundleReference, Tag
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.build.packages.locking import check_committed as check_committed
     from kappa.build.packages.locking import read_lock as read_lock
     from kappa.build.packages.locking import relock as relock
-    from kappa.build.packages.targets import running_python as running_python
     from kappa.build.project import Project as Project
     from kappa.build.project import check_kappafile as check_kappafile
     from kappa.build.project import read_project as read_project
@@ -55,7 +54,6 @@ _HOMES = {
     "read_project": "kappa.build.project",
     "recording": "kappa.build.bundle.ledger",
     "relock": "kappa.build.packages.locking",
-    "running_python": "kappa.build.packages.targets",
     "standing_for_its_file": "kappa.build.class_project",
     "try_bundle": "kappa.build.bundle.trial",
     "watched_files": "kappa.build.bundle.sources",
@@ -83,7 +81,6 @@ __all__ = [
     "read_project",
     "recording",
     "relock",
-    "running_python",
     "standing_for_its_file",
     "try_bundle",
     "watched_files",

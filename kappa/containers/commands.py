@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kappa.containers.context import RECIPE, lent_context, open_context
+from kappa.containers.engine import Engine
+from kappa.containers.facts import ImageFacts, pinned
 from kappa.containers.failures import explain_build, explain_engine, explain_pull, explain_push
-from kappa.containers.images import ImageFacts, pinned
 from kappa.containers.process import Done, call, follow
 from kappa.containers.progress import tell_step
 from kappa.containers.recipes import with_mounts
@@ -23,7 +24,7 @@ from kappa.errors import ContainerError, UsageError
 from kappa.log import log
 from kappa.spec.layout import BundleLayout
 
-__all__ = ["CommandContainer", "CommandEngine", "connect_command"]
+__all__ = ["connect_command"]
 
 _FIRST_PLUGIN_VERSION = 23
 """From this version on, Docker's command has BuildKit only as a plugin; before, it is built in."""
@@ -31,7 +32,7 @@ _FIRST_PLUGIN_VERSION = 23
 _DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 
 
-def connect_command(command: str, environ: Mapping[str, str]) -> CommandEngine:
+def connect_command(command: str, environ: Mapping[str, str]) -> Engine:
     """Ask the engine behind a command whether it answers; raises `ContainerError` that says why it does not."""
     told = call([command, "--version"], environ=environ)
     is_podman = "podman" in told.output.lower()
@@ -41,7 +42,8 @@ def connect_command(command: str, environ: Mapping[str, str]) -> CommandEngine:
     if done.code != 0 or not (is_podman or versions.get("Server")):
         raise ContainerError(explain_engine(done.error or told.error, engine=engine))
     has_buildkit = not is_podman and _has_buildkit(command, str(versions.get("Client", {}).get("Version")), environ)
-    return CommandEngine(command, dict(environ), is_podman=is_podman, has_buildkit=has_buildkit)
+    asked = _Command(command, dict(environ), is_podman=is_podman, has_buildkit=has_buildkit)
+    return Engine(_CommandBuilder(asked), _CommandRegistry(asked), _CommandRunner(asked))
 
 
 def _has_buildkit(command: str, version: str, environ: Mapping[str, str]) -> bool:
@@ -54,46 +56,76 @@ def _has_buildkit(command: str, version: str, environ: Mapping[str, str]) -> boo
 
 
 @dataclass(frozen=True, slots=True)
-class CommandEngine:
-    """An engine behind a command that takes Docker's arguments."""
+class _Command:
+    """A command that takes Docker's arguments, and the engine behind it."""
 
-    command: str
+    path: str
     environ: Mapping[str, str]
     is_podman: bool
     has_buildkit: bool
 
     @property
-    def name(self) -> str:
+    def engine(self) -> str:
+        """What messages call the engine."""
         return "podman" if self.is_podman else "Docker"
 
     @property
-    def title(self) -> str:
-        if self.is_podman:
-            return "podman"
-        return "Docker (BuildKit)" if self.has_buildkit else "Docker (classic builder)"
+    def shown(self) -> str:
+        """What messages call the command."""
+        return "podman" if self.is_podman else "docker"
+
+    def call(self, *words: str, variables: Mapping[str, str] | None = None) -> Done:
+        return call([self.path, *words], environ={**self.environ, **(variables or {})})
+
+    def follow(self, words: Sequence[str], *, stdin: BinaryIO | None = None) -> Done:
+        environ = {**self.environ, "DOCKER_BUILDKIT": "1" if self.has_buildkit else "0"}
+        command = [self.path, *words]
+        return follow(command, environ=environ, told=tell_step, stdin=stdin, runs_containers=self.is_podman)
+
+    def facts_of(self, image: str) -> ImageFacts:
+        done = self.call("image", "inspect", image)
+        facts = _object(done.output)
+        if done.code != 0 or "Id" not in facts:
+            raise ContainerError(f"{self.engine} has no image `{image}`: {done.error.strip() or 'it says nothing'}")
+        return ImageFacts(
+            id=f"sha256:{facts['Id'].removeprefix('sha256:')}",
+            size_bytes=int(facts.get("Size", 0)),
+            digests=tuple(facts.get("RepoDigests") or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _CommandBuilder:
+    _command: _Command
 
     @property
-    def has_mounts(self) -> bool:
-        return self.is_podman or self.has_buildkit
-
-    # -- building
+    def title(self) -> str:
+        if self._command.is_podman:
+            return "podman"
+        return "Docker (BuildKit)" if self._command.has_buildkit else "Docker (classic builder)"
 
     def build(self, request: ImageRequest) -> ImageFacts:
-        if len(request.platforms) > 1 and not (self.has_buildkit and request.push):
+        command = self._command
+        if len(request.platforms) > 1 and not (command.has_buildkit and request.push):
             raise UsageError(
                 "An image for several platforms needs BuildKit and `--push`: name one platform, or push it."
             )
         with tempfile.TemporaryDirectory(prefix="kappa-image-") as folder:
             result = Path(folder, "id")
             options = [*self._options(request), "--iidfile", str(result)]
-            build = partial(self._with_mounts, folder=Path(folder)) if self.has_mounts else self._sent
+            has_mounts = command.is_podman or command.has_buildkit
+            build = partial(self._with_mounts, folder=Path(folder)) if has_mounts else self._sent
             done = build(request, options)
             if done.code != 0:
-                raise self._failed(done, base=request.base_image)
+                lines = done.output.splitlines()
+                raise ContainerError(
+                    explain_build(lines, engine=command.engine, command=command.shown, base=request.base_image)
+                )
             image = result.read_text(encoding="utf-8").strip()
-        return self.inspect(image) if not request.push else ImageFacts(image, 0, ())
+        return command.facts_of(image) if not request.push else ImageFacts(image, 0, ())
 
     def _options(self, request: ImageRequest) -> list[str]:
+        is_podman = self._command.is_podman
         options = [option for tag in request.tags for option in ("--tag", tag)]
         for key, value in sorted(request.build_arguments.items()):
             options += ["--build-arg", key if value is None else f"{key}={value}"]
@@ -102,14 +134,10 @@ class CommandEngine:
         options += ["--platform", ",".join(request.platforms)] if request.platforms else []
         options += ["--no-cache"] if request.no_cache else []
         if request.pull:
-            options.append("--pull=always" if self.is_podman else "--pull")
+            options.append("--pull=always" if is_podman else "--pull")
         # Only Docker's own format holds a health check, and only podman has to be told.
-        options += ["--format", "docker", "--layers"] if self.is_podman else []
-        return [*options, "--force-rm"] if not self.has_buildkit else [*options, "--progress", "plain"]
-
-    def _failed(self, done: Done, *, base: str) -> ContainerError:
-        lines = done.output.splitlines()
-        return ContainerError(explain_build(lines, engine=self.name, command=self._shown, base=base))
+        options += ["--format", "docker", "--layers"] if is_podman else []
+        return [*options, "--force-rm"] if not self._command.has_buildkit else [*options, "--progress", "plain"]
 
     def _with_mounts(self, request: ImageRequest, options: Sequence[str], *, folder: Path) -> Done:
         secrets = {secret.id: secret for secret in (*request.lent, *request.secrets)}
@@ -118,94 +146,80 @@ class CommandEngine:
         recipe.write_text(with_mounts(text, secrets=list(secrets)), encoding="utf-8")
         given = [word for secret in secrets.values() for word in ("--secret", secret.option)]
         build = ["buildx", "build", "--push"] if request.push else ["build"]
-        return self._follow([*build, *options, *given, "--file", str(recipe), str(request.directory)])
+        return self._command.follow([*build, *options, *given, "--file", str(recipe), str(request.directory)])
 
     def _sent(self, request: ImageRequest, options: Sequence[str]) -> Done:
         """Build where nothing can be mounted: the context is sent, with what is lent in it."""
-        context = lent_context(request, self.environ)
+        context = lent_context(request, self._command.environ)
         arguments = [word for name in context.arguments for word in ("--build-arg", name)]
         with open_context(request.directory, context.files) as stream:
-            return self._follow(["build", *options, *arguments, "--file", RECIPE, "-"], stdin=stream)
-
-    def _follow(self, words: Sequence[str], **options: Any) -> Done:
-        environ = {**self.environ, "DOCKER_BUILDKIT": "1" if self.has_buildkit else "0"}
-        command = [self.command, *words]
-        return follow(command, environ=environ, told=tell_step, runs_containers=self.is_podman, **options)
-
-    # -- what is built
-
-    def inspect(self, image: str) -> ImageFacts:
-        done = call([self.command, "image", "inspect", image], environ=self.environ)
-        facts = _object(done.output)
-        if done.code != 0 or "Id" not in facts:
-            raise ContainerError(f"{self.name} has no image `{image}`: {done.error.strip() or 'it says nothing'}")
-        return ImageFacts(
-            id=f"sha256:{facts['Id'].removeprefix('sha256:')}",
-            size_bytes=int(facts.get("Size", 0)),
-            digests=tuple(facts.get("RepoDigests") or ()),
-        )
-
-    def push(self, image: str) -> str:
-        with tempfile.TemporaryDirectory(prefix="kappa-push-") as folder:
-            result = Path(folder, "digest")
-            words = ["push", *(["--digestfile", str(result)] if self.is_podman else []), image]
-            done = self._follow(words)
-            if done.code != 0:
-                raise ContainerError(explain_push(done.output, engine=self.name, command=self._shown, image=image))
-            if result.exists():
-                return result.read_text(encoding="utf-8").strip()
-        found = _DIGEST.findall(done.output)
-        return str(found[-1]) if found else ""
-
-    def pin(self, image: str) -> str:
-        log(f"Pulling {image}", kind="step")
-        done = self._follow(["pull", image])
-        if done.code != 0:
-            raise ContainerError(explain_pull(done.output, engine=self.name, command=self._shown, image=image))
-        return pinned(image, self.inspect(image))
-
-    # -- running
-
-    @contextmanager
-    def run(self, image: str, *, variables: Mapping[str, str]) -> Iterator[CommandContainer]:
-        given = [word for name in variables for word in ("--env", name)]
-        words = [self.command, "run", "--detach", *given, "--publish", "127.0.0.1::5000", image]
-        done = call(words, environ={**self.environ, **variables})
-        if done.code != 0:
-            raise ContainerError(f"`{image}` does not start: {done.error.strip()}")
-        container = CommandContainer(self, done.output.strip().splitlines()[-1])
-        try:
-            yield container
-        finally:
-            call([self.command, "rm", "--force", "--volumes", container.id], environ=self.environ)
-
-    @property
-    def _shown(self) -> str:
-        return "podman" if self.is_podman else "docker"
+            return self._command.follow(["build", *options, *arguments, "--file", RECIPE, "-"], stdin=stream)
 
 
 @dataclass(frozen=True, slots=True)
-class CommandContainer:
+class _CommandRegistry:
+    _command: _Command
+
+    def push(self, image: str) -> str:
+        command = self._command
+        with tempfile.TemporaryDirectory(prefix="kappa-push-") as folder:
+            result = Path(folder, "digest")
+            done = command.follow(["push", *(["--digestfile", str(result)] if command.is_podman else []), image])
+            if done.code != 0:
+                said = explain_push(done.output, engine=command.engine, command=command.shown, image=image)
+                raise ContainerError(said)
+            if result.exists():
+                return result.read_text(encoding="utf-8").strip()
+        digests = _DIGEST.findall(done.output)
+        return str(digests[-1]) if digests else ""
+
+    def pin(self, image: str) -> str:
+        command = self._command
+        log(f"Pulling {image}", kind="step")
+        done = command.follow(["pull", image])
+        if done.code != 0:
+            said = explain_pull(done.output, engine=command.engine, command=command.shown, image=image)
+            raise ContainerError(said)
+        return pinned(image, command.facts_of(image))
+
+
+@dataclass(frozen=True, slots=True)
+class _CommandRunner:
+    _command: _Command
+
+    @contextmanager
+    def run(self, image: str, *, variables: Mapping[str, str]) -> Iterator[_CommandContainer]:
+        given = [word for name in variables for word in ("--env", name)]
+        words = ["run", "--detach", *given, "--publish", "127.0.0.1::5000", image]
+        done = self._command.call(*words, variables=variables)
+        if done.code != 0:
+            raise ContainerError(f"`{image}` does not start: {done.error.strip()}")
+        container = _CommandContainer(self._command, done.output.strip().splitlines()[-1])
+        try:
+            yield container
+        finally:
+            self._command.call("rm", "--force", "--volumes", container.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _CommandContainer:
     """A container that an engine's command started."""
 
-    engine: CommandEngine
+    _command: _Command
     id: str
 
     @property
     def url(self) -> str:
-        done = self._call("port", self.id, "5000/tcp")
+        done = self._command.call("port", self.id, "5000/tcp")
         port = done.output.strip().rpartition(":")[2]
         return f"http://127.0.0.1:{port}" if port else ""
 
     def has_ended(self) -> bool:
-        return self._call("inspect", "--format", "{{.State.Running}}", self.id).output.strip() != "true"
+        return self._command.call("inspect", "--format", "{{.State.Running}}", self.id).output.strip() != "true"
 
     def logs(self) -> str:
-        done = self._call("logs", self.id)
+        done = self._command.call("logs", self.id)
         return f"{done.output}{done.error}"
-
-    def _call(self, *words: str) -> Done:
-        return call([self.engine.command, *words], environ=self.engine.environ)
 
 
 def _object(text: str) -> dict[str, Any]:

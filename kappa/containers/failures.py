@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kappa.containers.images import registry_of
+from kappa.images import registry_of
 
 __all__ = ["explain_build", "explain_engine", "explain_pull", "explain_push"]
 

@@ -7,22 +7,13 @@ BuildKit and podman mount there and no layer holds; `kappa-init.sh` gives some n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kappa.errors import UsageError
+from kappa.images import Secret
 
-__all__ = [
-    "CERTIFICATES",
-    "ImageRequest",
-    "Secret",
-    "lent_proxies",
-    "lent_secrets",
-    "parse_build_argument",
-    "parse_secret",
-]
+__all__ = ["CERTIFICATES", "ImageRequest", "lent_proxies", "lent_secrets"]
 
 CERTIFICATES = "kappa-ca.crt"
 """The secret that holds the certificates which the caller trusts."""
@@ -30,22 +21,6 @@ CERTIFICATES = "kappa-ca.crt"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _CERTIFICATE_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 _INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
-_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A value that steps of a build may read: a file's, or that of a variable of this process."""
-
-    id: str
-    path: Path | None = None
-    variable: str = ""
-
-    @property
-    def option(self) -> str:
-        """As ``--secret`` takes it."""
-        return f"id={self.id},src={self.path}" if self.path is not None else f"id={self.id},env={self.variable}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,36 +44,6 @@ class ImageRequest:
     pull: bool = False
     push: bool = False
     """Whether the builder pushes the image itself, as one for several platforms must be."""
-
-
-def parse_build_argument(text: str) -> tuple[str, str | None]:
-    """Read ``KEY=VALUE``, or ``KEY`` for the value of the variable; raises `UsageError`."""
-    key, equals, value = text.partition("=")
-    if not _ARGUMENT.fullmatch(key):
-        raise UsageError(f"`--build-arg {text}` is not one: write `KEY=VALUE`, or `KEY` for the value of the variable.")
-    return key, value if equals else None
-
-
-def parse_secret(text: str, *, environ: Mapping[str, str]) -> Secret:
-    """Read ``id=NAME,src=FILE`` or ``id=NAME,env=VARIABLE``; raises `UsageError` for one that is not there."""
-    words = dict(part.partition("=")[::2] for part in text.split(",")) if text else {}
-    name, kind = words.pop("id", ""), words.pop("type", "")
-    source = words.pop("src", "") or words.pop("source", "")
-    variable = words.pop("env", "")
-    if words or not _NAME.fullmatch(name) or kind not in ("", "file", "env") or (source and variable):
-        raise UsageError(
-            "A `--secret` is `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, never the value itself; one of yours is "
-            "neither."
-        )
-    if source:
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise UsageError(f"The secret `{name}` names the file `{source}`, which is not there.")
-        return Secret(name, path.resolve())
-    variable = variable or name
-    if variable not in environ:
-        raise UsageError(f"The secret `{name}` names the variable `{variable}`, which is not set.")
-    return Secret(name, variable=variable)
 
 
 def lent_proxies(environ: Mapping[str, str]) -> dict[str, None]:

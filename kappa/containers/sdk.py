@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from kappa.containers.context import RECIPE, lent_context, open_context
+from kappa.containers.engine import Engine
+from kappa.containers.facts import ImageFacts
 from kappa.containers.failures import explain_build, explain_engine, explain_push
-from kappa.containers.images import ImageFacts
 from kappa.containers.progress import tell_step
 from kappa.containers.request import ImageRequest
 from kappa.errors import ContainerError, UsageError, optional_import
 from kappa.log import log
 
-__all__ = ["SdkContainer", "SdkEngine", "connect_sdk"]
+__all__ = ["connect_sdk"]
 
 
-def connect_sdk(environ: Mapping[str, str]) -> SdkEngine:
+def connect_sdk(environ: Mapping[str, str]) -> Engine:
     """Connect to the engine that ``DOCKER_HOST`` names, or the local one; raises `ContainerError`."""
     with optional_import("docker", needed_for="talking to Docker without its command"):
         from docker import errors, from_env  # which a mere folder called `docker` does not have
@@ -31,7 +32,7 @@ def connect_sdk(environ: Mapping[str, str]) -> SdkEngine:
         client = from_env(environment=dict(environ), timeout=600)
     except (OSError, errors.DockerException) as exc:
         raise ContainerError(explain_engine(str(exc), engine="Docker")) from exc
-    return SdkEngine(client, dict(environ))
+    return Engine(_SdkBuilder(client, dict(environ)), _SdkRegistry(client), _SdkRunner(client))
 
 
 def _check_socket(host: str) -> None:
@@ -42,27 +43,25 @@ def _check_socket(host: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class SdkEngine:
-    """An engine behind a connected client of the SDK."""
-
-    client: Any
-    environ: Mapping[str, str]
+class _SdkBuilder:
+    _client: Any
+    _environ: Mapping[str, str]
     title: str = "Docker (SDK)"
 
     def build(self, request: ImageRequest) -> ImageFacts:
         if len(request.platforms) > 1:
             raise UsageError("An image for several platforms needs Docker's command with BuildKit.")
-        context = lent_context(request, self.environ)
+        context = lent_context(request, self._environ)
         arguments = {**request.build_arguments, **dict.fromkeys(context.arguments)}
         lines: list[str] = []
         image = ""
         with _explained(), open_context(request.directory, context.files) as stream:
-            events = self.client.api.build(
+            events = self._client.api.build(
                 fileobj=stream,
                 custom_context=True,
                 dockerfile=RECIPE,
                 decode=True,
-                buildargs={key: self.environ.get(key, "") if v is None else v for key, v in arguments.items()},
+                buildargs={key: self._environ.get(key, "") if v is None else v for key, v in arguments.items()},
                 labels=dict(request.labels),
                 platform=request.platforms[0] if request.platforms else None,
                 nocache=request.no_cache,
@@ -82,14 +81,20 @@ class SdkEngine:
         with _explained():
             for tag in request.tags:
                 name, _, label = tag.rpartition(":") if ":" in tag.rpartition("/")[2] else (tag, "", "latest")
-                self.client.api.tag(image, name, label)
-            return self._facts(self.client.images.get(image))
+                self._client.api.tag(image, name, label)
+            made = self._client.images.get(image)
+        return ImageFacts(made.id, int(made.attrs["Size"]), tuple(made.attrs.get("RepoDigests") or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _SdkRegistry:
+    _client: Any
 
     def push(self, image: str) -> str:
         lines: list[str] = []
         digest = ""
         with _explained():
-            for event in self.client.api.push(image, stream=True, decode=True):
+            for event in self._client.api.push(image, stream=True, decode=True):
                 digest = event.get("aux", {}).get("Digest", digest)
                 for line in _lines(event):
                     lines.append(line)
@@ -103,42 +108,44 @@ class SdkEngine:
         if "@" in image:
             return image
         with _explained(image):
-            return f"{image}@{self.client.images.get_registry_data(image).id}"
+            return f"{image}@{self._client.images.get_registry_data(image).id}"
+
+
+@dataclass(frozen=True, slots=True)
+class _SdkRunner:
+    _client: Any
 
     @contextmanager
-    def run(self, image: str, *, variables: Mapping[str, str]) -> Iterator[SdkContainer]:
+    def run(self, image: str, *, variables: Mapping[str, str]) -> Iterator[_SdkContainer]:
         with _explained(image):
-            container = self.client.containers.run(
+            container = self._client.containers.run(
                 image, detach=True, environment=dict(variables), ports={"5000/tcp": ("127.0.0.1", None)}
             )
         try:
-            yield SdkContainer(container)
+            yield _SdkContainer(container)
         finally:
             with _explained():
                 container.remove(force=True, v=True)
 
-    def _facts(self, image: Any) -> ImageFacts:
-        return ImageFacts(image.id, int(image.attrs["Size"]), tuple(image.attrs.get("RepoDigests") or ()))
-
 
 @dataclass(frozen=True, slots=True)
-class SdkContainer:
+class _SdkContainer:
     """A container that the SDK started."""
 
-    container: Any
+    _container: Any
 
     @property
     def url(self) -> str:
-        self.container.reload()
-        ports = self.container.ports.get("5000/tcp") or ()
+        self._container.reload()
+        ports = self._container.ports.get("5000/tcp") or ()
         return f"http://127.0.0.1:{ports[0]['HostPort']}" if ports else ""
 
     def has_ended(self) -> bool:
-        self.container.reload()
-        return bool(self.container.status not in ("created", "running"))
+        self._container.reload()
+        return bool(self._container.status not in ("created", "running"))
 
     def logs(self) -> str:
-        return str(self.container.logs().decode(errors="replace"))
+        return str(self._container.logs().decode(errors="replace"))
 
 
 def _lines(event: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from kappa.rendering.bundle import Context
+from kappa.rendering.templates import Context
 
 __all__ = ["ComposeContext", "WorkflowContext"]
 

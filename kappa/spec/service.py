@@ -15,6 +15,7 @@ from kappa.origins import ORIGIN, check_origin
 from kappa.spec.contracts import AnyArtifact, AnyInput, AnyOutput, FrozenMapping, FrozenValue, InputAdapter, Name, Spec
 from kappa.spec.freezing import FrozenDict
 from kappa.spec.naming import AlsoCalled, Argument
+from kappa.spec.platforms import Platform
 from kappa.spec.project_paths import ExcludedPattern, IncludedPattern, NamesPath, PathText, ProjectFile
 from kappa.spec.texts import Line, one_line, shown
 from kappa.tag import IDENTIFIER, check_identifier, check_name
@@ -35,7 +36,6 @@ __all__ = [
     "Labels",
     "Name",
     "Origin",
-    "Platform",
     "PythonVersion",
     "Reference",
     "Route",
@@ -169,7 +169,6 @@ Route = Annotated[
 ]
 CudaVersion = Literal["11.8", "12.1", "12.4", "12.6", "12.8", "12.9", "13.0"]
 Origin = Annotated[str, AfterValidator(check_origin), Field(json_schema_extra=shown(ORIGIN))]
-Platform = Literal["linux/amd64", "linux/arm64", "macos/amd64", "macos/arm64", "windows/amd64"]
 PythonVersion = Annotated[str, AfterValidator(_check_python), Field(json_schema_extra=shown(_PYTHON))]
 Variables = Annotated[
     FrozenMapping,

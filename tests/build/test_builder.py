@@ -26,7 +26,6 @@ from kappa.build.bundle import builder
 from kappa.build.bundle.builder import build_bundle, build_time
 from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.packages.lock import Lock
-from kappa.build.packages.targets import running_platform
 from kappa.build.packages.wheel import kappa_wheel
 from kappa.build.project import Project
 from kappa.bundle import load
@@ -35,6 +34,7 @@ from kappa.log import listening
 from kappa.services.bundle import open_bundle
 from kappa.spec.document import ArtifactSource
 from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv, content_digest, read_manifest
+from kappa.spec.platforms import running_platform
 
 WriteProject = Callable[..., Project]
 SeedLock = Callable[..., Lock]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.rendering.bundle import Context, render
 from kappa.rendering.deployables import ComposeContext, WorkflowContext
+from kappa.rendering.templates import Context, render
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "generate"
 CASES: dict[str, Context] = {

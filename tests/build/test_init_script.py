@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from kappa.build.checks.setup_scripts import shell_of
-from kappa.rendering.bundle import InitScriptContext, render
+from kappa.rendering.bundle import InitScriptContext
+from kappa.rendering.templates import render
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="a script of bash"),

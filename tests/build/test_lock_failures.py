@@ -14,10 +14,10 @@ from kappa.build.bundle.plan import plan_build
 from kappa.build.packages.lock import LockInputs
 from kappa.build.packages.lock_record import Asked
 from kappa.build.packages.locking import lock_packages
-from kappa.build.packages.targets import running_platform, running_python
 from kappa.build.project import Project
 from kappa.errors import IndexUnreachableError, ResolutionError
 from kappa.log import listening
+from kappa.spec.platforms import running_platform, running_python
 
 RESOLVERS = ["pip-compile", "uv"]
 RUNTIME = Asked("kappa", "pydantic>=2.9", "pydantic>=2.9", "Kappa at run time")

@@ -15,8 +15,8 @@ import pytest
 from kappa.build.bundle.plan import plan_build
 from kappa.build.packages.lock import Lock
 from kappa.build.packages.locking import lock_packages
-from kappa.build.packages.targets import PLATFORMS, running_platform, running_python
 from kappa.build.project import read_project
+from kappa.spec.platforms import PLATFORMS, running_platform, running_python
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.index

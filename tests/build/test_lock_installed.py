@@ -12,8 +12,8 @@ import pytest
 
 from kappa.build.packages.lock import LockInputs
 from kappa.build.packages.resolvers.installed import InstalledResolver
-from kappa.build.packages.targets import running_platform, running_python
 from kappa.errors import ResolutionError
+from kappa.spec.platforms import running_platform, running_python
 
 INPUTS = LockInputs(
     requirements=("pear>=1",), python=running_python(), platform=running_platform(), resolver="installed"

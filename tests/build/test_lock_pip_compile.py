@@ -21,8 +21,8 @@ from kappa.build.packages.lock import LockInputs
 from kappa.build.packages.locking import lock_packages
 from kappa.build.packages.resolvers.indexes import pip_environment
 from kappa.build.packages.resolvers.pip_compile import PipCompileResolver, explain_failure
-from kappa.build.packages.targets import running_platform, running_python
 from kappa.errors import ResolutionError
+from kappa.spec.platforms import running_platform, running_python
 
 INPUTS = LockInputs(requirements=("pear",), python=running_python(), platform=running_platform())
 

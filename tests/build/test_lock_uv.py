@@ -16,8 +16,9 @@ from kappa.build.packages.locking import lock_packages
 from kappa.build.packages.resolvers import uv
 from kappa.build.packages.resolvers.indexes import redacted, secrets_in, uv_environment
 from kappa.build.packages.resolvers.uv import UvResolver, reduced
-from kappa.build.packages.targets import Target, running_platform, running_python
+from kappa.build.packages.targets import Target
 from kappa.errors import MissingDependencyError, ResolutionError
+from kappa.spec.platforms import running_platform, running_python
 
 INPUTS = LockInputs(requirements=("pear",), python=running_python(), platform=running_platform(), resolver="uv")
 BOTH = replace(INPUTS, python="3.11", platform="darwin_arm64,linux_x86_64")

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from kappa.build.bundle.plan import BuildPlan, plan_build
-from kappa.build.packages.targets import running_platform, running_python
 from kappa.build.packages.wheel import describe_kappa
 from kappa.build.project import Project
 from kappa.errors import ConfigurationError, UsageError
 from kappa.spec.document import ArtifactSource
+from kappa.spec.platforms import running_platform, running_python
 
 WriteProject = Callable[..., Project]
 RUNTIME = dict.fromkeys(describe_kappa().runtime, "Kappa at run time")

@@ -15,7 +15,6 @@ import pytest
 from kappa._resources import resource
 from kappa.rendering.bundle import (
     ApiRow,
-    Context,
     DockerfileContext,
     DockerignoreContext,
     EntrypointContext,
@@ -25,8 +24,8 @@ from kappa.rendering.bundle import (
     PackageContext,
     ReadmeContext,
     SetupContext,
-    render,
 )
+from kappa.rendering.templates import Context, render
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bundle"
 VERSION = "20261122101222_9A0D55"

@@ -21,8 +21,8 @@ from kappa.rendering.bundle import (
     InitScriptContext,
     ReadmeContext,
     SetupContext,
-    render,
 )
+from kappa.rendering.templates import render
 
 DOCKERFILE = DockerfileContext(
     name="Churn",

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kappa.build.packages.targets import (
-    PLATFORMS,
-    Target,
-    holds_on,
-    marker_for,
-    running_platform,
-    running_system,
-    system_named,
-)
+from kappa.build.packages.targets import Target, holds_on, marker_for
+from kappa.spec.platforms import PLATFORMS, Platform, running_platform, running_system, system_named
 
 SYSTEMS = list(PLATFORMS.values())
 
@@ -61,3 +56,7 @@ def test_the_marker_of_systems_holds_on_them_and_nowhere_else(chosen: list[objec
 )
 def test_a_marker_holds_for_all_releases_of_a_python_or_for_none_or_it_depends(marker: str, holds: bool | None) -> None:
     assert holds_on(marker, "3.11", PLATFORMS["linux/amd64"]) is holds
+
+
+def test_the_systems_are_those_that_a_kappafile_may_name() -> None:
+    assert set(PLATFORMS) == set(get_args(Platform))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kappa.containers.engine import Builder, choose_engine
-from kappa.containers.request import ImageRequest, Secret
+from kappa.containers.choosing import choose_engine
+from kappa.containers.request import ImageRequest
 from kappa.errors import ContainerError, MissingDependencyError, UsageError
+from kappa.images import BuilderName, Secret
 from kappa.log import listening
 
 SCRIPT = """\
@@ -91,22 +92,22 @@ def test_buildkit_is_used_where_it_answers(
     environ: dict[str, str], version: str, buildx: str, switch: str, title: str
 ) -> None:
     engine = choose_engine("auto", environ={**environ, "VERSION": version, "BUILDX": buildx, "DOCKER_BUILDKIT": switch})
-    assert engine.title == title
+    assert engine.builder.title == title
 
 
 def test_podman_is_used_where_docker_is_absent_and_known_under_that_name(environ: dict[str, str]) -> None:
     docker, podman = Path(environ["PATH"], "docker"), Path(environ["PATH"], "podman")
     docker.unlink()
-    assert choose_engine("auto", environ=environ).title == "podman"
+    assert choose_engine("auto", environ=environ).builder.title == "podman"
     podman.rename(docker)
     docker.write_text(docker.read_text().replace('if name == "podman"', "if name"))
-    assert choose_engine("docker", environ=environ).title == "podman"
+    assert choose_engine("docker", environ=environ).builder.title == "podman"
 
 
 def test_docker_gets_words_for_everything_that_was_asked(environ: dict[str, str], asked: ImageRequest) -> None:
     said: list[tuple[str, str]] = []
     with listening(lambda message, kind: said.append((kind, message))):
-        facts = choose_engine("docker", environ=environ).build(asked)
+        facts = choose_engine("docker", environ=environ).builder.build(asked)
     (built,) = [call for call in calls(environ) if call[1] == "build"]
     folder = Path(built[built.index("--iidfile") + 1]).parent
     assert built == [
@@ -125,7 +126,7 @@ def test_docker_gets_words_for_everything_that_was_asked(environ: dict[str, str]
 
 
 def test_podman_gets_the_same_words_but_for_its_own(environ: dict[str, str], asked: ImageRequest) -> None:
-    choose_engine("podman", environ=environ).build(asked)
+    choose_engine("podman", environ=environ).builder.build(asked)
     (built,) = [call for call in calls(environ) if call[1] == "build"]
     own = ["--pull=always", "--format", "docker", "--layers", "--force-rm", "--iidfile"]
     assert built[built.index("--pull=always") :][: len(own)] == own
@@ -134,23 +135,23 @@ def test_podman_gets_the_same_words_but_for_its_own(environ: dict[str, str], ask
 
 def test_several_platforms_are_built_and_pushed_in_one_call(environ: dict[str, str], asked: ImageRequest) -> None:
     several = replace(asked, platforms=("linux/amd64", "linux/arm64"), push=True, secrets=())
-    choose_engine("docker", environ=environ).build(several)
+    choose_engine("docker", environ=environ).builder.build(several)
     (built,) = [call for call in calls(environ) if call[1:3] == ["buildx", "build"]]
     assert built[3] == "--push"
     assert built[built.index("--platform") + 1] == "linux/amd64,linux/arm64"
     with pytest.raises(UsageError, match="needs BuildKit and `--push`"):
-        choose_engine("docker", environ=environ).build(replace(several, push=False))
+        choose_engine("docker", environ=environ).builder.build(replace(several, push=False))
     with pytest.raises(UsageError, match="needs BuildKit and `--push`"):
-        choose_engine("podman", environ=environ).build(several)
+        choose_engine("podman", environ=environ).builder.build(several)
 
 
 @pytest.mark.parametrize(("builder", "digest"), [("docker", "d"), ("podman", "e")])
-def test_push_returns_the_digest_of_the_registry(environ: dict[str, str], builder: Builder, digest: str) -> None:
-    assert choose_engine(builder, environ=environ).push("a:1") == f"sha256:{digest * 64}"
+def test_push_returns_the_digest_of_the_registry(environ: dict[str, str], builder: BuilderName, digest: str) -> None:
+    assert choose_engine(builder, environ=environ).registry.push("a:1") == f"sha256:{digest * 64}"
 
 
 def test_pinning_pulls_and_reads_the_digest(environ: dict[str, str]) -> None:
-    assert choose_engine("docker", environ=environ).pin("x/y:1") == "x/y:1@sha256:def"
+    assert choose_engine("docker", environ=environ).registry.pin("x/y:1") == "x/y:1@sha256:def"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_pinning_pulls_and_reads_the_digest(environ: dict[str, str]) -> None:
 )
 def test_base_image_that_cannot_be_pinned_is_told_as_one(environ: dict[str, str], words: str, said: str) -> None:
     with pytest.raises(ContainerError) as caught:
-        choose_engine("docker", environ={**environ, "NO_PULL": words}).pin("x/y:1")
+        choose_engine("docker", environ={**environ, "NO_PULL": words}).registry.pin("x/y:1")
     assert str(caught.value).startswith(said)
 
 

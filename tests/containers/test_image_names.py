@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kappa.containers.images import ImageFacts, check_image, default_image, pinned, registry_of
+from kappa.containers.facts import ImageFacts, pinned
 from kappa.errors import ContainerError
+from kappa.images import check_image, default_image, registry_of
 from kappa.tag import IDENTIFIER, Tag
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from kappa.containers.context import lent_context, open_context
 from kappa.containers.recipes import with_lent_files, with_mounts
-from kappa.containers.request import ImageRequest, Secret
+from kappa.containers.request import ImageRequest
 from kappa.errors import UsageError
+from kappa.images import Secret
 from kappa.log import listening
 
 DOCKERFILE = """\

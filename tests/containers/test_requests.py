@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kappa.containers.request import Secret, lent_proxies, lent_secrets, parse_build_argument, parse_secret
+from kappa.containers.request import lent_proxies, lent_secrets
 from kappa.errors import UsageError
+from kappa.images import Secret, parse_build_argument, parse_secret
 
 
 @pytest.mark.parametrize(

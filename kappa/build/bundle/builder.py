@@ -34,9 +34,9 @@ from kappa.rendering.bundle import (
     PackageContext,
     ReadmeContext,
     SetupContext,
-    render,
     render_dockerfile,
 )
+from kappa.rendering.templates import render
 from kappa.services.bundle import open_bundle
 from kappa.services.openapi import openapi_document
 from kappa.services.versions import names_asked_for, say_differences, versions_here

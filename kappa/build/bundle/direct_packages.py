@@ -24,10 +24,11 @@ from kappa.build.packages.requirements import (
     name_of,
     read_requirements_file,
 )
-from kappa.build.packages.targets import System, Target, holds_on, marker_for
+from kappa.build.packages.targets import Target, holds_on, marker_for
 from kappa.build.packages.wheel import describe_kappa
 from kappa.build.project import Project
 from kappa.spec.contracts import Plugin
+from kappa.spec.platforms import System
 from kappa.spec.service import EnvSpec, ServiceSpec
 
 __all__ = ["Found", "Packages", "PlannedRequirement", "UsersWord", "choose_packages", "users_word"]

@@ -42,16 +42,17 @@ from kappa.build.packages.cuda import CUDA_RELEASES
 from kappa.build.packages.lock import LOCK_NAME, UNHASHED, Lock, LockInputs
 from kappa.build.packages.lock_record import LockRecord
 from kappa.build.packages.locking import read_lock
-from kappa.build.packages.targets import Target, running_platform, running_python
+from kappa.build.packages.targets import Target
 from kappa.build.project import Project
 from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError, printable
 from kappa.labels import check_label
 from kappa.plugins import RESOLVERS
-from kappa.rendering.bundle import template_problem
+from kappa.rendering.bundle import dockerfile_problem
 from kappa.settings import read_settings
 from kappa.spec.contracts import ArtifactPlugin, Plugin, PluginOfService, thaw
 from kappa.spec.document import ArtifactSource
 from kappa.spec.layout import BundleLayout, PackageLayout
+from kappa.spec.platforms import running_platform, running_python
 from kappa.spec.project_paths import Destination, NamedPath, named_paths
 from kappa.spec.service import ServiceSpec
 from kappa.tag import check_version
@@ -412,7 +413,7 @@ class _Planner:
             reason = exc.strerror if isinstance(exc, OSError) else exc
             self.problems.append(f"`dockerfile_template` names `{name}`, which cannot be read: {reason}.")
             return ""
-        if (problem := template_problem(text)) is not None:
+        if (problem := dockerfile_problem(text)) is not None:
             self.problems.append(f"`{name}` is not a template of a Dockerfile: {problem}.")
         return text
 

@@ -31,12 +31,12 @@ from kappa.build.manifest.positions import Span
 from kappa.build.packages.distributions import DistributionIndex
 from kappa.build.packages.installed import installed_version
 from kappa.build.packages.lock import Lock
-from kappa.build.packages.targets import running_python
 from kappa.environment import home_directory
 from kappa.errors import BuildError, ManifestError, printable
 from kappa.log import log
 from kappa.spec.layout import PackageLayout
 from kappa.spec.manifest import BundleManifest
+from kappa.spec.platforms import running_python
 from kappa.wording import one_of, sentence
 
 __all__ = ["TIME_LIMIT_S", "try_bundle"]

@@ -16,8 +16,9 @@ from kappa.build.packages.conda import conda_environment
 from kappa.build.packages.cuda import CUDA_RELEASES
 from kappa.build.packages.pyproject import read_dependencies
 from kappa.build.packages.requirements import check_location, check_requirement, read_requirements_file
-from kappa.build.packages.targets import Target, running_python
-from kappa.rendering.bundle import template_problem
+from kappa.build.packages.targets import Target
+from kappa.rendering.bundle import dockerfile_problem
+from kappa.spec.platforms import running_python
 from kappa.spec.project_paths import is_script
 from kappa.spec.service import EnvSpec
 from kappa.wording import quoted, sentence
@@ -49,7 +50,7 @@ def _check_dockerfile_template(draft: Draft, paths: PathChecks) -> None:
     if (file := paths.at(path)) is None:
         return
     try:
-        problem = template_problem(decoded(file.read_bytes()))
+        problem = dockerfile_problem(decoded(file.read_bytes()))
     except (OSError, ValueError) as exc:
         problem = f"it cannot be read: {exc.strerror if isinstance(exc, OSError) else exc}"
     if problem is not None:

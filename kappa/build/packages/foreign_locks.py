@@ -16,8 +16,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from kappa.build.packages.targets import System, Target, holds_on, marker_for
+from kappa.build.packages.targets import Target, holds_on, marker_for
 from kappa.secret_urls import secret_in
+from kappa.spec.platforms import System
 
 __all__ = ["ForeignLock", "Wanted", "pylock_pins", "uv_pins"]
 

@@ -21,7 +21,8 @@ from kappa.build.packages.installed import installed_version
 from kappa.build.packages.known_modules import KNOWN_MODULES, distribution_of, siblings_of
 from kappa.build.packages.pyproject import read_dependencies
 from kappa.build.packages.requirements import read_requirements_file
-from kappa.build.packages.targets import Target, holds_on, running_python
+from kappa.build.packages.targets import Target, holds_on
+from kappa.spec.platforms import running_python
 from kappa.spec.service import EnvSpec
 
 __all__ = ["Listed", "listed_in"]

@@ -23,11 +23,12 @@ from typing import Literal, Protocol
 from kappa._files import sha256_of_bytes
 from kappa.build.packages.lock_record import LOCK_NAME, Asked
 from kappa.build.packages.requirements import OWN_NAMES
-from kappa.build.packages.targets import Target, system_named
+from kappa.build.packages.targets import Target
 from kappa.errors import ResolutionError
 from kappa.secret_urls import masked, secret_in
 from kappa.spec.manifest import canonical_json
 from kappa.spec.pins import Pin, pins_of
+from kappa.spec.platforms import system_named
 
 __all__ = [
     "FORMAT",

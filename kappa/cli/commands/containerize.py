@@ -15,8 +15,7 @@ from kappa import actions
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import EXAMPLE_TAG, kappa_command
 from kappa.cli.console import print_note, print_result
-from kappa.containers.engine import BUILDERS, Builder
-from kappa.containers.request import parse_build_argument, parse_secret
+from kappa.images import BUILDERS, BuilderName, parse_build_argument, parse_secret
 
 __all__ = ["command"]
 
@@ -63,7 +62,7 @@ def command(
     arguments: Sequence[str],
     secrets: Sequence[str],
     platforms: Sequence[str],
-    builder: Builder,
+    builder: BuilderName,
     *,
     push: bool,
     no_cache: bool,

@@ -16,10 +16,10 @@ from packaging.version import Version
 
 from kappa.build.packages.lock import UNHASHED, LockInputs, Resolution
 from kappa.build.packages.requirements import OWN_NAMES, check_requirement
-from kappa.build.packages.targets import running_platform, running_python
 from kappa.errors import ResolutionError
 from kappa.log import log
 from kappa.spec.pins import Pin, unite
+from kappa.spec.platforms import running_platform, running_python
 
 __all__ = ["InstalledResolver"]
 

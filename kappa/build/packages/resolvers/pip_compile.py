@@ -18,8 +18,8 @@ from pathlib import Path
 from kappa.build.packages.lock import LockInputs, Resolution
 from kappa.build.packages.resolvers.indexes import pip_environment
 from kappa.build.packages.resolvers.process import Runner, failure, pass_on_warnings, run_and_log, say_unreachable
-from kappa.build.packages.targets import running_platform, running_python
 from kappa.errors import ResolutionError
+from kappa.spec.platforms import running_platform, running_python
 
 __all__ = ["FLAGS", "PipCompileResolver", "explain_failure"]
 

@@ -15,7 +15,7 @@ _WHEEL = str(_PACKAGE / "_kappa" / 'kappa_ml-0.1.0-py3-none-any.whl')
 
 def load():
     """Return the service with its models loaded; each API is one of its methods."""
-    return importlib.import_module("kappa.services.bundle").load(_PACKAGE)
+    return importlib.import_module("kappa.bundle").load(_PACKAGE)
 
 
 def cli():
