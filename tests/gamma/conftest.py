@@ -32,7 +32,7 @@ Connected = Callable[[], AbstractContextManager[Connection]]
 def postgres() -> Iterator[Callable[[], str]]:
     """Start a PostgreSQL of this run's own; return a function that makes a database and returns its URL.
 
-    It listens at a socket in its own folder alone, and sorts as English does.
+    It listens at a socket in its own folder alone, sorts as English does, and is in Tokyo.
     """
     programs = shutil.which("initdb") or max(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     bin_ = Path(programs).resolve().parent
@@ -48,7 +48,7 @@ def postgres() -> Iterator[Callable[[], str]]:
 
     sorting = ("--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en")
     run("initdb", "--pgdata", folder / "data", "--username=kappa", "--auth=trust", "--no-sync", *sorting)
-    options = ("-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off")
+    options = ("-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "timezone=Asia/Tokyo")
     command = [str(bin_ / "postgres"), "-D", str(folder / "data"), *options]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, user=user, stdout=log, stderr=log)
