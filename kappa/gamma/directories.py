@@ -71,6 +71,7 @@ class DirectoryStorage:
         return self.root / tag.name / tag.version
 
     def has(self, tag: Tag) -> bool:
+        """Return whether the bundle of ``tag`` is there."""
         return (self.path_of(tag) / MANIFEST_NAME).is_file()
 
     def tags(self) -> set[Tag]:

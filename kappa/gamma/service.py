@@ -83,7 +83,7 @@ class GammaService:
 
     def has(self, tag: Tag) -> bool:
         """Return whether a version exists."""
-        return self._storage.has(tag)
+        return bool(self.list_bundles(Query(name=tag.name, version=tag.version, limit=1)))
 
     # -- writing
 

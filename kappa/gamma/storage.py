@@ -30,9 +30,6 @@ class BundleStorage(Protocol):
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep other processes from changing bundles and their records; raises `GammaError` where it is read-only."""
 
-    def has(self, tag: Tag) -> bool:
-        """Return whether the bundle of ``tag`` is complete here."""
-
     def staging(self) -> AbstractContextManager[Path]:
         """Yield an empty directory to build in; what is left there is removed."""
 
