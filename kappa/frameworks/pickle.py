@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
-from kappa.frameworks.estimators import estimator_caller
-from kappa.frameworks.pickled_names import beginning_of, is_lz4, is_packed, needs_of_object, needs_of_pickle
+from kappa.frameworks.estimators import estimator_caller, may_hold_estimator
+from kappa.frameworks.pickled_names import (
+    PICKLE_EXTENSIONS,
+    beginning_of,
+    is_lz4,
+    is_packed,
+    needs_of_object,
+    needs_of_pickle,
+)
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["PickleArtifact", "sniff_pickle"]
@@ -99,6 +106,8 @@ class PickleArtifact(ArtifactPlugin):
     """Any object that `pickle` or `joblib` writes."""
 
     filename: ClassVar[str] = "object.pkl"
+    extensions: ClassVar[frozenset[str]] = PICKLE_EXTENSIONS
+    written_by: ClassVar[str] = "`pickle.dump`"
     is_pickle: ClassVar[bool] = True
 
     type: Literal["pickle"] = "pickle"
@@ -117,6 +126,9 @@ class PickleArtifact(ArtifactPlugin):
     def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
         """Return the object's method, called as an estimator's, which is what most pickles hold."""
         return estimator_caller(model, method, super().caller(model, method, is_batch=is_batch), is_batch=is_batch)
+
+    def claims(self, path: Path) -> bool:
+        return super().claims(path) and not may_hold_estimator(path)
 
     def sniff(self, path: Path) -> str | None:
         return sniff_pickle(path)

@@ -27,7 +27,7 @@ from typing import IO, Any
 from kappa.frameworks.pickled_values import imported_by_values
 from kappa.spec.contracts import ModelNeeds
 
-__all__ = ["beginning_of", "is_lz4", "is_packed", "needs_of_object", "needs_of_pickle"]
+__all__ = ["PICKLE_EXTENSIONS", "beginning_of", "is_lz4", "is_packed", "needs_of_object", "needs_of_pickle"]
 
 _STACK_GLOBAL = re.compile(
     rb"\x8c(.)([A-Za-z_][\w.]*)\x94?(?:\x95.{8})?(?:\x8c(.)([A-Za-z_][\w.]*)|h.|j.{4})\x94?(?:\x95.{8})?\x93",
@@ -49,6 +49,10 @@ _CHUNK = 1 << 22
 _MOST_OF_VALUES = 1 << 28
 """How much of a file is read for the functions in it."""
 _MOST_BYTES = 1 << 33  # what is unpacked of a compressed file
+
+
+PICKLE_EXTENSIONS = frozenset({".joblib", ".pickle", ".pkl", ".sav"})
+"""How the names of pickles, and of joblib's files, usually end."""
 
 
 def needs_of_pickle(path: Path) -> ModelNeeds:

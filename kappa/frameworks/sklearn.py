@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
-from kappa.frameworks.estimators import estimator_caller
+from kappa.frameworks.estimators import estimator_caller, may_hold_estimator
 from kappa.frameworks.pickle import sniff_pickle
-from kappa.frameworks.pickled_names import needs_of_object, needs_of_pickle
+from kappa.frameworks.pickled_names import PICKLE_EXTENSIONS, needs_of_object, needs_of_pickle
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["SklearnModelArtifact"]
@@ -19,6 +19,8 @@ class SklearnModelArtifact(ArtifactPlugin):
     """A fitted estimator or pipeline, as `joblib.dump` writes it."""
 
     filename: ClassVar[str] = "model.joblib"
+    extensions: ClassVar[frozenset[str]] = PICKLE_EXTENSIONS
+    written_by: ClassVar[str] = "`joblib.dump`"
     is_pickle: ClassVar[bool] = True
 
     row_methods: ClassVar[frozenset[str]] = frozenset(
@@ -47,6 +49,9 @@ class SklearnModelArtifact(ArtifactPlugin):
 
     def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
         return estimator_caller(model, method, super().caller(model, method, is_batch=is_batch), is_batch=is_batch)
+
+    def claims(self, path: Path) -> bool:
+        return super().claims(path) and may_hold_estimator(path)
 
     def sniff(self, path: Path) -> str | None:
         return sniff_pickle(path)

@@ -18,6 +18,8 @@ _ESTIMATORS = {"classifier": "XGBClassifier", "regressor": "XGBRegressor", "rank
 _IN_JSON = re.compile(rb'"version"\s*:\s*\[(\d+),\s*(\d+),\s*(\d+)\]')
 _IN_UBJSON = re.compile(rb"version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
 _END = 4096
+_FIRST_KEY = b"learner"
+_FIRST_KEY_WITHIN = 64
 _AS_JSON = "model.json"
 _JSON_AFTER_BRACE = b'" \t\r\n'
 """What may follow the first `{` of an object in JSON; in UBJSON it is the type of a length."""
@@ -27,6 +29,8 @@ class XgboostModelArtifact(ArtifactPlugin):
     """A booster or an estimator of XGBoost's, as `save_model` writes it (UBJSON or JSON)."""
 
     filename: ClassVar[str] = "model.ubj"
+    extensions: ClassVar[frozenset[str]] = frozenset({".json", ".ubj"})
+    written_by: ClassVar[str] = "XGBoost's `save_model`"
     row_methods: ClassVar[frozenset[str]] = frozenset({"apply", "predict", "predict_proba"})
 
     type: Literal["xgboost"] = "xgboost"
@@ -65,9 +69,12 @@ class XgboostModelArtifact(ArtifactPlugin):
     def filename_of(self, path: Path) -> str:
         return _AS_JSON if _head_of(path)[1:2] in _JSON_AFTER_BRACE else self.filename
 
+    def claims(self, path: Path) -> bool:
+        return super().claims(path) and _FIRST_KEY in _head_of(path)[:_FIRST_KEY_WITHIN]
+
     def sniff(self, path: Path) -> str | None:
         head = _head_of(path)
-        if head.startswith(b"{") and b"learner" in head:
+        if head.startswith(b"{") and _FIRST_KEY in head:
             return None
         return "it does not begin as XGBoost's formats do, which `save_model` writes"
 

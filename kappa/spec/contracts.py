@@ -390,6 +390,10 @@ class ArtifactPlugin(Plugin):
     """What the model's file or folder is called inside its directory of a bundle."""
     takes: ClassVar[Literal["file", "folder", "file or folder"]] = "file"
     """What a model of the user's is."""
+    extensions: ClassVar[frozenset[str]] = frozenset()
+    """How the names of its files end, in small letters; of such files `claims` is asked."""
+    written_by: ClassVar[str] = ""
+    """What writes them, for messages."""
     is_pickle: ClassVar[bool] = False
     """Whether loading it runs code that the file chooses; the manifest's ``security.pickle`` decides about those."""
     thread_bound: ClassVar[bool] = False
@@ -467,6 +471,10 @@ class ArtifactPlugin(Plugin):
             inside, why = strange[0]
             return f"`{printable(inside.as_posix())}` in it is {why}"
         return self.sniff(path)
+
+    def claims(self, path: Path) -> bool:
+        """Return whether a file that is named like one of its models is of this type, where several would take it."""
+        return self.problem_of(path) is None
 
     def sniff(self, path: Path) -> str | None:  # noqa: ARG002 - some formats have no signature
         """Return why ``path``, which is what the type ``takes``, cannot be such a model, or ``None``.

@@ -90,6 +90,12 @@ class ArtifactSuite(PluginSuite):
             assert why, f"{content!r} was taken"
             assert not why.endswith("."), f"a reason is part of a sentence: {why}"
 
+    def test_it_claims_no_foreign_file_that_is_named_like_one_of_its_own(self) -> None:
+        for extension in sorted(self.artifact.extensions):
+            for content in self.foreign:
+                with _folder() as folder:
+                    assert not self.artifact.claims(_written(content, folder / f"model{extension}")), f"{content!r}"
+
     def test_a_file_is_no_folder_and_a_folder_no_file(self) -> None:
         if self.artifact.takes == "file or folder":
             return

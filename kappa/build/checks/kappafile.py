@@ -36,6 +36,7 @@ from kappa.build.packages.listed import Listed, listed_in
 from kappa.build.packages.lock_record import LOCK_NAME, read_record
 from kappa.build.packages.wheel import describe_kappa
 from kappa.errors import KappaError, MisplacedError
+from kappa.plugins import ARTIFACTS
 from kappa.services.inference import extensions_of
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
@@ -107,20 +108,15 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
         if place is not None and (why := _problem_of(plugin, place)) is not None:
             message = f"{quoted(place.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
             other = type_of_model(place)
-            help_ = f'This file looks like one that {_WRITTEN_BY[other]}: write `type = "{other}"`.' if other else ""
+            help_ = ""
+            if other is not None:
+                writer = ARTIFACTS.load(other).written_by
+                help_ = f'This file looks like one that {writer} wrote: write `type = "{other}"`.'
             found.add("KF309", message, (*path, "path"), labels=[found.label(kind, "the type")], help=help_)
         if plugin.is_pickle and draft.get("security", "pickle") == "forbid":
             message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
             labels = [found.label(("security", "pickle"), "forbidden here")]
             found.add("KF315", message, kind, at="value" if kind != path else "key", labels=labels)
-
-
-_WRITTEN_BY = {
-    "sklearn": "`joblib.dump` wrote",
-    "pickle": "`pickle.dump` wrote",
-    "xgboost": "XGBoost's `save_model` wrote",
-}
-"""By the artifact type of a file, as `type_of_model` tells it."""
 
 
 def _problem_of(plugin: ArtifactPlugin, place: Path) -> str | None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from kappa._files import is_ignored
 from kappa.build.manifest.other_frameworks import framework_of_file
 from kappa.plugins import ARTIFACTS
+from kappa.spec.contracts import ArtifactPlugin
 
 __all__ = ["find_model", "sketch_for", "type_of_model"]
 
-_PICKLES = (".joblib", ".pkl", ".pickle", ".sav")
-_XGBOOST = (".ubj", ".json")
 _SAMPLES = ("sample.csv", "sample.parquet", "samples.csv", "samples.parquet")
-_LEARNER = b"learner"
-"""The key with which XGBoost's files begin, of either format."""
-_HEAD_BYTES = 64
 _MOST_FILES = 10_000
 """How many files of a folder are looked at: it may be anybody's home."""
 
@@ -58,20 +56,18 @@ def _may_be_model(path: Path, directory: Path) -> bool:
 
 
 def type_of_model(file: Path) -> str | None:
-    """Return the artifact type of a model's file, by its extension and first bytes; ``None`` if it has none."""
+    """Return the artifact type of a model's file, by its extension and what is in it; ``None`` if it has none."""
     suffix = file.suffix.lower()
-    try:
-        if suffix in _XGBOOST:
-            with file.open("rb") as opened:
-                return "xgboost" if _LEARNER in opened.read(_HEAD_BYTES) else None
-        if suffix in _PICKLES:
-            plugin = ARTIFACTS.load("sklearn")(name="model")
-            if plugin.problem_of(file) is None:
-                is_estimator = suffix == ".joblib" or "sklearn" in plugin.needs_of_file(file).modules
-                return "sklearn" if is_estimator else "pickle"
-    except OSError:
-        pass
+    for plugin in _plugins():
+        with suppress(OSError):
+            if suffix in plugin.extensions and plugin.claims(file):
+                return plugin.type
     return None
+
+
+@cache
+def _plugins() -> tuple[ArtifactPlugin, ...]:
+    return tuple(ARTIFACTS.load(name)(name="model") for name in ARTIFACTS.builtins)
 
 
 def sketch_for(model: Path | None, directory: Path) -> str:
