@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kappa.labels import Requirement
-from kappa.spec.manifest import BundleManifest
 from kappa.tag import BundleReference, Tag
+
+if TYPE_CHECKING:  # commands make queries, and their help is quick
+    from kappa.spec.manifest import BundleManifest
 
 __all__ = ["NAMESPACE", "BundleRecord", "Order", "Query", "Store"]
 
