@@ -26,6 +26,7 @@ from kappa.remote.transport import Reply, Sending
 from kappa.server.http.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
+from kappa.services.declared import DeclaredService
 from kappa.services.source import ServiceSource
 from kappa.spec.service import ServiceSpec
 from kappa.types import HTTPHeaders
@@ -103,7 +104,7 @@ def client(target: str | Path | BentoService, *, environ: Mapping[str, str] = os
 
 
 def _served(target: str | Path | BentoService, environ: Mapping[str, str]) -> Served:
-    if isinstance(target, BentoService):
+    if isinstance(target, DeclaredService):
         return Served.of(ServiceSource.of_instance(target))
     return served_target(resolve_target(str(target), environ=environ))
 
