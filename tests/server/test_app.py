@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from kappa.errors import BundleError, ConfigurationError, KappaError
-from kappa.server import host as host_module
+from kappa.server import options as options_module
 from kappa.server.batching.policy import Limits
 from kappa.server.failures import Failure
 from kappa.server.http.answering import response_of
@@ -559,7 +559,7 @@ def test_a_full_queue_is_answered_with_503_and_when_to_come_back(tmp_path: Path)
 def test_what_has_arrived_counts_against_what_may_wait_and_what_is_announced_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_module, "Limits", partial(Limits, max_queue_bytes=10_000))
+    monkeypatch.setattr(options_module, "Limits", partial(Limits, max_queue_bytes=10_000))
     rest = b"1," * 2000 + b"1]"
 
     async def run() -> None:

@@ -155,7 +155,7 @@ def _listen(
             listeners.append(take(options.host, options.management_port))
         except KappaError as exc:
             listeners[0].close()
-            raise type(exc)(str(exc).replace("`--port`", "`--management-port`")) from None
+            raise type(exc)(str(exc).replace("`--port", "`--management-port")) from None
     return listeners
 
 
