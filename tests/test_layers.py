@@ -59,6 +59,13 @@ FACADE_TIER = 6
 SIDES_TIER = 4
 """The tier whose units do not import each other."""
 
+COMMANDS = "kappa.cli"
+VALUES_OF_SIDES: Mapping[tuple[str, str], str] = {
+    ("kappa.cli.commands.tune", "kappa.server.tuning.tune"): "what was measured, which the command prints",
+    ("kappa.cli.serving", "kappa.server.options"): "how the operator wants the server, which options of commands say",
+}
+"""What commands import of a side, though only actions call sides: modules of values, with the reason."""
+
 REGISTRY = "kappa.plugins"
 """The one module that may name modules of any tier in strings."""
 
@@ -190,6 +197,18 @@ def wrong_directions(imports: Mapping[str, list[Import]]) -> list[str]:
     return found
 
 
+def commands_beside_actions(imports: Mapping[str, list[Import]]) -> set[tuple[str, str]]:
+    """Return which modules of commands import which of a side."""
+    return {
+        (module, statement.imported)
+        for module, statements in imports.items()
+        for statement in statements
+        if unit_of(module) == COMMANDS
+        and is_ours(statement.imported)
+        and unit_of(statement.imported) in TIERS[SIDES_TIER]
+    }
+
+
 def wrong_rooms(imports: Mapping[str, list[Import]]) -> list[str]:
     """Say every import that goes from a room up to a higher one of the same unit."""
     return [
@@ -236,6 +255,16 @@ def test_the_table_names_no_unit_that_does_not_exist() -> None:
 
 def test_no_import_goes_up_or_sideways() -> None:
     assert wrong_directions(KAPPA) == []
+
+
+def test_commands_reach_the_sides_through_actions_alone() -> None:
+    assert commands_beside_actions(KAPPA) == set(VALUES_OF_SIDES)
+
+
+@pytest.mark.parametrize("source", ["import kappa.build.project", "from kappa import gamma", "x = 'kappa.server:run'"])
+def test_a_command_that_goes_round_its_actions_is_found(source: str) -> None:
+    tree = imports_of({"kappa.cli.commands.list": source, "kappa.gamma": "", "kappa.build.project": ""})
+    assert len(commands_beside_actions(tree)) == 1
 
 
 def test_no_room_imports_a_higher_one() -> None:

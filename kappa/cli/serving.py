@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from kappa import actions, server
+from kappa import actions
 from kappa.choices import BatchPlacement, ExamplesUse
 from kappa.cli.console import Shell
 from kappa.environment import is_in_environment
@@ -17,7 +17,7 @@ from kappa.errors import KappaError
 from kappa.log import listening, to_logging
 from kappa.log_format import LogFormat, LogLevel
 from kappa.origins import check_origin
-from kappa.server.options import BatchingOptions
+from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.service_log import logging_to_stderr
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["logging_as_asked", "server_options", "server_options_of"]
 
 Workers = int | Literal["auto"]
 
-_DEFAULTS = server.ServerOptions()
+_DEFAULTS = ServerOptions()
 
 
 def _read_workers(_: click.Context, __: click.Parameter, value: str | None) -> Workers | None:
@@ -180,7 +180,7 @@ def server_options_of(
     log_format: LogFormat | None,
     log_level: LogLevel | None,
     cors_origins: tuple[str, ...],
-) -> server.ServerOptions:
+) -> ServerOptions:
     """Decide between flags, environment, the service's own `[serving]` and `config.yml`, in this order."""
     settings = actions.server_settings()
     origins: tuple[str, ...] | None = cors_origins or None
@@ -188,7 +188,7 @@ def server_options_of(
         origins = settings.cors_origins
     elif origins is None and spec.serving.cors_origins is None:
         origins = settings.cors_origins or None
-    return server.ServerOptions(
+    return ServerOptions(
         host=host or settings.host,
         port=settings.port if port is None else port,
         management_port=settings.management_port if management_port is None else management_port,

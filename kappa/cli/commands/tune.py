@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kappa import actions, server
+from kappa import actions
 from kappa._files import write_atomically
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
 from kappa.log import log
+
+if TYPE_CHECKING:  # what is printed; measuring is the action's
+    from kappa.server.tuning.tune import Tuning
 
 __all__ = ["command"]
 
@@ -58,7 +61,7 @@ def command(
     print_result(json.dumps(_as_json(tuning), indent=2) if output_format == "json" else _as_text(tuning))
 
 
-def _as_json(tuning: server.Tuning) -> dict[str, Any]:
+def _as_json(tuning: Tuning) -> dict[str, Any]:
     model = tuning.measured.model
     return {
         "api": tuning.api,
@@ -87,7 +90,7 @@ def _as_json(tuning: server.Tuning) -> dict[str, Any]:
     }
 
 
-def _as_text(tuning: server.Tuning) -> str:
+def _as_text(tuning: Tuning) -> str:
     model, advice = tuning.measured.model, tuning.advice
     lines = [
         (
@@ -113,7 +116,7 @@ _CROOKED = 0.3
 _HEAD = "  load  offered/s  answers/s  in time/s  refused    p50 ms    p99 ms    batch"
 
 
-def _recommendation(tuning: server.Tuning) -> list[str]:
+def _recommendation(tuning: Tuning) -> list[str]:
     advice = tuning.advice
     if not advice.is_target_reachable:
         return [
