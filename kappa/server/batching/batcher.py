@@ -21,7 +21,7 @@ from threading import Event
 from typing import Any, Generic, TypeVar, cast
 
 from kappa.server.batching.admission import Admission, Refusal, RefusalReason
-from kappa.server.batching.dispatcher import BatcherState, Dispatcher, Renew, observe_release
+from kappa.server.batching.dispatcher import BatcherState, Dispatcher, observe_release
 from kappa.server.batching.estimator import Estimator
 from kappa.server.batching.execution import Executor, Tasks, Threads, execute
 from kappa.server.batching.failure import forget_frames
@@ -161,7 +161,7 @@ class Batcher(Generic[T, R]):
         request.outcome = outcome
         dispatcher = self._dispatcher
         dispatcher.put(request, now)
-        if not self._is_turn_due and dispatcher.is_free:
+        if not self._is_turn_due and dispatcher.room:
             self._ask_for_turn()
         return request
 
@@ -228,23 +228,25 @@ class Batcher(Generic[T, R]):
         self._is_turn_due = False
         dispatcher = self._dispatcher
         try:
-            while dispatcher.is_free:
+            while dispatcher.room:
                 decision = dispatcher.turn(self._clock())
+                if decision is None:
+                    self._end_if_drained()
+                    break
+                if isinstance(decision, Regroup):
+                    if decision.until < inf:
+                        # PERF: timers round to a millisecond or more (uvloop: down to 0), a turn takes a few µs.
+                        self._ask_for_turn()
+                    break
                 if isinstance(decision, Run):
                     is_handed_over = self._begin(decision)
                     observe_release(self._observer, decision)
                     if not is_handed_over:
                         break
-                elif isinstance(decision, Renew):
-                    self._begin_renewing([request.item for request in decision.part])
                 else:
-                    if decision is not None and decision.until < inf:
-                        # PERF: timers round to a millisecond or more (uvloop: down to 0), a turn takes a few µs.
-                        self._ask_for_turn()
-                    break
+                    self._begin_renewing([request.item for request in decision.part])
         except Exception as exc:  # noqa: BLE001 - a mistake here must not leave everybody waiting for ever
             self._be_stuck(exc)
-        self._end_if_drained()
 
     def _begin(self, run: Run[T, R]) -> bool:
         """Run it, or have it run; False if it is over already, so that the loop may see to others first."""
@@ -314,6 +316,8 @@ class Batcher(Generic[T, R]):
             outcome = member.outcome
             if not outcome.done():
                 outcome.set_result(result)
+        if self.limits.max_latency_s is None:
+            return
         arrived = self._dispatcher.to_learn_from(run)
         if arrived is not None:
             self._loop.call_soon(self._answered, arrived, context=self._context)

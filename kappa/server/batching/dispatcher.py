@@ -4,8 +4,8 @@ A driver reports what happened, with the time at which it happened, and carries 
 is `batcher`, that of `kappa tune` is `kappa.server.tuning.simulator`. The order of events:
 
 * `put` queues a request, or raises why it is refused; `abandon` when its client leaves.
-* `turn`, while a further batch may start (`is_free`): it returns a `Run` to start, requests to `Renew` first, until
-  when to `Wait`, or None.
+* `turn`, while there is `room` for a further batch: it returns a `Run` to start, requests to `Renew` first, until
+  when to wait (a `Regroup`), or None.
 * `finished` when the run is over. Its answers are delivered by the driver, before the next turn or after it, as
   `finished` says; then `answers_written`, and `answered` if a latency target is to be learned from.
 * `loop_paused` and `input_read` around what the event loop has not read while it was paused for a run.
@@ -33,19 +33,10 @@ from kappa.server.batching.regrouping import Regroup, Regrouping
 from kappa.server.batching.runs import Request, Run
 from kappa.server.batching.slots import Slots
 
-__all__ = ["BatcherState", "Dispatcher", "Renew", "Wait", "observe_release"]
+__all__ = ["BatcherState", "Dispatcher", "Renew", "observe_release"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class Wait(NamedTuple):
-    """Nothing is to start now: ask again at ``until``, and when a request comes.
-
-    With `inf`, answers are still being written, and `Dispatcher.answers_written` follows them.
-    """
-
-    until: float
 
 
 class Renew(NamedTuple):
@@ -117,6 +108,8 @@ class Dispatcher(Generic[T, R]):
         self._suspects: Suspects[Request[T, R]] = Suspects()
         self._delays = Delays()
         self._running: list[Run[T, R]] = []
+        self.room = limits.max_concurrency
+        """How many further batches may start."""
         self._offered_items = 0
         self._last_offer: tuple[Hashable, int] = (None, 1)
         """The group and the items of the last request."""
@@ -130,11 +123,6 @@ class Dispatcher(Generic[T, R]):
     # What a driver may ask
 
     @property
-    def is_free(self) -> bool:
-        """Whether a further batch may start."""
-        return len(self._running) < self.limits.max_concurrency
-
-    @property
     def has_unread_input(self) -> bool:
         """Whether sockets are still unread since the loop was paused."""
         return self._unread_since is not None
@@ -143,7 +131,7 @@ class Dispatcher(Generic[T, R]):
     def is_busy(self) -> bool:
         """Whether some request is not answered yet."""
         suspects = self._suspects
-        return bool(self._running) or self._queue.requests > 0 or suspects.has_searches or suspects.is_renewing
+        return bool(self._running) or self._queue.requests > 0 or bool(suspects.searches) or suspects.is_renewing
 
     @property
     def is_drained(self) -> bool:
@@ -245,7 +233,7 @@ class Dispatcher(Generic[T, R]):
             return Refusal(self._ending, 1.0)
         estimate = self._estimator.estimate
         busy_s = self._delays.lag_s
-        if not self.is_free:
+        if not self.room:
             busy_s += min(
                 remaining_seconds(run.items, elapsed=request.now - run.started, estimate=estimate)
                 for run in self._running
@@ -260,15 +248,20 @@ class Dispatcher(Generic[T, R]):
 
     # Turns
 
-    def turn(self, now: float) -> Run[T, R] | Renew | Wait | None:
-        """Return what is to be done now; None if there is nothing, or no slot is free."""
+    def turn(self, now: float) -> Run[T, R] | Renew | Regroup | None:
+        """Return what is to be done now; None if there is nothing, or no slot is free.
+
+        With a `Regroup`, nothing is to start: ask again when it ends, and when a request comes. If that is never,
+        answers are still being written, and `answers_written` follows them.
+        """
         queue, suspects, regrouping = self._queue, self._suspects, self._regrouping
-        while queue.requests or suspects.is_ready:
-            until = regrouping.until(now, queue.items)
-            is_suspects_turn = suspects.has_turn(queue.requests)
-            if until is not None and not is_suspects_turn and self._ending is None:
-                self._withdraw_claim()
-                return Wait(until)
+        while queue.requests or (suspects.searches and suspects.is_ready):
+            regroup = regrouping.wait(now, queue.items)
+            is_suspects_turn = bool(suspects.searches) and suspects.has_turn(queue.requests)
+            if regroup is not None and not is_suspects_turn and self._ending is None:
+                if self._slots is not None:
+                    self._withdraw_claim(self._slots)
+                return regroup
             regrouping.end(now, queue.items)
             if is_suspects_turn and (renew := self._prepare_part(now)) is not None:
                 return renew
@@ -281,9 +274,11 @@ class Dispatcher(Generic[T, R]):
                 run = self._release(now)
             if run is not None:
                 self._running.append(run)
+                self.room -= 1
                 return run
             self._give_slot_back()
-        self._withdraw_claim()
+        if self._slots is not None:
+            self._withdraw_claim(self._slots)
         return None
 
     def _release(self, now: float) -> Run[T, R] | None:
@@ -341,10 +336,9 @@ class Dispatcher(Generic[T, R]):
         if self._slots is not None:
             self._slots.give_back()
 
-    def _withdraw_claim(self) -> None:
-        if self._slots is not None:
-            self._delays.withdrew_claim()
-            self._slots.withdraw(self)
+    def _withdraw_claim(self, slots: Slots) -> None:
+        self._delays.withdrew_claim()
+        slots.withdraw(self)
 
     # The end of a run
 
@@ -355,6 +349,7 @@ class Dispatcher(Generic[T, R]):
         """
         queue = self._queue
         self._running.remove(run)
+        self.room += 1
         self._admission.changed()
         self._give_slot_back()
         self._delays.lagged(now - run.finished)
@@ -443,7 +438,7 @@ class Dispatcher(Generic[T, R]):
             self._report_untold(error, len(members))
         if is_alone:
             suspects.failed_alone(error, run.finished, is_suspect=run.is_suspect)
-            if run.is_suspect and suspects.is_function_broken and suspects.has_searches:
+            if run.is_suspect and suspects.is_function_broken and suspects.searches:
                 self._give_up_search()
 
     def _prepare_part(self, now: float) -> Renew | None:
@@ -518,11 +513,12 @@ class Dispatcher(Generic[T, R]):
         """Tell those who wait for ``run`` that it takes too long; return what they are told."""
         run.is_overdue = True
         self._running.remove(run)
+        self.room += 1
         self._admission.changed()
         self._give_slot_back()
         error = OverdueError(self.limits.run_timeout_s)
         _tell(run.members, error)
-        if run.is_suspect and self._suspects.has_searches:
+        if run.is_suspect and self._suspects.searches:
             self._give_up_search()
         return error
 
@@ -538,7 +534,7 @@ class Dispatcher(Generic[T, R]):
         self._ending = "stuck"
         self._is_giving_up = True
         self._refuse_all([*members, *self._queue], "stuck")
-        while self._suspects.has_searches:
+        while self._suspects.searches:
             self._give_up_search()
 
 

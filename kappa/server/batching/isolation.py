@@ -128,7 +128,7 @@ class Suspects(Generic[M]):
     run (`take`), and then `passed`, `failed` or `failed_alone` before it has `ended`.
     """
 
-    __slots__ = ("_is_turn", "_running", "_searches", "_verdicts", "is_renewing", "part")
+    __slots__ = ("_is_turn", "_running", "_verdicts", "is_renewing", "part", "searches")
 
     def __init__(self) -> None:
         self.part: list[M] = []
@@ -136,20 +136,16 @@ class Suspects(Generic[M]):
         self.is_renewing = False
         """Whether its requests are being made fresh."""
         self._verdicts = Verdicts()
-        self._searches: deque[Isolation[M]] = deque()
+        self.searches: deque[Isolation[M]] = deque()
+        """One for each batch with requests that are not judged yet, the oldest first."""
         self._running: Isolation[M] | None = None
         """The search whose part runs: the oldest, if any."""
         self._is_turn = False
 
     @property
-    def has_searches(self) -> bool:
-        """Whether some request of a failed batch is not judged yet."""
-        return bool(self._searches)
-
-    @property
     def is_ready(self) -> bool:
         """Whether the oldest search may go on now."""
-        return bool(self._searches) and self._running is None and not self.is_renewing
+        return bool(self.searches) and self._running is None and not self.is_renewing
 
     @property
     def is_function_broken(self) -> bool:
@@ -162,7 +158,7 @@ class Suspects(Generic[M]):
 
     def add(self, search: Isolation[M]) -> None:
         """Begin a search, after those that are under way."""
-        self._searches.append(search)
+        self.searches.append(search)
 
     def healthy_released(self) -> None:
         """Record that a healthy batch leaves the queue, so that a part is next."""
@@ -170,14 +166,14 @@ class Suspects(Generic[M]):
 
     def advance(self, is_wanted: Callable[[M], bool]) -> bool:
         """Prepare the next part of the oldest search; False if that is over."""
-        self.part = self._searches[0].next_part(is_wanted) or []
+        self.part = self.searches[0].next_part(is_wanted) or []
         return bool(self.part)
 
     def take(self, is_wanted: Callable[[M], bool]) -> list[M]:
         """Return the prepared part, which runs from now on, without members that are no longer wanted."""
         part, self.part = list(filter(is_wanted, self.part)), []
         if part:
-            self._running = self._searches[0]
+            self._running = self.searches[0]
         return part
 
     def passed(self, *, is_suspect: bool) -> None:
@@ -202,11 +198,11 @@ class Suspects(Generic[M]):
     def ended(self, waiting_requests: int) -> None:
         """Record that no part runs any more; while one search is under way, the next healthy batch goes first."""
         self._running = None
-        self._is_turn = len(self._searches) >= SEARCHES_AT_ONCE or not waiting_requests
+        self._is_turn = len(self.searches) >= SEARCHES_AT_ONCE or not waiting_requests
 
     def abandon(self) -> tuple[Isolation[M], list[M]]:
         """Give up the oldest search, and return it with those of its members that no run has judged."""
-        search = self._searches.popleft()
+        search = self.searches.popleft()
         unjudged = [*self.part, *search.unjudged()]
         self.part, self._running = [], None
         return search, unjudged

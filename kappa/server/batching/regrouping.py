@@ -132,7 +132,7 @@ class Returns:
 class Regrouping:
     """The waits of one API, one after each batch at most.
 
-    After a batch, `begin`; when its answers are written, `answers_written`; at each turn, `until`, and `end` if the
+    After a batch, `begin`; when its answers are written, `answers_written`; at each turn, `wait`, and `end` if the
     next batch is formed; when it leaves, `release`.
     """
 
@@ -189,13 +189,15 @@ class Regrouping:
         self._wait = self._expected(wait.items, estimate, now)
         return True
 
-    def until(self, now: float, waiting_items: int) -> float | None:
-        """Return until when to wait; `inf` while answers are written, None if the next batch may be formed now."""
-        wait = self._wait
-        if wait is not None and waiting_items > self._seen_items:  # to read a few requests may take all of the wait
-            wait = self._wait = wait.extended(now)
+    def wait(self, now: float, waiting_items: int) -> Regroup | None:
+        """Return the wait; None if there is none, or it is over, and the next batch may be formed now."""
+        wait, seen_items = self._wait, self._seen_items
         self._seen_items = waiting_items
-        return None if wait is None or wait.is_over(now, waiting_items) else wait.until
+        if wait is None:
+            return None
+        if waiting_items > seen_items:  # to read a few requests may take all of the wait
+            wait = self._wait = wait.extended(now)
+        return None if wait.is_over(now, waiting_items) else wait
 
     def end(self, now: float, waiting_items: int) -> None:
         """Wait no longer, and learn from how it went."""

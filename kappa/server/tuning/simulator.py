@@ -17,10 +17,11 @@ from itertools import count
 from math import inf
 
 from kappa.server.batching.constants import LOOK_EVERY_S
-from kappa.server.batching.dispatcher import Dispatcher, Wait, observe_release
+from kappa.server.batching.dispatcher import Dispatcher, observe_release
 from kappa.server.batching.observer import Observer
 from kappa.server.batching.outcomes import RefusedError
 from kappa.server.batching.policy import Limits
+from kappa.server.batching.regrouping import Regroup
 from kappa.server.batching.runs import Request, Run
 
 __all__ = ["Model", "Simulated", "simulate"]
@@ -141,14 +142,14 @@ class _Worker:
             self.outcome.refused += is_counted
             self._on_loop(now, _SHARE_OF_REFUSING)
             return
-        if self._dispatcher.is_free:
+        if self._dispatcher.room:
             self._turn(now)
 
     def _turn(self, now: float) -> None:
-        while self._dispatcher.is_free:
+        while self._dispatcher.room:
             decision = self._dispatcher.turn(now)
             if not isinstance(decision, Run):
-                if isinstance(decision, Wait) and decision.until < inf:
+                if isinstance(decision, Regroup) and decision.until < inf:
                     self._at(decision.until, self._turn)
                 return
             if self._observer is not None:

@@ -170,5 +170,5 @@ def test_a_search_that_is_given_up_leaves_those_that_nobody_judged():
     assert suspects.advance(everybody)
     search, unjudged = suspects.abandon()
     assert (search.error, search.requests, sorted(unjudged)) == (BROKEN, 4, [1, 2, 3, 4])
-    assert not suspects.has_searches
+    assert not suspects.searches
     assert not suspects.part

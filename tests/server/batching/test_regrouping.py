@@ -97,13 +97,18 @@ def begun(regrouping: Regrouping, items: int, *, now: float, waiting: int = 0, *
     return regrouping.begin(items, waiting_items=waiting, estimate=KNOWN, now=now, **facts)
 
 
+def until(regrouping: Regrouping, now: float, waiting: int) -> float | None:
+    wait = regrouping.wait(now, waiting)
+    return None if wait is None else wait.until
+
+
 def test_the_wait_begins_when_the_answers_are_written_and_ends_when_all_are_back():
     regrouping = Regrouping(100)
     wait = begun(regrouping, 4, now=1.0)
-    assert regrouping.until(1.5, 3) == inf, "the answers are still being written"
+    assert until(regrouping, 1.5, 3) == inf, "the answers are still being written"
     assert regrouping.answers_written(wait, waiting_items=0, estimate=KNOWN, now=2.0)
-    assert regrouping.until(2.0, 0) == pytest.approx(2.002)
-    assert regrouping.until(2.0, 4) is None
+    assert until(regrouping, 2.0, 0) == pytest.approx(2.002)
+    assert until(regrouping, 2.0, 4) is None
     regrouping.end(2.001, 4)
     assert regrouping.release(2.0)
     assert not regrouping.release(2.0)
@@ -113,11 +118,11 @@ def test_each_return_extends_the_wait_until_it_has_ended():
     regrouping = Regrouping(100)
     wait = begun(regrouping, 4, now=0.0)
     regrouping.answers_written(wait, waiting_items=0, estimate=KNOWN, now=0.0)
-    assert regrouping.until(0.0015, 1) == pytest.approx(0.0025)
-    assert regrouping.until(0.0024, 1) == pytest.approx(0.0025)
-    assert regrouping.until(0.0026, 1) is None
+    assert until(regrouping, 0.0015, 1) == pytest.approx(0.0025)
+    assert until(regrouping, 0.0024, 1) == pytest.approx(0.0025)
+    assert until(regrouping, 0.0026, 1) is None
     regrouping.end(0.0026, 1)
-    assert regrouping.until(0.0027, 2) is None, "it is over, though the batch still waits for its slot"
+    assert until(regrouping, 0.0027, 2) is None, "it is over, though the batch still waits for its slot"
 
 
 def test_a_wait_that_something_else_has_ended_does_not_begin():
@@ -134,9 +139,9 @@ def test_after_a_blocked_loop_everybody_is_answered_and_read_before_the_next_bat
     regrouping = Regrouping(100)
     assert begun(regrouping, 4, now=0.0, waiting=100) is None, "enough wait already"
     wait = begun(regrouping, 4, now=0.0, waiting=100, has_blocked_loop=True, has_unread_input=True)
-    assert regrouping.until(0.0, 100) == inf
+    assert until(regrouping, 0.0, 100) == inf
     assert regrouping.answers_written(wait, waiting_items=100, estimate=KNOWN, now=0.001)
-    assert regrouping.until(0.001, 100) is None
+    assert until(regrouping, 0.001, 100) is None
 
 
 def test_clients_that_never_return_are_soon_waited_for_as_usual():
@@ -146,7 +151,7 @@ def test_clients_that_never_return_are_soon_waited_for_as_usual():
         now = float(turn)
         wait = begun(regrouping, 4, now=now)
         regrouping.answers_written(wait, waiting_items=0, estimate=KNOWN, now=now)
-        ways.append(round(regrouping.until(now, 0) - now, 6))
+        ways.append(round(until(regrouping, now, 0) - now, 6))
         regrouping.end(now + 0.01, 0)
         regrouping.release(now)
     assert ways == [0.002] * 7 + [0.001] * 8 + [0.002] + [0.001] * 15 + [0.002] + [0.001] * 8

@@ -11,8 +11,9 @@ from itertools import count
 from math import inf
 from typing import Any
 
-from kappa.server.batching.dispatcher import Dispatcher, Renew, Wait
+from kappa.server.batching.dispatcher import Dispatcher, Renew
 from kappa.server.batching.outcomes import ExpiredError, RefusedError
+from kappa.server.batching.regrouping import Regroup
 from kappa.server.batching.runs import Request, Run
 
 
@@ -123,12 +124,12 @@ class Driver:
         except (RefusedError, ExpiredError) as exc:
             outcome.set_exception(exc)
         else:
-            if self.dispatcher.is_free:
+            if self.dispatcher.room:
                 self.clock.soon(self.turn)
         return request, outcome
 
     def turn(self) -> None:
-        while self.dispatcher.is_free:
+        while self.dispatcher.room:
             decision = self.dispatcher.turn(self.clock.now)
             if isinstance(decision, Renew):
                 self.clock.at(self.clock.now + 0.001, partial(self._renewed, [member.item for member in decision.part]))
@@ -137,7 +138,7 @@ class Driver:
                 if decision.placement != "thread":
                     return
             else:
-                if isinstance(decision, Wait) and decision.until < inf:
+                if isinstance(decision, Regroup) and decision.until < inf:
                     self.clock.at(decision.until, self.turn)
                 return
 
