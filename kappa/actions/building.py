@@ -55,7 +55,6 @@ def project_to_build(target: str | Path, *, models: Mapping[str, Path] | None = 
     ``models`` says where models lie, by the names of artifacts: those of a class, or others than a kappafile names.
     Raises `ConfigurationError`, or `ManifestError` that carries every problem found.
     """
-
     if _CLASS.fullmatch(str(target)) and not Path(target).exists():
         return build.read_class_project(str(target), Path.cwd(), models=models)
     return build.read_project(Path(target), models=models)
@@ -73,7 +72,6 @@ def plan_of(
     environ: Mapping[str, str] = os.environ,
 ) -> build.BuildPlan:
     """Decide everything about the bundle of a project, and write nothing."""
-
     project = path if isinstance(path, build.Project) else build.read_project(path)
     return build.plan_build(
         project,
@@ -100,7 +98,6 @@ def lock_project(
 
     With ``pin_base_image``, an engine is asked for the digest that the base image has in its registry now.
     """
-
     plan = plan_of(path, resolver=resolver, upgrade=upgrade, packages=packages, imports_code=False, environ=environ)
     committed = plan.project.root / build.LOCK_NAME
     image = ""
@@ -124,7 +121,6 @@ def check_project_lock(
     path: Path | build.Project, *, resolver: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> build.Lock:
     """Return the committed lock of a project if it is up to date; raises `LockError` that says why it is not."""
-
     plan = plan_of(path, resolver=resolver, imports_code=False, environ=environ)
     return build.check_committed(plan.lock_inputs, plan.project.root / build.LOCK_NAME)
 
@@ -147,7 +143,6 @@ def build_project(
     behind. In the store, a bundle of the same tag and the same bytes stays as it is; one of other bytes is a
     `DestinationExistsError`. What happened, and how long it took, goes to the ledger of builds.
     """
-
     with build.recording(home_directory(environ)) as record:
         with record.step("plan"):
             plan = plan_of(
@@ -216,7 +211,6 @@ def _warn_of_newer(store: Store, tag: Tag) -> None:
 
 def _upgrade(plan: build.BuildPlan, environ: Mapping[str, str]) -> build.LockMode:
     """Upgrade the committed lock, which the build then takes; without one, the build itself takes the newest."""
-
     committed = plan.project.root / build.LOCK_NAME
     if not committed.is_file():
         return "upgrade"
@@ -234,7 +228,6 @@ def save_service(
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
     """Build the bundle of an instance with its packed models, as `build_project` does; what it says is logged."""
-
     directory = None if output is None else Path(output).expanduser()
     with listening(to_logging):
         project = build.project_of(service)

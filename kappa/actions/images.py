@@ -233,7 +233,6 @@ def github_workflow(target: ProjectTarget) -> str:
 
 def _imports_code(project: build.Project) -> bool:
     """Return whether only importing the code of a project tells all of its declaration."""
-
     spec = project.spec
     plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
     if any(api.input.references() for api in spec.apis) or any(plugin.reference for plugin in plugins):

@@ -41,7 +41,6 @@ def server_settings(environ: Mapping[str, str] = os.environ) -> ServerSettings:
 
 def served_target(target: Target) -> server.Served:
     """Describe a bundle or a project to a server, which loads it in each of its processes."""
-
     return server.Served.of(target.source())
 
 
@@ -78,7 +77,6 @@ def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
 
     Raises `UsageError` if it is not clear which server is meant, `InferenceFailedError` if it stays with the old one.
     """
-
     servers = [found for found in server.running_servers() if port in (None, found[1].port)]
     if len(servers) != 1:
         where = "" if port is None else f" on port {port}"
@@ -109,7 +107,6 @@ def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, s
 
     Raises `UsageError` if it is not clear which API, `ConfigurationError` without an example for it.
     """
-
     bundle = find_bundle(target).bundle
     service = bundle.manifest.service
     example = _example_to_tune_with(service, api_name)
@@ -145,13 +142,11 @@ def _example_to_tune_with(service: ServiceSpec, api_name: str | None) -> Example
 
 def tuning_charts(tuning: server.Tuning) -> str:
     """Draw what was found out as SVG."""
-
     return server.charts_of(tuning)
 
 
 def serve_project(target: ProjectTarget, options: server.ServerOptions) -> None:
     """Serve a project without building it until interrupted, starting anew after each edit."""
-
     path = target.path.resolve()
     loader = server.Loader("kappa.actions.serving:served_project", str(path))
     server.serve_dev(loader, options, watched=lambda: project_files(path))
@@ -159,7 +154,6 @@ def serve_project(target: ProjectTarget, options: server.ServerOptions) -> None:
 
 def project_files(path: Path) -> list[Path]:
     """Return the files that a project is made of, as far as its kappafile and its imports tell without running them."""
-
     project = ProjectTarget(path).project
     files = [project.file] if project.file is not None else []
     with suppress(KappaError):  # code with a mistake in it is still watched as far as it is known

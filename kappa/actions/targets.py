@@ -48,7 +48,6 @@ class ProjectTarget:
     @cached_property
     def project(self) -> build.Project:
         """What its kappafile declares, read once; raises `ManifestError` that carries every problem found."""
-
         return build.read_project(self.path)
 
     @property

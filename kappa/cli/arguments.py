@@ -60,7 +60,6 @@ def choice_argument(name: str, *choices: str) -> Callable[[Any], Any]:
 
 def bundles_at_hand(ctx: click.Context) -> str:
     """Return a sentence that says which bundles can be named to a command, and how."""
-
     names = list(dict.fromkeys(f"`{tag.name}:latest`" for tag in actions.stored_tags()))
     if not names:
         here = actions.service_at(Path())

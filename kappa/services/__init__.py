@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from kappa._facade import lazy_names
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
-    from kappa.services.comparison import Replay as Replay
     from kappa.services.comparison import replay_lines as replay_lines
     from kappa.services.inference import Inference as Inference
     from kappa.services.inference import extensions_of as extensions_of
@@ -16,7 +15,6 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
 
 _HOMES = {
     "Inference": "kappa.services.inference",
-    "Replay": "kappa.services.comparison",
     "arguments_for_run": "kappa.services.sample_requests",
     "extensions_of": "kappa.services.inference",
     "openapi_document": "kappa.services.openapi",
@@ -25,7 +23,6 @@ _HOMES = {
 
 __all__ = [
     "Inference",
-    "Replay",
     "arguments_for_run",
     "extensions_of",
     "openapi_document",
