@@ -83,7 +83,7 @@ def absence_of_package(name: str) -> str | None:
     return None if importlib.util.find_spec(name) else f"`{name}` is not installed"
 
 
-ENGINES = {
+ENGINES: dict[str, Callable[[], str | None]] = {
     "docker": absence_of_docker,
     "podman": absence_of_podman,
     "browser": absence_of_browser,

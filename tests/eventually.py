@@ -24,14 +24,12 @@ def eventually(look: Callable[[], T], *, every_s: float = 0.01, why: Callable[[]
     """
     until = time.monotonic() + WITHIN_S
     while True:
+        last: OSError | None = None
         try:
-            found = look()
+            if found := look():
+                return found
         except OSError as exc:
-            found, last = None, exc
-        else:
-            last = None
-        if found:
-            return found
+            last = exc
         assert time.monotonic() < until, f"{why()} (after {WITHIN_S:g} s; {last!r})"
         time.sleep(every_s)
 

@@ -63,7 +63,7 @@ def texts_of(tree: ast.Module) -> Iterator[str]:
 
 def advice() -> list[tuple[str, str]]:
     """Return what is named as code in the messages of each module."""
-    found = set()
+    found: set[tuple[str, str]] = set()
     for path in sorted((ROOT / "kappa").rglob("*.py")):
         module = path.relative_to(ROOT).as_posix()
         for text in texts_of(ast.parse(path.read_text(encoding="utf-8"))):

@@ -136,7 +136,7 @@ def test_metadata_survives_copies_and_processes() -> None:
         assert again == packed
         assert [type(value) for value in again.metadata.values()] == [int, float, tuple]
         with pytest.raises(TypeError):
-            again.metadata["rows"] = 4
+            again.metadata["rows"] = 4  # type: ignore[index] # as a user may try
         with pytest.raises(TypeError):
             again.metadata["steps"][0]["a"] = 1
 

@@ -37,7 +37,7 @@ def test_every_class_is_public() -> None:
 def test_an_import_that_fails_names_what_to_install_and_other_failures_pass() -> None:
     message = r"^The type `x` needs `acme`, which is not installed here\. Run `pip install acme`\.$"
     with pytest.raises(MissingDependencyError, match=message), optional_import("acme", needed_for="the type `x`"):
-        import surely_absent  # noqa: F401
+        import surely_absent  # type: ignore[import-not-found] # noqa: F401
     with pytest.raises(ZeroDivisionError), optional_import("acme", needed_for="the type `x`"):
         1 / 0  # noqa: B018
 

@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from kappa.adapters import DataframeInput
 from kappa.build.project import read_project
 from kappa.errors import BadInputError, BundleError
 from kappa.services.inference import Inference
@@ -93,6 +94,7 @@ def test_what_lacks_a_column_is_refused_before_the_model(body: Any, reason: str,
 def test_what_is_declared_wins(tmp_path: Path) -> None:
     options = '{ type = "dataframe", columns = ["area", "rooms"] }'
     answering = api(tmp_path, LinearRegression().fit(HOUSES[["rooms", "area"]], PRICES), options=options)
+    assert isinstance(answering.spec.input, DataframeInput)
     assert answering.spec.input.columns == ("area", "rooms")
 
 

@@ -27,8 +27,8 @@ def results() -> dict[str, dict[str, Any]]:
                 entry = {"rate": rate + number, "p99_ms": 2.25, "cpu_us": 90.0}
                 found[f"load {number} {peer} iris {count}"] = entry
             for share, goodput in ((1.0, rate / 20), (2.0, rate / 30)):
-                entry = {"goodput": goodput, "saturation": 450.0, "p99_ms": 250.0, "cpu_us": None}
-                found[f"overload {number} {peer} overload {share}"] = entry
+                overload = {"goodput": goodput, "saturation": 450.0, "p99_ms": 250.0, "cpu_us": None}
+                found[f"overload {number} {peer} overload {share}"] = overload
     found["bare kappa iris"] = {"memory_mib": 140.0, "call_ms": 0.1}
     found["memory kappa iris 1"] = {"memory_mib": 190.0}
     found["memory kappa iris 2"] = {"memory_mib": 300.0}

@@ -238,7 +238,7 @@ def test_a_url_that_cannot_be_read_is_said() -> None:
 
 
 def test_readiness_is_asked_once_and_silence_is_a_no() -> None:
-    answers = [reply("ready"), reply({}, 503, retry_after="1"), InferenceFailedError("does not answer")]
+    answers: list[Any] = [reply("ready"), reply({}, 503, retry_after="1"), InferenceFailedError("does not answer")]
     client = Client(URL, Server(*answers))
     assert [client.is_ready(), client.is_ready(), client.is_ready()] == [True, False, False]
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import tomli
@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -40,7 +41,7 @@ FILES = {
     "kappafile": ROOT / "schemas" / "kappafile.schema.json",
     "kappa-bundle": ROOT / "schemas" / "bundle.schema.json",
 }
-MODELS = {"kappafile": Kappafile, "kappa-bundle": BundleManifest}
+MODELS: dict[str, type[BaseModel]] = {"kappafile": Kappafile, "kappa-bundle": BundleManifest}
 EXAMPLES = [ROOT / "kappafile.example.toml", *sorted(ROOT.glob("examples/*/kappafile.toml"))]
 
 
@@ -113,12 +114,12 @@ def test_the_example_file_uses_every_key() -> None:
     }
     for name in ("artifacts", "apis"):
         used = {key for table in tree[name].values() for key in table}
-        model = Kappafile.model_fields[name].annotation.__args__[1]
+        model = get_args(Kappafile.model_fields[name].annotation)[1]
         left_out |= {f"{name}.{key}" for key in keys_of(model, dict.fromkeys(used)) - {"plugin"}}
     used = {key for example in tree["examples"] for key in example}
     left_out |= {
         f"examples.{key}"
-        for key in keys_of(Kappafile.model_fields["examples"].annotation.__args__[0], dict.fromkeys(used))
+        for key in keys_of(get_args(Kappafile.model_fields["examples"].annotation)[0], dict.fromkeys(used))
     }
     assert keys_of(Kappafile, tree) == set()
     assert left_out == {"service.class"}, "which excludes `[apis]` and stands there in a comment"

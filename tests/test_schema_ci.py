@@ -23,7 +23,7 @@ def read(file: Path) -> Any:
 
 @pytest.mark.parametrize(("file", "schema"), [(WORKFLOW, "vendor.github-workflows")], ids=["workflow"])
 def test_file_is_what_its_reader_expects(file: Path, schema: str) -> None:
-    command = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", schema, file]
+    command: list[str | Path] = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", schema, file]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

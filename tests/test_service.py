@@ -125,12 +125,13 @@ def test_a_class_answers_through_its_methods(project: Callable[..., LoadedServic
     )
     api = {"name": "predict", "target": {"function": f"{MODULE}:Demo.predict"}, "input": "json"}
     service = project(code, service_class=f"{MODULE}:Demo", apis=[api])
-    assert (answer(service, 1), service.as_object().predict(2)) == (12, 13)
+    thing: Any = service.as_object()
+    assert (answer(service, 1), thing.predict(2)) == (12, 13)
     assert declared_spec(sys.modules[MODULE].Demo) == service.spec
 
 
 def test_a_service_of_functions_stands_as_an_object(project: Callable[..., LoadedService]) -> None:
-    thing = project("def predict(value, factor):\n    return value * factor\n").as_object()
+    thing: Any = project("def predict(value, factor):\n    return value * factor\n").as_object()
     assert (thing.predict(2), thing.artifacts.factor, thing.artifacts["factor"].metadata) == (20, 10, {"rows": 3})
     with pytest.raises(AttributeError, match="this service has no API `score`; it has `predict`"):
         thing.score(1)
@@ -406,7 +407,7 @@ def test_packing_fills_one_instance_and_never_the_class() -> None:
     with pytest.raises(AttributeError, match=r"There is no artifact `words` here\. Packed are `model`\."):
         one.artifacts.words  # noqa: B018
     with pytest.raises(AttributeError, match=r'`service\.pack\("model", …\)` gives one'):
-        one.artifacts.model = "b"  # type: ignore[misc]
+        one.artifacts.model = "b"
     assert isinstance(one.artifacts, Artifacts)
 
 

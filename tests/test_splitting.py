@@ -45,6 +45,13 @@ def asked(api: Inference, *bodies: Any) -> list[Any]:
 # -- what moves, doubles, drops and adds rows --------------------------------------------------------------------------
 
 Change = Callable[[pd.DataFrame, Any], Any]
+
+
+def marked_in_groups(df: pd.DataFrame, **options: Any) -> Any:
+    groups: Any = df.groupby("key", **options)  # to the stubs, `include_groups` is always there
+    return groups.apply(lambda group: group.assign(n=1), include_groups=False)
+
+
 CHANGES: dict[str, Change] = {
     "shuffled": lambda df, r: df.sample(frac=1, random_state=r),
     "sorted": lambda df, _: df.sort_values("key"),
@@ -57,12 +64,10 @@ CHANGES: dict[str, Change] = {
     "filtered and filled up": lambda df, _: pd.concat([df[df["key"] > 2]] * 3).head(len(df)),
     "the same row again": lambda df, _: df.iloc[[0] * len(df)],
     "doubled": lambda df, _: pd.concat([df, df]),
-    "lengthened": lambda df, _: df.assign(id=[[i, i] for i in df["id"]]).explode("id"),
-    "lengthened and cut": lambda df, _: df.assign(id=[[i, i] for i in df["id"]]).explode("id").head(len(df)),
-    "in groups": lambda df, _: df.groupby("key").apply(lambda group: group.assign(n=1), include_groups=False),
-    "in groups without keys": lambda df, _: df.groupby("key", group_keys=False).apply(
-        lambda group: group.assign(n=1), include_groups=False
-    ),
+    "lengthened": lambda df, _: df.assign(id=df["id"].map(lambda i: [i, i])).explode("id"),
+    "lengthened and cut": lambda df, _: df.assign(id=df["id"].map(lambda i: [i, i])).explode("id").head(len(df)),
+    "in groups": lambda df, _: marked_in_groups(df),
+    "in groups without keys": lambda df, _: marked_in_groups(df, group_keys=False),
     "under keys": lambda df, _: pd.concat({"a": df[df["key"] > 2], "b": df[df["key"] <= 2]}),
     "under named keys": lambda df, _: pd.concat({"a": df[df["key"] > 2], "b": df[df["key"] <= 2]}, names=["k"]),
     "moved to labels that nobody has": lambda df, _: df.sort_values("key").set_axis([*range(-1, len(df) - 1)]),
@@ -277,7 +282,8 @@ def plain(value: Any) -> Any:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=5), st.integers(-2, 2))
 def test_another_number_of_results_of_any_kind_is_an_error(kind: str, counts: list[int], more: int) -> None:
-    total, bodies = sum(counts), []
+    total = sum(counts)
+    bodies: list[list[list[int]]] = []
     for count in counts:
         start = sum(map(len, bodies))
         bodies.append([[start + i] for i in range(count)])

@@ -122,7 +122,7 @@ WORKS = {"thread": True, "sqlite": 1, "local": 1, "decimal": 50, "numpy": "Float
 ELSEWHERE = {**WORKS, "thread": False, "sqlite": "ProgrammingError", "local": "AttributeError"}
 """What it finds in another: context variables hold there as well."""
 
-APIS = {
+APIS: dict[str, tuple[dict[str, dict[str, int]], dict[str, Any]]] = {
     "one": ({"one": {}}, {"one": WORKS}),
     "one-and-async": ({"one": {}, "later": {}}, {"one": WORKS, "later": ELSEWHERE}),
     "two": ({"one": {}, "two": {}}, {"one": ELSEWHERE, "two": ELSEWHERE}),
@@ -159,9 +159,9 @@ def make_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
         else:
             text = 'kappafile = 1\n[service]\nname = "Threads"\n'
             text += f'setup = "{module}:setup"\nteardown = "{module}:teardown"\n'
-            for name, given in options.items():
+            for name, keys in options.items():
                 text += f'[apis.{name}]\nfunction = "{module}:{name}"\ninput = "json"\n'
-                text += "".join(f"{key} = {value}\n" for key, value in given.items())
+                text += "".join(f"{key} = {value}\n" for key, value in keys.items())
             for name in options:
                 answer = ", ".join(f"{key} = {json.dumps(value)}" for key, value in expected[name].items())
                 text += f'[[examples]]\nname = "{name}"\napi = "{name}"\ninput = 1\nexpect = {{ {answer} }}\n'
@@ -296,7 +296,8 @@ def test_a_model_that_is_bound_to_its_thread_never_runs_on_the_loop(is_bound: bo
             assert (await conductor.simulate_post("/count", body="1")).json == 2
             batcher = app.serving.host.endpoints["Bound"]["count"].batcher
             assert batcher is not None
-            return "loop" in batcher.state.placements
+            state = batcher.state
+        return "loop" in state.placements
 
     assert asyncio.run(run()) is not is_bound
 

@@ -48,9 +48,9 @@ def answers(inference: Inference, payloads: Sequence[Payload], headers: Sequence
     return [json.loads(answered[id(task)].body) for task in tasks]
 
 
-def seen(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def seen(frame: Any) -> list[dict[str, Any]]:
     """Return each row with its values and dtypes, as the function saw it."""
-    return [{name: [str(frame.dtypes[name]), value] for name, value in row.items()} for row in frame.to_dict("records")]
+    return [{name: [str(frame[name].dtype), value] for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 SEEN = {"input": "dataframe", "output": "json", "batch": True}

@@ -38,7 +38,7 @@ def array_of(body: Any, **options: Any) -> Any:
 
 
 def same(found: Any, expected: Any) -> bool:
-    return found.dtype == expected.dtype and found.shape == expected.shape and found.tolist() == expected.tolist()
+    return (found.dtype, found.shape, found.tolist()) == (expected.dtype, expected.shape, expected.tolist())
 
 
 def nested(depth: int) -> Any:

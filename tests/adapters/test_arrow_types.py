@@ -210,7 +210,7 @@ CASES: dict[str, Case] = {
         pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0, None], pa.int8())), [True, False, None], "object"
     ),
     "period": Case(
-        pa.array(pd.arrays.PeriodArray._from_sequence(["2026-01", None], dtype="period[M]")),
+        pa.array(pd.array([pd.Period("2026-01", "M"), None], dtype=pd.PeriodDtype("M"))),
         [pd.Period("2026-01", "M"), None],
         "period[M]",
     ),

@@ -278,9 +278,8 @@ def test_the_suite_changes_all_that_a_function_could_change(share: Any) -> None:
 
 
 def test_every_built_in_adapter_is_among_them() -> None:
-    adapters = {
-        suite.adapter.type for suite in (*InputAdapterSuite.__subclasses__(), *OutputAdapterSuite.__subclasses__())
-    }
+    suites: list[Any] = [*InputAdapterSuite.__subclasses__(), *OutputAdapterSuite.__subclasses__()]
+    adapters = {suite.adapter.type for suite in suites}
     assert adapters | {"dataframe"} == {*INPUT_ADAPTERS.builtins, *OUTPUT_ADAPTERS.builtins}
 
 
@@ -359,7 +358,9 @@ class _Relabelling(_Lines):
     ids=lambda value: type(value).__name__ if isinstance(value, InputAdapter) else value or "good",
 )
 def test_the_suite_sees_what_is_wrong(adapter: Any, test: str | None) -> None:
-    suite = type("Suite", (InputAdapterSuite,), {"adapter": adapter, "good": [Payload("ü%".encode()), Payload(b"a")]})
+    suite: Any = type(
+        "Suite", (InputAdapterSuite,), {"adapter": adapter, "good": [Payload("ü%".encode()), Payload(b"a")]}
+    )
     if test is None:
         passes(suite)
         return
@@ -379,7 +380,7 @@ class _Hoarding(InputAdapter):
 
 
 def test_the_suite_sees_a_form_that_holds_more_than_is_said() -> None:
-    suite = type("Suite", (InputAdapterSuite,), {"adapter": _Hoarding(), "good": [Payload(b"100000")]})
+    suite: Any = type("Suite", (InputAdapterSuite,), {"adapter": _Hoarding(), "good": [Payload(b"100000")]})
     with pytest.raises(AssertionError, match="a form of about 800000 bytes is said to hold 0: override `nbytes_of`"):
         suite().test_what_a_form_holds_is_told()
 
@@ -413,7 +414,9 @@ class _Sorting(_Shouting):
     ],
 )
 def test_the_suite_sees_a_batch_that_is_prepared_in_another_order(test: str) -> None:
-    suite = type("Suite", (OutputAdapterSuite,), {"adapter": _Sorting(), "values": [1], "batches": [([2, 1], [1, 1])]})
+    suite: Any = type(
+        "Suite", (OutputAdapterSuite,), {"adapter": _Sorting(), "values": [1], "batches": [([2, 1], [1, 1])]}
+    )
     with pytest.raises(AssertionError):
         getattr(suite(), test)()
 

@@ -295,9 +295,14 @@ def test_words_for_the_infinities_are_numbers_as_in_pandas() -> None:
 
 
 def test_exact_columns_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = []
     read_csv = pd.read_csv
-    monkeypatch.setattr(pd, "read_csv", lambda *args, **options: counts.append(1) or read_csv(*args, **options))
+    counts = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        counts.append(1)
+        return read_csv(*args, **options)
+
+    monkeypatch.setattr(pd, "read_csv", counted)
     names = [f"c{place}" for place in range(20)]
     form = reading._table(csv_lines([names, [2**53 + 1] * 20, [None] * 20]), tuple(names), ())
     assert [list(column) for column in form.values] == [[2**53 + 1, None]] * 20

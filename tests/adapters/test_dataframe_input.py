@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Any
 
@@ -29,7 +30,7 @@ def csv_payload(text: str) -> Payload:
     return Payload(text.encode(), "text/csv")
 
 
-def frame_of(body: Any, adapter: DataframeInput | None = None) -> pd.DataFrame:
+def frame_of(body: Any, adapter: DataframeInput | None = None) -> Any:
     """Return what a function sees of one request alone."""
     adapter = adapter or DataframeInput()
     return adapter.merge([adapter.decode(body if isinstance(body, Payload) else json_payload(body))])
@@ -44,7 +45,7 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
                 assert type(one) is type(other)
 
 
-def values_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
+def values_of(frame: pd.DataFrame) -> dict[Hashable, list[Any]]:
     """Return the values by column, missing ones as ``None``."""
     return frame.astype(object).where(frame.notna(), None).to_dict("list")
 

@@ -428,7 +428,7 @@ def test_adapters_tell_what_their_forms_hold() -> None:
     part = Payload(data, "image/png", name="a.png")
     pair = form_payload([("image", part), ("annotations", Payload(b"[1]", "application/json"))])
     files = MultiFileInput(input_names=["image", "none"], allow_none=True)
-    for adapter, payload, size in (
+    told: tuple[tuple[Any, Payload, int], ...] = (
         (ImageInput(), part, 150),
         (ImageInput(pilmode="F"), part, 200),
         (MultiImageInput(), pair, 150),
@@ -436,7 +436,8 @@ def test_adapters_tell_what_their_forms_hold() -> None:
         (FileInput(), part, len(data)),
         (FileInput(), Payload(data), 0),
         (files, pair, len(data)),
-    ):
+    )
+    for adapter, payload, size in told:
         assert adapter.nbytes_of(adapter.decode(payload)) == size
 
 

@@ -198,7 +198,8 @@ def test_moved_bundle_verifies_loads_and_answers(plan: BuildPlan, tmp_path: Path
     moved.parent.mkdir()
     (tmp_path / "bundle").rename(moved)
     open_bundle(moved).verify()
-    assert load(moved).greet({"name": "Ada", "language": "de"}) == "Guten Tag, Ada"
+    service: Any = load(moved)
+    assert service.greet({"name": "Ada", "language": "de"}) == "Guten Tag, Ada"
 
 
 def test_changed_added_and_missing_files_are_found(plan: BuildPlan, tmp_path: Path) -> None:
@@ -267,7 +268,8 @@ def test_model_packed_from_python_is_saved_by_its_type(
     plan = plan_build(project, version=None, labels={}, environ=os.environ)
     seed_lock(plan)
     manifest = built(plan, tmp_path / "bundle")
-    assert load(tmp_path / "bundle").greet({"name": "Ada", "language": "en"}) == "Hi, Ada"
+    service: Any = load(tmp_path / "bundle")
+    assert service.greet({"name": "Ada", "language": "en"}) == "Hi, Ada"
     assert manifest.artifacts[0].metadata == {"n": 1}
 
 

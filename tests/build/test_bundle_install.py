@@ -210,14 +210,14 @@ def test_sdist_and_wheel_hold_the_bundle_and_twine_gets_them(
 
     (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
-        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
-    assert names == {*before, "PKG-INFO"}
+        members = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert members == {*before, "PKG-INFO"}
 
     (wheel,) = (tmp_path / "dist").glob("*.whl")  # made from the sdist
     with zipfile.ZipFile(wheel) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
-    package = {name: data for name, (data, _) in before.items() if name.startswith("Greeter/")}
-    assert {name: data for name, data in contents.items() if ".dist-info/" not in name} == package
+    packed = {name: data for name, (data, _) in before.items() if name.startswith("Greeter/")}
+    assert {name: data for name, data in contents.items() if ".dist-info/" not in name} == packed
     (metadata,) = [data.decode() for name, data in contents.items() if name.endswith(".dist-info/METADATA")]
     described = Parser().parsestr(metadata)
     assert (described["Name"], from_pep440(described["Version"])) == ("Greeter", manifest.version)

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from importlib import _bootstrap_external as bootstrap  # type: ignore[attr-defined]
+from importlib import _bootstrap_external
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,7 @@ def bundle(plan: BuildPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def sourceless(path: Path) -> None:
     code = compile(EVIL, str(path), "exec")
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(bootstrap._code_to_timestamp_pyc(code))
 
 
@@ -78,13 +80,15 @@ def listen(path: Path) -> None:
             os.chdir(before)
 
 
+bootstrap: Any = _bootstrap_external
+
 FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
     "bytecode without source": (
         lambda at: sourceless(at / "Greeter" / "colorsys.pyc"),
         "`Greeter/colorsys.pyc` is bytecode without its source",
     ),
     "bytecode in a folder of its own": (
-        lambda at: ((at / "Greeter" / "more").mkdir(), sourceless(at / "Greeter" / "more" / "__init__.pyc")),
+        lambda at: sourceless(at / "Greeter" / "more" / "__init__.pyc"),
         "`Greeter/more/__init__.pyc` is bytecode without its source",
     ),
     "linked folder": (

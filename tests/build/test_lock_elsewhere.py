@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,7 +224,7 @@ def test_another_python_takes_the_lock_for_the_python_that_it_was_made_for(
     project = inferring(write_project, "import acme_tables", more=f'\n[bundle]\nresolver = "{resolver}"\n')
     commit(plan_of(project))
     here = targets.running_python()
-    for module in ("plan", "targets"):
+    for module in ("bundle.plan", "packages.targets"):
         monkeypatch.setattr(f"kappa.build.{module}.running_python", lambda: "3.99")
     machine.install({})
     plan = plan_of(project)
@@ -255,7 +256,7 @@ def test_another_python_makes_a_lock_of_its_own_once_the_committed_one_does_not_
 ) -> None:
     machine.install(HERE)
     commit(plan_of(inferring(write_project, "import acme_tables")))
-    for module in ("plan", "targets"):
+    for module in ("bundle.plan", "packages.targets"):
         monkeypatch.setattr(f"kappa.build.{module}.running_python", lambda: "3.99")
     plan = plan_of(inferring(write_project, "import acme_yaml"))
     assert plan.lock_inputs.python == "3.99"
@@ -263,7 +264,7 @@ def test_another_python_makes_a_lock_of_its_own_once_the_committed_one_does_not_
         check(plan)
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "a package more": (
         {"pip_packages": ("acme-yaml", "acme-tables")},
         "it lacks `acme-yaml` (`pip_packages`)",

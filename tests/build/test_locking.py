@@ -155,10 +155,11 @@ def test_why_a_committed_lock_does_not_fit_is_said(
     resolver: FakeResolver, committed: Path, write: Callable[[Path], object], problem: str
 ) -> None:
     write(committed)
-    for ask in (
+    asked: tuple[Callable[[], object], ...] = (
         lambda: lock_packages(INPUTS, committed=committed, environ=os.environ, mode="locked"),
         lambda: check_committed(INPUTS, committed),
-    ):
+    )
+    for ask in asked:
         with pytest.raises(LockError) as raised:
             ask()
         assert str(raised.value) == f"`kappafile.lock` {problem}. Run `kappa lock`, and commit the result."

@@ -15,6 +15,7 @@ from kappa.build.manifest.words import words_of_others
 from kappa.build.project import check_kappafile, read_project
 from kappa.errors import UsageError
 from kappa.log import Kind, listening
+from kappa.spec.contracts import Spec
 from kappa.spec.document import ArtifactTable, Kappafile
 from kappa.spec.service import ArtifactMethod, FunctionTarget
 
@@ -142,13 +143,14 @@ def test_every_word_of_others_means_a_key_that_exists() -> None:
 
 
 def keys_of(table: tuple[str, ...]) -> set[str]:
-    model: type | None = Kappafile
+    model: type[Spec] | None = Kappafile
     for part in table:
         if part in ("NAME", "NUMBER"):
             continue
-        annotation = fields_of(model)[part].annotation  # type: ignore[arg-type]
+        assert model is not None
+        annotation = fields_of(model)[part].annotation
         model = table_of(annotation) or table_of(items_of(annotation, {})) or table_of(items_of(annotation, []))
-    keys = set(fields_of(model)) if model is not None else set()  # type: ignore[arg-type]
+    keys = set(fields_of(model)) if model is not None else set()
     return (keys - {"plugin"}) | {"type"} if model is ArtifactTable else keys
 
 

@@ -104,7 +104,7 @@ class Key:
         value: Any = {**self.options, str(self.path[-1]): [text] if self.is_list else text}
         for part in reversed(self.path[1:-1]):
             value = [value] if isinstance(part, int) else {part: value}
-        tables = {"service": {"name": "Service"}, "apis": {"predict": PREDICT}}
+        tables: dict[str, dict[str, Any]] = {"service": {"name": "Service"}, "apis": {"predict": PREDICT}}
         top = str(self.path[0])
         table = {**tables.get(top, {}), **value} if isinstance(value, dict) else value
         if self.path[:2] == ("apis", "predict"):
@@ -123,7 +123,8 @@ BESIDE: Mapping[str, Mapping[str, Any]] = {
 def keys() -> Iterator[Key]:
     """Yield every key of a kappafile that names a path, options of plugins included."""
     for top, field in fields_of(Kappafile).items():
-        name = {"apis": "predict", "artifacts": "model", "examples": 0}.get(top)
+        names: dict[str, str | int] = {"apis": "predict", "artifacts": "model", "examples": 0}
+        name = names.get(top)
         path: TreePath = (top,) if name is None else (top, name)
         inner = field.annotation if name is None else items_of(field.annotation, [] if name == 0 else {})
         if (model := table_of(inner)) is not None:

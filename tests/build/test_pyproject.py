@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,7 +174,7 @@ def test_dependencies_are_taken_as_they_stand_and_extras_are_not(tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["uv", "pylock"])
 def test_a_lock_pins_what_the_target_needs_with_its_own_hashes(tmp_path: Path, kind: str) -> None:
-    found = read(tmp_path, **{kind: UV_LOCK if kind == "uv" else PYLOCK})
+    found = read(tmp_path, uv=UV_LOCK) if kind == "uv" else read(tmp_path, pylock=PYLOCK)
     assert (found.pins, found.problems, found.warnings) == (PINS, (), ())
     assert found.lock == ("uv.lock" if kind == "uv" else "pylock.toml")
 
@@ -238,7 +239,7 @@ def test_uvs_own_lock_is_preferred_to_an_export_of_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_lock_that_cannot_be_used_is_left_aside_with_a_warning(
-    tmp_path: Path, locks: dict[str, str], warning: str
+    tmp_path: Path, locks: dict[str, Any], warning: str
 ) -> None:
     found = read(tmp_path, **locks)
     assert (found.pins, found.lock, found.warnings) == ((), "", (warning,))

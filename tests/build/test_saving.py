@@ -186,7 +186,7 @@ def test_an_artifact_without_a_model_is_named(tmp_path: Path) -> None:
 
 def test_a_loaded_service_is_not_saved_again(greeter: BentoService, seed_lock: SeedLock) -> None:
     seed(greeter, seed_lock)
-    loaded = kappa.load(greeter.save(version="1"))
+    loaded: Any = kappa.load(greeter.save(version="1"))
     again = loaded.pack("words", {"en": "Hello, "})
     with pytest.raises(ConfigurationError, match="`Greeter` was loaded from a bundle"):
         again.save()

@@ -139,6 +139,7 @@ def test_a_plan_holds_the_columns_whichever_way_the_project_was_made(tmp_path: P
     project(tmp_path, api(', columns_from = "rows.json"'), {"rows.json": '[{"a": 1}]'})
     found = check_kappafile(tmp_path / "kappafile.toml")[0]
     assert found is not None
+    assert isinstance(found.spec.apis[0].input, DataframeInput)
     assert found.spec.apis[0].input.columns_from == "rows.json"
     plan = plan_build(found, version=None, labels={}, environ={"SOURCE_DATE_EPOCH": "0"})
     assert plan.spec.apis[0].input == DataframeInput(columns={"a": "int64"})

@@ -53,5 +53,5 @@ def import_image(archive: Path, command: str, environ: Mapping[str, str]) -> Non
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         make_file_system(Path(folder, "root.tar"))
-        import_image(Path(folder, "root.tar"), *(sys.argv[1:] or ["docker"]), environ=os.environ)
+        import_image(Path(folder, "root.tar"), (*sys.argv[1:], "docker")[0], os.environ)
     sys.stdout.write(f"{NAME}\n")

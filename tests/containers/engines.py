@@ -150,6 +150,11 @@ def free_port() -> int:
         return port
 
 
+def is_listening(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+
+
 @contextmanager
 def serve_registry(folder: Path, more: str = "") -> Iterator[Registry]:
     """Run Debian's `docker-registry` until the block ends."""
@@ -161,10 +166,9 @@ def serve_registry(folder: Path, more: str = "") -> Iterator[Registry]:
         f"version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {folder}/registry-{port}\n"
         f"http:\n  addr: 127.0.0.1:{port}\n{more}"
     )
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([command, "serve", config], **quiet)
+    process = subprocess.Popen([command, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        eventually(lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() or True)
+        eventually(lambda: is_listening(port))
         yield Registry(f"127.0.0.1:{port}")
     finally:
         process.send_signal(signal.SIGTERM)
@@ -174,7 +178,7 @@ def serve_registry(folder: Path, more: str = "") -> Iterator[Registry]:
 @contextmanager
 def serve_folder(folder: Path, host: str) -> Iterator[str]:
     """Serve a folder over HTTP to this machine's containers: as an index of pip's, or as a channel of conda's."""
-    words = [sys.executable, "-u", "-m", "http.server", "0", "--bind", host, "--directory", folder]
+    words: list[str | Path] = [sys.executable, "-u", "-m", "http.server", "0", "--bind", host, "--directory", folder]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None

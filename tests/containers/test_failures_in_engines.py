@@ -145,7 +145,7 @@ def test_interrupted_build_leaves_nothing_running(
     pause = f"sleep 9{time.time_ns() % 10**6}"
     bundle = bundle_from(tmp_path, shared, ("[env]", f'[env]\nsetup_sh = "#!/bin/bash\\n{pause}\\n"'))
     before = door.ask("ps", "--all", "--quiet").split()
-    command = [sys.executable, "-m", "kappa", "containerize", bundle, "--builder", door.builder]
+    command: list[str | Path] = [sys.executable, "-m", "kappa", "containerize", bundle, "--builder", door.builder]
     with subprocess.Popen(command, env=dict(door.environ), stderr=subprocess.PIPE, text=True) as process:
         eventually(lambda: processes(pause))
         process.send_signal(number)
@@ -168,7 +168,7 @@ def docker_on_a_small_disk(folder: Path, size: str) -> Iterator[str]:
     disk, socket = folder / "disk", f"unix://{folder}/docker.sock"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
-    words = [
+    words: list[str | Path] = [
         "unshare",
         "--net",
         command,
@@ -182,11 +182,10 @@ def docker_on_a_small_disk(folder: Path, size: str) -> Iterator[str]:
         "--host",
         socket,
     ]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    engine = subprocess.Popen(words, **quiet)
+    engine = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         info = ["docker", "--host", socket, "info"]
-        eventually(lambda: subprocess.run(info, **quiet, check=False).returncode == 0)
+        eventually(lambda: subprocess.run(info, capture_output=True, check=False).returncode == 0)
         yield socket
     finally:
         engine.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,10 @@ expect = { sum = EXPECTED, greeting = "good day" }
 """
 
 
+def runs_nothing_but(door: Door, before: list[str]) -> bool:
+    return set(door.ask("ps", "--all", "--quiet").split()) <= set(before)
+
+
 def test_only_an_image_that_answers_as_the_examples_expect_is_pushed(
     door: Door, shared: Path, tmp_path: Path, registry: Registry
 ) -> None:
@@ -220,7 +225,7 @@ def test_only_an_image_that_answers_as_the_examples_expect_is_pushed(
         bundle = build(project, tmp_path / str(expected), KAPPA_HOME=str(shared / "home"))
         before = door.ask("ps", "--all", "--quiet").split()
         done = door.kappa("containerize", bundle, "--builder", door.builder, "--tag", image, "--test", "--push")
-        eventually(lambda before=before: set(door.ask("ps", "--all", "--quiet").split()) <= set(before))
+        eventually(partial(runs_nothing_but, door, before))
         if expected == 43:
             assert done.returncode == 9
             assert f"error: `{image}` does not answer as the examples expect, and was not pushed:" in done.stderr

@@ -168,7 +168,7 @@ class _HasEveryMethod(WordsArtifact):
 )
 def test_the_suite_sees_what_is_wrong(kind: type[ArtifactPlugin], claim: str) -> None:
     class Suite(TestWords):
-        artifact = kind("words")
+        artifact: ClassVar[Any] = kind("words")
         library: ClassVar = "joblib"
 
     with pytest.raises(AssertionError):

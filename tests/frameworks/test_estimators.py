@@ -101,7 +101,7 @@ def test_messages_name_the_models_own_method() -> None:
         name="predict", target=ArtifactMethod(artifact="model"), input=DataframeInput(), output="default", batch=True
     )
 
-    class Short(SVC):
+    class Short(SVC):  # type: ignore[misc] # scikit-learn has no types
         def predict(self, X: Any) -> Any:
             return [1]
 

@@ -24,7 +24,7 @@ class Browser:
         options.binary_location = next(
             path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))
         )
-        self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self.driver: Any = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         self.driver.set_script_timeout(20)
         still = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", still)

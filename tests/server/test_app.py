@@ -29,6 +29,7 @@ from kappa.server.http.exchange import PlainRequest, PlainResponse
 from kappa.server.options import BatchingOptions
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
+from kappa.server.swap import Serving
 from kappa.services.service import load_service
 from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec
@@ -119,12 +120,18 @@ async def running(services: Sequence[Served], **options: Any) -> AsyncIterator[f
         yield conductor
 
 
+def serving_of(conductor: falcon.testing.ASGIConductor) -> Serving:
+    application: Any = conductor.app
+    serving: Serving = application.serving
+    return serving
+
+
 def exchange(
     services: Sequence[Served], *requests: tuple[Any, ...], **options: Any
-) -> list[tuple[int, Any, Mapping[str, str]]]:
+) -> list[tuple[int, Any, dict[str, str]]]:
     """Send each ``(method, path[, body[, headers]])`` in turn; return status, body (parsed if JSON), headers."""
 
-    async def run() -> list[tuple[int, Any, Mapping[str, str]]]:
+    async def run() -> list[tuple[int, Any, dict[str, str]]]:
         found = []
         async with running(services, **options) as conductor:
             for method, path, *rest in requests:
@@ -194,7 +201,7 @@ def test_both_ways_through_an_api_give_the_same_answer(
         async with running(services) as conductor:
             theirs = await conductor.simulate_post(f"/{path}", body=body, headers=sent)
             receiver = Recording()
-            api = conductor.app.serving.apis[f"/{path}"]
+            api = serving_of(conductor).apis[f"/{path}"]
             pending = api.begin({name.encode(): value.encode() for name, value in sent.items()}, body, receiver)
             status, data, ours = await asyncio.wait_for(receiver.answer, 10)
             assert pending is not None
@@ -221,7 +228,7 @@ def test_a_picture_goes_the_other_way_whatever_its_sender_calls_it(tmp_path: Pat
         async with running(
             [Served(spec, "7", partial(load_service, ServiceSource.of_project(spec, {}, root=tmp_path)))]
         ) as conductor:
-            api, receiver = conductor.app.serving.apis["/count"], Recording()
+            api, receiver = serving_of(conductor).apis["/count"], Recording()
             assert api.begin({b"content-type": content_type.encode()}, buffer.getvalue(), receiver) is None
             headers = {"content-type": content_type} if content_type else {}
             answer = await conductor.simulate_post("/count", body=buffer.getvalue(), headers=headers)
@@ -233,7 +240,7 @@ def test_a_picture_goes_the_other_way_whatever_its_sender_calls_it(tmp_path: Pat
 def test_large_packed_and_heavy_bodies_go_the_other_way(tmp_path: Path) -> None:
     async def run() -> None:
         async with running([described(tmp_path, "double")]) as conductor:
-            api, receiver = conductor.app.serving.apis["/double"], Recording()
+            api, receiver = serving_of(conductor).apis["/double"], Recording()
             assert api.begin({}, b"1" * 70_000, receiver) is None
             assert api.begin({b"content-encoding": b"gzip"}, b"1", receiver) is None
             assert api.begin({b"content-type": b"image/png"}, b"1", receiver) is None
@@ -245,7 +252,7 @@ def test_large_packed_and_heavy_bodies_go_the_other_way(tmp_path: Path) -> None:
 def test_a_request_that_was_begun_is_never_run_when_its_client_leaves(tmp_path: Path) -> None:
     async def run() -> None:
         async with running([described(tmp_path, "batch_divide")]) as conductor:
-            api, receiver = conductor.app.serving.apis["/batch_divide"], Recording()
+            api, receiver = serving_of(conductor).apis["/batch_divide"], Recording()
             pending = api.begin({}, b"1", receiver)
             assert pending is not None
             pending.give_up()
@@ -264,7 +271,7 @@ def test_a_request_that_was_begun_is_never_run_when_its_client_leaves(tmp_path: 
 def test_a_latency_target_counts_from_when_a_slow_request_was_all_there(tmp_path: Path) -> None:
     async def run() -> None:
         async with running([described(tmp_path, "double")]) as conductor:
-            api, resp = conductor.app.serving.apis["/double"], PlainResponse()
+            api, resp = serving_of(conductor).apis["/double"], PlainResponse()
             slow = PlainRequest({}, None)
             slow.first_event, slow.arrived = {"type": "http.request", "body": b"1"}, monotonic() - 60
             await api.answer(slow, resp)
@@ -282,7 +289,7 @@ def test_a_receiver_that_fails_harms_nobody_else(tmp_path: Path, caplog: pytest.
 
     async def run() -> None:
         async with running([described(tmp_path, "double")]) as conductor:
-            api, receivers = conductor.app.serving.apis["/double"], [Failing(), Recording()]
+            api, receivers = serving_of(conductor).apis["/double"], [Failing(), Recording()]
             for receiver in receivers:
                 api.begin({}, b"1", receiver)
             assert (await asyncio.wait_for(receivers[1].answer, 10))[1] == b"2"
@@ -329,7 +336,7 @@ def test_requests_that_wait_together_run_together(tmp_path: Path) -> None:
 
 
 def test_without_batching_every_request_runs_alone(tmp_path: Path) -> None:
-    async def run() -> float | None:
+    async def run() -> Any:
         off = BatchingOptions(is_enabled=False)
         async with running([described(tmp_path, "double")], batching=off) as conductor:
             await asyncio.gather(*(conductor.simulate_post("/double", body="1") for _ in range(10)))
@@ -802,7 +809,7 @@ def test_until_the_service_is_loaded_predictions_wait_for_later(tmp_path: Path) 
 
 
 def failure_of(load: Callable[[], Any], served: Served) -> KappaError:
-    async def run() -> KappaError:
+    async def run() -> KappaError:  # type: ignore[return] # to a type checker, leaving a conductor may swallow an error
         parent = AwaitedStart()
         app = create_app([Served(served.spec, "7", load)], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
@@ -858,7 +865,8 @@ def test_a_stop_answers_what_was_accepted_and_closes_the_service(tmp_path: Path)
     async def run() -> list[Any]:
         async with running([Served(served.spec, "7", load)]) as conductor:
             posts = [asyncio.create_task(conductor.simulate_post("/double", body=str(n))) for n in range(20)]
-            batcher = conductor.app.serving.apis["/double"].endpoint.batcher
+            batcher = serving_of(conductor).apis["/double"].endpoint.batcher
+            assert batcher is not None
             await eventually_in_loop(lambda: batcher.state.offered_items == 20)
         return [(await post).json for post in posts]
 
@@ -869,7 +877,8 @@ def test_a_stop_answers_what_was_accepted_and_closes_the_service(tmp_path: Path)
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 
-def series(text: str, name: str) -> float | None:
+def series(text: str, name: str) -> Any:
+    """Return the value of a series, ``None`` where there is none."""
     for line in text.splitlines():
         found, _, value = line.rpartition(" ")
         if found == name:

@@ -75,7 +75,7 @@ def test_who_is_cancelled_while_a_body_begins_is_cancelled() -> None:
         await asyncio.Event().wait()
 
     async def cancelled() -> bool:
-        task = asyncio.create_task(first_event(never))  # type: ignore[arg-type] # it is a coroutine
+        task = asyncio.create_task(first_event(never))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait({task})

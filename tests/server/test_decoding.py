@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import operator
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,7 +47,9 @@ def test_a_call_is_done_in_a_daemon_thread_and_its_result_is_that_of_the_call() 
         thread = await decoders.run(threading.current_thread)
         assert thread.daemon
         assert thread.name == "kappa-decode"
-        assert await asyncio.gather(*(decoders.run(lambda n=n: n * 2) for n in range(50))) == [2 * n for n in range(50)]
+        assert await asyncio.gather(*(decoders.run(partial(operator.mul, n, 2)) for n in range(50))) == [
+            2 * n for n in range(50)
+        ]
 
     with_decoders(scenario)
 
@@ -103,7 +107,8 @@ def test_what_a_call_raises_is_raised_and_ends_no_thread(error: BaseException, e
 
 
 def test_poisonous_bodies_are_given_up_and_never_stop_the_others() -> None:
-    poisons, left_behind = [Poison() for _ in range(4)], []
+    poisons = [Poison() for _ in range(4)]
+    left_behind: list[int] = []
 
     async def scenario(decoders: Decoders) -> None:
         given_up = [asyncio.ensure_future(decoders.run(poison)) for poison in poisons]

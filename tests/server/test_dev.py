@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,17 @@ def edit(tmp_path: Path, code: str) -> None:
     (tmp_path / "handlers.py").write_text(code, encoding="utf-8")
 
 
+def has_value(server: Any, number: int) -> bool:
+    return bool(server.post("/value", 0) == number)
+
+
 def test_an_edit_is_served_without_one_failed_request(start: Any, tmp_path: Path) -> None:
     server = start(value(1), single=["value"], edited=True, ready=False)
     server.wait_for("Ready after")
     assert server.post("/value", 0) == 1
     for number in (2, 3):
         edit(tmp_path, value(number))
-        eventually(lambda number=number: server.post("/value", 0) == number)
+        eventually(partial(has_value, server, number))
     code, log = server.stop(signal.SIGINT)
     assert code == 0
     assert log.count("`handlers.py` changed.") == 2

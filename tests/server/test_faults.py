@@ -66,7 +66,12 @@ def test_a_worker_killed_under_load_loses_its_own_requests_and_is_back(start: An
     )
     server = start(code, batch=["double"], single=["pid"], options={"workers": 2})
     pids: set[int] = set()
-    eventually(lambda: len(pids.add(server.post("/pid", 0)) or pids) == 2)
+
+    def both_have_answered() -> bool:
+        pids.add(server.post("/pid", 0))
+        return len(pids) == 2
+
+    eventually(both_have_answered)
     with asked_all_the_time(server, "/double") as outcomes:
         eventually(lambda: outcomes["right"] > 200)
         os.kill(min(pids), signal.SIGKILL)

@@ -134,7 +134,9 @@ class Recording:
         self._words.put_nowait(error)
 
 
-async def started(served: Served, *reloads: Served, options: ServerOptions | None = None) -> list[KappaError | None]:
+async def started(  # type: ignore[return] # to a type checker, leaving a conductor may swallow an error
+    served: Served, *reloads: Served, options: ServerOptions | None = None
+) -> list[KappaError | None]:
     """Start a process with a service, reload it, and return what failed of each; ask whether it still answers."""
     parent = Recording()
     app = create_app([served], parent=parent, examples_of=None if options is None else options.examples_of)

@@ -74,7 +74,9 @@ def test_the_start_line_names_what_could_be_batched() -> None:
         API.model_copy(update={"name": "single", "batch": False}),
         API.model_copy(update={"name": "model", "batch": False, "target": method}),
     )
-    wine = Served(ServiceSpec(name="Wine", apis=apis, artifacts=({"type": "json", "name": "model"},)), "7", served)
+    wine = Served(
+        ServiceSpec(name="Wine", apis=apis, artifacts=({"type": "json", "name": "model"},)), "7", served("Wine").load
+    )
     options, one = ServerOptions(), WorkerCount(1, "")
     line = _start_line([wine], options, urls=["http://x:1"], workers=one, cores=1)
     assert line.partition("batching on.")[2] == (

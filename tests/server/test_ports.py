@@ -4,6 +4,7 @@ import os
 import select
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def test_ipv6_addresses_stand_in_brackets() -> None:
 
 
 @pytest.mark.parametrize("take", [listen_on, bind_to, reserve])
-def test_a_taken_port_is_reported_with_its_holder(take) -> None:
+def test_a_taken_port_is_reported_with_its_holder(take: Callable[[str, int], object]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortInUseError) as caught:

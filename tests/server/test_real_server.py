@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,13 +234,17 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(start: Any) -> None:
 
 
 @pytest.mark.engine
+def has_queued(server: Any, count: float) -> bool:
+    return metric(server, 'kappa_queue_requests{api="slow",service="Numbers"}') == count
+
+
 def test_a_request_whose_client_leaves_is_counted_and_not_run(start: Any) -> None:
     server = start(SLOW, single=["slow"])
     first, second = server.connect(), server.connect()
     for client in (first, second):
         client.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n7")
         wanted = float(client is second)
-        eventually(lambda wanted=wanted: metric(server, 'kappa_queue_requests{api="slow",service="Numbers"}') == wanted)
+        eventually(partial(has_queued, server, wanted))
     second.close()
     gone = 'kappa_request_duration_seconds_count{api="slow",service="Numbers",status="499"}'
     eventually(lambda: metric(server, gone) == 1.0)

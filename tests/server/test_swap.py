@@ -272,7 +272,7 @@ def test_a_reload_that_is_asked_for_during_another_follows_it(tmp_path: Path) ->
             again = asyncio.ensure_future(reloading.reload(third))
             await asyncio.sleep(0)
             may_load.set()
-            assert await asyncio.gather(first, again) == [None, None]
+            assert [await first, await again] == [None, None]
             assert await reloading.ask("version") == "3"
 
     asyncio.run(run())

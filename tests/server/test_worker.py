@@ -566,7 +566,7 @@ def test_a_request_that_begins_on_an_idle_connection_has_its_own_time_to_arrive(
             await client.reply()
             connection = await served.connection()
             await eventually_in_loop(lambda: connection._waiting_since is not None)
-            connection._waiting_since -= 500
+            connection._waiting_since = (connection._waiting_since or 0) - 500
             await client.send(GET[:10])
             await eventually_in_loop(lambda: connection._is_incomplete)
             connection.sweep(served.worker.loop.time() + 9)

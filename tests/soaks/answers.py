@@ -366,8 +366,9 @@ async def soak(folder: Path, *, answers: int, seed: int, port: int, events: Sequ
     asking = asyncio.gather(*(client.run() for client in clients))
     doing = asyncio.create_task(_do(service, tally, events, answers=answers, chance=chance))
     ended = asyncio.create_task(service.has_ended())
+    waited: set[asyncio.Future[Any]] = {asking, ended}
     try:
-        await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not asking.done():
             raise SystemExit(f"The server ended by itself:\n{service.last_words()}")
         await asking

@@ -58,7 +58,7 @@ class Came:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(
-        self, name: str, status: int | str, right: frozenset[int], *, said: bytes = b"", took_s: float = 0
+        self, name: str, status: int | str, right: frozenset[int | str], *, said: bytes = b"", took_s: float = 0
     ) -> None:
         """Take note of an answer, or of what came instead."""
         with self._lock:

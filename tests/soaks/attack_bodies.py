@@ -119,9 +119,9 @@ def _lying_places() -> Iterator[Shot]:
         )
     runs = pa.RunEndEncodedArray.from_arrays(pa.array([1, 3, 7], pa.int32()), pa.array([7, 8, 9]))
     body = _stream(pa.table({"a": runs}))
-    for ends in ((1, 3, 2), (-1, 3, 7), (1, 1 << 30, 7)):
-        lied = _swapped(body, struct.pack("<3i", 1, 3, 7), struct.pack("<3i", *ends))
-        yield Shot(f"runs to {ends}", "/frame", lied, BAD, STREAM)
+    for last in ((1, 3, 2), (-1, 3, 7), (1, 1 << 30, 7)):
+        lied = _swapped(body, struct.pack("<3i", 1, 3, 7), struct.pack("<3i", *last))
+        yield Shot(f"runs to {last}", "/frame", lied, BAD, STREAM)
     texts = _swapped(_stream(pa.table({"a": four})), b"aaaa", b"\xff\xfe\xfd\xfc")
     yield Shot("text that is none", "/frame", texts, BAD, STREAM)
 
@@ -378,10 +378,12 @@ def _shown_values() -> Iterator[Shot]:
 
 def _nonsense_schemas() -> Iterator[Shot]:
     fields = [{"name": "a"}]
-    for key in ([["a"]], [{}], {"a": 1}, 1, "b", [None], [["a", "a"]]):
+    keys: tuple[Any, ...] = ([["a"]], [{}], {"a": 1}, 1, "b", [None], [["a", "a"]])
+    for key in keys:
         value = {"schema": {"fields": fields, "primaryKey": key}, "data": [{"a": 1}]}
         yield Shot(f"key {key}", "/frame", json.dumps(value).encode(), BAD)
-    for wrong in ([1], [{}], [{"name": []}], [{"name": {}}], {}, None, [{"name": "a", "type": []}], [[]]):
+    lists: tuple[Any, ...] = ([1], [{}], [{"name": []}], [{"name": {}}], {}, None, [{"name": "a", "type": []}], [[]])
+    for wrong in lists:
         value = {"schema": {"fields": wrong}, "data": [{"a": 1}]}
         yield Shot(f"fields {wrong}", "/frame", json.dumps(value).encode(), BAD | OK)
 

@@ -415,7 +415,7 @@ class Trial:
 
     def _leave_row(self) -> Row:
         """Let a worker end in every way; the other goes on, and another takes its place."""
-        came, gone = Came(), frozenset({"closed", "reset"})
+        came, gone = Came(), frozenset[int | str]({"closed", "reset"})
         ways = (
             (3, 4)
             if self._target.is_short
@@ -428,7 +428,7 @@ class Trial:
             sent = head("/leave", "Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close")
             came.take(f"leaving by {way}", ask(self._target, sent + body)[0], gone)
             began = time.monotonic()
-            came.take(f"another, at once after {way}", self._asked(), frozenset({200}) | gone)
+            came.take(f"another, at once after {way}", self._asked(), frozenset[int | str]({200}) | gone)
             self._service.wait_for(READY, times=ready + 1)
             slowest = max(slowest, time.monotonic() - began)
             for _ in range(20):

@@ -6,6 +6,7 @@ import copy
 import datetime as dt
 import json
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,12 @@ def test_what_is_frozen_is_a_copy_that_nobody_can_change() -> None:
     frozen = freeze(tree)
     tree["a"][0]["b"] = 2
     assert frozen == {"a": ({"b": 1},)}
-    for change in (lambda: frozen.update(a=1), lambda: frozen["a"].append(1), lambda: frozen["a"][0].clear()):
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: frozen.update(a=1),
+        lambda: frozen["a"].append(1),
+        lambda: frozen["a"][0].clear(),
+    )
+    for change in changes:
         with pytest.raises(AttributeError):
             change()
 
@@ -55,10 +61,18 @@ def test_a_frozen_mapping_reads_like_a_dict_and_has_no_attributes_to_set() -> No
     frozen = freeze({"rows": 3, "auc": 3.0, "is_final": True, "steps": [{"x": None}]})
     assert repr(frozen) == "{'rows': 3, 'auc': 3.0, 'is_final': True, 'steps': ({'x': None},)}"
     assert [type(value) for value in frozen.values()] == [int, float, bool, tuple]
-    for change in (lambda: setattr(frozen, "_items", {}), lambda: delattr(frozen, "_items")):
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: setattr(frozen, "_items", {}),
+        lambda: delattr(frozen, "_items"),
+    )
+    for change in changes:
         with pytest.raises(AttributeError, match="a frozen mapping cannot be changed"):
             change()
-    for change in (lambda: frozen.__setitem__("rows", 4), lambda: frozen._items.update(rows=4)):
+    changes = (
+        lambda: frozen.__setitem__("rows", 4),
+        lambda: frozen._items.update(rows=4),
+    )
+    for change in changes:
         with pytest.raises(AttributeError):
             change()
 
@@ -93,7 +107,7 @@ def test_what_no_manifest_can_hold_is_refused() -> None:
         freeze({"loss": float("inf")})
 
 
-REQUIRED = {"artifact type": {"name": "m"}, "multi_file": {"input_names": ["a"]}}
+REQUIRED: dict[str, dict[str, Any]] = {"artifact type": {"name": "m"}, "multi_file": {"input_names": ["a"]}}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +120,7 @@ def test_every_plugin_is_its_own_frozen_configuration(kind: str, type_: str) -> 
     assert type(plugin).model_validate_json(plugin.model_dump_json()) == plugin
     assert type(plugin).model_validate(plugin.model_dump(mode="json")) == plugin
     with pytest.raises(ValidationError, match="frozen"):
-        plugin.type = "other"
+        setattr(plugin, "type", "other")  # noqa: B010 - to a type checker it is read-only
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         type(plugin)(**required, surely_not_an_option=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,7 @@ from kappa.server.tuning.load import Outcome, bursts, closed_loop, open_loop, po
 REQUEST = request_bytes("x", "/double", b"21", media_type="application/json")
 
 
-def test_arrivals_come_at_their_rate_in_order_and_in_time():
+def test_arrivals_come_at_their_rate_in_order_and_in_time() -> None:
     for arrivals in (poisson, bursts):
         times = list(arrivals(200.0, seconds=100.0, rng=random.Random(1)))
         assert all(earlier <= later for earlier, later in pairwise(times))
@@ -22,8 +23,8 @@ def test_arrivals_come_at_their_rate_in_order_and_in_time():
         assert len(times) == pytest.approx(20_000, rel=0.15)
 
 
-def test_bursts_are_denser_than_chance():
-    def spread(arrivals) -> float:
+def test_bursts_are_denser_than_chance() -> None:
+    def spread(arrivals: Callable[..., Iterator[float]]) -> float:
         counts = [0] * 1000
         for at in arrivals(200.0, seconds=100.0, rng=random.Random(2)):
             counts[int(at * 10)] += 1
@@ -61,7 +62,7 @@ def port_of(server: asyncio.Server) -> int:
     return int(server.sockets[0].getsockname()[1])
 
 
-def test_an_open_loop_keeps_to_its_schedule_whatever_the_server_does():
+def test_an_open_loop_keeps_to_its_schedule_whatever_the_server_does() -> None:
     async def run() -> Outcome:
         async with await answering(OK, delay_s=0.3) as server:
             schedule = iter([number / 200 for number in range(100)])
@@ -74,7 +75,7 @@ def test_an_open_loop_keeps_to_its_schedule_whatever_the_server_does():
     assert all(latency >= 0.3 for latency in outcome.latencies)
 
 
-def test_a_request_that_finds_no_connection_is_as_late_as_it_waited():
+def test_a_request_that_finds_no_connection_is_as_late_as_it_waited() -> None:
     async def run() -> Outcome:
         async with await answering(OK, delay_s=0.05) as server:
             return await open_loop(
@@ -87,7 +88,7 @@ def test_a_request_that_finds_no_connection_is_as_late_as_it_waited():
     assert max(outcome.lateness) >= 0.15
 
 
-def test_refusals_are_counted_with_what_they_say_of_coming_back():
+def test_refusals_are_counted_with_what_they_say_of_coming_back() -> None:
     async def run() -> Outcome:
         async with await answering(BUSY) as server:
             schedule = iter([number / 1000 for number in range(50)])
@@ -98,7 +99,7 @@ def test_refusals_are_counted_with_what_they_say_of_coming_back():
     assert outcome.within(10.0) == 0
 
 
-def test_a_server_that_closes_each_connection_gets_a_new_one():
+def test_a_server_that_closes_each_connection_gets_a_new_one() -> None:
     async def run() -> Outcome:
         async with await answering(CLOSING) as server:
             schedule = iter([number / 100 for number in range(20)])
@@ -107,7 +108,7 @@ def test_a_server_that_closes_each_connection_gets_a_new_one():
     assert asyncio.run(run()).statuses == {200: 20}
 
 
-def test_a_connection_is_opened_when_all_others_are_busy():
+def test_a_connection_is_opened_when_all_others_are_busy() -> None:
     opened = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -128,7 +129,7 @@ def test_a_connection_is_opened_when_all_others_are_busy():
     assert (asyncio.run(run()).statuses, opened) == ({200: 5}, 3)
 
 
-def test_what_a_server_says_when_it_closes_an_idle_connection_is_no_answer():
+def test_what_a_server_says_when_it_closes_an_idle_connection_is_no_answer() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(len(REQUEST))
         writer.write(OK)
@@ -147,7 +148,7 @@ def test_what_a_server_says_when_it_closes_an_idle_connection_is_no_answer():
     assert (outcome.statuses, outcome.lost) == ({200: 3}, 0)
 
 
-def test_a_closed_loop_has_as_many_requests_under_way_as_connections():
+def test_a_closed_loop_has_as_many_requests_under_way_as_connections() -> None:
     async def run() -> Outcome:
         async with await answering(OK, delay_s=0.02) as server:
             return await closed_loop("127.0.0.1", port_of(server), REQUEST, connections=5, seconds=0.5)
