@@ -132,9 +132,9 @@ def test_failure_of_a_model_names_artifact_and_cause_and_kappas_own_pass_through
         raise ConfigurationError("Not so.")
 
     with pytest.raises(BuildError, match=r"artifact `model` cannot be kept as `test\.folder`: ZeroDivisionError: no"):
-        BundleTree(tmp_path).pack(packing(fail), "one")
+        BundleTree(tmp_path).pack(packing(fail), PurePosixPath("one"))
     with pytest.raises(ConfigurationError, match="Not so"):
-        BundleTree(tmp_path).pack(packing(refuse), "two")
+        BundleTree(tmp_path).pack(packing(refuse), PurePosixPath("two"))
 
 
 def test_settled_tree_has_one_time_and_plain_folders(tmp_path: Path) -> None:
