@@ -1,0 +1,2 @@
+def polite(words, person):
+    return words[person['language']] + person['name']
