@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks lint format \
+.PHONY: help venv demo test test-engines coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests lint format \
   generate bench-adapters bench-build bench-serve bench-versions bench-structure bench-cli bench-validate bench-images \
   bench-manifest-errors bench-tune bench-ablation bench-peers clean
 
@@ -40,6 +40,12 @@ demo: $(INSTALLED) ## train a model, build it, serve it, and print the answer to
 test: $(INSTALLED) ## the tests that need no network and no engine
 	$(PYTHON) -m pytest -n $(WORKERS) --maxprocesses 8 -m 'not index and not engine'
 
+coverage: $(INSTALLED) ## the branches that `make test` reaches, subprocesses counted; fails below the figure in pyproject.toml
+	rm -rf .coverage
+	$(PYTHON) -m coverage run -m pytest -n $(WORKERS) --maxprocesses 8 -m 'not index and not engine'
+	$(PYTHON) -m coverage combine --quiet
+	$(PYTHON) -m coverage report
+
 test-engines: $(INSTALLED) ## the tests that start servers, use engines or ask the package index
 	$(PYTHON) -m pytest -n $(WORKERS) --maxprocesses 8 -m 'index or engine'
 
@@ -56,6 +62,9 @@ soak-fuzz: $(FUZZING) ## half an hour of mutated request bodies for each format;
 
 soak-answers: $(INSTALLED) ## 100,000 answers held against their requests, under kills and reloads; writes docs/benchmarks/answers.md
 	$(PYTHON) tests/soaks/answers.py --answers 100000 --report docs/benchmarks/answers.md
+
+soak-tests: $(INSTALLED) ## `make test` 50 times in a row, ten of them on a busy machine; hours; writes docs/benchmarks/tests.md
+	$(PYTHON) tests/repeat.py --runs 50 --busy 10 --report docs/benchmarks/tests.md
 
 soak-attacks: $(INSTALLED) ## every known attack at both doors, and what others notice of it; writes docs/benchmarks/attacks.md
 	$(PYTHON) tests/soaks/attacks.py --report docs/benchmarks/attacks.md
@@ -116,6 +125,6 @@ bench-manifest-errors: $(INSTALLED) ## ten mistakes in Kappa, BentoML, Truss and
 	$(PYTHON) benchmarks/manifest_errors/run.py
 
 clean: ## remove everything that the targets made
-	rm -rf .venv .demo .fuzz dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .demo .fuzz .coverage dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find kappa tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 	find examples -name '*.joblib' -delete
