@@ -104,8 +104,8 @@ of the table. Relative paths start at the file of the class."""
 STUB_HEAD = '''\
 """The types of what `kappa` offers, written by `make generate` from the models of `kappa.spec`; a test compares."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 from kappa import adapters as adapters
 from kappa import errors as errors
@@ -289,7 +289,11 @@ def stub() -> str:
     homes = re.findall(r'^    "(\w+)": "(kappa\.[\w.]+)"', FACADE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     imports = [f"from {home} import {name} as {name}\n" for name, home in sorted(homes, key=lambda pair: pair[::-1])]
     imports.append("from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter\n")
-    types = '_Decorated = TypeVar("_Decorated")\n_Decorator = Callable[[_Decorated], _Decorated]\n\n__version__: str\n'
+    types = (
+        '_Decorated = TypeVar("_Decorated")\n\n'
+        "class _Decorator(Protocol):\n    def __call__(self, decorated: _Decorated, /) -> _Decorated: ...\n\n"
+        "__all__: list[str]\n__version__: str\n"
+    )
     decorators = [stub_of(name, part) for part in DECLARATIONS for name in part.decorators]
     return "\n".join([STUB_HEAD + "".join(imports), types, *decorators])
 
@@ -306,10 +310,10 @@ def stub_of(name: str, part: Part) -> str:
         stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
         default = "" if parameter.default is parameter.empty else " = ..."
         parameters.append(f"{stars}{parameter.name}: {parameter.annotation}{default}")
-    one_line = f"def {name}({', '.join(parameters)}) -> _Decorator[_Decorated]:"
+    one_line = f"def {name}({', '.join(parameters)}) -> _Decorator:"
     lines = [one_line]
     if len(one_line) > 120:
-        lines = [f"def {name}(", *(f"    {parameter}," for parameter in parameters), ") -> _Decorator[_Decorated]:"]
+        lines = [f"def {name}(", *(f"    {parameter}," for parameter in parameters), ") -> _Decorator:"]
     doc = [textwrap.fill(part, 108) for part in plain(meaning_of(part)).split("\n\n")]
     text = textwrap.indent("\n\n".join(doc), "    ").removeprefix("    ")
     end = "\n    " if "\n" in text else ""

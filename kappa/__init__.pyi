@@ -1,7 +1,7 @@
 """The types of what `kappa` offers, written by `make generate` from the models of `kappa.spec`; a test compares."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 from kappa import adapters as adapters
 from kappa import errors as errors
@@ -15,35 +15,38 @@ from kappa.remote.client import client as client
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter
 
 _Decorated = TypeVar("_Decorated")
-_Decorator = Callable[[_Decorated], _Decorated]
 
+class _Decorator(Protocol):
+    def __call__(self, decorated: _Decorated, /) -> _Decorated: ...
+
+__all__: list[str]
 __version__: str
 
-def name(text: str) -> _Decorator[_Decorated]:
+def name(text: str) -> _Decorator:
     """Declare `name` in `[service]` of a kappafile. Names the bundle, its package and its command; the class's
     name if `class` is given and this is not.
     """
 
-def ver(major: int, minor: int) -> _Decorator[_Decorated]:
+def ver(major: int, minor: int) -> _Decorator:
     """Declare `ver` in `[service]` of a kappafile. What its versions begin with: `1.2.<version>` for `{ major = 1,
     minor = 2 }`.
     """
 
-def label(labels: Mapping[str, Any] | None = ..., /, **more: str) -> _Decorator[_Decorated]:
+def label(labels: Mapping[str, Any] | None = ..., /, **more: str) -> _Decorator:
     """Declare `labels` in `[service]` of a kappafile. Key/value pairs that identify the bundle.
 
     As keywords, `@kappa.label(team="growth")`, or as a mapping, `@kappa.label({"cicd-status": "success"})`.
     """
 
-def web_static_content(path: str) -> _Decorator[_Decorated]:
+def web_static_content(path: str) -> _Decorator:
     """Declare `web_static_content` in `[service]` of a kappafile. A folder hosted at the service's root."""
 
-def setup(reference: str) -> _Decorator[_Decorated]:
+def setup(reference: str) -> _Decorator:
     """Declare `setup` in `[service]` of a kappafile. `module:function`, called once per worker before it is ready;
     the mapping it returns is injected by name.
     """
 
-def teardown(reference: str) -> _Decorator[_Decorated]:
+def teardown(reference: str) -> _Decorator:
     """Declare `teardown` in `[service]` of a kappafile. `module:function`, called with what `setup` returned, as
     keywords, when a worker stops.
     """
@@ -75,7 +78,7 @@ def env(
     pip_dependencies: Sequence[str] = ...,
     auto_pip_dependencies: bool = ...,
     conda_overwrite_channels: bool = ...,
-) -> _Decorator[_Decorated]:
+) -> _Decorator:
     """Declare `[env]` of a kappafile. What the service needs to run: the arguments of `@kappa.env`."""
 
 def files(
@@ -86,18 +89,18 @@ def files(
     paths: Sequence[str] = ...,
     platforms: Sequence[Literal["linux/amd64", "linux/arm64", "macos/amd64", "macos/arm64", "windows/amd64"]] = ...,
     resolver: str = ...,
-) -> _Decorator[_Decorated]:
+) -> _Decorator:
     """Declare `[bundle]` of a kappafile. How the service is packed: the kappafile's `[bundle]`, the arguments of
     `@kappa.files`.
     """
 
-def artifacts(declared: ArtifactPlugin | Sequence[ArtifactPlugin]) -> _Decorator[_Decorated]:
+def artifacts(declared: ArtifactPlugin | Sequence[ArtifactPlugin]) -> _Decorator:
     """Declare `[artifacts.NAME]` of a kappafile.
 
     The models of the service, e.g. `[SklearnModelArtifact("model")]`; `artifact` and `artifacts` are the same.
     """
 
-def artifact(declared: ArtifactPlugin | Sequence[ArtifactPlugin]) -> _Decorator[_Decorated]:
+def artifact(declared: ArtifactPlugin | Sequence[ArtifactPlugin]) -> _Decorator:
     """Declare `[artifacts.NAME]` of a kappafile.
 
     The models of the service, e.g. `[SklearnModelArtifact("model")]`; `artifact` and `artifacts` are the same.
@@ -118,7 +121,7 @@ def api(
     api_name: str | None = ...,
     mb_max_batch_size: int = ...,
     mb_max_latency: float | None = ...,
-) -> _Decorator[_Decorated]:
+) -> _Decorator:
     """Declare `[apis.NAME]` of a kappafile.
 
     The method itself stays as it is and can be called directly, also without the `task` or `tasks` that it
@@ -136,7 +139,7 @@ def example(
     input_file: str | None = ...,
     expect: Any = ...,
     tolerance: float = ...,
-) -> _Decorator[_Decorated]:
+) -> _Decorator:
     """Declare `[[examples]]` of a kappafile. Golden requests: replayed by `kappa test`, and by workers before they
     are ready.
 
@@ -152,10 +155,10 @@ def serving(
     examples: Literal["gate", "warn", "skip"] | None = ...,
     batch_placement: Literal["auto", "no-pause", "thread"] | None = ...,
     cors_origins: Sequence[str] | None = ...,
-) -> _Decorator[_Decorated]:
+) -> _Decorator:
     """Declare `[serving]` of a kappafile. Defaults of the server: flag, then environment, then this, then
     `config.yml`.
     """
 
-def security(*, pickle: Literal["allow", "warn", "forbid"] = ...) -> _Decorator[_Decorated]:
+def security(*, pickle: Literal["allow", "warn", "forbid"] = ...) -> _Decorator:
     """Declare `[security]` of a kappafile. What a bundle may contain."""

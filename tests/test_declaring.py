@@ -44,7 +44,7 @@ class Scorer(BentoService):
 
 
 def test_every_table_and_key_is_in_the_table_of_declarations() -> None:
-    keys = {("service", field.alias or key) for key, field in ServiceTable.model_fields.items()}
+    keys: set[tuple[str, ...]] = {("service", field.alias or key) for key, field in ServiceTable.model_fields.items()}
     keys |= {(key,) for key in Kappafile.model_fields}
     not_of_the_service = {("kappafile",), ("requires_kappa",), ("service",), ("service", "class")}
     assert {part.key for part in DECLARATIONS} == keys - not_of_the_service
@@ -190,7 +190,7 @@ def example_of_another() -> object:
         (lambda: kappa.ver("1", 2.5), "`@kappa.ver`: `minor`:"),  # type: ignore[arg-type]
         (lambda: kappa.files(includes=[]), "`@kappa.files`: there is no `includes`."),
         (lambda: kappa.serving(workers=0), "`@kappa.serving`: `workers"),
-        (lambda: kappa.security(pickle="never"), "`@kappa.security`: `pickle`"),
+        (lambda: kappa.security(pickle="never"), "`@kappa.security`: `pickle`"),  # type: ignore[arg-type]
         (
             lambda: kappa.env(pip_dependencies=["a"], pip_packages=["b"]),
             "`@kappa.env`: `pip_packages` is given twice, as `pip_dependencies` and as `pip_packages`.",

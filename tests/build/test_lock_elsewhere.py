@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from kappa.build.bundle.plan import BuildPlan, plan_build
-from kappa.build.packages import targets
 from kappa.build.packages.lock import Lock
 from kappa.build.packages.locking import check_committed, lock_packages, relock
 from kappa.build.project import Project, read_project
@@ -19,6 +18,7 @@ from kappa.errors import LockError
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.log import listening
 from kappa.spec.contracts import ModelNeeds
+from kappa.spec.platforms import running_python
 
 WriteProject = Callable[..., Project]
 BODY = "falcon==4.4.0 \\\n    --hash=sha256:00\n"
@@ -223,7 +223,7 @@ def test_another_python_takes_the_lock_for_the_python_that_it_was_made_for(
     machine.install(HERE)
     project = inferring(write_project, "import acme_tables", more=f'\n[bundle]\nresolver = "{resolver}"\n')
     commit(plan_of(project))
-    here = targets.running_python()
+    here = running_python()
     for module in ("bundle.plan", "packages.targets"):
         monkeypatch.setattr(f"kappa.build.{module}.running_python", lambda: "3.99")
     machine.install({})

@@ -214,12 +214,13 @@ def declared_class(name: str, text: str) -> tuple[str, tuple[str | int, ...]]:
     key = KEYS[name]
     part = next(part for part in DECLARATIONS if key.path[: len(part.key)] == part.key)
     last, value = str(key.path[-1]), repr([text] if key.is_list else text)
-    decorator, place = {
+    written: dict[str, tuple[str, tuple[str | int, ...]]] = {
         "key": (f"{part.decorators[0]}({value})", (part.field,)),
         "table": (f"{part.decorators[0]}({last}={value})", (part.field, last, *([0] if key.is_list else []))),
         "list": (f'{part.decorators[0]}("one", api="predict", {last}={value})', (part.field, 0, last)),
         "members": ('name("Service")', (part.field, 0, *key.path[2:])),
-    }[part.kind]
+    }
+    decorator, place = written[part.kind]
     options = f"{last}={value}" if part.kind == "members" else 'columns=["a"]'
     source = (
         "import kappa\nfrom kappa.adapters import DataframeInput\n\n\n"

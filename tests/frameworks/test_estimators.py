@@ -49,7 +49,7 @@ def test_an_estimator_fitted_without_names_gets_the_values_of_a_frame_and_others
         name="predict", target=ArtifactMethod(artifact="model"), input=DataframeInput(), output="default", batch=True
     )
 
-    def asked(model: Any, body: bytes) -> bytes:
+    def asked(model: Any, body: bytes) -> Any:
         api = Inference(spec, artifact.caller(model, "predict", is_batch=True), {})
         return api.answer([api.decode(Payload(body, "application/json"))])[0].body
 

@@ -26,10 +26,10 @@ from kappa.server.failures import Failure
 from kappa.server.http.answering import response_of
 from kappa.server.http.app import create_app
 from kappa.server.http.exchange import PlainRequest, PlainResponse
+from kappa.server.http.swap import Serving
 from kappa.server.options import BatchingOptions
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
-from kappa.server.swap import Serving
 from kappa.services.service import load_service
 from kappa.services.source import ServiceSource
 from kappa.spec.service import ApiSpec, ExampleSpec, FunctionTarget, ServiceSpec, ServingSpec

@@ -19,7 +19,7 @@ class Strange(BadInputError):
     """A user's own, which has no status."""
 
     @property
-    def http_status(self) -> int:  # type: ignore[override]
+    def http_status(self) -> int:
         raise RuntimeError
 
     @http_status.setter

@@ -12,11 +12,12 @@ import pytest
 from kappa.server.asked import Asked
 from kappa.server.batching.outcomes import RefusedError
 from kappa.server.endpoint import Endpoint
+from kappa.server.http.answering import ApiResource
 from kappa.server.http.exchange import RequestIds
-from kappa.server.http.middleware import ApiResource, BatchingMiddleware
+from kappa.server.http.middleware import BatchingMiddleware
 from kappa.services.inference import Inference
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
-from kappa.types import Answer, InferenceTask
+from kappa.types import InferenceTask
 
 REFUSAL = RefusedError("target", retry_after_s=1.2)
 
@@ -53,7 +54,7 @@ class Queue:
     def lacks_room(self, **_: int) -> None:
         return None
 
-    async def submit(self, task: InferenceTask, **_: Any) -> Answer:
+    async def submit(self, task: InferenceTask, **_: Any) -> Any:
         return self._inference.answer([task])[0]
 
 
