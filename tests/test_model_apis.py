@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from kappa.adapters import DataframeInput
 from kappa.build.project import read_project
-from kappa.errors import BadInputError, BundleError
+from kappa.errors import BadInputError, ManifestError
 from kappa.services.inference import Inference
 from kappa.services.service import load_service
 from kappa.services.source import ServiceSource
@@ -105,5 +105,5 @@ def test_a_model_that_knows_no_names_takes_any(tmp_path: Path) -> None:
 
 
 def test_a_method_that_the_model_has_not_is_said(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="The artifact `model` is a `Pipeline`, which has no method `proba`"):
+    with pytest.raises(ManifestError, match=r"KF332\]: `model\.joblib` is a `Pipeline`, which has no method `proba`"):
         api(tmp_path, pipeline(), method="proba")

@@ -116,7 +116,7 @@ class _Walk:
             return
         if "type" in table:
             options = self._options(ARTIFACTS, table, path)
-            self._fields(own | (options if options is not None else dict.fromkeys(table, _ANYTHING)), table, path)
+            self._fields(own | options if options is not None else dict.fromkeys(table, _ANYTHING) | own, table, path)
             return
         for key, value in table.items():
             if key in own:
