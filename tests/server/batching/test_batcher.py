@@ -37,21 +37,21 @@ class Recorder(SilentObserver):
         self.dropped: list[str] = []
         self.unreachable: list[float] = []
 
-    def batch_released(self, reason, *, requests, items, queue_seconds):
+    def batch_released(self, reason: Any, *, requests: Any, items: Any, queue_seconds: Any) -> None:
         assert len(queue_seconds) == requests
         self.released.append((reason, requests, items))
 
-    def batch_finished(self, *, requests, items, service_seconds, failed, placement):
+    def batch_finished(self, *, requests: Any, items: Any, service_seconds: Any, failed: Any, placement: Any) -> None:
         self.finished.append((requests, failed))
         self.placements.append(placement)
 
-    def loop_paused(self, seconds):
+    def loop_paused(self, seconds: Any) -> None:
         self.paused_s += seconds
 
-    def request_dropped(self, reason):
+    def request_dropped(self, reason: Any) -> None:
         self.dropped.append(reason)
 
-    def target_unreachable(self, *, single_seconds, target_seconds):
+    def target_unreachable(self, *, single_seconds: Any, target_seconds: Any) -> None:
         self.unreachable.append(target_seconds)
 
 
@@ -120,19 +120,19 @@ async def outcomes(tasks: Sequence[asyncio.Task[Any]]) -> list[Any]:
     ),
     st.booleans(),
 )
-def test_every_reply_goes_to_its_own_caller_and_groups_never_mix(requests, may_run_on_loop):
+def test_every_reply_goes_to_its_own_caller_and_groups_never_mix(requests: Any, may_run_on_loop: Any) -> None:
     batches = []
 
-    def run(items):
+    def run(items: Any) -> Any:
         batches.append([group for group, _ in items])
         return [f"{group}{value}" for group, value in items]
 
-    async def caller(batcher, value, group, items, turns):
+    async def caller(batcher: Batcher[Any, Any], value: Any, group: Any, items: Any, turns: Any) -> Any:
         for _ in range(turns):
             await asyncio.sleep(0)
         return await batcher.submit((group, value), group=group, items=items)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         replies = await asyncio.gather(*(caller(batcher, *request) for request in requests))
         assert replies == [f"{group}{value}" for value, group, _, _ in requests]
 
@@ -141,10 +141,10 @@ def test_every_reply_goes_to_its_own_caller_and_groups_never_mix(requests, may_r
     assert sum(map(len, batches)) == len(requests)
 
 
-def test_what_is_read_in_one_turn_of_the_loop_runs_in_one_batch():
+def test_what_is_read_in_one_turn_of_the_loop_runs_in_one_batch() -> None:
     run, seen = Held(), Recorder()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         assert await outcomes(submit_all(batcher, [1, 2, 3])) == [10, 20, 30]
 
     with_batcher(scenario, run, observer=seen, estimator=Settled())
@@ -153,10 +153,10 @@ def test_what_is_read_in_one_turn_of_the_loop_runs_in_one_batch():
     assert seen.finished == [(3, False)]
 
 
-def test_what_arrives_during_a_batch_runs_together_after_it():
+def test_what_arrives_during_a_batch_runs_together_after_it() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: run.batches == [[1]])
         rest = submit_all(batcher, [2, 3, 4])
@@ -169,10 +169,10 @@ def test_what_arrives_during_a_batch_runs_together_after_it():
     assert run.batches == [[1], [2, 3, 4]]
 
 
-def test_batches_start_at_one_and_double():
+def test_batches_start_at_one_and_double() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, range(15))
         run.gate.set()
         await outcomes(tasks)
@@ -181,20 +181,20 @@ def test_batches_start_at_one_and_double():
     assert [len(batch) for batch in run.batches] == [1, 2, 4, 8]
 
 
-def test_with_a_batch_size_of_one_requests_run_one_at_a_time_in_order():
+def test_with_a_batch_size_of_one_requests_run_one_at_a_time_in_order() -> None:
     run = Held()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         await outcomes(submit_all(batcher, [1, 2, 3]))
 
     with_batcher(scenario, run, limits=Limits(1), estimator=Settled())
     assert run.batches == [[1], [2], [3]]
 
 
-def test_all_batches_run_in_one_thread_of_the_apis_name():
+def test_all_batches_run_in_one_thread_of_the_apis_name() -> None:
     run = Held()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         for item in range(5):
             await batcher.submit(item)
 
@@ -202,10 +202,10 @@ def test_all_batches_run_in_one_thread_of_the_apis_name():
     assert run.threads == {"kappa-test"}
 
 
-def test_a_proven_fast_function_moves_to_the_loop_when_it_may():
+def test_a_proven_fast_function_moves_to_the_loop_when_it_may() -> None:
     run, seen, estimator = Held(), Recorder(), Settled()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         await batcher.submit(0)
         assert run.threads == {"kappa-test"}
         estimator.estimate = Estimate(0.0, 1e-5, 1e-5, 1e-5, 50, 10)
@@ -234,23 +234,23 @@ class Pausing(Placer):
         self.used: list[str] = []
         self.usually_pauses = may_pause
 
-    def observe(self, seconds, *, placement, **seen):
+    def observe(self, seconds: Any, *, placement: Any, **seen: Any) -> None:
         self.used.append(placement)
 
-    def pause_s(self, items, *, estimate, now):
+    def pause_s(self, items: Any, *, estimate: Any, now: Any) -> Any:
         return self._seconds
 
 
 @pytest.mark.parametrize("pause_s", [5.0, 0.001], ids=["long-enough", "too-short"])
-def test_a_batch_for_which_the_loop_pauses_is_answered_once_and_in_its_thread(pause_s):
+def test_a_batch_for_which_the_loop_pauses_is_answered_once_and_in_its_thread(pause_s: Any) -> None:
     seen, threads, placer = Recorder(), [], Pausing(pause_s)
 
-    def run(items):
+    def run(items: Any) -> Any:
         threads.append(threading.current_thread().name)
         time.sleep(0.02)
         return [item * 10 for item in items]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         for _ in range(3):
             assert await outcomes(submit_all(batcher, [1, 2])) == [10, 20]
         await turns()
@@ -272,19 +272,19 @@ def runners() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("runner", runners().values(), ids=runners())
-def test_what_came_while_the_loop_was_paused_is_read_before_the_next_batch(runner):
+def test_what_came_while_the_loop_was_paused_is_read_before_the_next_batch(runner: Any) -> None:
     ours, theirs = socket.socketpair()
     seen = []
 
-    def run(items):
+    def run(items: Any) -> Any:
         seen.append("run")
         theirs.send(b"x")  # somebody asks while the loop is paused
         return items
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         loop = asyncio.get_running_loop()
 
-        def read():
+        def read() -> None:
             ours.recv(1)
             seen.append("read")
             if len(seen) < 20:
@@ -298,31 +298,31 @@ def test_what_came_while_the_loop_was_paused_is_read_before_the_next_batch(runne
     assert seen[:10] == ["run", "read"] * 5
 
 
-def test_the_loop_does_not_pause_where_it_may_not():
+def test_the_loop_does_not_pause_where_it_may_not() -> None:
     placer = Pausing(5.0, may_pause=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         assert await batcher.submit(1) == 10
 
     with_batcher(scenario, Held(), placer=placer)
     assert placer.used == ["thread"]
 
 
-def test_who_may_have_come_while_the_loop_was_paused_is_counted_as_waiting_since_then():
+def test_who_may_have_come_while_the_loop_was_paused_is_counted_as_waiting_since_then() -> None:
     now, latencies, judged = [0.0], [], []
 
     class Listening(Admission):
-        def answered(self, latency_s, *, arrived):
+        def answered(self, latency_s: Any, *, arrived: Any) -> None:
             latencies.append(round(latency_s, 3))
 
-        def refusal(self, queue, request, **seen):
+        def refusal(self, queue: Any, request: Any, **seen: Any) -> None:
             judged.append(round(request.now - request.arrived, 3))
 
-    def run(items):
+    def run(items: Any) -> Any:
         now[0] += 0.06
         return items
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         loop = asyncio.get_running_loop()
         for waits in (0, 10):  # turns of the loop since it was paused for the first
             answers = [loop.create_future() for _ in range(3)]
@@ -349,18 +349,19 @@ def test_who_may_have_come_while_the_loop_was_paused_is_counted_as_waiting_since
     assert judged == [0.06, 0.06, 0.0, 0.0]
 
 
-def test_the_next_batch_has_begun_when_an_answer_is_written():
+def test_the_next_batch_has_begun_when_an_answer_is_written() -> None:
     run, running_items = Held(is_open=False), []
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         class Outcome:
-            def done(self):
+            def done(self) -> Any:
                 return False
 
-            def set_result(self, _result):
+            def set_result(self, _result: Any) -> None:
                 running_items.append(batcher.state.running_items)
 
-        batcher.put(1, Outcome())
+        outcome: Any = Outcome()
+        batcher.put(1, outcome)
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks = submit_all(batcher, [2, 3])
         await turns()
@@ -371,11 +372,11 @@ def test_the_next_batch_has_begun_when_an_answer_is_written():
     assert running_items == [2]
 
 
-def test_what_fails_while_the_loop_is_paused_is_told():
-    def run(items):
+def test_what_fails_while_the_loop_is_paused_is_told() -> None:
+    def run(items: Any) -> None:
         raise OSError("broken")
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         with pytest.raises(OSError, match="broken"):
             await batcher.submit(1)
 
@@ -387,10 +388,10 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-def test_after_a_batch_it_waits_until_all_of_its_clients_are_back():
+def test_after_a_batch_it_waits_until_all_of_its_clients_are_back() -> None:
     run, seen = Held(), Recorder()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         await outcomes(submit_all(batcher, range(4)))  # the clock stands, so nothing else ends the wait
         most = submit_all(batcher, [7, 8, 9])
         await turns()
@@ -403,10 +404,10 @@ def test_after_a_batch_it_waits_until_all_of_its_clients_are_back():
     assert [reason for reason, _, _ in seen.released] == ["idle", "regroup"]
 
 
-def test_after_a_batch_of_quick_calls_it_waits_until_half_of_its_clients_are_back():
+def test_after_a_batch_of_quick_calls_it_waits_until_half_of_its_clients_are_back() -> None:
     run, seen = Held(), Recorder()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         await outcomes(submit_all(batcher, range(4)))
         one = submit_all(batcher, [7])
         await turns()
@@ -419,10 +420,10 @@ def test_after_a_batch_of_quick_calls_it_waits_until_half_of_its_clients_are_bac
     assert [reason for reason, _, _ in seen.released] == ["idle", "regroup"]
 
 
-def test_after_a_batch_it_waits_no_longer_than_its_time():
+def test_after_a_batch_it_waits_no_longer_than_its_time() -> None:
     run, seen, now = Held(), Recorder(), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         await outcomes(submit_all(batcher, range(4)))
         lone = submit_all(batcher, [7])
         await turns()
@@ -436,10 +437,10 @@ def test_after_a_batch_it_waits_no_longer_than_its_time():
     assert [reason for reason, _, _ in seen.released] == ["idle", "regroup", "idle"]
 
 
-def test_groups_that_take_turns_come_together():
+def test_groups_that_take_turns_come_together() -> None:
     run, now = Held(is_open=False), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, range(9))
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, range(9, 16))
@@ -458,26 +459,27 @@ def test_groups_that_take_turns_come_together():
     assert [len(batch) for batch in run.batches] == [9, 7, 16]
 
 
-def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice():
+def test_clients_that_are_back_before_all_are_answered_are_not_waited_for_twice() -> None:
     run, now, rounds = Held(), [0.0], 64
 
     class Client:
         """Asks again as soon as it is answered."""
 
-        def __init__(self, batcher):
+        def __init__(self, batcher: Batcher[Any, Any]) -> None:
             self.batcher = batcher
             self.answers = 0
 
-        def done(self):
+        def done(self) -> Any:
             return False
 
-        def set_result(self, _result):
+        def set_result(self, _result: Any) -> None:
             self.answers += 1
             if self.answers < rounds:
-                asyncio.get_running_loop().call_soon(self.batcher.put, 1, self)
+                put: Any = self.batcher.put
+                asyncio.get_running_loop().call_soon(put, 1, self)
 
-    async def scenario(batcher):
-        clients = [Client(batcher) for _ in range(4)]
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
+        clients: list[Any] = [Client(batcher) for _ in range(4)]
         for client in clients:
             batcher.put(1, client)
         await eventually_in_loop(
@@ -504,10 +506,10 @@ class Everywhere(Placer):
         super().__init__(may_run_on_loop=True, may_pause=True)
         self._rng = rng
 
-    def is_loop_fit(self, items, *, estimate, now):
+    def is_loop_fit(self, items: Any, *, estimate: Any, now: Any) -> Any:
         return self._rng.random() < 0.3
 
-    def pause_s(self, items, *, estimate, now):
+    def pause_s(self, items: Any, *, estimate: Any, now: Any) -> Any:
         self.usually_pauses = self._rng.random() < 0.5
         return self._rng.choice([0.0, 0.0, 5.0])
 
@@ -518,16 +520,18 @@ class Everywhere(Placer):
     st.integers(1, 6),
     st.sampled_from([0.0, 0.0001, 0.0005, 0.01]),
 )
-def test_clients_that_ask_again_and_again_are_always_answered(seed, clients, max_batch_size, base_s):
+def test_clients_that_ask_again_and_again_are_always_answered(
+    seed: int, clients: Any, max_batch_size: Any, base_s: Any
+) -> None:
     rng = random.Random(seed)
 
-    async def client(batcher, number):
+    async def client(batcher: Batcher[Any, Any], number: Any) -> None:
         for turn in range(12):
             for _ in range(rng.randint(0, 3)):
                 await asyncio.sleep(0)
             assert await batcher.submit(100 * number + turn) == 1000 * number + 10 * turn
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         await asyncio.gather(*(client(batcher, number) for number in range(clients)))
 
     with_batcher(
@@ -539,10 +543,10 @@ def test_clients_that_ask_again_and_again_are_always_answered(seed, clients, max
     )
 
 
-def test_each_client_that_returns_extends_the_wait():
+def test_each_client_that_returns_extends_the_wait() -> None:
     run, now = Held(), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         await outcomes(submit_all(batcher, range(4)))
         tasks = []
         for item in range(4, 8):
@@ -556,10 +560,10 @@ def test_each_client_that_returns_extends_the_wait():
     with_batcher(scenario, run, clock=lambda: now[0], estimator=Settled(STEADY))
 
 
-def test_two_clients_share_a_call_though_they_come_one_after_the_other():
+def test_two_clients_share_a_call_though_they_come_one_after_the_other() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         second = submit_all(batcher, [2])
@@ -573,10 +577,10 @@ def test_two_clients_share_a_call_though_they_come_one_after_the_other():
     assert run.batches == [[1], [2, 3]]
 
 
-def test_a_batch_that_has_its_company_waiting_starts_at_once():
+def test_a_batch_that_has_its_company_waiting_starts_at_once() -> None:
     run, seen = Held(is_open=False), Recorder()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, range(4))
         await eventually_in_loop(lambda: bool(run.batches))
         rest = submit_all(batcher, range(4, 6))
@@ -591,10 +595,10 @@ def test_a_batch_that_has_its_company_waiting_starts_at_once():
 # Refusals
 
 
-def test_a_full_queue_refuses_at_once_and_says_when_to_return():
+def test_a_full_queue_refuses_at_once_and_says_when_to_return() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         waiting = submit_all(batcher, [2, 3])
@@ -611,8 +615,8 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_return():
     with_batcher(scenario, run, limits=Limits(10, max_queue_items=2))
 
 
-def test_an_idle_api_serves_whatever_it_believes():
-    async def scenario(batcher):
+def test_an_idle_api_serves_whatever_it_believes() -> None:
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         for item in range(20):
             assert await batcher.submit(item) == item * 10
 
@@ -624,10 +628,10 @@ def test_an_idle_api_serves_whatever_it_believes():
     )
 
 
-def test_one_refusal_stands_for_others_until_a_batch_ends():
+def test_one_refusal_stands_for_others_until_a_batch_ends() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         assert batcher.refusal() is None, "an idle API refuses nobody"
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: len(run.batches) == 1)
@@ -635,6 +639,7 @@ def test_one_refusal_stands_for_others_until_a_batch_ends():
         tasks += submit_all(batcher, [2])
         await turns()
         refusal = batcher.refusal()
+        assert refusal is not None
         assert refusal.reason == "queue_items"
         assert batcher.refusal() is refusal
         assert batcher.state.offered_items == 4
@@ -647,10 +652,10 @@ def test_one_refusal_stands_for_others_until_a_batch_ends():
     )
 
 
-def test_one_refusal_stands_for_others_until_somebody_leaves():
+def test_one_refusal_stands_for_others_until_somebody_leaves() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, [2])
@@ -668,10 +673,10 @@ def test_one_refusal_stands_for_others_until_somebody_leaves():
     )
 
 
-def test_an_early_refusal_is_judged_as_one_of_the_last_group():
+def test_an_early_refusal_is_judged_as_one_of_the_last_group() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks.append(asyncio.create_task(batcher.submit(2, group="wide")))
@@ -688,10 +693,10 @@ def test_an_early_refusal_is_judged_as_one_of_the_last_group():
     with_batcher(scenario, run, limits=limits, admission=admission, estimator=estimator)
 
 
-def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
+def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in() -> None:
     run, now = Held(is_open=False), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         probe = submit_all(batcher, [2])
@@ -715,10 +720,10 @@ def test_past_the_target_a_busy_api_refuses_and_lets_one_probe_in():
     )
 
 
-def test_others_may_join_the_batch_of_a_probe():
+def test_others_may_join_the_batch_of_a_probe() -> None:
     run, now = Held(is_open=False), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         tasks += submit_all(batcher, [2])
@@ -742,14 +747,14 @@ def test_others_may_join_the_batch_of_a_probe():
     assert run.batches == [[1], [2, 3]]
 
 
-def test_a_target_that_cannot_be_met_is_told_once():
+def test_a_target_that_cannot_be_met_is_told_once() -> None:
     seen, now = Recorder(), [0.0]
 
-    def run(items):
+    def run(items: Any) -> Any:
         now[0] += 0.15
         return items
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         for item in range(5):
             await batcher.submit(item)
         assert batcher.state.is_target_unreachable
@@ -761,10 +766,10 @@ def test_a_target_that_cannot_be_met_is_told_once():
 # Leaving
 
 
-def test_a_caller_that_goes_away_is_never_run():
+def test_a_caller_that_goes_away_is_never_run() -> None:
     run, seen = Held(is_open=False), Recorder()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         gone, kept = submit_all(batcher, [2, 3])
@@ -780,10 +785,10 @@ def test_a_caller_that_goes_away_is_never_run():
     assert seen.dropped == ["disconnected"]
 
 
-def test_a_caller_that_goes_away_while_it_runs_disturbs_nobody():
+def test_a_caller_that_goes_away_while_it_runs_disturbs_nobody() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [1, 2, 3])
         await eventually_in_loop(lambda: bool(run.batches))
         tasks[1].cancel()
@@ -794,10 +799,10 @@ def test_a_caller_that_goes_away_while_it_runs_disturbs_nobody():
     with_batcher(scenario, run, estimator=Settled())
 
 
-def test_an_expired_request_is_told_and_not_run():
+def test_an_expired_request_is_told_and_not_run() -> None:
     run, seen, now = Held(is_open=False), Recorder(), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         with pytest.raises(ExpiredError):
             await batcher.submit(0, deadline=0.0)
         first = submit_all(batcher, [1])
@@ -828,10 +833,10 @@ def poisoned(items: Sequence[int]) -> list[int]:
     return [item * 10 for item in items]
 
 
-def test_without_isolation_every_member_gets_the_exception():
+def test_without_isolation_every_member_gets_the_exception() -> None:
     seen = Recorder()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         results = await outcomes(submit_all(batcher, [1, -2, 3]))
         assert len({id(error) for error in results}) == 1
         assert isinstance(results[0], BatchFailedError)
@@ -844,11 +849,11 @@ def test_without_isolation_every_member_gets_the_exception():
     assert seen.finished == [(3, True), (1, False), (1, True)]
 
 
-def renewed_at_once(items):
+def renewed_at_once(items: Any) -> Any:
     return [[item[0]] for item in items]
 
 
-async def renewed_later(items):
+async def renewed_later(items: Any) -> Any:
     await asyncio.sleep(0)
     return renewed_at_once(items)
 
@@ -858,29 +863,29 @@ async def renewed_later(items):
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=40), st.data())
 def test_with_isolation_only_the_poison_fails_and_each_run_gets_what_was_sent(
     renew: Any, items: list[int], data: st.DataObject
-):
+) -> None:
     bad = data.draw(st.sets(st.integers(0, len(items) - 1), min_size=1))
     sent = [[-item] if place in bad else [item] for place, item in enumerate(items)]
 
-    def run(given):
+    def run(given: Any) -> Any:
         assert all(len(item) == 1 for item in given)
         values = [item[0] for item in given]
         for item in given:
             item.append("spoilt")
         return poisoned(values)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         for place, outcome in enumerate(await outcomes(submit_all(batcher, sent))):
             assert isinstance(outcome, PoisonError) if place in bad else outcome == items[place] * 10
 
     with_batcher(scenario, run, isolate_failures=True, renew=renew, estimator=Settled())
 
 
-def test_a_request_that_cannot_be_renewed_is_told_why_and_the_others_go_on():
-    async def renew(items):
+def test_a_request_that_cannot_be_renewed_is_told_why_and_the_others_go_on() -> None:
+    async def renew(items: Any) -> Any:
         return [ValueError("it cannot be decoded any more") if item == 2 else item for item in items]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         results = await outcomes(submit_all(batcher, [1, 2, 3, -4]))
         assert [type(result) for result in results] == [int, ValueError, int, PoisonError]
 
@@ -888,16 +893,16 @@ def test_a_request_that_cannot_be_renewed_is_told_why_and_the_others_go_on():
 
 
 @pytest.mark.parametrize("is_awaited", [True, False])
-def test_a_mistake_in_renewing_leaves_nobody_waiting(is_awaited: bool):
-    stuck = []
+def test_a_mistake_in_renewing_leaves_nobody_waiting(is_awaited: bool) -> None:
+    stuck: list[Any] = []
 
-    def fail(_items):
+    def fail(_items: Any) -> None:
         raise MistakenError
 
-    async def fail_later(_items):
+    async def fail_later(_items: Any) -> None:
         raise MistakenError
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         for outcome in await outcomes(submit_all(batcher, [1, -2, 3])):
             assert isinstance(outcome, RefusedError)
 
@@ -912,17 +917,17 @@ class Renewing:
     def __init__(self) -> None:
         self.begun, self.may_end = asyncio.Event(), asyncio.Event()
 
-    async def __call__(self, items):
+    async def __call__(self, items: Any) -> Any:
         self.begun.set()
         await self.may_end.wait()
         return items
 
 
 @pytest.mark.parametrize("is_drained", [True, False])
-def test_a_stop_while_requests_are_renewed_answers_all(is_drained: bool):
+def test_a_stop_while_requests_are_renewed_answers_all(is_drained: bool) -> None:
     renew = Renewing()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [1, -2, 3])
         await renew.begun.wait()
         closing = asyncio.ensure_future(batcher.close(drain=is_drained))
@@ -935,10 +940,10 @@ def test_a_stop_while_requests_are_renewed_answers_all(is_drained: bool):
     with_batcher(scenario, poisoned, isolate_failures=True, renew=renew, estimator=Settled())
 
 
-def test_healthy_batches_run_while_suspects_are_renewed():
+def test_healthy_batches_run_while_suspects_are_renewed() -> None:
     renew = Renewing()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         suspects = submit_all(batcher, [1, -2])
         await renew.begun.wait()
         assert await batcher.submit(3) == 30
@@ -948,10 +953,10 @@ def test_healthy_batches_run_while_suspects_are_renewed():
     with_batcher(scenario, poisoned, isolate_failures=True, renew=renew, estimator=Settled())
 
 
-def test_an_overdue_batch_is_not_run_again():
+def test_an_overdue_batch_is_not_run_again() -> None:
     run, now = Held(is_open=False), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [1, 2, 3])
         await eventually_in_loop(lambda: bool(run.batches))
         now[0] = 61.0
@@ -963,15 +968,15 @@ def test_an_overdue_batch_is_not_run_again():
     assert run.batches == [[1, 2, 3]]
 
 
-def test_a_failure_that_no_request_is_told_is_told_to_somebody():
+def test_a_failure_that_no_request_is_told_is_told_to_somebody() -> None:
     untold, is_left = [], [False]
 
-    def run(items):
+    def run(items: Any) -> Any:
         if len(items) > 1 or is_left[0]:
             raise PoisonError
         return items
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         assert await outcomes(submit_all(batcher, [1, 2, 3])) == [1, 2, 3]
         is_left[0] = True
         (task,) = submit_all(batcher, [4])
@@ -988,15 +993,15 @@ def test_a_failure_that_no_request_is_told_is_told_to_somebody():
     assert untold == [(PoisonError, 3), (PoisonError, 1)]
 
 
-def test_healthy_batches_run_between_suspects():
+def test_healthy_batches_run_between_suspects() -> None:
     run, batches = Held(is_open=False), []
 
-    def function(items):
+    def function(items: Any) -> Any:
         batches.append(list(items))
         run(items)
         return poisoned(items)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         suspects = submit_all(batcher, [1, 2, 3, -4])
         await eventually_in_loop(lambda: bool(batches))
         healthy = submit_all(batcher, [5], group="other") + submit_all(batcher, [6])
@@ -1014,8 +1019,8 @@ def test_healthy_batches_run_between_suspects():
     "results",
     [pytest.param([], id="none"), pytest.param([1] * 50, id="too many"), pytest.param(None, id="not a sequence")],
 )
-def test_a_wrong_number_of_results_answers_nobody_wrongly(results: Any, isolate_failures: bool):
-    async def scenario(batcher):
+def test_a_wrong_number_of_results_answers_nobody_wrongly(results: Any, isolate_failures: bool) -> None:
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         for outcome in await outcomes(submit_all(batcher, [1, 2, 3])):
             error = outcome.error if isinstance(outcome, BatchFailedError) else outcome
             assert isinstance(error, ResultMismatchError | TypeError)
@@ -1023,10 +1028,10 @@ def test_a_wrong_number_of_results_answers_nobody_wrongly(results: Any, isolate_
     with_batcher(scenario, lambda items: results, isolate_failures=isolate_failures, estimator=Settled())
 
 
-def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_until_it_recovers():
+def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_until_it_recovers() -> None:
     calls, is_broken, now = [], [True], [0.0]
 
-    def run(items):
+    def run(items: Any) -> Any:
         calls.append(len(items))
         if len(items) == 1:
             now[0] += 4.0
@@ -1034,7 +1039,7 @@ def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_unti
             raise PoisonError
         return items
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         results = await outcomes(submit_all(batcher, range(32)))
         kinds = [type(result) for result in results]
         assert (kinds.count(PoisonError), kinds.count(RefusedError)) == (4, 28)
@@ -1056,15 +1061,15 @@ def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_unti
 @pytest.mark.parametrize(
     "error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), asyncio.CancelledError(), GeneratorExit()], ids=repr
 )
-def test_what_would_end_a_program_or_a_loop_is_one_failed_request(error: BaseException):
+def test_what_would_end_a_program_or_a_loop_is_one_failed_request(error: BaseException) -> None:
     errors = [error]
 
-    def run(items):
+    def run(items: Any) -> Any:
         if errors:
             raise errors.pop()
         return items
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         with pytest.raises(InferenceFailedError, match=type(error).__name__):
             await batcher.submit(1)
         assert await batcher.submit(2) == 2
@@ -1072,8 +1077,8 @@ def test_what_would_end_a_program_or_a_loop_is_one_failed_request(error: BaseExc
     with_batcher(scenario, run)
 
 
-def test_failed_runs_teach_nothing():
-    async def scenario(batcher):
+def test_failed_runs_teach_nothing() -> None:
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         for _ in range(3):
             await outcomes(submit_all(batcher, [-1]))
         assert batcher.state.estimate == Estimate()
@@ -1084,10 +1089,10 @@ def test_failed_runs_teach_nothing():
 # The end
 
 
-def test_closing_finishes_what_was_accepted_and_accepts_nothing_more():
+def test_closing_finishes_what_was_accepted_and_accepts_nothing_more() -> None:
     run, seen = Held(is_open=False), Recorder()
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         rest = submit_all(batcher, [2, 3, 4, 5, 6])
@@ -1104,10 +1109,10 @@ def test_closing_finishes_what_was_accepted_and_accepts_nothing_more():
     assert seen.released == [("idle", 1, 1), ("full", 2, 2), ("drain", 3, 3)]
 
 
-def test_closing_without_draining_refuses_what_still_waits():
+def test_closing_without_draining_refuses_what_still_waits() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         rest = submit_all(batcher, [2, 3])
@@ -1122,18 +1127,18 @@ def test_closing_without_draining_refuses_what_still_waits():
     with_batcher(scenario, run)
 
 
-def test_closing_without_draining_ends_a_search_and_answers_all():
+def test_closing_without_draining_ends_a_search_and_answers_all() -> None:
     entered, gate = threading.Event(), threading.Event()
     calls = []
 
-    def run(items):
+    def run(items: Any) -> Any:
         calls.append(len(items))
         if len(calls) == 2:
             entered.set()
             assert gate.wait(10)
         return poisoned(items)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [-1, -2, 3, 4, 5, 6, 7, 8])
         await eventually_in_loop(entered.is_set)
         closing = asyncio.ensure_future(batcher.close(drain=False))
@@ -1146,10 +1151,10 @@ def test_closing_without_draining_ends_a_search_and_answers_all():
     assert calls == [8, 4]
 
 
-def test_callers_that_leave_while_it_closes_do_not_hold_it_up():
+def test_callers_that_leave_while_it_closes_do_not_hold_it_up() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         (gone,) = submit_all(batcher, [2])
@@ -1164,10 +1169,10 @@ def test_callers_that_leave_while_it_closes_do_not_hold_it_up():
     with_batcher(scenario, run)
 
 
-def test_giving_up_on_closing_leaves_others_to_wait_for_it():
+def test_giving_up_on_closing_leaves_others_to_wait_for_it() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         impatient, patient = (asyncio.ensure_future(batcher.close()) for _ in range(2))
@@ -1181,23 +1186,25 @@ def test_giving_up_on_closing_leaves_others_to_wait_for_it():
     with_batcher(scenario, run)
 
 
-async def renewed_after_a_while(items):
+async def renewed_after_a_while(items: Any) -> Any:
     await asyncio.sleep(0)
     return items
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000), st.sampled_from([None, renewed_after_a_while]))
-def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_right_outcome(seed: int, renew: Any):
+def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_right_outcome(
+    seed: int, renew: Any
+) -> None:
     rng = random.Random(seed)
 
-    async def caller(batcher, number):
+    async def caller(batcher: Batcher[Any, Any], number: Any) -> Any:
         for _ in range(rng.randint(0, 10)):
             await asyncio.sleep(0)
         item = -number if rng.random() < 0.05 else number
         return item, await batcher.submit(item, group=rng.randint(0, 2), items=rng.randint(1, 3))
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = [asyncio.ensure_future(caller(batcher, number)) for number in range(1, 80)]
         for _ in range(15):
             await asyncio.sleep(0)
@@ -1217,10 +1224,10 @@ def test_a_storm_of_arrivals_departures_and_poison_leaves_nobody_without_the_rig
 # More than one at once
 
 
-def test_as_many_batches_run_at_once_as_may():
+def test_as_many_batches_run_at_once_as_may() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, range(5))
         await eventually_in_loop(lambda: len(run.batches) == 3)
         await turns()
@@ -1232,10 +1239,10 @@ def test_as_many_batches_run_at_once_as_may():
     assert run.threads == {"kappa-test-0", "kappa-test-1", "kappa-test-2"}
 
 
-def test_a_request_that_finds_a_thread_free_is_never_refused():
+def test_a_request_that_finds_a_thread_free_is_never_refused() -> None:
     run = Held(is_open=False)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [1])
         await eventually_in_loop(lambda: len(run.batches) == 1)
         tasks += submit_all(batcher, [2])
@@ -1253,16 +1260,16 @@ def test_a_request_that_finds_a_thread_free_is_never_refused():
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000))
-def test_with_several_at_once_every_reply_goes_to_its_own_caller(seed: int):
+def test_with_several_at_once_every_reply_goes_to_its_own_caller(seed: int) -> None:
     rng = random.Random(seed)
 
-    async def caller(batcher, number):
+    async def caller(batcher: Batcher[Any, Any], number: Any) -> Any:
         for _ in range(rng.randint(0, 10)):
             await asyncio.sleep(0)
         item = -number if rng.random() < 0.05 else number
         return item, await batcher.submit(item, group=rng.randint(0, 2), items=rng.randint(1, 3))
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = [asyncio.ensure_future(caller(batcher, number)) for number in range(1, 80)]
         for number, outcome in zip(range(1, 80), await outcomes(tasks), strict=True):
             if isinstance(outcome, tuple):
@@ -1279,16 +1286,16 @@ def test_with_several_at_once_every_reply_goes_to_its_own_caller(seed: int):
 # Functions that are awaited
 
 
-def test_an_async_function_is_awaited_on_the_loop_as_often_at_once_as_may():
+def test_an_async_function_is_awaited_on_the_loop_as_often_at_once_as_may() -> None:
     gate, batches = asyncio.Event(), []
 
-    async def run(items):
+    async def run(items: Any) -> Any:
         batches.append(list(items))
         await gate.wait()
         assert threading.current_thread() is threading.main_thread()
         return [item * 10 for item in items]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         tasks = submit_all(batcher, [1, 2, 3])
         await eventually_in_loop(lambda: len(batches) == 2)
         await turns()
@@ -1299,22 +1306,23 @@ def test_an_async_function_is_awaited_on_the_loop_as_often_at_once_as_may():
     with_batcher(scenario, run, limits=Limits(1, max_concurrency=2))
 
 
-def test_an_async_function_that_fails_fails_its_request_alone():
-    async def run(items):
+def test_an_async_function_that_fails_fails_its_request_alone() -> None:
+    async def run(items: Any) -> Any:
         await asyncio.sleep(0)
         return poisoned(items)
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         results = await outcomes(submit_all(batcher, [1, -2, 3]))
         assert [type(result) for result in results] == [int, PoisonError, int]
 
     with_batcher(scenario, run, isolate_failures=True, estimator=Settled())
 
 
-def test_an_async_function_that_takes_too_long_is_cancelled_and_the_next_one_runs():
-    began, ended, stuck, now = [], [], [], [0.0]
+def test_an_async_function_that_takes_too_long_is_cancelled_and_the_next_one_runs() -> None:
+    stuck: list[Any] = []
+    began, ended, now = [], [], [0.0]
 
-    async def run(items):
+    async def run(items: Any) -> Any:
         if items == [1]:
             try:
                 began.append(1)
@@ -1323,7 +1331,7 @@ def test_an_async_function_that_takes_too_long_is_cancelled_and_the_next_one_run
                 ended.append(items[0])
         return items
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         (slow,) = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(began))
         now[0] = 5.0
@@ -1343,10 +1351,11 @@ def test_an_async_function_that_takes_too_long_is_cancelled_and_the_next_one_run
 # A call that does not end
 
 
-def test_a_call_that_does_not_end_is_given_up_and_nobody_waits_for_it():
-    run, seen, stuck, now = Held(is_open=False), Recorder(), [], [0.0]
+def test_a_call_that_does_not_end_is_given_up_and_nobody_waits_for_it() -> None:
+    stuck: list[Any] = []
+    run, seen, now = Held(is_open=False), Recorder(), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         waiting = submit_all(batcher, [2, 3])
@@ -1384,17 +1393,18 @@ class Mistaken(Admission):
         super().__init__(limits)
         self.fails_at = 0
 
-    def changed(self):
+    def changed(self) -> None:
         self.fails_at -= 1
         if self.fails_at == 0:
             raise MistakenError
 
 
 @pytest.mark.parametrize("fails_at", [1, 2], ids=["in-a-turn", "at-the-end-of-a-run"])
-def test_a_mistake_of_the_batcher_leaves_nobody_waiting(fails_at):
-    stuck, admission = [], Mistaken(Limits(1000))
+def test_a_mistake_of_the_batcher_leaves_nobody_waiting(fails_at: Any) -> None:
+    stuck: list[Any] = []
+    admission = Mistaken(Limits(1000))
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         assert await batcher.submit(1) == 10
         admission.fails_at = fails_at
         assert [error.reason for error in await outcomes(submit_all(batcher, [2, 3]))] == ["stuck", "stuck"]
@@ -1405,10 +1415,10 @@ def test_a_mistake_of_the_batcher_leaves_nobody_waiting(fails_at):
     assert [type(error) for error in stuck] == [MistakenError]
 
 
-def test_what_a_given_up_call_returns_after_all_is_nobodys():
+def test_what_a_given_up_call_returns_after_all_is_nobodys() -> None:
     run, now = Held(is_open=False), [0.0]
 
-    async def scenario(batcher):
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
         first = submit_all(batcher, [1])
         await eventually_in_loop(lambda: bool(run.batches))
         now[0] = 61.0
@@ -1426,18 +1436,18 @@ def test_what_a_given_up_call_returns_after_all_is_nobodys():
 # Slots
 
 
-def test_apis_of_one_worker_take_turns_by_deadline():
+def test_apis_of_one_worker_take_turns_by_deadline() -> None:
     slots, order, gate = Slots(1), [], threading.Event()
 
-    def function_of(name):
-        def run(items):
+    def function_of(name: Any) -> Any:
+        def run(items: Any) -> Any:
             order.append(name)
             assert gate.wait(10)
             return items
 
         return run
 
-    async def main():
+    async def main() -> None:
         limits = {"a": Limits(1), "b": Limits(1, max_latency_s=0.5), "c": Limits(1, max_latency_s=100.0)}
         batchers = {
             name: Batcher(function_of(name), limits=limits[name], name=name, slots=slots, clock=lambda: 0.0)
@@ -1458,10 +1468,10 @@ def test_apis_of_one_worker_take_turns_by_deadline():
     assert order == ["a", "b", "a", "b", "c", "b", "c"]
 
 
-def test_a_slot_is_not_kept_by_an_api_whose_callers_left():
+def test_a_slot_is_not_kept_by_an_api_whose_callers_left() -> None:
     slots, first, second = Slots(1), Held(is_open=False), Held()
 
-    async def main():
+    async def main() -> None:
         one, two, three = (Batcher(run, limits=Limits(1), name="x", slots=slots) for run in (first, second, second))
         for batcher in (one, two, three):
             await batcher.start()
@@ -1486,13 +1496,13 @@ class Nobody:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 3))
-def test_a_storm_over_several_apis_loses_no_slot_and_no_request(seed: int, count: int):
+def test_a_storm_over_several_apis_loses_no_slot_and_no_request(seed: int, count: int) -> None:
     rng, slots = random.Random(seed), Slots(count)
     running = [0]
     most = [0]
     lock = threading.Lock()
 
-    def run(items):
+    def run(items: Any) -> Any:
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
@@ -1502,13 +1512,13 @@ def test_a_storm_over_several_apis_loses_no_slot_and_no_request(seed: int, count
             with lock:
                 running[0] -= 1
 
-    async def caller(batchers, number):
+    async def caller(batchers: Any, number: Any) -> Any:
         for _ in range(rng.randint(0, 10)):
             await asyncio.sleep(0)
         item = -number if rng.random() < 0.05 else number
         return await rng.choice(batchers).submit(item, group=rng.randint(0, 1))
 
-    async def main():
+    async def main() -> None:
         batchers = [Batcher(run, limits=Limits(4), name="x", slots=slots, isolate_failures=True) for _ in range(4)]
         for batcher in batchers:
             await batcher.start()
@@ -1521,5 +1531,6 @@ def test_a_storm_over_several_apis_loses_no_slot_and_no_request(seed: int, count
             await asyncio.wait_for(batcher.close(), 20)
 
     asyncio.run(main())
-    assert [slots.take(Nobody()) for _ in range(count + 1)] == [True] * count + [False]
+    nobody: Any = Nobody()
+    assert [slots.take(nobody) for _ in range(count + 1)] == [True] * count + [False]
     assert most[0] <= count

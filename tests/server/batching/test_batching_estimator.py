@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,12 +13,12 @@ from kappa.server.batching.estimator import Estimate, Estimator
 times = st.floats(min_value=1e-6, max_value=1.0)
 
 
-def feed(estimator: Estimator, curve, sizes, *, noise=lambda: 1.0) -> None:
+def feed(estimator: Estimator, curve: Any, sizes: Any, *, noise: Any = lambda: 1.0) -> None:
     for items in sizes:
         estimator.observe(items, curve(items) * noise())
 
 
-def test_nothing_is_known_at_first_and_the_first_call_teaches_only_its_size():
+def test_nothing_is_known_at_first_and_the_first_call_teaches_only_its_size() -> None:
     estimator = Estimator()
     assert estimator.estimate == Estimate()
     estimator.observe(8, 30.0)
@@ -26,7 +27,7 @@ def test_nothing_is_known_at_first_and_the_first_call_teaches_only_its_size():
 
 @settings(max_examples=50)
 @given(slope=times, base=times, seed=st.integers(0, 1000))
-def test_an_exact_line_is_found_exactly(slope: float, base: float, seed: int):
+def test_an_exact_line_is_found_exactly(slope: float, base: float, seed: int) -> None:
     sizes = random.Random(seed).choices(range(1, 65), k=100)
     estimator = Estimator()
     feed(estimator, lambda n: slope * n + base, [1, 1, 2, 4, *sizes])
@@ -38,7 +39,7 @@ def test_an_exact_line_is_found_exactly(slope: float, base: float, seed: int):
 
 @settings(max_examples=25)
 @given(slope=times, base=times, seed=st.integers(0, 1000))
-def test_noise_moves_predictions_by_little_and_shows_in_the_tail(slope: float, base: float, seed: int):
+def test_noise_moves_predictions_by_little_and_shows_in_the_tail(slope: float, base: float, seed: int) -> None:
     rng = random.Random(seed)
     estimator = Estimator()
     sizes = [rng.randint(1, 64) for _ in range(600)]
@@ -50,7 +51,7 @@ def test_noise_moves_predictions_by_little_and_shows_in_the_tail(slope: float, b
 
 @given(st.lists(st.tuples(st.integers(1, 1000), st.floats(0, 1e3)), max_size=80))
 @settings(max_examples=100)
-def test_no_run_makes_a_figure_negative_or_infinite(runs: list[tuple[int, float]]):
+def test_no_run_makes_a_figure_negative_or_infinite(runs: list[tuple[int, float]]) -> None:
     estimator = Estimator()
     for items, seconds in runs:
         estimator.observe(items, seconds)
@@ -60,7 +61,7 @@ def test_no_run_makes_a_figure_negative_or_infinite(runs: list[tuple[int, float]
 
 
 @pytest.mark.parametrize("before", [3, 10, 17, 100, 500])
-def test_one_outlier_hardly_moves_the_line_whenever_it_comes(before: int):
+def test_one_outlier_hardly_moves_the_line_whenever_it_comes(before: int) -> None:
     rng = random.Random(before)
     estimator = Estimator()
     feed(estimator, lambda n: 1e-4 * n + 1e-3, (rng.randint(1, 32) for _ in range(before)))
@@ -70,7 +71,7 @@ def test_one_outlier_hardly_moves_the_line_whenever_it_comes(before: int):
     assert estimator.estimate.tail_s < 1e-4
 
 
-def test_an_outlier_as_the_first_thing_learned_is_forgotten_after_two_more_runs():
+def test_an_outlier_as_the_first_thing_learned_is_forgotten_after_two_more_runs() -> None:
     estimator = Estimator()
     for seconds in (1.0, 10.0, 0.001, 0.001):
         estimator.observe(1, seconds)
@@ -78,7 +79,7 @@ def test_an_outlier_as_the_first_thing_learned_is_forgotten_after_two_more_runs(
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.5, 2.0, 10.0], ids=str)
-def test_a_lasting_change_is_half_learned_within_a_half_life_and_a_little(factor: float):
+def test_a_lasting_change_is_half_learned_within_a_half_life_and_a_little(factor: float) -> None:
     rng = random.Random(1)
     estimator = Estimator()
 
@@ -93,7 +94,7 @@ def test_a_lasting_change_is_half_learned_within_a_half_life_and_a_little(factor
     assert estimator.estimate.seconds(16) == pytest.approx(factor * curve(16), rel=0.1)
 
 
-def test_a_slow_drift_is_followed():
+def test_a_slow_drift_is_followed() -> None:
     rng = random.Random(2)
     estimator = Estimator()
     for step in range(2000):
@@ -102,21 +103,21 @@ def test_a_slow_drift_is_followed():
     assert estimator.estimate.seconds(16) == pytest.approx(2.6e-3 * 3, rel=0.15)
 
 
-def test_larger_batches_that_run_faster_are_a_base_alone():
+def test_larger_batches_that_run_faster_are_a_base_alone() -> None:
     estimator = Estimator()
     feed(estimator, lambda n: 1e-2 - 1e-4 * n, [1, 16, 32] * 30)
     assert estimator.estimate.slope_s == 0.0
     assert estimator.estimate.base_s == pytest.approx(1e-2 - 1e-4 * 49 / 3, rel=0.02)
 
 
-def test_batches_that_grow_faster_than_their_size_are_a_slope_alone():
+def test_batches_that_grow_faster_than_their_size_are_a_slope_alone() -> None:
     estimator = Estimator()
     feed(estimator, lambda n: 1e-4 * n * n, [8, 16, 32] * 30)
     assert estimator.estimate.base_s == 0.0
     assert estimator.estimate.seconds(32) == pytest.approx(1e-4 * 32 * 32, rel=0.2)
 
 
-def test_one_size_alone_is_predicted_and_keeps_what_was_known_of_the_slope():
+def test_one_size_alone_is_predicted_and_keeps_what_was_known_of_the_slope() -> None:
     estimator = Estimator()
     feed(estimator, lambda n: 1e-3, [1] * 100)
     assert estimator.estimate.seconds(1) == pytest.approx(1e-3)

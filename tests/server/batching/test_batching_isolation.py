@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from math import ceil, log2
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +31,7 @@ def search(size: int, poison: set[int]) -> tuple[set[int], set[int], set[int], l
 
 @settings(max_examples=200)
 @given(st.integers(2, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), max_size=n))))
-def test_everybody_is_judged_rightly_and_no_part_is_run_twice(case: tuple[int, set[int]]):
+def test_everybody_is_judged_rightly_and_no_part_is_run_twice(case: tuple[int, set[int]]) -> None:
     size, poison = case
     passed, guilty, unjudged, runs = search(size, poison)
     assert (guilty, unjudged) == (poison, set())
@@ -40,7 +41,7 @@ def test_everybody_is_judged_rightly_and_no_part_is_run_twice(case: tuple[int, s
 
 
 @pytest.mark.parametrize("size", [2, 3, 16, 100, 1000])
-def test_one_bad_request_costs_nobody_else_an_answer(size: int):
+def test_one_bad_request_costs_nobody_else_an_answer(size: int) -> None:
     for bad in {0, 1, size // 2, size - 1}:
         passed, guilty, unjudged, runs = search(size, {bad})
         assert (guilty, unjudged) == ({bad}, set())
@@ -48,16 +49,16 @@ def test_one_bad_request_costs_nobody_else_an_answer(size: int):
         assert len(runs) <= 2 * ceil(log2(size)) + 1
 
 
-def test_a_half_known_to_be_bad_is_split_without_a_whole_run():
+def test_a_half_known_to_be_bad_is_split_without_a_whole_run() -> None:
     *_, runs = search(8, {7})
     assert runs == [[0, 1, 2, 3], [4, 5], [6], [7]]
 
 
-def test_a_failure_that_does_not_repeat_blames_nobody():
+def test_a_failure_that_does_not_repeat_blames_nobody() -> None:
     assert search(8, set())[:3] == (set(range(8)), set(), set())
 
 
-def test_who_is_no_longer_wanted_is_not_run():
+def test_who_is_no_longer_wanted_is_not_run() -> None:
     isolation = Isolation([1, 2, 3, 4])
     parts = []
     while (part := isolation.next_part(lambda member: member in {2, 3})) is not None:
@@ -66,14 +67,14 @@ def test_who_is_no_longer_wanted_is_not_run():
     assert sorted(member for part in parts for member in part) == [2, 3]
 
 
-def test_a_probe_goes_alone_before_the_rest():
+def test_a_probe_goes_alone_before_the_rest() -> None:
     isolation = Isolation.probing([1, 2, 3])
     assert isolation.next_part() == [1]
     isolation.passed()
     assert isolation.next_part() == [2, 3]
 
 
-def test_who_gives_up_finds_those_that_nobody_judged():
+def test_who_gives_up_finds_those_that_nobody_judged() -> None:
     isolation = Isolation([1, 2, 3, 4])
     assert isolation.next_part() == [1, 2]
     isolation.passed()
@@ -99,7 +100,7 @@ BROKEN, BAD = ValueError("the database is away"), BadInputError("too old")
         pytest.param([(0, BROKEN), (5, BROKEN), (10, BROKEN), (11, BAD)], False, id="it-refuses-again"),
     ],
 )
-def test_only_what_fails_for_ten_seconds_while_nothing_passes_is_broken(seen, is_broken: bool):
+def test_only_what_fails_for_ten_seconds_while_nothing_passes_is_broken(seen: Any, is_broken: bool) -> None:
     verdicts = Verdicts()
     for now, error in seen:
         verdicts.failed_alone(error, now) if error else verdicts.passed()
@@ -117,7 +118,7 @@ def taken(suspects: Suspects[int]) -> list[int]:
     return suspects.take(everybody) if suspects.advance(everybody) else []
 
 
-def test_one_part_runs_at_a_time_and_healthy_batches_go_between():
+def test_one_part_runs_at_a_time_and_healthy_batches_go_between() -> None:
     suspects: Suspects[int] = Suspects()
     suspects.add(Isolation([1, 2, 3, 4], ValueError()))
     suspects.healthy_released()
@@ -134,7 +135,7 @@ def test_one_part_runs_at_a_time_and_healthy_batches_go_between():
     assert taken(suspects) == [3]
 
 
-def test_with_two_searches_parts_run_in_a_row():
+def test_with_two_searches_parts_run_in_a_row() -> None:
     suspects: Suspects[int] = Suspects()
     suspects.add(Isolation([1, 2], ValueError()))
     suspects.add(Isolation([3, 4], ValueError()))
@@ -143,7 +144,7 @@ def test_with_two_searches_parts_run_in_a_row():
     assert suspects.has_turn(waiting_requests=5)
 
 
-def test_a_healthy_run_says_nothing_of_the_part_that_runs_beside_it():
+def test_a_healthy_run_says_nothing_of_the_part_that_runs_beside_it() -> None:
     suspects: Suspects[int] = Suspects()
     suspects.add(Isolation([1, 2, 3, 4], ValueError()))
     assert taken(suspects) == [1, 2]
@@ -153,7 +154,7 @@ def test_a_healthy_run_says_nothing_of_the_part_that_runs_beside_it():
     assert [taken(suspects), taken(suspects), taken(suspects)] == [[1], [2], [3, 4]]
 
 
-def test_while_a_part_is_renewed_nothing_of_the_search_runs():
+def test_while_a_part_is_renewed_nothing_of_the_search_runs() -> None:
     suspects: Suspects[int] = Suspects()
     suspects.add(Isolation([1, 2], ValueError()))
     assert suspects.advance(everybody)
@@ -164,7 +165,7 @@ def test_while_a_part_is_renewed_nothing_of_the_search_runs():
     assert suspects.is_ready
 
 
-def test_a_search_that_is_given_up_leaves_those_that_nobody_judged():
+def test_a_search_that_is_given_up_leaves_those_that_nobody_judged() -> None:
     suspects: Suspects[int] = Suspects()
     suspects.add(Isolation([1, 2, 3, 4], BROKEN))
     assert suspects.advance(everybody)

@@ -64,7 +64,7 @@ def queue_of(*requests: tuple[str, int]) -> WaitingQueue[WaitingRequest]:
     return queue
 
 
-def test_ahead_of_a_request_are_older_groups_and_its_own():
+def test_ahead_of_a_request_are_older_groups_and_its_own() -> None:
     queue = queue_of(("a", 3), ("b", 4), ("a", 2), ("c", 12))
     assert queue.ahead("a", 1) == Ahead(items=6, batches=1, since=0.0)
     assert queue.ahead("b", 1) == Ahead(items=5 + 5, batches=2, since=1.0)
@@ -72,15 +72,15 @@ def test_ahead_of_a_request_are_older_groups_and_its_own():
     assert queue.ahead("new", 1) == Ahead(items=1 + 5 + 4 + 12, batches=5)
 
 
-def test_a_group_that_fills_more_than_a_batch_counts_as_behind_all_others():
+def test_a_group_that_fills_more_than_a_batch_counts_as_behind_all_others() -> None:
     assert queue_of(("a", 9), ("b", 4)).ahead("a", 2) == Ahead(items=11 + 4, batches=3, since=0.0)
 
 
-def test_in_one_group_all_of_it_is_ahead_in_full_batches():
+def test_in_one_group_all_of_it_is_ahead_in_full_batches() -> None:
     assert queue_of(("a", 9), ("a", 9), ("a", 9)).ahead("a", 4) == Ahead(items=31, batches=4, since=2.0)
 
 
-def test_a_newcomer_joins_the_last_batch_of_its_group_or_opens_another():
+def test_a_newcomer_joins_the_last_batch_of_its_group_or_opens_another() -> None:
     queue = queue_of(*(("a", 1) for _ in range(25)))
     assert queue.ahead("a", 1) == Ahead(items=26, batches=3, since=20.0)
     queue = queue_of(*(("a", 1) for _ in range(20)))
@@ -88,6 +88,6 @@ def test_a_newcomer_joins_the_last_batch_of_its_group_or_opens_another():
     assert queue.ahead("b", 1) == Ahead(items=21, batches=3)
 
 
-def test_of_very_many_groups_no_walk_is_made():
+def test_of_very_many_groups_no_walk_is_made() -> None:
     queue = queue_of(*((f"g{n}", 1) for n in range(50)))
     assert queue.ahead("g0", 1) == Ahead(items=51, batches=50, since=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from typing import Any
@@ -32,7 +32,7 @@ class Recorder(SilentObserver):
     def __init__(self) -> None:
         self.decisions: list[Any] = []
 
-    def batch_released(self, reason, *, requests, items, queue_seconds):
+    def batch_released(self, reason: Any, *, requests: Any, items: Any, queue_seconds: Any) -> None:
         self.decisions.append((reason, requests, items, [round(seconds, 9) for seconds in queue_seconds]))
 
 
@@ -41,11 +41,11 @@ def served(model: Model, limits: Limits, arrivals: Sequence[float]) -> tuple[lis
     refused = [0]
     seen, rng, loop = Recorder(), random.Random(1), VirtualLoop()
 
-    async def function(items):
+    async def function(items: Any) -> Any:
         await asyncio.sleep(model.seconds(len(items) * model.items, rng))
         return items
 
-    async def main():
+    async def main() -> None:
         batcher: Batcher[float, float] = Batcher(function, limits=limits, name="test", clock=loop.time, observer=seen)
         loop.until = lambda: batcher.state.waits_until
         await batcher.start()
@@ -81,7 +81,9 @@ def simulated(model: Model, limits: Limits, arrivals: Sequence[float]) -> tuple[
     st.sampled_from([Model(0.005, 0.0005, 0.001), Model(0.0004, 0.0001), Model(0.02, 0.0, 0.004, items=3)]),
     st.sampled_from([None, 0.03, 0.1]),
 )
-def test_the_same_arrivals_give_the_same_batches_in_the_server_and_in_the_simulator(seed, kind, load, model, target_s):
+def test_the_same_arrivals_give_the_same_batches_in_the_server_and_in_the_simulator(
+    seed: int, kind: Any, load: float, model: Model, target_s: float | None
+) -> None:
     limits = Limits(16, max_latency_s=target_s, max_queue_items=100)
     rate = load * saturation_of(model, limits)
     arrivals = [*kind(rate, seconds=200 / rate, rng=random.Random(seed))]
@@ -108,10 +110,10 @@ class Anywhere(Placer):
         super().__init__(may_run_on_loop=True, may_pause=True)
         self._rng = rng
 
-    def is_loop_fit(self, items, *, estimate, now):
+    def is_loop_fit(self, items: Any, *, estimate: Any, now: Any) -> Any:
         return self._rng.random() < 0.2
 
-    def pause_s(self, items, *, estimate, now):
+    def pause_s(self, items: Any, *, estimate: Any, now: Any) -> Any:
         self.usually_pauses = self._rng.random() < 0.5
         return self._rng.choice([0.0, 0.0, 0.001, 1.0])
 
@@ -137,8 +139,8 @@ def assert_is_right(item: int, outcome: Outcome) -> None:
     max_concurrency=st.sampled_from([1, 1, 3]),
 )
 def test_in_a_storm_every_request_ends_once_and_as_it_should(
-    seed, max_batch_size, poison, target_s, isolates_failures, max_concurrency
-):
+    seed: int, max_batch_size: Any, poison: Any, target_s: Any, isolates_failures: Any, max_concurrency: Any
+) -> None:
     rng, clock = random.Random(seed), Clock()
     limits = Limits(max_batch_size, max_latency_s=target_s, max_queue_items=40, max_concurrency=max_concurrency)
     driver = Driver(
@@ -178,11 +180,11 @@ def test_in_a_storm_every_request_ends_once_and_as_it_should(
 
 @settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 3))
-def test_in_a_storm_over_several_apis_no_slot_is_lost_and_none_is_used_twice(seed, count):
+def test_in_a_storm_over_several_apis_no_slot_is_lost_and_none_is_used_twice(seed: int, count: Any) -> None:
     rng, clock, slots = random.Random(seed), Clock(), Slots(count)
     most = [0]
 
-    def function(items):
+    def function(items: Any) -> Any:
         most[0] = max(most[0], sum(driver.running for driver in drivers))
         return tenfold(items)
 
@@ -190,11 +192,15 @@ def test_in_a_storm_over_several_apis_no_slot_is_lost_and_none_is_used_twice(see
         Driver(clock, function, lambda items: 0.001 * items, limits=Limits(4), slots=slots, isolates_failures=True)
         for _ in range(4)
     ]
-    asked = []
+    asked: list[tuple[int, Any]] = []
+
+    def ask(item: int, put: Callable[[], Any]) -> None:
+        asked.append((item, put()[1]))
+
     for number in range(1, 80):
         item = -number if rng.random() < 0.05 else number
         put = partial(rng.choice(drivers).put, item, group=rng.randint(0, 1))
-        clock.at(rng.uniform(0, 0.05), lambda put=put, item=item: asked.append((item, put()[1])))
+        clock.at(rng.uniform(0, 0.05), partial(ask, item, put))
     clock.run()
     for item, outcome in asked:
         assert_is_right(item, outcome)
@@ -204,7 +210,7 @@ def test_in_a_storm_over_several_apis_no_slot_is_lost_and_none_is_used_twice(see
 
 @settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), drain=st.booleans(), is_stuck=st.booleans())
-def test_a_stop_in_the_middle_of_a_storm_leaves_nobody_waiting(seed, drain, is_stuck):
+def test_a_stop_in_the_middle_of_a_storm_leaves_nobody_waiting(seed: int, drain: Any, is_stuck: Any) -> None:
     rng, clock = random.Random(seed), Clock()
     driver = Driver(clock, tenfold, lambda items: 0.001 * items, limits=Limits(8), isolates_failures=True)
     asked = []
@@ -228,9 +234,9 @@ def test_a_stop_in_the_middle_of_a_storm_leaves_nobody_waiting(seed, drain, is_s
     assert driver.dispatcher.is_drained
 
 
-def test_what_was_not_read_during_a_pause_may_be_as_old_as_the_pause():
+def test_what_was_not_read_during_a_pause_may_be_as_old_as_the_pause() -> None:
     dispatcher: Dispatcher[int, int] = Dispatcher(Limits(8))
-    requests = [Request(arrived) for arrived in (1.5, 1.6)]
+    requests: list[Request[int, int]] = [Request(arrived) for arrived in (1.5, 1.6)]
     dispatcher.loop_paused(1.0)
     dispatcher.put(requests[0], 1.5)
     assert dispatcher.has_unread_input

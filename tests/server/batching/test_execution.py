@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -13,14 +14,14 @@ from kappa.server.batching.execution import Threads
 from kappa.server.batching.runs import Request, Run
 
 
-def run_of(item):
-    request = Request(0.0)
+def run_of(item: Any) -> Any:
+    request: Request[Any, Any] = Request(0.0)
     request.item = item
     return Run([request], items=1, released=0.0)
 
 
 @pytest.fixture
-def long_turns():
+def long_turns() -> Any:
     """Let no thread take Python's lock from another that goes on computing."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(10)
@@ -30,15 +31,15 @@ def long_turns():
 
 @pytest.mark.usefixtures("long_turns")
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_run_begins_although_the_loop_has_much_to_do(count):
+def test_a_run_begins_although_the_loop_has_much_to_do(count: Any) -> None:
     given, gate = [], Event()
 
-    def function(items):
+    def function(items: Any) -> Any:
         given.append(items)
         assert gate.wait(10)
         return items
 
-    async def scenario():
+    async def scenario() -> None:
         ended = [asyncio.Event() for _ in range(count)]
         # A busy machine needs more than a millisecond at times.
         threads = Threads(function, count=count, name="test", clock=time.monotonic, handover_wait_s=10.0)
@@ -57,18 +58,18 @@ def test_a_run_begins_although_the_loop_has_much_to_do(count):
     asyncio.run(scenario())
 
 
-def test_a_run_that_no_thread_can_take_holds_nobody_up():
+def test_a_run_that_no_thread_can_take_holds_nobody_up() -> None:
     given, gate = [], Event()
 
-    def function(items):
+    def function(items: Any) -> Any:
         given.append(items[0])
         assert gate.wait(10)
         return items
 
-    async def scenario():
+    async def scenario() -> None:
         ended = asyncio.Event()
         threads = Threads(function, count=1, name="test", clock=time.monotonic, handover_wait_s=0.1)
-        threads.start(asyncio.get_running_loop(), lambda run: run.members[0].item == 2 and ended.set())
+        threads.start(asyncio.get_running_loop(), lambda run: ended.set() if run.members[0].item == 2 else None)
         for number in range(3):
             threads.put(run_of(number), is_loop_busy=True)
         assert given == [0]
@@ -80,11 +81,11 @@ def test_a_run_that_no_thread_can_take_holds_nobody_up():
     assert given == [0, 1, 2]
 
 
-def test_nothing_is_kept_of_runs_that_nobody_waits_for():
-    async def scenario():
+def test_nothing_is_kept_of_runs_that_nobody_waits_for() -> None:
+    async def scenario() -> None:
         ended = asyncio.Event()
-        threads = Threads(list, count=1, name="test", clock=time.monotonic)
-        threads.start(asyncio.get_running_loop(), lambda run: run.members[0].item == 99 and ended.set())
+        threads: Threads[Any, Any] = Threads(list, count=1, name="test", clock=time.monotonic)
+        threads.start(asyncio.get_running_loop(), lambda run: ended.set() if run.members[0].item == 99 else None)
         for number in range(100):
             threads.put(run_of(number))
         await asyncio.wait_for(ended.wait(), 10)

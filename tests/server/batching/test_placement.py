@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def observe(
     placer.observe(seconds, placement=placement, expected_s=0.01, cpu_s=share * seconds, gap_s=gap_s, now=now)
 
 
-def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
+def test_only_a_known_fast_and_steady_function_runs_on_the_loop() -> None:
     placer = Placer()
     fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 50, 10)
     assert placer.is_loop_fit(10, estimate=fast, now=0.0)
@@ -35,7 +36,7 @@ def test_only_a_known_fast_and_steady_function_runs_on_the_loop():
     assert not placer.is_loop_fit(10, estimate=fast._replace(far_tail_s=0.001), now=0.0)
 
 
-def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds():
+def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds() -> None:
     fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 500, 10)
     placer = Placer()
     observe(placer, 0.006, now=0.0)
@@ -88,17 +89,17 @@ class Machine:
 
 
 WORK = Estimate(1e-4, 0.01, 0.002, 0.003, 100, 10)
-COMPETING = {"beside": (0.022, 0.001), "alone": (0.014, 0.003)}
+COMPETING: dict[str, Any] = {"beside": (0.022, 0.001), "alone": (0.014, 0.003)}
 """A function that competes with the loop for the GIL."""
-OVERLAPPED = {"beside": (0.014, 0.0005), "alone": (0.014, 0.003)}
+OVERLAPPED: dict[str, Any] = {"beside": (0.014, 0.0005), "alone": (0.014, 0.003)}
 """One that releases it: what the loop does meanwhile need not be done afterwards."""
 
 
 @given(st.integers(0, 10_000))
-def test_the_loop_usually_pauses_to_a_function_that_it_fights_with_and_to_no_other(seed):
+def test_the_loop_usually_pauses_to_a_function_that_it_fights_with_and_to_no_other(seed: int) -> None:
     rng = random.Random(seed)
 
-    def noise():
+    def noise() -> Any:
         return 10.0 if rng.random() < 0.05 else rng.uniform(0.9, 1.1)
 
     competing, overlapped = Machine(**COMPETING), Machine(**OVERLAPPED)
@@ -106,7 +107,7 @@ def test_the_loop_usually_pauses_to_a_function_that_it_fights_with_and_to_no_oth
     assert sum(overlapped.run(1000, noise=noise)) < 300
 
 
-def test_it_pauses_for_as_long_as_a_run_is_expected_to_take_within_reason():
+def test_it_pauses_for_as_long_as_a_run_is_expected_to_take_within_reason() -> None:
     machine = Machine(**COMPETING)
     machine.run(50)
     assert machine.placer.pause_s(10, estimate=WORK, now=machine.now) == pytest.approx(0.013)
@@ -120,7 +121,7 @@ def test_it_pauses_for_as_long_as_a_run_is_expected_to_take_within_reason():
         pytest.param(OVERLAPPED, [4, 8, 16, 16], id="overlapped"),
     ],
 )
-def test_what_does_not_change_is_tried_again_more_and_more_seldom(costs, last_waits):
+def test_what_does_not_change_is_tried_again_more_and_more_seldom(costs: Any, last_waits: Any) -> None:
     machine = Machine(**costs)
     machine.run(3500)
     usually = machine.placer.usually_pauses
@@ -130,19 +131,19 @@ def test_what_does_not_change_is_tried_again_more_and_more_seldom(costs, last_wa
     assert waits[-4:] == last_waits
 
 
-def test_a_difference_that_is_clear_is_seen_at_once():
+def test_a_difference_that_is_clear_is_seen_at_once() -> None:
     machine = Machine(beside=(0.13, 0.001), alone=(0.014, 0.003))
     assert machine.run(20) == [False] * 6 + [True] * 14
 
 
-def test_what_is_slower_without_is_tried_one_run_at_a_time():
+def test_what_is_slower_without_is_tried_one_run_at_a_time() -> None:
     machine = Machine(**COMPETING)
     ways = "".join("-" if way else "X" for way in machine.run(300)).lstrip("X")
     assert "X----X----X" in ways
     assert "XX" not in ways
 
 
-def test_it_changes_its_mind_when_the_function_changes():
+def test_it_changes_its_mind_when_the_function_changes() -> None:
     machine = Machine(**COMPETING)
     machine.run(200)
     machine.beside = OVERLAPPED["beside"]
@@ -153,17 +154,17 @@ def test_it_changes_its_mind_when_the_function_changes():
     assert machine.placer.usually_pauses
 
 
-def test_the_loop_does_not_pause_for_a_function_that_waits_itself():
+def test_the_loop_does_not_pause_for_a_function_that_waits_itself() -> None:
     assert not any(Machine(**COMPETING, share=0.5).run(200))
 
 
-def test_it_is_not_tried_while_nobody_waits_for_the_next_batch():
+def test_it_is_not_tried_while_nobody_waits_for_the_next_batch() -> None:
     machine = Machine(**COMPETING)
     machine.is_waited_for = False
     assert not any(machine.run(200))
 
 
-def test_short_runs_and_those_on_the_loop_tell_nothing_of_it():
+def test_short_runs_and_those_on_the_loop_tell_nothing_of_it() -> None:
     placer = Placer()
     for _ in range(200):
         observe(placer, 0.02, share=1.0, gap_s=0.0, placement="loop")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def expected(
     )
 
 
-def test_a_lone_item_is_not_waited_after_and_others_briefly():
+def test_a_lone_item_is_not_waited_after_and_others_briefly() -> None:
     assert expected(1) is None
     assert expected(1, waiting=3) is None
     assert expected(16, Estimate()) is None
@@ -28,7 +29,7 @@ def test_a_lone_item_is_not_waited_after_and_others_briefly():
     assert expected(5, KNOWN._replace(base_s=0.001)) == Regroup(items=3, until=5.0002)
 
 
-def test_all_are_waited_for_where_their_way_back_is_short_beside_a_call():
+def test_all_are_waited_for_where_their_way_back_is_short_beside_a_call() -> None:
     quick = KNOWN._replace(base_s=0.0005)
     assert expected(16, quick, return_s=0.0001) == Regroup(items=16, until=5.002, extension_s=0.0004)
     assert expected(16, quick, waiting=3, return_s=0.0001) == Regroup(items=19, until=5.002, extension_s=0.0004)
@@ -38,14 +39,14 @@ def test_all_are_waited_for_where_their_way_back_is_short_beside_a_call():
     assert expected(64, quick, return_s=0.0001) == Regroup(items=32, until=5.0001)
 
 
-def test_a_cohort_that_has_come_apart_is_waited_for_as_a_whole():
+def test_a_cohort_that_has_come_apart_is_waited_for_as_a_whole() -> None:
     quick = KNOWN._replace(base_s=0.0005)
     assert expected(9, quick, return_s=0.0001, cohort=15.6) == Regroup(items=16, until=5.002, extension_s=0.0004)
     assert expected(9, quick, waiting=9, return_s=0.0001, cohort=15.6) == Regroup(18, until=5.002, extension_s=0.0004)
     assert expected(9, cohort=15.6) == Regroup(items=5, until=5.001)  # nobody comes back
 
 
-def test_the_most_that_were_there_at_once_are_remembered_for_a_while():
+def test_the_most_that_were_there_at_once_are_remembered_for_a_while() -> None:
     returns = Returns()
     seen = []
     for items in (16, 9, 9, 9):
@@ -54,7 +55,7 @@ def test_the_most_that_were_there_at_once_are_remembered_for_a_while():
     assert seen == [16, 15.3, 14.67, 14.1]
 
 
-def test_a_wait_in_vain_says_how_many_there_are_until_that_is_tested_again():
+def test_a_wait_in_vain_says_how_many_there_are_until_that_is_tested_again() -> None:
     returns = Returns()
     cohorts = []
     for _ in range(64):
@@ -68,7 +69,7 @@ def test_a_wait_in_vain_says_how_many_there_are_until_that_is_tested_again():
     assert cohorts == [18, *[16] * 31, 18, *[16] * 31]
 
 
-def test_waiting_is_over_when_enough_are_back_or_time_is_up_and_everyone_who_comes_extends_it():
+def test_waiting_is_over_when_enough_are_back_or_time_is_up_and_everyone_who_comes_extends_it() -> None:
     regroup = Regroup(items=3, until=1.0)
     assert [regroup.is_over(0.5, n) for n in (0, 2, 3)] == [False, False, True]
     assert regroup.is_over(1.0, 0)
@@ -77,7 +78,7 @@ def test_waiting_is_over_when_enough_are_back_or_time_is_up_and_everyone_who_com
     assert Regroup(3, 1.0, 0.2).extended(0.5) == Regroup(3, 1.0, 0.2)
 
 
-def test_clients_that_do_not_return_together_are_waited_for_once_in_a_while_only():
+def test_clients_that_do_not_return_together_are_waited_for_once_in_a_while_only() -> None:
     returns = Returns()
     assert returns.expected_return_s() == 0.0001
     for _ in range(20):
@@ -92,17 +93,17 @@ def test_clients_that_do_not_return_together_are_waited_for_once_in_a_while_only
 # The waits of one API
 
 
-def begun(regrouping: Regrouping, items: int, *, now: float, waiting: int = 0, **facts: bool) -> Regroup | None:
+def begun(regrouping: Regrouping, items: int, *, now: float, waiting: int = 0, **facts: bool) -> Any:
     facts = {"has_blocked_loop": False, "has_unread_input": False, **facts}
     return regrouping.begin(items, waiting_items=waiting, estimate=KNOWN, now=now, **facts)
 
 
-def until(regrouping: Regrouping, now: float, waiting: int) -> float | None:
+def until(regrouping: Regrouping, now: float, waiting: int) -> Any:
     wait = regrouping.wait(now, waiting)
     return None if wait is None else wait.until
 
 
-def test_the_wait_begins_when_the_answers_are_written_and_ends_when_all_are_back():
+def test_the_wait_begins_when_the_answers_are_written_and_ends_when_all_are_back() -> None:
     regrouping = Regrouping(100)
     wait = begun(regrouping, 4, now=1.0)
     assert until(regrouping, 1.5, 3) == inf, "the answers are still being written"
@@ -114,7 +115,7 @@ def test_the_wait_begins_when_the_answers_are_written_and_ends_when_all_are_back
     assert not regrouping.release(2.0)
 
 
-def test_each_return_extends_the_wait_until_it_has_ended():
+def test_each_return_extends_the_wait_until_it_has_ended() -> None:
     regrouping = Regrouping(100)
     wait = begun(regrouping, 4, now=0.0)
     regrouping.answers_written(wait, waiting_items=0, estimate=KNOWN, now=0.0)
@@ -125,7 +126,7 @@ def test_each_return_extends_the_wait_until_it_has_ended():
     assert until(regrouping, 0.0027, 2) is None, "it is over, though the batch still waits for its slot"
 
 
-def test_a_wait_that_something_else_has_ended_does_not_begin():
+def test_a_wait_that_something_else_has_ended_does_not_begin() -> None:
     regrouping = Regrouping(100)
     first = begun(regrouping, 4, now=0.0)
     begun(regrouping, 4, now=1.0)
@@ -135,7 +136,7 @@ def test_a_wait_that_something_else_has_ended_does_not_begin():
     assert not regrouping.answers_written(second, waiting_items=0, estimate=KNOWN, now=2.0)
 
 
-def test_after_a_blocked_loop_everybody_is_answered_and_read_before_the_next_batch():
+def test_after_a_blocked_loop_everybody_is_answered_and_read_before_the_next_batch() -> None:
     regrouping = Regrouping(100)
     assert begun(regrouping, 4, now=0.0, waiting=100) is None, "enough wait already"
     wait = begun(regrouping, 4, now=0.0, waiting=100, has_blocked_loop=True, has_unread_input=True)
@@ -144,7 +145,7 @@ def test_after_a_blocked_loop_everybody_is_answered_and_read_before_the_next_bat
     assert until(regrouping, 0.001, 100) is None
 
 
-def test_clients_that_never_return_are_soon_waited_for_as_usual():
+def test_clients_that_never_return_are_soon_waited_for_as_usual() -> None:
     regrouping = Regrouping(100)
     ways = []
     for turn in range(40):

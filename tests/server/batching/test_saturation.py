@@ -11,19 +11,19 @@ from kappa.server.batching.saturation import Saturation, capacity
 KNOWN = Estimate(slope_s=0.001, base_s=0.05, runs=100, largest=64)
 
 
-def test_what_an_api_can_carry_is_what_its_largest_batches_do():
+def test_what_an_api_can_carry_is_what_its_largest_batches_do() -> None:
     assert capacity(KNOWN, Limits(50)) == pytest.approx(500)
     assert capacity(KNOWN, Limits(50, max_concurrency=3)) == pytest.approx(1500)
     assert capacity(Estimate(), Limits(50)) == inf
 
 
-def test_a_latency_target_leaves_room_for_smaller_batches_only():
+def test_a_latency_target_leaves_room_for_smaller_batches_only() -> None:
     # a request that has just missed a batch of 40 (90 ms) is answered with the next one after 180 ms, just in time
     assert capacity(KNOWN, Limits(1000, max_latency_s=0.181)) == pytest.approx(40 / 0.09)
     assert capacity(KNOWN, Limits(1000, max_latency_s=0.01)) == pytest.approx(1 / 0.051)
 
 
-def test_the_ratio_settles_at_what_is_offered_over_what_can_be_done_and_forgets():
+def test_the_ratio_settles_at_what_is_offered_over_what_can_be_done_and_forgets() -> None:
     saturation = Saturation(0.0)
     for second in range(1, 61):
         saturation.look(float(second), offered_items=second * 1000, capacity=500.0)
@@ -33,13 +33,13 @@ def test_the_ratio_settles_at_what_is_offered_over_what_can_be_done_and_forgets(
     assert saturation.ratio == pytest.approx(0.0, abs=0.01)
 
 
-def test_an_event_loop_that_has_no_time_left_is_saturation_too():
+def test_an_event_loop_that_has_no_time_left_is_saturation_too() -> None:
     saturation = Saturation(0.0)
     for second in range(1, 61):
         saturation.look(float(second), offered_items=second * 1000, capacity=1e6, least=0.9)
     assert saturation.ratio == pytest.approx(0.9, abs=0.01)
 
 
-def test_looking_twice_at_once_divides_by_nothing():
+def test_looking_twice_at_once_divides_by_nothing() -> None:
     saturation = Saturation(1.0)
     assert saturation.look(1.0, offered_items=5, capacity=inf) == 0.0

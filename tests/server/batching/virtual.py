@@ -22,7 +22,7 @@ class Selector(selectors.SelectSelector):
 
     loop: VirtualLoop
 
-    def select(self, timeout=None):
+    def select(self, timeout: Any = None) -> Any:
         self.loop.idle_turns += 1
         if timeout != 0:
             self.loop.move_on()
@@ -46,10 +46,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._due: list[float] = []
 
-    def time(self):
+    def time(self) -> Any:
         return self._now
 
-    def call_at(self, when, *args, **options):
+    def call_at(self, when: float, *args: Any, **options: Any) -> Any:  # type: ignore[override] # takes all that it does
         heappush(self._due, when)
         return super().call_at(when, *args, **options)
 
@@ -180,5 +180,6 @@ class Driver:
             self.clock.soon(self.turn)
 
     def _answers_written(self, run: Run[Any, Any]) -> None:
+        assert run.regroup is not None
         if self.dispatcher.answers_written(run.regroup, self.clock.now):
             self.turn()
