@@ -19,7 +19,7 @@ from functools import lru_cache, partial
 from time import monotonic
 from typing import Any, Literal, Protocol
 
-from kappa.adapters.media_types import SLOW_KINDS, UNTOLD
+from kappa.adapters.media_types import JSON, SLOW_KINDS, UNTOLD
 from kappa.errors import BadInputError, InferenceFailedError, said
 from kappa.server.answers import is_plain, problem_of
 from kappa.server.arrivals import Arrival, Arrivals
@@ -162,9 +162,10 @@ class Endpoint:
         """Return what the client of a request is told, and have it observed."""
         http_status = 200
         if isinstance(answer, Answer):
-            if not is_plain(answer) and (problem := problem_of(answer)):
-                return self.failed(asked, ValueError(f"The function's answer cannot be sent: {problem}."))
-            http_status = answer.http_status
+            if not is_plain(answer):
+                if problem := problem_of(answer):
+                    return self.failed(asked, ValueError(f"The function's answer cannot be sent: {problem}."))
+                http_status = answer.http_status
         elif isinstance(answer, InferenceResult | InferenceError):
             http_status = answer.http_status
         self.observer.answered(asked, http_status, monotonic() - asked.arrived)
@@ -300,9 +301,10 @@ def _may_be_slow(media_type: str) -> bool:
 
 def _is_light(asked: Asked, payload: Payload, inference: Inference) -> bool:
     """Return whether a body is decoded so soon that it may be done on the event loop."""
+    media_type = payload.media_type
     if len(payload.data) > _OFF_LOOP_BYTES or asked.unpack is not None:
         return False
-    return not _may_be_slow(payload.media_type) or inference.is_light(payload.media_type, payload.data)
+    return media_type == JSON or not _may_be_slow(media_type) or inference.is_light(media_type, payload.data)
 
 
 def _in_time(decode: Callable[[], tuple[InferenceTask, int]], deadline: float | None) -> tuple[InferenceTask, int]:

@@ -21,6 +21,7 @@ from kappa.server.failures import CLIENT_GONE, ClientGoneError, Failure
 from kappa.server.http import bounds
 from kappa.server.http.arrival import first_event, read_body
 from kappa.server.http.exchange import (
+    TIMEOUT,
     AnyRequest,
     AnyResponse,
     PlainResponse,
@@ -71,7 +72,7 @@ class ApiResource:
         if b"content-encoding" in headers:
             return None
         request_id, arrived = self._ids.new(headers.get(b"x-request-id")), monotonic()
-        deadline, mistake = _deadline_of(headers, arrived)
+        deadline, mistake = _deadline_of(headers, arrived) if TIMEOUT in headers else (None, None)
         payload = self._payload(headers, body)
         return self.endpoint.put(Asked(request_id, RequestHeaders(headers), arrived, payload, deadline, mistake), door)
 

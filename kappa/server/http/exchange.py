@@ -26,6 +26,7 @@ from kappa.services.representations import error_answer
 from kappa.types import Answer, HTTPHeaders
 
 __all__ = [
+    "TIMEOUT",
     "AnyRequest",
     "AnyResponse",
     "PlainRequest",
@@ -42,6 +43,7 @@ __all__ = [
     "unpacked",
 ]
 
+TIMEOUT = b"x-request-timeout-seconds"
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _BLANKS = " \t"
 """What stands around the value of a header and is no part of it."""
@@ -263,7 +265,7 @@ _LARGEST_STEP = 1 << 16
 
 def timeout_of(headers: Mapping[bytes, bytes]) -> float | None:
     """Return for how many seconds the client will wait (`X-Request-Timeout-Seconds`), if it says."""
-    value = headers.get(b"x-request-timeout-seconds")
+    value = headers.get(TIMEOUT)
     if value is None:
         return None
     try:
