@@ -24,7 +24,8 @@ WORKER = """
 import random, sys
 from kappa.actions.building import build_project, project_to_build
 from kappa.actions.store import delete_bundles, list_bundles, verify_bundles
-from kappa.errors import BundleNotFoundError
+from kappa.labels import parse_selector
+from kappa.spec.store import Query
 
 number, rounds = int(sys.argv[1]), int(sys.argv[2])
 choose = random.Random(number)
@@ -38,7 +39,7 @@ for count in range(rounds):
         tag = mine.pop(choose.randrange(len(mine)))
         assert delete_bundles([tag]) == [tag]
         deleted.append(tag)
-    assert {one.record.tag for one in list_bundles(selector=f"worker={number}")} == set(mine)
+    assert {one.record.tag for one in list_bundles(Query(selector=parse_selector(f"worker={number}")))} == set(mine)
 for one in verify_bundles([str(tag) for tag in mine]):
     assert one.problem is None, one.problem
 print(*mine)
@@ -130,7 +131,7 @@ for number in range(int(sys.argv[1])):
         for line in said.read().split():
             {"+": kept.add, "?": uncertain.add, "-": kept.discard}[line[0]](line[1:])
             {"+": uncertain.discard, "?": kept.discard, "-": uncertain.discard}[line[0]](line[1:])
-    there = {str(tag) for tag in local_store().tags()}
+    there = {str(record.tag) for record in local_store().list_bundles()}
     assert kept <= there, kept - there
     assert not [one.problem for one in verify_bundles(sorted(there - kept)) if one.problem]
     kept |= there - uncertain
