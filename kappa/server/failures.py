@@ -30,15 +30,15 @@ __all__ = [
 class ClientGoneError(Exception):
     """The client closed the connection before its request was complete: nobody waits for an answer."""
 
-    def __str__(self) -> str:
-        return "The request is not complete."
+    def __init__(self) -> None:
+        super().__init__("The request is not complete.")
 
 
 class NotReadyError(InferenceFailedError):
     """The service cannot answer yet."""
 
-    def __str__(self) -> str:
-        return "The service is still loading; try again."
+    def __init__(self) -> None:
+        super().__init__("The service is still loading; try again.")
 
 
 class Outcome(NamedTuple):
