@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -203,7 +204,11 @@ def main() -> None:
     text = "\n".join(table) + "\n"
     print(text, end="")
     if options.write:
-        PAGE.write_text(HEAD + text, encoding="utf-8")
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        made = f"\n{datetime.now(timezone.utc):%Y-%m-%d}, commit {commit.stdout.strip()}.\n"
+        PAGE.write_text(HEAD + text + made, encoding="utf-8")
 
 
 if __name__ == "__main__":
