@@ -29,7 +29,7 @@ class Limits:
     max_latency_s: float | None = None
     """A target: who would be answered later is refused, unless the API is idle. None refuses nobody for it."""
     max_queue_items: int = 10_000
-    max_queue_bytes: int = 256 * 2**20
+    max_queue_bytes: int = 128 * 2**20
     max_concurrency: int = 1
     """How many batches may run at once."""
     run_timeout_s: float = inf
