@@ -93,7 +93,8 @@ def test_a_management_port_that_cannot_be_had_leaves_the_other_free() -> None:
         ports = [listener.getsockname()[1] for listener in (free, taken)]
         free.close()
         options = ServerOptions(host="127.0.0.1", port=ports[0], management_port=ports[1])
-        with pytest.raises(PortInUseError, match=f"Port {ports[1]} is already in use.* `--management-port "):
+        advice = f"Port {ports[1]} is already in use.*another port, e\\.g\\. `--management-port {ports[1] + 1}`"
+        with pytest.raises(PortInUseError, match=advice):
             serve_uvicorn([served("Iris")], options, environ={})
         socket.create_server(("127.0.0.1", ports[0])).close()
     with pytest.raises(UsageError, match="The service itself is at port 5000"):
