@@ -14,7 +14,7 @@ from kappa.server.batching.outcomes import RefusedError
 from kappa.server.endpoint import Endpoint
 from kappa.server.http.answering import ApiResource
 from kappa.server.http.exchange import RequestIds
-from kappa.server.http.middleware import BatchingMiddleware
+from kappa.server.http.middleware import ApiMiddleware
 from kappa.services.inference import Inference
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.types import InferenceTask
@@ -99,7 +99,7 @@ def ask(
         **scope,
     }
     apis = {"/predict": ApiResource(endpoint, RequestIds("me"))}
-    asyncio.run(BatchingMiddleware(framework, apis)(asked, receive, send))
+    asyncio.run(ApiMiddleware(framework, apis)(asked, receive, send))
     return sent, seen.words
 
 

@@ -26,7 +26,7 @@ from kappa.server.http.cors import CrossOrigin
 from kappa.server.http.edge import Edge
 from kappa.server.http.exchange import Request, RequestIds, send_error
 from kappa.server.http.files import ExampleFile, FrontPage, StaticFiles
-from kappa.server.http.middleware import BatchingMiddleware
+from kappa.server.http.middleware import ApiMiddleware
 from kappa.server.http.pages import Page, WholeServer
 from kappa.server.http.swap import Application, Serving
 from kappa.server.metrics import Metrics
@@ -102,7 +102,7 @@ def create_app(
         apis = {path: ApiResource(endpoint, ids) for path, endpoint in _apis(host)}
         known = _known(list(apis))
         framework = _falcon_app(routes, ids, apis=apis, files=_files(host, ids), known=known)
-        app: Any = BatchingMiddleware(Edge(framework, ids), apis)
+        app: Any = ApiMiddleware(Edge(framework, ids), apis)
         allowed = _allowed_origins(services) if cors_origins is None else frozenset(cors_origins)
         if minds_origins := bool(allowed) or is_development:
             app = CrossOrigin(app, ids, allowed, is_private=is_development)

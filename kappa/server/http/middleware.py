@@ -11,10 +11,10 @@ from typing import Any
 from kappa.server.http.answering import ApiResource
 from kappa.server.http.exchange import PlainRequest, PlainResponse, joined_headers
 
-__all__ = ["BatchingMiddleware"]
+__all__ = ["ApiMiddleware"]
 
 
-class BatchingMiddleware:
+class ApiMiddleware:
     """Answers what is posted to one of ``apis``, which are named by their paths; ``app`` answers the rest."""
 
     def __init__(self, app: Any, apis: Mapping[str, ApiResource]) -> None:
