@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from kappa.build.code.child import Runner, run_program
 from kappa.build.packages.lock import Lock
 from kappa.build.project import Project
 from kappa.errors import BuildError, ConfigurationError
@@ -21,15 +21,9 @@ from kappa.spec.contracts import ArtifactPlugin
 
 __all__ = ["adopt_by_class", "say_needs"]
 
-Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
-
-
-def _run(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, cwd=directory, capture_output=True, text=True, errors="replace", check=False)
-
 
 def adopt_by_class(
-    plugin: ArtifactPlugin, path: Path, directory: Path, *, project: Project, lock: Lock, run: Runner = _run
+    plugin: ArtifactPlugin, path: Path, directory: Path, *, project: Project, lock: Lock, run: Runner = run_program
 ) -> None:
     """Let the class that ``plugin`` names put a model's file into a folder, which is there and empty.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kappa.build.code.child import Runner, run_program
 from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
 from kappa.build.code.functions import Definition, NotDefined, find_definition, span_of
 from kappa.build.code.modules import CodeBase, Module
@@ -36,8 +36,6 @@ from kappa.spec.service import ServiceSpec
 from kappa.wording import explained
 
 __all__ = ["Values", "import_class", "read_class"]
-
-Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
 
 
 def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | Opaque | ClassProblem:
@@ -332,12 +330,8 @@ def _shortened(text: str) -> str:
 # -- importing ---------------------------------------------------------------------------------------------------------
 
 
-def _run(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, cwd=directory, capture_output=True, text=True, check=False)
-
-
 def import_class(
-    reference: str, root: Path, opaque: Opaque, *, paths: Sequence[str] = (), run: Runner = _run
+    reference: str, root: Path, opaque: Opaque, *, paths: Sequence[str] = (), run: Runner = run_program
 ) -> Declaration | ClassProblem:
     """Import a class in a process of its own and return what it declares; says so, because the user's code runs."""
     log(f"Importing `{reference}` to see what it declares, because {opaque.why}.", kind="step")

@@ -5,10 +5,9 @@ and the JSON Schema of a model in its code. A build writes it into the specifica
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from kappa.adapters.arrow import TABLE_MEDIA_TYPES
 from kappa.adapters.columns import Columns
 from kappa.adapters.dataframe import DataframeInput
 from kappa.adapters.signature import sampled_dtypes, signature_of, with_times
+from kappa.build.code.child import Runner, run_program
 from kappa.build.manifest.words import nearest
 from kappa.errors import BadInputError, ConfigurationError, KappaError, MisplacedError
 from kappa.log import log
@@ -27,8 +27,6 @@ from kappa.spec.service import ApiSpec, ExampleSpec, ServiceSpec
 from kappa.wording import one_of
 
 __all__ = ["columns_of_sample", "with_schemas", "with_signatures"]
-
-Runner = Callable[[Sequence[str], Path], "subprocess.CompletedProcess[str]"]
 
 
 def with_signatures(spec: ServiceSpec, root: Path) -> ServiceSpec:
@@ -99,11 +97,7 @@ def _dtypes_of(adapter: DataframeInput, examples: Sequence[ExampleSpec], root: P
 # -- schemas -----------------------------------------------------------------------------------------------------------
 
 
-def _run(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, cwd=directory, capture_output=True, text=True, check=False)
-
-
-def with_schemas(spec: ServiceSpec, root: Path, *, run: Runner = _run) -> ServiceSpec:
+def with_schemas(spec: ServiceSpec, root: Path, *, run: Runner = run_program) -> ServiceSpec:
     """Return the specification with what classes in the user's code tell of requests: models, and adapters of its own.
 
     The code is imported in a process of its own; raises `ConfigurationError` if that fails.
