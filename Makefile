@@ -52,7 +52,7 @@ test-engines: $(INSTALLED) ## the tests that start servers, use engines or ask t
 fuzz: fuzz-kappafiles fuzz-bodies ## mutated kappafiles and request bodies: never a traceback, never too much memory or time
 
 fuzz-kappafiles: $(INSTALLED) ## thousands of mutated kappafiles: never a traceback, always a position
-	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-3000} $(PYTHON) -m pytest -n $(WORKERS) tests/build/test_diagnostics_fuzz.py
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-3000} $(PYTHON) -m pytest -n $(WORKERS) tests/build/manifest/test_diagnostics_fuzz.py
 
 fuzz-bodies: $(FUZZING) ## a minute of mutated request bodies for each format
 	$(PYTHON) tests/fuzzing/run.py --seconds 60

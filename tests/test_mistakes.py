@@ -362,7 +362,7 @@ MISTAKES = [
         {**of_file("house.joblib", "../house.joblib"), "../house.joblib": OF_MAIN},
     ),
 ]
-"""Number 7, a script without `if __name__ == "__main__"`, needs a build: `tests/build/test_saving.py` holds it."""
+"""Number 7, a script without `__main__`, needs a build: `tests/build/bundle/test_saving.py` holds it."""
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+SCRIPT = Path(__file__).parent / "process" / "server_process.py"
 
 
 class Running:
@@ -95,7 +95,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def start_one(code: str, *, ready: bool = True, **wanted: Any) -> Running:
         (tmp_path / "handlers.py").write_text(code, encoding="utf-8")
-        command = [sys.executable, str(HERE / "server_process.py"), str(tmp_path), json.dumps(wanted)]
+        command = [sys.executable, str(SCRIPT), str(tmp_path), json.dumps(wanted)]
         started.append(running := Running(command))
         if ready:
             running.wait_for("Ready.", times=wanted.get("options", {}).get("workers", 1))

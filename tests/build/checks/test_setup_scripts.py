@@ -137,7 +137,7 @@ def test_a_template_that_is_marked_as_utf8_is_a_template(tmp_path: Path) -> None
 
 
 def test_what_the_how_to_adds_to_the_dockerfile_runs_after_everything_is_in_place(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "how-to" / "containerize.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "containerize.md").read_text(encoding="utf-8")
     own = [block for block in re.findall(r"```jinja\n(.*?)```", text, re.DOTALL) if "download.py" in block]
     write(
         tmp_path / "project",

@@ -27,7 +27,7 @@ from kappa.tag import from_pep440
 
 WriteProject = Callable[..., Project]
 SeedLock = Callable[..., Lock]
-IRIS = Path(__file__).parents[2] / "examples" / "iris"
+IRIS = Path(__file__).parents[3] / "examples" / "iris"
 WHEEL = kappa_wheel().name
 
 

@@ -1,6 +1,6 @@
 """The generated files of a bundle, compared whole with `tests/golden/bundle`.
 
-``python tests/build/test_render.py`` writes the golden files anew; read the difference before committing it.
+``python tests/rendering/test_render.py`` writes the golden files anew; read the difference before committing it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from kappa.build.packages.distributions import top_modules
 from kappa.build.packages.installed import with_needs
 from kappa.services.modules_of_others import MODULES_OF_OTHERS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUILD_TOOLS = frozenset({"pip", "piptools", "pytest", "uv"})
 """Are imported where no service is loaded, or by a process of their own."""
 APIS = ("predict", "asked", "scored")

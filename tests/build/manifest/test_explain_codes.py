@@ -10,7 +10,7 @@ import pytest
 from kappa.build.manifest.codes import CODES
 from kappa.build.project import check_kappafile
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 BASE = {
     "": "kappafile = 1",

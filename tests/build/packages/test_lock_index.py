@@ -18,7 +18,7 @@ from kappa.build.packages.locking import lock_packages
 from kappa.build.project import read_project
 from kappa.spec.platforms import PLATFORMS, running_platform, running_python
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.index
 
 

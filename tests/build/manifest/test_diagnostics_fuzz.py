@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.project import check_kappafile
 
-CORPUS = Path(__file__).parents[1] / "manifests"
+CORPUS = Path(__file__).parents[2] / "manifests"
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 
 GOOD_TOML = """\

@@ -16,7 +16,7 @@ from kappa.build.manifest.codes import CODES
 from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.project import check_kappafile
 
-CORPUS = Path(__file__).parents[1] / "manifests"
+CORPUS = Path(__file__).parents[2] / "manifests"
 CASES = sorted(path for path in (CORPUS / "broken").iterdir() if path.suffix != ".txt")
 
 

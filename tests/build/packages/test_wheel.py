@@ -19,7 +19,7 @@ import tomli
 from kappa._version import __version__
 from kappa.build.packages.wheel import describe_kappa, kappa_wheel, write_zip
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 INFO = f"kappa_ml-{__version__}.dist-info"
 MAKE = "import sys; from kappa.build.packages.wheel import kappa_wheel; sys.stdout.buffer.write(kappa_wheel().data)"
 

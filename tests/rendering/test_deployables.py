@@ -1,6 +1,6 @@
 """The files of `kappa generate`, whole, and read as those who get them read them.
 
-``python tests/build/test_deployables.py`` writes the golden files anew; read the difference before committing it.
+``python tests/rendering/test_deployables.py`` writes the golden files anew; read the difference before committing it.
 """
 
 from __future__ import annotations
