@@ -23,9 +23,9 @@ def resource(*parts: str) -> Traversable:
     Inside a wheel they lie in the package; in a checkout and an editable install, beside it.
     """
     package = files("kappa")
-    found = package.joinpath(*parts)
-    if found.is_file() or found.is_dir():
-        return found
+    path = package.joinpath(*parts)
+    if path.is_file() or path.is_dir():
+        return path
     if isinstance(package, Path):
         beside = package.parent.joinpath(*parts)
         if beside.exists():

@@ -59,9 +59,9 @@ __all__ = [
     "ResolutionError",
     "ResultMismatchError",
     "UsageError",
+    "exception_text",
     "optional_import",
     "printable",
-    "said",
 ]
 
 EXIT_INTERRUPTED = 130
@@ -217,10 +217,10 @@ class optional_import:  # noqa: N801 - reads as a statement: `with optional_impo
             raise MissingDependencyError(self._requirement, needed_for=self._needed_for) from exc
 
 
-def said(exc: BaseException) -> str:
+def exception_text(exc: BaseException) -> str:
     """Return the class and the text of an exception of others' code, whose `__str__` may fail as well.
 
-    >>> said(ZeroDivisionError("division by zero"))
+    >>> exception_text(ZeroDivisionError("division by zero"))
     'ZeroDivisionError: division by zero'
     """
     try:

@@ -24,15 +24,15 @@ LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 """What a key and a value of a label may be."""
 
 
-def check_label(text: object, *, what: str = "value") -> str:
+def check_label(text: object, *, part: str = "value") -> str:
     """Return ``text`` if it may be the key or value of a label: 1 to 63 characters, alphanumeric at both ends."""
     if not isinstance(text, str):
         raise ValueError(  # noqa: TRY004 - what is wrong with a value, whatever it is
-            f"`{text!r}` cannot be the {what} of a label: labels are text, so write it in quotes"
+            f"`{text!r}` cannot be the {part} of a label: labels are text, so write it in quotes"
         )
     if not LABEL.fullmatch(text):
         raise ValueError(
-            f"`{text}` cannot be the {what} of a label: use 1 to 63 letters, digits, `-`, `_` and `.`, "
+            f"`{text}` cannot be the {part} of a label: use 1 to 63 letters, digits, `-`, `_` and `.`, "
             "beginning and ending with a letter or a digit"
         )
     return text
@@ -46,7 +46,7 @@ def parse_labels(pairs: Iterable[str]) -> dict[str, str]:
         if not equals:
             raise UsageError(f"The label `{pair}` has no value: write `{pair}=<value>`.")
         try:
-            check_label(key, what="key")
+            check_label(key, part="key")
             check_label(value)
         except ValueError as exc:
             raise UsageError(f"{exc}.") from None
@@ -132,4 +132,4 @@ def _requirement(part: str) -> Requirement:
 def _key(text: str) -> str:
     if text.lower() in _WORDS:
         raise ValueError(f"`{text}` has no key before it")
-    return check_label(text, what="key")
+    return check_label(text, part="key")

@@ -15,7 +15,7 @@ from typing import Any
 
 from kappa.errors import MissingDependencyError, PluginNotFoundError
 
-__all__ = ["ARTIFACTS", "INPUT_ADAPTERS", "OUTPUT_ADAPTERS", "RESOLVERS", "Registry", "load_dotted"]
+__all__ = ["ARTIFACTS", "INPUT_ADAPTERS", "OUTPUT_ADAPTERS", "RESOLVERS", "PluginRegistry", "load_dotted"]
 
 
 def load_dotted(path: str) -> Any:
@@ -27,7 +27,7 @@ def load_dotted(path: str) -> Any:
     return value
 
 
-class Registry:
+class PluginRegistry:
     """One family of plugins: ``kind`` names it in messages, ``group`` is its entry-point group."""
 
     def __init__(self, kind: str, *, group: str, builtins: Mapping[str, str]) -> None:
@@ -64,7 +64,7 @@ class Registry:
             raise PluginNotFoundError(message) from exc
 
 
-INPUT_ADAPTERS = Registry(
+INPUT_ADAPTERS = PluginRegistry(
     "input adapter",
     group="kappa.input_adapters",
     builtins={
@@ -81,7 +81,7 @@ INPUT_ADAPTERS = Registry(
         "tf_tensor": "kappa.adapters.tf_tensor:TfTensorInput",
     },
 )
-OUTPUT_ADAPTERS = Registry(
+OUTPUT_ADAPTERS = PluginRegistry(
     "output adapter",
     group="kappa.output_adapters",
     builtins={
@@ -95,7 +95,7 @@ OUTPUT_ADAPTERS = Registry(
         "tf_tensor": "kappa.adapters.tf_tensor:TfTensorOutput",
     },
 )
-ARTIFACTS = Registry(
+ARTIFACTS = PluginRegistry(
     "artifact type",
     group="kappa.artifacts",
     builtins={
@@ -106,7 +106,7 @@ ARTIFACTS = Registry(
         "xgboost": "kappa.frameworks.xgboost:XgboostModelArtifact",
     },
 )
-RESOLVERS = Registry(
+RESOLVERS = PluginRegistry(
     "resolver",
     group="kappa.resolvers",
     builtins={

@@ -35,7 +35,7 @@ def secret_in(text: str) -> str | None:
     >>> secret_in("https://host/simple?token=7b1e")
     'a query'
     """
-    return next((what for _, _, what in _parts(text)), None)
+    return next((kind for _, _, kind in _parts(text)), None)
 
 
 def password_in(text: str) -> str | None:
@@ -45,14 +45,14 @@ def password_in(text: str) -> str | None:
     ('a password', None)
     """
     for start, end, where in _parts(text):
-        part, what = text[start:end], where
+        part, kind = text[start:end], where
         if where == _BEFORE_HOST:
-            part, what = part.partition(":")[2], "a password"
+            part, kind = part.partition(":")[2], "a password"
         elif where == _IN_QUERY:
             pairs = (pair.partition("=") for pair in re.split("[&;]", part))
             part = "".join(value for name, _, value in pairs if _SECRET_NAME.search(name))
         if part and not _PLACEHOLDER.search(part):
-            return what
+            return kind
     return None
 
 
@@ -67,11 +67,11 @@ def masked(text: str, *, by: str = "****", keeps_length: bool = False) -> str:
 
 def secrets_in(text: str) -> Iterator[str]:
     """Yield the passwords and tokens in the URLs of a text, as written there."""
-    for start, end, what in _parts(text):
-        if what == _BEFORE_HOST:
+    for start, end, kind in _parts(text):
+        if kind == _BEFORE_HOST:
             user, colon, password = text[start:end].partition(":")
             yield password if colon else user
-        elif what == _IN_QUERY:
+        elif kind == _IN_QUERY:
             yield from (pair.partition("=")[2] or pair for pair in re.split("[&;]", text[start:end]))
         else:
             yield text[start:end]
@@ -84,19 +84,19 @@ _IN_FRAGMENT = "a secret in its fragment"
 def _parts(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield where parts of the URLs in a text begin and end, in order, with what each is."""
     for url in _URL.finditer(text):
-        at, found = url.start(), url[0]
-        user = _USER.search(found)
-        query = _QUERY.search(found, user.end() if user else 0)
-        begin, end = user.end() - 1 if user else 0, query.start() if query else len(found)
+        at, address = url.start(), url[0]
+        user = _USER.search(address)
+        query = _QUERY.search(address, user.end() if user else 0)
+        begin, end = user.end() - 1 if user else 0, query.start() if query else len(address)
         if user and (which := user.lastindex) and user[which]:
             yield at + user.start(which), at + user.end(which), _BEFORE_HOST
-        tokens = [match.span(1) for one in _PATH for match in one.finditer(found)]
+        tokens = [match.span(1) for pattern in _PATH for match in pattern.finditer(address)]
         for start, stop in sorted(set(tokens)):
             if begin <= start and stop <= end:
                 yield at + start, at + stop, _IN_PATH
         if query:
             yield at + query.start(1), at + query.end(1), _IN_QUERY
-        fragment = found.find("#", query.end() if query else begin)
-        for pair in _FRAGMENT.finditer(found, fragment) if fragment >= 0 else ():  # `egg`, `subdirectory`, digests, …
+        fragment = address.find("#", query.end() if query else begin)
+        for pair in _FRAGMENT.finditer(address, fragment) if fragment >= 0 else ():  # `egg`, `subdirectory`, digests, …
             if _SECRET_NAME.search(pair[1]):
                 yield at + pair.start(2), at + pair.end(2), _IN_FRAGMENT

@@ -55,8 +55,8 @@ class _KappaLogger(_LastingLogger):
         logger: logging.Logger = self
         while not logger.handlers and logger.propagate and isinstance(logger.parent, _KappaLogger):
             logger = logger.parent
-        own = [] if _handler is None else [_handler]
-        for handler in logger.handlers or own:
+        fallback = [] if _handler is None else [_handler]
+        for handler in logger.handlers or fallback:
             if record.levelno >= handler.level:
                 handler.handle(record)
 

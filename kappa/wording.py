@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from kappa.errors import printable
 from kappa.secret_urls import masked
 
-__all__ = ["explained", "known", "one_of", "quoted", "reason_of", "sentence"]
+__all__ = ["explained", "known_names", "one_of", "quoted", "reason_of", "sentence"]
 
 _LIMITS = {
     "greater_than": ("more than", "gt"),
@@ -41,7 +41,7 @@ def one_of(words: Iterable[str], *, joined_by: str = "or") -> str:
     return f"{', '.join(most)} {joined_by} {last}" if most else last
 
 
-def known(names: Collection[str]) -> str:
+def known_names(names: Collection[str]) -> str:
     """Say which names there are."""
     words = one_of((f"`{name}`" for name in names), joined_by="and")
     return f"Known {'is' if len(names) == 1 else 'are'} {words}."

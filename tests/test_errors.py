@@ -7,7 +7,14 @@ import re
 import pytest
 
 import kappa.errors
-from kappa.errors import BadInputError, KappaError, ManifestError, MissingDependencyError, optional_import, said
+from kappa.errors import (
+    BadInputError,
+    KappaError,
+    ManifestError,
+    MissingDependencyError,
+    exception_text,
+    optional_import,
+)
 
 
 def _classes() -> list[type[KappaError]]:
@@ -30,7 +37,7 @@ def test_the_tree_in_the_docstring_is_complete_and_right() -> None:
 
 
 def test_every_class_is_public() -> None:
-    others = {"EXIT_INTERRUPTED", "MisplacedError", "optional_import", "printable", "said"}
+    others = {"EXIT_INTERRUPTED", "MisplacedError", "exception_text", "optional_import", "printable"}
     assert set(kappa.errors.__all__) == {cls.__name__ for cls in _classes()} | others
 
 
@@ -66,4 +73,4 @@ def test_an_exception_that_cannot_be_read_is_said_all_the_same() -> None:
         def __str__(self) -> str:
             raise self
 
-    assert said(Unkind()) == "Unkind: its text cannot be read"
+    assert exception_text(Unkind()) == "Unkind: its text cannot be read"

@@ -18,7 +18,7 @@ def test_a_label(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "-a", "a-", ".a", "a_", "a b", "a\n", "ä", "a" * 64, "a/b"])
 def test_what_is_no_label(text: str) -> None:
     with pytest.raises(ValueError, match=r"cannot be the key of a label: use 1 to 63"):
-        check_label(text, what="key")
+        check_label(text, part="key")
 
 
 def test_labels_from_a_command_line() -> None:

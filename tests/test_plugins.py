@@ -9,12 +9,12 @@ import pytest
 
 from kappa.adapters import JsonInput
 from kappa.errors import MissingDependencyError, PluginNotFoundError
-from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, PluginRegistry
 from kappa.spec.service import ApiSpec
 
 
 @pytest.fixture
-def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PluginRegistry:
     """Install a distribution with good and bad plugins and return a registry that has not loaded any."""
     (tmp_path / "acme_plugins.py").write_text(
         "from typing import Literal\n"
@@ -41,18 +41,18 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "acme_plugins", raising=False)
-    return Registry(INPUT_ADAPTERS.kind, group=INPUT_ADAPTERS.group, builtins=INPUT_ADAPTERS.builtins)
+    return PluginRegistry(INPUT_ADAPTERS.kind, group=INPUT_ADAPTERS.group, builtins=INPUT_ADAPTERS.builtins)
 
 
 @pytest.mark.parametrize("registry", [INPUT_ADAPTERS, OUTPUT_ADAPTERS, ARTIFACTS], ids=lambda registry: registry.kind)
-def test_every_built_in_name_leads_to_the_class_of_that_type(registry: Registry) -> None:
+def test_every_built_in_name_leads_to_the_class_of_that_type(registry: PluginRegistry) -> None:
     assert list(registry.builtins) == sorted(registry.builtins)
     assert {name: registry.load(name).model_fields["type"].default for name in registry.builtins} == {
         name: name for name in registry.builtins
     }
 
 
-def test_a_plugin_of_another_distribution_is_found_by_its_dotted_name(acme: Registry) -> None:
+def test_a_plugin_of_another_distribution_is_found_by_its_dotted_name(acme: PluginRegistry) -> None:
     assert acme.load("acme.parquet").__name__ == "Parquet"
     assert acme.names() == [
         *sorted(INPUT_ADAPTERS.builtins),
@@ -60,7 +60,7 @@ def test_a_plugin_of_another_distribution_is_found_by_its_dotted_name(acme: Regi
     ]
 
 
-def test_nobody_stands_in_for_a_name_of_kappas(acme: Registry) -> None:
+def test_nobody_stands_in_for_a_name_of_kappas(acme: PluginRegistry) -> None:
     assert acme.load("json") is JsonInput
     with pytest.raises(
         PluginNotFoundError, match=r"There is no input adapter `parquet`. Did you mean `acme.parquet`\?"
@@ -81,7 +81,7 @@ def test_nobody_stands_in_for_a_name_of_kappas(acme: Registry) -> None:
         ),
     ],
 )
-def test_a_plugin_that_cannot_be_had(acme: Registry, name: str, error: type[Exception], message: str) -> None:
+def test_a_plugin_that_cannot_be_had(acme: PluginRegistry, name: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as raised:
         acme.load(name)
     assert str(raised.value)[: len(message)] == message
@@ -94,6 +94,6 @@ def test_an_unlike_name_is_answered_with_all_that_are_known() -> None:
     assert str(raised.value) == f"There is no output adapter `zzz`. Known are {known}."
 
 
-def test_a_plugin_that_is_no_adapter_is_refused_where_it_is_used(acme: Registry) -> None:
+def test_a_plugin_that_is_no_adapter_is_refused_where_it_is_used(acme: PluginRegistry) -> None:
     with pytest.raises(ValueError, match=r"`acme\.nothing` is not an input adapter: it must be a `InputAdapter`"):
         ApiSpec.model_validate({"name": "a", "target": {"function": "m:f"}, "input": "acme.nothing"})

@@ -189,9 +189,9 @@ def _into_store(
             made = build_into(staging / "bundle", is_taken=is_taken)
             try:
                 with record.step("store"):
-                    place = store.put(staging / "bundle", made.manifest)
+                    directory = store.put(staging / "bundle", made.manifest)
                     _warn_of_newer(store, made.manifest.tag)
-                    return made, place
+                    return made, directory
             except DestinationExistsError:
                 if not (is_free and attempts_left):
                     raise  # else another process was faster, with a bundle of the same content in the same second

@@ -108,10 +108,10 @@ def _wait_until_ready(server: DevServer, within_s: float) -> None:
         if _is_ready(server.port):
             return
         time.sleep(_POLL_S)
-    said = (server.folder / _LOG).read_text(encoding="utf-8", errors="replace").strip()
+    output = (server.folder / _LOG).read_text(encoding="utf-8", errors="replace").strip()
     has_ended = server.process.poll() is not None
-    what = "ended before it could answer" if has_ended else f"was not ready within {within_s:g} seconds"
-    raise InferenceFailedError(f"The development server {what}. It said:\n{said}")
+    problem = "ended before it could answer" if has_ended else f"was not ready within {within_s:g} seconds"
+    raise InferenceFailedError(f"The development server {problem}. It said:\n{output}")
 
 
 def _is_ready(port: int) -> bool:

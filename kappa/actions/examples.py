@@ -55,7 +55,7 @@ def examples_of(target: Target) -> Examples:
     if isinstance(target, ProjectTarget):
         project = target.project
         sources = [(plugin, project.sources.get(plugin.name)) for plugin in project.spec.artifacts]
-        models = tuple((plugin, one.path) for plugin, one in sources if one is not None and one.path is not None)
+        models = tuple((plugin, source.path) for plugin, source in sources if source and source.path)
         not_sent = _not_sent(project.file) if project.file is not None else ""
         return Examples(project.spec, project.root, project.root / "kappafile.lock", models, not_sent)
     bundle = target.bundle
@@ -110,8 +110,8 @@ def _first_example(spec: ServiceSpec) -> str:
 def _toml(value: Any) -> str:
     """Return a JSON value as TOML writes it, in one line."""
     if isinstance(value, dict):
-        keys = ((key if _BARE.fullmatch(key) else json.dumps(key), _toml(one)) for key, one in value.items())
-        return f"{{ {', '.join(f'{key} = {one}' for key, one in keys)} }}"
+        keys = ((key if _BARE.fullmatch(key) else json.dumps(key), _toml(item)) for key, item in value.items())
+        return f"{{ {', '.join(f'{key} = {text}' for key, text in keys)} }}"
     return f"[{', '.join(map(_toml, value))}]" if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
 
 
@@ -125,13 +125,13 @@ def say_what_ran(examples: Examples) -> list[str]:
     """
     spec, lock = examples.spec, _text_of(examples.lock)
     needs = [plugin.needs_of_file(path) for plugin, path in examples.models]
-    made_with = {name: version for one in needs for name, version in one.versions.items()}
+    made_with = {name: version for need in needs for name, version in need.versions.items()}
     plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
     needed = {match[0].lower() for plugin in plugins for text in plugin.requires() if (match := _NAME.match(text))}
     pinned = {**made_with, **versions_pinned(lock)}
-    found = versions_here(sorted({*names_asked_for(lock), *needed, *made_with}), pinned)
-    differences = "" if examples.is_of_bundle else say_differences(found)
-    return [sentence for sentence in (say_versions(found), differences) if sentence]
+    versions = versions_here(sorted({*names_asked_for(lock), *needed, *made_with}), pinned)
+    differences = "" if examples.is_of_bundle else say_differences(versions)
+    return [sentence for sentence in (say_versions(versions), differences) if sentence]
 
 
 def _text_of(lock: Path | None) -> str:

@@ -11,12 +11,12 @@ __all__ = ["failing_writes_explained"]
 
 
 @contextmanager
-def failing_writes_explained(what: str) -> Iterator[None]:
+def failing_writes_explained(subject: str) -> Iterator[None]:
     """Raise `BuildError` for what the file system refuses: ``what`` could not be written, where, and why."""
     try:
         yield
     except OSError as exc:
-        place = f" (`{exc.filename}`)" if exc.filename else ""
+        path = f" (`{exc.filename}`)" if exc.filename else ""
         raise BuildError(
-            f"{what} could not be written: {exc.strerror or exc}{place}. Nothing was left behind."
+            f"{subject} could not be written: {exc.strerror or exc}{path}. Nothing was left behind."
         ) from exc

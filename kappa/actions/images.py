@@ -81,8 +81,8 @@ def containerize(
     `UsageError` for what cannot be meant, `BundleError` for a bundle that is not what it says, `ExampleFailedError` for
     an image that answers otherwise, and `ContainerError`, after which nothing is left running.
     """
-    found = find_bundle(target, environ=environ)
-    bundle, manifest = found.bundle, found.bundle.manifest
+    resolved = find_bundle(target, environ=environ)
+    bundle, manifest = resolved.bundle, resolved.bundle.manifest
     try:
         names = tuple(dict.fromkeys(map(check_image, tags))) or (default_image(manifest.tag),)
     except ValueError as exc:
@@ -90,9 +90,9 @@ def containerize(
     arguments = {**lent_proxies(environ), **(build_arguments or {})}
     for key, value in (build_arguments or {}).items():
         text = (environ.get(key, "") if value is None else value) if key not in lent_proxies(environ) else ""
-        if (what := password_in(text) or secret_in(text)) not in (None, "a query"):
+        if (part := password_in(text) or secret_in(text)) not in (None, "a query"):
             raise UsageError(
-                f"`--build-arg {key}` has {what} in its URL, which the history of the image would keep: set pip's own "
+                f"`--build-arg {key}` has {part} in its URL, which the history of the image would keep: set pip's own "
                 "variables, e.g. `PIP_INDEX_URL`, which are lent to the build and kept nowhere, or use `--secret`."
             )
     if missing := [key for key, value in arguments.items() if value is None and key not in environ]:
@@ -123,7 +123,7 @@ def containerize(
     log(f"Building {names[0]} with {engine.builder.title}", kind="step")
     image = engine.builder.build(request)
     if test:
-        _test_image(engine.runner, names[0], found, environ)
+        _test_image(engine.runner, names[0], resolved, environ)
     pushed: dict[str, str] = {}
     for name in names if push and not request.push else ():
         log(f"Pushing {name}", kind="step")
@@ -131,13 +131,13 @@ def containerize(
     return Containerized(manifest, engine.builder.title, names, image, pushed)
 
 
-def _platforms(manifest: BundleManifest, asked: Sequence[str]) -> Sequence[str]:
+def _platforms(manifest: BundleManifest, requested: Sequence[str]) -> Sequence[str]:
     """Return the platforms to build for: those asked for if the packages are pinned for them, else one that is.
 
     Nothing is named where the packages are pinned for this machine's own.
     """
     locked = manifest.env.platforms
-    for platform in asked:
+    for platform in requested:
         system = _PLATFORM_NAMES.get(platform)
         if system is None:
             raise UsageError(f"`--platform {platform}` is not one: write `{'` or `'.join(_PLATFORM_NAMES)}`.")
@@ -146,8 +146,8 @@ def _platforms(manifest: BundleManifest, asked: Sequence[str]) -> Sequence[str]:
                 f"The packages of `{manifest.tag}` are pinned for {', '.join(locked)}, not for `{platform}`: name it "
                 "in `platforms` of `[bundle]`, and build again."
             )
-    if asked or not locked:
-        return asked
+    if requested or not locked:
+        return requested
     possible = [name for name, system in _PLATFORM_NAMES.items() if system in locked]
     if not possible:
         raise UsageError(
@@ -181,10 +181,10 @@ def _test_image(runner: Runner, image: str, target: BundleTarget, environ: Mappi
                 raise ContainerError(f"`{image}` does not become ready. It says:\n{last}")
             time.sleep(0.1)
         replays = list(replay_examples(running.url, examples_of(target)))
-    failed = [f"`{one.example.name}`: {problem}" for one in replays for problem in one.problems]
+    failed = [f"`{replay.example.name}`: {problem}" for replay in replays for problem in replay.problems]
     if failed:
-        told = "\n".join(f"- {line}" for line in failed)
-        raise ExampleFailedError(f"`{image}` does not answer as the examples expect, and was not pushed:\n{told}")
+        problems = "\n".join(f"- {line}" for line in failed)
+        raise ExampleFailedError(f"`{image}` does not answer as the examples expect, and was not pushed:\n{problems}")
 
 
 def _answers(url: str) -> bool:
@@ -216,8 +216,8 @@ def github_workflow(target: ProjectTarget) -> str:
     """Return a workflow of GitHub's that validates, builds and tests a project, and makes its image."""
     project = target.project
     file = project.file if project.file is not None else target.path
-    place = project.root / build.LOCK_NAME
-    lock = build.read_lock(place)
+    path = project.root / build.LOCK_NAME
+    lock = build.read_lock(path)
     return render(
         WorkflowContext(
             name=project.spec.name,
@@ -225,7 +225,7 @@ def github_workflow(target: ProjectTarget) -> str:
             kappa_version=__version__,
             python_version=project.spec.env.python or (lock.python if lock is not None else running_python()),
             kappafile=_inside_repository(file.resolve()),
-            lock=_inside_repository(place.resolve()) if place.is_file() else "",
+            lock=_inside_repository(path.resolve()) if path.is_file() else "",
             imports_code=_imports_code(project),
         )
     )

@@ -61,9 +61,9 @@ def serve_bundle(
     Raises `KappaError` when it cannot be started.
     """
 
-    def verified(found: BundleTarget) -> list[server.Served]:
-        found.bundle.verify()
-        return [served_target(found)]
+    def verified(resolved: BundleTarget) -> list[server.Served]:
+        resolved.bundle.verify()
+        return [served_target(resolved)]
 
     def find() -> list[server.Served]:
         return verified(find_bundle(str(target), environ=environ))
@@ -77,13 +77,13 @@ def reload_server(port: int | None, *, timeout_s: float) -> tuple[str, ...]:
 
     Raises `UsageError` if it is not clear which server is meant, `InferenceFailedError` if it stays with the old one.
     """
-    servers = [found for found in server.running_servers() if port in (None, found[1].port)]
+    servers = [running for running in server.running_servers() if port in (None, running[1].port)]
     if len(servers) != 1:
         where = "" if port is None else f" on port {port}"
         if not servers:
             raise UsageError(f"No server that could reload was found{where}: `kappa serve-gunicorn` starts one.")
-        known = "; ".join(f"{', '.join(known.services)} on port {known.port}" for _, known in servers)
-        raise UsageError(f"Several servers run here: {known}. Say which one with `--port`.")
+        listed = "; ".join(f"{', '.join(running.services)} on port {running.port}" for _, running in servers)
+        raise UsageError(f"Several servers run here: {listed}. Say which one with `--port`.")
     folder, before = servers[0]
     os.kill(before.pid, signal.SIGHUP)
     deadline = time.monotonic() + timeout_s
@@ -126,17 +126,17 @@ def tune_bundle(target: str, api_name: str | None, *, target_ms: float | None, s
 
 def _example_to_tune_with(service: ServiceSpec, api_name: str | None) -> ExampleSpec:
     if api_name is not None and api_name not in {api.name for api in service.apis}:
-        known = ", ".join(f"`{api.name}`" for api in service.apis)
-        raise UsageError(f"`{service.name}` has no API `{api_name}`. It has {known}.")
+        names = ", ".join(f"`{api.name}`" for api in service.apis)
+        raise UsageError(f"`{service.name}` has no API `{api_name}`. It has {names}.")
     examples = {example.api: example for example in reversed(service.examples) if api_name in (None, example.api)}
     if not examples:
-        whose = f"the API `{api_name}`" if api_name else f"`{service.name}`"
+        owner = f"the API `{api_name}`" if api_name else f"`{service.name}`"
         raise ConfigurationError(
-            f"There is no example for {whose} to measure with: add `[[examples]]` to the kappafile and build it again."
+            f"There is no example for {owner} to measure with: add `[[examples]]` to the kappafile and build it again."
         )
     if len(examples) > 1:
-        known = ", ".join(f"`{name}`" for name in sorted(examples))
-        raise UsageError(f"`{service.name}` has examples for {known}: say with `--api` which one to tune.")
+        names = ", ".join(f"`{name}`" for name in sorted(examples))
+        raise UsageError(f"`{service.name}` has examples for {names}: say with `--api` which one to tune.")
     return next(iter(examples.values()))
 
 

@@ -83,8 +83,8 @@ def bundles_to_delete(
         else:
             directory = local_store(environ).find(reference)
             versions = list_bundles(Query(name=reference.name), environ=environ)
-            named = [one for one in versions if one.directory == directory]
-        chosen.update({one.record.tag: one for one in named})
+            named = [stored for stored in versions if stored.directory == directory]
+        chosen.update({stored.record.tag: stored for stored in named})
     return list(chosen.values())
 
 

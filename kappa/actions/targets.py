@@ -200,6 +200,6 @@ def api_of(service: LoadedService, name: str) -> Inference:
     if name in service.apis:
         return service.apis[name]
     near = difflib.get_close_matches(name, service.apis, n=1, cutoff=0.5)
-    known = ", ".join(f"`{known}`" for known in service.apis)
+    names = ", ".join(f"`{api}`" for api in service.apis)
     hint = f"Did you mean `{near[0]}`? " if near else ""
-    raise UsageError(f"`{service.name}` has no API `{name}`. {hint}It has {known}.")
+    raise UsageError(f"`{service.name}` has no API `{name}`. {hint}It has {names}.")

@@ -53,7 +53,7 @@ from kappa.adapters.wrappings import refuse_wrapped
 from kappa.errors import BadInputError, InferenceFailedError, MisplacedError, MissingDependencyError
 from kappa.spec.contracts import FrozenMapping, InputAdapter, OutputAdapter
 from kappa.spec.project_paths import ProjectFile
-from kappa.spec.service import given
+from kappa.spec.service import requires_key
 from kappa.types import Answer, Payload
 
 __all__ = ["Columns", "DataframeInput", "DataframeOutput", "encode_frame", "frame_content"]
@@ -88,8 +88,10 @@ class DataframeInput(InputAdapter):
     model_config = ConfigDict(
         json_schema_extra={
             "if": {"required": ["extra_columns"], "properties": {"extra_columns": {"enum": ["pass", "forbid"]}}},
-            "then": {"anyOf": [given("columns"), given("columns_from")]},
-            "allOf": [{"if": given("columns_from"), "then": {"properties": {"columns": {"type": ["object", "null"]}}}}],
+            "then": {"anyOf": [requires_key("columns"), requires_key("columns_from")]},
+            "allOf": [
+                {"if": requires_key("columns_from"), "then": {"properties": {"columns": {"type": ["object", "null"]}}}}
+            ],
         }
     )
     supports_single = False

@@ -32,11 +32,11 @@ def target_argument(*, default: str | None = None, takes_projects: bool = False)
     """
     if default is not None:
         return click.argument("target", required=False, default=default, shell_complete=_complete_target)
-    what = "a bundle, or a project (`.` is the one here)" if takes_projects else "a bundle, by its tag or its path"
+    targets = "a bundle, or a project (`.` is the one here)" if takes_projects else "a bundle, by its tag or its path"
     return click.argument(
         "target",
         cls=KappaArgument,
-        meaning=lambda ctx: f"{what}. {bundles_at_hand(ctx)}",
+        meaning=lambda ctx: f"{targets}. {bundles_at_hand(ctx)}",
         shell_complete=_complete_target,
     )
 

@@ -23,7 +23,7 @@ from kappa import actions
 from kappa._version import __version__
 from kappa.cli.console import Shell, print_error, print_failure, wants_colour
 from kappa.environment import home_directory
-from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError, MissingDependencyError, said
+from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError, MissingDependencyError, exception_text
 
 __all__ = ["asks_for_json", "exit_code_of"]
 
@@ -83,8 +83,8 @@ def _failure_of(exc: BaseException) -> _Failure:
 def _is_asked_by_kappa(trace: TracebackType | None) -> bool:
     """Return whether it was Kappa's own code that imported what is absent: its packages for building are."""
     files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(trace)]
-    own = [file for file in files if not file.name.startswith("<")]
-    return bool(own) and own[-1].is_relative_to(_PACKAGE)
+    sources = [file for file in files if not file.name.startswith("<")]
+    return bool(sources) and sources[-1].is_relative_to(_PACKAGE)
 
 
 def _tell(failure: _Failure, shell: Shell) -> None:
@@ -116,7 +116,7 @@ def _usage_message(exc: click.UsageError) -> str:
 
 
 def _unexpected_message(exc: BaseException) -> str:
-    summary = f"unexpected {said(exc)}".rstrip(": ")
+    summary = f"unexpected {exception_text(exc)}".rstrip(": ")
     try:
         log = _write_log(exc)
     except OSError:

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TextIO
 
 import click
 
-from kappa.errors import KappaError, said
+from kappa.errors import KappaError, exception_text
 from kappa.log import Kind, listening
 from kappa.service_log import logging_to
 
@@ -132,7 +132,7 @@ class _LineHandler(logging.Handler):
         is_ours = record.name.partition(".")[0] == "kappa"
         if exc is not None and (self.shell.is_verbose or not is_ours):
             traceback.print_exception(exc)
-        reason = "" if exc is None else f": {exc}" if isinstance(exc, KappaError) else f": {said(exc)}"
+        reason = "" if exc is None else f": {exc}" if isinstance(exc, KappaError) else f": {exception_text(exc)}"
         label, colour = next(label for level, label in _LABELS if record.levelno >= level)
         _print_labelled(label, f"{record.getMessage()}{reason}", colour)
 

@@ -70,4 +70,4 @@ def stored_table(bundles: Sequence[actions.StoredBundle], *, now: datetime | Non
         "LABELS": lambda number: ", ".join(f"{key}={value}" for key, value in bundles[number].record.labels.items()),
         "SIZE": lambda number: size_of(bundles[number].record.size_bytes),
     }
-    return bundle_table([one.record.view for one in bundles], now=now, more=more if is_wide else None)
+    return bundle_table([bundle.record.view for bundle in bundles], now=now, more=more if is_wide else None)

@@ -228,7 +228,7 @@ def _rows_of(value: Any) -> Sequence[Any]:
 def _names_of(row: Any) -> list[str]:
     if isinstance(row, Mapping):
         return list(row)
-    return [str(place) for place in range(len(row))] if isinstance(row, list) else ["value"]
+    return [str(index) for index in range(len(row))] if isinstance(row, list) else ["value"]
 
 
 def _fields(row: Any, names: Sequence[str]) -> list[Any]:

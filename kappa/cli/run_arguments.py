@@ -33,7 +33,7 @@ class RunCommand(KappaCommand):
             flags={name for option in options if option.is_flag for name in option.opts} | {"-h", "--help"},
             arguments=len(self.params) - len(options),
         )
-        rest, ctx.meta[NAMED_INPUTS] = _without_named(spread, ctx, known=with_value)
+        rest, ctx.meta[NAMED_INPUTS] = _without_named(spread, ctx, names=with_value)
         try:
             return super().parse_args(ctx, rest)
         except click.UsageError as exc:
@@ -88,7 +88,7 @@ class NamedInput:
 
 
 def _without_named(
-    args: Sequence[str], ctx: click.Context, *, known: Collection[str]
+    args: Sequence[str], ctx: click.Context, *, names: Collection[str]
 ) -> tuple[list[str], list[NamedInput]]:
     """Take `--input-NAME VALUE` out of the arguments: only the API can tell which names there are."""
     rest: list[str] = []
@@ -99,7 +99,7 @@ def _without_named(
         match = _NAMED.fullmatch(word)
         if word == "--":
             return [*rest, word, *words], named
-        if match is None or word.partition("=")[0] in known:
+        if match is None or word.partition("=")[0] in names:
             rest.append(word)
             continue
         value = match["value"]

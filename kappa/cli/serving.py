@@ -156,8 +156,8 @@ def logging_as_asked(*, log_format: LogFormat | None, log_level: LogLevel | None
         try:
             yield
         except KappaError as exc:
-            told = {"kind": type(exc).__name__, "exit_code": exc.exit_code}
-            logging.getLogger("kappa.server").critical("%s", exc, extra=told)
+            fields = {"kind": type(exc).__name__, "exit_code": exc.exit_code}
+            logging.getLogger("kappa.server").critical("%s", exc, extra=fields)
             context.exit(exc.exit_code)
 
 

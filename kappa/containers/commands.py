@@ -34,16 +34,16 @@ _DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 
 def connect_command(command: str, environ: Mapping[str, str]) -> Engine:
     """Ask the engine behind a command whether it answers; raises `ContainerError` that says why it does not."""
-    told = call([command, "--version"], environ=environ)
-    is_podman = "podman" in told.output.lower()
+    version = call([command, "--version"], environ=environ)
+    is_podman = "podman" in version.output.lower()
     engine = "podman" if is_podman else "Docker"
     done = call([command, "version", "--format", "{{json .}}"], environ=environ)
     versions = _object(done.output)
     if done.code != 0 or not (is_podman or versions.get("Server")):
-        raise ContainerError(explain_engine(done.error or told.error, engine=engine))
+        raise ContainerError(explain_engine(done.error or version.error, engine=engine))
     has_buildkit = not is_podman and _has_buildkit(command, str(versions.get("Client", {}).get("Version")), environ)
-    asked = _Command(command, dict(environ), is_podman=is_podman, has_buildkit=has_buildkit)
-    return Engine(_CommandBuilder(asked), _CommandRegistry(asked), _CommandRunner(asked))
+    client = _Command(command, dict(environ), is_podman=is_podman, has_buildkit=has_buildkit)
+    return Engine(_CommandBuilder(client), _CommandRegistry(client), _CommandRunner(client))
 
 
 def _has_buildkit(command: str, version: str, environ: Mapping[str, str]) -> bool:
@@ -80,7 +80,7 @@ class _Command:
     def follow(self, words: Sequence[str], *, stdin: BinaryIO | None = None) -> Done:
         environ = {**self.environ, "DOCKER_BUILDKIT": "1" if self.has_buildkit else "0"}
         command = [self.path, *words]
-        return follow(command, environ=environ, told=tell_step, stdin=stdin, runs_containers=self.is_podman)
+        return follow(command, environ=environ, on_line=tell_step, stdin=stdin, runs_containers=self.is_podman)
 
     def facts_of(self, image: str) -> ImageFacts:
         done = self.call("image", "inspect", image)
@@ -144,9 +144,9 @@ class _CommandBuilder:
         recipe = BundleLayout(folder).dockerfile
         text = BundleLayout(request.directory).dockerfile.read_text(encoding="utf-8")
         recipe.write_text(with_mounts(text, secrets=list(secrets)), encoding="utf-8")
-        given = [word for secret in secrets.values() for word in ("--secret", secret.option)]
+        secret_options = [word for secret in secrets.values() for word in ("--secret", secret.option)]
         build = ["buildx", "build", "--push"] if request.push else ["build"]
-        return self._command.follow([*build, *options, *given, "--file", str(recipe), str(request.directory)])
+        return self._command.follow([*build, *options, *secret_options, "--file", str(recipe), str(request.directory)])
 
     def _sent(self, request: ImageRequest, options: Sequence[str]) -> Done:
         """Build where nothing can be mounted: the context is sent, with what is lent in it."""
@@ -166,8 +166,8 @@ class _CommandRegistry:
             result = Path(folder, "digest")
             done = command.follow(["push", *(["--digestfile", str(result)] if command.is_podman else []), image])
             if done.code != 0:
-                said = explain_push(done.output, engine=command.engine, command=command.shown, image=image)
-                raise ContainerError(said)
+                reason = explain_push(done.output, engine=command.engine, command=command.shown, image=image)
+                raise ContainerError(reason)
             if result.exists():
                 return result.read_text(encoding="utf-8").strip()
         digests = _DIGEST.findall(done.output)
@@ -178,8 +178,8 @@ class _CommandRegistry:
         log(f"Pulling {image}", kind="step")
         done = command.follow(["pull", image])
         if done.code != 0:
-            said = explain_pull(done.output, engine=command.engine, command=command.shown, image=image)
-            raise ContainerError(said)
+            reason = explain_pull(done.output, engine=command.engine, command=command.shown, image=image)
+            raise ContainerError(reason)
         return pinned(image, command.facts_of(image))
 
 
@@ -189,8 +189,8 @@ class _CommandRunner:
 
     @contextmanager
     def run(self, image: str, *, variables: Mapping[str, str]) -> Iterator[_CommandContainer]:
-        given = [word for name in variables for word in ("--env", name)]
-        words = ["run", "--detach", *given, "--publish", "127.0.0.1::5000", image]
+        env_options = [word for name in variables for word in ("--env", name)]
+        words = ["run", "--detach", *env_options, "--publish", "127.0.0.1::5000", image]
         done = self._command.call(*words, variables=variables)
         if done.code != 0:
             raise ContainerError(f"`{image}` does not start: {done.error.strip()}")

@@ -55,7 +55,7 @@ def follow(
     command: Sequence[str],
     *,
     environ: Mapping[str, str],
-    told: Callable[[str], None],
+    on_line: Callable[[str], None],
     stdin: BinaryIO | None = None,
     runs_containers: bool = False,
 ) -> Done:
@@ -69,7 +69,7 @@ def follow(
         for raw in process.stdout or ():
             line = masked(raw.decode(errors="replace").rstrip())
             lines.append(line)
-            told(line)
+            on_line(line)
         code = process.wait()
     return Done(code, "\n".join(lines))
 
@@ -127,16 +127,16 @@ def _kill_sessions_below(ancestor: int) -> bool:
             parents[pid] = int(parent)
             if int(session) == pid:
                 leaders.add(pid)
-    found = [pid for pid in leaders if ancestor in _ancestors(pid, parents)]
-    for pid in found:
+    pids = [pid for pid in leaders if ancestor in _ancestors(pid, parents)]
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    return bool(found)
+    return bool(pids)
 
 
 def _ancestors(pid: int, parents: Mapping[int, int]) -> list[int]:
-    found: list[int] = []
-    while (parent := parents.get(pid, 0)) and parent not in found:
-        found.append(parent)
+    ancestors: list[int] = []
+    while (parent := parents.get(pid, 0)) and parent not in ancestors:
+        ancestors.append(parent)
         pid = parent
-    return found
+    return ancestors

@@ -39,13 +39,13 @@ def with_lent_files(dockerfile: str, *, files: Sequence[str], arguments: Sequenc
 
     What the image gets is the bundle without that folder.
     """
-    given = [f"COPY {LENT_FOLDER}/{name} /run/secrets/{name}" for name in files]
-    given += [f"ARG {name}" for name in arguments]
+    instructions = [f"COPY {LENT_FOLDER}/{name} /run/secrets/{name}" for name in files]
+    instructions += [f"ARG {name}" for name in arguments]
     lines = []
     for line, begins in _lines(dockerfile):
         lines.append(line)
         if begins and _STAGE.fullmatch(line):
-            lines += given
+            lines += instructions
         elif begins and line.strip() == _CONTEXT_STEP:
             lines.append(f"RUN rm -rf /layers/bundle/{LENT_FOLDER}")
     return "\n".join(lines)

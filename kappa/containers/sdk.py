@@ -100,8 +100,8 @@ class _SdkRegistry:
                     lines.append(line)
                     log(line, kind="output")
                 if "error" in event:
-                    said = "\n".join(lines)
-                    raise ContainerError(explain_push(said, engine="Docker", command="docker", image=image))
+                    output = "\n".join(lines)
+                    raise ContainerError(explain_push(output, engine="Docker", command="docker", image=image))
         return digest
 
     def pin(self, image: str) -> str:
@@ -164,7 +164,7 @@ def _explained(image: str = "") -> Iterator[None]:
     try:
         yield
     except errors.DockerException as exc:
-        said = str(getattr(exc, "explanation", None) or exc)
-        raise ContainerError(explain_build([said], engine="Docker", command="docker", base=image)) from exc
+        message = str(getattr(exc, "explanation", None) or exc)
+        raise ContainerError(explain_build([message], engine="Docker", command="docker", base=image)) from exc
     except requests.exceptions.RequestException as exc:
         raise ContainerError(explain_engine(str(exc), engine="Docker")) from exc

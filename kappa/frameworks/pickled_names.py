@@ -57,27 +57,27 @@ PICKLE_EXTENSIONS = frozenset({".joblib", ".pickle", ".pkl", ".sav"})
 
 def needs_of_pickle(path: Path) -> ModelNeeds:
     """Return what a pickle or a joblib file names, as far as it can be read."""
-    found = _Search()
+    search = _Search()
     with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), path.open("rb") as file:
-        found.read_by(file.read(_HEAD_BYTES))
+        search.read_by(file.read(_HEAD_BYTES))
         file.seek(0)
         for part in _parts(file):
-            found.read(part)
-        if found.has_values:
+            search.read(part)
+        if search.has_values:
             file.seek(0)
-            found.read_values(b"".join(_whole(file)))
-    return found.needs
+            search.read_values(b"".join(_whole(file)))
+    return search.needs
 
 
 def needs_of_object(value: Any) -> ModelNeeds:
     """Return what a pickle of ``value`` would name; nothing for what cannot be pickled. Large arrays are not copied."""
-    found = _Search()
+    search = _Search()
     with suppress(Exception):
         data = pickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
-        found.read(data)
-        if found.has_values:
-            found.read_values(data)
-    return found.needs
+        search.read(data)
+        if search.has_values:
+            search.read_values(data)
+    return search.needs
 
 
 def beginning_of(path: Path, size: int) -> bytes:

@@ -29,9 +29,9 @@ def imported_by_values(data: bytes) -> tuple[frozenset[str], frozenset[str]]:
     with suppress(Exception):  # raw arrays are no opcodes; what was read until then counts
         reader.load()
     inner = [value for value in reader.texts if value[:1] == b"\x80" and b"cloudpickle" in value]
-    found = [imported_by_values(value) for value in inner]
-    needed = frozenset(reader.modules).union(*(one for one, _ in found))
-    return needed, frozenset(reader.later).union(*(later for _, later in found))
+    imports = [imported_by_values(value) for value in inner]
+    needed = frozenset(reader.modules).union(*(modules for modules, _ in imports))
+    return needed, frozenset(reader.later).union(*(later for _, later in imports))
 
 
 class _Reader(pickle.Unpickler):
@@ -55,8 +55,8 @@ class _Reader(pickle.Unpickler):
 
     def called(self, arguments: tuple[Any, ...], *, is_importer: bool) -> None:
         if is_importer:
-            self.modules.update(one for one in arguments[:1] if isinstance(one, str))
-        self.texts += [one for one in arguments if isinstance(one, bytes)]
+            self.modules.update(argument for argument in arguments[:1] if isinstance(argument, str))
+        self.texts += [argument for argument in arguments if isinstance(argument, bytes)]
         if len(arguments) > _CODE_ARGUMENTS:
             self.later.update(_imports_of(arguments))
 
@@ -91,7 +91,9 @@ def _imports_of(arguments: tuple[Any, ...]) -> Iterator[str]:
     """Yield what a code object imports, made of its arguments; nothing if they are those of another Python."""
     try:
         code = CodeType(*arguments)
-        names = [one.argval for one in dis.get_instructions(code) if one.opname == "IMPORT_NAME"]
+        names = [
+            instruction.argval for instruction in dis.get_instructions(code) if instruction.opname == "IMPORT_NAME"
+        ]
     except Exception:  # noqa: BLE001 - whatever is in the file
         return
     yield from (name for name in names if isinstance(name, str) and name)

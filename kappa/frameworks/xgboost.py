@@ -119,8 +119,8 @@ def _facts_of(path: Path) -> tuple[str | None, bool]:
 
 def _estimator_of(booster: Any) -> str | None:
     """Return the class of the estimator that a booster was saved by, as it says in an attribute of its own."""
-    said = booster.attr("scikit_learn")
-    kind = json.loads(said).get("_estimator_type") if said else None
+    text = booster.attr("scikit_learn")
+    kind = json.loads(text).get("_estimator_type") if text else None
     return _ESTIMATORS.get(kind or "")
 
 

@@ -54,8 +54,8 @@ def open_database(url: str) -> Engine:
     """
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
-        own: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool}
-        return _prepared(create_engine(address, **own))
+        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool}
+        return _prepared(create_engine(address, **options))
     with optional_import("kappa-ml[postgres]", needed_for="a database of PostgreSQL"):
         return _prepared(create_engine(address.set(drivername="postgresql+psycopg")))
 
@@ -75,12 +75,12 @@ def open_copy(url: str) -> Engine:
     return _prepared(create_engine("sqlite://", creator=connect, poolclass=StaticPool))
 
 
-def explained(exc: DatabaseError, place: str) -> GammaError:
+def explained(exc: DatabaseError, address: str) -> GammaError:
     """Return what an error of a database means; ``place`` says which, in words."""
-    said = str(exc.orig).strip().rstrip(".")
-    is_damaged = isinstance(exc.orig, sqlite3.DatabaseError) and any(word in said for word in _DAMAGED)
+    message = str(exc.orig).strip().rstrip(".")
+    is_damaged = isinstance(exc.orig, sqlite3.DatabaseError) and any(word in message for word in _DAMAGED)
     advice = " Delete the file: it is made anew from the bundles." if is_damaged else ""
-    return GammaError(f"{place} cannot be used: {said}.{advice}")
+    return GammaError(f"{address} cannot be used: {message}.{advice}")
 
 
 _DAMAGED = ("not a database", "malformed")

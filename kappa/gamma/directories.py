@@ -38,7 +38,7 @@ class DirectoryStorage:
         self.root = root
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return str(self.root)
 
     @cached_property

@@ -32,11 +32,11 @@ def add_bundle(connection: Connection, namespace: str, record: BundleRecord) -> 
         "view": dict(record.view),
     }
     (bundle_id,) = connection.execute(insert(bundles).values(row)).inserted_primary_key or (None,)
-    own = {"namespace": namespace, "bundle_id": bundle_id}
-    _insert(connection, labels, [{**own, "key": key, "value": value} for key, value in record.labels.items()])
+    owner = {"namespace": namespace, "bundle_id": bundle_id}
+    _insert(connection, labels, [{**owner, "key": key, "value": value} for key, value in record.labels.items()])
     packages = dict.fromkeys(record.packages)
     _insert(
-        connection, locked_packages, [{**own, "distribution": name, "version": version} for name, version in packages]
+        connection, locked_packages, [{**owner, "distribution": name, "version": version} for name, version in packages]
     )
 
 
@@ -68,8 +68,8 @@ def find_bundles(connection: Connection, query: Query) -> list[BundleRecord]:
     """Return the bundles that a query selects, in its order; those of one moment in the order they were added."""
     statement = select(bundles).where(*_conditions(query))
     rows = connection.execute(_ordered(statement, query).limit(query.limit).offset(query.offset)).all()
-    found = _labels_of(connection, [row.id for row in rows])
-    return [_record(row, found.get(row.id, {})) for row in rows]
+    labels_by_id = _labels_of(connection, [row.id for row in rows])
+    return [_record(row, labels_by_id.get(row.id, {})) for row in rows]
 
 
 def _conditions(query: Query) -> Iterable[ColumnElement[bool]]:
@@ -86,13 +86,13 @@ def _conditions(query: Query) -> Iterable[ColumnElement[bool]]:
 
 def _selected(requirement: Requirement) -> ColumnElement[bool]:
     """Say in SQL what `Requirement.holds` says of one set of labels."""
-    own = and_(labels.c.bundle_id == bundles.c.id, labels.c.key == requirement.key)
+    condition = and_(labels.c.bundle_id == bundles.c.id, labels.c.key == requirement.key)
     if requirement.operator == "in":
-        own = and_(own, labels.c.value.in_(requirement.values))
+        condition = and_(condition, labels.c.value.in_(requirement.values))
     elif requirement.operator == "notin":
-        own = and_(own, labels.c.value.not_in(requirement.values))
-    found = exists().where(own)
-    return not_(found) if requirement.operator == "doesnotexist" else found
+        condition = and_(condition, labels.c.value.not_in(requirement.values))
+    matches = exists().where(condition)
+    return not_(matches) if requirement.operator == "doesnotexist" else matches
 
 
 def _ordered(statement: Select[Any], query: Query) -> Select[Any]:
@@ -104,14 +104,14 @@ def _ordered(statement: Select[Any], query: Query) -> Select[Any]:
 
 
 def _labels_of(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, str]]:
-    found: dict[int, dict[str, str]] = {}
+    labels_by_id: dict[int, dict[str, str]] = {}
     for start in range(0, len(ids), 500):  # SQLite takes a limited number of parameters
         part = select(labels.c.bundle_id, labels.c.key, labels.c.value).where(
             labels.c.bundle_id.in_(ids[start : start + 500])
         )
         for bundle_id, key, value in connection.execute(part.order_by(labels.c.key)):
-            found.setdefault(bundle_id, {})[key] = value
-    return found
+            labels_by_id.setdefault(bundle_id, {})[key] = value
+    return labels_by_id
 
 
 def _record(row: Row[Any], own_labels: Mapping[str, str]) -> BundleRecord:

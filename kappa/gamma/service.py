@@ -54,20 +54,20 @@ class GammaService:
 
     def find(self, reference: BundleReference) -> Path:
         """Return the directory that ``reference`` means; raises `BundleNotFoundError` that says what there is."""
-        found = self.list_bundles(
+        records = self.list_bundles(
             Query(name=reference.name, version=reference.version, digest=reference.digest, limit=2)
         )
-        asked = (
+        text = (
             f"{reference.name}@{reference.digest}"
             if reference.digest
             else f"{reference.name}:{reference.version or 'latest'}"
         )
-        if not found:
-            raise BundleNotFoundError(self._absence(asked, reference.name))
-        if reference.digest is not None and len({record.bundle_digest for record in found}) > 1:
-            tags = [record.tag for record in found]
-            raise BundleError(f"`{asked}` is short for more than one bundle: {_enumerate(tags)}. Give more digits.")
-        return self.path_of(found[0])
+        if not records:
+            raise BundleNotFoundError(self._absence(text, reference.name))
+        if reference.digest is not None and len({record.bundle_digest for record in records}) > 1:
+            tags = [record.tag for record in records]
+            raise BundleError(f"`{text}` is short for more than one bundle: {_enumerate(tags)}. Give more digits.")
+        return self.path_of(records[0])
 
     def list_bundles(self, query: Query = _ALL) -> list[BundleRecord]:
         """Return the bundles that a query selects, in its order."""
@@ -157,18 +157,18 @@ class GammaService:
             with alone, engine.begin() as connection:
                 self._trees.settle(connection)
 
-    def _absence(self, asked: str, name: str) -> str:
+    def _absence(self, text: str, name: str) -> str:
         if not self._storage.exists() or not (names := self._names()):
             return (
-                f"There is no bundle `{asked}`: the store `{self._storage.place}` is empty. "
+                f"There is no bundle `{text}`: the store `{self._storage.location}` is empty. "
                 "Run `kappa build` in the folder of the kappafile, and give the tag that it prints."
             )
         if name in names:
             versions = [record.tag for record in self.list_bundles(Query(name=name))]
-            return f"There is no bundle `{asked}` in the store. Of `{name}` it holds {_enumerate(versions)}."
+            return f"There is no bundle `{text}` in the store. Of `{name}` it holds {_enumerate(versions)}."
         if near := difflib.get_close_matches(name, names, n=1, cutoff=0.5):
-            return f"There is no bundle `{asked}` in the store. Did you mean `{near[0]}`?"
-        return f"There is no bundle `{asked}` in the store. It holds {_enumerate(names)}."
+            return f"There is no bundle `{text}` in the store. Did you mean `{near[0]}`?"
+        return f"There is no bundle `{text}` in the store. It holds {_enumerate(names)}."
 
     def _names(self) -> list[str]:
         self._settle()

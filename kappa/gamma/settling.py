@@ -34,10 +34,10 @@ class Trees:
 
     def settle(self, connection: Connection) -> None:
         """Add the bundles that the database lacks, and remove those that are not there."""
-        there, known = self._storage.tags(), tags_of(connection, NAMESPACE)
-        for tag in known - there:
+        there, recorded = self._storage.tags(), tags_of(connection, NAMESPACE)
+        for tag in recorded - there:
             remove_bundle(connection, NAMESPACE, tag)
-        for tag in sorted(there - known, key=self._age):
+        for tag in sorted(there - recorded, key=self._age):
             if (record := self._record_or_warning(tag)) is not None:
                 add_bundle(connection, NAMESPACE, record)
 

@@ -17,7 +17,7 @@ class BundleStorage(Protocol):
     """Whole bundles by their tags; a version never changes."""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where it is, for messages."""
 
     @property

@@ -19,7 +19,7 @@ import orjson
 
 from kappa.adapters.default import DefaultOutput
 from kappa.adapters.json import JsonOutput, encode_json, parse_json
-from kappa.errors import BadInputError, InferenceFailedError, KappaError, said
+from kappa.errors import BadInputError, InferenceFailedError, KappaError, exception_text
 from kappa.offline.inputs import InputForm, RowParts, Source, is_file_of_rows, payload_of, rows_of
 from kappa.services.inference import Inference
 from kappa.services.threads import hint_of
@@ -305,4 +305,4 @@ def _refusal(answer: Answer) -> str:
 
 
 def _sentence(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, KappaError) else said(exc) + hint_of(exc)
+    return str(exc) if isinstance(exc, KappaError) else exception_text(exc) + hint_of(exc)

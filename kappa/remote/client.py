@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import orjson
 
 from kappa.errors import AnswerError, InferenceFailedError, UsageError
-from kappa.remote.transport import AsyncHttpTransport, AsyncTransport, HttpTransport, Reply, Sending, Transport
+from kappa.remote.transport import AsyncHttpTransport, AsyncTransport, HttpTransport, Request, Response, Transport
 from kappa.remote.wire import RemoteApi, Returns, decode_answer, encode_request, plainer_request
 from kappa.secret_urls import masked
 
@@ -30,8 +30,8 @@ _RETRIED = frozenset({429, 503})
 _JITTER = 0.25
 
 
-Step = Sending | float  # a request to be sent, or seconds to wait
-Steps = Generator[Step, Reply | None, T]
+Step = Request | float  # a request to be sent, or seconds to wait
+Steps = Generator[Step, Response | None, T]
 
 
 class _Caller:
@@ -63,85 +63,89 @@ class _Caller:
         deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         apis = yield from self._discovered(deadline)
         if (api := apis.get(name)) is None:
-            known = ", ".join(f"`{known}`" for known in apis)
+            names = ", ".join(f"`{api}`" for api in apis)
             near = difflib.get_close_matches(name, apis, n=1, cutoff=0.5)
             hint = f" Did you mean `{near[0]}`?" if near else ""
-            raise UsageError(f"The service at `{masked(self.url)}` has no API `{name}`; it has {known}.{hint}")
+            raise UsageError(f"The service at `{masked(self.url)}` has no API `{name}`; it has {names}.{hint}")
         body, content_type = encode_request(value, api, media_type=media_type)
-        asked = {"Content-Type": content_type, "Accept": api.accept(returns)}
-        reply = yield from self._exchange("POST", api.path, deadline, body=body, headers={**asked, **(headers or {})})
-        plainer = plainer_request(value, api, content_type) if reply.http_status == 415 and media_type is None else None
+        negotiated = {"Content-Type": content_type, "Accept": api.accept(returns)}
+        response = yield from self._exchange(
+            "POST", api.path, deadline, body=body, headers={**negotiated, **(headers or {})}
+        )
+        plainer = (
+            plainer_request(value, api, content_type) if response.http_status == 415 and media_type is None else None
+        )
         if plainer is not None:  # it describes what it reads only where a package is installed
-            body, asked["Content-Type"] = plainer
-            reply = yield from self._exchange(
-                "POST", api.path, deadline, body=body, headers={**asked, **(headers or {})}
+            body, negotiated["Content-Type"] = plainer
+            response = yield from self._exchange(
+                "POST", api.path, deadline, body=body, headers={**negotiated, **(headers or {})}
             )
-        self._check(reply, f"`{name}`")
-        return decode_answer(reply.body, reply.headers["content-type"], api, returns=returns)
+        self._check(response, f"`{name}`")
+        return decode_answer(response.body, response.headers["content-type"], api, returns=returns)
 
     def _discovered(self, deadline: float) -> Steps[dict[str, RemoteApi]]:
         if self._apis is None:
-            reply = yield from self._exchange("GET", "/docs.json", deadline)
-            self._check(reply, "`docs.json`")
-            self._apis = RemoteApi.all_of(_json(reply, self.url))
+            response = yield from self._exchange("GET", "/docs.json", deadline)
+            self._check(response, "`docs.json`")
+            self._apis = RemoteApi.all_of(_json(response, self.url))
         return self._apis
 
     def _metadata(self) -> Steps[dict[str, Any]]:
-        reply = yield from self._exchange("GET", "/metadata", time.monotonic() + self._timeout_s)
-        self._check(reply, "`metadata`")
-        return _json(reply, self.url)
+        response = yield from self._exchange("GET", "/metadata", time.monotonic() + self._timeout_s)
+        self._check(response, "`metadata`")
+        return _json(response, self.url)
 
     def _readiness(self) -> Steps[bool]:
-        reply = yield Sending("GET", f"{self.url}/readyz", headers=self._headers, timeout_s=self._timeout_s)
-        return reply is not None and reply.http_status == 200
+        response = yield Request("GET", f"{self.url}/readyz", headers=self._headers, timeout_s=self._timeout_s)
+        return response is not None and response.http_status == 200
 
     def _exchange(
         self, method: str, path: str, deadline: float, *, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> Steps[Reply]:
+    ) -> Steps[Response]:
         """Send a request, and again as often as the server says when: it refuses what it could not answer in time."""
         for attempt in range(self._retries + 1):
             remaining = max(deadline - time.monotonic(), 0.001)
             limits = {"X-Request-Timeout-Seconds": f"{remaining:.3f}"} if method == "POST" else {}
             every = {**self._headers, **limits, **(headers or {})}
-            reply = yield Sending(method, f"{self.url}{path}", body, every, remaining)
-            assert reply is not None  # noqa: S101 - a request is answered with a reply
-            wait_s = _retry_after_s(reply)
+            response = yield Request(method, f"{self.url}{path}", body, every, remaining)
+            assert response is not None  # noqa: S101 - a request is answered with a response
+            wait_s = _retry_after_s(response)
             if wait_s is None or attempt == self._retries or time.monotonic() + wait_s >= deadline:
-                return reply
+                return response
             yield wait_s * (1 + _JITTER * random.random())  # noqa: S311 - so that clients do not come back together
         raise AssertionError("the last attempt returns")
 
-    def _check(self, reply: Reply, what: str) -> None:
-        if 200 <= reply.http_status < 300:
+    def _check(self, response: Response, subject: str) -> None:
+        if 200 <= response.http_status < 300:
             return
-        message, request_id = _problem(reply)
+        message, request_id = _problem(response)
         raise AnswerError(
-            f"{what} at `{masked(self.url)}` answered {reply.http_status}: {message}",
-            http_status=reply.http_status,
+            f"{subject} at `{masked(self.url)}` answered {response.http_status}: {message}",
+            http_status=response.http_status,
             request_id=request_id,
         )
 
 
-def _json(reply: Reply, url: str) -> dict[str, Any]:
+def _json(response: Response, url: str) -> dict[str, Any]:
     try:
-        return orjson.loads(reply.body)  # type: ignore[no-any-return]
+        return orjson.loads(response.body)  # type: ignore[no-any-return]
     except ValueError:
         raise InferenceFailedError(f"What answers at `{masked(url)}` is not a service of Kappa's.") from None
 
 
-def _problem(reply: Reply) -> tuple[str, str]:
+def _problem(response: Response) -> tuple[str, str]:
     """Return what an error says, and the id of the request."""
     try:
-        told = orjson.loads(reply.body)
-        return str(told["error"]), str(told.get("request_id", ""))
+        problem = orjson.loads(response.body)
+        return str(problem["error"]), str(problem.get("request_id", ""))
     except (ValueError, TypeError, KeyError):
-        return reply.body.decode("utf-8", "replace")[:500].strip(), reply.headers["x-request-id"]
+        return response.body.decode("utf-8", "replace")[:500].strip(), response.headers["x-request-id"]
 
 
-def _retry_after_s(reply: Reply) -> float | None:
+def _retry_after_s(response: Response) -> float | None:
     """Return for how long a busy server asks to wait (RFC 9110, section 10.2.3); ``None`` if it does not ask."""
-    text = reply.headers["retry-after"]
-    if reply.http_status not in _RETRIED or not text:
+    text = response.headers["retry-after"]
+    if response.http_status not in _RETRIED or not text:
         return None
     try:
         return max(float(text), 0.0)
@@ -219,15 +223,15 @@ class Client(_Caller):
             return False
 
     def _drive(self, steps: Steps[T]) -> T:
-        reply: Reply | None = None
+        response: Response | None = None
         while True:
             try:
-                step = steps.send(reply)
+                step = steps.send(response)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
-            reply = None
-            if isinstance(step, Sending):
-                reply = self._transport.send(step)
+            response = None
+            if isinstance(step, Request):
+                response = self._transport.send(step)
             else:
                 self._sleep(step)
 
@@ -305,15 +309,15 @@ class AsyncClient(_Caller):
             return False
 
     async def _drive(self, steps: Steps[T]) -> T:
-        reply: Reply | None = None
+        response: Response | None = None
         while True:
             try:
-                step = steps.send(reply)
+                step = steps.send(response)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
-            reply = None
-            if isinstance(step, Sending):
-                reply = await self._transport.send(step)
+            response = None
+            if isinstance(step, Request):
+                response = await self._transport.send(step)
             else:
                 await self._sleep(step)
 

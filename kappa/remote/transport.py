@@ -12,11 +12,11 @@ from kappa.errors import InferenceFailedError, UsageError, optional_import
 from kappa.secret_urls import masked
 from kappa.types import HTTPHeaders
 
-__all__ = ["AsyncHttpTransport", "AsyncTransport", "HttpTransport", "Reply", "Sending", "Transport", "unanswered"]
+__all__ = ["AsyncHttpTransport", "AsyncTransport", "HttpTransport", "Request", "Response", "Transport", "unanswered"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class Request:
     """A request to be sent."""
 
     method: str
@@ -27,7 +27,7 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """What a server answered."""
 
     http_status: int
@@ -38,7 +38,7 @@ class Reply:
 class Transport(Protocol):
     """What brings requests to a server."""
 
-    def send(self, sending: Sending) -> Reply:
+    def send(self, request: Request) -> Response:
         """Return the answer, whatever its status; raises `InferenceFailedError` if there is none."""
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Transport(Protocol):
 class AsyncTransport(Protocol):
     """What brings requests to a server, without blocking the event loop."""
 
-    async def send(self, sending: Sending) -> Reply:
+    async def send(self, request: Request) -> Response:
         """Return the answer, whatever its status; raises `InferenceFailedError` if there is none."""
 
     async def close(self) -> None:
@@ -70,9 +70,9 @@ class HttpTransport:
     def __init__(self) -> None:
         self._http = _httpx().Client()
 
-    def send(self, sending: Sending) -> Reply:
-        with _problems(sending):
-            return _reply(self._http.request(**_request(sending)))
+    def send(self, request: Request) -> Response:
+        with _problems(request):
+            return _response(self._http.request(**_arguments(request)))
 
     def close(self) -> None:
         self._http.close()
@@ -84,39 +84,39 @@ class AsyncHttpTransport:
     def __init__(self) -> None:
         self._http = _httpx().AsyncClient()
 
-    async def send(self, sending: Sending) -> Reply:
-        with _problems(sending):
-            return _reply(await self._http.request(**_request(sending)))
+    async def send(self, request: Request) -> Response:
+        with _problems(request):
+            return _response(await self._http.request(**_arguments(request)))
 
     async def close(self) -> None:
         await self._http.aclose()
 
 
-def _request(sending: Sending) -> dict[str, Any]:
-    for name, value in sending.headers.items():
+def _arguments(request: Request) -> dict[str, Any]:
+    for name, value in request.headers.items():
         if not (value.isascii() and value.isprintable()):  # httpx would show the value, which may be a secret
             raise UsageError(f"The header `{name}` cannot be sent: its value must be ASCII text without line breaks.")
     return {
-        "method": sending.method,
-        "url": sending.url,
-        "content": sending.body or None,
-        "headers": dict(sending.headers),
-        "timeout": sending.timeout_s,
+        "method": request.method,
+        "url": request.url,
+        "content": request.body or None,
+        "headers": dict(request.headers),
+        "timeout": request.timeout_s,
     }
 
 
-def _reply(response: Any) -> Reply:
-    return Reply(response.status_code, HTTPHeaders(dict(response.headers)), response.content)
+def _response(answer: Any) -> Response:
+    return Response(answer.status_code, HTTPHeaders(dict(answer.headers)), answer.content)
 
 
 @contextmanager
-def _problems(sending: Sending) -> Iterator[None]:
+def _problems(request: Request) -> Iterator[None]:
     """Say what kept a request from being answered."""
     httpx = _httpx()
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise InferenceFailedError(unanswered(masked(sending.url), exc)) from exc
+        raise InferenceFailedError(unanswered(masked(request.url), exc)) from exc
 
 
 def unanswered(url: str, reason: object) -> str:
@@ -128,5 +128,5 @@ def unanswered(url: str, reason: object) -> str:
             f"Nothing listens at `{parts.scheme}://{parts.netloc}` ({str(reason).rstrip('.')}): start it with "
             f"`kappa serve .{port}`, or give the address that `kappa serve` printed."
         )
-    told = str(reason).strip().rstrip(".") or type(reason).__name__
-    return f"`{url}` does not answer: {told}. See that a service runs there, and at which port."
+    text = str(reason).strip().rstrip(".") or type(reason).__name__
+    return f"`{url}` does not answer: {text}. See that a service runs there, and at which port."

@@ -53,21 +53,21 @@ class RemoteApi:
     @classmethod
     def all_of(cls, document: Mapping[str, Any]) -> dict[str, RemoteApi]:
         """Read the APIs of an OpenAPI document, by name."""
-        found = {}
+        apis = {}
         for path, methods in document.get("paths", {}).items():
             operation = methods.get("post", {})
             if "x-kappa" in operation:
                 answer = operation["responses"]["200"].get("content", {})
-                name, about = operation["operationId"], operation["x-kappa"]
+                name, extension = operation["operationId"], operation["x-kappa"]
                 takes = operation["requestBody"]["content"]
-                found[name] = cls(name, path, takes, tuple(answer), about["input"], about["output"])
-        return found
+                apis[name] = cls(name, path, takes, tuple(answer), extension["input"], extension["output"])
+        return apis
 
     def wanted(self, returns: Returns | None) -> Returns | None:
         """Return what answers become: what the caller wants, else what the output adapter makes."""
         if returns is not None and returns not in get_args(Returns):
-            known = ", ".join(f"`{word}`" for word in get_args(Returns))
-            raise UsageError(f"`returns` is one of {known}, not `{returns}`.")
+            words = ", ".join(f"`{word}`" for word in get_args(Returns))
+            raise UsageError(f"`returns` is one of {words}, not `{returns}`.")
         return returns or _BY_OUTPUT.get(self.output.get("type", ""))
 
     def accept(self, returns: Returns | None) -> str:

@@ -135,14 +135,14 @@ class ReadmeContext(Context):
     secrets: str
 
 
-def render_dockerfile(context: DockerfileContext, *, own: str = "") -> str:
+def render_dockerfile(context: DockerfileContext, *, template: str = "") -> str:
     """Render the Dockerfile, through a user's ``own`` template that extends `Dockerfile.j2` if there is one.
 
     Raises `ConfigurationError` for a template that cannot be rendered.
     """
-    return render_extension(context, own, shown="the Dockerfile") if own else render(context)
+    return render_extension(context, template, shown="the Dockerfile") if template else render(context)
 
 
-def dockerfile_problem(own: str) -> str | None:
+def dockerfile_problem(template: str) -> str | None:
     """Return why a text cannot be a user's template of the Dockerfile, as far as its syntax tells."""
-    return extension_problem(DockerfileContext, own)
+    return extension_problem(DockerfileContext, template)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from kappa._resources import resource
-from kappa.errors import ConfigurationError, said
+from kappa.errors import ConfigurationError, exception_text
 from kappa.wording import one_of
 
 __all__ = ["Context", "dockerquote", "extension_problem", "mdcell", "render", "render_extension"]
@@ -31,7 +31,7 @@ def render(context: Context) -> str:
     return text
 
 
-def render_extension(context: Context, own: str, *, shown: str) -> str:
+def render_extension(context: Context, template: str, *, shown: str) -> str:
     """Render a user's ``own`` template, which may extend that of ``context``.
 
     Raises `ConfigurationError` for one that cannot be rendered; ``shown`` is what it is the template of.
@@ -39,14 +39,14 @@ def render_extension(context: Context, own: str, *, shown: str) -> str:
     import jinja2
 
     try:
-        return str(_environment().from_string(own).render(_values(context)))
+        return str(_environment().from_string(template).render(_values(context)))
     except jinja2.TemplateError as exc:
-        raise ConfigurationError(f"The template of {shown} cannot be rendered: {_said(exc)}.") from exc
+        raise ConfigurationError(f"The template of {shown} cannot be rendered: {_message(exc)}.") from exc
     except Exception as exc:  # what the user's expressions raise
-        raise ConfigurationError(f"The template of {shown} cannot be rendered: {said(exc)}.") from exc
+        raise ConfigurationError(f"The template of {shown} cannot be rendered: {exception_text(exc)}.") from exc
 
 
-def extension_problem(context: type[Context], own: str) -> str | None:
+def extension_problem(context: type[Context], template: str) -> str | None:
     """Return why a text cannot be a user's template that may extend that of a context, as far as its syntax tells.
 
     A block that the extended template does not have would be rendered nowhere.
@@ -55,9 +55,9 @@ def extension_problem(context: type[Context], own: str) -> str | None:
     from jinja2 import nodes
 
     try:
-        tree = _environment().parse(own)
+        tree = _environment().parse(template)
     except jinja2.TemplateSyntaxError as exc:
-        return _said(exc)
+        return _message(exc)
     extended = context.template.rpartition("/")[2]
     parent = next((node.template for node in tree.body if isinstance(node, nodes.Extends)), None)
     if not isinstance(parent, nodes.Const) or parent.value != extended:
@@ -65,8 +65,8 @@ def extension_problem(context: type[Context], own: str) -> str | None:
     blocks = set(_environment().get_template(context.template).blocks)
     for block in tree.body:
         if isinstance(block, nodes.Block) and block.name not in blocks:
-            known = one_of(f"`{name}`" for name in sorted(blocks))
-            return f"line {block.lineno}: there is no block `{block.name}` in `{extended}`, which has {known}"
+            names = one_of(f"`{name}`" for name in sorted(blocks))
+            return f"line {block.lineno}: there is no block `{block.name}` in `{extended}`, which has {names}"
     return None
 
 
@@ -74,7 +74,7 @@ def _values(context: Context) -> dict[str, Any]:
     return {field.name: getattr(context, field.name) for field in fields(context)}
 
 
-def _said(exc: Any) -> str:
+def _message(exc: Any) -> str:
     line = getattr(exc, "lineno", None)
     return f"{f'line {line}: ' if line else ''}{str(exc.message).rstrip('.')}"
 

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Any, Literal, Protocol
 
 from kappa.adapters.media_types import JSON, SLOW_KINDS, UNTOLD
-from kappa.errors import BadInputError, InferenceFailedError, said
+from kappa.errors import BadInputError, InferenceFailedError, exception_text
 from kappa.server.answers import is_plain, problem_of
 from kappa.server.arrivals import Arrival, Arrivals
 from kappa.server.asked import Asked, Door, RequestObserver
@@ -241,7 +241,7 @@ class Endpoint:
             message = "The service failed to answer; its log says why, under this id."
             if self._shows_errors:
                 cause = error.error if isinstance(error, BatchFailedError) else error
-                message = f"The service failed to answer: {said(cause)}. Its log says more, under this id."
+                message = f"The service failed to answer: {exception_text(cause)}. Its log says more, under this id."
             _log_failure(error, self.name, request_id)
         elif isinstance(error, DecodingOverdueError):
             text = "The body of %s was not decoded by `%s` in time, and nothing can end that: its thread is left."

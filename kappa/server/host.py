@@ -17,7 +17,7 @@ from time import monotonic, thread_time
 from typing import Any, TypeVar
 
 from kappa.choices import ExamplesUse
-from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, said
+from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, exception_text
 from kappa.log_format import telling_requests
 from kappa.server import decoding
 from kappa.server.batching.batcher import Batcher
@@ -165,7 +165,7 @@ class Host:
                 self._parent.failed(exc)
         except Exception as exc:
             _logger.exception("Loading failed in a way that Kappa does not know")
-            self._parent.failed(KappaError(f"The service cannot be loaded: {said(exc)}."))
+            self._parent.failed(KappaError(f"The service cannot be loaded: {exception_text(exc)}."))
         else:
             if self.state == "loading":
                 self.state = "ready"

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from kappa.errors import BadInputError, KappaError, said
+from kappa.errors import BadInputError, KappaError, exception_text
 from kappa.services.threads import hint_of
 from kappa.spec.contracts import thaw
 from kappa.spec.service import ExampleSpec
@@ -59,7 +59,7 @@ def replay_of(
     if isinstance(outcome, BadInputError):
         return Replay(example, (_refused(outcome.http_status, str(outcome), not_sent),), None, duration_ms)
     if isinstance(outcome, Exception):
-        problem = str(outcome) if isinstance(outcome, KappaError) else said(outcome) + hint_of(outcome)
+        problem = str(outcome) if isinstance(outcome, KappaError) else exception_text(outcome) + hint_of(outcome)
         return Replay(example, (problem,), None, duration_ms, outcome)
     got = _value_of(outcome)
     return Replay(example, tuple(_problems_of(example, outcome, got, not_sent)), got, duration_ms)

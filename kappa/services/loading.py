@@ -36,7 +36,7 @@ from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 from kappa._version import __version__
-from kappa.errors import BundleError, KappaError, said
+from kappa.errors import BundleError, KappaError, exception_text
 from kappa.services.modules_of_others import MODULES_OF_OTHERS, is_needed_from_elsewhere, is_regular, regular_modules
 from kappa.services.source_code import SourceLoader, import_from_source
 from kappa.spec.contracts import ISOLATED
@@ -437,7 +437,7 @@ def described(exc: BaseException, code: ServiceCode | None = None) -> str:
     hint = _hint_of(exc, code) if isinstance(exc, ModuleNotFoundError) else ""
     if isinstance(exc, RuntimeError) and "event loop" in str(exc):
         hint = " Make what belongs to the event loop in an `async def setup`, which is awaited there."
-    return f"{said(exc)}{where}.{hint}"
+    return f"{exception_text(exc)}{where}.{hint}"
 
 
 def _hint_of(exc: ModuleNotFoundError, code: ServiceCode | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kappa.errors import BuildError, ConfigurationError, KappaError, said
+from kappa.errors import BuildError, ConfigurationError, KappaError, exception_text
 from kappa.services.loading import paths_on_path
 from kappa.spec.document import ArtifactSource
 from kappa.spec.freezing import thaw
@@ -53,7 +53,7 @@ def write_snapshot(spec: ServiceSpec, sources: Mapping[str, ArtifactSource], *, 
             raise
         except Exception as exc:  # the model's own code runs here, and may raise anything
             message = f"The model of the artifact `{plugin.name}` cannot be kept as `{plugin.type}`"
-            raise BuildError(f"{message}: {said(exc)}") from exc
+            raise BuildError(f"{message}: {exception_text(exc)}") from exc
         metadata[plugin.name] = thaw(source.metadata or {})
     tree = {
         "spec": spec.model_dump(mode="json", by_alias=True),

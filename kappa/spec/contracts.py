@@ -39,7 +39,7 @@ from pydantic_core import CoreSchema
 
 from kappa._files import copy_folder, entries_of, walk_files
 from kappa.errors import BundleError, ConfigurationError, MissingDependencyError, PluginNotFoundError, printable
-from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, PluginRegistry
 from kappa.spec.freezing import FrozenMapping, FrozenValue, freeze, thaw
 from kappa.tag import IDENTIFIER, check_identifier
 from kappa.types import Answer, Payload
@@ -125,7 +125,7 @@ class Plugin(Spec):
 
     type: str
 
-    registry: ClassVar[Registry]
+    registry: ClassVar[PluginRegistry]
     """Where the plugins of its family are found by their ``type``."""
 
     @classmethod
@@ -169,8 +169,8 @@ class Plugin(Spec):
 
     def with_options(self: P, **options: Any) -> P:
         """Return this plugin with other options."""
-        given = {name: getattr(self, name) for name in self.model_fields_set} | options
-        return type(self).model_validate({**given, "type": self.type})
+        current = {name: getattr(self, name) for name in self.model_fields_set} | options
+        return type(self).model_validate({**current, "type": self.type})
 
     @property
     def config(self) -> dict[str, Any]:
@@ -307,9 +307,9 @@ class InputAdapter(Plugin):
         """Return `request_content` with the user's own schema and example in it."""
         content = self.request_content()
         if self.request_schema is not None:
-            given = thaw(self.request_schema)
-            is_content = bool(given) and all("/" in key for key in given)
-            content = given if is_content else {"application/json": {"schema": given}}
+            schema = thaw(self.request_schema)
+            is_content = bool(schema) and all("/" in key for key in schema)
+            content = schema if is_content else {"application/json": {"schema": schema}}
         if self.http_input_example is not None:
             media_type = "application/json" if "application/json" in content else next(iter(content))
             content = {**content, media_type: {**content[media_type], "example": thaw(self.http_input_example)}}
@@ -404,8 +404,8 @@ class ArtifactPlugin(Plugin):
     method answers is batched unless it says otherwise."""
 
     def __init__(self, name: str | None = None, /, **options: Any) -> None:
-        given = {} if name is None else {"name": name}  # validation passes it by keyword, users by position
-        super().__init__(**given, **options)
+        named = {} if name is None else {"name": name}  # validation passes it by keyword, users by position
+        super().__init__(**named, **options)
 
     def save(self, model: Any, directory: Path) -> None:
         """Write ``model`` into ``directory``, which exists and is empty."""
@@ -513,7 +513,7 @@ class PluginOfService(Plugin):
     def resolved(self, load: Callable[[str], Any]) -> Any:
         plugin = load(self.type)
         family: type[Plugin] = next(
-            one for one in (InputAdapter, OutputAdapter, ArtifactPlugin) if isinstance(self, one)
+            base for base in (InputAdapter, OutputAdapter, ArtifactPlugin) if isinstance(self, base)
         )
         if not (isinstance(plugin, type) and issubclass(plugin, family)):
             raise BundleError(f"`{self.type}` is no class of the family `{family.__name__}`.")
@@ -556,7 +556,7 @@ class _ArtifactOfService(PluginOfService, ArtifactPlugin):
 _OF_SERVICE: tuple[type[Plugin], ...] = (_InputOfService, _OutputOfService, _ArtifactOfService)
 
 
-def _plugin_of(registry: Registry, family: type[Plugin], value: Any) -> Any:
+def _plugin_of(registry: PluginRegistry, family: type[Plugin], value: Any) -> Any:
     """Read ``"name"`` or ``{"type": "name", …}`` into the registered class; instances pass through."""
     if isinstance(value, Plugin):
         return value
@@ -566,7 +566,7 @@ def _plugin_of(registry: Registry, family: type[Plugin], value: Any) -> Any:
     if not isinstance(options, Mapping) or not isinstance(options.get("type"), str):
         raise ValueError(f'expected the name of an {registry.kind}, or a table with `type = "…"`')  # noqa: TRY004
     if ":" in options["type"]:
-        (standing,) = (one for one in _OF_SERVICE if issubclass(one, family))
+        (standing,) = (base for base in _OF_SERVICE if issubclass(base, family))
         return standing.model_validate(dict(options))
     try:
         plugin = registry.load(options["type"])

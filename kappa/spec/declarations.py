@@ -128,9 +128,9 @@ def _signature_of_value(part: Part) -> inspect.Signature:
     text, argument = _text_of(field.annotation).removesuffix(" | None"), _argument(part.field, field)
     if text.startswith("Mapping"):
         positional = inspect.Parameter.POSITIONAL_ONLY
-        given = inspect.Parameter(argument, positional, default=None, annotation=f"{text} | None")
+        parameter = inspect.Parameter(argument, positional, default=None, annotation=f"{text} | None")
         more = inspect.Parameter("more", inspect.Parameter.VAR_KEYWORD, annotation="str")
-        return inspect.Signature([given, more])
+        return inspect.Signature([parameter, more])
     if part.kind == "members":
         text = f"{text.removeprefix('Sequence[').removesuffix(']')} | {text}"
     return inspect.Signature([inspect.Parameter(argument, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=text)])

@@ -36,7 +36,7 @@ from kappa.spec.service import (
     ServingSpec,
     batch_by_default,
     exactly_one,
-    given,
+    requires_key,
 )
 
 __all__ = ["ApiTable", "ArtifactSource", "ArtifactTable", "Kappafile", "ServiceTable"]
@@ -86,9 +86,9 @@ class ArtifactTable(Spec):
     def _split(cls, table: Any) -> Any:
         if not isinstance(table, Mapping) or "plugin" in table:
             return table
-        own = {key: table[key] for key in ("path", "metadata") if key in table}
-        options = {key: value for key, value in table.items() if key not in own}
-        return {**own, "plugin": options} if set(options) - {"name"} else own
+        entry = {key: table[key] for key in ("path", "metadata") if key in table}
+        options = {key: value for key, value in table.items() if key not in entry}
+        return {**entry, "plugin": options} if set(options) - {"name"} else entry
 
 
 class _Target(Spec):
@@ -106,7 +106,7 @@ class ApiTable(ApiOptions, _Target):  # the fields of the last base come first
     model_config = ConfigDict(
         json_schema_extra={
             **exactly_one("artifact", "function"),
-            "allOf": [{"if": given("method"), "then": given("artifact")}],
+            "allOf": [{"if": requires_key("method"), "then": requires_key("artifact")}],
         }
     )
 
@@ -129,10 +129,10 @@ class ApiTable(ApiOptions, _Target):  # the fields of the last base come first
             target = FunctionTarget(function=self.function)
         else:
             target = ArtifactMethod(artifact=self.artifact or "", method=self.method or "predict")
-        given = {key: getattr(self, key) for key in self.model_fields_set & ApiOptions.model_fields.keys()}
+        options = {key: getattr(self, key) for key in self.model_fields_set & ApiOptions.model_fields.keys()}
         default = batch_by_default(self.input, is_row_wise=self.is_row_wise(artifacts))
         batch = default if self.batch is None else self.batch
-        return ApiSpec(**{**given, "name": name, "target": target, "batch": batch})
+        return ApiSpec(**{**options, "name": name, "target": target, "batch": batch})
 
 
 class Kappafile(Spec):
@@ -140,7 +140,7 @@ class Kappafile(Spec):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"required": ["service"], "properties": {"service": given("class")}},
+            "if": {"required": ["service"], "properties": {"service": requires_key("class")}},
             "then": {
                 "properties": {
                     "artifacts": {"additionalProperties": {"not": {"required": ["type"]}}},
@@ -150,7 +150,7 @@ class Kappafile(Spec):
             "else": {
                 "required": ["apis"],
                 "properties": {
-                    "service": given("name"),
+                    "service": requires_key("name"),
                     "artifacts": {"additionalProperties": {"required": ["type"]}},
                     "apis": {"minProperties": 1},
                 },

@@ -46,7 +46,7 @@ class Pin:
 
     @property
     def text(self) -> str:
-        lines = [" \\\n    ".join([self.requirement, *(f"--hash={one}" for one in self.hashes)]), *self.comments]
+        lines = [" \\\n    ".join([self.requirement, *(f"--hash={digest}" for digest in self.hashes)]), *self.comments]
         return "\n".join(lines) + "\n"
 
 

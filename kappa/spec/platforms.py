@@ -69,8 +69,8 @@ def running_platform() -> str:
 
 def running_system() -> System:
     """Describe the system of this interpreter, also one that `PLATFORMS` does not have."""
-    known = (system for system in PLATFORMS.values() if system.name == running_platform())
-    return next(known, System(sys.platform, platform.machine(), platform.system(), os.name, ""))
+    systems = (system for system in PLATFORMS.values() if system.name == running_platform())
+    return next(systems, System(sys.platform, platform.machine(), platform.system(), os.name, ""))
 
 
 def system_named(name: str) -> System:

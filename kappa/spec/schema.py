@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kappa.errors import KappaError
-from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, RESOLVERS, Registry
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, RESOLVERS, PluginRegistry
 from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.document import Kappafile
 from kappa.spec.manifest import BundleManifest
@@ -39,7 +39,7 @@ class Family:
 
     word: str
     base: str
-    registry: Registry
+    registry: PluginRegistry
 
 
 FAMILIES = (
@@ -79,32 +79,32 @@ def json_schema(document: DocumentName, *, only_built_in: bool = False) -> Schem
 
     A type with a dot that is not known here is allowed with any options: the machine that builds may have it.
     """
-    about = DOCUMENTS[document]
-    schema = _of_model(about.model)
+    entry = DOCUMENTS[document]
+    schema = _of_model(entry.model)
     definitions: Schema = schema.pop("$defs")
     places: dict[str, Schema] = {}
     for family in FAMILIES:
         definitions.pop(family.base, None)
         plugins = {name: _of_model(plugin) for name, plugin in _plugins(family.registry, only_built_in)}
-        for own in plugins.values():
-            definitions.update(own.pop("$defs", {}))
+        for options in plugins.values():
+            definitions.update(options.pop("$defs", {}))
         if family.registry is not ARTIFACTS:
             places[family.base] = _adapter_place(family, list(plugins))
         elif "ArtifactTable" in definitions:
             table = definitions.pop("ArtifactTable")
             places["ArtifactTable"] = _artifact_table(family, table, list(plugins))
-            plugins = {name: _beside(own, table) for name, own in plugins.items()}
+            plugins = {name: _beside(plugin, table) for name, plugin in plugins.items()}
         else:
             places[family.base] = {"type": "object", "required": ["type"], **_table_by_type(family, list(plugins))}
-        definitions |= {_key(family, name): own for name, own in plugins.items()}
+        definitions |= {_key(family, name): plugin for name, plugin in plugins.items()}
         definitions[_key(family, "types")] = _type_names(plugins)
     definitions["FilesSpec"]["properties"]["resolver"] |= _name_in(RESOLVERS, only_built_in)
     filled = _fill({**schema, "$defs": dict(sorted(definitions.items()))}, places)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": about.identifier,
-        "title": about.title,
-        "$comment": about.comment,
+        "$id": entry.identifier,
+        "title": entry.title,
+        "$comment": entry.comment,
         **filled,
     }
 
@@ -114,7 +114,7 @@ def schema_text(document: DocumentName, *, only_built_in: bool = False) -> str:
     return json.dumps(json_schema(document, only_built_in=only_built_in), indent=2, ensure_ascii=False) + "\n"
 
 
-def _plugins(registry: Registry, only_built_in: bool) -> Iterator[tuple[str, type[Plugin]]]:
+def _plugins(registry: PluginRegistry, only_built_in: bool) -> Iterator[tuple[str, type[Plugin]]]:
     for name in sorted(registry.builtins) if only_built_in else registry.names():
         with suppress(KappaError, ImportError):  # what an installed plugin lacks is for `kappa validate` to report
             yield name, registry.load(name)
@@ -126,7 +126,7 @@ def _key(family: Family, name: str) -> str:
 
 def _type_names(plugins: Mapping[str, Schema]) -> Schema:
     """Return the schema of the known names, explained one by one for the editors that show it."""
-    texts = [own.get("description", "") for own in plugins.values()]
+    texts = [plugin.get("description", "") for plugin in plugins.values()]
     return {"enum": list(plugins), "markdownEnumDescriptions": texts, "x-taplo": {"docs": {"enumValues": texts}}}
 
 
@@ -138,7 +138,7 @@ def _any_name(family: Family) -> Schema:
     return {"type": "string", "if": {"pattern": _UNKNOWN}, "else": _reference(family, "types")}
 
 
-def _name_in(registry: Registry, only_built_in: bool) -> Schema:
+def _name_in(registry: PluginRegistry, only_built_in: bool) -> Schema:
     """Return what a place adds that names a plugin without options."""
     names = sorted(registry.builtins) if only_built_in else registry.names()
     return {"if": {"pattern": _THIRD_PARTY}, "else": {"enum": names}}
@@ -170,28 +170,28 @@ def _artifact_table(family: Family, table: Schema, names: Sequence[str]) -> Sche
 
     A table without a ``type`` says where the model is of an artifact that the service's class declares.
     """
-    own = {name: about for name, about in table["properties"].items() if name != "plugin"}
+    keys = {name: schema for name, schema in table["properties"].items() if name != "plugin"}
     by_type = _table_by_type(family, names)
     kind = {**table["properties"]["plugin"], **by_type["properties"]["type"]}
     kind.pop("anyOf", None)
     return {
         **{word: part for word, part in table.items() if word != "additionalProperties"},
-        "properties": {"type": kind, **own},
+        "properties": {"type": kind, **keys},
         "if": {"required": ["type"]},
         "then": {"allOf": by_type["allOf"]},
-        "else": {"properties": dict.fromkeys(own, True), "additionalProperties": False},
+        "else": {"properties": dict.fromkeys(keys, True), "additionalProperties": False},
         "anyOf": [True, *(_reference(family, name) for name in names)],
     }
 
 
 def _beside(plugin: Schema, table: Schema) -> Schema:
     """Return a plugin's schema with the keys of the table in which it stands; the table's own key is its name."""
-    options = {name: about for name, about in plugin["properties"].items() if name not in ("type", "name")}
-    own = {name: about for name, about in table["properties"].items() if name != "plugin"}
+    options = {name: schema for name, schema in plugin["properties"].items() if name not in ("type", "name")}
+    keys = {name: schema for name, schema in table["properties"].items() if name != "plugin"}
     required = [name for name in plugin["required"] if name != "name"]
     return {
         **plugin,
-        "properties": {"type": plugin["properties"]["type"], **own, **options},
+        "properties": {"type": plugin["properties"]["type"], **keys, **options},
         "required": [*required, *table["required"]],
     }
 
@@ -228,7 +228,7 @@ _ORDER = (
 
 
 def _in_order(schema: Schema) -> Schema:
-    rank = {word: place for place, word in enumerate(_ORDER)}
+    rank = {word: index for index, word in enumerate(_ORDER)}
     return dict(sorted(schema.items(), key=lambda item: (rank.get(item[0], len(_ORDER)), item[0])))
 
 
@@ -288,5 +288,5 @@ def _fill(schema: Any, places: Mapping[str, Schema]) -> Any:
     base = str(schema.get("$ref", "")).rpartition("/")[2]
     if base not in places:
         return _map_parts(schema, lambda part: _fill(part, places))
-    own = {word: part for word, part in schema.items() if word != "$ref"}
-    return _in_order({**places[base], **own})
+    siblings = {word: part for word, part in schema.items() if word != "$ref"}
+    return _in_order({**places[base], **siblings})

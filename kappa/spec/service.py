@@ -48,7 +48,7 @@ __all__ = [
     "VersionPrefix",
     "batch_by_default",
     "exactly_one",
-    "given",
+    "requires_key",
 ]
 
 RESERVED_NAMES = frozenset(
@@ -131,21 +131,21 @@ def _check_variables(variables: Any) -> Any:
 
 def _check_labels(labels: Any) -> Any:
     for key, value in labels.items():
-        check_label(key, what="key")
+        check_label(key, part="key")
         if not isinstance(value, str):
             raise ValueError(f"the label `{key}` must be text")  # noqa: TRY004
         check_label(value)
     return labels
 
 
-def given(key: str) -> dict[str, Any]:
+def requires_key(key: str) -> dict[str, Any]:
     """Return the JSON Schema of a table that has a key; YAML's null is a key that is not given."""
     return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
 
 
 def exactly_one(key: str, other: str) -> dict[str, Any]:
     """Return what a table's JSON Schema adds when it needs one of two keys."""
-    return {"if": given(key), "then": {"not": given(other)}, "else": given(other)}
+    return {"if": requires_key(key), "then": {"not": requires_key(other)}, "else": requires_key(other)}
 
 
 _NO_PACKAGE = f"({'|'.join(keyword.kwlist)}|[Kk][Aa][Pp][Pp][Aa])"

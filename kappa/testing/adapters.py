@@ -28,27 +28,29 @@ from kappa.types import Answer, FileLike, Payload
 __all__ = ["InputAdapterSuite", "OutputAdapterSuite", "is_same", "spoil"]
 
 
-def is_same(one: Any, other: Any) -> bool:
+def is_same(value: Any, other: Any) -> bool:
     """Return whether two arguments of a function are the same: values, types, dtypes, shapes, names and labels."""
-    if isinstance(one, FileLike):
-        return isinstance(other, FileLike) and (one.name, one.getvalue()) == (other.name, other.getvalue())
-    if type(one) is not type(other):
+    if isinstance(value, FileLike):
+        return isinstance(other, FileLike) and (value.name, value.getvalue()) == (other.name, other.getvalue())
+    if type(value) is not type(other):
         return False
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(is_same, one, other))
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
-    if hasattr(one, "columns") and hasattr(one, "equals"):
-        return bool(one.equals(other) and list(one.dtypes) == list(other.dtypes) and one.index.equals(other.index))
-    if hasattr(one, "numpy") and not hasattr(one, "tolist"):
-        one, other = one.numpy(), other.numpy()
-    if hasattr(one, "tolist") and hasattr(one, "dtype"):
-        return (
-            one.dtype == other.dtype
-            and tuple(one.shape) == tuple(other.shape)
-            and is_same(one.tolist(), other.tolist())
+    if isinstance(value, list | tuple):
+        return len(value) == len(other) and all(map(is_same, value, other))
+    if isinstance(value, dict):
+        return value.keys() == other.keys() and all(is_same(value[key], other[key]) for key in value)
+    if hasattr(value, "columns") and hasattr(value, "equals"):
+        return bool(
+            value.equals(other) and list(value.dtypes) == list(other.dtypes) and value.index.equals(other.index)
         )
-    return bool(one == other) or (one != one and other != other)
+    if hasattr(value, "numpy") and not hasattr(value, "tolist"):
+        value, other = value.numpy(), other.numpy()
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        return (
+            value.dtype == other.dtype
+            and tuple(value.shape) == tuple(other.shape)
+            and is_same(value.tolist(), other.tolist())
+        )
+    return bool(value == other) or (value != value and other != other)
 
 
 def spoil(argument: Any) -> None:
@@ -67,8 +69,8 @@ def spoil(argument: Any) -> None:
             spoil(part)
         argument.clear()
     elif hasattr(argument, "columns") and hasattr(argument, "iloc"):
-        for place in range(len(argument.columns)):
-            column = argument.iloc[:, place]
+        for index in range(len(argument.columns)):
+            column = argument.iloc[:, index]
             spoil(list(column))
             spoil(column.array)
     elif hasattr(argument, "detach"):  # a tensor of PyTorch's shares the memory of its array
@@ -147,8 +149,8 @@ class InputAdapterSuite(PluginSuite):
             for _ in range(50):
                 data = bytearray(payload.data)
                 for _ in range(chance.randint(1, 3)):
-                    place = chance.randint(0, len(data))
-                    data[place : place + chance.randint(0, 2)] = chance.randbytes(chance.randint(0, 2))
+                    start = chance.randint(0, len(data))
+                    data[start : start + chance.randint(0, 2)] = chance.randbytes(chance.randint(0, 2))
                 damaged = payload._replace(data=bytes(data))
                 with suppress(BadInputError):
                     self.decode(damaged)
@@ -199,12 +201,12 @@ class InputAdapterSuite(PluginSuite):
         """What waits in a queue is bounded by it: a form may be twice as large, and some times its body."""
         for payload in self.good:
             form = self.decode(payload)
-            told = self.adapter.nbytes_of(form) + self.adapter.nbytes_from(payload)
-            assert isinstance(told, int), f"{told!r} is no number of bytes"
-            assert told >= 0, f"{told} is no number of bytes"
+            nbytes = self.adapter.nbytes_of(form) + self.adapter.nbytes_from(payload)
+            assert isinstance(nbytes, int), f"{nbytes!r} is no number of bytes"
+            assert nbytes >= 0, f"{nbytes} is no number of bytes"
             held = _held(form, set())
-            allowed = 2 * told + _BODIES * len(payload.data) + _SMALL
-            assert held <= allowed, f"a form of about {held} bytes is said to hold {told}: override `nbytes_of`"
+            allowed = 2 * nbytes + _BODIES * len(payload.data) + _SMALL
+            assert held <= allowed, f"a form of about {held} bytes is said to hold {nbytes}: override `nbytes_of`"
 
     def test_a_batch_can_be_built_again(self) -> None:
         """A batch that failed is run again in parts: what the function did to its argument must not be seen."""
@@ -231,8 +233,8 @@ class InputAdapterSuite(PluginSuite):
 
     def _group_of_two(self, payload: Payload) -> list[Any]:
         """Return two forms of a request, or one if two of them share no batch."""
-        one, other = self.decode(payload), self.decode(payload)
-        return [one, other] if self.adapter.group_of(one) == self.adapter.group_of(other) else [one]
+        form, other = self.decode(payload), self.decode(payload)
+        return [form, other] if self.adapter.group_of(form) == self.adapter.group_of(other) else [form]
 
     def test_a_single_request_makes_an_argument(self) -> None:
         if self.adapter.supports_single:
@@ -244,9 +246,9 @@ class InputAdapterSuite(PluginSuite):
         content = self.adapter.documented_content()
         assert json.loads(json.dumps(content)) == content, "it is not plain JSON"
         assert content, "it takes no media type"
-        for media_type, about in content.items():
+        for media_type, description in content.items():
             assert media_type.count("/") == 1, f"`{media_type}` is no media type"
-            assert isinstance(about.get("schema"), dict), f"`{media_type}` has no schema"
+            assert isinstance(description.get("schema"), dict), f"`{media_type}` has no schema"
 
 
 _BODIES = 32  # parsed JSON takes as much of each byte, at worst

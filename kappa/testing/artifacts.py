@@ -51,9 +51,9 @@ class ArtifactSuite(PluginSuite):
     def plugin(self) -> Plugin:
         return self.artifact
 
-    def is_same(self, one: Any, other: Any) -> bool:
+    def is_same(self, value: Any, other: Any) -> bool:
         """Return whether two models are the same; override it for models that do not compare."""
-        return is_same(one, other)
+        return is_same(value, other)
 
     # -- round trip
 

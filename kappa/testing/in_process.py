@@ -22,7 +22,7 @@ from kappa.actions.targets import resolve_target
 from kappa.bento import BentoService
 from kappa.choices import ExamplesUse
 from kappa.remote.client import Client as RemoteClient
-from kappa.remote.transport import Reply, Sending
+from kappa.remote.transport import Request, Response
 from kappa.server.http.app import create_app
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
@@ -72,11 +72,11 @@ class _InProcess:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def send(self, sending: Sending) -> Reply:
+    def send(self, request: Request) -> Response:
         result = self._client.request(
-            sending.method, sending.url.removeprefix(_URL), body=sending.body, headers=dict(sending.headers)
+            request.method, request.url.removeprefix(_URL), body=request.body, headers=dict(request.headers)
         )
-        return Reply(result.status_code, HTTPHeaders(dict(result.headers)), result.content)
+        return Response(result.status_code, HTTPHeaders(dict(result.headers)), result.content)
 
     def close(self) -> None:
         """Do nothing: the application ends with the block that began it."""

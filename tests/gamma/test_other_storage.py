@@ -26,7 +26,7 @@ class ArchiveStorage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.why_read_only = ""
-        self.place = f"the archives of {folder.name}"
+        self.location = f"the archives of {folder.name}"
 
     def exists(self) -> bool:
         return self.folder.is_dir()
@@ -34,7 +34,7 @@ class ArchiveStorage:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         if self.why_read_only:
-            raise GammaError(f"{self.place} cannot be changed: {self.why_read_only}.")
+            raise GammaError(f"{self.location} cannot be changed: {self.why_read_only}.")
         self.folder.mkdir(exist_ok=True)
         yield
 

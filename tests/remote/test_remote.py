@@ -16,7 +16,7 @@ import kappa
 from kappa.adapters import JsonInput, MultiFileInput
 from kappa.errors import AnswerError, InferenceFailedError, MissingDependencyError, UsageError
 from kappa.remote.client import AsyncClient, Client
-from kappa.remote.transport import Reply, Sending
+from kappa.remote.transport import Request, Response
 from kappa.services.openapi import openapi_document
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.types import HTTPHeaders
@@ -31,9 +31,9 @@ SPEC = ServiceSpec(
 )
 
 
-def reply(value: Any, status: int = 200, **headers: str) -> Reply:
+def reply(value: Any, status: int = 200, **headers: str) -> Response:
     told = {"content-type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
-    return Reply(status, HTTPHeaders(told), json.dumps(value).encode())
+    return Response(status, HTTPHeaders(told), json.dumps(value).encode())
 
 
 DOCUMENT = reply(openapi_document(SPEC, version="1"))
@@ -42,13 +42,13 @@ DOCUMENT = reply(openapi_document(SPEC, version="1"))
 class Server:
     """Answers with what it was given, in order; remembers what it was asked and how long was waited."""
 
-    def __init__(self, *answers: Reply | Exception) -> None:
+    def __init__(self, *answers: Response | Exception) -> None:
         self.answers = list(answers)
-        self.asked: list[Sending] = []
+        self.asked: list[Request] = []
         self.waits: list[float] = []
         self.is_closed = False
 
-    def send(self, sending: Sending) -> Reply:
+    def send(self, sending: Request) -> Response:
         self.asked.append(sending)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -69,7 +69,7 @@ class AsyncServer:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    async def send(self, sending: Sending) -> Reply:
+    async def send(self, sending: Request) -> Response:
         return self._server.send(sending)
 
     async def close(self) -> None:
@@ -163,11 +163,15 @@ def test_a_refusal_is_final_where_waiting_is_of_no_use(headers: dict[str, str], 
     ("answer", "message", "request_id"),
     [
         (reply({"error": "`age` is missing", "request_id": "r2"}, 422), "422: `age` is missing", "r2"),
-        (Reply(502, HTTPHeaders({"x-request-id": "r3"}), b"<h1>Bad gateway</h1>"), "502: <h1>Bad gateway</h1>", "r3"),
-        (Reply(301, HTTPHeaders({}), b""), "301: ", ""),
+        (
+            Response(502, HTTPHeaders({"x-request-id": "r3"}), b"<h1>Bad gateway</h1>"),
+            "502: <h1>Bad gateway</h1>",
+            "r3",
+        ),
+        (Response(301, HTTPHeaders({}), b""), "301: ", ""),
     ],
 )
-def test_an_error_says_what_the_server_said(is_async: bool, answer: Reply, message: str, request_id: str) -> None:
+def test_an_error_says_what_the_server_said(is_async: bool, answer: Response, message: str, request_id: str) -> None:
     with pytest.raises(AnswerError) as error:
         ask(Server(DOCUMENT, answer), "double", 1, is_async=is_async)
     assert str(error.value) == f"`double` at `{URL}` answered {message}"
@@ -190,7 +194,7 @@ def test_an_api_that_is_not_there_is_said(is_async: bool, name: str, hint: str) 
 )
 def test_something_else_at_the_url_is_said(call: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(InferenceFailedError) as error:
-        call(Client(URL, Server(Reply(200, HTTPHeaders({}), b"<html>"))))
+        call(Client(URL, Server(Response(200, HTTPHeaders({}), b"<html>"))))
     assert str(error.value) == message
 
 
@@ -203,12 +207,12 @@ def test_what_is_no_form_of_an_answer_is_refused_before_anything_is_asked_of_the
 
 
 def test_an_answer_without_a_body_is_none() -> None:
-    empty = Reply(204, HTTPHeaders({"content-type": "application/json"}), b"")
+    empty = Response(204, HTTPHeaders({"content-type": "application/json"}), b"")
     assert ask(Server(DOCUMENT, empty), "double", 1, is_async=False) is None
 
 
 def test_bytes_that_are_no_text_are_said() -> None:
-    picture = Reply(200, HTTPHeaders({"content-type": "image/png"}), b"\x89PNG")
+    picture = Response(200, HTTPHeaders({"content-type": "image/png"}), b"\x89PNG")
     with pytest.raises(InferenceFailedError, match="The answer of `double` is no text: "):
         ask(Server(DOCUMENT, picture), "double", 1, is_async=False, returns="text")
 

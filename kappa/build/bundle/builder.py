@@ -260,7 +260,7 @@ class _Bundle:
         self.tree.write(self.layout.entrypoint, render(EntrypointContext()), is_executable=True)
         self.tree.write(self.layout.dockerignore, render(DockerignoreContext()))
         self.tree.write(self.layout.manifest_in, render(self._manifest_in()))
-        recipe = render_dockerfile(self._dockerfile(version, content), own=self.plan.dockerfile_template)
+        recipe = render_dockerfile(self._dockerfile(version, content), template=self.plan.dockerfile_template)
         self.tree.write(self.layout.dockerfile, recipe)
         setup = SetupContext(
             name=name,

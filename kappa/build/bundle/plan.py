@@ -506,7 +506,7 @@ class _Planner:
     def labels(self, given: Mapping[str, str]) -> Mapping[str, str]:
         try:
             for key, value in given.items():
-                check_label(key, what="key")
+                check_label(key, part="key")
                 check_label(value)
         except ValueError as exc:
             self.problems.append(f"{exc}.")

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from kappa.errors import KappaError, MissingDependencyError, said
+from kappa.errors import KappaError, MissingDependencyError, exception_text
 from kappa.services.loading import code_of_bundle, import_reference, loading
 from kappa.services.packed import Artifact
 from kappa.services.service import load_parts
@@ -163,7 +163,7 @@ def _explained(exc: BaseException, package: Path) -> Told:
 
     def told(kind: Kind, one: BaseException, subject: str = "") -> Told:
         place = _place_of(one, package)
-        message = str(one) if isinstance(one, KappaError) else said(one)
+        message = str(one) if isinstance(one, KappaError) else exception_text(one)
         return Told(kind, subject, message, *(place if place[0] else outermost), doing=doing if is_model else "")
 
     if isinstance(exc, MissingDependencyError):

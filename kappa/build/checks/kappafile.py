@@ -42,7 +42,7 @@ from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable, ArtifactTable
 from kappa.spec.layout import PackageLayout
 from kappa.spec.service import ApiSpec, EnvSpec, batch_by_default
-from kappa.wording import known, one_of, quoted, sentence
+from kappa.wording import known_names, one_of, quoted, sentence
 
 __all__ = ["check_references"]
 
@@ -87,7 +87,7 @@ def _report_unknown(
 ) -> None:
     """Report a name that is not among those known, and which of them was probably meant."""
     near = nearest(name, names, cutoff=0.6)
-    help_ = f"Did you mean `{near}`?" if near else otherwise or known(names)
+    help_ = f"Did you mean `{near}`?" if near else otherwise or known_names(names)
     message = f"There is no {what} {quoted(name)}."
     draft.found.add(code, message, path, help=help_, replacement=f'"{near}"' if near else None)
 

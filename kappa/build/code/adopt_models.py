@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from kappa.errors import KappaError, said
+from kappa.errors import KappaError, exception_text
 from kappa.services.loading import code_of_project, import_reference, loading
 from kappa.spec.contracts import AnyArtifact, ArtifactPlugin
 
@@ -35,7 +35,7 @@ def adopt_model(order: Mapping[str, Any]) -> dict[str, Any]:
     except KappaError as exc:
         return {"problem": str(exc)}
     except Exception as exc:  # noqa: BLE001 - the user's code runs here, and may raise anything
-        return {"problem": said(exc)}
+        return {"problem": exception_text(exc)}
     return {"is_pickle": plugin.is_pickle, "requires": list(plugin.requires())}
 
 

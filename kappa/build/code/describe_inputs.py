@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kappa.errors import KappaError, said
+from kappa.errors import KappaError, exception_text
 from kappa.services.loading import code_of_project, import_reference, loading
 from kappa.spec.contracts import InputAdapter, OutputAdapter, PluginOfService
 from kappa.spec.service import ServiceSpec
@@ -36,7 +36,7 @@ def describe_inputs(spec: ServiceSpec, root: Path, paths: Sequence[str] = ()) ->
     except KappaError as exc:
         return {"problem": str(exc)}
     except Exception as exc:  # noqa: BLE001 - an adapter of the user's own may raise anything
-        return {"problem": f"`{adapter.type}` cannot be asked what requests look like: {said(exc)}."}
+        return {"problem": f"`{adapter.type}` cannot be asked what requests look like: {exception_text(exc)}."}
     return {"adapters": answers}
 
 

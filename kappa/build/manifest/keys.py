@@ -11,7 +11,7 @@ from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.shapes import fields_of, items_of, table_of
 from kappa.build.manifest.words import nearest, normal, translate
 from kappa.spec.document import Kappafile
-from kappa.wording import known
+from kappa.wording import known_names
 
 __all__ = ["Advice", "advise", "template_of"]
 
@@ -56,7 +56,7 @@ def advise(key: str, keys: Collection[str], path: TreePath, document: Document) 
         return Advice(f"It belongs to {document.table_name(home) if home else 'the top of the file'}.")
     if (sibling := nearest(key, keys, cutoff=0.6)) is not None:
         return Advice(f"Did you mean `{sibling}`?", sibling, (*path, sibling))
-    return Advice(known(keys) if keys else "")
+    return Advice(known_names(keys) if keys else "")
 
 
 def template_of(path: TreePath) -> tuple[str, ...]:

@@ -17,12 +17,12 @@ from kappa.build.manifest.shapes import arms_of, described, fields_of, fits, ite
 from kappa.build.manifest.words import nearest, normal
 from kappa.errors import MissingDependencyError, PluginNotFoundError
 from kappa.labels import check_label
-from kappa.plugins import ARTIFACTS, Registry
+from kappa.plugins import ARTIFACTS, PluginRegistry
 from kappa.spec.contracts import Plugin, Spec
 from kappa.spec.document import ArtifactTable, Kappafile
 from kappa.spec.project_paths import NamesPath, path_mark
 from kappa.spec.service import REFERENCE
-from kappa.wording import known, quoted, sentence
+from kappa.wording import known_names, quoted, sentence
 
 __all__ = ["Walked", "check_kinds"]
 
@@ -144,13 +144,13 @@ class _Walk:
 
     def _label(self, text: str, what: str, path: TreePath) -> None:
         try:
-            check_label(text, what=what)
+            check_label(text, part=what)
         except ValueError as exc:
             self._found.add("KF204", sentence(str(exc)), path, at="key" if what == "key" else "value")
 
     # -- plugins
 
-    def _plugin(self, registry: Registry, value: Any, path: TreePath) -> None:
+    def _plugin(self, registry: PluginRegistry, value: Any, path: TreePath) -> None:
         if _is_reference(value.get("type") if isinstance(value, Mapping) else value):
             return
         if isinstance(value, str):
@@ -160,16 +160,18 @@ class _Walk:
         elif (options := self._options(registry, value, path)) is not None:
             self._fields(options, value, path)
 
-    def _without_type(self, registry: Registry, value: Mapping[str, Any], path: TreePath) -> None:
+    def _without_type(self, registry: PluginRegistry, value: Mapping[str, Any], path: TreePath) -> None:
         other = next((key for key in value if normal(key) in ("name", "adapter", "kind", "format")), None)
         if other is not None:
             self._report_unknown(other, path, f"The {registry.kind} is named by its `type`.", "type")
             return
         message = f"`{path[-1]}` has no `type`, which names the {registry.kind}."
         span = self._found.positions.of_key(path)
-        self._found.add("KF203", message, (*path, "type"), span=span, help=known(registry.names()))
+        self._found.add("KF203", message, (*path, "type"), span=span, help=known_names(registry.names()))
 
-    def _options(self, registry: Registry, table: Mapping[str, Any], path: TreePath) -> dict[str, FieldInfo] | None:
+    def _options(
+        self, registry: PluginRegistry, table: Mapping[str, Any], path: TreePath
+    ) -> dict[str, FieldInfo] | None:
         """Return the options of the plugin that ``type`` names; an artifact's `name` is the key of its table."""
         kind = table["type"]
         if not isinstance(kind, str):
@@ -180,14 +182,14 @@ class _Walk:
         options = {key: info for key, info in fields_of(plugin).items() if key != "name" or registry is not ARTIFACTS}
         return {**options, "type": _ANYTHING}
 
-    def _load(self, registry: Registry, name: str, path: TreePath) -> type[Plugin] | None:
+    def _load(self, registry: PluginRegistry, name: str, path: TreePath) -> type[Plugin] | None:
         try:
             plugin = registry.load(name)
         except PluginNotFoundError:
             names = registry.names()
             advice = self._advice(name, str(path[1])) if registry is ARTIFACTS else None
             near = advice[1] if advice is not None else nearest(name, names, cutoff=0.6)
-            help_ = advice[0] if advice is not None else f"Did you mean `{near}`?" if near else known(names)
+            help_ = advice[0] if advice is not None else f"Did you mean `{near}`?" if near else known_names(names)
             message = f"There is no {registry.kind} {quoted(name)}."
             self._found.add("KF205", message, path, help=help_, replacement=f'"{near}"' if near else None)
         except MissingDependencyError as exc:

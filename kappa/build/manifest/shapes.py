@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, Registry
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS, PluginRegistry
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter, Spec
 from kappa.wording import one_of
 
@@ -19,7 +19,7 @@ __all__ = ["arms_of", "described", "fields_of", "fits", "is_optional", "items_of
 
 Annotation = Any  # a type, or what stands for one in an annotation
 
-_FAMILIES: tuple[tuple[type[Spec], Registry], ...] = (
+_FAMILIES: tuple[tuple[type[Spec], PluginRegistry], ...] = (
     (InputAdapter, INPUT_ADAPTERS),
     (OutputAdapter, OUTPUT_ADAPTERS),
     (ArtifactPlugin, ARTIFACTS),
@@ -58,7 +58,7 @@ def table_of(annotation: Annotation) -> type[Spec] | None:
     return None
 
 
-def registry_of(annotation: Annotation) -> Registry | None:
+def registry_of(annotation: Annotation) -> PluginRegistry | None:
     """Return the family of plugins that may stand here."""
     model = table_of(annotation)
     return next((registry for family, registry in _FAMILIES if model is family), None)

@@ -27,7 +27,7 @@ from kappa.spec.contracts import ArtifactPlugin, InputAdapter, Spec, field_docs
 from kappa.spec.document import ApiTable, ArtifactTable, Kappafile, ServiceTable
 from kappa.spec.project_paths import NamesPath
 from kappa.spec.service import Name
-from kappa.wording import explained, known, quoted, reason_of, sentence
+from kappa.wording import explained, known_names, quoted, reason_of, sentence
 
 __all__ = ["Draft", "check_batch", "deepest", "validate"]
 
@@ -235,7 +235,7 @@ def _check_without_class(draft: Draft) -> None:
         table, at = document.at(path), (*path, "type")
         if isinstance(table, Mapping) and "type" not in table and at not in draft.meant and document.is_whole:
             message = f"{document.table_name(path)} has no `type`."
-            found.add("KF203", message, at, span=found.positions.of_key(path), help=known(ARTIFACTS.names()))
+            found.add("KF203", message, at, span=found.positions.of_key(path), help=known_names(ARTIFACTS.names()))
 
 
 def _check_range(draft: Draft) -> None:
@@ -259,7 +259,7 @@ def _check_resolver(draft: Draft) -> None:
     resolver, names = draft.get("bundle", "resolver"), RESOLVERS.names()
     if isinstance(resolver, str) and resolver not in names:
         near = nearest(resolver, names, cutoff=0.6)
-        help_ = f"Did you mean `{near}`?" if near else known(names)
+        help_ = f"Did you mean `{near}`?" if near else known_names(names)
         replacement = f'"{near}"' if near else None
         message = f"There is no resolver {quoted(resolver)}."
         draft.found.add("KF205", message, ("bundle", "resolver"), help=help_, replacement=replacement)

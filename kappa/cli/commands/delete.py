@@ -50,12 +50,12 @@ def command(targets: Sequence[str], selector: str | None, *, everything: bool, y
             f"Nothing is named: give a bundle, or `--labels` or `--all`. {bundles_at_hand(click.get_current_context())}"
         )
     query = Query(selector=parse_selector(selector)) if selector is not None else Query() if everything else None
-    found = actions.bundles_to_delete(targets, query)
-    if not found:
+    bundles = actions.bundles_to_delete(targets, query)
+    if not bundles:
         print_note("There is no such bundle; nothing was deleted.")
     elif not yes:
-        _ask(found)
-    deleted = actions.delete_bundles([one.record.tag for one in found])
+        _ask(bundles)
+    deleted = actions.delete_bundles([bundle.record.tag for bundle in bundles])
     if output_format == "json":
         print_result(json.dumps([str(tag) for tag in deleted], indent=2))
     else:

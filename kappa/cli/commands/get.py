@@ -41,7 +41,7 @@ def command(target: str, *, print_location: bool, output_format: str, query: Que
     elif target.isidentifier():
         bundles = actions.list_bundles(replace(query, name=target))
         if output_format == "json":
-            print_result(json.dumps([one.view for one in bundles], indent=2))
+            print_result(json.dumps([bundle.view for bundle in bundles], indent=2))
             return
         print_result(stored_table(bundles, is_wide=output_format == "wide"))
         if not bundles:

@@ -34,11 +34,11 @@ def command(output_format: str, query: Query) -> None:
     """
     bundles = actions.list_bundles(query)
     if output_format == "json":
-        print_result(json.dumps([one.view for one in bundles], indent=2))
+        print_result(json.dumps([bundle.view for bundle in bundles], indent=2))
         return
     is_wide = output_format == "wide"
     print_result(stored_table(bundles, now=None if is_wide else datetime.now(timezone.utc), is_wide=is_wide))
     if not bundles:
-        place = home_directory() / "repository"
-        empty = f"The store `{place}` is empty. `kappa build` puts bundles there."
+        directory = home_directory() / "repository"
+        empty = f"The store `{directory}` is empty. `kappa build` puts bundles there."
         print_note("No bundle has these labels." if query.selector else empty)

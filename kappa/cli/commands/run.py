@@ -121,11 +121,11 @@ def command(
         inference.headers = sent
         media_type = MEDIA_TYPES[f".{input_format}"] if input_format else sent["content-type"].partition(";")[0].strip()
         if named or inference.spec.input.part_names:
-            found = _forms(inference, named, is_mixed=bool(inputs or files))
+            requests = _forms(inference, named, is_mixed=bool(inputs or files))
         else:
-            found = _bodies(inference, inputs, files, media_type)
-        with watching([one.data for one in found], is_wanted=is_watched) as watched:
-            watched_inputs = [replace(one, data=data) for one, data in zip(found, watched, strict=True)]
+            requests = _bodies(inference, inputs, files, media_type)
+        with watching([request.data for request in requests], is_wanted=is_watched) as watched:
+            watched_inputs = [replace(request, data=data) for request, data in zip(requests, watched, strict=True)]
             failed = _answer_all(inference, watched_inputs, answers, max_batch_size)
     if failed and count > 1:
         raise InferenceFailedError(f"{failed} of {count} inputs failed.")
@@ -167,8 +167,8 @@ def _files_of(pattern: str, option: str) -> list[Path]:
     """Return the files that a path or glob pattern names; a shell that knows patterns leaves only paths."""
     if Path(pattern).is_file() or pattern == "-":
         return [Path(pattern)]
-    found = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []  # noqa: PTH207 - absolute patterns, which `Path.glob` refuses
-    if files := [path for path in map(Path, found) if path.is_file()]:
+    matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []  # noqa: PTH207 - absolute patterns, which `Path.glob` refuses
+    if files := [path for path in map(Path, matches) if path.is_file()]:
         return files
     kind = "is a directory" if Path(pattern).is_dir() else "does not exist"
     problem = f"No file matches '{pattern}'." if glob.has_magic(pattern) else f"File '{pattern}' {kind}."
@@ -179,12 +179,12 @@ def _bodies(
     inference: services.Inference, inputs: Sequence[str], files: Sequence[Path], media_type: str
 ) -> list[_Input]:
     """Return the inputs of an API that takes one body; raises `UsageError` for files whose format is not told."""
-    known = services.extensions_of(inference.spec.input)
+    extensions = services.extensions_of(inference.spec.input)
     for path in files:
         is_bare = not _extension(path) and str(path) != "-"  # its first bytes tell
-        if not media_type and known and not is_bare and _extension(path) not in known:
+        if not media_type and extensions and not is_bare and _extension(path) not in extensions:
             raise UsageError(
-                f"The extension of `{path}` tells no format; known are {', '.join(known)}. Give `--input-format`."
+                f"The extension of `{path}` tells no format; known are {', '.join(extensions)}. Give `--input-format`."
             )
     return [
         *(_Input(f"input {number}", Payload(text.encode(), media_type)) for number, text in enumerate(inputs, start=1)),
@@ -198,9 +198,9 @@ def _forms(inference: services.Inference, named: Sequence[NamedInput], *, is_mix
     if is_mixed or not named:
         options = " and ".join(f"`--input-{name}` or `--input-file-{name}`" for name in names)
         raise UsageError(f"`{inference.spec.name}` takes several inputs: give {options}.")
-    if unknown := next((one for one in named if one.name not in names), None):
-        known = f"takes {', '.join(map('`{}`'.format, names))}" if names else "takes one input: give `--input`"
-        raise UsageError(f"There is no option `{unknown.option}`: `{inference.spec.name}` {known}.")
+    if unknown := next((value for value in named if value.name not in names), None):
+        takes = f"takes {', '.join(map('`{}`'.format, names))}" if names else "takes one input: give `--input`"
+        raise UsageError(f"There is no option `{unknown.option}`: `{inference.spec.name}` {takes}.")
     columns = {name: list(_parts(values)) for name, values in _by_name(named).items()}
     if len({len(parts) for parts in columns.values()}) > 1:
         counts = ", ".join(f"{len(parts)} for `{name}`" for name, parts in columns.items())
@@ -212,17 +212,17 @@ def _forms(inference: services.Inference, named: Sequence[NamedInput], *, is_mix
 
 def _by_name(named: Sequence[NamedInput]) -> dict[str, list[NamedInput]]:
     groups: dict[str, list[NamedInput]] = {}
-    for one in named:
-        groups.setdefault(one.name, []).append(one)
+    for value in named:
+        groups.setdefault(value.name, []).append(value)
     return groups
 
 
 def _parts(values: Sequence[NamedInput]) -> Iterator[Payload | offline.InputFile]:
-    for one in values:
-        if one.is_file:
-            yield from (offline.InputFile(path, _media_type(path)) for path in _files_of(one.value, one.option))
+    for value in values:
+        if value.is_file:
+            yield from (offline.InputFile(path, _media_type(path)) for path in _files_of(value.value, value.option))
         else:
-            yield Payload(one.value.encode())
+            yield Payload(value.value.encode())
 
 
 def _extension(path: Path) -> str:
@@ -246,12 +246,14 @@ def _answer_all(
     failed = 0
     for group in _groups(inference, inputs, inputs_per_call):
         if len(group) > 1:
-            together = offline.answer_together(inference, [offline.payload_of(one.data) for one in group])
+            together = offline.answer_together(inference, [offline.payload_of(request.data) for request in group])
             answered: list[Iterable[offline.Event]] = [[event] for event in together]
         else:
-            answered = [offline.answer_events(inference, one.data, rows_per_call=rows_per_call) for one in group]
-        for one, events in zip(group, answered, strict=True):
-            failed += not _print_answer(events, one.label, answers, is_alone=len(inputs) == 1)
+            answered = [
+                offline.answer_events(inference, request.data, rows_per_call=rows_per_call) for request in group
+            ]
+        for request, events in zip(group, answered, strict=True):
+            failed += not _print_answer(events, request.label, answers, is_alone=len(inputs) == 1)
     answers.close()
     return failed
 
@@ -260,13 +262,13 @@ def _groups(inference: services.Inference, inputs: Sequence[_Input], size: int) 
     """Yield the inputs that are answered together; a file of rows is answered by itself."""
     group: list[_Input] = []
     size_bytes = 0
-    for one in inputs:
-        is_alone = size == 1 or offline.is_file_of_rows(one.data, inference.spec.input)
+    for request in inputs:
+        is_alone = size == 1 or offline.is_file_of_rows(request.data, inference.spec.input)
         if group and (is_alone or len(group) == size or size_bytes > _BYTES_PER_CALL):
             yield group
             group, size_bytes = [], 0
-        group.append(one)
-        size_bytes += one.data.size_bytes if isinstance(one.data, offline.InputFile) else 0
+        group.append(request)
+        size_bytes += request.data.size_bytes if isinstance(request.data, offline.InputFile) else 0
         if is_alone:
             yield group
             group = []
@@ -296,7 +298,7 @@ def _print_answer(events: Iterable[offline.Event], label: str, answers: cli.Prin
 def _report(failure: offline.Failure, label: str) -> None:
     if failure.cause is not None and current_shell().is_verbose:
         traceback.print_exception(failure.cause)
-    places = [place for place in (label, failure.where) if place]
+    places = [part for part in (label, failure.where) if part]
     text = ": ".join([*places, failure.message])
     if current_shell().is_json:
         print_failure("InferenceFailedError", text, InferenceFailedError.exit_code)

@@ -43,10 +43,10 @@ def command(target: str | actions.Target, server: Server | None, **options: Any)
 
 
 def _serve(target: str | actions.Target, server: Server | None, options: Mapping[str, Any]) -> None:
-    found = actions.resolve_target(target)
-    chosen = server_options_of(found.spec, **options)
-    if not isinstance(found, actions.ProjectTarget):
-        actions.serve_bundle(found, chosen, program=server or _USUAL_SERVER)
+    resolved = actions.resolve_target(target)
+    chosen = server_options_of(resolved.spec, **options)
+    if not isinstance(resolved, actions.ProjectTarget):
+        actions.serve_bundle(resolved, chosen, program=server or _USUAL_SERVER)
     elif server is not None:
         raise UsageError("A project has a server of its own: build it first, and serve the bundle with `--server`.")
     elif options["workers"] not in (None, 1):
@@ -54,4 +54,4 @@ def _serve(target: str | actions.Target, server: Server | None, options: Mapping
     elif options["management_port"] is not None:
         raise UsageError("A project has one port: build it first, and serve the bundle with `--management-port`.")
     else:
-        actions.serve_project(found, chosen)
+        actions.serve_project(resolved, chosen)

@@ -38,13 +38,13 @@ def command(targets: Sequence[str], *, everything: bool, output_format: str) -> 
     if not targets and not everything:
         raise UsageError(f"Nothing is named: give a bundle, or `--all`. {bundles_at_hand(click.get_current_context())}")
     verified = list(actions.verify_bundles(targets, everything=everything))
-    exit_code = BundleError.exit_code if any(one.problem is not None for one in verified) else 0
+    exit_code = BundleError.exit_code if any(bundle.problem is not None for bundle in verified) else 0
     if output_format == "json":
-        print_result(json.dumps([one.to_tree() for one in verified], indent=2))
+        print_result(json.dumps([bundle.to_tree() for bundle in verified], indent=2))
         return exit_code
-    for one in verified:
-        if one.problem is not None:
-            print_error(one.problem)
+    for bundle in verified:
+        if bundle.problem is not None:
+            print_error(bundle.problem)
         else:
-            print_result(f"`{one.name}` is as it was built: {one.files} files, {one.digest}.")
+            print_result(f"`{bundle.name}` is as it was built: {bundle.files} files, {bundle.digest}.")
     return exit_code

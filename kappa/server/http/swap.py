@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kappa.errors import KappaError, said
+from kappa.errors import KappaError, exception_text
 from kappa.server.host import Host
 from kappa.server.http.access_log import AccessLog
 from kappa.server.http.answering import ApiResource
@@ -140,7 +140,7 @@ class Application:
         except Exception as exc:
             if not isinstance(exc, KappaError):
                 _logger.exception("Reloading failed in a way that Kappa does not know")
-                exc = KappaError(f"The service cannot be loaded: {said(exc)}.")
+                exc = KappaError(f"The service cannot be loaded: {exception_text(exc)}.")
             self._parent.reloaded(exc)
         else:
             leaving, self._current = self._current, coming

@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kappa.errors import KappaError, said
+from kappa.errors import KappaError, exception_text
 from kappa.server.http.app import create_app
 from kappa.server.http.swap import Application
 from kappa.server.machine import share_lock, writable_directory
@@ -58,7 +58,7 @@ def _carry_out(order: Mapping[str, Any], options: ServerOptions) -> int:
         say_failed(writer, exc)
         return exc.exit_code
     except Exception as exc:
-        say_failed(writer, KappaError(f"The project cannot be loaded: {said(exc)}."))
+        say_failed(writer, KappaError(f"The project cannot be loaded: {exception_text(exc)}."))
         raise
     listener = socket.socket(fileno=order["listener"])
     _serve(served, options, listener, writer, parent=order["parent"])

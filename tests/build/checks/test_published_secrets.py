@@ -150,7 +150,7 @@ def test_what_resolvers_and_builders_print_is_masked(url: str) -> None:
     said = redacted(f"Looking in indexes: {address}. No `x` with {secret}", secrets_in(environ))
     assert "hunter2" not in said
     lines: list[str] = []
-    done = follow(["echo", f"Looking in indexes: {address}"], environ=environ, told=lines.append)
+    done = follow(["echo", f"Looking in indexes: {address}"], environ=environ, on_line=lines.append)
     assert "hunter2" not in f"{lines} {done.output}"
     assert lines[0].startswith("Looking in indexes: https://")
 
