@@ -40,6 +40,7 @@ from tests.eventually import eventually_in_loop
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 
 HANDLERS = """
+import asyncio
 import threading
 
 from kappa.types import InferenceError, InferenceResult
@@ -67,8 +68,26 @@ def size(file):
     return len(file.read())
 
 
+def sizes(first, second):
+    return [len(first.read()), None if second is None else len(second.read())]
+
+
 def shape(image):
     return list(image.shape)
+
+
+def shapes(before, after):
+    return [[list(one.shape), list(other.shape)] for one, other in zip(before, after, strict=True)]
+
+
+def column(df):
+    return df["a"] * 2
+
+
+async def endless(value):
+    if value == "for ever":
+        await asyncio.Event().wait()
+    return value
 
 
 def fail(value):
@@ -97,23 +116,40 @@ max_queue_requests = 1
 max_request_size_bytes = 2000
 """
 APIS = {
-    "same": ("json", True),
-    "total": ("dataframe", True),
-    "double": ("ndarray", True),
-    "length": ("string", False),
-    "size": ("file", False),
-    "shape": ("image", False),
-    "fail": ("json", False),
-    "say": ("json", False),
-    "refuse": ("json", False),
-    "hold": ("json", False),
+    "same": 'input = "json"\nbatch = true',
+    "total": 'input = "dataframe"\nbatch = true',
+    "column": 'input = "dataframe"\noutput = "series"\nbatch = true',
+    "double": 'input = "ndarray"\nbatch = true',
+    "length": 'input = "string"\nbatch = false',
+    "size": 'input = "file"\nbatch = false',
+    "sizes": 'input = { type = "multi_file", input_names = ["first", "second"], allow_none = true }\nbatch = false',
+    "shape": 'input = "image"\nbatch = false',
+    "shapes": 'input = { type = "multi_image", input_names = ["before", "after"] }\nbatch = true',
+    "fail": 'input = "json"\nbatch = false',
+    "say": 'input = "json"\nbatch = false',
+    "refuse": 'input = "json"\nbatch = false',
+    "hold": 'input = "json"\nbatch = false',
+    "endless": 'input = "json"\nbatch = false\nrun_timeout = 0.1',
 }
+"""The tables of the kappafile, but for their functions, which are called alike."""
 
 
 def picture() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (5, 4)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def form(**files: bytes) -> bytes:
+    """Return the body of a form, whose boundary is `cut`."""
+    parts = [
+        f'--cut\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'.encode() + data + b"\r\n"
+        for name, data in files.items()
+    ]
+    return b"".join([*parts, b"--cut--\r\n"])
+
+
+FORM = {"content-type": "multipart/form-data; boundary=cut"}
 
 
 class Case(NamedTuple):
@@ -136,14 +172,24 @@ CASES = {
     "table-as-csv": Case("total", b"a,b\n1,2\n", {"content-type": "text/csv"}),
     "table-answered-as-csv": Case("total", b'[{"a": 1, "b": 2}]', {"accept": "text/csv"}),
     "table-bad": Case("total", b"7"),
+    "series": Case("column", b'[{"a": 1.5}, {"a": null}]'),
+    "series-answered-as-csv": Case("column", b'[{"a": 1.5}]', {"accept": "text/csv"}),
     "array": Case("double", b"[[1.5, 2], [3, 4]]"),
     "array-bad": Case("double", b'["x", [1]]'),
     "text": Case("length", "größe".encode(), {"content-type": "text/plain"}),
     "text-bad": Case("length", b"\xff", {"content-type": "text/plain"}),
     "file": Case("size", b"abc", {"content-type": "application/octet-stream"}),
+    "files": Case("sizes", form(first=b"abc", second=b"de"), FORM),
+    "files-of-which-one-is-absent": Case("sizes", form(first=b"abc"), FORM),
+    "files-cut-short": Case("sizes", form(first=b"abc")[:-4], FORM),
     "picture": Case("shape", picture(), {"content-type": "image/png"}),
     "picture-bad": Case("shape", b"no", {"content-type": "image/png"}),
+    "pictures": Case("shapes", form(before=picture(), after=picture()), FORM),
+    "pictures-of-which-one-is-absent": Case("shapes", form(before=picture()), FORM),
+    "pictures-of-which-one-is-none": Case("shapes", form(before=picture(), after=b"no"), FORM),
     "failure": Case("fail", b"0"),
+    "overdue": Case("endless", b'"for ever"'),
+    "answered-after-one-was-overdue": Case("endless", b"1"),
     "status-and-headers": Case(
         "say", b'{"data": [1], "http_status": 201, "http_headers": {"X-Own": "1", "Set-Cookie": ["a=1", "b=2"]}}'
     ),
@@ -161,6 +207,12 @@ DECODED_ELSEWHERE = {
     "json-packed",
     "json-packed-badly",
     "table-as-csv",
+    "files",
+    "files-of-which-one-is-absent",
+    "files-cut-short",
+    "pictures",
+    "pictures-of-which-one-is-absent",
+    "pictures-of-which-one-is-none",
     "picture",
     "picture-bad",
     "too-large",
@@ -301,13 +353,21 @@ DOORS: Mapping[str, Any] = {"gunicorn": gunicorn, "asgi": asgi, "framework": fra
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("doors")
-    apis = "".join(
-        f'[apis.{name}]\nfunction = "doors_handlers:{name}"\ninput = "{adapter}"\nbatch = {str(batch).lower()}\n'
-        for name, (adapter, batch) in APIS.items()
-    )
+    return project_of(APIS, tmp_path_factory.mktemp("doors"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each test load the handlers of its own project."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.delitem(sys.modules, "doors_handlers", raising=False)
+
+
+def project_of(apis: Mapping[str, str], folder: Path) -> Path:
+    tables = [f'[apis.{name}]\nfunction = "doors_handlers:{name}"\n{options}\n' for name, options in apis.items()]
     (folder / "doors_handlers.py").write_text(HANDLERS, encoding="utf-8")
-    (folder / "kappafile.toml").write_text(KAPPAFILE + apis, encoding="utf-8")
+    (folder / "kappafile.toml").write_text("".join([KAPPAFILE, *tables]), encoding="utf-8")
     return folder
 
 
@@ -339,6 +399,10 @@ def counted(text: str) -> dict[str, float]:
     names = r"kappa_request_duration_seconds_count|kappa_(refused|dropped)_requests_total|kappa_batch_requests_sum"
     found = re.findall(rf"^((?:{names})\{{.*\}}) (\S+)$", text, flags=re.MULTILINE)
     return {series: float(value) for series, _, value in found if float(value)}
+
+
+def of_apis(counts: Mapping[str, float], *apis: str) -> dict[str, float]:
+    return {series: count for series, count in counts.items() if any(f'api="{api}"' in series for api in apis)}
 
 
 def headers_of(name: str, case: Case) -> dict[str, str]:
@@ -377,7 +441,9 @@ class Findings(NamedTuple):
     """The requests that came to the application of ASGI."""
 
 
-def findings(project: Path, door: str, *, has_access_log: bool) -> Findings:
+def findings(
+    project: Path, door: str, *, has_access_log: bool, cases: Mapping[str, Case] = CASES, is_held_up: bool = True
+) -> Findings:
     requests: list[str] = []
     ask = Application.__call__
 
@@ -390,11 +456,12 @@ def findings(project: Path, door: str, *, has_access_log: bool) -> Findings:
         parent = AwaitedStart()
         app = create_app([served_project(str(project))], parent=parent, has_access_log=has_access_log)
         async with DOORS[door](app) as send:
-            await asyncio.wait_for(parent.outcome, 20)
+            await asyncio.wait_for(parent.outcome, 60)
             answers = {
-                name: await send(f"/{case.api}", case.body, headers_of(name, case)) for name, case in CASES.items()
+                name: await send(f"/{case.api}", case.body, headers_of(name, case)) for name, case in cases.items()
             }
-            answers |= await held_up(send, app)
+            if is_held_up:
+                answers |= await held_up(send, app)
             app.serving.host.flush()
             counts = counted(app.serving.host.metrics.exposition().decode())
         return Findings(answers, counts, [], requests)
@@ -427,6 +494,25 @@ def test_every_door_answers_counts_and_logs_alike(
         assert len(found.by_asgi) == len(CASES) + 4
 
 
+@pytest.mark.parametrize(
+    ("adapter", "output"),
+    [
+        pytest.param("tf_tensor", "tf_tensor", marks=pytest.mark.tensorflow),
+        pytest.param("pytorch_tensor", "default", marks=pytest.mark.torch),
+    ],
+)
+def test_every_door_answers_tensors_alike(tmp_path: Path, adapter: str, output: str) -> None:
+    options = f'input = {{ type = "{adapter}", dtype = "float32" }}\noutput = "{output}"\nbatch = true'
+    project = project_of({"double": options}, tmp_path)
+    cases = {"rows": Case("double", b"[[1.5], [2]]"), "no-rows": Case("double", b"7"), "ragged": CASES["array-bad"]}
+    first, *others = (
+        findings(project, door, has_access_log=False, cases=cases, is_held_up=False).answers for door in DOORS
+    )
+    assert [answer.status for answer in first.values()] == [200, 400, 400]
+    assert b"[3.0],[4.0]" in first["rows"].body
+    assert all(other == first for other in others)
+
+
 def test_what_is_seen_is_what_is_to_be_seen(usual: Findings) -> None:
     """Else all doors might be wrong in the same way."""
     statuses = {name: answer.status for name, answer in usual.answers.items() if answer.status != 200}
@@ -438,8 +524,12 @@ def test_what_is_seen_is_what_is_to_be_seen(usual: Findings) -> None:
         "table-bad": 400,
         "array-bad": 400,
         "text-bad": 400,
+        "files-cut-short": 400,
         "picture-bad": 400,
+        "pictures-of-which-one-is-absent": 400,
+        "pictures-of-which-one-is-none": 400,
         "failure": 500,
+        "overdue": 504,
         "status-and-headers": 201,
         "no-content": 204,
         "header-that-cannot-be-sent": 500,
@@ -450,7 +540,15 @@ def test_what_is_seen_is_what_is_to_be_seen(usual: Findings) -> None:
         "refused": 503,
         "refused-again": 503,
     }
-    assert {series: count for series, count in usual.counts.items() if 'api="hold"' in series} == {
+    bodies = {
+        "series": b"[3.0,null]",
+        "series-answered-as-csv": b"a\n3.0\n",
+        "files": b"[3,2]",
+        "files-of-which-one-is-absent": b"[3,null]",
+        "pictures": b"[[4,5,3],[4,5,3]]",
+    }
+    assert {name: usual.answers[name].body for name in bodies} == bodies
+    assert of_apis(usual.counts, "hold") == {
         'kappa_batch_requests_sum{api="hold",service="Doors"}': 1,
         'kappa_dropped_requests_total{api="hold",reason="disconnected",service="Doors"}': 1,
         'kappa_refused_requests_total{api="hold",reason="queue_items",service="Doors"}': 2,
@@ -466,21 +564,26 @@ def test_a_door_that_asks_for_plain_values_is_counted_alike(project: Path, usual
     async def run() -> tuple[dict[str, Any], dict[str, float]]:
         parent = AwaitedStart()
         app = create_app([served_project(str(project))], parent=parent)
+
+        async def send(path: str, body: bytes, headers: Mapping[str, str]) -> Any:
+            return await ask(app, headers["x-request-id"], Case(path[1:], body))
+
         async with asgi(app):
             await asyncio.wait_for(parent.outcome, 20)
             answers = {name: await ask(app, name, case) for name, case in CASES.items()}
+            answers |= await held_up(send, app)
             app.serving.host.flush()
             return answers, counted(app.serving.host.metrics.exposition().decode())
 
     async def ask(app: Application, name: str, case: Case) -> Any:
         endpoint = app.serving.apis[f"/{case.api}"].endpoint
         headers = {key.encode(): value.encode() for key, value in case.headers.items()}
-        media_type, charset, _ = media_type_of(case.headers.get("content-type", "application/json"))
+        media_type, charset, boundary = media_type_of(case.headers.get("content-type", "application/json"))
         asked = Asked(
             name,
             RequestHeaders(headers),
             monotonic(),
-            Payload(case.body, media_type, charset, limits=endpoint.decoding_limits),
+            Payload(case.body, media_type, charset, boundary=boundary, limits=endpoint.decoding_limits),
             deadline=0.0 if name == "expired" else None,
             announced_bytes=len(case.body),
             unpack=gzip.decompress if name == "json-packed" else None,
@@ -488,26 +591,25 @@ def test_a_door_that_asks_for_plain_values_is_counted_alike(project: Path, usual
         )
         return await endpoint.ask(asked)
 
-    sys.modules.pop("doors_handlers", None)
     answers, counts = asyncio.run(run())
     assert (answers["json"], answers["json-packed"], answers["text"]) == ([1, None], [1], 5)
+    assert (answers["files"], answers["pictures"], answers["runs"]) == ([3, 2], [[4, 5, 3], [4, 5, 3]], 1)
+    assert answers["series"].tolist()[0] == 3.0
     assert answers["table"].to_dict("list") == {"total": [3, 7]}
     assert answers["array"].tolist() == [[3.0, 4.0], [6.0, 8.0]]
     assert answers["status-and-headers"].http_status == 201
     assert answers["refusal-of-the-function"] == InferenceError("no tea", 418)
-    assert [answers[name].outcome.grpc_code for name in ("json-bad", "failure", "expired")] == [
+    assert [answers[name].outcome.grpc_code for name in ("json-bad", "failure", "expired", "overdue", "refused")] == [
         "INVALID_ARGUMENT",
         "INTERNAL",
         "DEADLINE_EXCEEDED",
+        "DEADLINE_EXCEEDED",
+        "UNAVAILABLE",
     ]
-    of_doubles = 'kappa_request_duration_seconds_count{api="double"'
-    assert {series: n for series, n in counts.items() if series.startswith(of_doubles)} == {
-        series: n for series, n in usual.counts.items() if series.startswith(of_doubles)
-    }
+    assert of_apis(counts, "double", "endless", "hold") == of_apis(usual.counts, "double", "endless", "hold")
 
 
 def test_the_client_in_this_process_sees_the_same(project: Path, usual: Findings) -> None:
-    sys.modules.pop("doors_handlers", None)
     with kappa.testing.client(project) as client:
         for name, case in CASES.items():
             result = client.post(f"/{case.api}", body=case.body, headers=headers_of(name, case))
