@@ -31,7 +31,6 @@ from kappa.server.batching.queue import WaitingRequest
 from kappa.server.batching.saturation import Saturation
 from kappa.server.decoding import Decoders, DecodingOverdueError
 from kappa.server.failures import CLIENT_GONE, FAILED, Failure, NotReadyError, outcome_of, refused, too_large
-from kappa.server.metrics import ApiMetrics
 from kappa.server.renewal import RenewableTask
 from kappa.services.inference import Inference
 from kappa.spec.service import ApiSpec, ServiceSpec
@@ -58,7 +57,7 @@ class _Process(Protocol):
 class Endpoint:
     """One API; ``inference`` and ``batcher`` are there once it may be called.
 
-    ``observer`` is told of each request. Where it ``shows_errors``, clients read what a function raised.
+    ``observer`` sees each request. Where it ``shows_errors``, clients read what a function raised.
     """
 
     def __init__(
@@ -66,14 +65,13 @@ class Endpoint:
         process: _Process,
         service: ServiceSpec,
         spec: ApiSpec,
-        metrics: ApiMetrics,
+        observer: RequestObserver,
         *,
         shows_errors: bool = False,
     ) -> None:
         self.service = service
         self.spec = spec
-        self.metrics = metrics
-        self.observer: RequestObserver = metrics
+        self.observer = observer
         self.inference: Inference | None = None
         self.batcher: Batcher[InferenceTask, Any] | None = None
         self.arrivals = Arrivals()

@@ -29,7 +29,8 @@ from kappa.server.decoding import Decoders
 from kappa.server.endpoint import Endpoint, HostState
 from kappa.server.gate import try_examples
 from kappa.server.machine import SpareMemory
-from kappa.server.metrics import Metrics
+from kappa.server.metrics import ApiMetrics, Metrics
+from kappa.server.observers import ObserverFactory, all_of
 from kappa.server.options import BatchingOptions
 from kappa.server.parent import NoParent, Parent
 from kappa.server.renewal import Renewal, needs_payloads
@@ -54,6 +55,7 @@ class Host:
     ``parent`` is told how they do. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
     service must answer its examples before it is ready. Where it ``tells_requests``, lines of log that are written
     while a function runs know the requests that it answers; where it ``shows_errors``, clients read what one raised.
+    Each of ``observers`` makes an observer for every API, beside its metrics.
     """
 
     def __init__(
@@ -68,20 +70,23 @@ class Host:
         examples_of: Callable[[ServiceSpec], ExamplesUse],
         tells_requests: bool = False,
         shows_errors: bool = False,
+        observers: Sequence[ObserverFactory] = (),
     ) -> None:
         self.services = _by_name(services)
         self.state: HostState = "loading"
         self.loaded: dict[str, LoadedService] = {}
+        self.metrics = metrics
+
+        def endpoint_of(spec: ServiceSpec, api: ApiSpec) -> Endpoint:
+            observer = all_of([metrics.of_api(spec.name, api.name), *(make(spec, api) for make in observers)])
+            return Endpoint(self, spec, api, observer, shows_errors=shows_errors)
+
         self.endpoints: Mapping[str, Mapping[str, Endpoint]] = {
-            name: {
-                api.name: Endpoint(self, served.spec, api, metrics.of_api(name, api.name), shows_errors=shows_errors)
-                for api in served.spec.apis
-            }
+            name: {api.name: endpoint_of(served.spec, api) for api in served.spec.apis}
             for name, served in self.services.items()
         }
         self.decoders = Decoders(limit_s=decoding.DECODING_TIMEOUT_S, on_abandoned=self._decoder_abandoned)
         """Where large bodies are decoded, so that small ones need not wait for them."""
-        self.metrics = metrics
         self._batching = batching
         self._parent = parent or NoParent()
         self._slots = Slots(processors)
@@ -197,10 +202,13 @@ class Host:
             on_untold=partial(_log_untold, endpoint),
             thread=thread if spec.name == service.api_of_own_thread else None,
             context=thread.context,
-            observer=endpoint.metrics,
+            observer=self._metrics_of(endpoint),
         )
         await batcher.start()
         endpoint.inference, endpoint.batcher = inference, batcher
+
+    def _metrics_of(self, endpoint: Endpoint) -> ApiMetrics:
+        return self.metrics.of_api(endpoint.service.name, endpoint.spec.name)
 
     def _has_rivals(self, endpoint: Endpoint) -> bool:
         """Return whether another batched API of this process may want to run at the same time."""
@@ -270,7 +278,7 @@ class Host:
                     capacity=capacity(state.estimate, batcher.limits),
                     least=loop_share,
                 )
-                endpoint.metrics.state_seen(state, saturation_ratio=ratio / self._workers)
+                self._metrics_of(endpoint).state_seen(state, saturation_ratio=ratio / self._workers)
         self.metrics.flush()
 
     def _loop_share(self) -> float:

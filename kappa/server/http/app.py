@@ -30,6 +30,7 @@ from kappa.server.http.middleware import ApiMiddleware
 from kappa.server.http.pages import Page, WholeServer
 from kappa.server.http.swap import Application, Serving
 from kappa.server.metrics import Metrics
+from kappa.server.observers import ObserverFactory
 from kappa.server.options import BatchingOptions, ServerOptions
 from kappa.server.parent import NoParent, Parent
 from kappa.server.served import Served
@@ -71,6 +72,7 @@ def create_app(
     is_development: bool = False,
     has_access_log: bool = False,
     tells_requests: bool = False,
+    observers: Sequence[ObserverFactory] = (),
 ) -> Application:
     """Build the application of one process; its start-up event begins to load the services.
 
@@ -79,7 +81,8 @@ def create_app(
     once, and ``workers`` how many processes there are of this kind. ``examples_of`` says whether a service must
     answer its examples first. Pages of ``cors_origins`` may ask in a browser, else those that the services name.
     Where ``is_development``, errors of functions are shown, and pages of other sites refused. With ``has_access_log``
-    each request is logged; where it ``tells_requests``, lines of log know which they belong to.
+    each request is logged; where it ``tells_requests``, lines of log know which they belong to. Each of
+    ``observers`` makes an observer for every API.
     """
     parent = parent or NoParent()
     make_host = partial(
@@ -92,6 +95,7 @@ def create_app(
         examples_of=examples_of or ServerOptions().examples_of,
         tells_requests=tells_requests,
         shows_errors=is_development,
+        observers=observers,
     )
     ids = RequestIds()
 

@@ -87,8 +87,8 @@ def ask(
 
     spec = ApiSpec(name="predict", target=FunctionTarget(function="handlers:predict"), input="json", batch=False)
     process: Any = SimpleNamespace(state=state, decoders=None)
-    endpoint = Endpoint(process, ServiceSpec(name="Numbers", apis=(spec,)), spec, cast("Any", None))
-    endpoint.observer = seen = Seen()
+    seen = Seen()
+    endpoint = Endpoint(process, ServiceSpec(name="Numbers", apis=(spec,)), spec, seen)
     if is_open:
         endpoint.inference = Inference(spec, lambda _value: "api", {})
         endpoint.batcher = cast("Any", Queue(endpoint.inference, refusal))
