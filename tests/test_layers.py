@@ -43,7 +43,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.wording",
     ),
     ("kappa.spec",),
-    ("kappa.adapters", "kappa.frameworks"),
+    ("kappa.adapters", "kappa.frameworks", "kappa.inspection"),
     ("kappa.bundle", "kappa.offline", "kappa.remote", "kappa.rendering", "kappa.services"),
     ("kappa.build", "kappa.containers", "kappa.gamma", "kappa.server"),
     ("kappa.actions",),

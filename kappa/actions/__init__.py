@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.images import compose_file as compose_file
     from kappa.actions.images import containerize as containerize
     from kappa.actions.images import github_workflow as github_workflow
+    from kappa.actions.inspecting import InspectedModel as InspectedModel
+    from kappa.actions.inspecting import inspect_model as inspect_model
     from kappa.actions.kappafiles import ReportForm as ReportForm
     from kappa.actions.kappafiles import check_kappafiles as check_kappafiles
     from kappa.actions.kappafiles import problem_trees as problem_trees
@@ -57,6 +59,7 @@ _HOMES = {
     "Built": "kappa.actions.building",
     "BundleTarget": "kappa.actions.targets",
     "Containerized": "kappa.actions.images",
+    "InspectedModel": "kappa.actions.inspecting",
     "ProjectTarget": "kappa.actions.targets",
     "ReportForm": "kappa.actions.kappafiles",
     "StoredBundle": "kappa.actions.store",
@@ -74,6 +77,7 @@ _HOMES = {
     "explain_name": "kappa.actions.explaining",
     "find_bundle": "kappa.actions.targets",
     "github_workflow": "kappa.actions.images",
+    "inspect_model": "kappa.actions.inspecting",
     "list_bundles": "kappa.actions.store",
     "lock_project": "kappa.actions.building",
     "open_target": "kappa.actions.targets",
@@ -102,6 +106,7 @@ __all__ = [
     "Built",
     "BundleTarget",
     "Containerized",
+    "InspectedModel",
     "ProjectTarget",
     "ReportForm",
     "StoredBundle",
@@ -119,6 +124,7 @@ __all__ = [
     "explain_name",
     "find_bundle",
     "github_workflow",
+    "inspect_model",
     "list_bundles",
     "lock_project",
     "open_target",

@@ -11,6 +11,7 @@ __all__ = ["SECTIONS", "cli", "main"]
 
 SECTIONS = {
     "Declare and build": {
+        "inspect": "Tell what a model file says of itself, without loading it.",
         "validate": "Report every problem of kappafiles.",
         "explain": "Explain a key of a kappafile, or the code of a problem.",
         "schema": "Print the JSON Schema that editors check a kappafile with.",

@@ -5,12 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
-from kappa.frameworks.pickled_names import needs_of_pickle
-
-__all__ = ["estimator_caller", "may_hold_estimator"]
+__all__ = ["estimator_caller"]
 
 _BY_VALUE = frozenset(
     {
@@ -28,11 +25,6 @@ _BY_VALUE = frozenset(
 """The packages whose estimators use a frame's numbers alone."""
 _BY_OUTPUT = frozenset({"predict_log_proba", "predict_proba"})
 """The methods that return a list with an array for each output, where a classifier has several."""
-
-
-def may_hold_estimator(path: Path) -> bool:
-    """Return whether a pickle seems to hold an estimator of scikit-learn: joblib's files nearly always do."""
-    return path.suffix.lower() == ".joblib" or "sklearn" in needs_of_pickle(path).modules
 
 
 def estimator_caller(model: Any, method: str, called: Callable[..., Any], *, is_batch: bool) -> Callable[..., Any]:

@@ -3,84 +3,27 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Callable
 from contextlib import suppress
-from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
-from kappa.frameworks.estimators import estimator_caller, may_hold_estimator
-from kappa.frameworks.pickled_names import (
+from kappa.frameworks.estimators import estimator_caller
+from kappa.inspection.pickles import (
     PICKLE_EXTENSIONS,
-    beginning_of,
-    is_lz4,
-    is_packed,
+    may_hold_estimator,
     needs_of_object,
     needs_of_pickle,
+    sniff_pickle,
 )
+from kappa.inspection.streams import HEAD_BYTES, compression_of
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
-__all__ = ["PickleArtifact", "sniff_pickle"]
+__all__ = ["PickleArtifact"]
 
-_SIGNATURES = tuple(bytes([0x80, protocol]) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1))
-"""The pickle protocols from 2 on."""
-_HEAD_BYTES = 4096
 _JOBLIB = "joblib.numpy_pickle"
 """What stands for arrays in a file of joblib's."""
-_NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
-
-
-def sniff_pickle(path: Path) -> str | None:
-    """Return why a file cannot be a pickle or a joblib file, by its first bytes."""
-    with path.open("rb") as file:
-        signature = file.read(_HEAD_BYTES)
-        file.seek(-1 if signature else 0, SEEK_END)
-        is_ended = file.read() == pickle.STOP
-    if not signature:
-        return "it is empty"
-    if is_lz4(signature):
-        return None  # which Python cannot unpack by itself
-    head = beginning_of(path, _HEAD_BYTES)
-    is_whole = len(head) < _HEAD_BYTES
-    is_ended = is_ended or is_packed(signature)
-    if head.startswith(_SIGNATURES) or (head and is_ended and _begins_as_old_pickle(head, is_whole=is_whole)):
-        return None
-    return "it does not begin as a pickle or a joblib file does"
-
-
-class _NamedError(Exception):
-    """A pickle names a class or a function."""
-
-
-class _Harmless(pickle.Unpickler):
-    """Reads plain values, and stops at the first name: nothing is imported and nothing runs."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise _NamedError(module, name)
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise _NamedError("persistent", str(pid))
-
-
-def _begins_as_old_pickle(head: bytes, *, is_whole: bool) -> bool:
-    """Return whether bytes begin a pickle of protocol 0 or 1: those have no signature, so the opcodes must make sense.
-
-    They do if they build a value, name a class, or go on after the bytes that are looked at.
-    """
-    file = BytesIO(head)
-    try:
-        _Harmless(file).load()
-    except _NamedError as exc:
-        return all(_NAME.fullmatch(name) for name in exc.args)
-    except EOFError:
-        return not is_whole
-    except pickle.UnpicklingError as exc:
-        return not is_whole and "truncated" in str(exc)
-    except Exception:  # noqa: BLE001 - reading what is no pickle fails in every way there is
-        return False
-    return not file.read(1)
 
 
 class _ByJoblibError(Exception):
@@ -119,7 +62,7 @@ class PickleArtifact(ArtifactPlugin):
     def load(self, directory: Path) -> Any:
         path = directory / self.filename
         with path.open("rb") as file, suppress(_ByJoblibError):
-            if not is_packed(file.peek(_HEAD_BYTES)):
+            if not compression_of(file.peek(HEAD_BYTES)):
                 return _Unpickler(file).load()  # the manifest's `security.pickle` has decided
         return _load_with_joblib(path, needed_for=f"what joblib wrote, as the artifact `{self.name}` is,")
 

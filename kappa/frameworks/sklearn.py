@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
-from kappa.frameworks.estimators import estimator_caller, may_hold_estimator
-from kappa.frameworks.pickle import sniff_pickle
-from kappa.frameworks.pickled_names import PICKLE_EXTENSIONS, needs_of_object, needs_of_pickle
+from kappa.frameworks.estimators import estimator_caller
+from kappa.inspection.pickles import (
+    PICKLE_EXTENSIONS,
+    may_hold_estimator,
+    needs_of_object,
+    needs_of_pickle,
+    sniff_pickle,
+)
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["SklearnModelArtifact"]

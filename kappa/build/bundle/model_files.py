@@ -6,14 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from kappa.build.code.absent import AbsentModules, Unknown
 from kappa.build.code.model_names import dill_problem, name_problem, needs_of_file, subject_of
 from kappa.build.code.modules import CodeBase, is_pythons_own
 from kappa.build.code.tracing import is_installed
 from kappa.build.packages.distributions import DistributionIndex
-from kappa.build.packages.installed import installed_version
+from kappa.build.packages.installed import installed_version, is_same_version
 from kappa.build.packages.listed import listed_in
 from kappa.build.packages.lock_record import NO_RECORD, Brought, LockRecord
 from kappa.build.project import Project
@@ -93,7 +92,7 @@ def _sort(
         name = canonicalize_name(distribution)
         found.versions[name] = version
         installed = installed_version(distribution)
-        if not _is_same(installed, version):
+        if not is_same_version(installed, version):
             found.apart |= {name, *beside}
             if installed is not None:
                 found.warnings.append(_other_version(distribution, version, installed, place, beside - {name}))
@@ -103,13 +102,6 @@ def _brings(module: str, code: CodeBase, index: DistributionIndex, absent: Absen
     if is_installed(module, code):
         return index.brings(module, preferred=absent.listed.names)
     return absent.find(module, asker="model")
-
-
-def _is_same(installed: str | None, version: str) -> bool:
-    try:
-        return installed is not None and Version(installed).public == Version(version).public
-    except InvalidVersion:
-        return installed == version
 
 
 def _other_version(distribution: str, version: str, installed: str, place: str, beside: Collection[str]) -> str:

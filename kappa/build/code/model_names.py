@@ -13,7 +13,15 @@ from kappa.build.code.tracing import is_installed
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds, model_files
 from kappa.wording import one_of, quoted
 
-__all__ = ["NameProblem", "dill_problem", "name_problem", "needs_of_file", "size_of_model", "subject_of"]
+__all__ = [
+    "NameProblem",
+    "dill_problem",
+    "main_problem",
+    "name_problem",
+    "needs_of_file",
+    "size_of_model",
+    "subject_of",
+]
 
 
 class NameProblem(NamedTuple):
@@ -62,7 +70,7 @@ def name_problem(
 ) -> NameProblem | None:
     """Return what is wrong with a module that the model of ``place`` names; ``None`` if it can be had."""
     if module == "__main__":
-        return _main_problem(needs.of_main, place)
+        return main_problem(needs.of_main, place)
     direct = code.direct(module)
     if direct is not None and direct.origin != "archive" and direct.name not in absent.listed.names:
         message = f"{subject_of(place)} names {quoted(module)}. {direct.problem}"
@@ -76,7 +84,7 @@ def name_problem(
     return NameProblem("KF314", f"{subject_of(place)} needs a module. {told.message}", told.help, told.is_sure)
 
 
-def _main_problem(names: Sequence[str], place: str) -> NameProblem:
+def main_problem(names: Sequence[str], place: str) -> NameProblem:
     """Say what a model needs of the script that made it; the names are empty where the file does not tell them."""
     listed = one_of([f"`{name}`" for name in names] or ["a class or function"], joined_by="and")
     message = (

@@ -70,9 +70,9 @@ def _plugins() -> tuple[ArtifactPlugin, ...]:
     return tuple(ARTIFACTS.load(name)(name="model") for name in ARTIFACTS.builtins)
 
 
-def sketch_for(model: Path | None, directory: Path) -> str:
+def sketch_for(model: Path | None, directory: Path, *, artifact_type: str | None = None) -> str:
     """Return what a new kappafile in ``directory`` holds: nine lines that name a model's file and, if there is one, a
-    sample of its input."""
+    sample of its input. Its ``artifact_type`` is that of the file's extension unless another is known."""
     path = "model.joblib"
     if model is not None:
         path = (model.relative_to(directory) if model.is_relative_to(directory) else Path(model.name)).as_posix()
@@ -81,7 +81,7 @@ def sketch_for(model: Path | None, directory: Path) -> str:
     sample = next((name for name in samples if (directory / name).is_file()), None)
     return _LINES.format(
         name=json.dumps(_service_name(model)),
-        type=(type_of_model(model) if model is not None else None) or "sklearn",
+        type=artifact_type or (type_of_model(model) if model is not None else None) or "sklearn",
         path=json.dumps(path, ensure_ascii=False),
         input=f'{{ type = "dataframe", columns_from = "{sample}" }}' if sample else '"dataframe"',
     )

@@ -13,8 +13,17 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
-__all__ = ["InstalledState", "asked_for", "installed_state", "installed_version", "metadata_field", "with_needs"]
+__all__ = [
+    "InstalledState",
+    "asked_for",
+    "installed_state",
+    "installed_version",
+    "is_same_version",
+    "metadata_field",
+    "with_needs",
+]
 
 InstalledState = tuple[tuple[str, int], ...]
 
@@ -25,6 +34,14 @@ def installed_version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def is_same_version(installed: str | None, version: str) -> bool:
+    """Return whether an installed version is one that a file names; local parts such as `+cpu` say nothing."""
+    try:
+        return installed is not None and Version(installed).public == Version(version).public
+    except InvalidVersion:
+        return installed == version
 
 
 def installed_state() -> InstalledState:

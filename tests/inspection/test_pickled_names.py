@@ -26,8 +26,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kappa.frameworks.pickled_names import needs_of_object, needs_of_pickle
 from kappa.frameworks.sklearn import SklearnModelArtifact
+from kappa.inspection.pickles import needs_of_object, needs_of_pickle
 from kappa.spec.contracts import ModelNeeds
 
 

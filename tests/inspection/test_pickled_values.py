@@ -13,7 +13,7 @@ import pytest
 
 from kappa.build.project import read_project
 from kappa.errors import ManifestError
-from kappa.frameworks.pickled_names import needs_of_object, needs_of_pickle
+from kappa.inspection.pickles import needs_of_object, needs_of_pickle
 
 cloudpickle = pytest.importorskip("cloudpickle", reason="no package here needs it any more")
 

@@ -1,0 +1,43 @@
+"""Which format a model's file or folder has, and what is read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from kappa._files import digest_of_lines, sha256_of_file
+from kappa.inspection.pickle_files import read_pickle_file
+from kappa.inspection.report import Model
+from kappa.spec.contracts import model_files
+
+__all__ = ["inspect_path"]
+
+_HEAD_BYTES = 4096
+_MOST_FILES = 10_000
+
+FILE_READERS: tuple[Callable[[Path, bytes], Model | None], ...] = (read_pickle_file,)
+"""Each looks at a file and its beginning; the first that knows the format reads it."""
+FOLDER_READERS: tuple[Callable[[Path], Model | None], ...] = ()
+
+
+def inspect_path(path: Path) -> Model | None:
+    """Read what a file or folder says of the model in it; ``None`` for a folder that is not a model.
+
+    Nothing that it names is imported or called. Raises `OSError`.
+    """
+    if path.is_dir():
+        model = next((model for read in FOLDER_READERS if (model := read(path)) is not None), None)
+        return None if model is None else _with_folder_facts(model, path)
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    known = next((model for read in FILE_READERS if (model := read(path, head)) is not None), None)
+    problem = "it is empty" if not head else "it has the format of no model that is known"
+    model = known or Model(kind="", certainty="unknown", problem=problem)
+    return replace(model, size_bytes=path.stat().st_size, sha256=sha256_of_file(path))
+
+
+def _with_folder_facts(model: Model, path: Path) -> Model:
+    files = model_files(path)[:_MOST_FILES]
+    digests = {file.relative_to(path).as_posix(): sha256_of_file(file) for file in files}
+    return replace(model, size_bytes=sum(file.stat().st_size for file in files), sha256=digest_of_lines(digests))

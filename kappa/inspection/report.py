@@ -1,0 +1,83 @@
+"""What was found out about a model's file or folder, the same for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from kappa.inspection.verdicts import Verdict
+
+__all__ = ["Certainty", "Model", "Step", "Tensor"]
+
+Certainty = Literal["certain", "likely", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a pipeline."""
+
+    name: str
+    made_of: str
+    """Its class, as ``module:Class``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input, an output or a weight of a network."""
+
+    name: str
+    dtype: str = ""
+    shape: tuple[int | str, ...] = ()
+    """Names, and -1, stand for lengths that differ from call to call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What a model's file or folder says of itself; what it does not tell is empty."""
+
+    kind: str
+    """The format, e.g. `joblib`; empty if it is none that is known."""
+    certainty: Certainty = "certain"
+    """How sure the kind is: by a signature and what follows it, by a name or a signature alone, or not at all."""
+    written_by: str = ""
+    """What wrote it, in words."""
+    artifact_type: str = ""
+    """The type of a kappafile's artifact that takes it; empty where there is none."""
+    made_of: str = ""
+    """The class of the model, as ``module:Class``."""
+    steps: tuple[Step, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """By distribution, the version that the model was saved with."""
+    feature_names: tuple[str, ...] = ()
+    feature_types: tuple[str, ...] = ()
+    feature_count: int | None = None
+    classes: tuple[Any, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    weights: int | None = None
+    """How many tensors of weights there are."""
+    modules: tuple[str, ...] = ()
+    """Dotted names of modules that loading it imports."""
+    later: tuple[str, ...] = ()
+    """Those that functions in it import when they are called."""
+    requirements: tuple[str, ...] = ()
+    """What it asks for itself, as pip takes it."""
+    of_main: tuple[str, ...] = ()
+    """Classes and functions of the script or notebook that saved it."""
+    notebooks: tuple[str, ...] = ()
+    """Cells of notebooks whose code it holds."""
+    size_bytes: int = 0
+    sha256: str = ""
+    """Of a file; of a folder, that of the list of its files' digests."""
+    verdict: Verdict | None = None
+    """On the pickle that it is, or holds."""
+    problem: str = ""
+    """Why it could not be read to its end: a part of a sentence that begins with "it"."""
+    is_truncated: bool = False
+    remarks: tuple[str, ...] = ()
+    """What else is worth knowing, in sentences."""
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
