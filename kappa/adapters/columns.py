@@ -15,7 +15,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, islice
 from sys import getsizeof
 from types import NoneType
@@ -150,7 +150,7 @@ def frame_of(forms: Sequence[Columns]) -> Any:
     is_numbered = first.names == numbers(len(first.names))
     if set(first.kinds) == {_FLOAT64}:  # PERF: one block; the common case of numeric models
         block = np.array(values, dtype=_FLOAT64).T
-        frame = pd.DataFrame(block, columns=None if is_numbered else pd.Index(first.names))
+        frame = pd.DataFrame(block, columns=None if is_numbered else _column_labels(first.names))
     else:
         arrays = dict(zip(first.names, map(_array, values, first.kinds), strict=True))
         # PERF: 20 µs less; the arrays are nobody else's, but many columns apart make pandas warn of fragments later
@@ -158,6 +158,33 @@ def frame_of(forms: Sequence[Columns]) -> Any:
     if first.labels is not None:
         frame.index = pd.Index(first.labels.values)
     return frame
+
+
+def _column_labels(names: tuple[Hashable, ...]) -> Any:
+    """Return the index of columns of these names, which no other frame shares.
+
+    PERF: to make one takes 30 µs, and what pandas and scikit-learn then look up in it 130 more, once for all frames of
+    the same names. Where frames could write into each other's, as before pandas 3, each has its own.
+    """
+    import pandas as pd
+
+    is_text = set(map(type, names)) == {str}
+    if is_text and text_dtype() is not None and len("".join(cast("tuple[str, ...]", names))) <= _KEPT_CHARACTERS:
+        return _kept_labels(names).view()
+    return pd.Index(names)
+
+
+_KEPT_CHARACTERS = 4096
+"""Longer names are a client's own, perhaps, and would hold memory."""
+
+
+@lru_cache(maxsize=64)
+def _kept_labels(names: tuple[Hashable, ...]) -> Any:
+    import pandas as pd
+
+    labels = pd.Index(names)
+    labels.is_unique  # noqa: B018 - fills its table of names, before there are several threads
+    return labels
 
 
 def _joined(parts: Sequence[Sequence[Any]], kind: Kind) -> Sequence[Any]:

@@ -29,6 +29,8 @@ class DefaultOutput(OutputAdapter):
         return _AS_TABLE.prepare(value, accepts=accepts) if _is_frame(value) else json_rows(value)
 
     def encode(self, value: Any, *, accept: str = "") -> Answer:
+        if type(value) is list:  # PERF: as the parts of most results are
+            return Answer(encode_json(value))
         if _is_frame(value):
             return _AS_TABLE.encode(value, accept=accept)
         if isinstance(value, FileLike):

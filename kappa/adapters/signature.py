@@ -174,13 +174,22 @@ class Signature:
             return None
         return tuple(column.kind for column in self.columns)
 
+    @cached_property
+    def _usual_names(self) -> tuple[tuple[Hashable, ...], ...]:
+        """The names of a request whose columns are the declared ones in their order."""
+        return self.names, numbers(len(self.names))
+
+    @cached_property
+    def _is_untyped(self) -> bool:
+        return all(column.dtype is None for column in self.columns)
+
     def conform(self, decoded: Columns) -> Columns:
         """Bring a request to this signature; raises a `BadInputError` of 422 that names all that does not fit.
 
         Row labels are no part of it: who needs them declares a column.
         """
-        if decoded.names == self.names and decoded.kinds == self._sure_kinds:
-            return decoded if decoded.labels is None else decoded._replace(labels=None)
+        if decoded.names in self._usual_names and (self._is_untyped or decoded.kinds == self._sure_kinds):
+            return Columns(self.names, decoded.kinds, decoded.values, decoded.rows)
         places = self._places(decoded)
         missing = [name for name in self.names if name not in places]
         extra = [name for name in places if name not in self._known]

@@ -24,7 +24,7 @@ from kappa.plugins import load_dotted
 from kappa.services.awaiting import awaited, is_awaitable, loop_in_use
 from kappa.services.direct import own_tasks
 from kappa.services.representations import PLAIN, Rest, error_answer
-from kappa.services.splitting import FUNCTION, InputRows, arranged, cut, labels_of
+from kappa.services.splitting import FUNCTION, InputRows, arranged, cut, is_in_order, labels_of
 from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.service import ApiSpec, ArtifactMethod, ExampleSpec
@@ -34,6 +34,7 @@ __all__ = ["Inference", "example_payload", "extensions_of", "read_payload"]
 
 _logger = logging.getLogger("kappa.inference")
 _NO_HEADERS = HTTPHeaders()
+_GENERATORS = (GeneratorType, AsyncGeneratorType)
 _OTHER_ORDER = (
     "The function of `%s` returned its rows in another order than it was given them; they were put back by their "
     "labels, as will be others. Return one result per input in the order of the inputs, or give an index that is no "
@@ -227,7 +228,7 @@ class Inference:
         self, tasks: Sequence[InferenceTask], value: Any, labels: Any, common: Representation | None
     ) -> list[Any]:
         """Cut what the function returned for ``tasks``, prepared for the representation that is ``common`` to them."""
-        if isinstance(value, GeneratorType | AsyncGeneratorType):
+        if isinstance(value, _GENERATORS):
             raise InferenceFailedError(
                 f"{self._named} returned a generator. Streaming is not supported yet: return the whole result."
             )
@@ -238,7 +239,7 @@ class Inference:
             return [task.error for task in tasks]  # every task was discarded: the return value is ignored
         counts = [self._input.rows_of(task.data) for task in kept]
         try:
-            if type(value) is not list:
+            if not is_in_order(value):
                 value = self._arranged(value, tasks, counts, labels)
             if common is not None:
                 value = common.prepare(value, tasks)

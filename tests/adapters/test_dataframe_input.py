@@ -326,6 +326,19 @@ def test_declared_columns_come_in_the_declared_order(body: Any) -> None:
     assert_same(frame_of(body, DataframeInput(columns=("a", "b"))), pd.DataFrame({"a": [1], "b": [2]}))
 
 
+def test_what_a_function_does_to_the_columns_of_a_frame_is_its_own_affair() -> None:
+    adapter = DataframeInput(columns=["a", "b"])
+    first, second = frame_of([[1.5, 2.5]], adapter), frame_of([[3.5, 4.5]], adapter)
+    first.columns.name = "mine"
+    first["c"] = 1
+    with suppress(ValueError):  # pandas 3 refuses it
+        first.columns.values[0] = "x"
+    third = frame_of([[5.5, 6.5]], adapter)
+    for frame in (second, third):
+        assert (frame.columns.tolist(), frame.columns.name) == (["a", "b"], None)
+        assert frame["a"].tolist() + frame["b"].tolist() in ([3.5, 4.5], [5.5, 6.5])
+
+
 def test_columns_named_by_numbers_are_found_by_name() -> None:
     body = {"columns": [1, 0], "data": [[10, 20]]}
     assert frame_of(body, DataframeInput(columns=("0", "1"))).to_dict("list") == {"0": [20], "1": [10]}
