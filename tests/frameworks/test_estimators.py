@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -41,9 +42,7 @@ def watched(estimator: type, seen: list[type]) -> Any:
 
 
 @each_type
-def test_an_estimator_fitted_without_names_gets_the_values_of_a_frame_and_others_the_frame(
-    artifact: ArtifactPlugin,
-) -> None:
+def test_a_plain_estimator_gets_the_values_of_a_frame_whatever_it_was_fitted_with(artifact: ArtifactPlugin) -> None:
     seen: list[type] = []
     spec = ApiSpec(
         name="predict", target=ArtifactMethod(artifact="model"), input=DataframeInput(), output="default", batch=True
@@ -58,7 +57,34 @@ def test_an_estimator_fitted_without_names_gets_the_values_of_a_frame_and_others
     assert asked(by_position, b"[[3.0, 0.5], [0.0, 0.5]]") == b"[1,0]"
     assert asked(by_position, b"[[3, 0], [0, 1]]") == b"[1,0]"
     assert asked(by_name, b'[{"a": 3.0, "b": 0.5}]') == b"[1]"
-    assert seen == [np.ndarray, np.ndarray, pd.DataFrame]
+    assert seen == [np.ndarray, np.ndarray, np.ndarray]
+
+
+@each_type
+@pytest.mark.parametrize("method", ["predict", "decision_function"])
+def test_an_estimator_fitted_with_names_answers_a_frame_of_them_as_before_and_never_warns(
+    artifact: ArtifactPlugin, method: str
+) -> None:
+    model = SVC().fit(NAMED, CLASSES)
+    called = artifact.caller(model, method, is_batch=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert called(NAMED).tolist() == getattr(model, method)(NAMED).tolist()
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("names", [["b", "a"], ["a", "c"]], ids=["order", "another"])
+def test_an_estimator_fitted_with_names_says_itself_what_is_wrong_with_others(names: list[str]) -> None:
+    called = SklearnModelArtifact("model").caller(SVC().fit(NAMED, CLASSES), "predict", is_batch=True)
+    with pytest.raises(ValueError, match="The feature names should match those"):
+        called(pd.DataFrame(ROWS, columns=names))
+
+
+def test_an_estimator_that_holds_one_that_knows_names_gets_the_frame() -> None:
+    seen: list[type] = []
+    model = watched(HistGradientBoostingClassifier, seen)(categorical_features=["b"]).fit(NAMED, CLASSES)
+    SklearnModelArtifact("model").caller(model, "predict", is_batch=True)(NAMED)
+    assert seen == [pd.DataFrame]
 
 
 @pytest.mark.parametrize(
