@@ -13,7 +13,7 @@ FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
 .PHONY: help venv demo test test-engines coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests lint format \
-  generate bench-adapters bench-build bench-serve bench-versions bench-structure bench-cli bench-validate bench-images \
+  generate bench-adapters bench-build bench-serve bench-one-client bench-versions bench-structure bench-cli bench-validate bench-images \
   bench-manifest-errors bench-tune bench-ablation bench-peers clean
 
 help: ## list the targets
@@ -93,6 +93,9 @@ bench-build: $(INSTALLED) ## the first and the second build of the iris example,
 
 bench-serve: $(INSTALLED) ## the iris API beside a no-op on the same server stack
 	$(PYTHON) benchmarks/serve.py
+
+bench-one-client: $(INSTALLED) ## one client and a model, beside a no-op and the bare model; two minutes, on a quiet machine
+	$(PYTHON) benchmarks/one_client.py
 
 bench-versions: $(INSTALLED) ## whether any rate of `bench-serve` is lower than at the commit BASE; a quarter of an hour
 	$(PYTHON) benchmarks/versions.py --base $(or $(BASE),HEAD~1)
