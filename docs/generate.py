@@ -114,6 +114,8 @@ from kappa import testing as testing
 from kappa import types as types
 '''
 FACADE = ROOT / "kappa" / "__init__.py"
+ADAPTERS = ROOT / "kappa" / "adapters" / "__init__.py"
+LAZY = "= lazy_names(__name__, _HOMES)"
 
 PLAIN_TYPES = {
     "string": "text",
@@ -137,6 +139,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "types.md": types_page(),
         FACADE: facade(),
+        **{path: lazy_facade(path) for path in (ROOT / "kappa").rglob("__init__.py") if LAZY in path.read_text("utf-8")},
         FACADE.with_suffix(".pyi"): stub(),
         **{SCHEMAS / f"{name}.schema.json": schema_text(name, only_built_in=True) for name in DOCUMENTS},
     }
@@ -282,6 +285,33 @@ def facade() -> str:
     names = sorted({*re.findall(r'^    "(\w+)": "kappa\.', text, flags=re.MULTILINE), "__version__", *DECORATORS})
     listed_names = "".join(f'    "{name}",\n' for name in names)
     return re.sub(r"__all__ = \[\n.*?\]\n", f"__all__ = [\n{listed_names}]\n", text, flags=re.DOTALL)
+
+
+def lazy_facade(path: Path) -> str:
+    """Return the façade of a package with its names, each with its module, of what it imports for type checkers.
+
+    That of the adapters imports those in the table of plugins.
+    """
+    text = path.read_text(encoding="utf-8")
+    imports = set(re.findall(r"^    from (kappa[\w.]*) import (\w+) as \2$", text, flags=re.MULTILINE))
+    if path == ADAPTERS:
+        built_in = (*INPUT_ADAPTERS.builtins.values(), *OUTPUT_ADAPTERS.builtins.values())
+        imports = {(home, name) for home, _, name in (plugin.partition(":") for plugin in built_in)}
+    homes = {name: home for home, name in imports}
+    names = sorted(homes, key=lambda name: (not name.isupper(), name.islower(), name))  # as ruff sorts `__all__`
+    head = re.match(r".*?\nif TYPE_CHECKING:[^\n]*\n", text, flags=re.DOTALL)
+    assert head is not None
+    return "".join(
+        [
+            head[0],
+            *(f"    from {home} import {name} as {name}\n" for home, name in sorted(imports)),
+            "\n_HOMES = {\n",
+            *(f'    "{name}": "{homes[name]}",\n' for name in sorted(names)),
+            "}\n\n__all__ = [\n",
+            *(f'    "{name}",\n' for name in names),
+            f"]\n\n__getattr__, __dir__ {LAZY}\n",
+        ]
+    )
 
 
 def stub() -> str:
