@@ -139,7 +139,9 @@ def pages() -> dict[Path, str]:
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "types.md": types_page(),
         FACADE: facade(),
-        **{path: lazy_facade(path) for path in (ROOT / "kappa").rglob("__init__.py") if LAZY in path.read_text("utf-8")},
+        **{
+            file: lazy_facade(file) for file in (ROOT / "kappa").rglob("__init__.py") if LAZY in file.read_text("utf-8")
+        },
         FACADE.with_suffix(".pyi"): stub(),
         **{SCHEMAS / f"{name}.schema.json": schema_text(name, only_built_in=True) for name in DOCUMENTS},
     }

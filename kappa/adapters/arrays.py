@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain
+from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -30,6 +31,15 @@ ArrayDtype = Literal[
     "str", "bytes",
 ]  # fmt: skip
 _TAKES = (JSON, NPY)
+_SAMPLES: Mapping[str, Any] = {
+    "bool": True,
+    "str": "text",
+    "bytes": {"b64": "dGV4dA=="},
+    "float64": 1.5,
+    "float32": 1.5,
+}
+_LONGEST_SAMPLE = 32
+"""Values of a row."""
 _Size = Annotated[int, Field(ge=-1)]
 
 
@@ -53,6 +63,17 @@ class ArrayInput(InputAdapter):
         if payload.media_type == NPY:
             return self.conform(array_of_npy(payload), payload.limits)
         return self.array_of(self.rows_in(parse_json(payload)), payload.limits)
+
+    def sample_body(self) -> Any:
+        if self.dtype is None and self.shape is None:
+            return [[1.5, 2.5]]
+        row: Any = _SAMPLES.get(self.dtype or "float64", 1)
+        sizes = [abs(size) for size in (self.shape if self.shape is not None else (2,))]
+        if prod(sizes) > _LONGEST_SAMPLE:
+            return None
+        for size in reversed(sizes):
+            row = [row] * size
+        return [row]
 
     def rows_in(self, body: Any) -> Any:
         """Return the rows of a parsed JSON body."""

@@ -36,7 +36,7 @@ from kappa.adapters.json import (
     parse_json_lines,
 )
 from kappa.adapters.json_values import records_of, rows_of_frame, values_of
-from kappa.adapters.layouts import columns_of_json
+from kappa.adapters.layouts import columns_of_json, sample_table
 from kappa.adapters.media_types import CSV, JSON, LINES, TABS, understood
 from kappa.adapters.multipart import FORM
 from kappa.adapters.negotiation import preferred
@@ -235,6 +235,9 @@ class DataframeInput(InputAdapter):
 
     def merge(self, forms: Sequence[Columns]) -> Any:
         return frame_of(forms)
+
+    def sample_body(self) -> Any:
+        return sample_table(self.columns or ["column"], self.orient or "records")
 
     def request_content(self) -> dict[str, Any]:
         signature = self.signature

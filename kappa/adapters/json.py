@@ -308,6 +308,9 @@ class JsonInput(InputAdapter):
     def nbytes_from(self, payload: Payload) -> int:
         return unfolded_size(payload.data)
 
+    def sample_body(self) -> Any:
+        return {"key": 1}
+
     def request_content(self) -> dict[str, Any]:
         return {"application/json": {"schema": {}}}
 

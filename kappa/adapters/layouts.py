@@ -21,7 +21,7 @@ from kappa.adapters.table_schema import typed
 from kappa.errors import BadInputError
 from kappa.types import DecodingLimits
 
-__all__ = ["columns_of_json"]
+__all__ = ["columns_of_json", "sample_table"]
 
 
 def columns_of_json(body: Any, orient: Orient | None, limits: DecodingLimits) -> Columns:
@@ -45,6 +45,27 @@ def columns_of_json(body: Any, orient: Orient | None, limits: DecodingLimits) ->
     if not decoded.rows or not decoded.names:
         raise BadInputError(EMPTY_TABLE)
     return decoded
+
+
+def sample_table(columns: Sequence[str] | Mapping[str, Any], orient: Orient) -> Any:
+    """Return a table of one row in a layout; ``columns`` are names, or the option of names with dtypes."""
+    dtypes = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "")
+    row = {
+        name: _SAMPLES.get(dtype["dtype"] if isinstance(dtype, Mapping) else dtype, 1) for name, dtype in dtypes.items()
+    }
+    values = list(row.values())
+    layouts: Mapping[Orient, Any] = {
+        "records": [row],
+        "values": [values],
+        "split": {"columns": list(row), "data": [values]},
+        "columns": {name: [value] for name, value in row.items()},
+        "index": {"0": row},
+        "table": {"schema": {"fields": [{"name": name} for name in row]}, "data": [row]},
+    }
+    return layouts[orient]
+
+
+_SAMPLES: Mapping[str, Any] = {"bool": True, "str": "text", "datetime": "2026-01-31", "float64": 1.5, "float32": 1.5}
 
 
 def _orient_of(body: Any) -> Orient:

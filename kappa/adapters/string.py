@@ -33,6 +33,9 @@ class StringInput(InputAdapter):
     def nbytes_of(self, form: str) -> int:
         return sys.getsizeof(form)
 
+    def sample_body(self) -> Any:
+        return "some text"
+
     def request_content(self) -> dict[str, Any]:
         text = {"schema": {"type": "string"}}
         return {"text/plain": text, "*/*": text, **form_content(["file"])}

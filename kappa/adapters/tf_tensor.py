@@ -44,6 +44,10 @@ class TfTensorInput(ArrayInput):
         _tensorflow()
         return super().decoder(load)
 
+    def sample_body(self) -> Any:
+        rows = super().sample_body()
+        return None if rows is None else {"instances": rows}
+
     def rows_in(self, body: Any) -> Any:
         if isinstance(body, dict) and "inputs" in body:
             raise BadInputError("`inputs`, the column format, is not taken here; send `instances`, one for each row.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from kappa.spec.contracts import InputAdapter, thaw
+from kappa.spec.contracts import thaw
 from kappa.spec.service import ApiSpec, ServiceSpec
 
 __all__ = ["arguments_for_curl", "arguments_for_run", "sample_request"]
@@ -17,7 +17,7 @@ def sample_request(spec: ServiceSpec, api: ApiSpec) -> Any:
     """Return a body that an API may be sent, as a JSON value; ``None`` for one that takes files."""
     shown = [example.input for example in spec.examples if example.api == api.name] + [api.input.http_input_example]
     short = next((value for value in shown if value is not None and len(_text(thaw(value))) <= _LONGEST), None)
-    return thaw(short) if short is not None else _made_for(api.input)
+    return thaw(short) if short is not None else api.input.sample_body()
 
 
 def arguments_for_curl(spec: ServiceSpec, api: ApiSpec) -> str:
@@ -51,34 +51,4 @@ def _are_rows_of(body: Any, columns: Sequence[str]) -> bool:
     )
 
 
-def _made_for(adapter: InputAdapter) -> Any:
-    columns = getattr(adapter, "columns", None)
-    if not columns:
-        return _BODIES.get(adapter.type)
-    row = {name: _VALUES.get(_dtype_of(columns, name), 1) for name in columns}
-    names, values = list(row), list(row.values())
-    return {
-        "values": [values],
-        "split": {"columns": names, "data": [values]},
-        "columns": {name: [value] for name, value in row.items()},
-        "index": {"0": row},
-        "table": {"schema": {"fields": [{"name": name} for name in names]}, "data": [row]},
-    }.get(getattr(adapter, "orient", None) or "records", [row])
-
-
-def _dtype_of(columns: Any, name: str) -> str:
-    dtype = columns[name] if isinstance(columns, Mapping) else ""
-    return str(dtype["dtype"] if isinstance(dtype, Mapping) else dtype)
-
-
 _LONGEST = 300
-_VALUES: Mapping[str, Any] = {"bool": True, "str": "text", "datetime": "2026-01-31", "float64": 1.5, "float32": 1.5}
-_ROWS = [[1.5, 2.5]]
-_BODIES: Mapping[str, Any] = {
-    "dataframe": [{"column": 1.5}],
-    "json": {"key": 1},
-    "ndarray": _ROWS,
-    "pytorch_tensor": _ROWS,
-    "string": "some text",
-    "tf_tensor": {"instances": _ROWS},
-}

@@ -299,6 +299,10 @@ class InputAdapter(Plugin):
         """Build the argument for a function that takes one request at a time."""
         return form
 
+    def sample_body(self) -> Any:
+        """Return a request body as a JSON value, to begin with; ``None`` for an adapter of files."""
+        return None
+
     def request_content(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 *content* map of the request body, by media type; the preferred one first."""
         raise NotImplementedError

@@ -133,6 +133,10 @@ class InputAdapterSuite(PluginSuite):
         for payload in self.good:
             self.decode(payload)
 
+    def test_the_body_that_is_shown_to_begin_with_is_taken(self) -> None:
+        if (body := self.adapter.sample_body()) is not None:
+            self.decode(Payload(json.dumps(body).encode(), "application/json"))
+
     def test_bad_requests_are_refused_with_a_4xx_and_a_reason(self) -> None:
         for payload in self.bad:
             try:

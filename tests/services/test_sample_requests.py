@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from kappa.adapters import DataframeInput, JsonInput, MultiFileInput, NdarrayInput, StringInput
+from kappa.adapters.arrays import ArrayDtype
 from kappa.adapters.columns import Orient
 from kappa.services.sample_requests import arguments_for_curl, arguments_for_run
 from kappa.spec.contracts import InputAdapter
@@ -22,7 +23,10 @@ READERS: dict[str, InputAdapter] = {
     "frame": DataframeInput(),
     "json": JsonInput(),
     "array": NdarrayInput(),
+    **{f"array of {shape}": NdarrayInput(shape=shape) for shape in ((3,), (-1, 2), ())},
+    **{f"array of {dtype}": NdarrayInput(dtype=dtype) for dtype in get_args(ArrayDtype)},
     "text": StringInput(),
+    **{f"any table as {orient}": DataframeInput(orient=orient) for orient in get_args(Orient)},
     **{f"orient {orient}": DataframeInput(columns=COLUMNS, orient=orient) for orient in get_args(Orient)},
 }
 
@@ -49,6 +53,10 @@ def test_the_example_of_the_api_comes_first_and_curl_needs_no_quotes_for_its_row
 def test_a_long_example_is_not_shown() -> None:
     asked = service(JsonInput(), ExampleSpec(name="one", api="predict", input=list(range(1000))))
     assert json.loads(shlex.split(arguments_for_run(*asked))[-1]) == {"key": 1}
+
+
+def test_a_long_row_is_not_made_up() -> None:
+    assert arguments_for_run(*service(NdarrayInput(shape=(28, 28)))) == "--input-file FILE"
 
 
 def test_files_are_named_by_their_parts() -> None:
