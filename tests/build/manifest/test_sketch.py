@@ -12,9 +12,10 @@ import pytest
 
 from kappa.build.manifest.diagnostics import render_text
 from kappa.build.manifest.kappafile import find_kappafile
-from kappa.build.manifest.other_frameworks import advice_for_type
+from kappa.build.manifest.other_frameworks import advice_for_type, framework_of_file
 from kappa.build.project import check_kappafile
 from kappa.errors import ConfigurationError
+from kappa.plugins import ARTIFACTS
 
 UBJSON = b"{L\0\0\0\0\0\0\0\x07learner{}}"
 SAMPLE = "area,rooms\n80.5,3\n120,4\n"
@@ -173,3 +174,9 @@ def write_artifact(tmp_path: Path) -> Callable[[str], str]:
         return render_text([one for one in check_kappafile(file)[1] if one.code == "KF205"])
 
     return write
+
+
+@pytest.mark.parametrize("kind", ARTIFACTS.builtins)
+def test_a_framework_with_a_type_is_not_among_those_without(kind: str) -> None:
+    assert advice_for_type(kind, artifact="model") is None
+    assert {framework_of_file(Path(f"model{end}")) for end in ARTIFACTS.load(kind).extensions} <= {None}
