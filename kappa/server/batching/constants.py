@@ -83,8 +83,14 @@ SLOW_RUN_S = 0.005
 """Seconds: a run beyond it is slow."""
 STEADY_RUNS = 200
 """Runs: how many in a row must not have been slow before a batch runs on the loop."""
-LOOP_BAN_S = 10.0
-"""Seconds: how long a slow run on the loop sends the function back to its thread."""
+FIRST_LOOP_BAN_S = 0.25
+"""Seconds: how long a slow run on the loop sends the function back to its thread, if it is the only one in a while: the
+machine was busy, then (measured beside two busy processes: 10 s for each left a short function in its thread for good,
+where a request of one client took 960 µs in place of 400)."""
+LAST_LOOP_BAN_S = 10.0
+"""Seconds: how long at most; doubled each time that the function is slow again soon."""
+SOON_BANS = 4
+"""Bans: a slow run within so many after the last is soon."""
 PAUSE_S = 0.05
 """Seconds: the longest pause of the event loop for one batch."""
 COMPUTING_SHARE = 0.9

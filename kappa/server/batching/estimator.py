@@ -102,6 +102,8 @@ class Estimator:
 
     def _weight(self, seconds: float, predicted: float) -> float:
         residual = abs(seconds - predicted)
+        if residual <= 0.1 * predicted:  # PERF: as most are
+            return 1.0
         spread = max(self._residuals.quantile(0.95), -self._residuals.quantile(0.05))
         limit = max(HUBER_SPREADS * spread, 0.1 * predicted, 1e-6)
         return 1.0 if residual <= limit else limit / residual

@@ -12,14 +12,16 @@ from kappa.server.batching.constants import (
     CLEAR_TIMES,
     COMPARED_RUNS,
     COMPUTING_SHARE,
+    FIRST_LOOP_BAN_S,
     FIRST_TRIAL_S,
+    LAST_LOOP_BAN_S,
     LAST_TRIAL_S,
-    LOOP_BAN_S,
     LOOP_BATCH_S,
     LOOP_RUNS,
     PAUSE_S,
     RUNS_BETWEEN_TRIALS,
     SLOW_RUN_S,
+    SOON_BANS,
     STALLED_TIMES,
     STEADY_RUNS,
     WORTH_CHANGING_TIMES,
@@ -43,8 +45,8 @@ class Placer:
     """Decides where the next batch of one API runs.
 
     *On the loop*, which saves the hand-over to a thread (42-65 µs): only a function that is known (50 runs), fast (p99
-    of the next batch under 1 ms) and steady (none of the last 200 passed 5 ms). One slow run there sends it back to its
-    thread for 10 s.
+    of the next batch under 1 ms) and steady (none of the last 200 passed 5 ms). A slow run there sends it back to its
+    thread for 0.25 s, and for twice as long each time that another follows soon, up to 10 s.
 
     *With the loop paused.* In the thread, a function that computes in Python competes with the loop for the GIL: each
     hand-over costs up to one switch interval (5 ms), so under load both slow down. The loop may then pause for as long
@@ -57,6 +59,7 @@ class Placer:
     """
 
     __slots__ = (
+        "_ban_s",
         "_banned_until",
         "_is_computing",
         "_last",
@@ -75,6 +78,7 @@ class Placer:
         self._may_run_on_loop = may_run_on_loop
         self._may_pause = may_pause
         self._banned_until = -inf
+        self._ban_s = FIRST_LOOP_BAN_S
         self._steady_runs = STEADY_RUNS  # nothing slow was seen yet
         self._is_computing = False
         self.usually_pauses = False
@@ -147,7 +151,9 @@ class Placer:
             return
         self._steady_runs = 0
         if placement == "loop":
-            self._banned_until = now + LOOP_BAN_S
+            is_soon = now < self._banned_until + SOON_BANS * self._ban_s
+            self._ban_s = min(2 * self._ban_s, LAST_LOOP_BAN_S) if is_soon else FIRST_LOOP_BAN_S
+            self._banned_until = now + self._ban_s
 
     def _compare(self, stretch: float, *, was_paused: bool, now: float) -> None:
         """Learn from a run that was followed by the next after ``stretch`` times its expected duration."""

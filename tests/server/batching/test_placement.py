@@ -36,20 +36,37 @@ def test_only_a_known_fast_and_steady_function_runs_on_the_loop() -> None:
     assert not placer.is_loop_fit(10, estimate=fast._replace(far_tail_s=0.001), now=0.0)
 
 
-def test_a_slow_run_ends_it_for_two_hundred_runs_and_on_the_loop_for_ten_seconds() -> None:
-    fast = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 500, 10)
+FAST = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 500, 10)
+
+
+def test_a_slow_run_ends_it_for_two_hundred_runs() -> None:
     placer = Placer()
     observe(placer, 0.006, now=0.0)
-    assert not placer.is_loop_fit(1, estimate=fast, now=1.0)
+    assert not placer.is_loop_fit(1, estimate=FAST, now=1.0)
     for _ in range(200):
         observe(placer, 0.0001, now=1.0)
-    assert placer.is_loop_fit(1, estimate=fast, now=1.0)
+    assert placer.is_loop_fit(1, estimate=FAST, now=1.0)
 
-    observe(placer, 0.006, placement="loop", now=2.0)
+
+def ban_s(placer: Placer, now: float) -> float:
+    """Return how long a slow run on the loop at ``now`` keeps the function from it, to an eighth of a second."""
+    observe(placer, 0.006, placement="loop", now=now)
     for _ in range(200):
-        observe(placer, 0.0001, now=3.0)
-    assert not placer.is_loop_fit(1, estimate=fast, now=11.9)
-    assert placer.is_loop_fit(1, estimate=fast, now=12.0)
+        observe(placer, 0.0001, now=now)
+    return next(n / 8 for n in range(1, 1000) if placer.is_loop_fit(1, estimate=FAST, now=now + n / 8))
+
+
+def test_a_function_that_is_slow_on_the_loop_again_and_again_stays_away_longer_each_time() -> None:
+    placer, now, bans = Placer(), 100.0, []
+    for _ in range(8):
+        bans.append(ban_s(placer, now))
+        now += 2 * bans[-1]
+    assert bans == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+
+
+def test_a_function_that_is_slow_once_in_a_while_is_soon_on_the_loop_again() -> None:
+    placer = Placer()
+    assert [ban_s(placer, now) for now in (100.0, 100.5, 103.0, 105.0)] == [0.25, 0.5, 0.25, 0.25]
 
 
 class Machine:
