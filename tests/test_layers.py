@@ -74,6 +74,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, {"ruamel"}),
     "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
     "kappa.frameworks": (set(), {"joblib", "xgboost"}),
+    "kappa.inspection": (set(), {"ruamel"}),
     "kappa.offline": ({"orjson"}, set()),
     "kappa.remote": ({"orjson"}, {"httpx", "numpy", "pandas"}),
     "kappa.rendering": (set(), {"jinja2"}),

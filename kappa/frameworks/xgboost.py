@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
+from kappa.inspection.boosters import read_xgboost
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["XgboostModelArtifact"]
 
 _ESTIMATORS = {"classifier": "XGBClassifier", "regressor": "XGBRegressor", "ranker": "XGBRanker"}
-_IN_JSON = re.compile(rb'"version"\s*:\s*\[(\d+),\s*(\d+),\s*(\d+)\]')
-_IN_UBJSON = re.compile(rb"version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
 _END = 4096
 _FIRST_KEY = b"learner"
 _FIRST_KEY_WITHIN = 64
@@ -79,8 +77,10 @@ class XgboostModelArtifact(ArtifactPlugin):
         return "it does not begin as XGBoost's formats do, which `save_model` writes"
 
     def needs_of_file(self, path: Path) -> ModelNeeds:
-        version, is_estimator = _facts_of(path)
-        return ModelNeeds(_modules(is_estimator=is_estimator), {"xgboost": version} if version is not None else {})
+        model = read_xgboost(path, _head_of(path))
+        return (
+            ModelNeeds(model.modules, model.versions) if model is not None else ModelNeeds(_modules(is_estimator=False))
+        )
 
     def needs_of_model(self, model: Any) -> ModelNeeds:
         return ModelNeeds(_modules(is_estimator=hasattr(model, "get_booster")))
@@ -102,19 +102,6 @@ def _modules(*, is_estimator: bool) -> tuple[str, ...]:
 def _head_of(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_END)
-
-
-def _facts_of(path: Path) -> tuple[str | None, bool]:
-    """Return the version that wrote a file, which stands at its end, and whether its beginning names an estimator."""
-    head = _head_of(path)
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _END))
-        tail = file.read()
-    is_estimator = b"_estimator_type" in head
-    if match := _IN_JSON.search(tail):
-        return ".".join(number.decode() for number in match.groups()), is_estimator
-    match = _IN_UBJSON.search(tail)
-    return ".".join(str(number[0]) for number in match.groups()) if match else None, is_estimator
 
 
 def _estimator_of(booster: Any) -> str | None:

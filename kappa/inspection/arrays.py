@@ -8,7 +8,7 @@ from typing import Any
 from kappa.inspection.opcodes import Name, Object, item_size_of, shape_of
 from kappa.inspection.streams import UnreadableError
 
-__all__ = ["values_of"]
+__all__ = ["bytes_of", "values_of"]
 
 _MOST_VALUES = 10_000
 _FORMATS = {
@@ -37,6 +37,13 @@ def values_of(value: Any) -> list[Any]:
         return []
 
 
+def bytes_of(value: Any) -> bytes:
+    """Return the content of `bytes` or of a `bytearray`; nothing for anything else."""
+    is_array = isinstance(value, Object) and value.arguments
+    data = value.arguments[0] if is_array else value
+    return data if isinstance(data, bytes) else b""
+
+
 def _of_array(array: Object) -> list[Any]:
     if isinstance(array.data, Object):
         return values_of(array.data)
@@ -50,14 +57,12 @@ def _of_array(array: Object) -> list[Any]:
         data, dtype, shape = state[4], state[2], state[1]
     else:
         return []
-    if isinstance(data, Object) and data.arguments:  # a `bytearray`
-        data = data.arguments[0]
     if isinstance(data, list):
         return data if len(data) <= _MOST_VALUES else []
     lengths = shape_of(shape)
-    if not isinstance(dtype, Object) or not isinstance(data, bytes) or len(lengths) != 1 or lengths[0] > _MOST_VALUES:
+    if not isinstance(dtype, Object) or len(lengths) != 1 or lengths[0] > _MOST_VALUES:
         return []
-    return _decoded(data, dtype, lengths[0])
+    return _decoded(bytes_of(data), dtype, lengths[0])
 
 
 def _decoded(data: bytes, dtype: Object, count: int) -> list[Any]:

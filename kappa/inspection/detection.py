@@ -7,8 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from kappa._files import digest_of_lines, sha256_of_file
+from kappa.inspection.boosters import read_catboost, read_lightgbm, read_xgboost
+from kappa.inspection.folders import (
+    model_file_of_mlflow,
+    read_mlflow,
+    read_mlpackage,
+    read_spacy,
+    read_transformers,
+)
+from kappa.inspection.networks import read_coreml, read_onnx, read_saved_model, read_tflite
 from kappa.inspection.pickle_files import read_pickle_file
 from kappa.inspection.report import Model
+from kappa.inspection.tensors import read_gguf, read_hdf5, read_parquet, read_safetensors
+from kappa.inspection.torch_files import read_torch
+from kappa.inspection.zipped import read_zipped
 from kappa.spec.contracts import model_files
 
 __all__ = ["inspect_path"]
@@ -16,9 +28,29 @@ __all__ = ["inspect_path"]
 _HEAD_BYTES = 4096
 _MOST_FILES = 10_000
 
-FILE_READERS: tuple[Callable[[Path, bytes], Model | None], ...] = (read_pickle_file,)
+FILE_READERS: tuple[Callable[[Path, bytes], Model | None], ...] = (
+    read_torch,
+    read_zipped,
+    read_safetensors,
+    read_gguf,
+    read_hdf5,
+    read_parquet,
+    read_xgboost,
+    read_lightgbm,
+    read_catboost,
+    read_tflite,
+    read_coreml,
+    read_onnx,
+    read_pickle_file,
+)
 """Each looks at a file and its beginning; the first that knows the format reads it."""
-FOLDER_READERS: tuple[Callable[[Path], Model | None], ...] = ()
+FOLDER_READERS: tuple[Callable[[Path], Model | None], ...] = (
+    read_mlflow,
+    read_saved_model,
+    read_spacy,
+    read_transformers,
+    read_mlpackage,
+)
 
 
 def inspect_path(path: Path) -> Model | None:
@@ -28,13 +60,33 @@ def inspect_path(path: Path) -> Model | None:
     """
     if path.is_dir():
         model = next((model for read in FOLDER_READERS if (model := read(path)) is not None), None)
-        return None if model is None else _with_folder_facts(model, path)
+        return None if model is None else _with_folder_facts(_with_inner_facts(model, path), path)
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     known = next((model for read in FILE_READERS if (model := read(path, head)) is not None), None)
     problem = "it is empty" if not head else "it has the format of no model that is known"
     model = known or Model(kind="", certainty="unknown", problem=problem)
     return replace(model, size_bytes=path.stat().st_size, sha256=sha256_of_file(path))
+
+
+def _with_inner_facts(model: Model, path: Path) -> Model:
+    """Add what the file with the model itself says to what a folder of MLflow's says of it."""
+    file = model_file_of_mlflow(path) if model.kind == "mlflow" else None
+    inner = inspect_path(file) if file is not None else None
+    if inner is None:
+        return model
+    return replace(
+        model,
+        made_of=inner.made_of,
+        steps=inner.steps,
+        versions=inner.versions,
+        classes=inner.classes,
+        modules=inner.modules,
+        of_main=inner.of_main,
+        verdict=inner.verdict,
+        problem=model.problem or inner.problem,
+        is_truncated=inner.is_truncated,
+    )
 
 
 def _with_folder_facts(model: Model, path: Path) -> Model:

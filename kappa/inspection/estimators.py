@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kappa.inspection.arrays import values_of
+from kappa.inspection.arrays import bytes_of, values_of
+from kappa.inspection.boosters import xgboost_of_bytes
 from kappa.inspection.opcodes import Name, Object
 from kappa.inspection.pickles import class_of
 from kappa.inspection.report import Step
@@ -70,6 +71,9 @@ def _features_of(model: Any, depth: int = 0) -> tuple[tuple[str, ...], int | Non
     inner = [part[1] for part in _parts_of(model, "steps")[:1]] or [attributes.get("best_estimator_")]
     if not names and count is None and isinstance(inner[0], Object) and depth < _DEPTH:
         return _features_of(inner[0], depth + 1)
+    booster = _attributes_of(attributes.get("_Booster"))
+    if not names and (facts := xgboost_of_bytes(bytes_of(booster.get("handle")))):
+        return facts["feature_names"], facts["feature_count"]
     return names, len(names) if count is None and names else count
 
 

@@ -17,7 +17,18 @@ from typing import Any
 
 from kappa.inspection.streams import Stream, UnreadableError, stream_of
 
-__all__ = ["COMPUTED", "EXTENSION", "Blob", "Name", "Object", "Persistent", "PickleReader"]
+__all__ = [
+    "COMPUTED",
+    "EXTENSION",
+    "PERSISTENT",
+    "Blob",
+    "Name",
+    "Object",
+    "Persistent",
+    "PickleReader",
+    "item_size_of",
+    "shape_of",
+]
 
 _MOST_STEPS = 8_000_000
 _MOST_DEPTH = 8
@@ -103,7 +114,7 @@ class _StopError(Exception):
 class PickleReader:
     """Reads pickles from one file, and collects what they name."""
 
-    def __init__(self, *, most_steps: int = _MOST_STEPS, on_state: Callable[[Object], None] = lambda _: None) -> None:
+    def __init__(self, *, most_steps: int | None = None, on_state: Callable[[Object], None] = lambda _: None) -> None:
         self.names: dict[Name, None] = {}
         """In the order of the file."""
         self.imported: dict[str, None] = {}
@@ -114,7 +125,7 @@ class PickleReader:
         """What no model needs and an attack may: the ends of sentences that begin with "it"."""
         self.on_state = on_state
         """Called with each object whose state was set."""
-        self.steps_left = most_steps
+        self.steps_left = _MOST_STEPS if most_steps is None else most_steps
         self.blob_bytes_left = _BLOBS_BYTES
         self.depth = 0
 

@@ -12,12 +12,14 @@ import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import SEEK_END
 from pathlib import Path
 from typing import Any
 
+from kappa.inspection.arrays import bytes_of
+from kappa.inspection.boosters import xgboost_of_bytes
 from kappa.inspection.opcodes import Name, Object, PickleReader
 from kappa.inspection.streams import (
     HEAD_BYTES,
@@ -46,6 +48,7 @@ PICKLE_EXTENSIONS = frozenset({".joblib", ".pickle", ".pkl", ".sav"})
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _NOTEBOOK = re.compile(r"ipykernel_\d+|<ipython-input-|\.ipynb")
 _SKLEARN_VERSION = "_sklearn_version"
+_BOOSTER = Name("xgboost.core", "Booster")
 _SIGNATURE = re.compile(rb"\x80[\x02-\x05]")
 """The pickle protocols from 2 on."""
 _SNIFFED_BYTES = 4096
@@ -62,6 +65,8 @@ class PickleContents:
     notebooks: tuple[str, ...] = ()
     """Files of notebooks' cells whose functions it holds by value."""
     oddities: tuple[str, ...] = ()
+    size_bytes: int = 0
+    """How long it is, of one in memory that was read to its end."""
     compression: str = ""
     problem: str = ""
     """Why it was not read to its end."""
@@ -148,10 +153,10 @@ def _contents_of(path: Path, mtime_ns: int, size_bytes: int) -> PickleContents: 
 
 def read_contents(data: bytes) -> PickleContents:
     """Return what a pickle in memory says."""
-    reading = _Reading()
+    reading, stream = _Reading(), stream_of(data)
     with reading.noting_problems():
-        reading.root = reading.reader.read(stream_of(data))
-    return reading.contents()
+        reading.root = reading.reader.read(stream)
+    return replace(reading.contents(), size_bytes=len(data) - (stream.rest_bytes or 0))
 
 
 class _Reading:
@@ -173,9 +178,12 @@ class _Reading:
             self.problem, self.is_truncated = str(exc), isinstance(exc, TruncatedError)
 
     def _note_versions(self, target: Object) -> None:
-        version = target.attributes.get(_SKLEARN_VERSION)
+        attributes = target.attributes
+        version = attributes.get(_SKLEARN_VERSION)
         if isinstance(version, str):
             self.versions.setdefault("scikit-learn", version)
+        if target.made_by == _BOOSTER and (facts := xgboost_of_bytes(bytes_of(attributes.get("handle")))):
+            self.versions.update(facts["versions"])
 
     def contents(self, compression: str = "") -> PickleContents:
         reader = self.reader
@@ -194,9 +202,9 @@ class _Reading:
             ),
             tuple(dict.fromkeys(filter(None, map(_notebook_of, reader.codes)))),
             tuple(reader.oddities),
-            compression,
-            self.problem,
-            self.is_truncated,
+            compression=compression,
+            problem=self.problem,
+            is_truncated=self.is_truncated,
         )
 
 

@@ -128,7 +128,9 @@ def test_a_name_that_functions_could_not_use_is_refused(name: str) -> None:
     "content",
     [
         pytest.param(b'{"learner":{},"version":[2,1,3]}', id="json"),
-        pytest.param(b"{L\0\0\0\0\0\0\0\x07learner{}version[#L\0\0\0\0\0\0\0\x03i\x02i\x01i\x03}", id="ubjson"),
+        pytest.param(
+            b"{L\0\0\0\0\0\0\0\x07learner{}L\0\0\0\0\0\0\0\x07version[#L\0\0\0\0\0\0\0\x03i\x02i\x01i\x03}", id="ubjson"
+        ),
     ],
 )
 def test_an_xgboost_file_tells_the_version_that_wrote_it(tmp_path: Path, content: bytes) -> None:

@@ -1,0 +1,212 @@
+"""Files of XGBoost, LightGBM and CatBoost in their own formats."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kappa.inspection.json_text import JSON_BYTES, first_value_of, read_json
+from kappa.inspection.report import Certainty, Model
+from kappa.inspection.streams import Stream, TruncatedError, UnreadableError, stream_of
+from kappa.inspection.ubjson import read_ubjson
+
+__all__ = ["read_catboost", "read_lightgbm", "read_xgboost", "xgboost_of_bytes"]
+
+_LEARNER = b"learner"
+_UBJSON_BEGINNING = b"{L\0\0\0\0\0\0\0\x07learner"
+_TREES = ("trees", "tree_info", "iteration_indptr", "cats")
+_ESTIMATORS = {"classifier": "XGBClassifier", "regressor": "XGBRegressor", "ranker": "XGBRanker"}
+_WINDOW_BYTES = 1 << 20
+_OLD_XGBOOST = b"binf"
+_HEADER_BYTES = 1 << 22
+_CBM = b"CBM1"
+_RELEASE = re.compile(rb"CatBoost release (\d+(?:\.\d+)+)")
+
+
+def read_xgboost(path: Path, head: bytes) -> Model | None:
+    """Read what XGBoost's `save_model` wrote: UBJSON, JSON, or the binary of versions before 2, told by its mark."""
+    writer = "XGBoost's `save_model`"
+    if head.startswith(_OLD_XGBOOST):
+        remark = (
+            "It is in the binary format that XGBoost 3 no longer reads: load it with the version that wrote it, and "
+            "save it as `model.ubj`."
+        )
+        return Model(kind="xgboost", certainty="likely", written_by=writer, modules=("xgboost",), remarks=(remark,))
+    is_binary = head.startswith(_UBJSON_BEGINNING)
+    if not is_binary and not re.match(rb'\{\s*"(learner|version)"', head):
+        return None
+    if not is_binary and _LEARNER not in head[:64]:
+        return None
+    tree: Mapping[str, Any] = {}
+    problem, is_truncated = "", False
+    try:
+        with path.open("rb") as file:
+            stream = Stream(file, path.stat().st_size)
+            tree = read_ubjson(stream, left_out=_TREES) if is_binary else _json_parts(stream)
+    except UnreadableError as exc:
+        problem, is_truncated = str(exc), isinstance(exc, TruncatedError)
+        if not is_binary:
+            tree = _parts_of_text(head.decode("utf-8", "replace"), "")
+    certainty: Certainty = "likely" if problem else "certain"
+    facts = _xgboost_facts(tree)
+    return Model(
+        kind="xgboost",
+        certainty=certainty,
+        written_by=writer,
+        artifact_type="xgboost",
+        problem=problem,
+        is_truncated=is_truncated,
+        **facts,
+    )
+
+
+def _xgboost_facts(tree: Any) -> dict[str, Any]:
+    """Return what the table of a booster says, by the names of a `Model`."""
+    learner = _table(_table(tree).get("learner"))
+    numbers, attributes = _table(learner.get("learner_model_param")), _table(learner.get("attributes"))
+    version = _table(tree).get("version")
+    kind = first_value_of(str(attributes.get("scikit_learn", "")), "_estimator_type")
+    count = _integer(numbers.get("num_feature"))
+    class_count = _integer(numbers.get("num_class")) or 0
+    estimator = _ESTIMATORS.get(kind) if isinstance(kind, str) else None
+    is_binary = kind == "classifier" and not class_count
+    is_version = isinstance(version, list) and len(version) == 3
+    return {
+        "made_of": f"xgboost.sklearn:{estimator}" if estimator else "xgboost.core:Booster",
+        "versions": {"xgboost": ".".join(map(str, version))} if isinstance(version, list) and is_version else {},
+        "feature_names": _texts(learner.get("feature_names")),
+        "feature_types": _texts(learner.get("feature_types")),
+        "feature_count": count,
+        "classes": tuple(range(2 if is_binary else class_count)),
+        "modules": ("sklearn", "xgboost") if "scikit_learn" in attributes else ("xgboost",),
+    }
+
+
+def _json_parts(stream: Stream) -> Any:
+    """Return the table of a booster in JSON, of a large one without its trees."""
+    size_bytes = stream.rest_bytes or 0
+    if size_bytes <= JSON_BYTES:
+        return read_json(stream.read(size_bytes))
+    head = stream.read(_WINDOW_BYTES).decode("utf-8", "replace")
+    stream.skip(size_bytes - 2 * _WINDOW_BYTES)
+    tail = stream.read(_WINDOW_BYTES).decode("utf-8", "replace")
+    if not tail.rstrip().endswith("}"):
+        raise TruncatedError
+    return _parts_of_text(head, tail)
+
+
+def _parts_of_text(head: str, tail: str) -> dict[str, Any]:
+    learner = {key: first_value_of(head, key) for key in ("attributes", "feature_names", "feature_types")}
+    learner["learner_model_param"] = first_value_of(tail, "learner_model_param")
+    at = tail.rfind('"version"')
+    return {"learner": learner, "version": first_value_of(tail[at:], "version") if at >= 0 else None}
+
+
+def read_lightgbm(path: Path, head: bytes) -> Model | None:
+    """Read the text that LightGBM's `save_model` wrote."""
+    if not head.startswith(b"tree\nversion="):
+        return None
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES).partition(b"\n\n")[0]
+        file.seek(max(0, path.stat().st_size - _WINDOW_BYTES))
+        is_whole = b"\nend of trees" in file.read()
+    pairs = (line.partition("=") for line in header.decode("utf-8", "replace").splitlines())
+    facts = {key: value for key, is_pair, value in pairs if is_pair}
+    last = _integer(facts.get("max_feature_idx"))
+    class_count = _integer(facts.get("num_class")) or 0
+    is_classifier = facts.get("objective", "").startswith(("binary", "multiclass"))
+    return Model(
+        kind="lightgbm",
+        certainty="certain" if is_whole else "likely",
+        written_by="LightGBM's `save_model`",
+        made_of="lightgbm.basic:Booster",
+        feature_names=tuple(facts.get("feature_names", "").split()),
+        feature_count=last + 1 if last is not None else None,
+        classes=tuple(range(max(2, class_count))) if is_classifier else (),
+        modules=("lightgbm",),
+        problem="" if is_whole else str(TruncatedError()),
+        is_truncated=not is_whole,
+    )
+
+
+def read_catboost(path: Path, head: bytes) -> Model | None:
+    """Read CatBoost's own binary, of which the JSON in it is looked at, or the JSON that it exports."""
+    is_binary = head.startswith(_CBM)
+    if not is_binary and not (head.startswith(b"{") and b'"features_info"' in head):
+        return None
+    problem, is_truncated, tree, release = "", False, dict[str, Any](), ""
+    try:
+        with path.open("rb") as file:
+            data = file.read(JSON_BYTES + 1)
+        if is_binary:
+            if len(head) < 8 or 8 + struct.unpack_from("<I", head, 4)[0] > path.stat().st_size:
+                raise TruncatedError
+            match = _RELEASE.search(data)
+            release = match[1].decode() if match else ""
+            tree = {"model_info": {"class_params": _class_parameters(data)}}
+        else:
+            tree = _table(read_json(data))
+    except UnreadableError as exc:
+        problem, is_truncated = str(exc), isinstance(exc, TruncatedError)
+    features = [
+        one
+        for kind in _table(tree.get("features_info")).values()
+        if isinstance(kind, list)
+        for one in map(_table, kind)
+    ]
+    features.sort(key=lambda one: _integer(one.get("flat_feature_index")) or 0)
+    names = tuple(str(one.get("feature_id") or one.get("flat_feature_index")) for one in features)
+    classes = _table(_table(tree.get("model_info")).get("class_params"))
+    return Model(
+        kind="catboost",
+        certainty="likely" if problem else "certain",
+        written_by="CatBoost's `save_model`",
+        made_of="catboost.core:CatBoost",
+        versions={"catboost": release} if release else {},
+        feature_names=names,
+        feature_count=len(names) or None,
+        classes=tuple(one for one in classes.get("class_names") or () if isinstance(one, str | int | float)),
+        modules=("catboost",),
+        problem=problem,
+        is_truncated=is_truncated,
+    )
+
+
+def _class_parameters(data: bytes) -> Any:
+    at = data.find(b'{"classes_count"')
+    if at < 0:
+        return {}
+    text = data[at : at + _WINDOW_BYTES].decode("utf-8", "replace")
+    with suppress(ValueError, RecursionError):
+        return json.JSONDecoder().raw_decode(text)[0]
+    return {}
+
+
+def xgboost_of_bytes(data: bytes) -> dict[str, Any]:
+    """Return what a booster says that a pickle holds as UBJSON; nothing if it is something else."""
+    if not data.startswith(b"{L"):
+        return {}
+    with suppress(UnreadableError):
+        tree = read_ubjson(stream_of(data), left_out=_TREES)
+        return _xgboost_facts(_table(tree).get("Model", tree))
+    return {}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+
+
+def _integer(value: Any) -> int | None:
+    try:
+        return int(value) if isinstance(value, str | int) and len(str(value)) < 12 else None
+    except ValueError:
+        return None

@@ -1,0 +1,154 @@
+"""Folders that are a model: MLflow, Transformers, spaCy, and a package of Core ML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kappa.inspection.json_text import read_json
+from kappa.inspection.report import Model, Step
+from kappa.inspection.streams import UnreadableError
+
+__all__ = ["model_file_of_mlflow", "read_mlflow", "read_mlpackage", "read_spacy", "read_transformers"]
+
+_TEXT_BYTES = 1 << 20
+_YAML_BYTES = 1 << 18
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "tf_model.h5", "flax_model.msgpack")
+_MOST_LINES = 1_000
+
+
+def read_mlflow(folder: Path) -> Model | None:
+    """Read the file `MLmodel` of a model that MLflow saved: its flavours, signature and requirements."""
+    path = folder / "MLmodel"
+    if not path.is_file():
+        return None
+    try:
+        tree = _yaml(path)
+        signature = _table(tree.get("signature"))
+        inputs = read_json(str(signature.get("inputs") or "[]").encode())
+    except UnreadableError as exc:
+        return Model(kind="mlflow", certainty="likely", problem=str(exc))
+    flavors = _table(tree.get("flavors"))
+    columns = [_table(one) for one in inputs if isinstance(one, dict) and "name" in one] if inputs else []
+    version, python = tree.get("mlflow_version"), _table(flavors.get("python_function")).get("python_version")
+    named = sorted(str(one) for one in flavors if one != "python_function")
+    return Model(
+        kind="mlflow",
+        certainty="certain" if flavors else "likely",
+        written_by=f"MLflow {version}" if isinstance(version, str) else "MLflow",
+        feature_names=tuple(str(one["name"]) for one in columns),
+        feature_types=tuple(str(one.get("type", "")) for one in columns),
+        feature_count=len(columns) or None,
+        requirements=tuple(_requirements_of(folder / "requirements.txt")),
+        problem="" if flavors else "its `MLmodel` names no flavour",
+        remarks=tuple(
+            [f"Its flavours are {', '.join(f'`{one}`' for one in named)}."] * bool(named)
+            + [f"It was saved on Python {python}."] * isinstance(python, str)
+        ),
+    )
+
+
+def model_file_of_mlflow(folder: Path) -> Path | None:
+    """Return the file with the model itself, where `MLmodel` names one that lies in the folder."""
+    try:
+        flavors = _table(_yaml(folder / "MLmodel").get("flavors"))
+    except (UnreadableError, OSError):
+        return None
+    for flavor in map(_table, flavors.values()):
+        for key in ("pickled_model", "model_path", "data", "model_data"):
+            name = flavor.get(key)
+            path = folder / name if isinstance(name, str) else folder
+            if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                return path
+    return None
+
+
+def read_transformers(folder: Path) -> Model | None:
+    """Read the `config.json` of a model of Transformers'."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    config = _json(path)
+    if config is not None and not {"model_type", "architectures"} & config.keys():
+        return None
+    has_weights = any(True for pattern in _WEIGHTS for _ in folder.glob(pattern))
+    if config is None:
+        return Model(kind="transformers", certainty="unknown", problem="its `config.json` is not JSON")
+    classes = [one for one in config.get("architectures") or () if isinstance(one, str)]
+    version, labels = config.get("transformers_version"), _table(config.get("id2label"))
+    return Model(
+        kind="transformers",
+        certainty="certain" if has_weights else "likely",
+        written_by="Transformers' `save_pretrained`",
+        made_of=f"transformers:{classes[0]}" if classes else "",
+        versions={"transformers": version} if isinstance(version, str) else {},
+        classes=tuple(str(label) for label in labels.values()),
+        modules=("transformers",),
+        problem="" if has_weights else "it has no file of weights",
+        remarks=("It brings code of its own (`auto_map`), which loading it runs if it is trusted.",)
+        * ("auto_map" in config),
+    )
+
+
+def read_spacy(folder: Path) -> Model | None:
+    """Read the `meta.json` of a pipeline of spaCy's."""
+    if not (folder / "meta.json").is_file() or not (folder / "config.cfg").is_file():
+        return None
+    meta = _json(folder / "meta.json")
+    if meta is None:
+        return Model(kind="spacy", certainty="likely", problem="its `meta.json` is not JSON")
+    asked = meta.get("spacy_version")
+    return Model(
+        kind="spacy",
+        written_by="spaCy's `to_disk`",
+        steps=tuple(Step(one, "") for one in meta.get("pipeline") or () if isinstance(one, str)),
+        requirements=(f"spacy{asked}",) if isinstance(asked, str) and asked[:1] in "<>=~!" else (),
+        modules=("spacy",),
+        remarks=tuple(f"It is called `{meta[key]}`." for key in ("name",) if isinstance(meta.get(key), str)),
+    )
+
+
+def read_mlpackage(folder: Path) -> Model | None:
+    """Know a package of Core ML by its manifest."""
+    if folder.suffix.lower() != ".mlpackage" or not (folder / "Manifest.json").is_file():
+        return None
+    return Model(kind="coreml", certainty="likely", modules=("coremltools",))
+
+
+def _text_of(path: Path, most: int) -> str:
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise UnreadableError(f"its `{path.name}` is longer than is read")
+    return data.decode("utf-8", "replace")
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        return _table(read_json(_text_of(path, _TEXT_BYTES).encode()))
+    except UnreadableError:
+        return None
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+
+    text = _text_of(path, _YAML_BYTES)
+    try:
+        return _table(YAML(typ="safe", pure=True).load(text))
+    except Exception:  # noqa: BLE001 - whatever is in the file; ruamel raises errors of many kinds
+        raise UnreadableError(f"its `{path.name}` is not YAML") from None
+
+
+def _requirements_of(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    try:
+        lines = _text_of(path, _TEXT_BYTES).splitlines()[:_MOST_LINES]
+    except UnreadableError:
+        return []
+    return [text for line in lines if (text := line.partition("#")[0].strip()) and not text.startswith("-")]
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

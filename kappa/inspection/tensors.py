@@ -1,0 +1,145 @@
+"""Files of tensors with a header: safetensors, GGUF, and the signatures of HDF5 and Parquet."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+from kappa.inspection.json_text import JSON_BYTES, read_json
+from kappa.inspection.report import Model
+from kappa.inspection.streams import Stream, TruncatedError, UnreadableError
+
+__all__ = ["read_gguf", "read_hdf5", "read_parquet", "read_safetensors"]
+
+_GGUF = b"GGUF"
+_GGUF_WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_TEXT, _ARRAY = 8, 9
+_GGUF_WORDS = ("general.architecture", "general.name")
+_MOST_PAIRS = 200
+_MOST_TEXT_BYTES = 1 << 16
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_PARQUET = b"PAR1"
+
+
+def read_safetensors(path: Path, head: bytes) -> Model | None:
+    """Read the header of a safetensors file: its length in 8 bytes, then JSON with the place of each tensor."""
+    if head[8:9] != b"{" or path.suffix.lower() != ".safetensors":
+        return None
+    weights, problem = None, UnreadableError("")
+    remarks: tuple[str, ...] = ()
+    try:
+        (length,) = struct.unpack_from("<Q", head)
+        if length > JSON_BYTES:
+            raise UnreadableError("its header is longer than is read")
+        with path.open("rb") as file:
+            tree = read_json(Stream(file, None).read(8 + length)[8:])
+        if not isinstance(tree, dict):
+            raise UnreadableError("its header is not a table")
+        facts = tree.pop("__metadata__", None)
+        weights = len(tree)
+        framework = facts.get("format") if isinstance(facts, dict) else None
+        remarks = (f"Its tensors are those of `{framework}`.",) if isinstance(framework, str) else ()
+        ends = [_end_of(tensor) for tensor in tree.values()]
+        if max(ends, default=0) > path.stat().st_size - 8 - length:
+            raise TruncatedError
+    except UnreadableError as exc:
+        problem = exc
+    return Model(
+        kind="safetensors",
+        certainty="likely" if str(problem) else "certain",
+        weights=weights,
+        modules=("safetensors",),
+        problem=str(problem),
+        is_truncated=isinstance(problem, TruncatedError),
+        remarks=remarks,
+    )
+
+
+def _end_of(tensor: Any) -> int:
+    offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
+    is_right = isinstance(offsets, list) and len(offsets) == 2 and all(type(one) is int for one in offsets)
+    if not isinstance(offsets, list) or not is_right or not 0 <= offsets[0] <= offsets[1]:
+        raise UnreadableError("a tensor in its header has no place")
+    end: int = offsets[1]
+    return end
+
+
+def read_gguf(path: Path, head: bytes) -> Model | None:
+    """Read the beginning of a GGUF file: how many tensors there are, and the first words about the model."""
+    if not head.startswith(_GGUF):
+        return None
+    words: dict[str, str] = {}
+    weights, problem = None, UnreadableError("")
+    try:
+        with path.open("rb") as file:
+            stream = Stream(file, path.stat().st_size)
+            _, weights, pairs = struct.unpack("<4xIQQ", stream.read(24))
+            for _ in range(min(pairs, _MOST_PAIRS)):
+                key, value = _gguf_text(stream), _gguf_value(stream)
+                if key in _GGUF_WORDS:
+                    words[key] = value
+                if len(words) == len(_GGUF_WORDS):
+                    break
+    except UnreadableError as exc:
+        problem = exc
+    return Model(
+        kind="gguf",
+        certainty="likely" if str(problem) else "certain",
+        weights=weights,
+        problem=str(problem),
+        is_truncated=isinstance(problem, TruncatedError),
+        remarks=tuple(f"`{key}` is `{value}`." for key, value in words.items()),
+    )
+
+
+def _gguf_text(stream: Stream) -> str:
+    (length,) = struct.unpack("<Q", stream.read(8))
+    if length > _MOST_TEXT_BYTES:
+        stream.skip(length)
+        return ""
+    return stream.read(length).decode("utf-8", "replace")
+
+
+def _gguf_value(stream: Stream) -> str:
+    (kind,) = struct.unpack("<I", stream.read(4))
+    if kind == _TEXT:
+        return _gguf_text(stream)
+    if kind in _GGUF_WIDTHS:
+        stream.skip(_GGUF_WIDTHS[kind])
+    elif kind == _ARRAY:
+        inner, count = struct.unpack("<IQ", stream.read(12))
+        if inner not in _GGUF_WIDTHS:
+            raise UnreadableError("a list of texts comes before what is looked for")
+        stream.skip(count * _GGUF_WIDTHS[inner])
+    else:
+        raise UnreadableError("a value in its header is of a kind that there is not")
+    return ""
+
+
+def read_hdf5(path: Path, head: bytes) -> Model | None:
+    """Know a file of HDF5, in which Keras 2 and others keep models, by its signature."""
+    if not head.startswith(_HDF5):
+        return None
+    is_keras = path.suffix.lower() in (".h5", ".keras")
+    remark = (
+        "Its signature is all that is read here: `pip install h5py`, and `h5dump` or `h5py.File`, tell what is in it."
+    )
+    return Model(kind="keras" if is_keras else "hdf5", certainty="likely", written_by="HDF5", remarks=(remark,))
+
+
+def read_parquet(path: Path, head: bytes) -> Model | None:
+    """Know a table in Parquet by the mark at its two ends."""
+    if not head.startswith(_PARQUET):
+        return None
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        is_whole = file.read() == _PARQUET
+    remark = "It is a table of data, and may be the sample that `columns_from` names; Kappa's extra `arrow` reads it."
+    return Model(
+        kind="parquet",
+        certainty="certain" if is_whole else "likely",
+        problem="" if is_whole else str(TruncatedError()),
+        is_truncated=not is_whole,
+        remarks=(remark,),
+    )

@@ -1,0 +1,249 @@
+"""What is told of each format, by small files that were put together by hand."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kappa.inspection.detection import inspect_path
+from kappa.inspection.report import Model, Step, Tensor
+from kappa.inspection.verdicts import Verdict
+from tests.inspection import samples
+
+NAMES, COUNT, CLASSES = "feature_names", "feature_count", "classes"
+INPUT = Tensor("X", "float32", ("rows", 3))
+
+
+def inspected(path: Path, data: bytes | None = None) -> Model:
+    if data is not None:
+        path.write_bytes(data)
+    model = inspect_path(path)
+    assert model is not None
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind", "facts"),
+    [
+        pytest.param(
+            "m.ubj",
+            samples.ubjson(samples.XGBOOST),
+            "xgboost",
+            {NAMES: ("age", "income"), COUNT: 2, CLASSES: (0, 1, 2), "versions": {"xgboost": "2.1.3"}},
+            id="xgboost ubj",
+        ),
+        pytest.param(
+            "m.json",
+            json.dumps(samples.XGBOOST).encode(),
+            "xgboost",
+            {
+                NAMES: ("age", "income"),
+                "feature_types": ("float", "int"),
+                "made_of": "xgboost.sklearn:XGBClassifier",
+                "artifact_type": "xgboost",
+            },
+            id="xgboost json",
+        ),
+        pytest.param("m.bin", b"binf" + bytes(99), "xgboost", {"modules": ("xgboost",)}, id="xgboost binary"),
+        pytest.param(
+            "m.txt", samples.LIGHTGBM, "lightgbm", {NAMES: ("age", "income"), CLASSES: (0, 1, 2)}, id="lightgbm"
+        ),
+        pytest.param(
+            "m.cbm",
+            samples.catboost(),
+            "catboost",
+            {CLASSES: ("no", "yes"), "versions": {"catboost": "1.2.10"}},
+            id="catboost",
+        ),
+        pytest.param(
+            "m.onnx",
+            samples.onnx(),
+            "onnx",
+            {
+                "inputs": (INPUT,),
+                "outputs": (Tensor("label", "int64", ("rows",)),),
+                "weights": 1,
+                "written_by": "`pytorch 2.13.0`",
+            },
+            id="onnx",
+        ),
+        pytest.param("m.safetensors", samples.safetensors(), "safetensors", {"weights": 1}, id="safetensors"),
+        pytest.param("m.gguf", samples.gguf(), "gguf", {"weights": 5}, id="gguf"),
+        pytest.param(
+            "m.keras",
+            samples.keras(),
+            "keras",
+            {
+                "made_of": "keras:Sequential",
+                "versions": {"keras": "3.15.1"},
+                "steps": (Step("row", "keras.layers:InputLayer"), Step("dense", "keras.layers:Dense")),
+                "inputs": (Tensor("row", "", (-1, 3)),),
+            },
+            id="keras",
+        ),
+        pytest.param("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "keras", {"certainty": "likely"}, id="hdf5"),
+        pytest.param(
+            "m.skops",
+            samples.skops(),
+            "skops",
+            {
+                NAMES: ("age",),
+                "made_of": "sklearn.preprocessing._data:StandardScaler",
+                "versions": {"scikit-learn": "1.9.1", "skops": "0.16.0"},
+                "verdict": Verdict("safe"),
+            },
+            id="skops",
+        ),
+        pytest.param(
+            "m.zip",
+            samples.mojo(),
+            "h2o",
+            {NAMES: ("age", "income"), CLASSES: ("no", "yes"), "versions": {"h2o": "3.46.0.7"}},
+            id="mojo",
+        ),
+        pytest.param(
+            "m.pt",
+            samples.torch(samples.STATE_DICT),
+            "pytorch",
+            {"weights": 2, "verdict": Verdict("safe")},
+            id="torch",
+        ),
+        pytest.param("m.parquet", b"PAR1....PAR1", "parquet", {"certainty": "certain"}, id="parquet"),
+        pytest.param("m.tflite", bytes(4) + b"TFL3" + bytes(9), "tflite", {"certainty": "likely"}, id="tflite"),
+    ],
+)
+def test_a_file_is_told(name: str, data: bytes, kind: str, facts: dict[str, Any], tmp_path: Path) -> None:
+    model = inspected(tmp_path / name, data)
+    assert (model.kind, model.problem) == (kind, "")
+    assert {key: getattr(model, key) for key in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("m.ubj", samples.ubjson(samples.XGBOOST)),
+        ("m.json", json.dumps(samples.XGBOOST).encode()),
+        ("m.txt", samples.LIGHTGBM),
+        ("m.cbm", samples.catboost()),
+        ("m.onnx", samples.onnx()),
+        ("m.safetensors", samples.safetensors()),
+        ("m.keras", samples.keras()),
+        ("m.skops", samples.skops()),
+        ("m.pt", samples.torch(samples.STATE_DICT)),
+        ("m.parquet", b"PAR1....PAR1"),
+    ],
+)
+def test_the_kind_of_a_file_that_ends_too_soon_is_told(name: str, data: bytes, tmp_path: Path) -> None:
+    model = inspected(tmp_path / name, data[: len(data) * 8 // 10])
+    assert model.kind == inspected(tmp_path / f"whole.{name}", data).kind
+    assert (model.is_truncated, model.certainty) == (True, "likely")
+
+
+def test_weights_of_onnx_that_lie_elsewhere_must_be_beside_it(tmp_path: Path) -> None:
+    whole = inspected(tmp_path / "m.onnx", samples.onnx(weights_in="m.bin"))
+    assert whole.problem == "its weights are in `m.bin`, which is not beside it"
+    (tmp_path / "m.bin").touch()
+    assert inspected(tmp_path / "m.onnx").problem == ""
+    outside = inspected(tmp_path / "o.onnx", samples.onnx(weights_in="../m.bin"))
+    assert outside.problem == "its weights are in `../m.bin`, which leaves its folder"
+
+
+def test_code_in_a_layer_of_keras_is_never_safe(tmp_path: Path) -> None:
+    layer = {"module": "keras.layers", "class_name": "Lambda", "config": {"name": "code"}}
+    model = inspected(tmp_path / "m.keras", samples.keras(layer=layer))
+    assert model.verdict == Verdict("unknown", reasons=("holds code of a layer `Lambda`",))
+
+
+def test_layers_of_ones_own_are_modules_that_it_needs(tmp_path: Path) -> None:
+    layer = {"module": "layers_of_mine", "class_name": "Norm", "config": {"name": "norm"}}
+    assert inspected(tmp_path / "m.keras", samples.keras(layer=layer)).modules == ("keras", "layers_of_mine")
+
+
+def test_what_skops_names_and_no_list_has_is_unknown(tmp_path: Path) -> None:
+    extra = {"hook": samples.skops_node("system", None, module="os", loader="FunctionNode")}
+    verdict = inspected(tmp_path / "m.skops", samples.skops(extra=extra)).verdict
+    assert verdict == Verdict("dangerous", dangerous=("os:system",))
+
+
+def test_a_module_of_torch_is_judged_by_what_it_is_made_of(tmp_path: Path) -> None:
+    known = b"\x80\x02ctorch.nn.modules.linear\nLinear\n)\x81."
+    own = b"\x80\x02cnets_of_mine\nNet\n)\x81."
+    model = inspected(tmp_path / "m.pt", samples.torch(known))
+    assert (model.made_of, model.verdict) == ("torch.nn.modules.linear:Linear", Verdict("safe"))
+    model = inspected(tmp_path / "o.pt", samples.torch(own))
+    assert model.verdict == Verdict("unknown", unknown=("nets_of_mine:Net",))
+    assert "nets_of_mine" in model.modules
+
+
+def test_what_is_compiled_by_torch_is_told_apart(tmp_path: Path) -> None:
+    entries = {"m/data.pkl": b"\x80\x02).", "m/constants.pkl": b"\x80\x02).", "m/version": b"3\n"}
+    assert inspected(tmp_path / "m.pt", samples.zipped(entries)).kind == "torchscript"
+    entries = {"m/models/model.json": b"{}", "m/archive_version": b"0"}
+    assert inspected(tmp_path / "m.pt2", samples.zipped(entries)).written_by == "`torch.export.save`"
+
+
+def test_a_saved_model_of_tensorflow_is_told_by_its_signature(tmp_path: Path) -> None:
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "saved_model.pb").write_bytes(samples.saved_model())
+    model = inspected(tmp_path)
+    assert (model.kind, model.versions, model.problem) == ("tensorflow", {"tensorflow": "2.18.0"}, "")
+    assert model.inputs == (Tensor("row", "float32", (-1, 3)),)
+    assert model.outputs == (Tensor("score", "float32", (-1, 3)),)
+    (tmp_path / "variables").rmdir()
+    assert inspected(tmp_path).is_truncated
+
+
+def test_a_folder_of_mlflow_is_told_with_the_model_in_it(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text(samples.MLMODEL)
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x02csklearn.svm._classes\nSVC\n)\x81.")
+    (tmp_path / "requirements.txt").write_text("mlflow==3.17.2\n# why\nscikit-learn==1.9.1\n")
+    model = inspected(tmp_path)
+    assert (model.kind, model.made_of) == ("mlflow", "sklearn.svm._classes:SVC")
+    assert (model.feature_names, model.feature_types) == (("age",), ("double",))
+    assert model.requirements == ("mlflow==3.17.2", "scikit-learn==1.9.1")
+    assert model.verdict == Verdict("safe")
+
+
+def test_a_model_that_mlflow_says_is_elsewhere_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps([]))
+    (folder / "MLmodel").write_text(samples.MLMODEL.replace("model.pkl", "../model.pkl"))
+    assert inspected(folder).verdict is None
+
+
+def test_folders_of_transformers_and_spacy_are_told(tmp_path: Path) -> None:
+    bert, spacy = tmp_path / "bert", tmp_path / "spacy"
+    bert.mkdir()
+    spacy.mkdir()
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "transformers_version": "5.1.0",
+        "id2label": {"0": "a"},
+    }
+    (bert / "config.json").write_text(json.dumps(config))
+    (bert / "model.safetensors").write_bytes(samples.safetensors())
+    model = inspected(bert)
+    assert (model.kind, model.made_of, model.classes) == ("transformers", "transformers:BertModel", ("a",))
+    assert model.versions == {"transformers": "5.1.0"}
+    (spacy / "config.cfg").touch()
+    (spacy / "meta.json").write_text(json.dumps({"pipeline": ["ner"], "spacy_version": ">=3.8", "name": "x"}))
+    model = inspected(spacy)
+    assert (model.kind, model.steps, model.requirements) == ("spacy", (Step("ner", ""),), ("spacy>=3.8",))
+
+
+def test_a_large_file_of_xgboost_is_read_at_its_two_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kappa.inspection.boosters.JSON_BYTES", 1000)
+    monkeypatch.setattr("kappa.inspection.boosters._WINDOW_BYTES", 400)
+    tree = {**samples.XGBOOST, "learner": {**samples.XGBOOST["learner"], "gradient_booster": ["x" * 100] * 50}}  # type: ignore[dict-item]
+    model = inspected(tmp_path / "m.json", json.dumps(tree).encode())
+    assert (model.feature_names, model.feature_count, model.versions) == (("age", "income"), 2, {"xgboost": "2.1.3"})
+
+
+def test_a_folder_without_a_model_is_none(tmp_path: Path) -> None:
+    assert inspect_path(tmp_path) is None
