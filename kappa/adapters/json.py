@@ -55,13 +55,9 @@ SHORT_BODY = 2 * MOST_NESTED
 
 def read_json(payload: Payload) -> Any:
     """Parse a body that says it is JSON, or not what it is; raises `BadInputError` with 415 for any other."""
-    _refuse_others(payload)
-    return parse_json(payload)
-
-
-def _refuse_others(payload: Payload) -> None:
     if payload.media_type != JSON:
         understood(payload, (JSON,))
+    return parse_json(payload)
 
 
 def parse_json(payload: Payload) -> Any:
@@ -292,7 +288,8 @@ class JsonInput(InputAdapter):
         validated = _type_adapter(self.schema_, load).validate_json
 
         def decode(payload: Payload) -> Any:
-            _refuse_others(payload)
+            if payload.media_type != JSON:
+                understood(payload, (JSON,))
             data = utf8_of(payload)
             parsed_json(data)  # pydantic's own parser takes NaN, makes infinities of long numbers, and has other limits
             try:

@@ -197,7 +197,7 @@ class _Answering:
         groups: dict[Hashable, list[_Span]] = {}
         for span in decoded:
             is_shared = span.task is not None and self.inference.spec.batch
-            key = self.inference.group_of(span.task) if span.task and is_shared else span.first
+            key = self.inference.group_and_items_of(span.task)[0] if span.task and is_shared else span.first
             groups.setdefault((is_shared, key), []).append(span)
         answered = [span for group in groups.values() for span in self._run(group)]
         return sorted(answered, key=lambda span: span.first)

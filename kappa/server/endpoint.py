@@ -103,7 +103,8 @@ class Endpoint:
         inference, batcher, payload = self.inference, self.batcher, asked.payload
         if inference is None or batcher is None or self._process.state == "loading":
             return None
-        if len(payload.data) > self.max_bytes or not _is_light(asked, payload, inference):
+        size_bytes = len(payload.data)
+        if size_bytes > self.max_bytes or not _is_light(asked, payload, inference):
             return None
         ticket = Ticket(self, asked, door)
         self.observer.began(asked)
@@ -111,13 +112,13 @@ class Endpoint:
             if asked.mistake is not None:
                 raise asked.mistake
             task = self._task_of(asked, payload, inference)
-            group, items = self._company_of(task, inference)
+            group, items = inference.group_and_items_of(task)
             ticket.waiting = batcher.put(
                 task,
                 ticket,
                 group=group,
                 items=items,
-                size_bytes=len(payload.data) + inference.nbytes_of(task, payload),
+                size_bytes=size_bytes + inference.nbytes_of(task, payload),
                 arrived=asked.arrived,
                 deadline=asked.deadline,
             )
@@ -150,7 +151,7 @@ class Endpoint:
         asked = Asked(task_id, inference.headers, monotonic(), payload._replace(limits=self.decoding_limits))
         decode = partial(self._decode, asked, asked.payload, inference)
         task, _ = await self._process.decoders.run(decode, size_bytes=len(payload.data))
-        group, items = self._company_of(task, inference)
+        group, items = inference.group_and_items_of(task)
         answer: Answer = await batcher.submit(task, group=group, items=items)
         if problem := problem_of(answer):
             raise InferenceFailedError(f"The function's answer cannot be sent: {problem}.")
@@ -203,7 +204,7 @@ class Endpoint:
                 arrival.wait_for_decoding()
                 in_time = partial(_in_time, decode, asked.deadline)
                 task, size_bytes = await self._process.decoders.run(in_time, size_bytes=len(payload.data))
-        group, items = self._company_of(task, inference)
+        group, items = inference.group_and_items_of(task)
         return await batcher.submit(task, group=group, items=items, size_bytes=size_bytes, deadline=asked.deadline)
 
     def _decode(self, asked: Asked, payload: Payload, inference: Inference) -> tuple[InferenceTask, int]:
@@ -214,19 +215,9 @@ class Endpoint:
         return task, len(payload.data) + inference.nbytes_of(task, payload)
 
     def _task_of(self, asked: Asked, payload: Payload, inference: Inference) -> InferenceTask:
-        if not self.keeps_payloads:
-            task = inference.decode(payload, headers=asked.headers, task_id=asked.request_id)
-        else:
-            form = inference.form_of(payload)
-            task = RenewableTask(form, asked.headers, asked.request_id, payload=payload)
-        task.representation = asked.representation
-        return task
-
-    def _company_of(self, task: InferenceTask, inference: Inference) -> tuple[Any, int]:
-        """Return the group of tasks with which one may share a batch, and for how many items it counts there."""
-        if not self.spec.batch:
-            return None, 1
-        return inference.group_of(task), inference.items_of(task)
+        form = inference.form_of(payload)
+        facts = form, asked.headers, asked.request_id, None, asked.representation
+        return RenewableTask(*facts, payload=payload) if self.keeps_payloads else InferenceTask(*facts)
 
     def _failure_of(self, error: Exception, request_id: str) -> Failure:
         """Return what a client is told of ``error``, and log what is not its own fault."""
@@ -251,28 +242,28 @@ class Endpoint:
 class Ticket:
     """A request that was put: stands where a future would in the queue, and has its door deliver its end at once."""
 
-    __slots__ = ("_asked", "_door", "_endpoint", "_is_done", "waiting")
+    __slots__ = ("_asked", "_door", "_endpoint", "is_done", "waiting")
 
     def __init__(self, endpoint: Endpoint, asked: Asked, door: Door) -> None:
         self._endpoint = endpoint
         self._asked = asked
         self._door = door
-        self._is_done = False
+        self.is_done = False
         self.waiting: WaitingRequest | None = None
         """Its place in the queue."""
 
     def done(self) -> bool:
         """Return whether its end was delivered, or nobody waits for that any more."""
-        return self._is_done
+        return self.is_done
 
     def set_result(self, result: Any) -> None:
         """Deliver the answer of the function."""
-        self._is_done = True
+        self.is_done = True
         self._deliver(self._endpoint.answered(self._asked, result))
 
     def set_exception(self, error: Exception) -> None:
         """Deliver what a client is told of ``error``."""
-        self._is_done = True
+        self.is_done = True
         self._deliver(self._endpoint.failed(self._asked, error))
 
     def _deliver(self, answer: Any) -> None:
@@ -284,8 +275,8 @@ class Ticket:
 
     def give_up(self) -> None:
         """Take note that the client has left; the queue drops what nobody waits for."""
-        if not self._is_done:
-            self._is_done = True
+        if not self.is_done:
+            self.is_done = True
             self._endpoint.gave_up(self._asked)
             batcher = self._endpoint.batcher
             if batcher is not None and self.waiting is not None:
@@ -299,9 +290,9 @@ def _may_be_slow(media_type: str) -> bool:
 
 def _is_light(asked: Asked, payload: Payload, inference: Inference) -> bool:
     """Return whether a body is decoded so soon that it may be done on the event loop."""
-    media_type = payload.media_type
     if len(payload.data) > _OFF_LOOP_BYTES or asked.unpack is not None:
         return False
+    media_type = payload.media_type
     return media_type == JSON or not _may_be_slow(media_type) or inference.is_light(media_type, payload.data)
 
 

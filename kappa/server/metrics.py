@@ -76,6 +76,12 @@ class _Observations:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._total += value
 
+    def add_all(self, values: Sequence[float]) -> None:
+        counts, bounds = self._counts, self._bounds
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._total += sum(values)
+
     def flush(self) -> None:
         if any(self._counts):
             self._histogram.add(self._counts, self._total)
@@ -232,8 +238,7 @@ class ApiMetrics:
         self._counts[self._metrics.released, reason] += 1
         self._requests.add(requests)
         self._items.add(items)
-        for seconds in queue_seconds:
-            self._queue.add(seconds)
+        self._queue.add_all(queue_seconds)
 
     def batch_finished(
         self,

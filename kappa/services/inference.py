@@ -98,6 +98,8 @@ class Inference:
         self._input = spec.input
         self._decode = spec.input.decoder(load)
         self._takes_parts = bool(spec.input.part_names)
+        self._are_alike = not spec.batch or spec.input.merges_any()
+        """Whether every task is one item, and any may share a batch (PERF: to ask for both costs 0.3 µs)."""
         self._rest = Rest(spec.output, spec.name)
         self._task_keyword = ""
         self._keywords: dict[str, Any] = {}
@@ -173,13 +175,12 @@ class Inference:
         """Return whether a body of which nobody said what it is may be decoded where everybody waits for it."""
         return media_type in UNTOLD and (not self._is_ever_slow or body.lstrip(b" \t\r\n")[:1] in (b"[", b"{"))
 
-    def group_of(self, task: InferenceTask) -> Hashable:
-        """Return the key of the tasks that may share a batch with this one."""
-        return self._input.group_of(task.data)
-
-    def items_of(self, task: InferenceTask) -> int:
-        """Return how many items the task counts for in a batch: its rows, or 1."""
-        return self._input.rows_of(task.data) or 1
+    def group_and_items_of(self, task: InferenceTask) -> tuple[Hashable, int]:
+        """Return the key of the tasks that may share a batch with this one, and its number of items: its rows, or 1."""
+        if self._are_alike:
+            return None, 1
+        form = task.data
+        return self._input.group_of(form), self._input.rows_of(form) or 1
 
     def nbytes_of(self, task: InferenceTask, payload: Payload) -> int:
         """Return about how many bytes of memory the task's form holds beside its payload."""

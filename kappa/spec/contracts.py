@@ -234,6 +234,11 @@ class InputAdapter(Plugin):
         """Return whether a request is a list of rows, and not one item: batched or not, functions get such a list."""
         return cls.rows_of is not InputAdapter.rows_of
 
+    @classmethod
+    def merges_any(cls) -> bool:
+        """Return whether all forms are of one group, and one item each."""
+        return cls.group_of is InputAdapter.group_of and not cls.brings_rows()
+
     @property
     def part_names(self) -> tuple[str, ...]:
         """The names of the form's parts that an adapter of several inputs takes; empty for one that takes a body.

@@ -41,7 +41,7 @@ def answers(inference: Inference, payloads: Sequence[Payload], headers: Sequence
     ]
     groups: dict[Any, list[InferenceTask]] = {}
     for task in tasks:
-        groups.setdefault(inference.group_of(task), []).append(task)
+        groups.setdefault(inference.group_and_items_of(task)[0], []).append(task)
     answered = {
         id(task): one for group in groups.values() for task, one in zip(group, inference.answer(group), strict=True)
     }

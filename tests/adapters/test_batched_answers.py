@@ -31,7 +31,7 @@ def answered(inference: Inference, payloads: Sequence[Payload]) -> list[Answer]:
         if isinstance(decoded, Answer):
             answers[number] = decoded
         else:
-            groups.setdefault(inference.group_of(decoded), []).append((number, decoded))
+            groups.setdefault(inference.group_and_items_of(decoded)[0], []).append((number, decoded))
     for group in groups.values():
         found = inference.answer([task for _, task in group])
         answers.update(zip([number for number, _ in group], found, strict=True))

@@ -578,7 +578,7 @@ def test_a_door_that_asks_for_plain_values_is_counted_alike(project: Path, usual
     async def ask(app: Application, name: str, case: Case) -> Any:
         endpoint = app.serving.apis[f"/{case.api}"].endpoint
         headers = {key.encode(): value.encode() for key, value in case.headers.items()}
-        media_type, charset, boundary = media_type_of(case.headers.get("content-type", "application/json"))
+        media_type, charset, boundary = media_type_of(case.headers.get("content-type", "application/json").encode())
         asked = Asked(
             name,
             RequestHeaders(headers),

@@ -134,8 +134,9 @@ def test_a_row_adapter_gives_one_frame_and_cuts_the_result() -> None:
 def test_tasks_say_what_they_count_for_and_whom_they_may_join() -> None:
     rows, items = inference(lambda x: x, batch=True, adapter=DataframeInput()), inference(lambda x: x)
     task, other = (rows.decode(Payload(body)) for body in (b"[[1], [2]]", b'[["x"]]'))
-    assert (rows.items_of(task), items.items_of(items.decode(Payload(b"[1, 2, 3]")))) == (2, 1)
-    assert rows.group_of(task) != rows.group_of(other)
+    (group, count), (other_group, _) = rows.group_and_items_of(task), rows.group_and_items_of(other)
+    assert (count, items.group_and_items_of(items.decode(Payload(b"[1, 2, 3]")))) == (2, (None, 1))
+    assert group != other_group
 
 
 def test_discarded_tasks_are_left_out_of_the_results() -> None:

@@ -76,8 +76,12 @@ class Delays:
         """Record how late the loop was."""
         self.lag_s += SMOOTHING * (seconds - self.lag_s)
 
-    def ran(self, started: float, finished: float, *, waiting_items: int) -> float | None:
-        """Record a run, and return how long nothing ran before it; None if nobody waited all that time."""
+    def ran(self, started: float, finished: float, now: float, *, waiting_items: int) -> float | None:
+        """Record a run that the loop heard of ``now``.
+
+        Return how long nothing ran before it; None if nobody waited all that time.
+        """
+        self.lag_s += SMOOTHING * (now - finished - self.lag_s)
         gap_s = max(started - self._ended_at, 0.0) if self._had_waiting else None
         self._ended_at, self._had_waiting = finished, waiting_items > 0
         return gap_s

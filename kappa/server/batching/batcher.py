@@ -18,7 +18,7 @@ from contextvars import Context
 from functools import partial
 from math import inf
 from threading import Event
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from kappa.server.batching.admission import Admission, Refusal, RefusalReason
 from kappa.server.batching.dispatcher import BatcherState, Dispatcher, observe_release
@@ -42,6 +42,10 @@ R = TypeVar("R")
 
 Renewing = Callable[[Sequence[T]], "Sequence[T | Exception] | Awaitable[Sequence[T | Exception]]"]
 """Returns items as fresh as they were submitted, or for each an exception that its request is told."""
+
+
+class Refusing(Protocol):
+    def __call__(self, *, size_bytes: int = 0) -> Refusal | None: ...
 
 
 class Batcher(Generic[T, R]):
@@ -95,6 +99,8 @@ class Batcher(Generic[T, R]):
             on_untold=on_untold,
             observer=self._observer,
         )
+        self.refusal: Refusing = partial(self._dispatcher.refusal, clock)
+        """Return why a request like the last would not be admitted now, or None (see `Dispatcher.refusal`)."""
         self._is_turn_due = False
         self._has_answers = False
         """Whether answers wait to be written while a turn begins the next batch."""
@@ -170,13 +176,6 @@ class Batcher(Generic[T, R]):
         self._dispatcher.abandon(waiting)
         self._end_if_drained()
 
-    def refusal(self, *, size_bytes: int = 0) -> Refusal | None:
-        """Return why a request like the last would not be admitted now, or None: cheap enough to ask before reading.
-
-        It promises nothing for later, and spends no probe.
-        """
-        return self._dispatcher.refusal(self._clock, size_bytes=size_bytes)
-
     def lacks_room(self, *, arriving: int, decoding: int, size_bytes: int) -> RefusalReason | None:
         """Return which bound is passed by what waits together with the requests that are on their way, or None.
 
@@ -233,16 +232,16 @@ class Batcher(Generic[T, R]):
                 if decision is None:
                     self._end_if_drained()
                     break
-                if isinstance(decision, Regroup):
-                    if decision.until < inf:
-                        # PERF: timers round to a millisecond or more (uvloop: down to 0), a turn takes a few µs.
-                        self._ask_for_turn()
-                    break
                 if isinstance(decision, Run):
                     is_handed_over = self._begin(decision)
                     observe_release(self._observer, decision)
                     if not is_handed_over:
                         break
+                elif isinstance(decision, Regroup):
+                    if decision.until < inf:
+                        # PERF: timers round to a millisecond or more (uvloop: down to 0), a turn takes a few µs.
+                        self._ask_for_turn()
+                    break
                 else:
                     self._begin_renewing([request.item for request in decision.part])
         except Exception as exc:  # noqa: BLE001 - a mistake here must not leave everybody waiting for ever

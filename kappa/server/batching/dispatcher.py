@@ -123,11 +123,6 @@ class Dispatcher(Generic[T, R]):
     # What a driver may ask
 
     @property
-    def has_unread_input(self) -> bool:
-        """Whether sockets are still unread since the loop was paused."""
-        return self._unread_since is not None
-
-    @property
     def is_busy(self) -> bool:
         """Whether some request is not answered yet."""
         suspects = self._suspects
@@ -292,7 +287,8 @@ class Dispatcher(Generic[T, R]):
         self._admission.changed()
         is_regrouped = self._regrouping.release(oldest.arrived)
         batch = compose(self._queue, estimate=self._estimator.estimate, limits=self.limits, now=now)
-        self._expire(batch.expired)
+        if batch.expired:
+            self._expire(batch.expired)
         members = batch.members
         if not members:
             return None
@@ -351,10 +347,9 @@ class Dispatcher(Generic[T, R]):
         self._running.remove(run)
         self.room += 1
         self._admission.changed()
-        self._give_slot_back()
-        self._delays.lagged(now - run.finished)
-        gap_s = self._delays.ran(run.started, run.finished, waiting_items=queue.items)
+        gap_s = self._delays.ran(run.started, run.finished, now, waiting_items=queue.items)
         if self._slots is not None:
+            self._slots.give_back()
             gap_s = None
         elif gap_s is not None and self.limits.max_latency_s is not None:
             self._delays.between(gap_s)
@@ -371,10 +366,12 @@ class Dispatcher(Generic[T, R]):
             estimate=estimate,
             now=now,
             has_blocked_loop=run.placement in ("loop", "paused"),
-            has_unread_input=self.has_unread_input,
+            has_unread_input=self._unread_since is not None,
         )
+        if run.regroup is not None:
+            return True
         next_items = min(queue.items, self.limits.max_batch_size)
-        return run.regroup is not None or self._placer.blocks_loop(next_items, estimate=estimate, now=now)
+        return self._placer.blocks_loop(next_items, estimate=estimate, now=now)
 
     def _learn(self, run: Run[T, R], gap_s: float | None, now: float) -> None:
         self._suspects.passed(is_suspect=run.is_suspect)

@@ -72,15 +72,8 @@ class Estimator:
             slope, base = self._fit_early(items, seconds)
         else:
             slope, base = self._fit(items, seconds)
-        residuals = self._residuals
-        self.estimate = Estimate(
-            slope,
-            base,
-            max(residuals.quantile(0.95), 0.0),
-            max(residuals.quantile(0.99), 0.0),
-            before.runs + 1,
-            largest,
-        )
+        window = self._residuals
+        self.estimate = Estimate(slope, base, max(window.p95, 0.0), max(window.p99, 0.0), before.runs + 1, largest)
 
     def _fit_early(self, items: int, seconds: float) -> tuple[float, float]:
         self._early.append((items, seconds))
@@ -104,7 +97,7 @@ class Estimator:
         residual = abs(seconds - predicted)
         if residual <= 0.1 * predicted:  # PERF: as most are
             return 1.0
-        spread = max(self._residuals.quantile(0.95), -self._residuals.quantile(0.05))
+        spread = max(self._residuals.p95, -self._residuals.p05)
         limit = max(HUBER_SPREADS * spread, 0.1 * predicted, 1e-6)
         return 1.0 if residual <= limit else limit / residual
 
@@ -138,25 +131,24 @@ class _Moments:
 
 
 class _Window:
-    """The last residuals, in order of arrival and of size."""
+    """The last residuals, and their quantiles, rounded towards the middle: of a few they are never the outermost."""
 
-    __slots__ = ("_arrived", "_sorted")
+    __slots__ = ("_arrived", "_sorted", "p05", "p95", "p99")
 
     def __init__(self) -> None:
         self._arrived: deque[float] = deque()
         self._sorted: list[float] = []
 
     def add(self, value: float) -> None:
-        self._arrived.append(value)
-        insort(self._sorted, value)
-        if len(self._arrived) > HALF_LIFE_RUNS:
-            del self._sorted[bisect_left(self._sorted, self._arrived.popleft())]
-
-    def quantile(self, share: float) -> float:
-        """Return the quantile, rounded towards the middle: of a few values it is never the outermost."""
-        last = len(self._sorted) - 1
-        index = int(share * last) if share > 0.5 else last - int((1 - share) * last)
-        return self._sorted[index]
+        arrived, ordered = self._arrived, self._sorted
+        arrived.append(value)
+        insort(ordered, value)
+        last = len(arrived) - 1
+        if last >= HALF_LIFE_RUNS:
+            del ordered[bisect_left(ordered, arrived.popleft())]
+            last -= 1
+        inner = int(0.95 * last)
+        self.p05, self.p95, self.p99 = ordered[last - inner], ordered[inner], ordered[int(0.99 * last)]
 
 
 def _theil_sen(runs: Sequence[tuple[int, float]]) -> tuple[float, float]:

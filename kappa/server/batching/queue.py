@@ -107,9 +107,11 @@ class WaitingQueue(Generic[W]):
         group.requests -= 1
         if group.requests == 0:
             del self._groups[request.group]
-        else:
-            _tidy(group.line, group.requests)
-        _tidy(self._line, self.requests)
+        for line, waiting in ((group.line, group.requests), (self._line, self.requests)):
+            while line and not line[0].is_waiting:
+                line.popleft()
+            if len(line) > 2 * waiting + _MARKED:
+                _tidy(line)
 
     def oldest(self) -> W | None:
         """Return the request that has waited longest."""
@@ -162,11 +164,12 @@ class WaitingQueue(Generic[W]):
         return -(-items // self._max_batch_size)
 
 
-def _tidy(line: deque[W], waiting: int) -> None:
-    """Keep a waiting request at the front, and those that left fewer than those that wait."""
-    while line and not line[0].is_waiting:
-        line.popleft()
-    if len(line) > 2 * waiting + 64:
-        kept = [request for request in line if request.is_waiting]
-        line.clear()
-        line.extend(kept)
+_MARKED = 64
+"""How many requests that left a line may hold beside as many as wait in it."""
+
+
+def _tidy(line: deque[W]) -> None:
+    """Drop the requests that left."""
+    waiting = [request for request in line if request.is_waiting]
+    line.clear()
+    line.extend(waiting)

@@ -58,10 +58,8 @@ class ApiResource:
     async def on_options(self, req: Request, resp: falcon.asgi.Response) -> None:
         send_answer(resp, Answer(b"", http_headers={"Allow": "OPTIONS, POST"}), self._ids.of(req))
 
-    def refused(self, given_id: bytes | None) -> RefusedAnswer | None:
-        """Return the answer to a request that is refused whatever is in it, or ``None``."""
-        if (failure := self.endpoint.refusal()) is None:
-            return None
+    def refused(self, failure: Failure, given_id: bytes | None) -> RefusedAnswer:
+        """Return the answer to a request that is refused whatever is in it."""
         return RefusedAnswer.of(failure, self._ids.new(given_id))
 
     def begin(self, headers: Mapping[bytes, bytes], body: bytes, door: Door) -> Ticket | None:
@@ -83,8 +81,8 @@ class ApiResource:
         to by reading.
         """
         headers = req.raw_headers
-        if (refused := self.refused(headers.get(b"x-request-id"))) is not None:
-            refused.put_into(resp)
+        if (failure := self.endpoint.refusal()) is not None:
+            self.refused(failure, headers.get(b"x-request-id")).put_into(resp)
             return True
         request_id = self._ids.of(req)
         unpack = None
@@ -116,7 +114,7 @@ class ApiResource:
         return None if body is None else self._payload(req.raw_headers, body)
 
     def _payload(self, headers: Mapping[bytes, bytes], body: bytes) -> Payload:
-        media_type, charset, boundary = media_type_of(headers.get(b"content-type", b"").decode("latin-1"))
+        media_type, charset, boundary = media_type_of(headers.get(b"content-type", b""))
         return Payload(body, media_type, charset, "", boundary, self.endpoint.decoding_limits)
 
 

@@ -196,12 +196,12 @@ def _encoded(name: str) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def media_type_of(content_type: str) -> tuple[str, str, str]:
+def media_type_of(content_type: bytes) -> tuple[str, str, str]:
     """Read a `Content-Type` (RFC 9110, section 8.3): media type, charset and boundary.
 
     What has several names is called by one.
     """
-    media_type, parameters = falcon.parse_header(content_type)
+    media_type, parameters = falcon.parse_header(content_type.decode("latin-1"))
     media_type = canonical(media_type.strip().lower())
     charset = parameters.get("charset", "").lower() or "utf-8"
     return media_type, charset, parameters.get("boundary", "")

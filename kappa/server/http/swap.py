@@ -78,23 +78,19 @@ class Application:
         self._services = services
         self._parent = parent
         self._management_port = management_port
-        self._current = build(services)
-        self._servings = [self._current]
+        self.serving = build(services)
+        """What answers now."""
+        self._servings = [self.serving]
         """The one that serves, the one being loaded, and those that are draining."""
         self._reloading: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._is_wanted_again = False
 
-    @property
-    def serving(self) -> Serving:
-        """What answers now."""
-        return self._current
-
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
-        serving = self._current
+        serving = self.serving
         serving.exchanges += 1
         try:
             app = serving.app if self._management_port is None else self._app_of(serving, scope)
@@ -112,7 +108,7 @@ class Application:
             event = await receive()
             if event["type"] == "lifespan.startup":
                 scope.get("state", {}).update({DRAIN: self._drain, RELOAD: self.begin_reload})
-                await self._current.host.start()
+                await self.serving.host.start()
                 await send({"type": "lifespan.startup.complete"})
             elif event["type"] == "lifespan.shutdown":
                 tasks = [task for task in (self._reloading, *self._retiring) if task is not None]
@@ -124,7 +120,7 @@ class Application:
                 return
 
     def _drain(self) -> None:
-        self._current.host.drain()
+        self.serving.host.drain()
 
     def begin_reload(self) -> None:
         """Exchange the services, or do so again after the exchange that is under way."""
@@ -143,7 +139,7 @@ class Application:
                 exc = KappaError(f"The service cannot be loaded: {exception_text(exc)}.")
             self._parent.reloaded(exc)
         else:
-            leaving, self._current = self._current, coming
+            leaving, self.serving = self.serving, coming
             coming.host.take_over(leaving.host)
             self._parent.reloaded(None)
             retiring = asyncio.get_running_loop().create_task(self._retire(leaving))

@@ -65,7 +65,7 @@ from kappa.server.http.bounds import (
     is_at,
     sweep,
 )
-from kappa.server.http.direct import WholeRequest, whole_request
+from kappa.server.http.direct import Head, whole_request
 from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.parser import KappaParser, refusal_of
 from kappa.server.http.swap import DRAIN, RELOAD, Application, Serving
@@ -202,32 +202,33 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         """Hand a whole request straight to its API; False if it must be read as the base does."""
         if (request := whole_request(data)) is None:
             return False
+        head, body = request
         serving = self.worker.asgi.serving
-        if (api := serving.apis.get(request.path)) is None:
+        if (api := serving.apis.get(head.path)) is None:
             return False
-        if serving.minds_origins and b"origin" in request.headers:
+        if serving.minds_origins and b"origin" in head.headers:
             return False
         if serving.log is not None:
-            self._entry = serving.log.begin(self._scope_of(request))
-        if (refused := api.refused(request.headers.get(b"x-request-id"))) is not None:
+            self._entry = serving.log.begin(self._scope_of(head))
+        if (failure := api.endpoint.refusal()) is not None:
             self.req_count += 1
             self._waiting_since = self.worker.loop.time()
-            body, request_id, retry_after_s = refused
+            text, request_id, retry_after_s = api.refused(failure, head.headers.get(b"x-request-id"))
             special = b"retry-after: %d\r\n" % retry_after_s
-            self._safe_write(_head(b"503 Service Unavailable", special, len(body), request_id) + body)
-            self._log(503, len(body), request_id)
+            self._safe_write(_head(b"503 Service Unavailable", special, len(text), request_id) + text)
+            self._log(503, len(text), request_id)
             return True
         self._serving = serving
         serving.exchanges += 1
         self._callback_parser.hold()
         self._waiting_since = None
-        ticket = api.begin(request.headers, request.body, self)
+        ticket = api.begin(head.headers, body, self)
         if ticket is None:
             self._entry = None
             self._forget_exchange()
             self._callback_parser.reset()
             return False
-        if not ticket.done():
+        if not ticket.is_done:
             self._ticket = ticket
         return True
 
@@ -236,7 +237,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         if self._closed:
             return
         if (
-            isinstance(answer, Answer)
+            type(answer) is Answer
             and is_plain(answer)
             and not self.worker.is_ending
             and len(answer.body) <= _NO_COPY_BODY_SIZE
@@ -252,10 +253,10 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             self._log(status, size_bytes, request_id)
         self._end_exchange()
 
-    def _scope_of(self, request: WholeRequest) -> dict[str, Any]:
+    def _scope_of(self, head: Head) -> dict[str, Any]:
         """Return what the access log tells of a request, as ASGI has it."""
         client = self.transport.get_extra_info("peername")
-        return {"client": client, "method": "POST", "path": request.path, "headers": request.headers.items()}
+        return {"client": client, "method": "POST", "path": head.path, "headers": head.headers.items()}
 
     def _log(self, status: int, size_bytes: int, request_id: str) -> None:
         """Write the line of a request that went straight to its API, if lines are wanted."""

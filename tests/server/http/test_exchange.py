@@ -77,7 +77,7 @@ def test_headers_that_are_decoded_late_read_like_any_others(values: dict[str, st
     ],
 )
 def test_media_types_are_read_with_their_parameters(content_type: str, expected: tuple[str, str, str]) -> None:
-    assert media_type_of(content_type) == expected
+    assert media_type_of(content_type.encode()) == expected
 
 
 @pytest.mark.parametrize(
