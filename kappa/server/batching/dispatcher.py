@@ -303,10 +303,17 @@ class Dispatcher(Generic[T, R]):
     def _new_run(
         self, members: Sequence[Request[T, R]], items: int, now: float, reason: ReleaseReason | None
     ) -> Run[T, R]:
-        placement, pause_s = self._placer.choose(
-            items, is_suspect=reason is None, estimate=self._estimator.estimate, now=now
+        placer, estimate = self._placer, self._estimator.estimate
+        placement, pause_s = placer.choose(items, is_suspect=reason is None, estimate=estimate, now=now)
+        return Run(
+            members,
+            items=items,
+            released=now,
+            reason=reason,
+            placement=placement,
+            pause_s=pause_s,
+            is_cpu_measured=placer.wants_cpu(items, estimate=estimate),
         )
-        return Run(members, items=items, released=now, reason=reason, placement=placement, pause_s=pause_s)
 
     # Slots
 

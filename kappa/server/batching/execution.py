@@ -31,14 +31,13 @@ AsyncFunction = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
 def execute(run: Run[T, R], function: Function[T, R], clock: Callable[[], float]) -> None:
     """Call ``function``; whatever it does, the run ends with results or an error."""
     items = [member.item for member in run.members]
-    is_measured = run.placement != "loop"  # PERF: 1 to 4 µs less where nothing is learned from it
     run.started = clock()
-    cpu_s = thread_time() if is_measured else 0.0
+    cpu_s = thread_time() if run.is_cpu_measured else 0.0
     try:
         _take_results(run, function(items))
     except BaseException as exc:  # noqa: BLE001 - the user's code may raise anything; it goes to the caller
         run.error = carried(exc)
-    if is_measured:
+    if run.is_cpu_measured:
         run.cpu_s = thread_time() - cpu_s
     run.finished = clock()
 

@@ -43,6 +43,7 @@ class Run(Generic[T, R]):
         "error",
         "finished",
         "is_awaited",
+        "is_cpu_measured",
         "is_overdue",
         "is_settled",
         "is_suspect",
@@ -67,6 +68,7 @@ class Run(Generic[T, R]):
         reason: ReleaseReason | None = None,
         placement: Placement = "thread",
         pause_s: float = 0.0,
+        is_cpu_measured: bool = True,
     ) -> None:
         self.members = members
         self.items = items
@@ -80,6 +82,7 @@ class Run(Generic[T, R]):
         self.released = self.started = self.finished = released
         self.results: Sequence[R] = ()
         self.error: Exception | None = None
+        self.is_cpu_measured = is_cpu_measured
         self.cpu_s = 0.0
         """How long its thread computed; 0 if unknown."""
         self.is_overdue = False

@@ -69,6 +69,18 @@ def test_a_function_that_is_slow_once_in_a_while_is_soon_on_the_loop_again() -> 
     assert [ban_s(placer, now) for now in (100.0, 100.5, 103.0, 105.0)] == [0.25, 0.5, 0.25, 0.25]
 
 
+def test_what_a_thread_computes_is_measured_only_of_slow_functions_that_are_not_known_to_compute() -> None:
+    fast, slow = Estimate(1e-6, 1e-4, 1e-5, 2e-5, 50, 10), Estimate(0.0, 5e-3, 1e-5, 2e-5, 50, 10)
+    placer = Placer(may_pause=True)
+    assert placer.wants_cpu(1, estimate=slow)
+    assert placer.wants_cpu(1, estimate=fast._replace(far_tail_s=0.001))
+    assert placer.wants_cpu(1000, estimate=fast)
+    assert not placer.wants_cpu(1, estimate=fast)
+    assert not Placer().wants_cpu(1, estimate=slow)
+    observe(placer, 0.006)
+    assert not placer.wants_cpu(1, estimate=slow)
+
+
 class Machine:
     """Runs batches of a function one after the other, each where a placer says, on a clock of its own."""
 
