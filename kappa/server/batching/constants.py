@@ -72,6 +72,8 @@ PROBE_EVERY_S = 1.0
 
 GROUPS_COMPARED = 16
 """Groups: with more of them waiting, all that waits counts as ahead of a request (PERF: without a walk over them)."""
+MARKED_REQUESTS = 64
+"""Requests: how many that have left a line may hold, beside as many as wait in it."""
 
 # Placer: thread, event loop, or thread while the loop is paused
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
-from kappa.server.batching.constants import GROUPS_COMPARED
+from kappa.server.batching.constants import GROUPS_COMPARED, MARKED_REQUESTS
 
 __all__ = ["Ahead", "WaitingQueue", "WaitingRequest"]
 
@@ -110,7 +110,7 @@ class WaitingQueue(Generic[W]):
         for line, waiting in ((group.line, group.requests), (self._line, self.requests)):
             while line and not line[0].is_waiting:
                 line.popleft()
-            if len(line) > 2 * waiting + _MARKED:
+            if len(line) > 2 * waiting + MARKED_REQUESTS:
                 _tidy(line)
 
     def oldest(self) -> W | None:
@@ -162,10 +162,6 @@ class WaitingQueue(Generic[W]):
 
     def _batches(self, items: int) -> int:
         return -(-items // self._max_batch_size)
-
-
-_MARKED = 64
-"""How many requests that left a line may hold beside as many as wait in it."""
 
 
 def _tidy(line: deque[W]) -> None:

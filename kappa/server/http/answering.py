@@ -58,8 +58,10 @@ class ApiResource:
     async def on_options(self, req: Request, resp: falcon.asgi.Response) -> None:
         send_answer(resp, Answer(b"", http_headers={"Allow": "OPTIONS, POST"}), self._ids.of(req))
 
-    def refused(self, failure: Failure, given_id: bytes | None) -> RefusedAnswer:
-        """Return the answer to a request that is refused whatever is in it."""
+    def refused(self, given_id: bytes | None) -> RefusedAnswer | None:
+        """Return the answer to a request that is refused whatever is in it, or ``None``."""
+        if (failure := self.endpoint.refusal()) is None:
+            return None
         return RefusedAnswer.of(failure, self._ids.new(given_id))
 
     def begin(self, headers: Mapping[bytes, bytes], body: bytes, door: Door) -> Ticket | None:
@@ -81,8 +83,8 @@ class ApiResource:
         to by reading.
         """
         headers = req.raw_headers
-        if (failure := self.endpoint.refusal()) is not None:
-            self.refused(failure, headers.get(b"x-request-id")).put_into(resp)
+        if (refused := self.refused(headers.get(b"x-request-id"))) is not None:
+            refused.put_into(resp)
             return True
         request_id = self._ids.of(req)
         unpack = None

@@ -210,10 +210,10 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             return False
         if serving.log is not None:
             self._entry = serving.log.begin(self._scope_of(head))
-        if (failure := api.endpoint.refusal()) is not None:
+        if (refused := api.refused(head.headers.get(b"x-request-id"))) is not None:
             self.req_count += 1
             self._waiting_since = self.worker.loop.time()
-            text, request_id, retry_after_s = api.refused(failure, head.headers.get(b"x-request-id"))
+            text, request_id, retry_after_s = refused
             special = b"retry-after: %d\r\n" % retry_after_s
             self._safe_write(_head(b"503 Service Unavailable", special, len(text), request_id) + text)
             self._log(503, len(text), request_id)

@@ -104,13 +104,10 @@ class Pending:
         self.body = body
         self.door = door
         self.is_given_up = False
-        self._is_done = False
-
-    def done(self) -> bool:
-        return self._is_done
+        self.is_done = False
 
     def answer(self) -> None:
-        self._is_done = True
+        self.is_done = True
         self.door.deliver(Answer(b"double " + self.body), "id-1")
 
     def give_up(self) -> None:
@@ -141,7 +138,7 @@ class DirectApplication(Application):
     def __init__(self, application: Any, api: Api, host: Any) -> None:
         self._application = application
         apis: Any = {"/predict": api}
-        self._current = Serving(host, application, application, apis)
+        self.serving = Serving(host, application, application, apis)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         await self._application(scope, receive, send)
