@@ -10,6 +10,7 @@ test skips with the reason; with ``KAPPA_TEST_REQUIRE=docker,browser`` the absen
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -135,6 +136,12 @@ def _leave_home(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
     config.add_cleanup(restore)
+
+
+def pytest_collection_finish() -> None:
+    """Take the tests and their modules out of the garbage collector's sight: it would look at all of them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

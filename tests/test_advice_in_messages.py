@@ -52,9 +52,10 @@ _ANYTHING = "X"
 
 def texts_of(tree: ast.Module) -> Iterator[str]:
     """Yield the texts of a module but for its docstrings; what is filled in is an ``X``."""
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    parts |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    parts |= {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else _ANYTHING for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
@@ -65,8 +66,10 @@ def advice() -> list[tuple[str, str]]:
     """Return what is named as code in the messages of each module."""
     found: set[tuple[str, str]] = set()
     for path in sorted((ROOT / "kappa").rglob("*.py")):
-        module = path.relative_to(ROOT).as_posix()
-        for text in texts_of(ast.parse(path.read_text(encoding="utf-8"))):
+        module, source = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        if _CODE.search(source) is None:
+            continue
+        for text in texts_of(ast.parse(source)):
             found.update((module, code) for code in _CODE.findall(text))
     return sorted(found)
 

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -243,23 +244,25 @@ def cycle(imports: Mapping[str, list[Import]]) -> list[str]:
     return []
 
 
-KAPPA = imports_of(modules_of(ROOT / "kappa"))
+@cache
+def imports_of_kappa() -> Mapping[str, list[Import]]:
+    return imports_of(modules_of(ROOT / "kappa"))
 
 
 def test_every_module_is_on_a_tier() -> None:
-    assert [module for module in KAPPA if tier_of(module) is None] == []
+    assert [module for module in imports_of_kappa() if tier_of(module) is None] == []
 
 
 def test_the_table_names_no_unit_that_does_not_exist() -> None:
-    assert {unit for units in TIERS for unit in units} - {unit_of(module) for module in KAPPA} == set()
+    assert {unit for units in TIERS for unit in units} - {unit_of(module) for module in imports_of_kappa()} == set()
 
 
 def test_no_import_goes_up_or_sideways() -> None:
-    assert wrong_directions(KAPPA) == []
+    assert wrong_directions(imports_of_kappa()) == []
 
 
 def test_commands_reach_the_sides_through_actions_alone() -> None:
-    assert commands_beside_actions(KAPPA) == set(VALUES_OF_SIDES)
+    assert commands_beside_actions(imports_of_kappa()) == set(VALUES_OF_SIDES)
 
 
 @pytest.mark.parametrize("source", ["import kappa.build.project", "from kappa import gamma", "x = 'kappa.server:run'"])
@@ -269,12 +272,12 @@ def test_a_command_that_goes_round_its_actions_is_found(source: str) -> None:
 
 
 def test_no_room_imports_a_higher_one() -> None:
-    assert wrong_rooms(KAPPA) == []
+    assert wrong_rooms(imports_of_kappa()) == []
 
 
 def test_below_the_doors_of_the_server_nobody_knows_http() -> None:
     packages: dict[str, set[str]] = {}
-    for module, statements in KAPPA.items():
+    for module, statements in imports_of_kappa().items():
         if unit_of(module) == "kappa.server":
             names = {statement.imported.partition(".")[0] for statement in statements}
             packages.setdefault(room_of(module), set()).update(names - set(sys.stdlib_module_names) - {"kappa"})
@@ -291,7 +294,7 @@ def test_a_room_that_imports_a_higher_one_is_found() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert cycle(KAPPA) == []
+    assert cycle(imports_of_kappa()) == []
 
 
 def late_imports(imports: Mapping[str, list[Import]]) -> list[str]:
@@ -305,7 +308,7 @@ def late_imports(imports: Mapping[str, list[Import]]) -> list[str]:
 
 
 def test_no_module_of_kappa_is_imported_inside_a_function() -> None:
-    assert late_imports(KAPPA) == []
+    assert late_imports(imports_of_kappa()) == []
 
 
 def test_an_import_inside_a_function_is_found() -> None:
@@ -315,7 +318,7 @@ def test_an_import_inside_a_function_is_found() -> None:
 
 def test_third_party_packages_are_those_listed() -> None:
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for module, statements in KAPPA.items():
+    for module, statements in imports_of_kappa().items():
         for statement in statements:
             package = statement.imported.partition(".")[0]
             if package not in sys.stdlib_module_names and not is_ours(package):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,55 +64,55 @@ def one_list(items: Any) -> Any:
 
 HUGE = 2_000_000_000
 BYTES = "The table unfolds to more than 4000000 bytes, which is what is taken here at once. Send fewer rows at a time."
-TOO_MUCH: dict[str, tuple[Payload, str]] = {
-    "missing values": (arrow(pa.nulls(100_000_000)), "The table has 100000000 cells, and 100000 are taken here"),
-    "runs": (arrow(runs(100_000_000, pa.array([1]))), "The table has 100000000 cells"),
-    "runs of a text": (arrow(runs(1000, pa.array([LONG]))), BYTES),
-    "a list of missing values": (arrow(one_list(pa.nulls(HUGE))), BYTES),
-    "a list of runs": (arrow(one_list(runs(HUGE, pa.array([1])))), BYTES),
-    "a wide list of missing values": (arrow(pa.FixedSizeListArray.from_arrays(pa.nulls(HUGE), HUGE)), BYTES),
-    "lists of lists of nothing": (arrow(one_list(one_list(pa.nulls(HUGE)))), BYTES),
-    "lists that overlap": (arrow(spans(pa.ListViewArray, 1000, 10_000)), BYTES),
-    "a text that many rows share": (arrow(shared(pa.array([LONG]), 1000)), BYTES),
-    "a list that many rows share": (arrow(shared(pa.array([[1] * 1000]), 10_000)), BYTES),
-    "a text that many rows of lists share": (arrow(one_list(shared(pa.array([LONG]), 1000))), BYTES),
-    "dictionaries in a file": (arrow(shared(pa.array([LONG]), 1000), ARROW_FILE), BYTES),
+TOO_MUCH: dict[str, tuple[Callable[[], Payload], str]] = {
+    "missing values": (lambda: arrow(pa.nulls(10**8)), "The table has 100000000 cells, and 100000 are taken here"),
+    "runs": (lambda: arrow(runs(100_000_000, pa.array([1]))), "The table has 100000000 cells"),
+    "runs of a text": (lambda: arrow(runs(1000, pa.array([LONG]))), BYTES),
+    "a list of missing values": (lambda: arrow(one_list(pa.nulls(HUGE))), BYTES),
+    "a list of runs": (lambda: arrow(one_list(runs(HUGE, pa.array([1])))), BYTES),
+    "a wide list of missing values": (lambda: arrow(pa.FixedSizeListArray.from_arrays(pa.nulls(HUGE), HUGE)), BYTES),
+    "lists of lists of nothing": (lambda: arrow(one_list(one_list(pa.nulls(HUGE)))), BYTES),
+    "lists that overlap": (lambda: arrow(spans(pa.ListViewArray, 1000, 10_000)), BYTES),
+    "a text that many rows share": (lambda: arrow(shared(pa.array([LONG]), 1000)), BYTES),
+    "a list that many rows share": (lambda: arrow(shared(pa.array([[1] * 1000]), 10_000)), BYTES),
+    "a text that many rows of lists share": (lambda: arrow(one_list(shared(pa.array([LONG]), 1000))), BYTES),
+    "dictionaries in a file": (lambda: arrow(shared(pa.array([LONG]), 1000), ARROW_FILE), BYTES),
     **{
-        f"{compression} in a {name}": (arrow(np.zeros(99_999 * 10), media_type, compression=compression), BYTES)
+        f"{compression} in a {name}": (partial(arrow, np.zeros(999_990), media_type, compression=compression), BYTES)
         for compression in ("lz4", "zstd")
         for name, media_type in (("stream", ARROW_STREAM), ("file", ARROW_FILE))
     },
-    "a packed dictionary": (arrow(shared(pa.array(["a" * 5_000_000]), 1), compression="zstd"), BYTES),
-    "many batches": (arrow(np.zeros(10_001), rows=1), "The table comes in more than 10000 parts"),
-    "a dictionary that every batch looks at": (arrow(shared(pa.array(["é" * 50_000]), 1000), rows=1), BYTES),
-    "Parquet: rows": (parquet(np.zeros(200_000)), "The table has 200000 cells"),
-    "Parquet: a text that many rows share": (parquet([LONG] * 1000), BYTES),
-    "Parquet: bytes that many rows share": (parquet([LONG.encode()] * 1000), BYTES),
-    "Parquet: long values of one size": (parquet(pa.array([b"a" * 1000] * 10_000, pa.binary(1000))), BYTES),
-    "Parquet: a text in lists": (parquet([[LONG] * 1000]), BYTES),
-    "Parquet: a list of one row": (parquet([np.zeros(200_000)]), "The table has 200000 values"),
-    "Parquet: packed texts": (parquet(["a" * 5_000_000], use_dictionary=False, compression="zstd"), BYTES),
+    "a packed dictionary": (lambda: arrow(shared(pa.array(["a" * 5_000_000]), 1), compression="zstd"), BYTES),
+    "many batches": (lambda: arrow(np.zeros(10_001), rows=1), "The table comes in more than 10000 parts"),
+    "a dictionary that every batch looks at": (lambda: arrow(shared(pa.array(["é" * 50_000]), 1000), rows=1), BYTES),
+    "Parquet: rows": (lambda: parquet(np.zeros(200_000)), "The table has 200000 cells"),
+    "Parquet: a text that many rows share": (lambda: parquet([LONG] * 1000), BYTES),
+    "Parquet: bytes that many rows share": (lambda: parquet([LONG.encode()] * 1000), BYTES),
+    "Parquet: long values of one size": (lambda: parquet(pa.array([b"a" * 1000] * 10_000, pa.binary(1000))), BYTES),
+    "Parquet: a text in lists": (lambda: parquet([[LONG] * 1000]), BYTES),
+    "Parquet: a list of one row": (lambda: parquet([np.zeros(200_000)]), "The table has 200000 values"),
+    "Parquet: packed texts": (lambda: parquet(["a" * 5_000_000], use_dictionary=False, compression="zstd"), BYTES),
     "Parquet: texts by their difference": (
-        parquet([LONG + str(i) for i in range(1000)], use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY"),
+        lambda: parquet([LONG + str(i) for i in range(1000)], use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY"),
         BYTES,
     ),
     "Parquet: texts in lists by their difference": (
-        parquet(
+        lambda: parquet(
             [[LONG + str(i) for i in range(1000)]], use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY"
         ),
         BYTES,
     ),
     "Parquet: many pages": (
-        parquet(np.zeros(60_000), row_group_size=1, use_dictionary=False, write_statistics=False),
+        lambda: parquet(np.zeros(60_000), row_group_size=1, use_dictionary=False, write_statistics=False),
         "The file has more than 50000 pages",
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("payload", "reason"), TOO_MUCH.values(), ids=TOO_MUCH)
-def test_what_unfolds_to_too_much_is_refused(payload: Payload, reason: str) -> None:
+@pytest.mark.parametrize(("write", "reason"), TOO_MUCH.values(), ids=TOO_MUCH)
+def test_what_unfolds_to_too_much_is_refused(write: Callable[[], Payload], reason: str) -> None:
     with pytest.raises(BadInputError) as refusal:
-        DataframeInput().decode(payload._replace(limits=SMALL))
+        DataframeInput().decode(write()._replace(limits=SMALL))
     assert refusal.value.http_status == 413
     assert str(refusal.value).startswith(reason)
     assert str(refusal.value).endswith(".")
@@ -150,10 +152,11 @@ def test_texts_that_differ_a_little_are_read_some_at_a_time() -> None:
 
 
 def test_texts_that_unfold_to_too_much_are_not_unfolded_first() -> None:
+    write, _ = TOO_MUCH["Parquet: texts by their difference"]
+    payload = write()
     before, watched = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
     pa.set_memory_pool(watched)
     try:
-        payload, _ = TOO_MUCH["Parquet: texts by their difference"]
         with pytest.raises(BadInputError):
             DataframeInput().decode(payload._replace(limits=replace(SMALL, max_bytes=20_000_000)))
         assert watched.max_memory() < 30_000_000

@@ -12,6 +12,7 @@ import pytest
 
 from kappa.server.batching.execution import Threads
 from kappa.server.batching.runs import Request, Run
+from tests.eventually import eventually
 
 
 def run_of(item: Any) -> Any:
@@ -72,6 +73,7 @@ def test_a_run_that_no_thread_can_take_holds_nobody_up() -> None:
         threads.start(asyncio.get_running_loop(), lambda run: ended.set() if run.members[0].item == 2 else None)
         for number in range(3):
             threads.put(run_of(number), is_loop_busy=True)
+        eventually(lambda: given)
         assert given == [0]
         gate.set()
         await asyncio.wait_for(ended.wait(), 10)
@@ -79,17 +81,3 @@ def test_a_run_that_no_thread_can_take_holds_nobody_up() -> None:
 
     asyncio.run(scenario())
     assert given == [0, 1, 2]
-
-
-def test_nothing_is_kept_of_runs_that_nobody_waits_for() -> None:
-    async def scenario() -> None:
-        ended = asyncio.Event()
-        threads: Threads[Any, Any] = Threads(list, count=1, name="test", clock=time.monotonic)
-        threads.start(asyncio.get_running_loop(), lambda run: ended.set() if run.members[0].item == 99 else None)
-        for number in range(100):
-            threads.put(run_of(number))
-        await asyncio.wait_for(ended.wait(), 10)
-        assert threads._taken.empty()
-        threads.stop()
-
-    asyncio.run(scenario())
