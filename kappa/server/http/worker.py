@@ -40,12 +40,7 @@ from typing import Any
 from gunicorn.arbiter import Arbiter
 from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.parser import ParseError
-from gunicorn.asgi.protocol import (
-    _CACHED_SERVER_HEADER,
-    _NO_COPY_BODY_SIZE,
-    ASGIProtocol,
-    _get_cached_date_header,
-)
+from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gasgi import ASGIWorker
 
@@ -67,6 +62,7 @@ from kappa.server.http.bounds import (
 )
 from kappa.server.http.direct import Head, whole_request
 from kappa.server.http.exchange import PlainResponse
+from kappa.server.http.gunicorn_private import CACHED_SERVER_HEADER, NO_COPY_BODY_SIZE, get_cached_date_header
 from kappa.server.http.parser import KappaParser, refusal_of
 from kappa.server.http.swap import DRAIN, RELOAD, Application, Serving
 from kappa.server.ports import join, turn_away, waiting_at
@@ -92,7 +88,7 @@ def _head(status: bytes, special: bytes, length: int, request_id: str) -> bytes:
     """Return the head of a JSON answer, with a ``special`` field or none (PERF: 1 µs, the base's own way 7)."""
     return (
         b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nx-request-id: %b\r\n%bcontent-length: %d\r\n%b%b\r\n"
-    ) % (status, request_id.encode("latin-1"), special, length, _CACHED_SERVER_HEADER, _get_cached_date_header())
+    ) % (status, request_id.encode("latin-1"), special, length, CACHED_SERVER_HEADER, get_cached_date_header())
 
 
 class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
@@ -240,7 +236,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             type(answer) is Answer
             and is_plain(answer)
             and not self.worker.is_ending
-            and len(answer.body) <= _NO_COPY_BODY_SIZE
+            and len(answer.body) <= NO_COPY_BODY_SIZE
         ):
             body = answer.body
             self._safe_write(_head(b"200 OK", b"", len(body), request_id) + body)

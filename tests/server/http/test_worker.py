@@ -15,10 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.workers.gasgi import ASGIWorker
 
 from kappa.server.asked import Door
 from kappa.server.http import worker as worker_module
@@ -185,42 +183,6 @@ async def serving(
         await served.end()
         worker.tmp.close()
         listener.close()
-
-
-def test_every_overridden_member_is_one_of_the_base() -> None:
-    own = {"__init__", "__doc__", "__module__", "__annotations__", "__qualname__", "__firstlineno__"}
-    added = (
-        {
-            "close",
-            "sweep",
-            "is_idle",
-            "_is_at_rest",
-            "_is_incomplete",
-            "_begin",
-            "deliver",
-            "_log",
-            "_scope_of",
-            "_write",
-            "_end_exchange",
-            "_forget_exchange",
-        },
-        {
-            "is_direct",
-            "stop",
-            "forget",
-            "handle_reload_signal",
-            "is_full",
-            "_listen",
-            "_become_ready",
-            "_begin_to_end",
-            "_stop_listening",
-            "_sleep",
-            "_wake",
-        },
-    )
-    for changed, base, new in zip((KappaProtocol, KappaWorker), (ASGIProtocol, ASGIWorker), added, strict=True):
-        members = {name for name in vars(changed) if name not in own and not name.startswith("__")}
-        assert {name for name in members if not hasattr(base, name)} == new
 
 
 def test_connections_over_the_number_are_refused() -> None:
