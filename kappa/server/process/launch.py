@@ -48,56 +48,45 @@ def serve_gunicorn(
     `SystemExit`.
     """
     with options.logging():
-        _serve_gunicorn(services, options, find=find, environ=environ, listener=listener)
-
-
-def _serve_gunicorn(
-    services: Sequence[Served],
-    options: ServerOptions,
-    *,
-    find: Callable[[], Sequence[Served]] | None,
-    environ: MutableMapping[str, str],
-    listener: socket.socket | None,
-) -> None:
-    allowance = read_allowance()
-    chosen = _workers(services, options, allowance)
-    workers, cores = chosen.count, allowance.cores
-    set_thread_counts(environ, workers=workers, cores=cores)
-    report, first_start = Report(), FirstStart(workers)
-    folder = ServerFolder()
-    try:
-        listeners = _listen(options, reserve if workers > 1 else listen_on, listener)
-        management_port = _management_port(listeners)
-        _logger.info(
-            "%s", _start_line(services, options, urls=list(map(url_of, listeners)), workers=chosen, cores=cores)
-        )
-        rollout = Rollout(services, folder, report, port=listeners[0].getsockname()[1], find=find)
-        shared = None
-        if workers > 1:
-            (shared := folder.path / "metrics").mkdir()
-        process.run_arbiter(
-            lambda: _worker_app(
-                rollout.services,
+        allowance = read_allowance()
+        chosen = _workers(services, options, allowance)
+        workers, cores = chosen.count, allowance.cores
+        set_thread_counts(environ, workers=workers, cores=cores)
+        report, first_start = Report(), FirstStart(workers)
+        folder = ServerFolder()
+        try:
+            listeners = _listen(options, reserve if workers > 1 else listen_on, listener)
+            management_port = _management_port(listeners)
+            _logger.info(
+                "%s", _start_line(services, options, urls=list(map(url_of, listeners)), workers=chosen, cores=cores)
+            )
+            rollout = Rollout(services, folder, report, port=listeners[0].getsockname()[1], find=find)
+            shared = None
+            if workers > 1:
+                (shared := folder.path / "metrics").mkdir()
+            process.run_arbiter(
+                lambda: _worker_app(
+                    rollout.services,
+                    options,
+                    folder,
+                    report=report,
+                    first_start=first_start,
+                    management_port=management_port,
+                    workers=workers,
+                    cores=cores,
+                ),
+                listeners,
                 options,
-                folder,
+                workers=workers,
                 report=report,
                 first_start=first_start,
+                writable=folder.path,
+                shared=shared,
+                rollout=rollout,
                 management_port=management_port,
-                workers=workers,
-                cores=cores,
-            ),
-            listeners,
-            options,
-            workers=workers,
-            report=report,
-            first_start=first_start,
-            writable=folder.path,
-            shared=shared,
-            rollout=rollout,
-            management_port=management_port,
-        )
-    finally:
-        folder.remove()
+            )
+        finally:
+            folder.remove()
 
 
 def _worker_app(
@@ -207,48 +196,37 @@ def serve_uvicorn(
 ) -> None:
     """Serve from this process with uvicorn, the only server on Windows; raises as `serve_gunicorn` does."""
     with options.logging():
-        _serve_uvicorn(services, options, find=find, environ=environ, listener=listener)
-
-
-def _serve_uvicorn(
-    services: Sequence[Served],
-    options: ServerOptions,
-    *,
-    find: Callable[[], Sequence[Served]] | None,
-    environ: MutableMapping[str, str],
-    listener: socket.socket | None,
-) -> None:
-    with optional_import("uvicorn", needed_for="the server `uvicorn`"):
-        uvicorn_server = http.KappaUvicorn
-    if options.workers not in (1, "auto"):
-        raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
-    cores = read_allowance().cores
-    set_thread_counts(environ, workers=1, cores=cores)
-    listeners = _listen(options, listen_on, listener)
-    management_port = _management_port(listeners)
-    _logger.info(
-        "%s", _start_line(services, options, urls=list(map(url_of, listeners)), workers=WorkerCount(1, ""), cores=1)
-    )
-    folder = ServerFolder()
-    rollout = SoloRollout(services, folder, port=listeners[0].getsockname()[1], find=find)
-    operator = Operator(rollout)
-    app = create_app(
-        services,
-        batching=options.batching,
-        parent=operator,
-        management_port=management_port,
-        processors=cores,
-        examples_of=options.examples_of,
-        cors_origins=options.cors_origins,
-        is_development=options.is_development,
-        has_access_log=options.access_log,
-        tells_requests=options.log_format == "json",
-    )
-    server = operator.server = uvicorn_server(app, options, management_port=management_port)
-    share_lock()
-    try:
-        server.run(sockets=listeners)
-    finally:
-        folder.remove()
-    if operator.failure is not None:
-        raise operator.failure
+        with optional_import("uvicorn", needed_for="the server `uvicorn`"):
+            uvicorn_server = http.KappaUvicorn
+        if options.workers not in (1, "auto"):
+            raise UsageError("uvicorn serves from one process; use gunicorn for `--workers`.")
+        cores = read_allowance().cores
+        set_thread_counts(environ, workers=1, cores=cores)
+        listeners = _listen(options, listen_on, listener)
+        management_port = _management_port(listeners)
+        _logger.info(
+            "%s", _start_line(services, options, urls=list(map(url_of, listeners)), workers=WorkerCount(1, ""), cores=1)
+        )
+        folder = ServerFolder()
+        rollout = SoloRollout(services, folder, port=listeners[0].getsockname()[1], find=find)
+        operator = Operator(rollout)
+        app = create_app(
+            services,
+            batching=options.batching,
+            parent=operator,
+            management_port=management_port,
+            processors=cores,
+            examples_of=options.examples_of,
+            cors_origins=options.cors_origins,
+            is_development=options.is_development,
+            has_access_log=options.access_log,
+            tells_requests=options.log_format == "json",
+        )
+        server = operator.server = uvicorn_server(app, options, management_port=management_port)
+        share_lock()
+        try:
+            server.run(sockets=listeners)
+        finally:
+            folder.remove()
+        if operator.failure is not None:
+            raise operator.failure
