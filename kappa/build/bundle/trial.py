@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +25,7 @@ from kappa import _version
 from kappa._files import sha256_of_bytes, write_atomically
 from kappa.build.bundle.plan import BuildPlan
 from kappa.build.bundle.sources import project_search
+from kappa.build.code.child import Runner, run_program
 from kappa.build.code.modules import CodeBase, Module
 from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.manifest.positions import Span
@@ -50,8 +51,6 @@ _FICLONE = 0x40049409
 """Linux's request that two files share their data until one is written to (`ioctl_ficlone(2)`): Btrfs, XFS."""
 _SECRET = "kappa-placeholder-of-"  # noqa: S105 - stands for a secret
 
-Runner = Callable[..., subprocess.CompletedProcess[str]]
-
 
 def try_bundle(
     plan: BuildPlan,
@@ -60,7 +59,7 @@ def try_bundle(
     lock: Lock,
     *,
     environ: Mapping[str, str],
-    run: Runner = subprocess.run,
+    run: Runner = run_program,
 ) -> None:
     """Load the bundle at ``bundle``, which is not in its place yet; raises `ManifestError` for what is missing in it.
 
@@ -148,21 +147,15 @@ def _told(
         try:
             done = run(
                 [sys.executable, "-c", start, str(order), str(answer)],
-                cwd=empty,
-                env=_environment(plan, environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=TIME_LIMIT_S,
-                check=False,
+                empty,
+                environ=_environment(plan, environ),
+                timeout_s=TIME_LIMIT_S,
             )
         except subprocess.TimeoutExpired:
             return {"kind": "failed", "message": f"it had not ended after {TIME_LIMIT_S:.0f} seconds", "file": ""}
         finally:
             _check_unchanged(package, copied, staged, kept)
-        for line in done.stdout.splitlines():
+        for line in (done.stdout + done.stderr).splitlines():
             log(line, kind="output")
         if not answer.is_file():
             ended = f"the process ended with {done.returncode} while it was loaded"

@@ -17,6 +17,7 @@ from kappa.build.bundle import trial
 from kappa.build.bundle.builder import build_bundle
 from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.bundle.trial import try_bundle
+from kappa.build.code.child import run_program
 from kappa.build.project import read_project
 from kappa.errors import BuildError, ManifestError
 from kappa.log import Kind, listening
@@ -51,7 +52,7 @@ def planned(
     return plan_build(read_project(root), version=None, labels={}, environ=os.environ)
 
 
-def tried(plan: BuildPlan, folder: Path, *, run: Any = subprocess.run) -> list[str]:
+def tried(plan: BuildPlan, folder: Path, *, run: Any = run_program) -> list[str]:
     """Build with a try; return the warnings, and what was logged about the try."""
     lines: list[str] = []
 
@@ -310,10 +311,10 @@ def test_a_bundle_is_not_tried_where_its_packages_are_not(needed: dict[str, str]
 
 
 def test_a_module_that_the_bundle_gets_and_this_machine_lacks_is_a_reason_not_to_try(tmp_path: Path) -> None:
-    def run(arguments: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def run(arguments: list[str], *_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
         told = {"kind": "module", "subject": "falcon.asgi", "message": "", "file": "", "line": 0, "doing": ""}
         Path(arguments[-1]).write_text(json.dumps(told))
-        return subprocess.CompletedProcess(arguments, 0, "")
+        return subprocess.CompletedProcess(arguments, 0, "", "")
 
     (line,) = tried(planned(tmp_path / "project", {}), tmp_path, run=run)
     assert line == "The bundle was not tried, because `falcon` is not installed here."

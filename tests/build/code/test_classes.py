@@ -333,7 +333,7 @@ def test_an_import_that_fails_is_a_problem_with_its_reason(text: str, words: str
 def test_a_runner_may_be_given(tmp_path: Path) -> None:
     calls: list[Sequence[str]] = []
 
-    def run(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    def run(arguments: Sequence[str], _directory: Path, /, **_: object) -> subprocess.CompletedProcess[str]:
         calls.append(arguments)
         return subprocess.CompletedProcess(arguments, 1, stdout="", stderr="ImportError: nothing here\n")
 
