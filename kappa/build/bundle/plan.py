@@ -33,7 +33,7 @@ from kappa.build.checks.published import published_secrets
 from kappa.build.checks.setup_scripts import NO_SHELL_HELP, interpreter_problem, script_text
 from kappa.build.checks.taken_names import needed_by, say_taken, taken_by
 from kappa.build.code.modules import CodeBase
-from kappa.build.code.sampled_columns import with_schemas, with_signatures
+from kappa.build.code.sampled_columns import with_schemas
 from kappa.build.code.undeclared import say_undeclared
 from kappa.build.manifest.patterns import match, matches_any, normal
 from kappa.build.manifest.texts import decoded
@@ -208,8 +208,8 @@ def plan_build(
     over whatever is installed here, but for ``packages``, and for everything with ``upgrade``. Unless it
     ``imports_code``, classes of the user's are not asked what requests look like: no lock depends on it.
     """
-    spec = with_signatures(project.spec, project.root)
-    project = replace(project, spec=with_schemas(spec, project.root) if imports_code else spec)
+    if imports_code:
+        project = replace(project, spec=with_schemas(project.spec, project.root))
     if version is not None:
         version = project.spec.version_of(version)
         try:
@@ -226,9 +226,9 @@ def plan_build(
         named=users.names,
         without=[canonicalize_name(name) for name in packages],
     )
-    search = project_search(project)
-    models = inspect_models(project, CodeBase(search), record)
-    code = collect_code(project, modules=models.modules, search=search, record=record)
+    base = CodeBase(project_search(project))
+    models = inspect_models(project, base, record)
+    code = collect_code(project, base, modules=models.modules, record=record)
     found = Found(code.imported, models, record, committed.versions if committed is not None else {})
     chosen = choose_packages(project, users, found, target)
     inputs = _lock_inputs(users, chosen, target, resolver)

@@ -54,20 +54,20 @@ def project_search(project: Project) -> SearchPath:
 
 def collect_code(
     project: Project,
+    base: CodeBase | None = None,
     *,
     modules: Sequence[str] = (),
-    search: SearchPath | None = None,
     record: LockRecord = NO_RECORD,
 ) -> Code:
     """Follow the imports of the service's functions, and of further ``modules``, through the user's own modules.
 
-    Which distribution brings a module is taken from the ``record`` of an earlier lock, where that knows it. Warnings
-    are logged, unless reading the project did; raises `ManifestError` for code that cannot be parsed.
+    ``base`` has the modules that the project can reach, if somebody has looked already. Which distribution brings a
+    module is taken from the ``record`` of an earlier lock, where that knows it. Warnings are logged, unless reading
+    the project did; raises `ManifestError` for code that cannot be parsed.
     """
     spec = project.spec
     starts = [*_named_modules(spec), *spec.files.modules, *modules]
-    search = search or project_search(project)
-    base = CodeBase(search)
+    base = base or CodeBase(project_search(project))
     found = trace(base, starts, named=spec.files.modules)
     absent = AbsentModules(base, listed_in(spec.env, project.root), found, record=record)
     problems = [
@@ -82,7 +82,7 @@ def collect_code(
     for line in dict.fromkeys(problem.line for problem in problems):
         if line not in project.warned_of:
             log(line, kind="warning")
-    placement = place_modules(found.modules.values(), project.root, folders=(*search.local, *search.fallback))
+    placement = place_modules(found.modules.values(), project.root, folders=(*base.search.local, *base.search.fallback))
     files = {
         place: file for place, file in sorted(placement.files.items()) if not matches_any(place, spec.files.exclude)
     }
