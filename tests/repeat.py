@@ -4,11 +4,13 @@ Every run is `make test`. Beside some of them, as many processes as there are pr
 that what counts on a turn in time does not get it.
 
     python tests/repeat.py --runs 50 --busy 10 --report docs/benchmarks/tests.md
+    python tests/repeat.py --log runs.jsonl        # keeps each run there, and goes on after those of the same commit
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -77,6 +79,19 @@ def run_once(*, is_busy: bool) -> Run:
         return run_of(text, is_busy=is_busy, seconds=seconds, exit_status=done.returncode)
 
 
+def kept_runs(log: Path, *, commit: str) -> list[Run]:
+    """Return the runs of ``commit`` that are in ``log``, oldest first."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    runs = [json.loads(line) for line in lines]
+    return [Run(**{**run["run"], "failed": tuple(run["run"]["failed"])}) for run in runs if run["commit"] == commit]
+
+
+def keep_run(log: Path, run: Run, *, commit: str) -> None:
+    """Add a run of ``commit`` to ``log``."""
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"commit": commit, "run": asdict(run)}) + "\n")
+
+
 def busy_ones(runs: int, busy: int) -> list[bool]:
     """Return for each run whether it is one of the busy ones, which are spread evenly."""
     return [(number + 1) * busy // runs > number * busy // runs for number in range(runs)]
@@ -119,13 +134,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--busy", type=int, default=10, help="how many of them run beside a busy machine")
     parser.add_argument("--report", type=Path, help="where the report is written; it is printed otherwise")
+    parser.add_argument("--log", type=Path, help="where each run is kept, so that a later call goes on after the last")
     options = parser.parse_args(arguments)
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     commit = subprocess.run(describe, capture_output=True, text=True, check=False, cwd=ROOT).stdout.strip()
-    runs: list[Run] = []
+    runs = kept_runs(options.log, commit=commit) if options.log is not None else []
     text = ""
-    for is_busy in busy_ones(options.runs, options.busy):
+    for is_busy in busy_ones(options.runs, options.busy)[len(runs) :]:
         runs.append(run_once(is_busy=is_busy))
+        if options.log is not None:
+            keep_run(options.log, runs[-1], commit=commit)
         print(f"{len(runs)}: {runs[-1]}", file=sys.stderr, flush=True)
         text = report_of(runs, commit=commit, date=f"{datetime.now(timezone.utc):%Y-%m-%d}")
         if options.report is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.repeat import Run, busy_ones, report_of, run_of
+from pathlib import Path
+
+from tests.repeat import Run, busy_ones, keep_run, kept_runs, report_of, run_of
 
 REPORT = """\
 <testsuites><testsuite>
@@ -28,6 +30,15 @@ def test_busy_runs_are_spread_evenly() -> None:
     assert busy_ones(4, 2) == [False, True, False, True]
     assert sum(busy_ones(50, 10)) == 10
     assert busy_ones(3, 0) == [False] * 3
+
+
+def test_a_row_goes_on_after_the_runs_of_its_commit_that_were_kept(tmp_path: Path) -> None:
+    log = tmp_path / "runs.jsonl"
+    assert kept_runs(log, commit="abc") == []
+    runs = [Run(False, 300.4, 9000, 60, (), 0), Run(True, 700.0, 8999, 60, ("tests.test_tag::test_wrong",), 2)]
+    for run, commit in ((runs[0], "abc"), (runs[1], "older"), (runs[1], "abc")):
+        keep_run(log, run, commit=commit)
+    assert kept_runs(log, commit="abc") == runs
 
 
 def test_failures_are_counted_by_name() -> None:
