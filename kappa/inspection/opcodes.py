@@ -39,6 +39,8 @@ _BLOBS_BYTES = 1 << 26
 _HEAD_BYTES = 1 << 13
 """What is kept of a line, of a text or bytes, of all of these together, and of what is longer."""
 _INT_BYTES = 64
+_FAR = 1 << 20
+"""A place of the memo for which an unpickler in C takes 8 MiB at once, however few objects there are."""
 _CODE_ARGUMENTS = 12
 """Fewer than a code object of any Python is made of."""
 COMPUTED, EXTENSION = "<computed>", "<extension>"
@@ -317,6 +319,10 @@ class _Machine:
         self.stack.append(self.memo[index])
 
     def put(self, index: int) -> None:
+        if index < 0:
+            raise ValueError
+        if index > _FAR and index > 4 * len(self.memo):
+            self.reader.oddities["asks for a memo that is larger than what it holds"] = None
         self.memo[index] = self.stack[-1]
 
     def inst(self) -> None:

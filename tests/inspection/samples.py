@@ -83,7 +83,7 @@ XGBOOST = {
 }
 LIGHTGBM = (
     b"tree\nversion=v4\nnum_class=3\nmax_feature_idx=1\nobjective=multiclass num_class:3\nfeature_names=age income\n\n"
-    b"Tree=0\nleaf_value=1\n\nend of trees\n\nend of parameters\n"
+    b"Tree=0\nleaf_value=1\n\nend of trees\n"
 )
 
 
