@@ -130,7 +130,9 @@ def main() -> int:
             project = read_project(write(Path(folder, name), files))
             plan = plan_build(project, version=None, labels={}, environ=environ)
             asked = plan.lock_inputs
-            lock = Lock(asked.digest, asked.python, asked.platform, "pip-compile 7.6", LOCK, asked=asked.asked)
+            lock = Lock(
+                asked.digest, asked.python, asked.platform, "pip-compile 7.6", LOCK, input_lines=asked.input_lines
+            )
             path = Path(folder, "home", "locks", asked.digest.replace(":", "-"))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(lock.text, encoding="utf-8")

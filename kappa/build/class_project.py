@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 
 from kappa.build.code.classes import import_class, read_class
-from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
+from kappa.build.code.declarations import ClassProblem, Declaration, Location, Opaque
 from kappa.build.code.functions import Definition, find_definition, span_of
 from kappa.build.code.modules import PACKAGE_FOLDERS, CodeBase, Module, search_path
 from kappa.build.code.placing import PROJECT_FILES
@@ -44,26 +44,26 @@ def read_class_project(reference: str, directory: Path, *, models: Mapping[str, 
     Raises `ConfigurationError`, or `ManifestError` that carries every problem found.
     """
     root = directory.resolve()
-    given = {name: ArtifactSource(path=path.absolute()) for name, path in (models or {}).items()}
+    sources = {name: ArtifactSource(path=path.absolute()) for name, path in (models or {}).items()}
     if (file := _kappafile_naming(reference, root)) is not None:
-        project = checked_project(file, *check_kappafile(file, runs_code=True, packed=given.keys()))
-        return with_sources(project, given)
+        project = checked_project(file, *check_kappafile(file, runs_code=True, packed=sources.keys()))
+        return with_sources(project, sources)
     name, _, qualname = reference.partition(":")
     code = CodeBase(search_path(root))
     if (module := code.resolve(name)) is None:
         missing = explain_missing_module(code, name, qualname)
         hint = missing.help.replace("beside the kappafile", f"in `{root}`")
         raise ConfigurationError(f"{missing.message} {hint}")
-    told = read_class(code, module, qualname)
-    if isinstance(told, Opaque):
-        told = import_class(reference, root, told)
-    if isinstance(told, ClassProblem):
-        if told.place is None:
-            near = nearest(qualname, told.known)
-            raise ConfigurationError(f"{told.message} Did you mean `{name}:{near}`?" if near else told.message)
-        problem = Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span)
+    declared = read_class(code, module, qualname)
+    if isinstance(declared, Opaque):
+        declared = import_class(reference, root, declared)
+    if isinstance(declared, ClassProblem):
+        if declared.location is None:
+            near = nearest(qualname, declared.names)
+            raise ConfigurationError(f"{declared.message} Did you mean `{name}:{near}`?" if near else declared.message)
+        problem = Diagnostic("KF402", sentence(declared.message), declared.location.file, declared.location.span)
         raise ManifestError(render_text([problem]), diagnostics=[problem])
-    return Project.declared(root, None, combine(None, told, root), given).with_signatures()
+    return Project.declared(root, None, combine(None, declared, root), sources).with_signatures()
 
 
 def project_of(service: DeclaredService) -> Project:
@@ -78,7 +78,7 @@ def project_of(service: DeclaredService) -> Project:
         )
     home = _home_of(type(service))
     reference = f"{home.module}:{type(service).__qualname__}"
-    declaration = Declaration(declared_spec(type(service), module=home.module), home.place)
+    declaration = Declaration(declared_spec(type(service), module=home.module), home.location)
     packed = {
         name: ArtifactSource(value=artifact.value, metadata=artifact.metadata)
         for name, artifact in service.artifacts.items()
@@ -109,7 +109,7 @@ class _Home:
     """The name under which the module can be imported; for a script that runs, the stem of its file."""
     root: Path
     """The folder from which it can be."""
-    place: Place
+    location: Location
 
 
 def _home_of(declaring: type) -> _Home:
@@ -136,9 +136,9 @@ def _home_of(declaring: type) -> _Home:
             "subclass it in a file of your own."
         )
     root, code, module = _project_of(root, name)
-    found = find_definition(code, module, declaring.__qualname__) if module is not None else None
-    node = found.node if isinstance(found, Definition) else None
-    return _Home(name, root, Place(file, span_of(node) if node is not None else Span(1, 1, 1, 2)))
+    definition = find_definition(code, module, declaring.__qualname__) if module is not None else None
+    node = definition.node if isinstance(definition, Definition) else None
+    return _Home(name, root, Location(file, span_of(node) if node is not None else Span(1, 1, 1, 2)))
 
 
 def _project_of(folder: Path, name: str) -> tuple[Path, CodeBase, Module | None]:
@@ -185,7 +185,7 @@ def _warn_of_unguarded_code(file: Path) -> None:
     """Say it if what a script is doing now would be done again by every import of the module."""
     tree = ast.parse(file.read_bytes())
     running = _running_line(file)
-    at_it = [one for one in tree.body if one.lineno <= running <= (one.end_lineno or 0)]
+    at_it = [statement for statement in tree.body if statement.lineno <= running <= (statement.end_lineno or 0)]
     if at_it and not _is_guard(at_it[0]):
         log(
             f'`{file.name}:{running}` is not under `if __name__ == "__main__":`, so whatever stands above it, '
@@ -222,19 +222,19 @@ def standing_for_its_file(declaring: type) -> Iterator[None]:
         yield
         return
     name = main.__spec__.name if main.__spec__ is not None else Path(file).stem
-    own = [
+    defined = [
         value
         for value in vars(main).values()
         if isinstance(value, type | FunctionType) and getattr(value, "__module__", None) == _MAIN
     ]
     before = sys.modules.get(name)
     sys.modules[name] = main
-    for value in own:
+    for value in defined:
         value.__module__ = name
     try:
         yield
     finally:
-        for value in own:
+        for value in defined:
             value.__module__ = _MAIN
         if before is None:
             del sys.modules[name]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kappa.build.code.declarations import Declaration, Place
+from kappa.build.code.declarations import Declaration, Location
 from kappa.build.manifest.diagnostics import Label
 from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.validation import Draft
@@ -30,8 +30,8 @@ def check_shared_keys(draft: Draft, declaration: Declaration) -> None:
     for part in DECLARATIONS:
         *table, last = part.key
         if part.kind == "table":
-            said = getattr(spec, part.field).model_fields_set
-            paths = [(*part.key, key) for key in document.table_at(part.key) if key in said]
+            declared_keys = getattr(spec, part.field).model_fields_set
+            paths = [(*part.key, key) for key in document.table_at(part.key) if key in declared_keys]
         else:
             is_said = part.kind == "key" and last in document.table_at(tuple(table)) and _is_said(spec, part)
             paths = [part.key] if is_said else []
@@ -44,9 +44,9 @@ def check_shared_keys(draft: Draft, declaration: Declaration) -> None:
         if name not in declared:
             near = nearest(name, declared)
             message = f"The class declares no artifact {quoted(name)}."
-            label = Label(declaration.place.file, declaration.place.span, "the class")
+            label = Label(declaration.location.file, declaration.location.span, "the class")
             help_ = f"Did you mean `{near}`?" if near else "Declare it with `@kappa.artifacts`."
-            draft.found.add(
+            draft.diagnostics.add(
                 "KF301", message, ("artifacts", name), at="key", help=help_, replacement=near, labels=[label]
             )
             continue
@@ -64,16 +64,16 @@ def _is_said(spec: ServiceSpec, part: Part) -> bool:
 
 
 def _report(draft: Draft, declaration: Declaration, path: TreePath, *, place_of: TreePath | None = None) -> None:
-    place: Place = declaration.places.get(place_of or path, declaration.place)
+    location: Location = declaration.places.get(place_of or path, declaration.location)
     message = f"`{path[-1]}` is set here and by the class."
     if path[0] == "apis":
         message = "A service that a class declares has no APIs here."
-    draft.found.add(
+    draft.diagnostics.add(
         "KF401",
         message,
         path,
         at="key",
-        labels=[Label(place.file, place.span, "set by the class")],
+        labels=[Label(location.file, location.span, "set by the class")],
         help="Say it in one place: remove it here or there.",
     )
 
@@ -81,7 +81,7 @@ def _report(draft: Draft, declaration: Declaration, path: TreePath, *, place_of:
 def combine(kappafile: Kappafile | None, declaration: Declaration, root: Path) -> ServiceSpec:
     """Return the service that both declare; the class's paths, relative to its module, become relative to ``root``."""
     spec = declaration.spec
-    folder = declaration.place.file.parent
+    folder = declaration.location.file.parent
     if folder != root:
         spec = with_paths(spec, lambda path: Path(os.path.relpath(folder / path, root)).as_posix())
     values: dict[str, Any] = {name: getattr(spec, name) for name in ServiceSpec.model_fields}
@@ -90,7 +90,7 @@ def combine(kappafile: Kappafile | None, declaration: Declaration, root: Path) -
     for part in DECLARATIONS:
         written, declared = part.in_kappafile(kappafile), values[part.field]
         if part.kind == "table":
-            values[part.field] = type(written).model_validate({**_given(declared), **_given(written)})
+            values[part.field] = type(written).model_validate({**_set_fields(declared), **_set_fields(written)})
         elif part.kind == "list":
             values[part.field] = (*declared, *written)
         elif part.kind == "key" and part.key[-1] in kappafile.service.model_fields_set and written is not None:
@@ -98,5 +98,5 @@ def combine(kappafile: Kappafile | None, declaration: Declaration, root: Path) -
     return ServiceSpec.model_validate(values)
 
 
-def _given(table: Any) -> Mapping[str, Any]:
+def _set_fields(table: Any) -> Mapping[str, Any]:
     return {key: getattr(table, key) for key in table.model_fields_set}

@@ -75,25 +75,25 @@ def read_project(path: Path, *, models: Mapping[str, Path] | None = None) -> Pro
     return with_sources(project, sources)
 
 
-def checked_project(file: Path, project: Project | None, found: Diagnostics) -> Project:
+def checked_project(file: Path, project: Project | None, diagnostics: Diagnostics) -> Project:
     """Return what `check_kappafile` found, if it has no errors; warnings are logged, but for mere advice."""
-    found.check()
-    warnings = dict.fromkeys(warning.line for warning in found if warning.code not in _ADVICE)
+    diagnostics.check()
+    warnings = dict.fromkeys(warning.line for warning in diagnostics if warning.code not in _ADVICE)
     for line in warnings:
         log(line, kind="warning")
     if project is None:
-        raise ManifestError(f"`{file}` declares no service.", diagnostics=tuple(found))
+        raise ManifestError(f"`{file}` declares no service.", diagnostics=tuple(diagnostics))
     return replace(project.with_signatures(), warned_of=frozenset(warnings))
 
 
-def with_sources(project: Project, given: Mapping[str, ArtifactSource]) -> Project:
+def with_sources(project: Project, sources: Mapping[str, ArtifactSource]) -> Project:
     """Return a project with models given besides; metadata of the kappafile holds where none was given."""
-    known = project.sources
+    earlier = project.sources
     added = {
-        name: replace(source, metadata=known[name].metadata) if name in known and not source.metadata else source
-        for name, source in given.items()
+        name: replace(source, metadata=earlier[name].metadata) if name in earlier and not source.metadata else source
+        for name, source in sources.items()
     }
-    return replace(project, sources={**known, **added})
+    return replace(project, sources={**earlier, **added})
 
 
 def check_kappafile(
@@ -110,19 +110,19 @@ def check_kappafile(
     ``packed`` from elsewhere need not be there.
     """
     file = file.absolute()
-    document, found = read_kappafile(file)
+    document, diagnostics = read_kappafile(file)
     if document is None:
-        return None, found
-    draft = validate(document, found)
+        return None, diagnostics
+    draft = validate(document, diagnostics)
     code = CodeBase(search_path(file.parent, paths=_paths(draft, declaration)))
     if declaration is None and draft.uses_class:
         declaration = _declaration(draft, code, runs_code=runs_code)
     if declaration is not None:
         check_shared_keys(draft, declaration)
     check_references(draft, code, declaration, packed=packed)
-    if found.has_errors or (draft.uses_class and declaration is None):
-        return None, found
-    return _project(draft, declaration), found
+    if diagnostics.has_errors or (draft.uses_class and declaration is None):
+        return None, diagnostics
+    return _project(draft, declaration), diagnostics
 
 
 def _with_batch(api: ApiSpec, draft: Draft, kappafile: Kappafile) -> ApiSpec:
@@ -130,7 +130,7 @@ def _with_batch(api: ApiSpec, draft: Draft, kappafile: Kappafile) -> ApiSpec:
     adapter, table = draft.own_adapters.get(("apis", api.name)), kappafile.apis.get(api.name)
     if adapter is None or table is None or table.batch is not None:
         return api
-    artifacts = {name: one.plugin for name, one in kappafile.artifacts.items() if one.plugin is not None}
+    artifacts = {name: table.plugin for name, table in kappafile.artifacts.items() if table.plugin is not None}
     return api.model_copy(update={"batch": batch_by_default(adapter, is_row_wise=table.is_row_wise(artifacts))})
 
 
@@ -141,13 +141,13 @@ def _paths(draft: Draft, declaration: Declaration | None) -> list[str]:
         named += map(str, project_folders(draft.document.file.parent / pyproject))
     if declaration is None:
         return named
-    folder = declaration.place.file.parent
+    folder = declaration.location.file.parent
     return [*named, *(str(folder / text) for text in declaration.spec.files.paths)]
 
 
 def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaration | None:
     """Return what the kappafile's class declares; report what is wrong with it."""
-    path, found = ("service", "class"), draft.found
+    path, diagnostics = ("service", "class"), draft.diagnostics
     reference = draft.get(*path)
     if not isinstance(reference, str):
         return None
@@ -156,45 +156,53 @@ def _declaration(draft: Draft, code: CodeBase, *, runs_code: bool) -> Declaratio
     if module is None:
         missing = explain_missing_module(code, name, qualname)
         replacement = f'"{missing.meant}"' if missing.meant is not None else None
-        found.add("KF304", missing.message, path, help=missing.help, replacement=replacement)
+        diagnostics.add("KF304", missing.message, path, help=missing.help, replacement=replacement)
         return None
     if isinstance(code.tree(module), SyntaxError):
         return None  # reported with the other code
-    told: Declaration | Opaque | ClassProblem = reading.read_class(code, module, qualname)
-    if isinstance(told, Opaque):
+    declared: Declaration | Opaque | ClassProblem = reading.read_class(code, module, qualname)
+    if isinstance(declared, Opaque):
         if not runs_code:
-            log(f"`{reference}` is not checked: only importing it could tell what it declares, because {told.why}.")
+            log(f"`{reference}` is not checked: only importing it could tell what it declares, because {declared.why}.")
             return None
-        told = reading.import_class(reference, draft.document.file.parent, told, paths=_paths(draft, declaration=None))
-    if isinstance(told, Declaration):
-        return told
-    if told.is_there and told.place is not None:
-        labels = [found.label(path, "named here")]
-        found.append(
-            Diagnostic("KF402", sentence(told.message), told.place.file, told.place.span, labels=tuple(labels))
+        declared = reading.import_class(
+            reference, draft.document.file.parent, declared, paths=_paths(draft, declaration=None)
+        )
+    if isinstance(declared, Declaration):
+        return declared
+    if declared.is_there and declared.location is not None:
+        labels = [diagnostics.label(path, "named here")]
+        diagnostics.append(
+            Diagnostic(
+                "KF402",
+                sentence(declared.message),
+                declared.location.file,
+                declared.location.span,
+                labels=tuple(labels),
+            )
         )
         return None
-    near = nearest(qualname, told.known)
-    found.add(
+    near = nearest(qualname, declared.names)
+    diagnostics.add(
         "KF402",
-        sentence(told.message),
+        sentence(declared.message),
         path,
         help=f"Did you mean `{name}:{near}`?" if near else "",
         replacement=f'"{name}:{near}"' if near else None,
-        labels=[Label(told.place.file, told.place.span, "here")] if told.place is not None else [],
+        labels=[Label(declared.location.file, declared.location.span, "here")] if declared.location is not None else [],
     )
     return None
 
 
 def _project(draft: Draft, declaration: Declaration | None) -> Project | None:
-    file, found = draft.document.file, draft.found
+    file, diagnostics = draft.document.file, draft.diagnostics
     try:
         kappafile = Kappafile.model_validate(draft.document.tree)
         spec = combine(kappafile, declaration, file.parent) if declaration is not None else kappafile.to_spec()
         spec = spec.model_copy(update={"apis": tuple(_with_batch(api, draft, kappafile) for api in spec.apis)})
     except ValidationError as exc:  # whatever no check above has put more precisely
         for error in exc.errors():
-            found.add("KF204", sentence(error["msg"].removeprefix("Value error, ")), (), span=Span(1, 1, 1, 2))
+            diagnostics.add("KF204", sentence(error["msg"].removeprefix("Value error, ")), (), span=Span(1, 1, 1, 2))
         return None
     sources = {
         name: ArtifactSource(path=file.parent / table.path, metadata=table.metadata)

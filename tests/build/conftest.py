@@ -81,7 +81,7 @@ def seed_lock(kappa_home: Path) -> SeedLock:
         plan: BuildPlan, body: str = "falcon==4.4.0 \\\n    --hash=sha256:00\n    # via -r requirements.in\n"
     ) -> Lock:
         asked = plan.lock_inputs
-        lock = Lock(asked.digest, asked.python, asked.platform, "pip-compile 7.6", body, asked=asked.asked)
+        lock = Lock(asked.digest, asked.python, asked.platform, "pip-compile 7.6", body, input_lines=asked.input_lines)
         write_atomically(kappa_home / "locks" / asked.digest.replace(":", "-"), lock.text.encode())
         return lock
 

@@ -127,9 +127,9 @@ def build_bundle(
                 with watch.step("try"):
                     check(staging, manifest, lock)
     except OSError as exc:
-        place = f" (`{exc.filename}`)" if exc.filename else ""
+        path = f" (`{exc.filename}`)" if exc.filename else ""
         raise BuildError(
-            f"`{destination}` could not be built: {exc.strerror or exc}{place}. Nothing was left behind."
+            f"`{destination}` could not be built: {exc.strerror or exc}{path}. Nothing was left behind."
         ) from exc
     return Build(manifest, lock)
 
@@ -148,8 +148,8 @@ def _holds_bundle_of(name: str, destination: Path) -> bool:
         bundle.verify()
     except KappaError as exc:
         raise DestinationExistsError(f"{exc} Nothing was written: name another folder, or remove this one.") from exc
-    own = {path.partition("/")[0] for path in bundle.manifest.files}
-    hidden = [path.name for path in destination.iterdir() if path.name.startswith(".") and path.name not in own]
+    names = {path.partition("/")[0] for path in bundle.manifest.files}
+    hidden = [path.name for path in destination.iterdir() if path.name.startswith(".") and path.name not in names]
     if bundle.manifest.name != name or hidden:
         holds = f"`{hidden[0]}`" if hidden else f"a bundle of another service, `{bundle.manifest.name}`"
         raise DestinationExistsError(
@@ -169,7 +169,7 @@ class _Bundle:
         self.layout = BundleLayout(PurePosixPath())
         self.package = self.layout.package(self.name)
         self.manifests = (self.layout.manifest, self.package.manifest)
-        self.requirements = tuple(one.text for one in plan.requirements)
+        self.requirements = tuple(requirement.text for requirement in plan.requirements)
         self.base_image = lock.pinned_image(plan.base_image)
 
     def write(self) -> BundleManifest:
@@ -222,11 +222,11 @@ class _Bundle:
         self.tree.copy(self.plan.content_files)
         artifacts = tuple(
             ResolvedArtifact(
-                name=one.plugin.name,
-                metadata=one.source.metadata or {},
-                size_bytes=self.tree.pack(one, self.package.artifact(one.plugin.name), adopt=self._adopt),
+                name=artifact.plugin.name,
+                metadata=artifact.source.metadata or {},
+                size_bytes=self.tree.pack(artifact, self.package.artifact(artifact.plugin.name), adopt=self._adopt),
             )
-            for one in self.plan.artifacts
+            for artifact in self.plan.artifacts
         )
         self.tree.write(self.layout.lock, self.lock.text)
         if self.plan.setup_script is not None:

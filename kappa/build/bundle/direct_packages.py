@@ -14,7 +14,7 @@ from kappa.build.packages.companions import are_bound
 from kappa.build.packages.cuda import CUDA_RELEASES
 from kappa.build.packages.installed import installed_version
 from kappa.build.packages.known_modules import siblings_of
-from kappa.build.packages.lock_record import NOTHING, Asked, Asker, Brought, LockRecord
+from kappa.build.packages.lock_record import NOTHING, Asker, Brought, InputLine, LockRecord
 from kappa.build.packages.provenance import direct_origin_of
 from kappa.build.packages.pyproject import ProjectDependencies, read_dependencies
 from kappa.build.packages.requirements import (
@@ -31,7 +31,7 @@ from kappa.spec.contracts import Plugin
 from kappa.spec.platforms import System
 from kappa.spec.service import EnvSpec, ServiceSpec
 
-__all__ = ["Found", "Packages", "PlannedRequirement", "UsersWord", "choose_packages", "users_word"]
+__all__ = ["Evidence", "Packages", "PlannedRequirement", "UsersWord", "choose_packages", "users_word"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,18 @@ class UsersWord:
     @property
     def names(self) -> frozenset[str]:
         """The normalised names of the distributions that it names."""
-        return frozenset(name_of(one.text) for one in self.requirements)
+        return frozenset(name_of(requirement.text) for requirement in self.requirements)
 
     def missing(self, name: str, target: Target) -> tuple[System, ...]:
         """Return the systems of a target on which it does not ask for a distribution, by its normalised name.
 
         A requirement whose marker is false there names nothing there.
         """
-        markers = [Requirement(one.text).marker for one in self.requirements if name_of(one.text) == name]
+        markers = [
+            Requirement(requirement.text).marker
+            for requirement in self.requirements
+            if name_of(requirement.text) == name
+        ]
         return tuple(
             system
             for system in target.systems
@@ -76,7 +80,7 @@ class UsersWord:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Evidence:
     """What code, models and an earlier lock tell of the packages that a service needs."""
 
     imported: tuple[Brought, ...]
@@ -94,7 +98,7 @@ class Packages:
     requirements: tuple[PlannedRequirement, ...]
     inputs: tuple[str, ...]
     """The requirements, with the hashes that the user gave."""
-    asked: tuple[Asked, ...]
+    input_lines: tuple[InputLine, ...]
     """Who asked for them, as a lock records it."""
     warnings: tuple[str, ...] = ()
 
@@ -104,7 +108,7 @@ class _Need:
     """A requirement that nobody wrote down."""
 
     asker: Asker
-    asked: str
+    subject: str
     requirement: str
     """Empty for a module that is optional and not installed."""
     why: str
@@ -134,12 +138,12 @@ def users_word(project: Project, target: Target) -> UsersWord:
         warnings += [*own_project.warnings, *own_project.unread]
         for text in own_project.requirements:
             if name_of(text) in OWN_NAMES:
-                warnings.append(_own(text, env.pyproject))
+                warnings.append(_left_out(text, env.pyproject))
             else:
                 listed.append(PlannedRequirement(text, f"`{env.pyproject}`"))
     return UsersWord(
         tuple(listed),
-        inputs=tuple(one.text for one in listed),
+        inputs=tuple(line.text for line in listed),
         constraints=(*(pin for pin in own_project.pins if not _is_own(pin)), *_cuda_constraints(env)),
         options=_options(env, problems),
         problems=tuple(problems),
@@ -147,61 +151,64 @@ def users_word(project: Project, target: Target) -> UsersWord:
     )
 
 
-def choose_packages(project: Project, users: UsersWord, found: Found, target: Target) -> Packages:
+def choose_packages(project: Project, users: UsersWord, evidence: Evidence, target: Target) -> Packages:
     """Collect the direct requirements of a service.
 
     The user's words win: a plugin's, a model's or an inferred requirement is left out where the user names the
     distribution, and a requirements file replaces them all.
     """
     warnings: list[str] = []
-    asked = [
-        Asked("user", " ".join(text.split()), " ".join(text.split()), one.why)
-        for text, one in zip(users.inputs, users.requirements, strict=True)
+    input_lines = [
+        InputLine("user", " ".join(text.split()), " ".join(text.split()), requirement.why)
+        for text, requirement in zip(users.inputs, users.requirements, strict=True)
     ]
     needed = []
     stands_for: dict[str, dict[str, None]] = {}
-    for need in () if users.replaces_all else _needs(project.spec, found):
-        answer = _answer(need, users, found, target, warnings)
-        asked.append(Asked(need.asker, need.asked, answer, need.why))
-        if need.requirement and (other := name_of(need.requirement)) != asked[-1].users and asked[-1].users:
-            stands_for.setdefault(asked[-1].users, {})[other] = None
-        if (requirement := asked[-1].requirement) is not None:
+    for need in () if users.replaces_all else _needs(project.spec, evidence):
+        answer = _answer(need, users, evidence, target, warnings)
+        input_lines.append(InputLine(need.asker, need.subject, answer, need.why))
+        if need.requirement and (other := name_of(need.requirement)) != input_lines[-1].users and input_lines[-1].users:
+            stands_for.setdefault(input_lines[-1].users, {})[other] = None
+        if (requirement := input_lines[-1].requirement) is not None:
             needed.append(PlannedRequirement(requirement, need.why))
     runtime = [PlannedRequirement(text, "Kappa at run time") for text in describe_kappa().runtime]
-    asked += [Asked("kappa", one.text, one.text, one.why) for one in runtime]
-    listed = [replace(one, why=_in_place(one.why, stands_for.get(name_of(one.text), ()))) for one in users.requirements]
+    input_lines += [InputLine("kappa", requirement.text, requirement.text, requirement.why) for requirement in runtime]
+    listed = [
+        replace(requirement, why=_in_place(requirement.why, stands_for.get(name_of(requirement.text), ())))
+        for requirement in users.requirements
+    ]
     requirements = _merged([*listed, *needed, *runtime])
-    given = dict(zip((one.text for one in users.requirements), users.inputs, strict=True))
+    inputs = dict(zip((requirement.text for requirement in users.requirements), users.inputs, strict=True))
     return Packages(
         requirements,
-        inputs=tuple(given.get(one.text, one.text) for one in requirements),
-        asked=tuple(asked),
+        inputs=tuple(inputs.get(requirement.text, requirement.text) for requirement in requirements),
+        input_lines=tuple(input_lines),
         warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
-def _needs(spec: ServiceSpec, found: Found) -> Iterator[_Need]:
+def _needs(spec: ServiceSpec, evidence: Evidence) -> Iterator[_Need]:
     for plugin, why in _plugins(spec):
         for text in plugin.requires():
             yield _Need("plugin", text, text, why)
-    for one in found.models.brought:
-        yield _Need("model", one.module, one.distribution, f"named in {one.place}")
-    for one in found.imported if spec.env.infer_pip_packages else ():
-        yield _Need("import", one.module, one.distribution, f"imported at {one.place}")
+    for brought in evidence.models.brought:
+        yield _Need("model", brought.module, brought.distribution, f"named in {brought.origin}")
+    for brought in evidence.imported if spec.env.infer_pip_packages else ():
+        yield _Need("import", brought.module, brought.distribution, f"imported at {brought.origin}")
 
 
-def _answer(need: _Need, users: UsersWord, found: Found, target: Target, warnings: list[str]) -> str:
+def _answer(need: _Need, users: UsersWord, evidence: Evidence, target: Target, warnings: list[str]) -> str:
     """Return what a resolver is asked for, or whose word stands for it: see `kappa.build.packages.lock_record`."""
     if not need.requirement or name_of(need.requirement) in OWN_NAMES:
         return NOTHING
     wanted = Requirement(need.requirement)
     name = canonicalize_name(wanted.name)
-    for one in (name, *sorted(siblings_of(name) - {name})):
-        if one in users.names and not users.missing(one, target):
-            return f"user {one}"
+    for candidate in (name, *sorted(siblings_of(name) - {name})):
+        if candidate in users.names and not users.missing(candidate, target):
+            return f"user {candidate}"
     systems = users.missing(name, target)
-    version = _version(need, wanted.name, found)
-    if version is None and not wanted.specifier and not are_bound(name, found.models.apart):
+    version = _version(need, wanted.name, evidence)
+    if version is None and not wanted.specifier and not are_bound(name, evidence.models.apart):
         warnings.append(
             f"`{wanted.name}` ({need.why}) is not installed here, and nothing tells its version: the newest one is "
             "taken. Name the version you want in `pip_packages`."
@@ -210,7 +217,7 @@ def _answer(need: _Need, users: UsersWord, found: Found, target: Target, warning
     markers = [str(wanted.marker)] if wanted.marker else []
     if len(systems) < len(target.systems):
         markers.append(marker_for(systems))
-    marker = f"; {' and '.join(f'({one})' for one in markers) if len(markers) > 1 else markers[0]}" if markers else ""
+    marker = f"; {' and '.join(f'({part})' for part in markers) if len(markers) > 1 else markers[0]}" if markers else ""
     return f"{name}{extras}{version or wanted.specifier}{marker}"
 
 
@@ -220,25 +227,25 @@ def _in_place(why: str, others: Iterable[str]) -> str:
     return f"{why}, instead of {named}" if named else why
 
 
-def _version(need: _Need, spelled: str, found: Found) -> str | None:
+def _version(need: _Need, spelled: str, evidence: Evidence) -> str | None:
     """Return the end of a requirement that says the version, e.g. ``==1.9.0``; ``None`` if nothing tells it.
 
     It is the version that a model was made with, else the one of an earlier lock, else what is installed here, unless
     that stands beside a model of another version. A local part like `+cpu` is of one machine and left out.
     """
     name = canonicalize_name(spelled)
-    if (made_with := _public(found.models.versions.get(name))) is not None:
+    if (made_with := _public(evidence.models.versions.get(name))) is not None:
         return f"=={made_with}"
-    recorded = found.record.answer(need.asker, need.asked)
+    recorded = evidence.record.answer(need.asker, need.subject)
     text = recorded.requirement if recorded is not None and recorded.distribution == name else None
-    if (text := text or found.record.requirement_of(name)) is not None:
-        known = Requirement(text)
-        return f" @ {known.url} " if known.url else str(known.specifier)
-    is_bound = are_bound(name, found.models.apart)
+    if (text := text or evidence.record.requirement_of(name)) is not None:
+        requirement = Requirement(text)
+        return f" @ {requirement.url} " if requirement.url else str(requirement.specifier)
+    is_bound = are_bound(name, evidence.models.apart)
     if (direct := direct_origin_of(spelled)) is not None:
         return f" @ {direct.url} " if direct.origin == "archive" else None
     installed = None if is_bound else _public(installed_version(spelled))
-    version = installed or found.locked.get(name)
+    version = installed or evidence.locked.get(name)
     return f"=={version}" if version is not None else None
 
 
@@ -254,7 +261,7 @@ def _listed(env: EnvSpec, problems: list[str], warnings: list[str]) -> Iterator[
         if problem := check_requirement(text):
             problems.append(f"`pip_packages`: {problem}.")
         elif name_of(text) in OWN_NAMES:
-            warnings.append(_own(text, "pip_packages"))
+            warnings.append(_left_out(text, "pip_packages"))
         else:
             yield PlannedRequirement(text, "`pip_packages`")
 
@@ -276,7 +283,7 @@ def _cuda_constraints(env: EnvSpec) -> tuple[str, ...]:
 
 def _from_file(project: Project, name: str) -> UsersWord:
     content = read_requirements_file(project.root / name, root=project.root)
-    warnings = [_own(line.text, line.place) for line in content.requirements if name_of(line.text) in OWN_NAMES]
+    warnings = [_left_out(line.text, line.origin) for line in content.requirements if name_of(line.text) in OWN_NAMES]
     lines = [line for line in content.requirements if name_of(line.text) not in OWN_NAMES]
     named = {name_of(line.text) for line in lines}
     warnings += [
@@ -286,8 +293,8 @@ def _from_file(project: Project, name: str) -> UsersWord:
         if not siblings_of(name_of(text)) & named
     ]
     return UsersWord(
-        tuple(PlannedRequirement(line.text, line.place) for line in lines),
-        inputs=tuple(" ".join([line.text, *(f"--hash={one}" for one in line.hashes)]) for line in lines),
+        tuple(PlannedRequirement(line.text, line.origin) for line in lines),
+        inputs=tuple(" ".join([line.text, *(f"--hash={digest}" for digest in line.hashes)]) for line in lines),
         constraints=tuple(line.text for line in content.constraints),
         options=content.options,
         replaces_all=True,
@@ -304,8 +311,8 @@ def _plugins(spec: ServiceSpec) -> Iterator[tuple[Plugin, str]]:
         yield api.output, f"the output of `{api.name}` ({api.output.type})"
 
 
-def _own(requirement: str, place: str) -> str:
-    return f"`{requirement}` in `{place}` is left out, because the bundle carries Kappa itself."
+def _left_out(requirement: str, origin: str) -> str:
+    return f"`{requirement}` in `{origin}` is left out, because the bundle carries Kappa itself."
 
 
 def _is_own(pin: str) -> bool:
@@ -315,7 +322,7 @@ def _is_own(pin: str) -> bool:
 def _merged(requirements: Iterable[PlannedRequirement]) -> tuple[PlannedRequirement, ...]:
     """List each requirement once, in order of names, with all its reasons."""
     reasons: dict[str, list[str]] = {}
-    for one in requirements:
-        reasons.setdefault(one.text, []).append(one.why)
+    for requirement in requirements:
+        reasons.setdefault(requirement.text, []).append(requirement.why)
     merged = [PlannedRequirement(text, ", ".join(dict.fromkeys(whys))) for text, whys in reasons.items()]
-    return tuple(sorted(merged, key=lambda one: (name_of(one.text), one.text)))
+    return tuple(sorted(merged, key=lambda requirement: (name_of(requirement.text), requirement.text)))

@@ -53,12 +53,12 @@ class BuildRecord:
 
     def planned(self, plan: BuildPlan) -> None:
         """Note what is to be built, and from what."""
-        asked = plan.lock_inputs
+        inputs = plan.lock_inputs
         self.document.update(
             name=plan.spec.name,
             project=str(plan.project.root),
             kappafile=plan.project.file.name if plan.project.file is not None else None,
-            lock={"inputs": asked.digest, "resolver": asked.resolver, "platform": asked.platform},
+            lock={"inputs": inputs.digest, "resolver": inputs.resolver, "platform": inputs.platform},
         )
 
     def built(self, build: Build, directory: Path) -> None:
@@ -102,8 +102,8 @@ def read_builds(home: Path, *, name: str | None = None, limit: int | None = None
         return []
     with TinyDB(path, storage=_AtomicStorage, reads_only=True) as database:  # no lock: the file is always whole
         builds = [dict(document) for document in database.all()]
-    found = [build for build in reversed(builds) if name is None or build.get("name") == name]
-    return found[:limit]
+    matches = [build for build in reversed(builds) if name is None or build.get("name") == name]
+    return matches[:limit]
 
 
 def _keep(path: Path, document: Mapping[str, Any]) -> None:
@@ -113,7 +113,7 @@ def _keep(path: Path, document: Mapping[str, Any]) -> None:
             database.insert(dict(document))
             surplus = len(database) - _MOST_BUILDS
             if surplus > 0:
-                database.remove(doc_ids=sorted(one.doc_id for one in database.all())[:surplus])
+                database.remove(doc_ids=sorted(document.doc_id for document in database.all())[:surplus])
     except (OSError, Timeout) as exc:
         log(f"The build could not be noted in `{path}`: {exc}.", kind="warning")
 

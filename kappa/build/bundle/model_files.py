@@ -43,15 +43,15 @@ def inspect_models(project: Project, code: CodeBase, record: LockRecord = NO_REC
 
     Which distribution brings a module is taken from the ``record`` of an earlier lock, where that knows it.
     """
-    found = NamedByModels()
+    named = NamedByModels()
     index = DistributionIndex()
     absent = AbsentModules(code, listed_in(project.spec.env, project.root), record=record)
     for plugin in project.spec.artifacts:
         source = project.sources.get(plugin.name)
         if source is not None:
-            place = source.path.name if source.path is not None else f"the artifact `{plugin.name}`"
-            _sort(_needs_of(plugin, source), place, found, code=code, index=index, absent=absent)
-    return found
+            model = source.path.name if source.path is not None else f"the artifact `{plugin.name}`"
+            _sort(_needs_of(plugin, source), model, named, code=code, index=index, absent=absent)
+    return named
 
 
 def _needs_of(plugin: ArtifactPlugin, source: ArtifactSource) -> ModelNeeds:
@@ -62,40 +62,40 @@ def _needs_of(plugin: ArtifactPlugin, source: ArtifactSource) -> ModelNeeds:
 
 def _sort(
     needs: ModelNeeds,
-    place: str,
-    found: NamedByModels,
+    model: str,
+    named: NamedByModels,
     *,
     code: CodeBase,
     index: DistributionIndex,
     absent: AbsentModules,
 ) -> None:
     beside = set()
-    if (problem := dill_problem(needs, place)) is not None:
-        found.problems.append(f"{problem.message} {problem.help}")
+    if (problem := dill_problem(needs, model)) is not None:
+        named.problems.append(f"{problem.message} {problem.help}")
         return
     later = [module for module in needs.later if is_installed(module, code) or code.resolve(module) is not None]
     for module in (*needs.modules, *later):
-        if (problem := name_problem(module, place, needs, code, absent)) is not None:
-            told = f"{problem.message} {problem.help}".rstrip()
-            (found.problems if problem.is_sure else found.warnings).append(told)
+        if (problem := name_problem(module, model, needs, code, absent)) is not None:
+            message = f"{problem.message} {problem.help}".rstrip()
+            (named.problems if problem.is_sure else named.warnings).append(message)
         elif is_pythons_own(module):
             continue
         elif (local := code.resolve(module)) is not None and local.is_local:
-            found.modules.append(module)
+            named.modules.append(module)
         elif (recorded := absent.record.module("model", module)) is not None:
-            found.brought.append(Brought(recorded.asked, recorded.distribution, f"{place} ({module})"))
+            named.brought.append(Brought(recorded.subject, recorded.distribution, f"{model} ({module})"))
             beside.add(recorded.distribution)
         elif isinstance(distribution := _brings(module, code, index, absent), str):
-            found.brought.append(Brought(code.package_of(module), distribution, f"{place} ({module})"))
+            named.brought.append(Brought(code.package_of(module), distribution, f"{model} ({module})"))
             beside.add(canonicalize_name(distribution))
     for distribution, version in needs.versions.items():
         name = canonicalize_name(distribution)
-        found.versions[name] = version
+        named.versions[name] = version
         installed = installed_version(distribution)
         if not is_same_version(installed, version):
-            found.apart |= {name, *beside}
+            named.apart |= {name, *beside}
             if installed is not None:
-                found.warnings.append(_other_version(distribution, version, installed, place, beside - {name}))
+                named.warnings.append(_other_version(distribution, version, installed, model, beside - {name}))
 
 
 def _brings(module: str, code: CodeBase, index: DistributionIndex, absent: AbsentModules) -> str | Unknown | None:
@@ -104,10 +104,10 @@ def _brings(module: str, code: CodeBase, index: DistributionIndex, absent: Absen
     return absent.find(module, asker="model")
 
 
-def _other_version(distribution: str, version: str, installed: str, place: str, beside: Collection[str]) -> str:
+def _other_version(distribution: str, version: str, installed: str, model: str, beside: Collection[str]) -> str:
     """Say that what is tested here is not what the model was made with, and the bundle will have."""
     text = (
-        f"{subject_of(place)} was made with {distribution} {version}, which the bundle gets; {installed} is "
+        f"{subject_of(model)} was made with {distribution} {version}, which the bundle gets; {installed} is "
         "installed here, so what is tested here is not what will be served."
     )
     if beside:

@@ -32,7 +32,7 @@ def adopt_by_class(
     name, root = plugin.name, project.root
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
         order, answer = Path(folder, "order.json"), Path(folder, "answer.json")
-        asked = {
+        request = {
             "artifact": plugin.model_dump(mode="json", by_alias=True),
             "path": str(path.resolve()),
             "directory": str(directory),
@@ -40,20 +40,20 @@ def adopt_by_class(
             "paths": project.spec.files.paths,
             "on_path": paths_on_path(root),
         }
-        order.write_text(json.dumps(asked), encoding="utf-8")
+        order.write_text(json.dumps(request), encoding="utf-8")
         done = run([sys.executable, "-m", "kappa.build.code.adopt_models", str(order), str(answer)], Path(folder))
         for line in (done.stdout + done.stderr).splitlines():
             log(line, kind="output")
-        told = {"problem": f"the process ended with {done.returncode}"}
+        outcome = {"problem": f"the process ended with {done.returncode}"}
         if answer.is_file():
-            told = json.loads(answer.read_text(encoding="utf-8"))
-    if "problem" in told:
-        raise BuildError(f"The model of the artifact `{name}` cannot be kept as `{plugin.type}`: {told['problem']}")
-    if told["is_pickle"] and project.spec.security.pickle == "forbid":
+            outcome = json.loads(answer.read_text(encoding="utf-8"))
+    if "problem" in outcome:
+        raise BuildError(f"The model of the artifact `{name}` cannot be kept as `{plugin.type}`: {outcome['problem']}")
+    if outcome["is_pickle"] and project.spec.security.pickle == "forbid":
         raise ConfigurationError(
             f"The artifact `{name}` would be packed as a pickle, which `pickle` in `[security]` forbids."
         )
-    say_needs(plugin.type, told["requires"], lock)
+    say_needs(plugin.type, outcome["requires"], lock)
 
 
 def say_needs(reference: str, requirements: Iterable[str], lock: Lock) -> None:

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from kappa._files import is_ignored, strangeness
 from kappa.build.bundle.direct_packages import (
-    Found,
+    Evidence,
     Packages,
     PlannedRequirement,
     UsersWord,
@@ -134,7 +134,9 @@ class BuildPlan:
             "platforms": self.lock_inputs.platform.split(","),
             "docker_base_image": self.base_image,
             "resolver": self.lock_inputs.resolver,
-            "requirements": [{"requirement": one.text, "why": one.why} for one in self.requirements],
+            "requirements": [
+                {"requirement": requirement.text, "why": requirement.why} for requirement in self.requirements
+            ],
             "constraints": [_without_hashes(text) for text in self.lock_inputs.constraints],
             "options": list(self.lock_inputs.options),
             "system_packages": list(self.spec.env.system_packages),
@@ -144,8 +146,8 @@ class BuildPlan:
             "include": [str(path) for path in self.includes],
             "web_static_content": [str(path) for path in self.static_content],
             "artifacts": [
-                {"name": one.plugin.name, "type": one.plugin.type, "path": self._shown(one.source.path)}
-                for one in self.artifacts
+                {"name": artifact.plugin.name, "type": artifact.plugin.type, "path": self._shown(artifact.source.path)}
+                for artifact in self.artifacts
             ],
             "examples": [str(path) for path in self.examples],
             "labels": dict(self.labels),
@@ -154,14 +156,14 @@ class BuildPlan:
 
     def summary(self) -> str:
         """Return the plan as text for people."""
-        asked = self.lock_inputs
+        inputs = self.lock_inputs
         lines = [
             f"{self.spec.name} ({self.version or 'version made from the time and the content'})",
-            f"  Python {asked.python} on {asked.platform.replace(',', ', ')}, packages pinned by {asked.resolver}",
+            f"  Python {inputs.python} on {inputs.platform.replace(',', ', ')}, packages pinned by {inputs.resolver}",
             f"  Image from {self.base_image}",
-            *_section("Requirements", [(one.text, one.why) for one in self.requirements]),
-            *_section("Constraints", [(_without_hashes(text), "") for text in asked.constraints]),
-            *_section("Options", [(text, "") for text in asked.options]),
+            *_section("Requirements", [(requirement.text, requirement.why) for requirement in self.requirements]),
+            *_section("Constraints", [(_without_hashes(text), "") for text in inputs.constraints]),
+            *_section("Options", [(text, "") for text in inputs.options]),
             *_section("System packages", [(text, "") for text in self.spec.env.system_packages]),
             *_section("Build packages", [(text, "") for text in self.spec.env.build_packages]),
             *_section("Conda environment", [(line, "") for line in self.conda_environment.splitlines()]),
@@ -171,8 +173,11 @@ class BuildPlan:
             *_section(
                 "Artifacts",
                 [
-                    (one.plugin.name, f"{one.plugin.type}, {self._shown(one.source.path) or 'packed from Python'}")
-                    for one in self.artifacts
+                    (
+                        artifact.plugin.name,
+                        f"{artifact.plugin.type}, {self._shown(artifact.source.path) or 'packed from Python'}",
+                    )
+                    for artifact in self.artifacts
                 ],
             ),
             *_section("Files of examples", [(str(path), "") for path in self.examples]),
@@ -183,7 +188,7 @@ class BuildPlan:
 
     def _undeclared(self) -> Iterator[str]:
         """Say what the code imports that no requirement brings; only the lock tells for sure."""
-        return say_undeclared(self.imported, needed_by(one.text for one in self.requirements))
+        return say_undeclared(self.imported, needed_by(requirement.text for requirement in self.requirements))
 
     def _shown(self, path: Path | None) -> str | None:
         if path is None:
@@ -222,29 +227,29 @@ def plan_build(
     target = planner.target()
     users = users_word(project, target)
     record = LockRecord(
-        committed.asked if committed is not None else (),
+        committed.input_lines if committed is not None else (),
         named=users.names,
         without=[canonicalize_name(name) for name in packages],
     )
     base = CodeBase(project_search(project))
     models = inspect_models(project, base, record)
     code = collect_code(project, base, modules=models.modules, record=record)
-    found = Found(code.imported, models, record, committed.versions if committed is not None else {})
-    chosen = choose_packages(project, users, found, target)
+    evidence = Evidence(code.imported, models, record, committed.versions if committed is not None else {})
+    chosen = choose_packages(project, users, evidence, target)
     inputs = _lock_inputs(users, chosen, target, resolver)
     if committed is not None and committed.inputs != inputs.digest and not _can_pin(resolver, target):
         # A lock of another system that does not fit is of no use here
         target = planner.target(anew=True)
         users = users_word(project, target)
-        chosen = choose_packages(project, users, found, target)
+        chosen = choose_packages(project, users, evidence, target)
         inputs = _lock_inputs(users, chosen, target, resolver)
     is_locked = committed is not None and committed.inputs == inputs.digest
     planner.check_resolver(resolver, target, is_locked=is_locked)
     planner.problems += [*models.problems, *users.problems]
     warnings = (*models.warnings, *users.warnings, *chosen.warnings)
-    planner.warnings += [one for one in warnings if not any(one in line for line in project.warned_of)]
+    planner.warnings += [warning for warning in warnings if not any(warning in line for line in project.warned_of)]
     files = planner.code_and_includes(code)
-    brought_by_models = [one.distribution for one in models.brought if one.distribution]
+    brought_by_models = [brought.distribution for brought in models.brought if brought.distribution]
     plan = BuildPlan(
         project=project,
         version=version,
@@ -252,7 +257,7 @@ def plan_build(
         code=files.code,
         includes=files.includes,
         static_content={
-            PACKAGE.static_content / place: file for place, file in planner.named_files("web_static_content").items()
+            PACKAGE.static_content / path: file for path, file in planner.named_files("web_static_content").items()
         },
         examples=planner.named_files("examples"),
         setup_script=planner.setup_script(),
@@ -288,7 +293,7 @@ def _lock_inputs(users: UsersWord, chosen: Packages, target: Target, resolver: s
         python=target.python,
         platform=target.platform,
         resolver=resolver,
-        asked=chosen.asked,
+        input_lines=chosen.input_lines,
     )
 
 
@@ -321,9 +326,9 @@ class _Planner:
     def code_and_includes(self, code: Code) -> _PackageFiles:
         includes = self._includes(code)
         artifacts = (PACKAGE.artifact(artifact.name) for artifact in self.spec.artifacts)
-        own = {PACKAGE.code, PACKAGE.manifest, PACKAGE.wheels, PACKAGE.static_content, *artifacts}
+        reserved = {PACKAGE.code, PACKAGE.manifest, PACKAGE.wheels, PACKAGE.static_content, *artifacts}
         for path in (*code.files, *includes):
-            if own & {path, *path.parents}:
+            if reserved & {path, *path.parents}:
                 self.problems.append(f"`{path}` cannot be packed: the bundle has a file or folder of that name itself.")
         return _PackageFiles(_without_ignored(code.files), _without_ignored(includes))
 
@@ -337,26 +342,26 @@ class _Planner:
             if why := f"has a name that {wrong_name}" if wrong_name else credential_in(path, file):
                 self.warnings.append(f"`{printable(str(path))}` is left out of what a library brings: it {why}.")
                 del data[path]
-        moved = {place: file for path, file in named.items() for place in code.placement.mirrored(path)}
+        moved = {target: file for path, file in named.items() for target in code.placement.mirrored(path)}
         return {path: file for path, file in sorted({**data, **moved, **named}.items()) if path not in code.files}
 
     def _take_up(self, findings: Iterable[Finding]) -> None:
         """Take up what is wrong with the selected files, unless the kappafile's own checks have said it."""
         is_said = self.project.file is not None and self.spec.service_class is None
-        for one in findings:
-            text = f"{one.message} {one.help}".rstrip()
-            if one.is_error:
+        for finding in findings:
+            text = f"{finding.message} {finding.help}".rstrip()
+            if finding.is_error:
                 self.problems.append(text)
             elif not is_said:
                 self.warnings.append(text)
 
     def named_files(self, destination: Destination) -> Files:
         """Return the files that keys name for one part of the bundle, by their place in it."""
-        found: dict[PurePosixPath, Path] = {}
+        files: dict[PurePosixPath, Path] = {}
         for path in named_paths(self.spec):
             if path.mark.packed == destination:
-                found |= self._files_of_folder(path) if path.mark.kind == "folder" else self._files_of(path)
-        return dict(sorted(found.items()))
+                files |= self._files_of_folder(path) if path.mark.kind == "folder" else self._files_of(path)
+        return dict(sorted(files.items()))
 
     def _files_of(self, path: NamedPath) -> Files:
         """Return the files that a pattern selects, or the one that a path leads to, by their path in the project."""
@@ -364,13 +369,13 @@ class _Planner:
         if path.mark.kind == "pattern":
             matches = match(root, path.text)
             self._take_up(check_pattern(root, path.text, matches, include=files.include, exclude=files.exclude))
-            return {place: root / place for place in matches.files if not matches_any(place, files.exclude)}
-        place = PurePosixPath(Path(path.text).as_posix())
-        if not (root / place).is_file():
+            return {file: root / file for file in matches.files if not matches_any(file, files.exclude)}
+        file = PurePosixPath(Path(path.text).as_posix())
+        if not (root / file).is_file():
             self.problems.append(f"`{path.key}` names `{printable(path.text)}`, which is not a file.")
-        if why := unusable_name(place):
+        if why := unusable_name(file):
             self.problems.append(f"`{path.key}` names `{printable(path.text)}`, whose name {why}: rename it.")
-        return {place: root / place}
+        return {file: root / file}
 
     def _files_of_folder(self, path: NamedPath) -> Files:
         """Return the files of a folder, by their path in it."""
@@ -378,15 +383,15 @@ class _Planner:
         if not (root / folder).is_dir():
             self.problems.append(f"`{path.key}` names `{folder}`, which is not a folder.")
             return {}
-        found = match(root, folder)
-        selected = [place for place in found.files if not matches_any(place, files.exclude)]
+        matches = match(root, folder)
+        selected = [file for file in matches.files if not matches_any(file, files.exclude)]
         self._take_up(check_selection(root, folder, selected, include=files.include))
         self.warnings += [
-            f"`{printable(str(place))}` is {word}, and is left out of `{path.key}`."
-            for place, word in found.passed_over.items()
+            f"`{printable(str(file))}` is {word}, and is left out of `{path.key}`."
+            for file, word in matches.passed_over.items()
         ]
         start = PurePosixPath(normal(folder))
-        return {place.relative_to(start): root / place for place in selected}
+        return {file.relative_to(start): root / file for file in selected}
 
     def setup_script(self) -> str | None:
         text = self.spec.env.setup_sh
@@ -503,14 +508,14 @@ class _Planner:
             )
         return CUDA_RELEASES[env.cuda].image(python)
 
-    def labels(self, given: Mapping[str, str]) -> Mapping[str, str]:
+    def labels(self, extra: Mapping[str, str]) -> Mapping[str, str]:
         try:
-            for key, value in given.items():
+            for key, value in extra.items():
                 check_label(key, part="key")
                 check_label(value)
         except ValueError as exc:
             self.problems.append(f"{exc}.")
-        return {**self.spec.labels, **given}
+        return {**self.spec.labels, **extra}
 
     # -- checks
 
@@ -518,7 +523,7 @@ class _Planner:
         name = self.spec.name
         if name.lower() in _OWN_FOLDERS or name in sys.stdlib_module_names:
             self.problems.append(f"A service cannot be called `{name}`: its package would hide another one.")
-        elif (taken := taken_by(name, needed_by(one.text for one in plan.requirements))) is not None:
+        elif (taken := taken_by(name, needed_by(requirement.text for requirement in plan.requirements))) is not None:
             self.problems.append(f"{say_taken(name, taken)} Give it another name.")
         folders = (PurePosixPath(), *map(PurePosixPath, plan.code_paths))
         if any({folder / f"{name}.py", folder / name / "__init__.py"} & plan.code.keys() for folder in folders):
@@ -529,8 +534,8 @@ class _Planner:
 
     def check_published(self) -> None:
         metadata = {name: source.metadata for name, source in self.project.sources.items()}
-        found = published_secrets(self.spec.env, metadata, root=self.project.root)
-        self.problems += [f"{one.message}: {one.help}." for one in found]
+        secrets = published_secrets(self.spec.env, metadata, root=self.project.root)
+        self.problems += [f"{secret.message}: {secret.help}." for secret in secrets]
 
     def check_own_plugins(self) -> None:
         apis = (plugin for api in self.spec.apis for plugin in (api.input, api.output))
@@ -546,9 +551,7 @@ class _Planner:
         root = self.project.root.resolve()
         places = {path.text: (root / path.text).resolve() for path in self.project.paths if path.mark.is_confined}
         self.problems += [
-            f"`{place}` lies outside the project `{root}`."
-            for place in places.values()
-            if not place.is_relative_to(root)
+            f"`{path}` lies outside the project `{root}`." for path in places.values() if not path.is_relative_to(root)
         ]
 
 
@@ -592,7 +595,9 @@ def _section(title: str, rows: list[tuple[str, str]]) -> list[str]:
 
 
 def _say_all(project: Project, problems: tuple[str, ...]) -> str:
-    place = f"`{project.file}`" if project.file is not None else f"`{project.spec.name}`"
+    subject = f"`{project.file}`" if project.file is not None else f"`{project.spec.name}`"
     if len(problems) == 1:
-        return f"{place} cannot be built: {problems[0]}"
-    return "\n".join([f"{place} cannot be built; {len(problems)} things are wrong:", *(f"- {one}" for one in problems)])
+        return f"{subject} cannot be built: {problems[0]}"
+    return "\n".join(
+        [f"{subject} cannot be built; {len(problems)} things are wrong:", *(f"- {problem}" for problem in problems)]
+    )

@@ -39,9 +39,9 @@ class Code:
     def distributions(self) -> Mapping[str, str]:
         """Third-party distribution to the first place that imports it, e.g. ``handlers.py:3``."""
         places: dict[str, str] = {}
-        for one in self.imported:
-            if one.distribution:
-                places.setdefault(one.distribution, one.place)
+        for brought in self.imported:
+            if brought.distribution:
+                places.setdefault(brought.distribution, brought.origin)
         return dict(sorted(places.items(), key=lambda item: item[0].lower()))
 
 
@@ -68,23 +68,23 @@ def collect_code(
     spec = project.spec
     starts = [*_named_modules(spec), *spec.files.modules, *modules]
     base = base or CodeBase(project_search(project))
-    found = trace(base, starts, named=spec.files.modules)
-    absent = AbsentModules(base, listed_in(spec.env, project.root), found, record=record)
+    traced = trace(base, starts, named=spec.files.modules)
+    absent = AbsentModules(base, listed_in(spec.env, project.root), traced, record=record)
     problems = [
-        *found.diagnostics,
-        *unknown_imports(found, absent),
-        *direct_imports(found, base, absent.listed),
-        *links_outside(found, base),
+        *traced.diagnostics,
+        *unknown_imports(traced, absent),
+        *direct_imports(traced, base, absent.listed),
+        *links_outside(traced, base),
     ]
-    imported = tuple(_imported(found, base, absent, problems))
+    imported = tuple(_imported(traced, base, absent, problems))
     if errors := [problem for problem in problems if problem.is_error]:
         raise ManifestError(render_text(errors), diagnostics=errors)
     for line in dict.fromkeys(problem.line for problem in problems):
         if line not in project.warned_of:
             log(line, kind="warning")
-    placement = place_modules(found.modules.values(), project.root, folders=(*base.search.local, *base.search.fallback))
+    placement = place_modules(traced.modules.values(), project.root, folders=(*base.search.local, *base.search.fallback))
     files = {
-        place: file for place, file in sorted(placement.files.items()) if not matches_any(place, spec.files.exclude)
+        path: file for path, file in sorted(placement.files.items()) if not matches_any(path, spec.files.exclude)
     }
     return Code(files=files, placement=placement, imported=imported)
 
@@ -103,28 +103,28 @@ def _named_modules(spec: ServiceSpec) -> Iterator[str]:
     targets = [api.target.function for api in spec.apis if isinstance(api.target, FunctionTarget)]
     inputs = [reference for api in spec.apis for reference in api.input.references()]
     plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
-    own = [plugin.reference for plugin in plugins]
-    for reference in (spec.service_class, *targets, *inputs, *own, spec.setup, spec.teardown):
+    own_types = [plugin.reference for plugin in plugins]
+    for reference in (spec.service_class, *targets, *inputs, *own_types, spec.setup, spec.teardown):
         if reference is not None:
             yield reference.partition(":")[0]
 
 
-def _imported(found: Trace, code: CodeBase, absent: AbsentModules, problems: list[Diagnostic]) -> Iterator[Brought]:
+def _imported(traced: Trace, code: CodeBase, absent: AbsentModules, problems: list[Diagnostic]) -> Iterator[Brought]:
     """Say what brings each module of others that the code imports; report what no distribution has installed."""
     index = DistributionIndex()
-    for foreign in found.foreign.values():
-        place = f"{foreign.place}:{foreign.found.line}"
+    for foreign in traced.foreign.values():
+        origin = f"{foreign.path}:{foreign.statement.line}"
         if (recorded := absent.record.module("import", foreign.module, foreign.names)) is not None:
-            yield Brought(recorded.asked, recorded.distribution, place)
+            yield Brought(recorded.subject, recorded.distribution, origin)
             continue
         package = code.package_of(foreign.module)
         if not foreign.is_installed:
-            told = "" if foreign.found.is_optional else absent.find(foreign.module, foreign.names)
-            if not isinstance(told, Unknown):
-                yield Brought(package, told, place)
+            answer = "" if foreign.statement.is_optional else absent.find(foreign.module, foreign.names)
+            if not isinstance(answer, Unknown):
+                yield Brought(package, answer, origin)
         elif distribution := index.brings(foreign.module, foreign.names, preferred=absent.listed.names):
-            yield Brought(package, distribution, place)
+            yield Brought(package, distribution, origin)
         else:
             message = f"{quoted(foreign.module)} lies among the packages here, and none of them has brought it."
             help_ = "Put it into the project, or name the distribution that brings it in `pip_packages`."
-            problems.append(at_import("KF314", message, foreign.found, foreign.file, help=help_))
+            problems.append(at_import("KF314", message, foreign.statement, foreign.file, help=help_))

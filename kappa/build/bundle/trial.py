@@ -72,20 +72,20 @@ def try_bundle(
     if memory.is_file():
         return
     log("Trying the bundle", kind="step")
-    told = _told(plan, bundle, manifest, environ, run)
-    if told["kind"] == "attribute":  # a package has its modules as attributes, once something imports them
-        told["kind"] = "failed" if _module_here(told["subject"], plan) is None else "module"
-    kind = told["kind"]
-    absent = told["subject"] if kind == "absent" else ""
-    if absent or (kind in ("module", "version") and (absent := _pinned(told["subject"], plan, lock))):
+    outcome = _outcome(plan, bundle, manifest, environ, run)
+    if outcome["kind"] == "attribute":  # a package has its modules as attributes, once something imports them
+        outcome["kind"] = "failed" if _module_here(outcome["subject"], plan) is None else "module"
+    kind = outcome["kind"]
+    absent = outcome["subject"] if kind == "absent" else ""
+    if absent or (kind in ("module", "version") and (absent := _pinned(outcome["subject"], plan, lock))):
         log(f"The bundle was not tried, because `{absent}` is not installed here.")
     elif kind == "fine":
         with suppress(OSError):  # a home that cannot be written to
             write_atomically(memory, b"")
-    elif (text := _warning(told)) is not None:
+    elif (text := _warning(outcome)) is not None:
         log(text, kind="warning")
     else:
-        problem = _problem(told, plan)
+        problem = _problem(outcome, plan)
         raise ManifestError(render_text([problem]), diagnostics=[problem])
 
 
@@ -105,8 +105,8 @@ def _reasons_not_to(plan: BuildPlan) -> Iterator[str]:
 def _key(manifest: BundleManifest) -> str:
     """Return what a try depends on, as one digest."""
     scheme = sysconfig.get_paths()
-    places = [place for key in ("purelib", "platlib") for place in Path(scheme[key]).iterdir()]
-    installed = sorted({place.name for place in places if place.suffix in (".dist-info", ".egg-info")})
+    places = [entry for key in ("purelib", "platlib") for entry in Path(scheme[key]).iterdir()]
+    installed = sorted({entry.name for entry in places if entry.suffix in (".dist-info", ".egg-info")})
     interpreter = (_version.__version__, sys.executable, sys.version)
     return sha256_of_bytes(
         "\n".join([manifest.content_digest, *manifest.code_paths, *interpreter, *installed]).encode()
@@ -116,7 +116,7 @@ def _key(manifest: BundleManifest) -> str:
 # -- in a process of its own -------------------------------------------------------------------------------------------
 
 
-def _told(
+def _outcome(
     plan: BuildPlan, bundle: Path, manifest: BundleManifest, environ: Mapping[str, str], run: Runner
 ) -> dict[str, Any]:
     """Return what `kappa.build.bundle.trial_run` says."""
@@ -138,7 +138,7 @@ def _told(
                     "digest": manifest.bundle_digest,
                     "kappa": kappa,
                     "project": str(plan.project.root),
-                    "outside": [str(place) for place in (*search.local, *search.fallback)],
+                    "outside": [str(folder) for folder in (*search.local, *search.fallback)],
                 }
             ),
             encoding="utf-8",
@@ -160,12 +160,12 @@ def _told(
         if not answer.is_file():
             ended = f"the process ended with {done.returncode} while it was loaded"
             return {"kind": "failed", "message": ended, "file": ""}
-        told: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-        subject = told["subject"]
-        if told["kind"] == "file" and Path(subject).is_relative_to(package):
-            told["subject"], told["is_inside"] = Path(subject).relative_to(package).as_posix(), True
-        told["message"] = told["message"].replace(f"{package}{os.sep}", "")
-        return told
+        outcome: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        subject = outcome["subject"]
+        if outcome["kind"] == "file" and Path(subject).is_relative_to(package):
+            outcome["subject"], outcome["is_inside"] = Path(subject).relative_to(package).as_posix(), True
+        outcome["message"] = outcome["message"].replace(f"{package}{os.sep}", "")
+        return outcome
 
 
 def _environment(plan: BuildPlan, environ: Mapping[str, str]) -> dict[str, str]:
@@ -184,29 +184,29 @@ def _copy(source: Path, target: Path) -> None:
     """
     copied = 0
 
-    def copy(path: str, place: str) -> None:
+    def copy(path: str, target: str) -> None:
         nonlocal copied
-        if _clone(path, place):
+        if _clone(path, target):
             return
         size = Path(path).stat().st_size
         if size >= _SMALL_BYTES and copied + size > _COPIED_BYTES:
             with suppress(OSError):
-                Path(place).hardlink_to(path)
+                Path(target).hardlink_to(path)
                 return
         copied += size
-        shutil.copy2(path, place)
+        shutil.copy2(path, target)
 
     shutil.copytree(
         source, target, copy_function=copy, ignore=shutil.ignore_patterns(PackageLayout(source).wheels.name)
     )
 
 
-def _clone(path: str, place: str) -> bool:
+def _clone(path: str, destination: str) -> bool:
     if sys.platform != "linux":
         return False
     import fcntl  # there is none on Windows
 
-    with Path(path).open("rb") as source, Path(place).open("wb") as target:
+    with Path(path).open("rb") as source, Path(destination).open("wb") as target:
         try:
             fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
         except OSError:
@@ -250,40 +250,40 @@ def _module_here(name: str, plan: BuildPlan) -> Module | None:
 def _pinned(module: str, plan: BuildPlan, lock: Lock) -> str:
     """Return the distribution of a module that the bundle has, and this machine has not; empty if there is none."""
     top = module.partition(".")[0]
-    own = _module_here(top, plan)
-    if own is not None and own.is_local:
+    local = _module_here(top, plan)
+    if local is not None and local.is_local:
         return ""
     pins = {pin.name for pin in lock.pins}
     names = (DistributionIndex().brings(module) or "", top)
     return next((name for name in names if canonicalize_name(name) in pins), "")
 
 
-def _warning(told: Mapping[str, Any]) -> str | None:
+def _warning(outcome: Mapping[str, Any]) -> str | None:
     """Return what is said of what need not be wrong elsewhere; ``None`` for what is wrong wherever it is served."""
-    where = f" ({told['file']}:{told['line']})" if told["file"] else ""
-    if told["kind"] == "file" and _SECRET in told["subject"]:
-        secret = told["subject"].partition(_SECRET)[2].partition("/")[0]
+    where = f" ({outcome['file']}:{outcome['line']})" if outcome["file"] else ""
+    if outcome["kind"] == "file" and _SECRET in outcome["subject"]:
+        secret = outcome["subject"].partition(_SECRET)[2].partition("/")[0]
         return (
             f"The bundle was not tried to the end: it wants the secret `{secret}`{where}, which a build does not have."
         )
     words = {
-        "command": f"`{told.get('subject')}` is run{where} and is not installed here",
-        "network": f"the network is wanted{where}, and could not be reached: {told['message']}",
-        "failed": f"{told['message']}{where}",
+        "command": f"`{outcome.get('subject')}` is run{where} and is not installed here",
+        "network": f"the network is wanted{where}, and could not be reached: {outcome['message']}",
+        "failed": f"{outcome['message']}{where}",
     }
-    if told["kind"] not in words:
+    if outcome["kind"] not in words:
         return None
-    return f"The bundle was not tried to the end: {words[told['kind']]}."
+    return f"The bundle was not tried to the end: {words[outcome['kind']]}."
 
 
-def _problem(told: Mapping[str, Any], plan: BuildPlan) -> Diagnostic:
+def _problem(outcome: Mapping[str, Any], plan: BuildPlan) -> Diagnostic:
     """Return what is missing, at the line that asks for it."""
-    source = plan.code.get(PurePosixPath(told["file"])) if told["file"] else None
+    source = plan.code.get(PurePosixPath(outcome["file"])) if outcome["file"] else None
     file = source or plan.project.file or next(iter(plan.code.values()), plan.project.root)
-    span = _line(file, told["line"]) if source is not None else Span(1, 1, 1, 2)
-    message, help_ = _words(told, plan)
-    if told["doing"]:
-        message = f"{told['doing']} cannot be loaded from the bundle. {message}"
+    span = _line(file, outcome["line"]) if source is not None else Span(1, 1, 1, 2)
+    message, help_ = _words(outcome, plan)
+    if outcome["doing"]:
+        message = f"{outcome['doing']} cannot be loaded from the bundle. {message}"
     return Diagnostic("KF328", message, file, span, help=help_)
 
 
@@ -293,21 +293,21 @@ def _line(file: Path, number: int) -> Span:
     return Span(number, len(line) - len(line.lstrip()) + 1, number, len(line) + 1)
 
 
-def _words(told: Mapping[str, Any], plan: BuildPlan) -> tuple[str, str]:
-    subject, root = told["subject"], plan.project.root
+def _words(outcome: Mapping[str, Any], plan: BuildPlan) -> tuple[str, str]:
+    subject, root = outcome["subject"], plan.project.root
     shown = f"`{printable(subject)}`"
-    if told["kind"] == "module":
+    if outcome["kind"] == "module":
         if _module_here(subject, plan) is not None:
             return f"The bundle has no module {shown}.", f'Name it in `modules`: `modules = ["{subject}"]`.'
         return f"There is no module {shown}, neither in the bundle nor here.", "Correct the name, or add its package."
-    if told["kind"] == "version":
+    if outcome["kind"] == "version":
         return (
             f"The version of {shown} is asked for, which is not installed where the bundle is.",
             "Write it down in the code, or catch `importlib.metadata.PackageNotFoundError`.",
         )
-    if told["kind"] != "file":
-        return sentence(told["message"]), ""
-    if told.get("is_inside"):
+    if outcome["kind"] != "file":
+        return sentence(outcome["message"]), ""
+    if outcome.get("is_inside"):
         is_there = (root / subject).exists()
         help_ = f'Add it: `include = ["{subject}"]`.' if is_there else "The project has no such file either."
         return f"The bundle has no file {shown}.", help_

@@ -29,7 +29,7 @@ from kappa.services.source import UNBUILT, ServiceSource, load_kept
 from kappa.spec.layout import PackageLayout
 from kappa.spec.service import ArtifactMethod, FunctionTarget, ServiceSpec
 
-__all__ = ["Told", "main", "run"]
+__all__ = ["TrialOutcome", "main", "run"]
 
 Kind = Literal["fine", "absent", "file", "module", "attribute", "version", "broken", "command", "network", "failed"]
 """`attribute` is a name that one of the service's own modules does not have, and may be a module below it."""
@@ -49,7 +49,7 @@ _NETWORK = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TrialOutcome:
     """How it went."""
 
     kind: Kind
@@ -63,7 +63,7 @@ class Told:
     """Which model was being loaded, in words; empty if it was code."""
 
 
-def run(order: Mapping[str, Any]) -> Told:
+def run(order: Mapping[str, Any]) -> TrialOutcome:
     """Load what an order of `kappa.build.bundle.trial` says."""
     package, spec = Path(order["package"]), ServiceSpec.model_validate(order["spec"])
     _seal(Path(order["kappa"]), [Path(folder) for folder in order["outside"]])
@@ -72,7 +72,7 @@ def run(order: Mapping[str, Any]) -> Told:
         _load(spec, package, order)
     except BaseException as exc:  # noqa: BLE001 - the user's code runs here, and may raise anything
         return _explained(exc, package)
-    return opened[0] if opened else Told("fine")
+    return opened[0] if opened else TrialOutcome("fine")
 
 
 @loading()
@@ -116,7 +116,7 @@ def _seal(kappa: Path, outside: Sequence[Path]) -> None:
     discover = metadata.Distribution.discover
 
     def discovered(*args: Any, **kwargs: Any) -> Iterator[metadata.Distribution]:
-        return (found for found in discover(*args, **kwargs) if not _is_own(found))
+        return (distribution for distribution in discover(*args, **kwargs) if not _is_own(distribution))
 
     metadata.Distribution.discover = staticmethod(discovered)  # type: ignore[method-assign]
 
@@ -133,61 +133,63 @@ def _is_own(distribution: metadata.Distribution) -> bool:
     return name != "kappa-ml"
 
 
-def _watch(project: Path, package: Path) -> list[Told]:
+def _watch(project: Path, package: Path) -> list[TrialOutcome]:
     """Note what the service's code reads of the project, which only this machine has; return the growing list."""
-    found: list[Told] = []
+    opened: list[TrialOutcome] = []
     start, spared = f"{project}{os.sep}", tuple(f"{Path(folder)}{os.sep}" for folder in {sys.prefix, sys.base_prefix})
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event != "open" or found or not isinstance(args[0], str) or not args[0].startswith(start):
+        if event != "open" or opened or not isinstance(args[0], str) or not args[0].startswith(start):
             return
         if args[0].startswith(spared) or (args[2] or 0) & (os.O_WRONLY | os.O_RDWR) or not Path(args[0]).is_file():
             return
-        file, line = _place(traceback.walk_stack(sys._getframe(1)), package, is_innermost_first=True)  # noqa: SLF001
+        file, line = _frame(traceback.walk_stack(sys._getframe(1)), package, is_innermost_first=True)  # noqa: SLF001
         if file:
-            found.append(Told("file", args[0], file=file, line=line))
+            opened.append(TrialOutcome("file", args[0], file=file, line=line))
 
     sys.addaudithook(hook)
-    return found
+    return opened
 
 
 # -- what went wrong ---------------------------------------------------------------------------------------------------
 
 
-def _explained(exc: BaseException, package: Path) -> Told:
+def _explained(exc: BaseException, package: Path) -> TrialOutcome:
     """Return what an exception of the service's code, or of its models, means for the bundle."""
     chain = [*_chain(exc)]
-    outermost = next((place for one in chain if (place := _place_of(one, package))[0]), ("", 0))
+    outermost = next((frame for error in chain if (frame := _frame_of(error, package))[0]), ("", 0))
     doing, is_load, _ = str(exc).partition(" cannot be loaded") if isinstance(exc, KappaError) else ("", "", "")
     is_model = bool(is_load) and doing.startswith("The artifact")
 
-    def told(kind: Kind, one: BaseException, subject: str = "") -> Told:
-        place = _place_of(one, package)
-        message = str(one) if isinstance(one, KappaError) else exception_text(one)
-        return Told(kind, subject, message, *(place if place[0] else outermost), doing=doing if is_model else "")
+    def outcome(kind: Kind, error: BaseException, subject: str = "") -> TrialOutcome:
+        frame = _frame_of(error, package)
+        message = str(error) if isinstance(error, KappaError) else exception_text(error)
+        return TrialOutcome(
+            kind, subject, message, *(frame if frame[0] else outermost), doing=doing if is_model else ""
+        )
 
     if isinstance(exc, MissingDependencyError):
-        return told("absent", exc, exc.requirement)
-    for at, one in enumerate(chain):
-        if isinstance(one, _OF_FILES) and one.filename is not None:
+        return outcome("absent", exc, exc.requirement)
+    for at, error in enumerate(chain):
+        if isinstance(error, _OF_FILES) and error.filename is not None:
             if any(_is_of_network(other) for other in chain[at + 1 :]):
                 break
-            return told("command" if _is_of_subprocess(one) else "file", one, os.fsdecode(one.filename))
-    if (of_network := next((one for one in chain if _is_of_network(one)), None)) is not None:
-        return told("network", of_network)
-    for one in chain:
-        if isinstance(one, metadata.PackageNotFoundError):
-            return told("version", one, str(one.name))
-        if isinstance(one, ModuleNotFoundError) and one.name:
-            return told("module", one, one.name)
-        if isinstance(one, AttributeError) and (name := _name_below(one, package)):
-            return told("attribute", one, name)
-        if isinstance(one, ImportError) and one.path and Path(one.path).is_relative_to(package):
-            return told("broken", one)
-        if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(package):
-            return told("broken", one)
-    cause = next((one for one in chain if not isinstance(one, KappaError)), exc)
-    return told("broken" if is_model or cause is exc else "failed", cause)
+            return outcome("command" if _is_of_subprocess(error) else "file", error, os.fsdecode(error.filename))
+    if (of_network := next((error for error in chain if _is_of_network(error)), None)) is not None:
+        return outcome("network", of_network)
+    for error in chain:
+        if isinstance(error, metadata.PackageNotFoundError):
+            return outcome("version", error, str(error.name))
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return outcome("module", error, error.name)
+        if isinstance(error, AttributeError) and (name := _name_below(error, package)):
+            return outcome("attribute", error, name)
+        if isinstance(error, ImportError) and error.path and Path(error.path).is_relative_to(package):
+            return outcome("broken", error)
+        if isinstance(error, SyntaxError) and Path(error.filename or "").is_relative_to(package):
+            return outcome("broken", error)
+    cause = next((error for error in chain if not isinstance(error, KappaError)), exc)
+    return outcome("broken" if is_model or cause is exc else "failed", cause)
 
 
 _OF_FILES = (FileNotFoundError, NotADirectoryError)
@@ -219,26 +221,26 @@ def _is_of_subprocess(exc: BaseException) -> bool:
     return any(frame.f_code.co_filename == subprocess.__file__ for frame, _ in traceback.walk_tb(exc.__traceback__))
 
 
-def _place_of(exc: BaseException, package: Path) -> tuple[str, int]:
+def _frame_of(exc: BaseException, package: Path) -> tuple[str, int]:
     """Return the innermost line of the service's own code that an exception came through."""
-    return _place(traceback.walk_tb(exc.__traceback__), package, is_innermost_first=False)
+    return _frame(traceback.walk_tb(exc.__traceback__), package, is_innermost_first=False)
 
 
-def _place(frames: Any, package: Path, *, is_innermost_first: bool) -> tuple[str, int]:
-    place = ("", 0)
+def _frame(frames: Any, package: Path, *, is_innermost_first: bool) -> tuple[str, int]:
+    position = ("", 0)
     for frame, line in frames:
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(package) and path.suffix == ".py":
-            place = (path.relative_to(package).as_posix(), line)
+            position = (path.relative_to(package).as_posix(), line)
             if is_innermost_first:
                 break
-    return place
+    return position
 
 
 def main() -> None:
     order, answer = Path(sys.argv[1]), Path(sys.argv[2])
-    told = run(json.loads(order.read_text(encoding="utf-8")))
-    answer.write_text(json.dumps(asdict(told)), encoding="utf-8")
+    outcome = run(json.loads(order.read_text(encoding="utf-8")))
+    answer.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(0)  # threads that the user's code has started must not keep the build waiting

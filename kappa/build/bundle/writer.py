@@ -32,7 +32,7 @@ class BundleTree:
 
     def write(self, path: PurePosixPath, content: str | bytes, *, is_executable: bool = False) -> None:
         """Write one file that no other may have written before."""
-        target = self._place(path)
+        target = self._target(path)
         with target.open("xb") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
         target.chmod(0o755 if is_executable else 0o644)
@@ -42,7 +42,7 @@ class BundleTree:
         for path, source in files.items():
             if strange := strangeness(source.resolve()):
                 raise BuildError(f"`{printable(str(source))}` cannot be packed: it is {strange}.")
-            target = self._place(path)
+            target = self._target(path)
             shutil.copyfile(source, target)
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
@@ -96,7 +96,7 @@ class BundleTree:
             os.utime(path, (moment, moment))
         os.utime(self.root, (moment, moment))
 
-    def _place(self, path: PurePosixPath) -> Path:
+    def _target(self, path: PurePosixPath) -> Path:
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target

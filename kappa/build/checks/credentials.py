@@ -90,8 +90,8 @@ def credential_in(path: PurePosixPath, file: Path) -> str:
     ``path`` is where it lies in the project.
     """
     name, folder = path.name.lower(), f"/{path.parent.as_posix().lower()}/"
-    if (own := next((one for one in _FOLDERS if f"/{one}/" in folder), "")) != "":
-        return f"lies in `{own}`, where credentials are kept"
+    if (secret_folder := next((name for name in _FOLDERS if f"/{name}/" in folder), "")) != "":
+        return f"lies in `{secret_folder}`, where credentials are kept"
     if name.endswith(_HARMLESS):
         return ""
     if any(fnmatchcase(name, pattern) for pattern in _PASSWORDS):

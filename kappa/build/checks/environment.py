@@ -55,7 +55,7 @@ def _check_dockerfile_template(draft: Draft, paths: PathChecks) -> None:
         problem = f"it cannot be read: {exc.strerror if isinstance(exc, OSError) else exc}"
     if problem is not None:
         message = f"{quoted(draft.get(*path))} is not a template of a Dockerfile: {problem}."
-        draft.found.add("KF331", message, path)
+        draft.diagnostics.add("KF331", message, path)
 
 
 def _check_setup_script(draft: Draft, paths: PathChecks) -> None:
@@ -67,10 +67,10 @@ def _check_setup_script(draft: Draft, paths: PathChecks) -> None:
         problem = interpreter_problem(text, script_text(text, draft.document.file.parent))
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
-        draft.found.add("KF329", f"{quoted(text)} cannot be read: {reason}.", path)
+        draft.diagnostics.add("KF329", f"{quoted(text)} cannot be read: {reason}.", path)
         return
     if problem is not None:
-        draft.found.add("KF329", sentence(f"no shell can run this script: {problem}"), path, help=NO_SHELL_HELP)
+        draft.diagnostics.add("KF329", sentence(f"no shell can run this script: {problem}"), path, help=NO_SHELL_HELP)
 
 
 def _check_packages(draft: Draft) -> None:
@@ -80,21 +80,23 @@ def _check_packages(draft: Draft) -> None:
         if requirement.strip().startswith("-"):
             message = f"{quoted(requirement)} is an option of pip, not a package."
             help_ = "Put options into a file, and name it in `requirements_txt_file`."
-            draft.found.add("KF316", message, path, help=help_)
+            draft.diagnostics.add("KF316", message, path, help=help_)
         elif (problem := check_requirement(requirement)) is not None:
-            draft.found.add("KF316", sentence(problem), path)
+            draft.diagnostics.add("KF316", sentence(problem), path)
 
 
 def _check_requirements_file(draft: Draft, file: Path) -> None:
     root, path = draft.document.file.parent, ("env", "requirements_txt_file")
     for problem in read_requirements_file(file, root=root).problems:
         if (match := _PLACED.fullmatch(problem)) is None:
-            draft.found.add("KF316", sentence(problem), path)
+            draft.diagnostics.add("KF316", sentence(problem), path)
             continue
         line = int(match["line"])
         span = Span(line, 1, line, 2)
-        label = draft.found.label(path, "named here")
-        draft.found.append(Diagnostic("KF316", sentence(match["text"]), root / match["file"], span, labels=(label,)))
+        label = draft.diagnostics.label(path, "named here")
+        draft.diagnostics.append(
+            Diagnostic("KF316", sentence(match["text"]), root / match["file"], span, labels=(label,))
+        )
 
 
 def _check_indexes(draft: Draft) -> None:
@@ -105,7 +107,7 @@ def _check_indexes(draft: Draft) -> None:
         url = draft.get(*path)
         if isinstance(url, str) and (problem := check_location(url)) is not None:
             message, _, help_ = f"This index {problem}".partition(": ")
-            draft.found.add("KF319", sentence(message), path, help=sentence(help_) if help_ else "")
+            draft.diagnostics.add("KF319", sentence(message), path, help=sentence(help_) if help_ else "")
 
 
 def _check_pyproject(draft: Draft, paths: PathChecks) -> None:
@@ -113,22 +115,22 @@ def _check_pyproject(draft: Draft, paths: PathChecks) -> None:
     for key in _PARTS:
         if draft.get("env", key) and draft.get(*path) is None:
             message = f"`{key}` has no effect without `pyproject`, whose parts it names."
-            draft.found.add("KF208", message, ("env", key), at="key", severity="warning")
+            draft.diagnostics.add("KF208", message, ("env", key), at="key", severity="warning")
     if (file := paths.at(path)) is None:
         return
     python = draft.get("env", "python")
     target = Target.of(python if isinstance(python, str) else running_python(), ())
     extras, groups = (draft.get("env", key) or () for key in _PARTS)
-    given = [draft.get("env", "pip_index_url"), *(draft.get("env", "pip_extra_index_url") or ())]
-    given += [release.index_url for name, release in CUDA_RELEASES.items() if name == draft.get("env", "cuda")]
-    indexes = [str(url) for url in given if url is not None]
+    urls = [draft.get("env", "pip_index_url"), *(draft.get("env", "pip_extra_index_url") or ())]
+    urls += [release.index_url for name, release in CUDA_RELEASES.items() if name == draft.get("env", "cuda")]
+    indexes = [str(url) for url in urls if url is not None]
     read = read_dependencies(file, target, shown=str(draft.get(*path)), groups=groups, extras=extras, indexes=indexes)
     for problem in read.problems:
-        draft.found.add("KF316", sentence(problem), path)
+        draft.diagnostics.add("KF316", sentence(problem), path)
     for warning in read.warnings:
-        draft.found.add("KF320", sentence(warning), path, severity="warning")
+        draft.diagnostics.add("KF320", sentence(warning), path, severity="warning")
     for setting in read.unread:
-        draft.found.add("KF208", sentence(setting), path, severity="warning")
+        draft.diagnostics.add("KF208", sentence(setting), path, severity="warning")
 
 
 def _check_conda(draft: Draft, paths: PathChecks) -> None:
@@ -143,14 +145,14 @@ def _check_conda(draft: Draft, paths: PathChecks) -> None:
     made = conda_environment("x", env.model_copy(update={"conda_override_channels": False}), python=python, root=root)
     for problem in made.problems:
         at = file if env.conda_env_yml_file is not None else ("env", "conda_dependencies")
-        draft.found.add("KF321", sentence(problem), at)
+        draft.diagnostics.add("KF321", sentence(problem), at)
 
 
 def _check_secrets(draft: Draft) -> None:
     if isinstance(env := draft.parts.get(("env",)), EnvSpec):
         metadata = {name: draft.get("artifacts", name, "metadata") for name in draft.names("artifacts")}
-        for one in published_secrets(env, metadata, root=draft.document.file.parent):
-            draft.found.add("KF330", sentence(one.message), one.path, help=sentence(one.help))
+        for secret in published_secrets(env, metadata, root=draft.document.file.parent):
+            draft.diagnostics.add("KF330", sentence(secret.message), secret.path, help=sentence(secret.help))
 
 
 def _check_replaced(draft: Draft) -> None:
@@ -160,5 +162,5 @@ def _check_replaced(draft: Draft) -> None:
     for key in _REPLACED:
         if draft.get("env", key):
             message = f"`{key}` has no effect beside `requirements_txt_file`, which replaces every other source."
-            labels = [draft.found.label(replacing, "replaces it")]
-            draft.found.add("KF208", message, ("env", key), at="key", severity="warning", labels=labels)
+            labels = [draft.diagnostics.label(replacing, "replaces it")]
+            draft.diagnostics.add("KF208", message, ("env", key), at="key", severity="warning", labels=labels)

@@ -27,17 +27,17 @@ class Finding:
 def check_pattern(
     root: Path,
     pattern: str,
-    found: Matches,
+    matches: Matches,
     *,
     include: Sequence[str],
     exclude: Collection[str],
 ) -> Iterator[Finding]:
     """Yield what is wrong with one pattern of ``include``, which has ``found`` files."""
-    if not found.files:
+    if not matches.files:
         yield Finding("KF313", f"{quoted(pattern)} matches no file.", is_error=False)
-    selected = [path for path in found.files if not matches_any(path, exclude)]
+    selected = [path for path in matches.files if not matches_any(path, exclude)]
     yield from check_selection(root, pattern, selected, include=include)
-    for path, word in found.passed_over.items():
+    for path, word in matches.passed_over.items():
         if not matches_any(path, exclude):
             message = f"{quoted(pattern)} passes over {quoted(str(path))}, which is {word}."
             yield Finding("KF303", message, "Exclude it, or put what it should be into the project.", is_error=False)

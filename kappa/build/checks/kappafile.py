@@ -83,45 +83,45 @@ def check_references(
 
 
 def _report_unknown(
-    draft: Draft, code: str, what: str, name: str, names: list[str], path: TreePath, *, otherwise: str = ""
+    draft: Draft, code: str, kind: str, name: str, names: list[str], path: TreePath, *, otherwise: str = ""
 ) -> None:
     """Report a name that is not among those known, and which of them was probably meant."""
     near = nearest(name, names, cutoff=0.6)
     help_ = f"Did you mean `{near}`?" if near else otherwise or known_names(names)
-    message = f"There is no {what} {quoted(name)}."
-    draft.found.add(code, message, path, help=help_, replacement=f'"{near}"' if near else None)
+    message = f"There is no {kind} {quoted(name)}."
+    draft.diagnostics.add(code, message, path, help=help_, replacement=f'"{near}"' if near else None)
 
 
 # -- models -----------------------------------------------------------------------------------------------
 
 
 def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:
-    found = draft.found
+    diagnostics = draft.diagnostics
     plugins = _plugins(draft, declaration)
     for name in draft.names("artifacts"):
         path: TreePath = ("artifacts", name)
-        place = paths.at((*path, "path"))
+        file = paths.at((*path, "path"))
         plugin = plugins.get(name)
         if plugin is None:
             continue
-        kind = (*path, "type") if (*path, "type") in found.positions.values else path
-        if place is not None and (why := _problem_of(plugin, place)) is not None:
-            message = f"{quoted(place.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
-            other = type_of_model(place)
+        kind = (*path, "type") if (*path, "type") in diagnostics.positions.values else path
+        if file is not None and (why := _problem_of(plugin, file)) is not None:
+            message = f"{quoted(file.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
+            other = type_of_model(file)
             help_ = ""
             if other is not None:
                 writer = ARTIFACTS.load(other).written_by
                 help_ = f'This file looks like one that {writer} wrote: write `type = "{other}"`.'
-            found.add("KF309", message, (*path, "path"), labels=[found.label(kind, "the type")], help=help_)
+            diagnostics.add("KF309", message, (*path, "path"), labels=[diagnostics.label(kind, "the type")], help=help_)
         if plugin.is_pickle and draft.get("security", "pickle") == "forbid":
             message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
-            labels = [found.label(("security", "pickle"), "forbidden here")]
-            found.add("KF315", message, kind, at="value" if kind != path else "key", labels=labels)
+            labels = [diagnostics.label(("security", "pickle"), "forbidden here")]
+            diagnostics.add("KF315", message, kind, at="value" if kind != path else "key", labels=labels)
 
 
-def _problem_of(plugin: ArtifactPlugin, place: Path) -> str | None:
+def _problem_of(plugin: ArtifactPlugin, path: Path) -> str | None:
     try:
-        return plugin.problem_of(place)
+        return plugin.problem_of(path)
     except (OSError, KappaError) as exc:
         return f"it cannot be read: {exc}"
 
@@ -139,13 +139,13 @@ def _check_apis(draft: Draft, paths: PathChecks) -> None:
         has_route = "route" in draft.document.table_at(path)
         route = draft.get(*path, "route") if has_route else name
         if isinstance(route, str):
-            own = (*path, "route") if has_route else path
-            other = routes.setdefault(route.strip("/"), own)
-            if other != own:
+            at = (*path, "route") if has_route else path
+            other = routes.setdefault(route.strip("/"), at)
+            if other != at:
                 message = f"`/{route.strip('/')}` is the route of two APIs, `{other[1]}` and `{name}`."
-                labels = [draft.found.label(other, "the other one")]
-                draft.found.add(
-                    "KF310", message, own, at="key", labels=labels, help="Give one of them another `route`."
+                labels = [draft.diagnostics.label(other, "the other one")]
+                draft.diagnostics.add(
+                    "KF310", message, at, at="key", labels=labels, help="Give one of them another `route`."
                 )
 
 
@@ -162,14 +162,14 @@ def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
     plugin = table.input if isinstance(table, ApiTable) else None
     at = (*path, "input", "columns_from")
     if isinstance(plugin, DataframeInput) and plugin.columns_from is not None:
-        if (place := paths.at(at)) is not None:
+        if (file := paths.at(at)) is not None:
             try:
-                columns_of_sample(plugin, place)
+                columns_of_sample(plugin, file)
             except ValueError as exc:
                 if isinstance(exc, MisplacedError):
                     at = deepest(draft.document, (*path, "input"), exc.path)
-                message = sentence(f"{quoted(place.name)} cannot be the sample of a table: {exc}")
-                draft.found.add("KF322", message, at)
+                message = sentence(f"{quoted(file.name)} cannot be the sample of a table: {exc}")
+                draft.diagnostics.add("KF322", message, at)
         return
     has_example = isinstance(examples, list) and any(
         isinstance(example, Mapping) and example.get("api") == path[1] for example in examples
@@ -182,7 +182,7 @@ def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
             '"FILE"` there with some rows: otherwise no value is checked, a column of nothing but missing values has '
             "no dtype, and requests with other dtypes share no batch. An example helps the batches alone."
         )
-        draft.found.add("KF318", message, (*path, "input"), severity="warning", help=help_)
+        draft.diagnostics.add("KF318", message, (*path, "input"), severity="warning", help=help_)
 
 
 def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | None) -> None:
@@ -191,14 +191,16 @@ def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | 
     examples = draft.document.at(("examples",))
     for index in range(len(examples) if isinstance(examples, list) else 0):
         at: TreePath = ("examples", index, "input_file")
-        place = paths.at(at)
+        file = paths.at(at)
         api = draft.get("examples", index, "api")
         table = draft.parts.get(("apis", api)) if isinstance(api, str) else None
         adapter = table.input if isinstance(table, ApiTable) else inputs.get(api)
         known_extensions = extensions_of(adapter) if adapter is not None else []
-        if place is not None and known_extensions and place.suffix.lower() not in known_extensions:
-            message = f"{quoted(place.name)} has an extension that does not tell what it holds."
-            draft.found.add("KF204", message, at, help=f"Use {one_of(f'`{suffix}`' for suffix in known_extensions)}.")
+        if file is not None and known_extensions and file.suffix.lower() not in known_extensions:
+            message = f"{quoted(file.name)} has an extension that does not tell what it holds."
+            draft.diagnostics.add(
+                "KF204", message, at, help=f"Use {one_of(f'`{suffix}`' for suffix in known_extensions)}."
+            )
         if isinstance(api, str) and names and api not in names and not draft.is_unsure("apis"):
             _report_unknown(draft, "KF307", "API", api, names, ("examples", index, "api"))
 
@@ -206,13 +208,13 @@ def _check_examples(draft: Draft, paths: PathChecks, declaration: Declaration | 
 def _check_batch(draft: Draft, path: TreePath) -> None:
     """Warn of a model's own method whose requests could share calls, and do not."""
     table = draft.parts.get(path)
-    if not isinstance(table, ApiTable) or table.batch is not False or draft.found.is_bad((*path, "batch")):
+    if not isinstance(table, ApiTable) or table.batch is not False or draft.diagnostics.is_bad((*path, "batch")):
         return
     if batch_by_default(draft.own_adapters.get(path) or table.input, is_row_wise=table.is_row_wise(draft.plugins)):
         message = f"`{path[1]}` answers one request at a time, though its model takes rows one by one."
         help_ = "Set it to `true`, or leave it out: under load, requests then share calls, and many more are answered."
         at = (*path, "batch")
-        draft.found.add("KF325", message, at, severity="warning", help=help_, replacement="true")
+        draft.diagnostics.add("KF325", message, at, severity="warning", help=help_, replacement="true")
 
 
 # -- code --------------------------------------------------------------------------------------------------------------
@@ -231,38 +233,38 @@ def _check_modules(draft: Draft, code: CodeBase) -> None:
 def _check_code(draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
     """Follow the imports: code that cannot be parsed, names that the bundle needs, modules that are left out."""
     named = dict(_named_modules(draft))
-    found = trace(code, named, named=draft.get("bundle", "modules") or ())
-    draft.found.extend(found.diagnostics)
-    absent = _absent(draft, code, declaration, found)
-    draft.found.extend(unknown_imports(found, absent))
-    draft.found.extend(direct_imports(found, code, absent.listed))
-    draft.found.extend(links_outside(found, code))
+    traced = trace(code, named, named=draft.get("bundle", "modules") or ())
+    draft.diagnostics.extend(traced.diagnostics)
+    absent = _absent(draft, code, declaration, traced)
+    draft.diagnostics.extend(unknown_imports(traced, absent))
+    draft.diagnostics.extend(direct_imports(traced, code, absent.listed))
+    draft.diagnostics.extend(links_outside(traced, code))
     if not _infers_packages(draft, declaration):
         present = _present(draft, code, declaration, absent.listed)
-        draft.found.extend(undeclared_imports(found, code, present, _how_to_add(draft, declaration)))
+        draft.diagnostics.extend(undeclared_imports(traced, code, present, _how_to_add(draft, declaration)))
     service = draft.get("service", "name") or (declaration.spec.name if declaration is not None else "")
-    _check_names(draft, found, {**_RESERVED, service: "the service itself"}, named)
-    _check_service(draft, service, found, absent.listed)
+    _check_names(draft, traced, {**_RESERVED, service: "the service itself"}, named)
+    _check_service(draft, service, traced, absent.listed)
     for index, pattern in enumerate(draft.get("bundle", "exclude") or ()):
-        for module in found.modules.values():
-            if matches_any(place := place_of(module, draft.document.file.parent.resolve()), [pattern]):
-                message = f"{quoted(pattern)} leaves out `{place}`, which the service imports as `{module.name}`."
-                draft.found.add("KF317", message, ("bundle", "exclude", index), severity="warning")
+        for module in traced.modules.values():
+            if matches_any(module_path := place_of(module, draft.document.file.parent.resolve()), [pattern]):
+                message = f"{quoted(pattern)} leaves out `{module_path}`, which the service imports as `{module.name}`."
+                draft.diagnostics.add("KF317", message, ("bundle", "exclude", index), severity="warning")
 
 
 def _infers_packages(draft: Draft, declaration: Declaration | None) -> bool:
     """Return whether what code imports is packed without being named, or may come from elsewhere."""
     env = draft.parts.get(("env",), EnvSpec())
     declared = declaration.spec.env if declaration is not None else EnvSpec()
-    if not isinstance(env, EnvSpec) or draft.found.is_bad(("env",)):
+    if not isinstance(env, EnvSpec) or draft.diagnostics.is_bad(("env",)):
         return True
-    return any(one.infer_pip_packages or one.setup_sh is not None for one in (env, declared))
+    return any(table.infer_pip_packages or table.setup_sh is not None for table in (env, declared))
 
 
 def _how_to_add(draft: Draft, declaration: Declaration | None) -> HowToAdd:
     """Return what to write for a distribution, at the place where the packages of this service are named."""
     if declaration is not None:
-        return HowToAdd(declaration.place.file.name, "@kappa.env")
+        return HowToAdd(declaration.location.file.name, "@kappa.env")
     listed = draft.get("env", "requirements_txt_file")
     return HowToAdd(str(listed)) if listed else HowToAdd(draft.document.file.name, "[env]")
 
@@ -273,13 +275,13 @@ def _present(draft: Draft, code: CodeBase, declaration: Declaration | None, list
     apis: list[ApiTable | ApiSpec] = [table for table in draft.parts.values() if isinstance(table, ApiTable)]
     apis += declaration.spec.apis if declaration is not None else ()
     every = [*plugins.values(), *(plugin for api in apis for plugin in (api.input, api.output))]
-    asked = [text for plugin in every if plugin is not None for text in plugin.requires()]
+    required = [text for plugin in every if plugin is not None for text in plugin.requires()]
     index = DistributionIndex()
     for name, plugin in plugins.items():
         if (file := _model_file(draft, name, plugin)) is not None:
             modules = (module for module in needs_of_file(plugin, file).modules if code.package_of(module))
-            asked += [one for module in modules for one in index.candidates(module)]
-    return needed_by([*describe_kappa().runtime, *listed.names, *asked])
+            required += [distribution for module in modules for distribution in index.candidates(module)]
+    return needed_by([*describe_kappa().runtime, *listed.names, *required])
 
 
 def _model_file(draft: Draft, name: str, plugin: ArtifactPlugin) -> Path | None:
@@ -307,8 +309,10 @@ def _check_methods(draft: Draft, code: CodeBase, packed: Collection[str]) -> Non
         methods = methods_of(made_of, code) if made_of else None
         if methods is not None and method not in methods:
             kind = made_of.partition(":")[2]
-            near = nearest(method, sorted(one for one in methods if not one.startswith("_")), cutoff=0.6)
-            draft.found.add(
+            near = nearest(
+                method, sorted(candidate for candidate in methods if not candidate.startswith("_")), cutoff=0.6
+            )
+            draft.diagnostics.add(
                 "KF332",
                 f"{quoted(file.name)} is a `{kind}`, which has no method {quoted(method)}.",
                 ("apis", api, "method"),
@@ -333,54 +337,56 @@ def _check_names_in_models(
             if dill is None
             else [dill]
         )
-        for told in told_of:
-            if told is not None:
-                severity: Severity = "error" if told.is_sure else "warning"
-                draft.found.add(told.code, told.message, path, help=told.help, severity=severity)
+        for problem in told_of:
+            if problem is not None:
+                severity: Severity = "error" if problem.is_sure else "warning"
+                draft.diagnostics.add(problem.code, problem.message, path, help=problem.help, severity=severity)
 
 
 def _plugins(draft: Draft, declaration: Declaration | None) -> dict[str, ArtifactPlugin]:
     """Return the artifacts that are declared right, by their names."""
     declared = {artifact.name: artifact for artifact in declaration.spec.artifacts} if declaration is not None else {}
     tables = {name: draft.parts.get(("artifacts", name)) for name in draft.names("artifacts")}
-    own = {name: table.plugin for name, table in tables.items() if isinstance(table, ArtifactTable)}
-    return {**declared, **{name: plugin for name, plugin in own.items() if plugin is not None}}
+    written = {name: table.plugin for name, table in tables.items() if isinstance(table, ArtifactTable)}
+    return {**declared, **{name: plugin for name, plugin in written.items() if plugin is not None}}
 
 
-def _absent(draft: Draft, code: CodeBase, declaration: Declaration | None, found: Trace | None = None) -> AbsentModules:
+def _absent(
+    draft: Draft, code: CodeBase, declaration: Declaration | None, traced: Trace | None = None
+) -> AbsentModules:
     """Return what knows of modules that are not here; what of the file cannot be read may name anything."""
     root, env = draft.document.file.parent, draft.parts.get(("env",), EnvSpec())
     listed = listed_in(env, root) if isinstance(env, EnvSpec) else Listed(is_open=True)
     if declaration is not None:
-        listed |= listed_in(declaration.spec.env, declaration.place.file.parent)
-    listed = replace(listed, is_open=listed.is_open or draft.found.is_bad(("env",)))
-    return AbsentModules(code, listed, found, record=read_record(root / LOCK_NAME, named=listed.names))
+        listed |= listed_in(declaration.spec.env, declaration.location.file.parent)
+    listed = replace(listed, is_open=listed.is_open or draft.diagnostics.is_bad(("env",)))
+    return AbsentModules(code, listed, traced, record=read_record(root / LOCK_NAME, named=listed.names))
 
 
-def _check_service(draft: Draft, name: str, found: Trace, listed: Listed) -> None:
+def _check_service(draft: Draft, name: str, traced: Trace, listed: Listed) -> None:
     """Report a service that is called like a distribution that it needs, or like a module of one."""
     if not isinstance(name, str) or not name:
         return
     tables = [table for table in draft.parts.values() if isinstance(table, ApiTable)]
     plugins = [*draft.plugins.values(), *(table.input for table in tables), *(table.output for table in tables)]
-    asked = [text for plugin in plugins if plugin is not None for text in plugin.requires()]
-    taken = taken_by(name, needed_by([*describe_kappa().runtime, *listed.names, *asked]))
-    imported = next((foreign for foreign in found.foreign if foreign.partition(".")[0].lower() == name.lower()), None)
+    required = [text for plugin in plugins if plugin is not None for text in plugin.requires()]
+    taken = taken_by(name, needed_by([*describe_kappa().runtime, *listed.names, *required]))
+    imported = next((foreign for foreign in traced.foreign if foreign.partition(".")[0].lower() == name.lower()), None)
     if taken is not None or imported is not None:
         message = (
             say_taken(name, taken)
             if taken is not None
             else (f"A service cannot be called `{name}`: it imports {quoted(str(imported))}, which it would hide.")
         )
-        draft.found.add("KF311", message, ("service", "name"), help="Give it another name.")
+        draft.diagnostics.add("KF311", message, ("service", "name"), help="Give it another name.")
 
 
-def _check_names(draft: Draft, found: Trace, reserved: dict[str, str], named: dict[str, TreePath]) -> None:
-    for top in dict.fromkeys(place.parts[0].removesuffix(".py") for place in found.modules):
+def _check_names(draft: Draft, traced: Trace, reserved: dict[str, str], named: dict[str, TreePath]) -> None:
+    for top in dict.fromkeys(path.parts[0].removesuffix(".py") for path in traced.modules):
         if top in reserved:
             paths = (path for name, path in named.items() if name.partition(".")[0] == top)
             message = f"The module `{top}` has the name under which a bundle keeps {reserved[top]}."
-            draft.found.add("KF311", message, next(paths, ("service", "name")), help="Rename the module.")
+            draft.diagnostics.add("KF311", message, next(paths, ("service", "name")), help="Rename the module.")
 
 
 def _named_modules(draft: Draft) -> Iterator[tuple[str, TreePath]]:

@@ -27,7 +27,7 @@ class PathChecks:
     """
 
     def __init__(self, draft: Draft, *, others: Collection[TreePath] = ()) -> None:
-        self._draft, self._found = draft, draft.found
+        self._draft, self._diagnostics = draft, draft.diagnostics
         self._root = draft.document.file.parent
         self._real_root = self._root.resolve()
         self._places: dict[TreePath, Path | None] = dict.fromkeys(others)
@@ -53,35 +53,35 @@ class PathChecks:
         if kind == "folder of code":
             self._check_folder_of_code(text, path)
             return None
-        place = self._existing(kind, text, path)
-        if place is not None and kind == "folder":
+        target = self._existing(kind, text, path)
+        if target is not None and kind == "folder":
             self._check_selection(text, path)
-        return place
+        return target
 
     def _existing(self, kind: PathKind, text: str, path: TreePath) -> Path | None:
         if not self._is_inside(text, path):
             return None
-        place = self._root / text
+        target = self._root / text
         try:
-            is_there = place.exists()
+            is_there = target.exists()
         except OSError as exc:  # a name that is too long
-            self._found.add("KF302", f"{quoted(text)} is not a path: {exc.strerror}.", path)
+            self._diagnostics.add("KF302", f"{quoted(text)} is not a path: {exc.strerror}.", path)
             return None
         if not is_there:
-            self._report_absent(text, place, path, kind)
+            self._report_absent(text, target, path, kind)
             return None
-        strange = strangeness(place.resolve())
-        if strange or (kind == "file" and not place.is_file()) or (kind == "folder" and not place.is_dir()):
-            found = strange or ("a folder" if place.is_dir() else "a file")
-            self._found.add("KF302", f"{quoted(text)} is {found}; `{path[-1]}` names a {kind}.", path)
+        strange = strangeness(target.resolve())
+        if strange or (kind == "file" and not target.is_file()) or (kind == "folder" and not target.is_dir()):
+            actual = strange or ("a folder" if target.is_dir() else "a file")
+            self._diagnostics.add("KF302", f"{quoted(text)} is {actual}; `{path[-1]}` names a {kind}.", path)
             return None
-        return place
+        return target
 
     def _check_folder_of_code(self, text: str, path: TreePath) -> None:
         """Check a folder of the user's own code, which may lie outside of the project, but not anywhere."""
         if text.startswith("~") or Path(text).is_absolute():
             help_ = "Write it relative to the kappafile, e.g. `../common`, so that it means the same on every machine."
-            self._found.add("KF303", f"{quoted(text)} is a place of this machine.", path, help=help_)
+            self._diagnostics.add("KF303", f"{quoted(text)} is a place of this machine.", path, help=help_)
         elif not os.path.isdir(self._root / text):  # noqa: PTH112 - it takes any name, however long
             self._report_absent(text, self._root / text, path, "folder")
 
@@ -89,7 +89,7 @@ class PathChecks:
         """Check a glob pattern: it stays in the project, with what it matches, and matches something."""
         if Path(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts or pattern.startswith("~"):
             help_ = "Patterns are relative to the project and stay inside it."
-            self._found.add("KF303", f"{quoted(pattern)} leaves the project.", path, help=help_)
+            self._diagnostics.add("KF303", f"{quoted(pattern)} leaves the project.", path, help=help_)
             return
         include = self._patterns("include")
         exclude = self._patterns("exclude")
@@ -102,9 +102,9 @@ class PathChecks:
         self._report(check_selection(self._root, name, files, include=self._patterns("include")), path)
 
     def _report(self, findings: Iterable[Finding], path: TreePath) -> None:
-        for one in findings:
-            severity: Severity = "error" if one.is_error else "warning"
-            self._found.add(one.code, one.message, path, help=one.help, severity=severity)
+        for finding in findings:
+            severity: Severity = "error" if finding.is_error else "warning"
+            self._diagnostics.add(finding.code, finding.message, path, help=finding.help, severity=severity)
 
     def _patterns(self, key: str) -> list[str]:
         patterns = self._draft.get("bundle", key) or ()
@@ -114,30 +114,30 @@ class PathChecks:
         if text.startswith("~"):
             message = f"{quoted(text)} begins with `~`, which means nothing here."
             help_ = f"Put the file into the project, and name it from there.{_elsewhere(path)}"
-            self._found.add("KF303", message, path, help=help_)
+            self._diagnostics.add("KF303", message, path, help=help_)
             return False
         try:
-            place = (self._root / text).resolve()
+            target = (self._root / text).resolve()
         except (OSError, ValueError, RuntimeError) as exc:  # a loop of links, a NUL
-            self._found.add("KF302", f"{quoted(text)} is not a path: {exc}.", path)
+            self._diagnostics.add("KF302", f"{quoted(text)} is not a path: {exc}.", path)
             return False
-        if place.is_relative_to(self._real_root):
+        if target.is_relative_to(self._real_root):
             return True
         is_link = not Path(text).is_absolute() and ".." not in Path(text).parts
         message = f"{quoted(text)} {'is a link that leads out of' if is_link else 'is outside of'} the project."
         help_ = f"Move it into the project, and write `{path[-1]} = {json.dumps(Path(text).name, ensure_ascii=False)}`."
         help_ = f"{'Put the file itself there.' if is_link else help_}{_elsewhere(path)}"
-        self._found.add("KF303", message, path, help=help_)
+        self._diagnostics.add("KF303", message, path, help=help_)
         return False
 
-    def _report_absent(self, text: str, place: Path, path: TreePath, kind: PathKind) -> None:
-        near = nearest(place.name, _names_in(place.parent), cutoff=0.7) if "\\" not in text else None
+    def _report_absent(self, text: str, target: Path, path: TreePath, kind: PathKind) -> None:
+        near = nearest(target.name, _names_in(target.parent), cutoff=0.7) if "\\" not in text else None
         replacement = f'"{PurePosixPath(text).with_name(near)}"' if near else None
         help_ = f"Did you mean `{PurePosixPath(text).with_name(near)}`?" if near else ""
         if not near:
             help_ = "Write `/` between folders." if "\\" in text else "Paths begin at the kappafile's own folder."
         message = f"There is no {kind} {quoted(text)}."
-        self._found.add("KF302", message, path, help=help_, replacement=replacement)
+        self._diagnostics.add("KF302", message, path, help=help_, replacement=replacement)
 
 
 def _elsewhere(path: TreePath) -> str:

@@ -29,29 +29,29 @@ def published_secrets(env: EnvSpec, metadata: Mapping[str, Any], *, root: Path) 
     Packages, indexes and channels are checked where they are read.
     """
     for name, value in env.variables.items():
-        if what := password_in(value):
-            message = f"The variable `{name}` has {what} in its URL, which the bundle and its image would publish"
+        if secret := password_in(value):
+            message = f"The variable `{name}` has {secret} in its URL, which the bundle and its image would publish"
             help_ = "name it in `secrets`, and set it where the service starts"
             yield PublishedSecret(("env", "variables", name), message, help_)
     for key, field in EnvSpec.model_fields.items():
         mark, text = path_mark(field), getattr(env, key)
         if mark is None or mark.packed != "image" or text is None:
             continue
-        if what := password_in(_text(mark, text, root)):
-            message = f"The text of `{key}` has {what} in a URL, which the bundle would publish"
+        if secret := password_in(_text(mark, text, root)):
+            message = f"The text of `{key}` has {secret} in a URL, which the bundle would publish"
             lent = "lend it to the build of the image with `kappa containerize --secret`"
             help_ = f"{lent}, and read it from `/run/secrets`"
             yield PublishedSecret(("env", key), message, help_)
-    if env.docker_base_image is not None and (what := secret_in(env.docker_base_image)):
-        message = f"The base image has {what} in its URL, which the bundle would publish"
+    if env.docker_base_image is not None and (secret := secret_in(env.docker_base_image)):
+        message = f"The base image has {secret} in its URL, which the bundle would publish"
         yield PublishedSecret(("env", "docker_base_image"), message, "log in with `docker login`")
     for index, host in enumerate(env.pip_trusted_host):
-        if what := secret_in(host if "://" in host else f"https://{host}/"):
+        if secret := secret_in(host if "://" in host else f"https://{host}/"):
             path: TreePath = ("env", "pip_trusted_host", index)
-            yield PublishedSecret(path, f"The host has {what} before it", "name the host alone")
+            yield PublishedSecret(path, f"The host has {secret} before it", "name the host alone")
     for name, value in metadata.items():
-        if what := next(filter(None, map(password_in, _texts(value))), None):
-            message = f"The metadata of `{name}` has {what} in a URL, which the bundle would publish"
+        if secret := next(filter(None, map(password_in, _texts(value))), None):
+            message = f"The metadata of `{name}` has {secret} in a URL, which the bundle would publish"
             yield PublishedSecret(("artifacts", name, "metadata"), message, "leave it out")
 
 

@@ -26,9 +26,9 @@ def taken_by(name: str, distributions: Collection[str]) -> str | None:
     """
     if (same := canonicalize_name(name)) in distributions:
         return same
-    for one in sorted(distributions):
-        if name.lower() in {module.partition(".")[0].lower() for module in modules_of(one)}:
-            return one
+    for distribution in sorted(distributions):
+        if name.lower() in {module.partition(".")[0].lower() for module in modules_of(distribution)}:
+            return distribution
     if not any(_lies_in(Path(folder), name) for folder in sys.path if folder):
         return None
     owners = {

@@ -37,10 +37,10 @@ class AbsentModules:
     """Says who brings the modules that are not here."""
 
     def __init__(
-        self, code: CodeBase, listed: Listed, found: Trace | None = None, *, record: LockRecord = NO_RECORD
+        self, code: CodeBase, listed: Listed, traced: Trace | None = None, *, record: LockRecord = NO_RECORD
     ) -> None:
         self._code, self.listed, self.record = code, listed, record
-        self._perhaps = listed.perhaps(found.foreign if found is not None else ())
+        self._perhaps = listed.perhaps(traced.foreign if traced is not None else ())
 
     def find(self, module: str, names: Sequence[str] = (), *, asker: Asker = "import") -> str | Unknown:
         """Return the normalised name of the distribution that brings a module which the code or a model asks for.
@@ -49,13 +49,13 @@ class AbsentModules:
         """
         if (recorded := self.record.module(asker, module, names)) is not None and recorded.distribution:
             return recorded.distribution
-        for one in (*(f"{module}.{name}" for name in names), module):
-            if (named := self.listed.bringing(one)) is not None:
+        for candidate in (*(f"{module}.{name}" for name in names), module):
+            if (named := self.listed.bringing(candidate)) is not None:
                 return named
         if (nearby := find_nearby(module, self._code.search.root)) is not None:
             return Unknown(self._message(module), nearby.help)
-        if (known := distribution_of(module)) is not None:
-            return next(iter(sorted(siblings_of(known) & self.listed.names)), known)
+        if (distribution := distribution_of(module)) is not None:
+            return next(iter(sorted(siblings_of(distribution) & self.listed.names)), distribution)
         if self._perhaps:
             named = one_of((f"`{name}`" for name in self._perhaps), joined_by="or")
             message = (
@@ -75,8 +75,8 @@ class AbsentModules:
         root = self._code.search.root
         if notebook := say_notebook(module, root) or say_notebook(top, root):
             return notebook
-        own = [*self._code.top_names(), *(name for name in KNOWN_MODULES if "." not in name)]
-        if (near := nearest(top, own, cutoff=0.75)) is not None and near != top:
+        names = [*self._code.top_names(), *(name for name in KNOWN_MODULES if "." not in name)]
+        if (near := nearest(top, names, cutoff=0.75)) is not None and near != top:
             return f"Did you mean `{near}`?"
         mine = f"If it is yours, put `{top}.py` beside the kappafile, or name its folder in `paths` under `[bundle]`."
         if (guessed := guessed_distribution(module)) is not None:
@@ -91,16 +91,16 @@ class AbsentModules:
         )
 
 
-def direct_imports(found: Trace, code: CodeBase, listed: Listed) -> Iterator[Diagnostic]:
+def direct_imports(traced: Trace, code: CodeBase, listed: Listed) -> Iterator[Diagnostic]:
     """Yield what is imported and was installed from a repository or a file, which nobody else has."""
-    for foreign in found.foreign.values():
+    for foreign in traced.foreign.values():
         if not foreign.is_installed or (direct := code.direct(foreign.module)) is None:
             continue
         if direct.origin != "archive" and direct.name not in listed.names:
             message = f"{quoted(foreign.module)} cannot be packed or asked for. {direct.problem}"
-            yield at_import("KF342", message, foreign.found, foreign.file, help=direct.help)
-    for place, module in found.modules.items():
-        file, by = module.file, found.imported_at.get(place)
+            yield at_import("KF342", message, foreign.statement, foreign.file, help=direct.help)
+    for path, module in traced.modules.items():
+        file, by = module.file, traced.imported_at.get(path)
         if file is None or by is None or file.suffix == ".py" or file.is_relative_to(code.search.root):
             continue
         message = f"{quoted(module.name)} is a compiled module outside of the project (`{file}`)."
@@ -108,17 +108,17 @@ def direct_imports(found: Trace, code: CodeBase, listed: Listed) -> Iterator[Dia
         yield at_import("KF342", message, by[0], by[1].file or file, help=help_)
 
 
-def unknown_imports(found: Trace, absent: AbsentModules) -> Iterator[Diagnostic]:
+def unknown_imports(traced: Trace, absent: AbsentModules) -> Iterator[Diagnostic]:
     """Yield what is wrong with the imports of modules that are not there; one line for all that may be right."""
     is_said = False
-    for foreign in found.foreign.values():
-        if foreign.is_installed or foreign.found.is_optional:
+    for foreign in traced.foreign.values():
+        if foreign.is_installed or foreign.statement.is_optional:
             continue
-        if isinstance(told := absent.find(foreign.module, foreign.names), str):
+        if isinstance(unknown := absent.find(foreign.module, foreign.names), str):
             continue
-        problem = at_import("KF314", told.message, foreign.found, foreign.file, help=told.help)
-        if told.is_sure:
+        problem = at_import("KF314", unknown.message, foreign.statement, foreign.file, help=unknown.help)
+        if unknown.is_sure:
             yield problem
-        elif told.help or not is_said:
-            is_said = is_said or not told.help
+        elif unknown.help or not is_said:
+            is_said = is_said or not unknown.help
             yield replace(problem, severity="warning")

@@ -41,8 +41,8 @@ def adopt_model(order: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     order, answer = map(Path, sys.argv[1:])
-    told = adopt_model(json.loads(order.read_text(encoding="utf-8")))
-    answer.write_text(json.dumps(told), encoding="utf-8")
+    outcome = adopt_model(json.loads(order.read_text(encoding="utf-8")))
+    answer.write_text(json.dumps(outcome), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kappa.build.code.child import Runner, run_program
-from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
+from kappa.build.code.declarations import ClassProblem, Declaration, Location, Opaque
 from kappa.build.code.functions import Definition, NotDefined, find_definition, span_of
 from kappa.build.code.modules import CodeBase, Module
 from kappa.build.manifest.positions import Span, TreePath
@@ -42,25 +42,25 @@ def read_class(code: CodeBase, module: Module, qualname: str) -> Declaration | O
     """Read the declaration of a class of ``module`` from its source."""
     definition = find_definition(code, module, qualname)
     if isinstance(definition, NotDefined):
-        return ClassProblem(f"`{module.name}` has no class `{qualname}`.", known=definition.known)
+        return ClassProblem(f"`{module.name}` has no class `{qualname}`.", names=definition.names)
     node, file = definition.node, definition.file
     if file is None or node is None:
-        return Opaque(f"`{qualname}` is not defined by a `class` statement", Place(file or Path(), Span(1, 1, 1, 2)))
-    place = Place(file, span_of(node))
+        return Opaque(f"`{qualname}` is not defined by a `class` statement", Location(file or Path(), Span(1, 1, 1, 2)))
+    location = Location(file, span_of(node))
     if not isinstance(node, ast.ClassDef):
-        return ClassProblem(f"`{qualname}` is a function, not a class.", place)
+        return ClassProblem(f"`{qualname}` is a function, not a class.", location)
     rebuilding = _Rebuilding(code)
     try:
         rebuilt = rebuilding.rebuild(definition, f"{module.name}:{qualname}")
         if not issubclass(rebuilt, DeclaredService):
-            return ClassProblem(f"`{qualname}` is not a `kappa.BentoService`.", place)
-        return Declaration(declared_spec(rebuilt), place, rebuilding.places)
+            return ClassProblem(f"`{qualname}` is not a `kappa.BentoService`.", location)
+        return Declaration(declared_spec(rebuilt), location, rebuilding.places)
     except _OpaqueError as exc:
-        return Opaque(exc.why, Place(exc.file, _span(exc.node)))
+        return Opaque(exc.why, Location(exc.file, _span(exc.node)))
     except _DeclarationError as exc:
-        return ClassProblem(exc.message, Place(exc.file, _span(exc.node)), is_there=True)
+        return ClassProblem(exc.message, Location(exc.file, _span(exc.node)), is_there=True)
     except ConfigurationError as exc:
-        return ClassProblem(str(exc), place, is_there=True)
+        return ClassProblem(str(exc), location, is_there=True)
 
 
 class _OpaqueError(Exception):
@@ -80,7 +80,7 @@ class _Rebuilding:
 
     def __init__(self, code: CodeBase) -> None:
         self._code = code
-        self.places: dict[TreePath, Place] = {}
+        self.places: dict[TreePath, Location] = {}
         self._open: set[ast.ClassDef] = set()
 
     def rebuild(self, definition: Definition, reference: str) -> type:
@@ -101,7 +101,7 @@ class _Rebuilding:
             elif values.mentions_decorator(statement):
                 raise _OpaqueError("an API is declared otherwise than by a decorator", statement, module.file)
         if namespace["__doc__"] is not None and isinstance(node.body[0], ast.Expr):
-            self.places["service", "doc"] = Place(module.file, _span(node.body[0]))
+            self.places["service", "doc"] = Location(module.file, _span(node.body[0]))
         try:
             rebuilt = type(qualname.rpartition(".")[2], bases, namespace)
         except TypeError:
@@ -129,7 +129,7 @@ class _Rebuilding:
         if any(is_ours) and not all(is_ours):
             raise _OpaqueError(f"`{node.name}` has decorators that are not Kappa's", node, values.file)
         if any(is_ours):
-            self.places["apis", node.name] = Place(values.file, span_of(node))
+            self.places["apis", node.name] = Location(values.file, span_of(node))
             for decorator in reversed(node.decorator_list):
                 self._apply(decorator, method, values)
         return method
@@ -150,14 +150,14 @@ class _Rebuilding:
             for keyword in call.keywords:
                 if keyword.arg is not None:
                     key = arguments.get(keyword.arg, keyword.arg)
-                    self.places[(*part.key, key)] = Place(values.file, _keyword_span(keyword))
+                    self.places[(*part.key, key)] = Location(values.file, _keyword_span(keyword))
         elif part.field == "artifacts":
             for item in getattr(_argument(call), "elts", ()):
                 name = _argument(item) if isinstance(item, ast.Call) else None
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                    self.places["artifacts", name.value, "type"] = Place(values.file, _span(item))
+                    self.places["artifacts", name.value, "type"] = Location(values.file, _span(item))
         elif part.kind == "key":
-            self.places[part.key] = Place(values.file, _span(call))
+            self.places[part.key] = Location(values.file, _span(call))
 
 
 def _part_of(value: Any) -> Part | None:
@@ -185,8 +185,8 @@ class Values:
 
     def definition_of(self, node: ast.expr) -> Definition | None:
         dotted = _dotted(node)
-        found = find_definition(self._code, self._module, dotted) if dotted else None
-        return found if isinstance(found, Definition) and isinstance(found.node, ast.ClassDef) else None
+        definition = find_definition(self._code, self._module, dotted) if dotted else None
+        return definition if isinstance(definition, Definition) and isinstance(definition.node, ast.ClassDef) else None
 
     def mentions_decorator(self, statement: ast.stmt) -> bool:
         return any(
@@ -342,16 +342,16 @@ def import_class(
             log(line, kind="output")
         if not answer.is_file():
             last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
-            return ClassProblem(f"Importing `{reference}` failed: {last}.", opaque.place)
-        told = json.loads(answer.read_text(encoding="utf-8"))
-    if "problem" in told:
-        return ClassProblem(told["problem"], opaque.place)
+            return ClassProblem(f"Importing `{reference}` failed: {last}.", opaque.location)
+        description = json.loads(answer.read_text(encoding="utf-8"))
+    if "problem" in description:
+        return ClassProblem(description["problem"], opaque.location)
     try:
-        spec = ServiceSpec.model_validate(told["spec"])
+        spec = ServiceSpec.model_validate(description["spec"])
     except (ValidationError, KappaError) as exc:
-        return ClassProblem(f"`{reference}` declares what Kappa cannot read back: {exc}", opaque.place)
-    tables = {name: _only(getattr(spec, name), keys) for name, keys in told["given"].items()}
-    return Declaration(spec.model_copy(update=tables), opaque.place)
+        return ClassProblem(f"`{reference}` declares what Kappa cannot read back: {exc}", opaque.location)
+    tables = {name: _only(getattr(spec, name), keys) for name, keys in description["given"].items()}
+    return Declaration(spec.model_copy(update=tables), opaque.location)
 
 
 def _only(table: Spec, keys: Sequence[str]) -> Spec:

@@ -9,11 +9,11 @@ from pathlib import Path
 from kappa.build.manifest.positions import Span, TreePath
 from kappa.spec.service import ServiceSpec
 
-__all__ = ["ClassProblem", "Declaration", "Opaque", "Place"]
+__all__ = ["ClassProblem", "Declaration", "Location", "Opaque"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A place in the user's code."""
 
     file: Path
@@ -25,9 +25,9 @@ class Declaration:
     """What a class declares, and where."""
 
     spec: ServiceSpec
-    place: Place
+    location: Location
     """Where the class is defined."""
-    places: Mapping[TreePath, Place] = field(default_factory=dict)
+    places: Mapping[TreePath, Location] = field(default_factory=dict)
     """Where the decorators set a key, by its path in a kappafile; those not in it are at ``place``."""
 
 
@@ -36,7 +36,7 @@ class Opaque:
     """Only importing the class can tell what it declares."""
 
     why: str
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class ClassProblem:
     """The class does not declare a service; ``place`` is where in its source."""
 
     message: str
-    place: Place | None = None
-    known: tuple[str, ...] = ()
+    location: Location | None = None
+    names: tuple[str, ...] = ()
     """What the module defines instead."""
     is_there: bool = False
     """Whether the mistake is at ``place``, and not in naming this class."""

@@ -31,8 +31,8 @@ def describe(reference: str, root: Path, paths: Sequence[str] = ()) -> dict[str,
     except KappaError as exc:
         return {"problem": str(exc)}
     tables = [part.field for part in DECLARATIONS if part.kind == "table"]
-    given = {table: sorted(getattr(spec, table).model_fields_set) for table in tables}
-    return {"spec": spec.model_dump(mode="json", by_alias=True), "given": given}
+    set_keys = {table: sorted(getattr(spec, table).model_fields_set) for table in tables}
+    return {"spec": spec.model_dump(mode="json", by_alias=True), "given": set_keys}
 
 
 def main() -> None:

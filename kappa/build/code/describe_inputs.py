@@ -44,14 +44,14 @@ def _description(adapter: InputAdapter | OutputAdapter, load: Callable[[str], An
     if not isinstance(adapter, PluginOfService):
         described = adapter.described(load) if isinstance(adapter, InputAdapter) else adapter
         return {"options": described.model_dump(mode="json", by_alias=True)}
-    own: InputAdapter | OutputAdapter = adapter.resolved(load)
-    content = own.request_content() if isinstance(own, InputAdapter) else own.response_content()
-    return {"content": content, "requires": own.requires()}
+    resolved: InputAdapter | OutputAdapter = adapter.resolved(load)
+    content = resolved.request_content() if isinstance(resolved, InputAdapter) else resolved.response_content()
+    return {"content": content, "requires": resolved.requires()}
 
 
 def main() -> None:
-    asked, root, answer = map(Path, sys.argv[1:4])
-    spec = ServiceSpec.model_validate_json(asked.read_text(encoding="utf-8"))
+    order, root, answer = map(Path, sys.argv[1:4])
+    spec = ServiceSpec.model_validate_json(order.read_text(encoding="utf-8"))
     answer.write_text(json.dumps(describe_inputs(spec, root, sys.argv[4:])), encoding="utf-8")
 
 

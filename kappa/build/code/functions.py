@@ -52,7 +52,7 @@ class NotDefined:
     """A module was found, and does not define a name."""
 
     name: str
-    known: tuple[str, ...]
+    names: tuple[str, ...]
     """What it does define in that place."""
 
 
@@ -112,9 +112,9 @@ def _through_stars(
         if "*" not in imported.names:
             continue
         origin = code.resolve(imported.module)
-        found = _find(code, origin, parts, steps=steps + 1) if origin is not None else Definition(module)
-        if isinstance(found, Definition):
-            return found
+        definition = _find(code, origin, parts, steps=steps + 1) if origin is not None else Definition(module)
+        if isinstance(definition, Definition):
+            return definition
     return NotDefined(parts[0], _definitions(bindings))
 
 
@@ -122,15 +122,15 @@ def _in_class(
     code: CodeBase, module: Module, node: ast.ClassDef, parts: Sequence[str], *, steps: int
 ) -> Definition | NotDefined:
     bindings = bindings_of(node.body)
-    found = bindings.get(parts[0])
-    if found is None:
+    bound = bindings.get(parts[0])
+    if bound is None:
         if not node.bases:
             return NotDefined(parts[0], _definitions(bindings))
         return _inherited(code, module, node, parts, steps=steps)
-    if isinstance(found, ast.ClassDef) and len(parts) > 1:
-        return _in_class(code, module, found, parts[1:], steps=steps)
-    if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) and len(parts) == 1:
-        return Definition(module, found, owner=node)
+    if isinstance(bound, ast.ClassDef) and len(parts) > 1:
+        return _in_class(code, module, bound, parts[1:], steps=steps)
+    if isinstance(bound, ast.FunctionDef | ast.AsyncFunctionDef) and len(parts) == 1:
+        return Definition(module, bound, owner=node)
     return Definition(module)
 
 
@@ -138,21 +138,21 @@ def _inherited(code: CodeBase, module: Module, node: ast.ClassDef, parts: Sequen
     """Find what the one base of a class defines, if it is named; what several give, only running the code tells."""
     (base, *others) = node.bases
     if isinstance(base, ast.Name) and not others:
-        found = _find(code, module, [base.id, *parts], steps=steps + 1)
-        if isinstance(found, Definition):
-            return found
+        definition = _find(code, module, [base.id, *parts], steps=steps + 1)
+        if isinstance(definition, Definition):
+            return definition
     return Definition(module)
 
 
 def bindings_of(body: Sequence[ast.stmt]) -> dict[str, ast.AST]:
     """Return what a block binds to names, in its branches too but not in its functions; the last binding counts."""
-    found: dict[str, ast.AST] = {}
+    bindings: dict[str, ast.AST] = {}
     for node in body:
         for name in _bound_names(node):
-            found[name] = node
+            bindings[name] = node
         for block in _branches(node):
-            found.update(bindings_of(block))
-    return found
+            bindings.update(bindings_of(block))
+    return bindings
 
 
 def _definitions(bindings: dict[str, ast.AST]) -> tuple[str, ...]:

@@ -72,8 +72,8 @@ def _in_node(node: ast.AST, home: _Home, *, is_optional: bool) -> Iterator[Impor
         yield from _in_block([*node.orelse, *node.finalbody], home, is_optional=is_optional)
     else:
         if isinstance(node, ast.Call) and (name := _dynamic_import(node, home)) is not None:
-            found = _import(name, (), node, is_optional=is_optional)
-            yield found if name else replace(found, is_made=True)
+            imported = _import(name, (), node, is_optional=is_optional)
+            yield imported if name else replace(imported, is_made=True)
         yield from _in_block(list(ast.iter_child_nodes(node)), home, is_optional=is_optional)
 
 
@@ -102,8 +102,8 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 def _asks_where_it_runs(test: ast.expr) -> bool:
     """Return whether a branch is for some systems, some versions, or for what is installed."""
-    asked = {ast.unparse(node) for node in ast.walk(test) if isinstance(node, ast.Attribute | ast.Name)}
-    return not {*asked, *(name.rpartition(".")[2] for name in asked if name.endswith("find_spec"))}.isdisjoint(
+    names = {ast.unparse(node) for node in ast.walk(test) if isinstance(node, ast.Attribute | ast.Name)}
+    return not {*names, *(name.rpartition(".")[2] for name in names if name.endswith("find_spec"))}.isdisjoint(
         _ELSEWHERE
     )
 
@@ -148,13 +148,13 @@ def _dynamic_import(node: ast.Call, home: _Home) -> str | None:
 
 def _package_argument(node: ast.Call, home: _Home) -> str:
     """Return the package to which a call's relative name belongs; empty if only running it could tell."""
-    given = node.args[1] if len(node.args) > 1 else None
-    given = next((keyword.value for keyword in node.keywords if keyword.arg == "package"), given)
-    if isinstance(given, ast.Constant) and isinstance(given.value, str):
-        return given.value
-    if isinstance(given, ast.Name):
-        return {"__package__": home.package, "__name__": home.module}.get(given.id, "")
-    return home.package if isinstance(given, ast.Attribute) and ast.unparse(given) == "__spec__.parent" else ""
+    argument = node.args[1] if len(node.args) > 1 else None
+    argument = next((keyword.value for keyword in node.keywords if keyword.arg == "package"), argument)
+    if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+        return argument.value
+    if isinstance(argument, ast.Name):
+        return {"__package__": home.package, "__name__": home.module}.get(argument.id, "")
+    return home.package if isinstance(argument, ast.Attribute) and ast.unparse(argument) == "__spec__.parent" else ""
 
 
 def exported_names(tree: ast.Module) -> list[str]:

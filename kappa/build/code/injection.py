@@ -60,7 +60,7 @@ def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | Non
 
 class _Checks:
     def __init__(self, draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
-        self._draft, self._code, self._found = draft, code, draft.found
+        self._draft, self._code, self._diagnostics = draft, code, draft.diagnostics
         self._artifacts = draft.names("artifacts")
         if declaration is not None:
             self._artifacts = [artifact.name for artifact in declaration.spec.artifacts]
@@ -80,9 +80,9 @@ class _Checks:
                 self._report(message, path, definition, parameter)
         for name in sorted((self._provided or set()) & set(self._artifacts)):
             message = f"`setup` returns `{name}`, which is also the name of an artifact."
-            is_here = ("artifacts", name) in self._found.positions.keys
-            labels = [self._found.label(("artifacts", name), "the artifact")] if is_here else []
-            self._found.add("KF207", message, path, labels=labels, help="Rename one of them.")
+            is_here = ("artifacts", name) in self._diagnostics.positions.keys
+            labels = [self._diagnostics.label(("artifacts", name), "the artifact")] if is_here else []
+            self._diagnostics.add("KF207", message, path, labels=labels, help="Rename one of them.")
 
     def teardown(self) -> None:
         path: TreePath = ("service", "teardown")
@@ -121,16 +121,16 @@ class _Checks:
         for reference in filter(None, (declaration.spec.setup, declaration.spec.teardown)):
             name, _, qualname = reference.partition(":")
             module = self._code.resolve(name)
-            found = find_definition(self._code, module, qualname) if module is not None else None
-            if isinstance(found, Definition):
-                self._kind(found, None, reference)
+            definition = find_definition(self._code, module, qualname) if module is not None else None
+            if isinstance(definition, Definition):
+                self._kind(definition, None, reference)
         for api in declaration.spec.apis:
             module_name, _, qualname = getattr(api.target, "function", "").partition(":")
             module = self._code.resolve(module_name)
-            found = find_definition(self._code, module, qualname) if module is not None else None
-            if isinstance(found, Definition):
-                self._no_generator(found, None)
-                self._parameters(found, None, is_batched=api.batch, inputs=api.input.part_names)
+            definition = find_definition(self._code, module, qualname) if module is not None else None
+            if isinstance(definition, Definition):
+                self._no_generator(definition, None)
+                self._parameters(definition, None, is_batched=api.batch, inputs=api.input.part_names)
 
     # -- finding
 
@@ -170,20 +170,20 @@ class _Checks:
         if module is None and is_pythons_own(name):
             if (hidden := self._code.hidden(name)) is not None:
                 message = f"`{name}` means Python's own module, which hides {quoted(hidden.name)}."
-                self._found.add("KF311", message, path, help="Rename the module.")
+                self._diagnostics.add("KF311", message, path, help="Rename the module.")
             return None
         if module is None:
             self._report_no_module(name, qualname, path)
             return None
-        found = find_definition(self._code, module, qualname)
-        if isinstance(found, Definition):
-            return found
-        near = nearest(qualname, found.known)
-        self._found.add(
+        definition = find_definition(self._code, module, qualname)
+        if isinstance(definition, Definition):
+            return definition
+        near = nearest(qualname, definition.names)
+        self._diagnostics.add(
             "KF305",
-            f"{quoted(name)} defines no {quoted(found.name)}.",
+            f"{quoted(name)} defines no {quoted(definition.name)}.",
             path,
-            help=f"Did you mean `{name}:{near}`?" if near else _defined(found.known),
+            help=f"Did you mean `{name}:{near}`?" if near else _defined(definition.names),
             replacement=f'"{name}:{near}"' if near else None,
         )
         return None
@@ -191,7 +191,7 @@ class _Checks:
     def _report_no_module(self, name: str, qualname: str, path: TreePath) -> None:
         missing = explain_missing_module(self._code, name, qualname)
         replacement = f'"{missing.meant}"' if missing.meant is not None else None
-        self._found.add("KF304", missing.message, path, help=missing.help, replacement=replacement)
+        self._diagnostics.add("KF304", missing.message, path, help=missing.help, replacement=replacement)
 
     # -- parameters
 
@@ -207,8 +207,10 @@ class _Checks:
             return
         function = definition.node.name
         count = len(inputs) or 1
-        given = list(takewhile(lambda one: one.is_positional and not one.is_variadic, parameters))[:count]
-        if len(given) < count:
+        positional = list(
+            takewhile(lambda parameter: parameter.is_positional and not parameter.is_variadic, parameters)
+        )[:count]
+        if len(positional) < count:
             message = f"`{function}` takes no input: its first parameter receives the request."
             if inputs:
                 named = one_of((f"`{name}`" for name in inputs), joined_by="and")
@@ -216,7 +218,7 @@ class _Checks:
             self._report(message, path, definition, None)
             return
         words = ["tasks"] if is_batched else ["task"] if is_batched is False else ["task", "tasks"]
-        known = [*self._artifacts, *sorted(self._provided or ()), *words]
+        fillable = [*self._artifacts, *sorted(self._provided or ()), *words]
         for parameter in parameters[count:]:
             if parameter.is_variadic:
                 message = f"`{function}` takes `{'*' if parameter.is_positional else '**'}{parameter.name}`."
@@ -224,14 +226,14 @@ class _Checks:
             elif parameter.is_positional_only:
                 message = f"`{function}` takes `{parameter.name}` before its `/`, so it cannot be filled by name."
                 self._report(message, path, definition, parameter)
-            elif parameter.name not in known and not parameter.has_default:
-                self._report_unfilled(function, parameter, known, words, path, definition)
+            elif parameter.name not in fillable and not parameter.has_default:
+                self._report_unfilled(function, parameter, fillable, words, path, definition)
 
     def _report_unfilled(
         self,
         function: str,
         parameter: Parameter,
-        known: Sequence[str],
+        fillable: Sequence[str],
         words: Sequence[str],
         path: TreePath | None,
         definition: Definition,
@@ -241,8 +243,8 @@ class _Checks:
             message = f"`{function}` takes `{parameter.name}`, but its API is {'' if is_batched else 'not '}batched."
             self._report(message, path, definition, parameter, help_=f"Call it `{words[0]}`.")
         elif self._provided is not None and not self._draft.is_unsure("artifacts"):
-            near = nearest(parameter.name, known)
-            names = one_of((f"`{word}`" for word in known), joined_by="and")
+            near = nearest(parameter.name, fillable)
+            names = one_of((f"`{word}`" for word in fillable), joined_by="and")
             help_ = (
                 f"Did you mean `{near}`? Rename it there, and in the body of the function."
                 if near
@@ -256,22 +258,24 @@ class _Checks:
         message: str,
         path: TreePath | None,
         definition: Definition,
-        what: Parameter | ast.Yield | ast.YieldFrom | None,
+        subject: Parameter | ast.Yield | ast.YieldFrom | None,
         *,
         help_: str = "",
         code: str = "KF306",
     ) -> None:
         """Report what is wrong in a function: where the file names it, with the place beside it, or there alone."""
         file, span = definition.file or Path(), Span(1, 1, 1, 2)
-        if what is not None:
-            span = span_of(what.node if isinstance(what, Parameter) else what)
+        if subject is not None:
+            span = span_of(subject.node if isinstance(subject, Parameter) else subject)
         elif definition.node is not None:
             span = span_of(definition.node)
         if path is None:
-            self._found.append(Diagnostic(code, message, file, span, help=help_))
+            self._diagnostics.append(Diagnostic(code, message, file, span, help=help_))
             return
-        word = "this parameter" if isinstance(what, Parameter) else "defined here" if what is None else "yields here"
-        self._found.add(code, message, path, labels=[Label(file, span, word)], help=help_)
+        word = (
+            "this parameter" if isinstance(subject, Parameter) else "defined here" if subject is None else "yields here"
+        )
+        self._diagnostics.add(code, message, path, labels=[Label(file, span, word)], help=help_)
 
 
 _WHOLE = "Streaming is not supported yet: return the whole result."

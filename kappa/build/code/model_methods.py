@@ -19,10 +19,10 @@ def methods_of(reference: str, code: CodeBase) -> frozenset[str] | None:
     module = code.resolve(name)
     definition = find_definition(code, module, qualname) if module is not None else None
     names: set[str] = set()
-    for one in _with_bases(definition, code, set()):
-        if one is None:
+    for ancestor in _with_bases(definition, code, set()):
+        if ancestor is None:
             return None
-        bindings = bindings_of(one.body)
+        bindings = bindings_of(ancestor.body)
         if not _DYNAMIC.isdisjoint(bindings):
             return None
         names |= bindings.keys()

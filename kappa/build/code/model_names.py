@@ -57,49 +57,49 @@ def _needs_of(plugin: ArtifactPlugin, path: Path, mtime_ns: int, size_bytes: int
     return plugin.needs_of_file(path)
 
 
-def dill_problem(needs: ModelNeeds, place: str) -> NameProblem | None:
+def dill_problem(needs: ModelNeeds, model: str) -> NameProblem | None:
     """Return why a model cannot be loaded if `dill` wrote it: `pickle` finds no `__builtin__`, and no `__main__`."""
     if "dill._dill" not in needs.modules:
         return None
-    message = f"{subject_of(place)} was written by `dill`, and `pickle`, which loads it, cannot read what that writes."
+    message = f"{subject_of(model)} was written by `dill`, and `pickle`, which loads it, cannot read what that writes."
     return NameProblem("KF341", message, "Save the model with `cloudpickle` or `joblib`.")
 
 
 def name_problem(
-    module: str, place: str, needs: ModelNeeds, code: CodeBase, absent: AbsentModules
+    module: str, model: str, needs: ModelNeeds, code: CodeBase, absent: AbsentModules
 ) -> NameProblem | None:
     """Return what is wrong with a module that the model of ``place`` names; ``None`` if it can be had."""
     if module == "__main__":
-        return main_problem(needs.of_main, place)
+        return main_problem(needs.of_main, model)
     direct = code.direct(module)
     if direct is not None and direct.origin != "archive" and direct.name not in absent.listed.names:
-        message = f"{subject_of(place)} names {quoted(module)}. {direct.problem}"
+        message = f"{subject_of(model)} names {quoted(module)}. {direct.problem}"
         return NameProblem("KF342", message, direct.help)
     if is_pythons_own(module) or is_installed(module, code):
         return None
     if ((local := code.resolve(module)) is not None and local.is_local) or isinstance(
-        told := absent.find(module, asker="model"), str
+        unknown := absent.find(module, asker="model"), str
     ):
         return None
-    return NameProblem("KF314", f"{subject_of(place)} needs a module. {told.message}", told.help, told.is_sure)
+    return NameProblem("KF314", f"{subject_of(model)} needs a module. {unknown.message}", unknown.help, unknown.is_sure)
 
 
-def main_problem(names: Sequence[str], place: str) -> NameProblem:
+def main_problem(names: Sequence[str], model: str) -> NameProblem:
     """Say what a model needs of the script that made it; the names are empty where the file does not tell them."""
     listed = one_of([f"`{name}`" for name in names] or ["a class or function"], joined_by="and")
     message = (
-        f"{subject_of(place)} needs {listed} of the script that was run (`__main__`), and could be loaded nowhere else."
+        f"{subject_of(model)} needs {listed} of the script that was run (`__main__`), and could be loaded nowhere else."
     )
     tops = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names)) or "NAME"
-    what = listed if names else "that"
+    moved = listed if names else "that"
     help_ = (
-        f"Move {what}, with the imports and helpers that it uses, out of the script into a file beside the kappafile, "
+        f"Move {moved}, with the imports and helpers that it uses, out of the script into a file beside the kappafile, "
         f"e.g. `features.py`; write `from features import {tops}` in the script instead, and run it again, so that it "
         "saves the model anew."
     )
     return NameProblem("KF341", message, help_)
 
 
-def subject_of(place: str) -> str:
+def subject_of(model: str) -> str:
     """Return a place as the beginning of a sentence."""
-    return f"{place[0].upper()}{place[1:]}" if place.startswith("the ") else f"`{place}`"
+    return f"{model[0].upper()}{model[1:]}" if model.startswith("the ") else f"`{model}`"

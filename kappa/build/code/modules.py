@@ -47,7 +47,7 @@ class Module:
         return self.file is None or bool(self.folders)
 
     @property
-    def place(self) -> PurePosixPath:
+    def path(self) -> PurePosixPath:
         """Its file's path below whatever folder is on `sys.path`."""
         parts = self.name.split(".")
         if self.file is None:
@@ -97,23 +97,25 @@ def search_path(
         _real(Path(_version.__file__).parents[1])
     }
     excluded |= {folder / "lib-dynload" for folder in set(excluded)}
-    own = own_folders(root, paths)
-    local, found = [root, *own.searched], []
+    layout = own_folders(root, paths)
+    local, packages = [root, *layout.searched], []
     for entry in _without_first(sys.path if entries is None else entries, environ):
         folder = _real(entry)
         if not entry or not folder.is_dir() or folder in local:
             continue
         if folder in installed or folder.name in PACKAGE_FOLDERS:
-            found.append(folder)
+            packages.append(folder)
         elif folder not in excluded:
             local.append(folder)
     mapped: dict[str, Path] = {}
-    for folder in found:
+    for folder in packages:
         mapped.update(_editable_mapping(folder))
-    direct = tuple(direct_distributions(found))
-    sources = (one.folder for one in direct if one.is_editable and one.origin == "folder")
+    direct = tuple(direct_distributions(packages))
+    sources = (
+        distribution.folder for distribution in direct if distribution.is_editable and distribution.origin == "folder"
+    )
     fallback = tuple(source for folder in sources for source in sources_in(folder))
-    return SearchPath(tuple(local), tuple(found), {**mapped, **own.packages}, fallback, direct, own.named)
+    return SearchPath(tuple(local), tuple(packages), {**mapped, **layout.packages}, fallback, direct, layout.named)
 
 
 def _without_first(entries: Sequence[str], environ: Mapping[str, str]) -> Sequence[str]:
@@ -160,7 +162,10 @@ class CodeBase:
     def __init__(self, search: SearchPath) -> None:
         self.search = search
         self._own = frozenset(
-            file for one in search.direct if one.is_packed and not one.is_editable for file in one.files
+            file
+            for distribution in search.direct
+            if distribution.is_packed and not distribution.is_editable
+            for file in distribution.files
         )
         self._modules: dict[str, Module | None] = {}
         self._trees: dict[Path, ast.Module | SyntaxError] = {}
@@ -179,18 +184,20 @@ class CodeBase:
             return self._look(name, mapped.name.removesuffix(".py"), [mapped.parent])
         if not dot and is_pythons_own(name):
             return None
-        found = self._below(parent_name, name, last) if dot else self._at_top(name)
-        if (found is None or found.file is None) and any(one.startswith(f"{name}.") for one in self.search.mapped):
-            return Module(name, None, found.folders if found is not None else (), is_local=True)
-        return found
+        module = self._below(parent_name, name, last) if dot else self._at_top(name)
+        if (module is None or module.file is None) and any(
+            mapped.startswith(f"{name}.") for mapped in self.search.mapped
+        ):
+            return Module(name, None, module.folders if module is not None else (), is_local=True)
+        return module
 
     def _below(self, parent_name: str, name: str, last: str) -> Module | None:
         parent = self.resolve(parent_name)
         return self._look(name, last, parent.folders) if parent is not None else None
 
     def _at_top(self, name: str) -> Module | None:
-        found = self._look(name, name, [*self.search.local, *self.search.installed])
-        return found or self._look(name, name, self.search.fallback) or self._named(name)
+        module = self._look(name, name, [*self.search.local, *self.search.installed])
+        return module or self._look(name, name, self.search.fallback) or self._named(name)
 
     def _named(self, name: str) -> Module | None:
         folder = self.search.named.get(name)
@@ -245,7 +252,7 @@ class CodeBase:
 
     def direct(self, name: str) -> DirectDistribution | None:
         """Return what has installed a module from somewhere else than an index, if that is not packed."""
-        if not any(not one.is_packed for one in self.search.direct):
+        if not any(not distribution.is_packed for distribution in self.search.direct):
             return None
         parts = name.split(".")
         for depth in range(1, len(parts) + 1):
@@ -253,10 +260,14 @@ class CodeBase:
             if module is None or module.file is None:
                 continue
             file = module.file.resolve()
-            for one in self.search.direct:
-                is_editable = one.is_editable and one.origin == "folder" and file.is_relative_to(one.folder.resolve())
-                if not one.is_packed and (is_editable or file in one.files):
-                    return one
+            for distribution in self.search.direct:
+                is_editable = (
+                    distribution.is_editable
+                    and distribution.origin == "folder"
+                    and file.is_relative_to(distribution.folder.resolve())
+                )
+                if not distribution.is_packed and (is_editable or file in distribution.files):
+                    return distribution
         return None
 
     def tree(self, module: Module) -> ast.Module | SyntaxError | None:

@@ -56,12 +56,12 @@ def _rebuilt(definition: Definition, code: CodeBase, inside: frozenset[ast.Class
     values = reading.Values(code, definition.module)
     bases: list[type] = []
     for base in node.bases:
-        known = values.object_of(base)
-        if (inherited := values.definition_of(base)) is not None and known is None:
-            known = _rebuilt(inherited, code, inside | {node})
-        if not isinstance(known, type):
+        base_type = values.object_of(base)
+        if (inherited := values.definition_of(base)) is not None and base_type is None:
+            base_type = _rebuilt(inherited, code, inside | {node})
+        if not isinstance(base_type, type):
             return None
-        bases.append(known)
+        bases.append(base_type)
     if (members := _members(node)) is None:
         return None
     try:

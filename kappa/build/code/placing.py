@@ -35,15 +35,15 @@ class Placement:
 
     def mirrored(self, included: PurePosixPath) -> Iterator[PurePosixPath]:
         """Yield where else a file of the project must be, because the code beside it is there."""
-        for folder, place in self.moved.items():
+        for folder, target in self.moved.items():
             if included.is_relative_to(folder):
-                yield place / included.relative_to(folder)
+                yield target / included.relative_to(folder)
 
 
 def place_of(module: Module, root: Path) -> PurePosixPath:
     """Return where a module's file goes, inside of the bundle's package."""
     prefix = _prefix_of(module, root)
-    return module.place if prefix is None else prefix / module.place
+    return module.path if prefix is None else prefix / module.path
 
 
 def place_modules(modules: Iterable[Module], root: Path, *, folders: Sequence[Path] = ()) -> Placement:
@@ -57,23 +57,23 @@ def place_modules(modules: Iterable[Module], root: Path, *, folders: Sequence[Pa
         if module.file is None:
             continue
         prefix = _prefix_of(module, root)
-        place = module.place if prefix is None else prefix / module.place
-        files[place] = module.file
+        target = module.path if prefix is None else prefix / module.path
+        files[target] = module.file
         if prefix is not None and prefix.parts:
             paths[prefix] = None
         if prefix is None and module.file.is_relative_to(root):
-            moved[PurePosixPath(module.file.relative_to(root).parent.as_posix())] = place.parent
-        elif len(module.place.parts) > 1 and (prefix is None or _is_library(prefix, root)):
+            moved[PurePosixPath(module.file.relative_to(root).parent.as_posix())] = target.parent
+        elif len(module.path.parts) > 1 and (prefix is None or _is_library(prefix, root)):
             name, folder = _package_of(module)
             packages.setdefault(name if prefix is None else prefix / name, folder)
-    for place, folder in packages.items():
+    for target, folder in packages.items():
         for file in files_below(folder):
             if file.suffix not in _CODE:
-                data[place / file.relative_to(folder).as_posix()] = file
+                data[target / file.relative_to(folder).as_posix()] = file
     order = {folder: at for at, folder in enumerate(folders)}
     return Placement(
         files,
-        data={place: data[place] for place in sorted(data.keys() - files.keys())},
+        data={target: data[target] for target in sorted(data.keys() - files.keys())},
         paths=tuple(sorted(paths, key=lambda path: order.get(root / path, len(order)))),
         moved=moved,
     )
@@ -83,10 +83,10 @@ def _prefix_of(module: Module, root: Path) -> PurePosixPath | None:
     """Return the folder of the project that a module is imported from; ``None`` if its path there is not its name."""
     if module.file is None or not module.file.is_relative_to(root):
         return None
-    path, place = module.file.relative_to(root).parts, module.place.parts
+    path, tail = module.file.relative_to(root).parts, module.path.parts
     if PACKAGE_FOLDERS.intersection(path):  # of an environment inside of the project
         return None
-    return PurePosixPath(*path[: -len(place)]) if path[-len(place) :] == place else None
+    return PurePosixPath(*path[: -len(tail)]) if path[-len(tail) :] == tail else None
 
 
 def _is_library(prefix: PurePosixPath, root: Path) -> bool:
@@ -97,7 +97,7 @@ def _is_library(prefix: PurePosixPath, root: Path) -> bool:
 
 def _package_of(module: Module) -> tuple[PurePosixPath, Path]:
     """Return the outermost package of a module as the path of its name, with its folder."""
-    file, place = module.file or Path(), module.place
-    if file.parts[-len(place.parts) :] == place.parts:
-        return PurePosixPath(place.parts[0]), file.parents[len(place.parts) - 2]
-    return place.parent, file.parent
+    file, tail = module.file or Path(), module.path
+    if file.parts[-len(tail.parts) :] == tail.parts:
+        return PurePosixPath(tail.parts[0]), file.parents[len(tail.parts) - 2]
+    return tail.parent, file.parent

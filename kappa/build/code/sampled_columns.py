@@ -75,7 +75,7 @@ def columns_of_sample(adapter: DataframeInput, path: Path) -> Mapping[str, Any]:
             hint = (
                 f"did you mean `{near}`?"
                 if near
-                else f"it has {one_of((f'`{one}`' for one in sampled), joined_by='and')}"
+                else f"it has {one_of((f'`{name}`' for name in sampled), joined_by='and')}"
             )
             raise MisplacedError(f"it has no column `{name}`: {hint}", ("columns", name))
     return {**sampled, **declared}
@@ -103,25 +103,25 @@ def with_schemas(spec: ServiceSpec, root: Path, *, run: Runner = run_program) ->
     The code is imported in a process of its own; raises `ConfigurationError` if that fails.
     """
     adapters = [adapter for api in spec.apis for adapter in (api.input, api.output)]
-    own = [adapter.type for adapter in adapters if isinstance(adapter, PluginOfService)]
-    references = list(dict.fromkeys([*(name for api in spec.apis for name in api.input.references()), *own]))
+    own_types = [adapter.type for adapter in adapters if isinstance(adapter, PluginOfService)]
+    references = list(dict.fromkeys([*(name for api in spec.apis for name in api.input.references()), *own_types]))
     if not references:
         return spec
     log(f"Importing {', '.join(f'`{name}`' for name in references)} to see what requests look like.", kind="step")
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
-        asked, answer = Path(folder, "spec.json"), Path(folder, "inputs.json")
-        asked.write_text(spec.model_dump_json(by_alias=True), encoding="utf-8")
-        files = [str(asked), str(root), str(answer)]
+        order, answer = Path(folder, "spec.json"), Path(folder, "inputs.json")
+        order.write_text(spec.model_dump_json(by_alias=True), encoding="utf-8")
+        files = [str(order), str(root), str(answer)]
         done = run([sys.executable, "-m", "kappa.build.code.describe_inputs", *files, *paths_on_path(root)], root)
         for line in (done.stdout + done.stderr).splitlines():
             log(line, kind="output")
         if not answer.is_file():
             last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
             raise ConfigurationError(f"What requests look like cannot be read: {last}.")
-        told = json.loads(answer.read_text(encoding="utf-8"))
-    if "problem" in told:
-        raise ConfigurationError(told["problem"])
-    described = iter(told["adapters"])
+        outcome = json.loads(answer.read_text(encoding="utf-8"))
+    if "problem" in outcome:
+        raise ConfigurationError(outcome["problem"])
+    described = iter(outcome["adapters"])
     apis = [
         api.model_copy(
             update={"input": _described(api.input, next(described)), "output": _described(api.output, next(described))}

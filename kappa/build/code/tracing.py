@@ -25,8 +25,8 @@ class Foreign:
     module: str
     names: tuple[str, ...]
     file: Path
-    place: PurePosixPath
-    found: Import
+    path: PurePosixPath
+    statement: Import
     is_installed: bool
 
 
@@ -43,14 +43,14 @@ class Trace:
     made: dict[str, tuple[Import, Module]] = field(default_factory=dict)
     """The first import whose name is made at run time, by the package it stands in."""
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    asked: set[PurePosixPath] = field(default_factory=set)
+    requested: set[PurePosixPath] = field(default_factory=set)
     """The modules that were asked for."""
     needs: dict[PurePosixPath, set[PurePosixPath]] = field(default_factory=dict)
     """By module, those of which an import in it says that it cannot go on without them."""
 
     @property
     def files(self) -> Mapping[PurePosixPath, Path]:
-        return {place: module.file for place, module in self.modules.items() if module.file is not None}
+        return {path: module.file for path, module in self.modules.items() if module.file is not None}
 
 
 def trace(code: CodeBase, starts: Iterable[str], *, named: Collection[str] = ()) -> Trace:
@@ -58,11 +58,11 @@ def trace(code: CodeBase, starts: Iterable[str], *, named: Collection[str] = ())
 
     Those of ``named`` are what the user knows that no import statement shows.
     """
-    found = Trace()
+    traced = Trace()
     waiting: deque[Module] = deque()
     broken: list[tuple[Module, SyntaxError]] = []
     for name in starts:
-        _request(name, code, found, waiting)
+        _request(name, code, traced, waiting)
     while waiting:
         module = waiting.popleft()
         tree = code.tree(module)
@@ -71,21 +71,21 @@ def trace(code: CodeBase, starts: Iterable[str], *, named: Collection[str] = ())
         elif tree is not None:
             try:
                 for imported in imports_of(tree, module=module.name, is_package=module.is_package):
-                    _follow(imported, module, code, found, waiting)
+                    _follow(imported, module, code, traced, waiting)
             except RecursionError:
                 broken.append((module, SyntaxError("it is too complex")))
-    needed = _needed(found)
-    found.diagnostics += (_syntax_problem(error, module, is_needed=module.place in needed) for module, error in broken)
-    found.diagnostics += (
+    needed = _needed(traced)
+    traced.diagnostics += (_syntax_problem(error, module, is_needed=module.path in needed) for module, error in broken)
+    traced.diagnostics += (
         _made_problem(package, imported, module)
-        for package, (imported, module) in found.made.items()
+        for package, (imported, module) in traced.made.items()
         if not any(name.startswith(f"{package}." if package else "") for name in named)
     )
-    return found
+    return traced
 
 
 def _request(
-    name: str, code: CodeBase, found: Trace, waiting: deque[Module], *, by: tuple[Import, Module] | None = None
+    name: str, code: CodeBase, traced: Trace, waiting: deque[Module], *, by: tuple[Import, Module] | None = None
 ) -> Module | None:
     """Take a module and the packages around it into the trace, if it is the user's own."""
     parts = name.split(".")
@@ -96,54 +96,54 @@ def _request(
         if not module.is_local or module.file is None:
             continue
         if by is None:
-            found.asked.add(module.place)
+            traced.requested.add(module.path)
         elif not by[0].is_optional:
-            found.needs.setdefault(by[1].place, set()).add(module.place)
-        if module.place not in found.modules:
-            found.modules[module.place] = module
+            traced.needs.setdefault(by[1].path, set()).add(module.path)
+        if module.path not in traced.modules:
+            traced.modules[module.path] = module
             if by is not None:
-                found.imported_at[module.place] = by
+                traced.imported_at[module.path] = by
             waiting.append(module)
     return module
 
 
-def _needed(found: Trace) -> set[PurePosixPath]:
+def _needed(traced: Trace) -> set[PurePosixPath]:
     """Return the modules without which the code cannot be imported: those that no optional import alone leads to."""
-    needed, waiting = set(found.asked), deque(found.asked)
+    needed, waiting = set(traced.requested), deque(traced.requested)
     while waiting:
-        more = found.needs.get(waiting.popleft(), set()) - needed
+        more = traced.needs.get(waiting.popleft(), set()) - needed
         needed |= more
         waiting += more
     return needed
 
 
-def _follow(imported: Import, importer: Module, code: CodeBase, found: Trace, waiting: deque[Module]) -> None:
+def _follow(imported: Import, importer: Module, code: CodeBase, traced: Trace, waiting: deque[Module]) -> None:
     top, by = imported.module.partition(".")[0], (imported, importer)
     if imported.is_made:
         package = importer.name if importer.is_package else importer.name.rpartition(".")[0]
-        found.made.setdefault(package, by)
+        traced.made.setdefault(package, by)
     elif not imported.module:
         message = "This import leads out of the package that its module is in."
-        found.diagnostics.append(_warning("KF304", message, imported, importer))
+        traced.diagnostics.append(_warning("KF304", message, imported, importer))
     elif is_pythons_own(top):
         if (hidden := code.hidden(top)) is not None and hidden != importer.file:
             message = f"This imports Python's own {quoted(top)}, which hides {quoted(hidden.name)}."
-            found.diagnostics.append(_warning("KF311", message, imported, importer))
+            traced.diagnostics.append(_warning("KF311", message, imported, importer))
     elif (root := code.resolve(top)) is None or not root.is_local:
-        _note_foreign(imported, importer, code, found)
-    elif (module := _request(imported.module, code, found, waiting, by=by)) is None:
+        _note_foreign(imported, importer, code, traced)
+    elif (module := _request(imported.module, code, traced, waiting, by=by)) is None:
         if root.file is None:  # a namespace, whose other parts may be anybody's
-            _note_foreign(imported, importer, code, found)
+            _note_foreign(imported, importer, code, traced)
         elif not imported.is_optional:
             message = f"There is no module {quoted(imported.module)}."
-            found.diagnostics.append(_warning("KF304", message, imported, importer))
+            traced.diagnostics.append(_warning("KF304", message, imported, importer))
     elif not module.is_local:
-        _note_foreign(imported, importer, code, found)
+        _note_foreign(imported, importer, code, traced)
     else:
         for name in _names(imported, module, code):
-            inner = _request(f"{imported.module}.{name}", code, found, waiting, by=by)
+            inner = _request(f"{imported.module}.{name}", code, traced, waiting, by=by)
             if (inner is None and module.file is None) or (inner is not None and not inner.is_local):
-                _note(f"{imported.module}.{name}", imported, importer, code, found)
+                _note(f"{imported.module}.{name}", imported, importer, code, traced)
 
 
 def _names(imported: Import, module: Module, code: CodeBase) -> Iterable[str]:
@@ -153,33 +153,33 @@ def _names(imported: Import, module: Module, code: CodeBase) -> Iterable[str]:
     return exported_names(tree) if isinstance(tree, ast.Module) else ()
 
 
-def _note_foreign(imported: Import, importer: Module, code: CodeBase, found: Trace) -> None:
+def _note_foreign(imported: Import, importer: Module, code: CodeBase, traced: Trace) -> None:
     """Note what is imported of others; of a namespace, which is nobody's, each name."""
     module = code.resolve(imported.module)
     names = [imported.module]
     if is_namespace(imported.module) if module is None else module.file is None:
         names = [f"{imported.module}.{name}" for name in imported.names if name != "*"] or names
     for name in names:
-        _note(name, imported, importer, code, found)
+        _note(name, imported, importer, code, traced)
 
 
-def _note(name: str, imported: Import, importer: Module, code: CodeBase, found: Trace) -> None:
+def _note(name: str, imported: Import, importer: Module, code: CodeBase, traced: Trace) -> None:
     is_there = is_installed(name, code)
     if importer.file is None:
         return
-    names = tuple(one for one in imported.names if one != "*" and name == imported.module)
-    foreign = Foreign(name, names, importer.file, importer.place, imported, is_there)
-    known = found.foreign.setdefault(name, foreign)
-    if known.found.is_optional and not imported.is_optional:
-        found.foreign[name] = foreign  # it is needed after all
+    names = tuple(other for other in imported.names if other != "*" and name == imported.module)
+    foreign = Foreign(name, names, importer.file, importer.path, imported, is_there)
+    earlier = traced.foreign.setdefault(name, foreign)
+    if earlier.statement.is_optional and not imported.is_optional:
+        traced.foreign[name] = foreign  # it is needed after all
 
 
-def links_outside(found: Trace, code: CodeBase) -> Iterator[Diagnostic]:
+def links_outside(traced: Trace, code: CodeBase) -> Iterator[Diagnostic]:
     """Yield the modules of the project whose files are links to elsewhere: no other machine has what they lead to."""
     search = code.search
-    known = (*search.local, *search.fallback, *search.named.values(), *search.mapped.values())
-    folders = {folder.resolve() for folder in known}
-    for module in found.modules.values():
+    roots = (*search.local, *search.fallback, *search.named.values(), *search.mapped.values())
+    folders = {folder.resolve() for folder in roots}
+    for module in traced.modules.values():
         if module.file is None or not module.file.is_relative_to(search.root):
             continue
         if not folders.intersection(module.file.resolve().parents):

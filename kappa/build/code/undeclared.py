@@ -23,48 +23,48 @@ class HowToAdd(NamedTuple):
     """Where the packages of a service are named."""
 
     file: str
-    place: str = ""
+    where: str = ""
     """A table or a decorator in it; empty for a file of requirements."""
 
     def __call__(self, name: str) -> str:
         """Return the sentence that says what to write for a distribution."""
-        if not self.place:
+        if not self.where:
             return f"Write a line `{name}` into `{self.file}`."
-        equals, true = (" = ", "true") if self.place == "[env]" else ("=", "True")
-        preposition = "under" if self.place == "[env]" else "in"
+        equals, true = (" = ", "true") if self.where == "[env]" else ("=", "True")
+        preposition = "under" if self.where == "[env]" else "in"
         return (
-            f'In `{self.file}`, {preposition} `{self.place}`, write `pip_packages{equals}["{name}"]`, or '
+            f'In `{self.file}`, {preposition} `{self.where}`, write `pip_packages{equals}["{name}"]`, or '
             f"`infer_pip_packages{equals}{true}` for all that the code imports."
         )
 
 
 def say_undeclared(imported: Mapping[str, str], present: Collection[str]) -> Iterator[str]:
     """Say which distributions code imports, by the place where it does, that are not among those ``present``."""
-    for name, place in imported.items():
+    for name, origin in imported.items():
         if canonicalize_name(name) not in {*present, *OWN_NAMES}:
             yield (
-                f"`{place}` imports what `{name}` brings, which is not among the packages of the bundle: write "
+                f"`{origin}` imports what `{name}` brings, which is not among the packages of the bundle: write "
                 f'`pip_packages = ["{name}"]` or `infer_pip_packages = true` under `[env]` (`@kappa.env` of a class).'
             )
 
 
 def undeclared_imports(
-    found: Trace, code: CodeBase, present: Collection[str], how_to_add: HowToAdd
+    traced: Trace, code: CodeBase, present: Collection[str], how_to_add: HowToAdd
 ) -> Iterator[Diagnostic]:
     """Yield a warning at each first import of a distribution that is not among those ``present``, normalised names."""
-    index, said = DistributionIndex(), {*present, *OWN_NAMES}
-    for foreign in found.foreign.values():
+    index, reported = DistributionIndex(), {*present, *OWN_NAMES}
+    for foreign in traced.foreign.values():
         top = foreign.module.partition(".")[0]
         quick = {canonicalize_name(top), distribution_of(foreign.module)}  # PERF: the index takes 0.2 s to read
-        if not foreign.is_installed or foreign.found.is_optional or quick & said or code.direct(foreign.module):
+        if not foreign.is_installed or foreign.statement.is_optional or quick & reported or code.direct(foreign.module):
             continue
         names = index.candidates(foreign.module, foreign.names)
-        if not names or any(canonicalize_name(name) in said for name in names):
+        if not names or any(canonicalize_name(name) in reported for name in names):
             continue
-        said.add(canonicalize_name(names[0]))
+        reported.add(canonicalize_name(names[0]))
         brought = f", which brings {quoted(top)}," if names[0] != top else ""
         message = (
             f"`{names[0]}`{brought} is not among the packages of the bundle: its service would fail at this import."
         )
-        problem = at_import("KF343", message, foreign.found, foreign.file, help=how_to_add(names[0]))
+        problem = at_import("KF343", message, foreign.statement, foreign.file, help=how_to_add(names[0]))
         yield replace(problem, severity="warning")

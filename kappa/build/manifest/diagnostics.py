@@ -74,7 +74,7 @@ class Diagnostics:
     def __init__(self, file: Path, positions: Positions | None = None) -> None:
         self.file = file
         self.positions = positions if positions is not None else _NOWHERE
-        self._found: dict[Diagnostic, None] = {}
+        self._diagnostics: dict[Diagnostic, None] = {}
         self._bad: set[TreePath] = set()
 
     def add(
@@ -110,7 +110,7 @@ class Diagnostics:
         )
 
     def append(self, diagnostic: Diagnostic) -> None:
-        self._found[diagnostic] = None
+        self._diagnostics[diagnostic] = None
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
@@ -119,12 +119,12 @@ class Diagnostics:
     def keep_below(self, prefix: TreePath) -> None:
         """Forget problems elsewhere in the document, and count paths from ``prefix``; mistakes of syntax stay."""
         root, kept = pointer(prefix), dict[Diagnostic, None]()
-        for diagnostic in self._found:
+        for diagnostic in self._diagnostics:
             if diagnostic.path == root or diagnostic.path.startswith(f"{root}/"):
                 kept[replace(diagnostic, path=diagnostic.path[len(root) :])] = None
             elif diagnostic.code in ("KF102", "KF103"):
                 kept[diagnostic] = None
-        self._found = kept
+        self._diagnostics = kept
         self._bad = {path[len(prefix) :] for path in self._bad if path[: len(prefix)] == prefix}
 
     def label(self, path: TreePath, message: str) -> Label:
@@ -141,20 +141,22 @@ class Diagnostics:
 
     @property
     def has_errors(self) -> bool:
-        return any(diagnostic.is_error for diagnostic in self._found)
+        return any(diagnostic.is_error for diagnostic in self._diagnostics)
 
     def __iter__(self) -> Iterator[Diagnostic]:
         """Yield them in the order of the file, then those of other files."""
-        return iter(sorted(self._found, key=lambda d: (d.file != self.file, str(d.file), d.span, d.code, d.message)))
+        return iter(
+            sorted(self._diagnostics, key=lambda d: (d.file != self.file, str(d.file), d.span, d.code, d.message))
+        )
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._diagnostics)
 
     def check(self) -> None:
         """Raise a `ManifestError` that carries everything if there is an error."""
         if self.has_errors:
-            found = tuple(self)
-            raise ManifestError(render_text(found), diagnostics=found)
+            diagnostics = tuple(self)
+            raise ManifestError(render_text(diagnostics), diagnostics=diagnostics)
 
 
 _NOWHERE = Positions()
@@ -179,7 +181,7 @@ def render_text(diagnostics: Sequence[Diagnostic], *, relative_to: Path | None =
 
 
 def _entry(diagnostic: Diagnostic, excerpts: Excerpts, relative_to: Path | None) -> str:
-    def place(file: Path, span: Span) -> str:
+    def position_text(file: Path, span: Span) -> str:
         return f"{display_path(file, relative_to=relative_to)}:{span.line}:{span.column}"
 
     paint, file = excerpts.paint, diagnostic.file
@@ -189,15 +191,15 @@ def _entry(diagnostic: Diagnostic, excerpts: Excerpts, relative_to: Path | None)
     marks += [Mark(label.span, label.message, "-", "label") for label in diagnostic.labels if label.file == file]
     elsewhere = [label for label in diagnostic.labels if label.file != file]
     width = len(str(max([*(mark.span.line for mark in marks), *(label.span.line for label in elsewhere)])))
-    lines = [f"{paint(place(file, diagnostic.span), 'place')}: {kind}: {diagnostic.message}"]
+    lines = [f"{paint(position_text(file, diagnostic.span), 'place')}: {kind}: {diagnostic.message}"]
     name = diagnostic.path.rpartition("/")[2] if diagnostic.path.startswith("/env/variables/") else None
     lines += excerpts.lines(file, marks, width, only_key=name)
     indent = " " * width
     for label in elsewhere:
         mark, key = Mark(label.span, label.message, "^", "label"), _key_alone(diagnostic.path)
         excerpt = list(excerpts.lines(label.file, [mark], width, only_key=key))
-        said = "" if excerpt else f": {label.message}"
-        lines += [f"{indent} {paint('::', 'label')} {place(label.file, label.span)}{said}", *excerpt]
+        suffix = "" if excerpt else f": {label.message}"
+        lines += [f"{indent} {paint('::', 'label')} {position_text(label.file, label.span)}{suffix}", *excerpt]
     if diagnostic.help:
         lines.append(f"{indent} {paint('=', 'label')} {diagnostic.help}")
     return "\n".join([*lines, ""])

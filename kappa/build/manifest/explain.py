@@ -87,16 +87,16 @@ def explain(name: str) -> Explanation:
     name = name.strip().strip("[]")
     if _CODE.fullmatch(name):
         return _problem(name.upper())
-    known = keys()
-    found = _matching(name, known) or _ending(name, known)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"`{name}` is the end of several keys: {', '.join(f'`{key.key}`' for key in found)}.")
-    if (meant := translate(name.rpartition(".")[2], ())) in known:
-        return known[meant]
-    lasts = {key.rpartition(".")[2]: key for key in reversed(known)}
-    near = nearest(name, known) or lasts.get(nearest(name.rpartition(".")[2], lasts) or "")
+    entries = keys()
+    matches = _matching(name, entries) or _ending(name, entries)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"`{name}` is the end of several keys: {', '.join(f'`{key.key}`' for key in matches)}.")
+    if (meant := translate(name.rpartition(".")[2], ())) in entries:
+        return entries[meant]
+    lasts = {key.rpartition(".")[2]: key for key in reversed(entries)}
+    near = nearest(name, entries) or lasts.get(nearest(name.rpartition(".")[2], lasts) or "")
     hint = f" Did you mean `{near}`?" if near else " Run `kappa explain` for all of them."
     raise UsageError(f"`{name}` is not a key of a kappafile.{hint}")
 
@@ -105,19 +105,19 @@ def _problem(code: str) -> Problem:
     if code not in CODES:
         near = nearest(code, CODES)
         raise UsageError(f"There is no code `{code}`.{f' Did you mean `{near}`?' if near else ''}")
-    about = CODES[code]
-    return Problem(code, about.title, about.explanation, about.wrong, about.right)
+    entry = CODES[code]
+    return Problem(code, entry.title, entry.explanation, entry.wrong, entry.right)
 
 
-def _matching(name: str, known: Mapping[str, Key]) -> list[Key]:
+def _matching(name: str, entries: Mapping[str, Key]) -> list[Key]:
     """Return the key of a path in which any word may stand for ``NAME`` and ``NUMBER``, or nothing for ``NUMBER``."""
-    if name in known:
-        return [known[name]]
+    if name in entries:
+        return [entries[name]]
     words = re.sub(r"\[(\w*|\*)\]", r".\1", name).split(".")
     shapes = [words, [words[0], "NUMBER", *words[1:]]]
     fitting = [
         (sum(part in shape for part in path.split(".")), key)
-        for path, key in known.items()
+        for path, key in entries.items()
         for shape in shapes
         if _fits(path.split("."), shape)
     ]
@@ -131,8 +131,8 @@ def _fits(path: Sequence[str], words: Sequence[str]) -> bool:
     )
 
 
-def _ending(name: str, known: Mapping[str, Key]) -> list[Key]:
-    return [key for path, key in known.items() if path.endswith(f".{name}")]
+def _ending(name: str, entries: Mapping[str, Key]) -> list[Key]:
+    return [key for path, key in entries.items() if path.endswith(f".{name}")]
 
 
 # -- the keys, from the schema
@@ -152,19 +152,19 @@ class _Reader:
         self.examples = examples
 
     def read(self) -> dict[str, Key]:
-        found = [*self.table("", self.schema)]
+        entries = [*self.table("", self.schema)]
         for family in FAMILIES:
             for name in self.definitions[f"{family.word}.types"]["enum"]:
-                found += self.plugin(family, name)
-        return {key.key: key for key in found}
+                entries += self.plugin(family, name)
+        return {key.key: key for key in entries}
 
     def plugin(self, family: Family, name: str) -> Iterator[Key]:
         """Yield a plugin and its options; what every artifact's table has beside them is not repeated."""
         path = f"{family.word}.{name}"
         plugin = self.definitions[path]
         options = {
-            option: about
-            for option, about in plugin["properties"].items()
+            option: schema
+            for option, schema in plugin["properties"].items()
             if option not in ("type", *(("path", "metadata") if family.word == "artifact" else ()))
         }
         yield Key(
@@ -174,86 +174,86 @@ class _Reader:
             keys=tuple(f"{path}.{option}" for option in options),
             example=self.examples.plugin(family.word, name),
         )
-        for option, about in options.items():
+        for option, schema in options.items():
             example = self.examples.plugin(family.word, name, option)
             is_required = option in plugin.get("required", ())
-            yield from self.key(f"{path}.{option}", about, is_required=is_required, example=example)
+            yield from self.key(f"{path}.{option}", schema, is_required=is_required, example=example)
 
     def table(self, path: str, schema: Mapping[str, Any]) -> Iterator[Key]:
         """Yield the keys of a table."""
         required = schema.get("required", ())
-        for name, about in schema.get("properties", {}).items():
+        for name, value in schema.get("properties", {}).items():
             below = f"{path}.{name}" if path else name
-            yield from self.key(below, about, is_required=name in required, example=self.examples.key(below))
+            yield from self.key(below, value, is_required=name in required, example=self.examples.key(below))
 
-    def key(self, path: str, about: Mapping[str, Any], *, is_required: bool, example: str) -> Iterator[Key]:
+    def key(self, path: str, schema: Mapping[str, Any], *, is_required: bool, example: str) -> Iterator[Key]:
         """Yield a key, and those below it."""
-        about = self.resolved(about)
-        below = list(self.below(path, about))
+        schema = self.resolved(schema)
+        below = list(self.below(path, schema))
         yield Key(
             key=path,
-            kind=self.kind(about),
-            doc=about.get("description", ""),
+            kind=self.kind(schema),
+            doc=schema.get("description", ""),
             is_required=is_required,
-            default=_toml(about["default"]) if "default" in about else "",
-            allowed=self.allowed(about),
+            default=_toml(schema["default"]) if "default" in schema else "",
+            allowed=self.allowed(schema),
             keys=tuple(key.key for key in below if key.key.count(".") == path.count(".") + 1),
             example=example,
         )
         yield from below
 
-    def below(self, path: str, about: Mapping[str, Any]) -> Iterator[Key]:
-        yield from self.table(path, about)
+    def below(self, path: str, schema: Mapping[str, Any]) -> Iterator[Key]:
+        yield from self.table(path, schema)
         for word, placeholder in (("additionalProperties", "NAME"), ("items", "NUMBER")):
-            inner = self.resolved(about.get(word))
+            inner = self.resolved(schema.get(word))
             if "properties" in inner:
                 below = f"{path}.{placeholder}"
                 yield from self.key(below, inner, is_required=False, example=self.examples.key(below))
 
-    def resolved(self, about: Any) -> Mapping[str, Any]:
+    def resolved(self, schema: Any) -> Mapping[str, Any]:
         """Return a schema with what it refers to in it; a table that may be absent is that table."""
-        if not isinstance(about, Mapping):
+        if not isinstance(schema, Mapping):
             return {}
-        parts = [part for part in about.get("anyOf", ()) if part != {"type": "null"}]
+        parts = [part for part in schema.get("anyOf", ()) if part != {"type": "null"}]
         if len(parts) == 1 and "$ref" in parts[0]:
-            return {**self.resolved(parts[0]), **{word: part for word, part in about.items() if word != "anyOf"}}
-        if "$ref" not in about:
-            return about
-        target: Mapping[str, Any] = self.definitions[about["$ref"].removeprefix("#/$defs/")]
-        return {**target, **{word: part for word, part in about.items() if word != "$ref"}}
+            return {**self.resolved(parts[0]), **{word: part for word, part in schema.items() if word != "anyOf"}}
+        if "$ref" not in schema:
+            return schema
+        target: Mapping[str, Any] = self.definitions[schema["$ref"].removeprefix("#/$defs/")]
+        return {**target, **{word: part for word, part in schema.items() if word != "$ref"}}
 
-    def kind(self, about: Mapping[str, Any]) -> str:
+    def kind(self, schema: Mapping[str, Any]) -> str:
         """Say in words what a schema allows."""
-        if "properties" in about:
+        if "properties" in schema:
             return "a table"
-        if "const" in about:
-            return f"`{_toml(about['const'])}`"
-        if "if" in about and "anyOf" in about:
+        if "const" in schema:
+            return f"`{_toml(schema['const'])}`"
+        if "if" in schema and "anyOf" in schema:
             return "a name, or a table with `type`"
-        if "anyOf" in about:
-            kinds = [self.kind(part) for part in about["anyOf"] if part != {"type": "null"}]
+        if "anyOf" in schema:
+            kinds = [self.kind(part) for part in schema["anyOf"] if part != {"type": "null"}]
             return " or ".join(dict.fromkeys(kinds))
-        if "enum" in about:
-            return " or ".join(f"`{_toml(word)}`" for word in about["enum"] if word is not None)
-        kind = about.get("type", "")
-        if kind == "string" and "else" in about:
+        if "enum" in schema:
+            return " or ".join(f"`{_toml(word)}`" for word in schema["enum"] if word is not None)
+        kind = schema.get("type", "")
+        if kind == "string" and "else" in schema:
             return "a name"
         if isinstance(kind, list):
             kind = next(each for each in kind if each != "null")
         if kind == "array":
-            item = self.resolved(about.get("items"))
+            item = self.resolved(schema.get("items"))
             return f"a list of {_PLURALS.get(item.get('type', ''), 'tables' if 'properties' in item else 'values')}"
         if kind == "object":
             return "a table"
-        bounds = [f"{words} {about[bound]}" for bound, words in _BOUNDS.items() if bound in about]
+        bounds = [f"{words} {schema[bound]}" for bound, words in _BOUNDS.items() if bound in schema]
         return " ".join([_KINDS.get(kind, "any value"), *([" and ".join(bounds)] if bounds else [])])
 
-    def allowed(self, about: Mapping[str, Any]) -> dict[str, str]:
-        known = about
-        while "else" in known and "enum" not in known:
-            known = self.resolved(known["else"])
-        words = [word for word in known.get("enum", ()) if word is not None]
-        texts = known.get("markdownEnumDescriptions", [""] * len(words))
+    def allowed(self, schema: Mapping[str, Any]) -> dict[str, str]:
+        branch = schema
+        while "else" in branch and "enum" not in branch:
+            branch = self.resolved(branch["else"])
+        words = [word for word in branch.get("enum", ()) if word is not None]
+        texts = branch.get("markdownEnumDescriptions", [""] * len(words))
         return dict(zip(map(str, words), texts, strict=True))
 
 
@@ -333,43 +333,43 @@ def _is_header_of(header: str, path: str) -> bool:
 # -- pages
 
 
-def render_text(found: Explanation) -> str:
+def render_text(explanation: Explanation) -> str:
     """Write an explanation for a terminal."""
-    if isinstance(found, Problem):
-        parts = [f"{found.code}: {found.title}", _wrapped(found.explanation)]
-        if found.wrong:
-            parts += ["Wrong:", _indented(found.wrong), "Right:", _indented(found.right)]
+    if isinstance(explanation, Problem):
+        parts = [f"{explanation.code}: {explanation.title}", _wrapped(explanation.explanation)]
+        if explanation.wrong:
+            parts += ["Wrong:", _indented(explanation.wrong), "Right:", _indented(explanation.right)]
         return "\n\n".join(parts)
-    parts = [f"{found.key}: {found.kind}", _wrapped(found.doc)]
-    if found.is_required:
+    parts = [f"{explanation.key}: {explanation.kind}", _wrapped(explanation.doc)]
+    if explanation.is_required:
         parts.append("It is required.")
-    elif found.default:
-        parts.append(f"Default: {found.default}")
-    if any(found.allowed.values()):
-        width = max(map(len, found.allowed))
-        lines = (_wrapped(f"{word:<{width}}  {text}", hang=width + 4) for word, text in found.allowed.items())
+    elif explanation.default:
+        parts.append(f"Default: {explanation.default}")
+    if any(explanation.allowed.values()):
+        width = max(map(len, explanation.allowed))
+        lines = (_wrapped(f"{word:<{width}}  {text}", hang=width + 4) for word, text in explanation.allowed.items())
         parts.append("\n".join(lines))
-    if found.keys:
-        parts.append(_wrapped(_say_keys(found)))
-    if found.example:
-        parts += ["Example:", _indented(found.example)]
+    if explanation.keys:
+        parts.append(_wrapped(_say_keys(explanation)))
+    if explanation.example:
+        parts += ["Example:", _indented(explanation.example)]
     return "\n\n".join(filter(None, parts))
 
 
-def _say_keys(found: Key) -> str:
+def _say_keys(entry: Key) -> str:
     """List the keys of a table; of tables in a list, or by names of the user's, those that each of them has."""
-    inner = found.keys[0] if len(found.keys) == 1 else ""
+    inner = entry.keys[0] if len(entry.keys) == 1 else ""
     words = "Keys: "
     if inner.endswith((".NAME", ".NUMBER")):
-        found = keys()[inner]
+        entry = keys()[inner]
         words = "Each of its tables has these keys: "
-    return words + ", ".join(key.rpartition(".")[2] for key in found.keys)
+    return words + ", ".join(key.rpartition(".")[2] for key in entry.keys)
 
 
 def render_overview() -> str:
     """Write every key with its kind, and every code with its title, one a line."""
     rows = [(key.key, key.kind) for key in keys().values()]
-    rows += [(code, about.title) for code, about in CODES.items()]
+    rows += [(code, entry.title) for code, entry in CODES.items()]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
 
@@ -436,8 +436,8 @@ def _key_table(rows: list[Key]) -> str:
 def codes_page() -> str:
     """Return the body of the reference of codes, in Markdown: a section for each."""
     sections = []
-    for code, about in CODES.items():
-        sections += [f"### {code}", f"**{about.title}.** {about.explanation}"]
-        if about.wrong:
-            sections += [f"Wrong:\n\n```toml\n{about.wrong}\n```", f"Right:\n\n```toml\n{about.right}\n```"]
+    for code, entry in CODES.items():
+        sections += [f"### {code}", f"**{entry.title}.** {entry.explanation}"]
+        if entry.wrong:
+            sections += [f"Wrong:\n\n```toml\n{entry.wrong}\n```", f"Right:\n\n```toml\n{entry.right}\n```"]
     return "\n\n".join(sections)

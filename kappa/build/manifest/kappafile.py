@@ -92,22 +92,22 @@ def _dotted(path: TreePath) -> str:
 
 def find_kappafile(directory: Path) -> Path:
     """Return the one kappafile of ``directory``; raises `ConfigurationError` for none and for two."""
-    found = [directory / name for name in KAPPAFILE_NAMES if (directory / name).is_file()]
+    files = [directory / name for name in KAPPAFILE_NAMES if (directory / name).is_file()]
     if _has_kappa_table(directory / PYPROJECT):
-        found.append(directory / PYPROJECT)
-    if not found:
+        files.append(directory / PYPROJECT)
+    if not files:
         names = ", ".join(f"`{name}`" for name in KAPPAFILE_NAMES)
         raise ConfigurationError(
             f"There is no kappafile in `{directory}`: expected one of {names}, or `[tool.kappa]` in `{PYPROJECT}`. "
             f"{_next_step(directory)}"
         )
-    if len(found) > 1:
-        names = " and ".join(f"`{path.name}`" for path in found)
+    if len(files) > 1:
+        names = " and ".join(f"`{path.name}`" for path in files)
         raise ConfigurationError(
             f"`{directory}` has more than one kappafile: {names}. Remove all but one, or name the one that is "
-            f"meant instead of its folder, e.g. `kappa validate {found[0].name}`."
+            f"meant instead of its folder, e.g. `kappa validate {files[0].name}`."
         )
-    return found[0]
+    return files[0]
 
 
 def kappafile_at(path: Path) -> Path:
@@ -127,13 +127,13 @@ def _next_step(directory: Path) -> str:
     if (nearby := next(_nearby(directory), None)) is not None:
         return f"There is one at `{nearby}`: go there, or name it."
     model = find_model(directory)
-    place = model.relative_to(directory).as_posix() if model is not None else ""
+    shown = model.relative_to(directory).as_posix() if model is not None else ""
     if model is not None and (framework := framework_of_file(model)) is not None:
         return (
-            f"There is `{place}`, a model of {framework}, for which there is no artifact type yet; "
+            f"There is `{shown}`, a model of {framework}, for which there is no artifact type yet; "
             "`kappa explain KF205` shows the lines to write."
         )
-    reason = f"For `{place}`, which is there," if model is not None else "For a model that `joblib.dump` wrote,"
+    reason = f"For `{shown}`, which is there," if model is not None else "For a model that `joblib.dump` wrote,"
     return f"{reason} write this as `{KAPPAFILE_NAMES[0]}`:\n\n{sketch_for(model, directory).rstrip()}"
 
 
@@ -157,43 +157,45 @@ def read_kappafile(file: Path) -> tuple[Document | None, Diagnostics]:
 
     A file that requires another version of Kappa has that as its only problem, however broken it may look to this one.
     """
-    found = Diagnostics(file, Positions())
-    text = _read(file, found)
+    diagnostics = Diagnostics(file, Positions())
+    text = _read(file, diagnostics)
     if text is None:
-        return None, found
+        return None, diagnostics
     source = TextLines(text)
     if (other := _other_syntax(source, is_toml=file.suffix == ".toml")) is not None:
-        found.add("KF102", other, (), span=source.word_at(source.text.index(_statements(source)[0].lstrip())))
-        return None, found
-    tree, is_whole = _parse(source, found)
+        diagnostics.add("KF102", other, (), span=source.word_at(source.text.index(_statements(source)[0].lstrip())))
+        return None, diagnostics
+    tree, is_whole = _parse(source, diagnostics)
     if file.name == PYPROJECT:
-        tree = _tool_table(tree, found)
-    document = Document(file, source, tree if isinstance(tree, Mapping) else {}, found.positions, is_whole)
+        tree = _tool_table(tree, diagnostics)
+    document = Document(file, source, tree if isinstance(tree, Mapping) else {}, diagnostics.positions, is_whole)
     if (refusal := _version_refusal(document)) is not None:
         return None, refusal
     if not isinstance(tree, Mapping):
-        found.add("KF202", "A kappafile is a table of keys and values.", (), span=Span(1, 1, 1, 2))
-        return None, found
-    if not tree and is_whole and not found.has_errors:
+        diagnostics.add("KF202", "A kappafile is a table of keys and values.", (), span=Span(1, 1, 1, 2))
+        return None, diagnostics
+    if not tree and is_whole and not diagnostics.has_errors:
         help_ = f"Begin with `kappafile{': ' if document.is_yaml else ' = '}{_FORMAT}`."
-        found.add("KF203", "The file is empty.", (), span=Span(1, 1, 1, 2), help=help_)
-        return None, found
-    return document, found
+        diagnostics.add("KF203", "The file is empty.", (), span=Span(1, 1, 1, 2), help=help_)
+        return None, diagnostics
+    return document, diagnostics
 
 
-def _read(file: Path, found: Diagnostics) -> str | None:
+def _read(file: Path, diagnostics: Diagnostics) -> str | None:
     start = Span(1, 1, 1, 2)
     if file.suffix not in (".toml", ".yaml", ".yml"):
-        found.add("KF101", "A kappafile ends with `.toml`, `.yaml` or `.yml`.", (), span=start, help=_meant_by(file))
+        diagnostics.add(
+            "KF101", "A kappafile ends with `.toml`, `.yaml` or `.yml`.", (), span=start, help=_meant_by(file)
+        )
         return None
     try:
         data = file.read_bytes()
     except OSError as exc:
-        found.add("KF101", f"The file cannot be read: {exc.strerror or exc}.", (), span=start)
+        diagnostics.add("KF101", f"The file cannot be read: {exc.strerror or exc}.", (), span=start)
         return None
     if len(data) > _MAX_SIZE_BYTES:
         message = f"The file has {len(data)} bytes; a kappafile over {_MAX_SIZE_BYTES} bytes is refused."
-        found.add("KF101", message, (), span=start, help="Put data into files of their own.")
+        diagnostics.add("KF101", message, (), span=start, help="Put data into files of their own.")
         return None
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
@@ -204,7 +206,7 @@ def _read(file: Path, found: Diagnostics) -> str | None:
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             help_ = "It looks like UTF-16, which PowerShell writes: save it as UTF-8."
         span = Span(at.line, at.column, at.line, at.column + 1)
-        found.add("KF101", f"The byte 0x{data[exc.start]:02x} is not UTF-8.", (), span=span, help=help_)
+        diagnostics.add("KF101", f"The byte 0x{data[exc.start]:02x} is not UTF-8.", (), span=span, help=help_)
         return None
 
 
@@ -220,11 +222,11 @@ def _meant_by(file: Path) -> str:
     return ""
 
 
-def _parse(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
+def _parse(source: TextLines, diagnostics: Diagnostics) -> tuple[Any, bool]:
     """Parse with the one parser that the file needs (PERF: each takes 20 to 40 ms to import)."""
-    if found.file.suffix == ".toml":
-        return manifest.parse_toml(source, found)
-    return manifest.parse_yaml(source, found)
+    if diagnostics.file.suffix == ".toml":
+        return manifest.parse_toml(source, diagnostics)
+    return manifest.parse_yaml(source, diagnostics)
 
 
 def _other_syntax(source: TextLines, *, is_toml: bool) -> str | None:
@@ -248,22 +250,22 @@ _IN_YAML = re.compile(r"[A-Za-z_][\w-]*\s*:(\s|$)")
 _IN_TOML = re.compile(r"\s*(\[\[?\s*[\w.\"' -]+\]\]?\s*(#.*)?$|[\w.\"'-]+\s*=)")
 
 
-def _tool_table(tree: Any, found: Diagnostics) -> Any:
+def _tool_table(tree: Any, diagnostics: Diagnostics) -> Any:
     """Return `[tool.kappa]`, with positions and problems counted from there."""
     table = tree.get("tool", {}) if isinstance(tree, Mapping) else {}
     table = table.get("kappa", {}) if isinstance(table, Mapping) else {}
-    positions = found.positions
+    positions = diagnostics.positions
     for spans in (positions.keys, positions.values):
-        own = {path[2:]: span for path, span in spans.items() if path[:2] == ("tool", "kappa")}
+        below = {path[2:]: span for path, span in spans.items() if path[:2] == ("tool", "kappa")}
         spans.clear()
-        spans.update(own)
-    found.keep_below(("tool", "kappa"))
+        spans.update(below)
+    diagnostics.keep_below(("tool", "kappa"))
     return table
 
 
 def _version_refusal(document: Document) -> Diagnostics | None:
     """Return the one problem of a file that needs another version of Kappa, or of another format."""
-    found = Diagnostics(document.file, document.positions)
+    diagnostics = Diagnostics(document.file, document.positions)
     path: TreePath = ("requires_kappa",)
     required, span = document.tree.get("requires_kappa"), None
     if required is None and (match := _REQUIRES.search(document.source.text)) and not document.is_whole:
@@ -276,11 +278,11 @@ def _version_refusal(document: Document) -> Diagnostics | None:
         if not is_met:
             message = f"This file requires Kappa {quoted(required)}; this is Kappa {__version__}."
             help_ = "Upgrade Kappa, or change `requires_kappa`."
-            found.add("KF105", message, path, span=span, help=help_)
-            return found
+            diagnostics.add("KF105", message, path, span=span, help=help_)
+            return diagnostics
     version = document.tree.get("kappafile")
     if type(version) is int and version > _FORMAT:
         message = f"This file has format {version}; Kappa {__version__} reads format {_FORMAT}."
-        found.add("KF105", message, ("kappafile",), help="Upgrade Kappa.")
-        return found
+        diagnostics.add("KF105", message, ("kappafile",), help="Upgrade Kappa.")
+        return diagnostics
     return None

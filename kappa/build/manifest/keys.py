@@ -50,7 +50,7 @@ def advise(key: str, keys: Collection[str], path: TreePath, document: Document) 
         if tuple(table) == template and last not in ("NAME", "NUMBER"):
             return Advice(f"Kappa calls it `{last}`.", last, (*path, last))
         meant = (table[0] if table else last,) if not path else None
-        return Advice(f"Kappa calls it {_place(tuple(table), last, document)}.", meant=meant)
+        return Advice(f"Kappa calls it {_where(tuple(table), last, document)}.", meant=meant)
     home = _only_home(normal(key))
     if home is not None and home != template:
         return Advice(f"It belongs to {document.table_name(home) if home else 'the top of the file'}.")
@@ -66,7 +66,7 @@ def template_of(path: TreePath) -> tuple[str, ...]:
     return tuple(str(part) for part in path)
 
 
-def _place(table: tuple[str, ...], last: str, document: Document) -> str:
+def _where(table: tuple[str, ...], last: str, document: Document) -> str:
     if last in ("NAME", "NUMBER") or not table:
         is_table = last in ("NAME", "NUMBER") or table_of(fields_of(Kappafile)[last].annotation) is not None
         return document.table_name((*table, last)) if is_table else f"`{last}`, at the top of the file"

@@ -42,16 +42,16 @@ class Walked(NamedTuple):
     """Where the file names paths, and of what kind they are."""
 
 
-def check_kinds(document: Document, found: Diagnostics) -> Walked:
+def check_kinds(document: Document, diagnostics: Diagnostics) -> Walked:
     """Report keys and kinds that do not fit."""
-    walk = _Walk(document, found)
+    walk = _Walk(document, diagnostics)
     walk.table(Kappafile, document.tree, ())
     return Walked(walk.meant, walk.paths)
 
 
 class _Walk:
-    def __init__(self, document: Document, found: Diagnostics) -> None:
-        self._document, self._found = document, found
+    def __init__(self, document: Document, diagnostics: Diagnostics) -> None:
+        self._document, self._diagnostics = document, diagnostics
         self.meant: set[TreePath] = set()
         self.paths: dict[TreePath, NamesPath] = {}
 
@@ -90,7 +90,7 @@ class _Walk:
             return False
         name = self._document.table_name
         message = f"`{key}` is a key of {name((*path, 'NAME'))}, not of {name(path)}."
-        self._found.add("KF201", message, path, span=self._found.positions.of_key((*path, key)))
+        self._diagnostics.add("KF201", message, path, span=self._diagnostics.positions.of_key((*path, key)))
         return True
 
     def _fields(self, fields: Mapping[str, FieldInfo], table: Mapping[str, Any], path: TreePath) -> None:
@@ -110,18 +110,20 @@ class _Walk:
 
     def _artifact(self, table: Mapping[str, Any], path: TreePath) -> None:
         """Walk an artifact's table, which holds its own keys and the options of its type."""
-        own = {key: info for key, info in fields_of(ArtifactTable).items() if key != "plugin"}
+        fields = {key: info for key, info in fields_of(ArtifactTable).items() if key != "plugin"}
         if _is_reference(table.get("type")):
-            self._fields(own | dict.fromkeys({*table} - {*own}, _ANYTHING), table, path)
+            self._fields(fields | dict.fromkeys({*table} - {*fields}, _ANYTHING), table, path)
             return
         if "type" in table:
             options = self._options(ARTIFACTS, table, path)
-            self._fields(own | options if options is not None else dict.fromkeys(table, _ANYTHING) | own, table, path)
+            self._fields(
+                fields | options if options is not None else dict.fromkeys(table, _ANYTHING) | fields, table, path
+            )
             return
         for key, value in table.items():
-            if key in own:
-                self._field(own[key], value, (*path, key))
-            elif (advice := advise(key, {*own, "type"}, path, self._document)).replacement is not None:
+            if key in fields:
+                self._field(fields[key], value, (*path, key))
+            elif (advice := advise(key, {*fields, "type"}, path, self._document)).replacement is not None:
                 self._report_unknown(key, path, advice.help, advice.replacement)
                 self.meant.update([advice.meant] if advice.meant else [])
 
@@ -133,20 +135,20 @@ class _Walk:
                 self._label(key, "key", at)
             elif not _VARIABLE.fullmatch(key):
                 message = f"{quoted(key)} cannot name an environment variable."
-                self._found.add("KF204", message, at, at="key", help="Use letters, digits and `_`.")
+                self._diagnostics.add("KF204", message, at, at="key", help="Use letters, digits and `_`.")
             if not isinstance(value, str):
                 self._misfit(str, value, at)
             elif is_label:
                 self._label(value, "value", at)
             elif any(ord(character) < 32 for character in value):
                 message = f"{quoted(key)} holds a line break or control character."
-                self._found.add("KF204", message, at, at="key", help="A variable is one line of text.")
+                self._diagnostics.add("KF204", message, at, at="key", help="A variable is one line of text.")
 
-    def _label(self, text: str, what: str, path: TreePath) -> None:
+    def _label(self, text: str, part: str, path: TreePath) -> None:
         try:
-            check_label(text, part=what)
+            check_label(text, part=part)
         except ValueError as exc:
-            self._found.add("KF204", sentence(str(exc)), path, at="key" if what == "key" else "value")
+            self._diagnostics.add("KF204", sentence(str(exc)), path, at="key" if part == "key" else "value")
 
     # -- plugins
 
@@ -166,8 +168,8 @@ class _Walk:
             self._report_unknown(other, path, f"The {registry.kind} is named by its `type`.", "type")
             return
         message = f"`{path[-1]}` has no `type`, which names the {registry.kind}."
-        span = self._found.positions.of_key(path)
-        self._found.add("KF203", message, (*path, "type"), span=span, help=known_names(registry.names()))
+        span = self._diagnostics.positions.of_key(path)
+        self._diagnostics.add("KF203", message, (*path, "type"), span=span, help=known_names(registry.names()))
 
     def _options(
         self, registry: PluginRegistry, table: Mapping[str, Any], path: TreePath
@@ -191,17 +193,17 @@ class _Walk:
             near = advice[1] if advice is not None else nearest(name, names, cutoff=0.6)
             help_ = advice[0] if advice is not None else f"Did you mean `{near}`?" if near else known_names(names)
             message = f"There is no {registry.kind} {quoted(name)}."
-            self._found.add("KF205", message, path, help=help_, replacement=f'"{near}"' if near else None)
+            self._diagnostics.add("KF205", message, path, help=help_, replacement=f'"{near}"' if near else None)
         except MissingDependencyError as exc:
-            self._found.add("KF206", str(exc), path)
+            self._diagnostics.add("KF206", str(exc), path)
         except Exception as exc:  # noqa: BLE001 - a third party's module may raise anything when it is imported
             message = f"The {registry.kind} {quoted(name)} cannot be loaded: {type(exc).__name__}: {exc}."
-            self._found.add("KF206", message, path)
+            self._diagnostics.add("KF206", message, path)
         else:
             if isinstance(plugin, type) and issubclass(plugin, Plugin):
                 return plugin
             message = f"The {registry.kind} {quoted(name)} cannot be used: it is not a plugin of Kappa's."
-            self._found.add("KF206", message, path)
+            self._diagnostics.add("KF206", message, path)
         return None
 
     def _advice(self, kind: str, artifact: str) -> tuple[str, str | None] | None:
@@ -221,18 +223,18 @@ class _Walk:
     def _report_unknown(self, key: str, path: TreePath, help_: str, replacement: str | None) -> None:
         table = self._document.table_name(path) if path else "a kappafile"
         message = f"{quoted(key)} is not a key of {table}."
-        self._found.add("KF201", message, (*path, key), at="key", help=help_, replacement=replacement)
+        self._diagnostics.add("KF201", message, (*path, key), at="key", help=help_, replacement=replacement)
 
     def _misfit(self, annotation: Any, value: Any, path: TreePath) -> None:
         last = path[-1]
         subject = f"`{last}`" if isinstance(last, str) else f"Item {last + 1} of `{path[-2]}`"
-        source = self._document.text_at(self._found.positions.of_value(path)).strip()
+        source = self._document.text_at(self._diagnostics.positions.of_value(path)).strip()
         words = list(_words(annotation))
         if isinstance(value, str) and words:
             message = f"{subject} must be {described(annotation)}, not {quoted(value)}."
             near = nearest(value, words)
             help_, replacement = (f"Did you mean `{near}`?", f'"{near}"') if near else ("", None)
-            self._found.add("KF204", message, path, help=help_, replacement=replacement)
+            self._diagnostics.add("KF204", message, path, help=help_, replacement=replacement)
             return
         message = f"{subject} must be {described(annotation)}, not {kind_of(value)}."
         if type(value) is float and str in arms_of(annotation) and source != str(value):
@@ -240,7 +242,7 @@ class _Walk:
         if path[:2] == ("env", "variables"):
             message = f"{subject} must be text."  # values may be credentials
         help_, replacement = self._remedy(annotation, value, path, source)
-        self._found.add("KF202", message, path, help=help_, replacement=replacement)
+        self._diagnostics.add("KF202", message, path, help=help_, replacement=replacement)
 
     def _remedy(self, annotation: Any, value: Any, path: TreePath, source: str) -> tuple[str, str | None]:
         """Return what to do about a value of the wrong kind, and what to write instead of ``source``."""

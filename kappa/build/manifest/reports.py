@@ -87,11 +87,11 @@ def render_sarif(diagnostics: Sequence[Diagnostic], *, relative_to: Path | None 
     rules = [
         {
             "id": code,
-            "shortDescription": {"text": f"{about.title}."},
-            "fullDescription": {"text": about.explanation},
-            "help": {"text": f"{about.explanation} `kappa explain {code}` says more."},
+            "shortDescription": {"text": f"{entry.title}."},
+            "fullDescription": {"text": entry.explanation},
+            "help": {"text": f"{entry.explanation} `kappa explain {code}` says more."},
         }
-        for code, about in CODES.items()
+        for code, entry in CODES.items()
     ]
     driver = {"name": "kappa", "semanticVersion": __version__, "rules": rules}
     run = {

@@ -27,7 +27,7 @@ _HEADER = re.compile(r"\s*\[\[?\s*[\w\"'][^=]*\]")
 _TOO_DEEP = "The values are nested too deeply."
 
 
-def parse_toml(source: TextLines, found: Diagnostics) -> tuple[dict[str, Any], bool]:
+def parse_toml(source: TextLines, diagnostics: Diagnostics) -> tuple[dict[str, Any], bool]:
     """Return the tree, and whether the whole text is in it; fill ``found`` and its positions."""
     text, mistakes, last_blanked = source.text, 0, -1
     while True:
@@ -41,24 +41,24 @@ def parse_toml(source: TextLines, found: Diagnostics) -> tuple[dict[str, Any], b
             )
             if not is_continuation:
                 mistakes += 1
-                _report(exc, statement, source, text, found)
+                _report(exc, statement, source, text, diagnostics)
             blanked = statement.blank(text)
             last_blanked = statement.last
         except RecursionError:
-            found.add("KF102", _TOO_DEEP, (), span=Span(1, 1, 1, 2))
+            diagnostics.add("KF102", _TOO_DEEP, (), span=Span(1, 1, 1, 2))
             return {}, False
         except ValueError as exc:  # a number of thousands of digits
             offset = match.start() if (match := re.search(r"\d{4000}", text)) else 0
-            found.add("KF102", f"A value cannot be read: {exc}.", (), span=source.span(offset, offset + 1))
+            diagnostics.add("KF102", f"A value cannot be read: {exc}.", (), span=source.span(offset, offset + 1))
             return {}, False
         if mistakes >= _MAX_MISTAKES or blanked == text:
             return {}, False
         text = blanked
     try:
-        _locate(TextLines(text), found.positions)
-        _refuse_foreign_values(tree, (), found)
+        _locate(TextLines(text), diagnostics.positions)
+        _refuse_foreign_values(tree, (), diagnostics)
     except RecursionError:
-        found.add("KF102", _TOO_DEEP, (), span=Span(1, 1, 1, 2))
+        diagnostics.add("KF102", _TOO_DEEP, (), span=Span(1, 1, 1, 2))
         return {}, False
     return tree, not mistakes
 
@@ -113,10 +113,10 @@ _DUPLICATES = ("Cannot overwrite", "Cannot declare", "Cannot redefine", "Cannot 
 
 
 def _report(
-    exc: tomli.TOMLDecodeError, statement: _Statement, source: TextLines, text: str, found: Diagnostics
+    exc: tomli.TOMLDecodeError, statement: _Statement, source: TextLines, text: str, diagnostics: Diagnostics
 ) -> None:
     if exc.msg.startswith(_DUPLICATES):
-        _report_duplicate(statement, source, text, found)
+        _report_duplicate(statement, source, text, diagnostics)
         return
     line = source.line_at(exc.pos) - 1
     rest = source.lines[line][exc.pos - source.start_of(line + 1) :] if line < len(source.lines) else ""
@@ -154,8 +154,8 @@ def _report(
             opening = statement.start + quote.start()
         span, message = source.span(opening, opening + 1), "The text that begins here has no closing quote."
     elif exc.msg in ("Unclosed array", "Unclosed inline table"):
-        what, sign = ("list", "]") if exc.msg == "Unclosed array" else ("inline table", "}")
-        message = f"The {what} is not closed with `{sign}`, or a comma is missing between two of its values."
+        kind, sign = ("list", "]") if exc.msg == "Unclosed array" else ("inline table", "}")
+        message = f"The {kind} is not closed with `{sign}`, or a comma is missing between two of its values."
         if value_at is not None:
             span = source.span(value_at, value_at + 1)
     elif exc.msg.startswith("Expected newline or end of document") and (whole := _bare_text(statement, value_at)):
@@ -176,7 +176,7 @@ def _report(
         message = f"{exc.msg}."
     if replacement is not None and not help_:
         help_ = f"Write `{replacement}`."
-    found.add("KF102", message, (), span=span, help=help_, replacement=replacement)
+    diagnostics.add("KF102", message, (), span=span, help=help_, replacement=replacement)
 
 
 def _with_equals(line: str, colon: int) -> str:
@@ -213,34 +213,34 @@ _FIRST_LINE = 2
 """Of a statement that stands below the header it belongs to."""
 
 
-def _report_duplicate(statement: _Statement, source: TextLines, text: str, found: Diagnostics) -> None:
+def _report_duplicate(statement: _Statement, source: TextLines, text: str, diagnostics: Diagnostics) -> None:
     """Blame the second definition and show the first, both read from the text before the mistake."""
     before = text[: statement.start]
-    own, first = Positions(), Positions()
+    here, first = Positions(), Positions()
     header = next(
         (line for line in reversed(before.split("\n")) if _HEADER.match(line)),
         "",
     )
     prefix = "" if _HEADER.match(statement.text) else header
-    _locate(TextLines(f"{prefix}\n{statement.text}"), own)
+    _locate(TextLines(f"{prefix}\n{statement.text}"), here)
     _locate(TextLines(before), first)
     shift = statement.first - 1
-    by_depth = sorted((path for path in own.keys if own.keys[path].line > 1), key=len)
+    by_depth = sorted((path for path in here.keys if here.keys[path].line > 1), key=len)
     # of a header or a dotted key, all of it before its parts
-    candidates = [path for path in reversed(by_depth) if own.keys[path].line == _FIRST_LINE] + by_depth
+    candidates = [path for path in reversed(by_depth) if here.keys[path].line == _FIRST_LINE] + by_depth
     path: TreePath = next((path for path in candidates if path in first.keys), by_depth[0] if by_depth else ())
     labels: list[Label] = []
     if path in first.keys:
-        labels.append(Label(found.file, first.keys[path], "first given here"))
+        labels.append(Label(diagnostics.file, first.keys[path], "first given here"))
     if path:
-        span = own.keys[path]
+        span = here.keys[path]
         span = Span(span.line + shift, span.column, span.end_line + shift, span.end_column)
-        is_header = not prefix and own.keys[path].line == _FIRST_LINE
+        is_header = not prefix and here.keys[path].line == _FIRST_LINE
         name = f"[{'.'.join(map(str, path))}]" if is_header else str(path[-1])
         message = f"{quoted(name)} is given twice."
     else:
         span, message = source.word_at(statement.start), "A key is given twice."
-    found.add("KF103", message, (), span=span, labels=labels)
+    diagnostics.add("KF103", message, (), span=span, labels=labels)
 
 
 # -- positions ---------------------------------------------------------------------------------------------------------
@@ -328,16 +328,16 @@ class _Walk:
         return self._source.span_of_bytes(node.start_point, node.end_point)
 
 
-def _refuse_foreign_values(tree: Any, path: TreePath, found: Diagnostics) -> None:
+def _refuse_foreign_values(tree: Any, path: TreePath, diagnostics: Diagnostics) -> None:
     """Report what JSON and YAML do not have: dates, times, infinities and NaN."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            _refuse_foreign_values(value, (*path, key), found)
+            _refuse_foreign_values(value, (*path, key), diagnostics)
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
-            _refuse_foreign_values(value, (*path, index), found)
+            _refuse_foreign_values(value, (*path, index), diagnostics)
     elif isinstance(tree, datetime | date | time):
-        found.add(
+        diagnostics.add(
             "KF104",
             f"`{path[-1]}` is a date or time, which kappafiles do not have.",
             path,
@@ -345,4 +345,6 @@ def _refuse_foreign_values(tree: Any, path: TreePath, found: Diagnostics) -> Non
             replacement=f'"{tree.isoformat()}"',
         )
     elif isinstance(tree, float) and not abs(tree) < float("inf"):
-        found.add("KF104", f"`{path[-1]}` is {tree}, which JSON does not have.", path, help="Write a number or text.")
+        diagnostics.add(
+            "KF104", f"`{path[-1]}` is {tree}, which JSON does not have.", path, help="Write a number or text."
+        )

@@ -43,7 +43,7 @@ class Draft:
     """What is good of a kappafile."""
 
     document: Document
-    found: Diagnostics
+    diagnostics: Diagnostics
     parts: dict[TreePath, Spec] = field(default_factory=dict)
     """The tables without a problem of their own, by path."""
     meant: set[TreePath] = field(default_factory=set)
@@ -55,7 +55,7 @@ class Draft:
 
     def get(self, *path: str | int) -> Any:
         """Return the value at a path; ``None`` if there is none, or if anything is wrong with it."""
-        return None if self.found.is_bad(path) else self.document.at(path)
+        return None if self.diagnostics.is_bad(path) else self.document.at(path)
 
     def names(self, table: str) -> list[str]:
         """Return the names of the tables in `[artifacts]` or `[apis]`, right or wrong."""
@@ -81,7 +81,8 @@ class Draft:
     def is_unsure(self, *path: str | int) -> bool:
         """Return whether what a place says, or does not say, may be due to a mistake that is reported already."""
         return not self.document.is_whole or any(
-            path[:depth] in self.meant or self.found.has_error_at(path[:depth]) for depth in range(1, len(path) + 1)
+            path[:depth] in self.meant or self.diagnostics.has_error_at(path[:depth])
+            for depth in range(1, len(path) + 1)
         )
 
     @property
@@ -95,10 +96,10 @@ class Draft:
         return self.document.at(("service", "class")) is not None
 
 
-def validate(document: Document, found: Diagnostics) -> Draft:
+def validate(document: Document, diagnostics: Diagnostics) -> Draft:
     """Validate every table by itself and report what is wrong."""
-    walked = check_kinds(document, found)
-    draft = Draft(document, found, meant=walked.meant, paths=walked.paths)
+    walked = check_kinds(document, diagnostics)
+    draft = Draft(document, diagnostics, meant=walked.meant, paths=walked.paths)
     for kind in _EXCLUSIVE:
         _check_exactly_one(draft, kind)
     for name in draft.names("apis"):
@@ -129,15 +130,15 @@ def _tables(info: FieldInfo, value: Any, path: TreePath) -> Iterator[tuple[TreeP
 
 def _validate_table(draft: Draft, model: type[Spec], path: TreePath) -> None:
     """Validate one table by its model; keep it if nothing is wrong with it."""
-    found, value = draft.found, draft.document.at(path)
-    if not isinstance(value, Mapping) or found.has_error_at(path):
+    diagnostics, value = draft.diagnostics, draft.document.at(path)
+    if not isinstance(value, Mapping) or diagnostics.has_error_at(path):
         return
-    rest = _without_bad(value, path, found)
+    rest = _without_bad(value, path, diagnostics)
     if model is ArtifactTable:
         try:
             TypeAdapter(Name).validate_python(path[-1])
         except ValidationError as exc:
-            found.add("KF204", sentence(reason_of(exc.errors()[0])), path, at="key")
+            diagnostics.add("KF204", sentence(reason_of(exc.errors()[0])), path, at="key")
             return
         if "type" in value:
             rest = {"name": path[-1], **rest}
@@ -151,18 +152,22 @@ def _validate_table(draft: Draft, model: type[Spec], path: TreePath) -> None:
         for error in exc.errors():
             _explain(draft, model, error, path)
         return
-    if not found.is_bad(path):
+    if not diagnostics.is_bad(path):
         draft.parts[path] = validated
 
 
-def _without_bad(table: Mapping[str, Any], path: TreePath, found: Diagnostics) -> dict[str, Any]:
+def _without_bad(table: Mapping[str, Any], path: TreePath, diagnostics: Diagnostics) -> dict[str, Any]:
     """Return a table without what was already reported; a list that holds such a thing is left out whole."""
     rest: dict[str, Any] = {}
     for key, value in table.items():
         at = (*path, key)
-        if isinstance(value, Mapping) and not found.has_error_at(at) and not found.has_error_at((*at, "type")):
-            rest[key] = _without_bad(value, at, found)
-        elif not found.is_bad(at):
+        if (
+            isinstance(value, Mapping)
+            and not diagnostics.has_error_at(at)
+            and not diagnostics.has_error_at((*at, "type"))
+        ):
+            rest[key] = _without_bad(value, at, diagnostics)
+        elif not diagnostics.is_bad(at):
             rest[key] = value
     return rest
 
@@ -172,9 +177,9 @@ def _without_bad(table: Mapping[str, Any], path: TreePath, found: Diagnostics) -
 
 def _report_missing(draft: Draft, model: type[Spec], path: TreePath, key: str) -> None:
     """Report a required key that is absent, unless it is there under another word or may be in what is unread."""
-    at, document, found = (*path, key), draft.document, draft.found
+    at, document, diagnostics = (*path, key), draft.document, draft.diagnostics
     is_there = document.at(at) is not None
-    if is_there or at in draft.meant or not document.is_whole or found.has_error_at(at):
+    if is_there or at in draft.meant or not document.is_whole or diagnostics.has_error_at(at):
         return
     table = document.table_name(path) if path else "The file"
     sign = ": " if document.is_yaml else " = "
@@ -182,60 +187,69 @@ def _report_missing(draft: Draft, model: type[Spec], path: TreePath, key: str) -
     help_ = f"`{key}{sign}…`: {description}." if description else f"Add `{key}{sign}…`."
     if not path:
         help_ = f"Begin with `kappafile{sign}1`." if key == "kappafile" else f"Add {document.table_name((key,))}."
-    found.add("KF203", f"{table} has no `{key}`.", at, span=found.positions.of_key(path), help=help_)
+    diagnostics.add("KF203", f"{table} has no `{key}`.", at, span=diagnostics.positions.of_key(path), help=help_)
 
 
 def _check_exactly_one(draft: Draft, kind: str) -> None:
     """Report tables that have both of two keys, or neither."""
-    one, other, advice = _EXCLUSIVE[kind]
-    document, found = draft.document, draft.found
+    first, other, advice = _EXCLUSIVE[kind]
+    document, diagnostics = draft.document, draft.diagnostics
     tables = document.tree.get(kind)
     for key in range(len(tables)) if isinstance(tables, list) else tables if isinstance(tables, Mapping) else ():
         path: TreePath = (kind, key)
-        if found.has_error_at((kind,)):
+        if diagnostics.has_error_at((kind,)):
             return
         table = document.at(path)
         if not isinstance(table, Mapping):
             continue
-        given = {key for key in (one, other) if table.get(key) is not None}
-        if len(given) == 2:
-            labels = [found.label((*path, one), "the other one")]
-            message = f"`{one}` and `{other}` exclude each other."
-            found.add("KF207", message, (*path, other), at="key", labels=labels, help=advice)
-        elif not given and not {(*path, one), (*path, other)} & draft.meant and document.is_whole:
-            message = f"{document.table_name(path)} has neither `{one}` nor `{other}`."
-            found.add("KF203", message, (*path, one), span=found.positions.of_key(path), help=advice)
+        present = {key for key in (first, other) if table.get(key) is not None}
+        if len(present) == 2:
+            labels = [diagnostics.label((*path, first), "the other one")]
+            message = f"`{first}` and `{other}` exclude each other."
+            diagnostics.add("KF207", message, (*path, other), at="key", labels=labels, help=advice)
+        elif not present and not {(*path, first), (*path, other)} & draft.meant and document.is_whole:
+            message = f"{document.table_name(path)} has neither `{first}` nor `{other}`."
+            diagnostics.add("KF203", message, (*path, first), span=diagnostics.positions.of_key(path), help=advice)
 
 
 def check_batch(draft: Draft, path: TreePath) -> None:
     """Report a `batch` that the input adapter cannot do."""
-    found, batch, adapter = draft.found, draft.get(*path, "batch"), draft.input_adapter(path)
+    diagnostics, batch, adapter = draft.diagnostics, draft.get(*path, "batch"), draft.input_adapter(path)
     if adapter is None or not isinstance(batch, bool):
         return
-    labels = [found.label((*path, "input"), "this input")]
+    labels = [diagnostics.label((*path, "input"), "this input")]
     if batch and not adapter.supports_batch:
         message = f"`{draft.input_type(path)}` cannot be batched."
-        found.add("KF308", message, (*path, "batch"), labels=labels, help="Set it to `false`.", replacement="false")
+        diagnostics.add(
+            "KF308", message, (*path, "batch"), labels=labels, help="Set it to `false`.", replacement="false"
+        )
     elif not batch and not adapter.supports_single:
         message = f"`{draft.input_type(path)}` always brings rows, which come in batches."
-        found.add("KF308", message, (*path, "batch"), labels=labels, help="Set it to `true`.", replacement="true")
+        diagnostics.add("KF308", message, (*path, "batch"), labels=labels, help="Set it to `true`.", replacement="true")
 
 
 def _check_without_class(draft: Draft) -> None:
     """Report what a service that no class declares lacks."""
-    document, found = draft.document, draft.found
+    document, diagnostics = draft.document, draft.diagnostics
     if isinstance(document.at(("service",)), Mapping) and document.at(("service", "name")) is None:
         _report_missing(draft, ServiceTable, ("service",), "name")
-    if not draft.names("apis") and ("apis",) not in draft.meant and document.is_whole and not found.is_bad(("apis",)):
+    if (
+        not draft.names("apis")
+        and ("apis",) not in draft.meant
+        and document.is_whole
+        and not diagnostics.is_bad(("apis",))
+    ):
         help_ = f"Add {document.table_name(('apis', 'predict'))}, or name a class in `service.class`."
-        span = found.positions.of_key(("apis",))
-        found.add("KF203", "The file declares no API.", ("apis",), span=span, help=help_)
+        span = diagnostics.positions.of_key(("apis",))
+        diagnostics.add("KF203", "The file declares no API.", ("apis",), span=span, help=help_)
     for name in draft.names("artifacts"):
         path: TreePath = ("artifacts", name)
         table, at = document.at(path), (*path, "type")
         if isinstance(table, Mapping) and "type" not in table and at not in draft.meant and document.is_whole:
             message = f"{document.table_name(path)} has no `type`."
-            found.add("KF203", message, at, span=found.positions.of_key(path), help=known_names(ARTIFACTS.names()))
+            diagnostics.add(
+                "KF203", message, at, span=diagnostics.positions.of_key(path), help=known_names(ARTIFACTS.names())
+            )
 
 
 def _check_range(draft: Draft) -> None:
@@ -244,7 +258,7 @@ def _check_range(draft: Draft) -> None:
             SpecifierSet(required)
         except InvalidSpecifier:
             message = f"{quoted(required)} is not a range of versions."
-            draft.found.add("KF204", message, ("requires_kappa",), help='Write, for example, `">=0.1"`.')
+            draft.diagnostics.add("KF204", message, ("requires_kappa",), help='Write, for example, `">=0.1"`.')
 
 
 def _check_channels(draft: Draft) -> None:
@@ -252,7 +266,7 @@ def _check_channels(draft: Draft) -> None:
     path: TreePath = ("env", "conda_override_channels")
     if draft.get(*path) is True and not draft.get("env", "conda_channels") and not draft.is_unsure("env"):
         message = "`conda_override_channels` says something only beside `conda_channels`."
-        draft.found.add("KF207", message, path, at="key", help="Name the channels, or leave it out.")
+        draft.diagnostics.add("KF207", message, path, at="key", help="Name the channels, or leave it out.")
 
 
 def _check_resolver(draft: Draft) -> None:
@@ -262,7 +276,7 @@ def _check_resolver(draft: Draft) -> None:
         help_ = f"Did you mean `{near}`?" if near else known_names(names)
         replacement = f'"{near}"' if near else None
         message = f"There is no resolver {quoted(resolver)}."
-        draft.found.add("KF205", message, ("bundle", "resolver"), help=help_, replacement=replacement)
+        draft.diagnostics.add("KF205", message, ("bundle", "resolver"), help=help_, replacement=replacement)
 
 
 # -- what pydantic finds -----------------------------------------------------------------------------------------------
@@ -270,7 +284,7 @@ def _check_resolver(draft: Draft) -> None:
 
 def _explain(draft: Draft, model: type[Spec], error: ErrorDetails, path: TreePath) -> None:
     """Turn an error of pydantic's into a diagnostic; those inside a plugin come wrapped in one."""
-    found, at = draft.found, _place_of(draft.document, error, path)
+    diagnostics, at = draft.diagnostics, _place_of(draft.document, error, path)
     inner = error.get("ctx", {}).get("error")
     if isinstance(inner, ValidationError):
         for nested in inner.errors():
@@ -281,10 +295,10 @@ def _explain(draft: Draft, model: type[Spec], error: ErrorDetails, path: TreePat
     if error["type"] == "missing":
         owner = model if at[:-1] == path else None
         _report_missing(draft, owner if owner and at[-1] in fields_of(owner) else Spec, at[:-1], str(at[-1]))
-    elif found.is_bad(at):
+    elif diagnostics.is_bad(at):
         return
     else:
-        found.add("KF204", explained(error, f"`{at[-1]}`"), at, at="key" if at == path else "value")
+        diagnostics.add("KF204", explained(error, f"`{at[-1]}`"), at, at="key" if at == path else "value")
 
 
 def deepest(document: Document, path: TreePath, inner: TreePath) -> TreePath:

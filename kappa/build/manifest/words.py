@@ -52,8 +52,8 @@ def translate(word: str, table: Table) -> str | None:
     return words_of_others().get(table, {}).get(spelled) or words_of_others()[()].get(spelled)
 
 
-def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.75) -> str | None:
+def nearest(word: str, candidates: Iterable[str], *, cutoff: float = 0.75) -> str | None:
     """Return the known word that was most likely meant, if any comes near."""
-    by_spelling = {normal(candidate): candidate for candidate in known}
-    found = difflib.get_close_matches(normal(word), by_spelling, n=1, cutoff=cutoff)
-    return by_spelling[found[0]] if found else None
+    by_spelling = {normal(candidate): candidate for candidate in candidates}
+    matches = difflib.get_close_matches(normal(word), by_spelling, n=1, cutoff=cutoff)
+    return by_spelling[matches[0]] if matches else None

@@ -41,7 +41,7 @@ _MAX_SWALLOWED = 4000  # characters that an unclosed quote may take in before it
 _CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
-def parse_yaml(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
+def parse_yaml(source: TextLines, diagnostics: Diagnostics) -> tuple[Any, bool]:
     """Return the tree, and whether the whole text is in it; fill ``found`` and its positions."""
     text, blamed = source.text, set[range]()
     try:
@@ -50,15 +50,15 @@ def parse_yaml(source: TextLines, found: Diagnostics) -> tuple[Any, bool]:
                 node = _composed(text)
                 break
             except (YAMLError, ValueError) as exc:
-                rest = _without_mistake(exc, source, text, blamed, found)
-            if len(found) >= _MAX_MISTAKES or rest == text or len(text) > _RECOVERABLE_SIZE:
+                rest = _without_mistake(exc, source, text, blamed, diagnostics)
+            if len(diagnostics) >= _MAX_MISTAKES or rest == text or len(text) > _RECOVERABLE_SIZE:
                 return {}, False
             text = rest
-        is_whole = not found.has_errors
-        builder = _Builder(source, found)
+        is_whole = not diagnostics.has_errors
+        builder = _Builder(source, diagnostics)
         tree = builder.value(node, ()) if node is not None else {}
     except RecursionError:
-        found.add("KF102", "The values are nested too deeply.", (), span=Span(1, 1, 1, 2))
+        diagnostics.add("KF102", "The values are nested too deeply.", (), span=Span(1, 1, 1, 2))
         return {}, False
     return ({}, False) if builder.is_endless else (tree, is_whole and builder.is_whole)
 
@@ -73,18 +73,18 @@ def _composed(text: str) -> Node | None:
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
 
-def _without_mistake(exc: Exception, source: TextLines, text: str, blamed: set[range], found: Diagnostics) -> str:
+def _without_mistake(exc: Exception, source: TextLines, text: str, blamed: set[range], diagnostics: Diagnostics) -> str:
     """Report a mistake and return the text without the lines that hold it, as many characters long."""
     offset = _offset(exc, source)
     if (opening := _unclosed_quote(text, offset)) is not None:
-        found.add("KF102", _UNCLOSED_QUOTE, (), span=source.span(opening, opening + 1))
+        diagnostics.add("KF102", _UNCLOSED_QUOTE, (), span=source.span(opening, opening + 1))
         line = source.line_at(opening) - 1
         return _blank(source, text, range(line, line + 1))
     line = source.line_at(offset) - 1
     section = _section(source, line)
     if section in blamed:  # most likely a consequence: nothing of this section can be trusted
         return _blank(source, text, section)
-    _report(exc, offset, source, found)
+    _report(exc, offset, source, diagnostics)
     if "found another document" in str(getattr(exc, "problem", "")):
         return text[:offset]
     blamed.add(section)
@@ -150,7 +150,7 @@ def _blank(source: TextLines, text: str, lines: range) -> str:
     return text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
 
 
-def _report(exc: Exception, offset: int, source: TextLines, found: Diagnostics) -> None:
+def _report(exc: Exception, offset: int, source: TextLines, diagnostics: Diagnostics) -> None:
     span, help_ = source.word_at(offset), ""
     problem = str(getattr(exc, "problem", None) or exc).strip()
     context = str(getattr(exc, "context", None) or "")
@@ -166,8 +166,8 @@ def _report(exc: Exception, offset: int, source: TextLines, found: Diagnostics) 
     elif context.startswith("while scanning a quoted scalar"):
         message = _UNCLOSED_QUOTE
     elif context.startswith("while parsing a flow"):
-        what, sign = ("list", "]") if "sequence" in context else ("table", "}")
-        message = f"The {what} is not closed with `{sign}`, or a comma is missing between two of its values."
+        kind, sign = ("list", "]") if "sequence" in context else ("table", "}")
+        message = f"The {kind} is not closed with `{sign}`, or a comma is missing between two of its values."
     elif problem.startswith("mapping values are not allowed"):
         message = "A key with a value cannot stand here."
         help_ = (
@@ -186,7 +186,7 @@ def _report(exc: Exception, offset: int, source: TextLines, found: Diagnostics) 
         message, help_ = "This does not belong to the block above.", "Check the indentation."
     else:
         message = f"This is not YAML: {problem.splitlines()[0] if problem else type(exc).__name__}."
-    found.add("KF102", message, (), span=span, help=help_)
+    diagnostics.add("KF102", message, (), span=span, help=help_)
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -195,8 +195,8 @@ def _report(exc: Exception, offset: int, source: TextLines, found: Diagnostics) 
 class _Builder:
     """Turns nodes into values and records where they stand."""
 
-    def __init__(self, source: TextLines, found: Diagnostics) -> None:
-        self._source, self._found = source, found
+    def __init__(self, source: TextLines, diagnostics: Diagnostics) -> None:
+        self._source, self._diagnostics = source, diagnostics
         self.is_whole = True
         self.is_endless = False
         self._open: list[int] = []
@@ -204,16 +204,16 @@ class _Builder:
         self._repeated = 0
 
     def value(self, node: Node, path: TreePath) -> Any:
-        if node.start_mark.index < node.end_mark.index or path not in self._found.positions.keys:
-            self._found.positions.values[path] = self._span(node)
+        if node.start_mark.index < node.end_mark.index or path not in self._diagnostics.positions.keys:
+            self._diagnostics.positions.values[path] = self._span(node)
         self._repeated += id(node) in self._seen
         self._seen.add(id(node))
         if self._repeated > _MAX_VALUES or id(node) in self._open:
             if not self.is_endless:
                 self.is_endless = True
-                what = "contains itself" if id(node) in self._open else f"stands for more than {_MAX_VALUES} values"
-                self._found.add(
-                    "KF104", f"Through its aliases the file {what}.", (), span=self._span(node), help="Write it out."
+                problem = "contains itself" if id(node) in self._open else f"stands for more than {_MAX_VALUES} values"
+                self._diagnostics.add(
+                    "KF104", f"Through its aliases the file {problem}.", (), span=self._span(node), help="Write it out."
                 )
             return None
         if self._has_foreign_tag(node, path):
@@ -232,13 +232,13 @@ class _Builder:
         values: dict[str, Any] = {}
         for key_node, value_node in pairs:
             if not isinstance(key_node, ScalarNode):
-                self._found.add("KF104", "A key must be text.", path, span=self._span(key_node))
+                self._diagnostics.add("KF104", "A key must be text.", path, span=self._span(key_node))
                 continue
             key = key_node.value
             at = (*path, key)
             if key == "<<" and key_node.style is None:
                 self.is_whole = False
-                self._found.add(
+                self._diagnostics.add(
                     "KF104",
                     "Merge keys are not part of YAML 1.2.",
                     path,
@@ -246,11 +246,11 @@ class _Builder:
                     help="Write the keys out.",
                 )
             elif key in values:
-                first = self._found.label(at, "first given here")
+                first = self._diagnostics.label(at, "first given here")
                 message = f"{quoted(key)} is given twice."
-                self._found.add("KF103", message, at, span=self._span(key_node), labels=[first])
+                self._diagnostics.add("KF103", message, at, span=self._span(key_node), labels=[first])
             else:
-                self._found.positions.keys[at] = self._span(key_node)
+                self._diagnostics.positions.keys[at] = self._span(key_node)
                 values[key] = self.value(value_node, at)
         return values
 
@@ -259,7 +259,7 @@ class _Builder:
         if tag in _CORE_TAGS or not self._text(node).startswith("!"):
             return False
         message = f"The tag {quoted(self._text(node).split()[0])} is not part of a kappafile."
-        self._found.add("KF104", message, path, help="Write a plain value.")
+        self._diagnostics.add("KF104", message, path, help="Write a plain value.")
         return True
 
     def _scalar(self, node: ScalarNode, path: TreePath) -> Any:
@@ -278,7 +278,7 @@ class _Builder:
             return float(text)
         if _NOT_FINITE.fullmatch(text) or _FLOAT.fullmatch(text):
             message = f"{quoted(text)} is a number that JSON does not have."
-            self._found.add("KF104", message, path, help="Write a number or text.")
+            self._diagnostics.add("KF104", message, path, help="Write a number or text.")
         return text
 
     def _text(self, node: Node) -> str:

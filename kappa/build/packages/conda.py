@@ -47,10 +47,10 @@ def conda_environment(service: str, env: EnvSpec, *, python: str, root: Path) ->
     dependencies = [*env.conda_dependencies, *_texts(base.get("dependencies"))]
     made.problems += _clashes(dependencies, python)
     made.problems += [
-        f"`{masked(text)}` has {what} in its URL, which a bundle would publish: name the channel without it, and log "
+        f"`{masked(text)}` has {part} in its URL, which a bundle would publish: name the channel without it, and log "
         "in where the image is built."
         for text in (*channels, *dependencies)
-        if (what := secret_in(text))
+        if (part := secret_in(text))
     ]
     wanted = [text for text in dependencies if _name(text) not in ("python", "pip")]
     made.text = environment_text(service, python=python, channels=channels or ["defaults"], dependencies=wanted)
@@ -79,7 +79,7 @@ def _read(name: str, root: Path, problems: list[str]) -> Mapping[str, Any]:
         return {}
     problems += [f"`{name}` has the key `{key}`, which Kappa does not know." for key in tree if key not in _KEYS]
     dependencies = tree.get("dependencies") or ()
-    if any(isinstance(one, Mapping) and "pip" in one for one in dependencies):
+    if any(isinstance(entry, Mapping) and "pip" in entry for entry in dependencies):
         problems.append(
             f"`{name}` names packages of pip, which would be installed without hashes: put them into `pip_packages`."
         )
@@ -101,4 +101,4 @@ def _name(dependency: str) -> str:
 
 
 def _texts(value: object) -> Sequence[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

@@ -40,17 +40,17 @@ _KEYS = {"groups": "pyproject_groups", "extras": "pyproject_extras"}
 
 def say_elsewhere(tree: Mapping[str, Any], folder: Path, *, shown: str) -> str:
     """Say what stands in a `pyproject.toml` without `[project] dependencies`, or beside it, and what to do."""
-    found = [*_tables(tree), *_files(folder)]
-    if not found:
-        found = ["nothing here says what it needs: write `dependencies = []` in `[project]` if that is nothing"]
+    findings = [*_tables(tree), *_files(folder)]
+    if not findings:
+        findings = ["nothing here says what it needs: write `dependencies = []` in `[project]` if that is nothing"]
     missing = f"`{shown}` has no `[project] dependencies`"
-    if len(found) == 1:
-        return f"{missing}: {found[0]}."
-    return f"{missing}. What is there: {'; '.join(found)}."
+    if len(findings) == 1:
+        return f"{missing}: {findings[0]}."
+    return f"{missing}. What is there: {'; '.join(findings)}."
 
 
 def _tables(tree: Mapping[str, Any]) -> Iterator[str]:
-    for path, (whose, way_out) in _TABLES.items():
+    for path, (contents, way_out) in _TABLES.items():
         table: Any = tree
         for key in path.split("."):
             table = table.get(key) if isinstance(table, Mapping) else None
@@ -58,7 +58,7 @@ def _tables(tree: Mapping[str, Any]) -> Iterator[str]:
             table = [name for name in table if name != "python"]
         if table:
             names = ", ".join(f"`{name}`" for name in table)
-            yield f"`[{path}]` holds {whose.format(names=names)}: {way_out.format(**_KEYS)}"
+            yield f"`[{path}]` holds {contents.format(names=names)}: {way_out.format(**_KEYS)}"
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -26,20 +26,23 @@ class DistributionIndex:
         such as `google` is of several: the one that has the deepest of the modules in question is meant.
         """
         candidates = self.candidates(module, names)
-        return next((one for one in candidates if canonicalize_name(one) in preferred), next(iter(candidates), None))
+        return next(
+            (candidate for candidate in candidates if canonicalize_name(candidate) in preferred),
+            next(iter(candidates), None),
+        )
 
     def candidates(self, module: str, names: Collection[str] = ()) -> list[str]:
         """Return every distribution that has installed a module, sorted."""
-        known = sorted(set(self._by_top_name.get(module.partition(".")[0], ())))
-        if len(known) <= 1 and "." not in module:
-            return known
-        records = {name: self._record(name) for name in known}
+        installed = sorted(set(self._by_top_name.get(module.partition(".")[0], ())))
+        if len(installed) <= 1 and "." not in module:
+            return installed
+        records = {name: self._record(name) for name in installed}
         for wanted in [*(f"{module}.{name}" for name in names), module]:
             parts = wanted.split(".")
             for depth in range(len(parts), 0, -1):
                 pattern = _file_of(parts[:depth])
-                if found := [name for name, record in records.items() if pattern.search(record)]:
-                    return found
+                if matches := [name for name, record in records.items() if pattern.search(record)]:
+                    return matches
         return [name for name, record in records.items() if not record]  # its installer kept no list of files
 
     @cached_property
@@ -72,19 +75,19 @@ def _names_by_module(state: InstalledState) -> Mapping[str, list[str]]:  # noqa:
     """PERF: `importlib.metadata.packages_distributions` takes 0.25 s for 160 distributions, because it makes a path of
     each file that they have installed."""
     names: dict[str, list[str]] = {}
-    for one in distributions():
-        name = metadata_field(one, "Name")
-        for module in _modules_of(one):
+    for each in distributions():
+        name = metadata_field(each, "Name")
+        for module in _modules_of(each):
             names.setdefault(module, []).append(name)
     return names
 
 
-def _modules_of(one: Distribution) -> Collection[str]:
+def _modules_of(distribution: Distribution) -> Collection[str]:
     """Return the names of the modules and packages that a distribution says it has, else of those it has installed."""
-    if declared := one.read_text("top_level.txt"):
+    if declared := distribution.read_text("top_level.txt"):
         return declared.split()
-    record = one.read_text("RECORD")
-    lines = record.splitlines() if record is not None else [f"{file}," for file in one.files or ()]
+    record = distribution.read_text("RECORD")
+    lines = record.splitlines() if record is not None else [f"{file}," for file in distribution.files or ()]
     return {line[: line.index(".py,")].partition("/")[0] for line in lines if ".py," in line}
 
 

@@ -59,8 +59,8 @@ class _Needed:
 
 def _lock_of(name: str, needed: Iterable[_Needed], target: Target) -> ForeignLock:
     pins, problems = [], []
-    for one in needed:
-        entry = one.entry
+    for package in needed:
+        entry = package.entry
         hashes = sorted(set(_hashes(entry)))
         if (source := _unhashable(entry)) is not None or not hashes:
             problems.append(f"`{entry['name']}` comes from {source or 'nowhere'} there, which has no hash.")
@@ -68,10 +68,10 @@ def _lock_of(name: str, needed: Iterable[_Needed], target: Target) -> ForeignLoc
         requirement = f"{canonicalize_name(entry['name'])}=={entry.get('version', '')}"
         if (url := _url(entry)) is not None:
             requirement = f"{canonicalize_name(entry['name'])} @ {url}"
-            if what := secret_in(url):
-                problems.append(f"`{entry['name']}` has {what} in its URL there, which a bundle would publish.")
-        if len(one.systems) < len(target.systems):
-            requirement += f" ; {marker_for(one.systems)}"
+            if secret := secret_in(url):
+                problems.append(f"`{entry['name']}` has {secret} in its URL there, which a bundle would publish.")
+        if len(package.systems) < len(target.systems):
+            requirement += f" ; {marker_for(package.systems)}"
         pins.append(" ".join([requirement, *(f"--hash={digest}" for digest in hashes)]))
     return ForeignLock(name, tuple(sorted(pins)), tuple(problems))
 
@@ -127,7 +127,8 @@ def _without_a_project(tree: Mapping[str, Any]) -> Entry:
     """Return what stands for the project in a lock of dependency groups alone."""
     groups = tree.get("manifest", {}).get("dependency-groups", {})
     edges = {
-        name: [{**one, "extra": one.get("extras", ())} for one in requirements] for name, requirements in groups.items()
+        name: [{**requirement, "extra": requirement.get("extras", ())} for requirement in requirements]
+        for name, requirements in groups.items()
     }
     return {"name": "", "dev-dependencies": edges, "metadata": {"requires-dev": groups}}
 
@@ -143,9 +144,9 @@ def _asks_for(root: Entry, wanted: Wanted) -> bool:
     """Return whether a lock was made from what is wanted; uv rewrites markers, so only their presence counts."""
     metadata = root.get("metadata", {})
     stated: dict[str, list[Entry]] = {}
-    for one in metadata.get("requires-dist", ()):
-        extra = _EXTRA.search(one.get("marker", ""))
-        stated.setdefault(extra[1] if extra else "", []).append(one)
+    for requirement in metadata.get("requires-dist", ()):
+        extra = _EXTRA.search(requirement.get("marker", ""))
+        stated.setdefault(extra[1] if extra else "", []).append(requirement)
     groups = {canonicalize_name(name): requirements for name, requirements in metadata.get("requires-dev", {}).items()}
     pairs = [(stated.get("", ()), wanted.dependencies)]
     pairs += [(stated.get(canonicalize_name(name), ()), listed) for name, listed in wanted.extras.items()]
@@ -153,17 +154,21 @@ def _asks_for(root: Entry, wanted: Wanted) -> bool:
     return all(_are_same(locked, listed) for locked, listed in pairs)
 
 
-def _are_same(locked: Iterable[Entry], asked: Iterable[Requirement]) -> bool:
+def _are_same(locked: Iterable[Entry], requirements: Iterable[Requirement]) -> bool:
     return {
         (
-            canonicalize_name(one["name"]),
-            str(SpecifierSet(one.get("specifier", ""))),
-            frozenset(map(canonicalize_name, one.get("extras", ()))),
+            canonicalize_name(entry["name"]),
+            str(SpecifierSet(entry.get("specifier", ""))),
+            frozenset(map(canonicalize_name, entry.get("extras", ()))),
         )
-        for one in locked
+        for entry in locked
     } == {
-        (canonicalize_name(one.name), str(one.specifier), frozenset(map(canonicalize_name, one.extras)))
-        for one in asked
+        (
+            canonicalize_name(requirement.name),
+            str(requirement.specifier),
+            frozenset(map(canonicalize_name, requirement.extras)),
+        )
+        for requirement in requirements
     }
 
 
@@ -221,7 +226,9 @@ def pylock_pins(
         if systems and canonicalize_name(entry["name"]) != name:
             needed.append(_Needed(entry, systems))
     for system in target.systems:
-        pinned = {canonicalize_name(one.entry["name"]): one.entry for one in needed if system in one.systems}
+        pinned = {
+            canonicalize_name(package.entry["name"]): package.entry for package in needed if system in package.systems
+        }
         for requirement in wanted.everything:
             if requirement.marker and holds_on(str(requirement.marker), target.python, system) is False:
                 continue
@@ -237,7 +244,7 @@ def _is_needed(entry: Entry, wanted: Wanted, python: str, system: System) -> boo
     if python_wanted and not SpecifierSet(python_wanted).contains(f"{python}.99"):
         return False
     chosen = {"extras": wanted.extras, "dependency_groups": wanted.groups}
-    names = {key: {canonicalize_name(name) for name in given} for key, given in chosen.items()}
+    names = {key: {canonicalize_name(name) for name in listed} for key, listed in chosen.items()}
 
     def holds(match: re.Match[str]) -> str:
         is_in = canonicalize_name(match["name"]) in names[match["set"]]

@@ -56,26 +56,26 @@ def _changed_at(folder: str) -> int:
         return 0
 
 
-def metadata_field(one: Distribution, key: str) -> str:
+def metadata_field(distribution: Distribution, key: str) -> str:
     """Return the first value of a field of a distribution's metadata.
 
     PERF: `Distribution.metadata` parses all of it, the description too, in a millisecond.
     """
-    text = one.read_text("METADATA") or one.read_text("PKG-INFO") or ""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     match = re.search(rf"^{key}: *(.+)$", text, re.MULTILINE)
-    return match[1].strip() if match is not None else str(one.metadata[key])
+    return match[1].strip() if match is not None else str(distribution.metadata[key])
 
 
 def with_needs(names: Iterable[str]) -> frozenset[str]:
     """Return distributions with everything that they need in turn, as far as it is installed here."""
     waiting, state = deque(names), installed_state()
-    found = set(waiting)
+    needs = set(waiting)
     while waiting:
         for needed in _direct_needs(waiting.popleft(), state):
-            if needed not in found:
-                found.add(needed)
+            if needed not in needs:
+                needs.add(needed)
                 waiting.append(needed)
-    return frozenset(found)
+    return frozenset(needs)
 
 
 @lru_cache(maxsize=1024)
@@ -90,8 +90,8 @@ def asked_for(requirements: Iterable[str]) -> Iterator[str]:
     """Yield the normalised names of the distributions that requirements ask for here."""
     for text in requirements:
         try:
-            one = Requirement(text)
+            requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if one.marker is None or one.marker.evaluate({"extra": ""}):
-            yield canonicalize_name(one.name)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield canonicalize_name(requirement.name)

@@ -275,13 +275,13 @@ def distribution_of(module: str) -> str | None:
 
 def is_namespace(name: str) -> bool:
     """Return whether well-known modules of several distributions lie below a name, such as `google.cloud`."""
-    return name not in KNOWN_MODULES and any(known.startswith(f"{name}.") for known in KNOWN_MODULES)
+    return name not in KNOWN_MODULES and any(module.startswith(f"{name}.") for module in KNOWN_MODULES)
 
 
 def modules_of(distribution: str) -> frozenset[str]:
     """Return the well-known modules that a distribution, by its normalised name, or a sibling of it brings."""
     family = siblings_of(distribution)
-    return frozenset(module for module, known in KNOWN_MODULES.items() if known in family)
+    return frozenset(module for module, distribution in KNOWN_MODULES.items() if distribution in family)
 
 
 def siblings_of(distribution: str) -> frozenset[str]:

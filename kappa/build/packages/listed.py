@@ -49,8 +49,8 @@ class Listed:
         """Return the absent distribution whose name says that it brings a module."""
         parts = module.split(".")
         spelled = {canonicalize_name("-".join(parts[:depth])) for depth in range(1, len(parts) + 1)}
-        known = {distribution_of(module), guessed_distribution(module)} - {None}
-        wanted = {other for name in known for other in siblings_of(str(name))}
+        distributions = {distribution_of(module), guessed_distribution(module)} - {None}
+        wanted = {other for name in distributions for other in siblings_of(str(name))}
         for name in sorted(self.absent):
             if name in wanted or _stems(name) & spelled:
                 return name
@@ -58,8 +58,8 @@ class Listed:
 
     def perhaps(self, imported: Iterable[str]) -> list[str]:
         """Return the absent distributions of which nothing tells what they bring, not even one of the imports."""
-        told = {self.bringing(module) for module in imported}
-        return sorted(name for name in self.absent if name not in told and not _is_known(name))
+        brought = {self.bringing(module) for module in imported}
+        return sorted(name for name in self.absent if name not in brought and not _is_known(name))
 
 
 def _stems(name: str) -> set[str]:
@@ -86,7 +86,7 @@ def _names(env: EnvSpec, root: Path, target: Target) -> Iterator[str]:
     texts: Iterable[str] = env.pip_packages
     if env.requirements_txt_file is not None:
         file = root / env.requirements_txt_file
-        texts = [one.text for one in read_requirements_file(file, root=root).requirements] if file.is_file() else []
+        texts = [line.text for line in read_requirements_file(file, root=root).requirements] if file.is_file() else []
     else:
         if env.pyproject is not None and (root / env.pyproject).is_file():
             read = read_dependencies(root / env.pyproject, target, shown=env.pyproject)

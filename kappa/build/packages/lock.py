@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from kappa._files import sha256_of_bytes
-from kappa.build.packages.lock_record import LOCK_NAME, Asked
+from kappa.build.packages.lock_record import LOCK_NAME, InputLine
 from kappa.build.packages.requirements import OWN_NAMES
 from kappa.build.packages.targets import Target
 from kappa.errors import ResolutionError
@@ -71,7 +71,7 @@ class LockInputs:
     python: str = ""
     platform: str = ""
     resolver: str = "pip-compile"
-    asked: tuple[Asked, ...] = field(default=(), compare=False)
+    input_lines: tuple[InputLine, ...] = field(default=(), compare=False)
     """Who asked for the requirements, as a lock records it; it has no part in the digest."""
 
     @property
@@ -126,7 +126,7 @@ class Lock:
     origin: Origin = field(default="resolved", compare=False)
     base_image: str = ""
     """The image that bundles start from with its digest, ``name:tag@sha256:…``; empty unless it was asked for."""
-    asked: tuple[Asked, ...] = ()
+    input_lines: tuple[InputLine, ...] = ()
     """What it was made from, and who asked for it."""
     format: int = FORMAT
 
@@ -140,7 +140,7 @@ class Lock:
 
     @property
     def _record(self) -> str:
-        return "".join(f"{one.line}\n" for one in sorted(set(self.asked)))
+        return "".join(f"{line.line}\n" for line in sorted(set(self.input_lines)))
 
     @property
     def target(self) -> Target:
@@ -183,10 +183,10 @@ class Lock:
     @property
     def versions(self) -> dict[str, str]:
         """The version of each distribution by its normalised name, where there is one for all of the target."""
-        found: dict[str, set[str]] = {}
+        by_name: dict[str, set[str]] = {}
         for pin in self.pins:
-            found.setdefault(pin.name, set()).add(pin.version)
-        return {name: versions.pop() for name, versions in found.items() if len(versions) == 1}
+            by_name.setdefault(pin.name, set()).add(pin.version)
+        return {name: versions.pop() for name, versions in by_name.items() if len(versions) == 1}
 
     @classmethod
     def parse(cls, text: str, *, origin: Origin = "committed") -> Lock | None:
@@ -195,7 +195,7 @@ class Lock:
         if (match := _HEADER.fullmatch(header)) is None:
             return None
         lines = list(itertools.takewhile(lambda line: line.startswith(_RECORD), body.splitlines(keepends=True)))
-        asked = [Asked.parse(line.rstrip("\n")) for line in lines]
+        input_lines = [InputLine.parse(line.rstrip("\n")) for line in lines]
         return cls(
             inputs=match["inputs"],
             python=match["python"],
@@ -205,7 +205,7 @@ class Lock:
             stated_body_digest=match["body"],
             origin=origin,
             base_image=match["base_image"] or "",
-            asked=tuple(one for one in asked if one is not None),
+            input_lines=tuple(line for line in input_lines if line is not None),
             format=int(match["format"]),
         )
 
@@ -222,6 +222,6 @@ def check_lock(lock: Lock) -> None:
             message = f"`{pin.requirement}` is a file of this machine, which nobody else has: publish it to an index."
             raise ResolutionError(message)
     for line in lock.body.splitlines():
-        if what := secret_in(line):
-            message = f"The line `{masked(line)}` has {what} in its URL, which a bundle would publish."
+        if secret := secret_in(line):
+            message = f"The line `{masked(line)}` has {secret} in its URL, which a bundle would publish."
             raise ResolutionError(f"{message} Leave out the package that needs it.")

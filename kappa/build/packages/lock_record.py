@@ -32,9 +32,9 @@ __all__ = [
     "LOCK_NAME",
     "NOTHING",
     "NO_RECORD",
-    "Asked",
     "Asker",
     "Brought",
+    "InputLine",
     "LockRecord",
     "read_record",
     "say_difference",
@@ -52,11 +52,11 @@ _LINE = re.compile(rf"# kappa-input: (?P<asker>{'|'.join(get_args(Asker))}) (?P<
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Asked:
+class InputLine:
     """One line of a record."""
 
     asker: Asker
-    asked: str
+    subject: str
     """A requirement, or for a model and an import the module that they name."""
     answer: str
     """The requirement that a resolver was asked for, ``user NAME``, or ``none``."""
@@ -65,8 +65,8 @@ class Asked:
 
     @property
     def line(self) -> str:
-        answer = f" -> {self.answer}" if self.answer != self.asked else ""
-        return f"# kappa-input: {self.asker} {self.asked}{answer}"
+        answer = f" -> {self.answer}" if self.answer != self.subject else ""
+        return f"# kappa-input: {self.asker} {self.subject}{answer}"
 
     @property
     def requirement(self) -> str | None:
@@ -89,7 +89,7 @@ class Asked:
             return ""
 
     @classmethod
-    def parse(cls, line: str) -> Asked | None:
+    def parse(cls, line: str) -> InputLine | None:
         """Read a line of a record; ``None`` for one that no Kappa writes."""
         if (match := _LINE.fullmatch(line)) is None:
             return None
@@ -105,7 +105,7 @@ class Brought:
     """The package around it that one distribution brings."""
     distribution: str
     """Empty for an optional module that is not installed."""
-    place: str
+    origin: str
     """Where it is named first, e.g. ``handlers.py:3``."""
 
 
@@ -113,35 +113,35 @@ class LockRecord:
     """The answers of an earlier lock, as far as they may be taken over."""
 
     def __init__(
-        self, lines: Iterable[Asked] = (), *, named: Collection[str] = (), without: Collection[str] = ()
+        self, lines: Iterable[InputLine] = (), *, named: Collection[str] = (), without: Collection[str] = ()
     ) -> None:
         """Take the lines of a lock, but for those that are answered by what the user names no more, or by ``without``.
 
         Both are normalised names of distributions.
         """
-        kept = (one for one in lines if not one.users or one.users in named)
-        self._lines = [one for one in kept if one.distribution not in without]
+        kept = (line for line in lines if not line.users or line.users in named)
+        self._lines = [line for line in kept if line.distribution not in without]
 
     @cached_property
-    def _answers(self) -> Mapping[tuple[Asker, str], Asked]:
-        return {(one.asker, one.asked): one for one in self._lines}
+    def _answers(self) -> Mapping[tuple[Asker, str], InputLine]:
+        return {(line.asker, line.subject): line for line in self._lines}
 
     @cached_property
     def _inferred(self) -> Mapping[str, str]:
-        lines = (one for one in self._lines if one.asker in ("plugin", "model", "import"))
-        return {one.distribution: one.answer for one in lines if one.requirement is not None}
+        lines = (line for line in self._lines if line.asker in ("plugin", "model", "import"))
+        return {line.distribution: line.answer for line in lines if line.requirement is not None}
 
-    def answer(self, asker: Asker, asked: str) -> Asked | None:
+    def answer(self, asker: Asker, subject: str) -> InputLine | None:
         """Return what was recorded of one who asks; ``None`` if nothing was."""
-        return self._answers.get((asker, asked))
+        return self._answers.get((asker, subject))
 
-    def module(self, asker: Asker, module: str, names: Sequence[str] = ()) -> Asked | None:
+    def module(self, asker: Asker, module: str, names: Sequence[str] = ()) -> InputLine | None:
         """Return what was recorded of a module, or of the package around it; ``names`` are taken from it."""
         for dotted in (*(f"{module}.{name}" for name in names), module):
             parts = dotted.split(".")
             for depth in range(len(parts), 0, -1):
-                if (found := self.answer(asker, ".".join(parts[:depth]))) is not None:
-                    return found
+                if (recorded := self.answer(asker, ".".join(parts[:depth]))) is not None:
+                    return recorded
         return None
 
     def requirement_of(self, name: str) -> str | None:
@@ -158,31 +158,31 @@ def read_record(lock: Path, *, named: Collection[str] = ()) -> LockRecord:
         lines = lock.read_text(encoding="utf-8").splitlines() if lock.is_file() else []
     except (OSError, UnicodeDecodeError):
         return NO_RECORD
-    asked = (Asked.parse(line) for line in lines if line.startswith("# kappa-input: "))
-    return LockRecord((one for one in asked if one is not None), named=named)
+    parsed = (InputLine.parse(line) for line in lines if line.startswith("# kappa-input: "))
+    return LockRecord((line for line in parsed if line is not None), named=named)
 
 
-def say_difference(asked: Sequence[Asked], recorded: Sequence[Asked]) -> tuple[str, str]:
+def say_difference(planned: Sequence[InputLine], recorded: Sequence[InputLine]) -> tuple[str, str]:
     """Say how what is asked for now differs from a record: what has changed, and how the code has drifted.
 
     The code has *drifted* where it imports what the record does not know. Either text is a part of a sentence, and
     empty if there is nothing to say.
     """
-    before = {one.requirement for one in recorded} | {None}
-    now = {one.requirement for one in asked} | {None}
-    known = {(one.asker, one.asked) for one in recorded}
-    new = [one for one in asked if one.requirement not in before]
-    drifted = [one for one in new if one.asker == "import" and (one.asker, one.asked) not in known]
-    added = _few(_said(one) for one in new if one not in drifted)
-    removed = _few(_said(one) for one in recorded if one.requirement not in now)
+    before = {line.requirement for line in recorded} | {None}
+    now = {line.requirement for line in planned} | {None}
+    pairs = {(line.asker, line.subject) for line in recorded}
+    new = [line for line in planned if line.requirement not in before]
+    drifted = [line for line in new if line.asker == "import" and (line.asker, line.subject) not in pairs]
+    added = _few(_shown(line) for line in new if line not in drifted)
+    removed = _few(_shown(line) for line in recorded if line.requirement not in now)
     parts = [f"it lacks {added}"] if added else []
     parts += [f"{'it ' if not added else ''}holds {removed}, which nobody asks for now"] if removed else []
-    return " and ".join(parts), _few(f"`{one.asked}`{f' ({one.why})' if one.why else ''}" for one in drifted)
+    return " and ".join(parts), _few(f"`{line.subject}`{f' ({line.why})' if line.why else ''}" for line in drifted)
 
 
-def _said(one: Asked) -> str:
-    requirement = (one.requirement or "").partition(" --hash=")[0]
-    return f"`{requirement}`{f' ({one.why})' if one.why else ''}"
+def _shown(line: InputLine) -> str:
+    requirement = (line.requirement or "").partition(" --hash=")[0]
+    return f"`{requirement}`{f' ({line.why})' if line.why else ''}"
 
 
 def _few(texts: Iterable[str]) -> str:

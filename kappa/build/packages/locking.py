@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from kappa._files import write_atomically
 from kappa.build.packages.installed import installed_version
 from kappa.build.packages.lock import FORMAT, LOCK_NAME, UNHASHED, Lock, LockInputs, Origin, Resolver, check_lock
-from kappa.build.packages.lock_record import Asked, say_difference
+from kappa.build.packages.lock_record import InputLine, say_difference
 from kappa.environment import home_directory
 from kappa.errors import IndexUnreachableError, LockError, ResolutionError, UsageError
 from kappa.log import log
@@ -119,7 +119,7 @@ def relock(
             kind="warning",
         )
     image = base_image or (before.base_image if before is not None else "")
-    lock = replace(lock, base_image=image, asked=inputs.asked, format=FORMAT)
+    lock = replace(lock, base_image=image, input_lines=inputs.input_lines, format=FORMAT)
     is_written = before is None or before.text != lock.text or before.is_edited
     if is_written:
         write_atomically(committed, lock.text.encode())
@@ -185,7 +185,7 @@ def _mismatch(lock: Lock, inputs: LockInputs) -> str:
             "now on this machine is something else"
         )
     else:
-        changed, drifted = say_difference(inputs.asked, lock.asked)
+        changed, drifted = say_difference(inputs.input_lines, lock.input_lines)
         if not changed and lock.options != inputs.options:
             changed = "the indexes or options have changed since it was made"
         if drifted and not changed:
@@ -205,14 +205,14 @@ def _mismatch(lock: Lock, inputs: LockInputs) -> str:
 def _cached(inputs: LockInputs, environ: Mapping[str, str]) -> Lock | None:
     if inputs.resolver == UNHASHED:
         return None  # what is installed changes
-    lock = read_lock(_place(inputs, environ), origin="cached")
+    lock = read_lock(_path(inputs, environ), origin="cached")
     if lock is None or lock.inputs != inputs.digest or lock.is_edited:
         return None
     log("Packages are those of the last build with the same requirements")
-    return replace(lock, asked=inputs.asked, format=FORMAT)
+    return replace(lock, input_lines=inputs.input_lines, format=FORMAT)
 
 
-def _place(inputs: LockInputs, environ: Mapping[str, str]) -> Path:
+def _path(inputs: LockInputs, environ: Mapping[str, str]) -> Path:
     return home_directory(environ) / "locks" / inputs.digest.replace(":", "-")
 
 
@@ -229,10 +229,17 @@ def _resolve(inputs: LockInputs, environ: Mapping[str, str], *, preferred: Lock 
         raise ResolutionError(f"{exc}{_who_asks(str(exc), inputs)}") from exc
     options = "".join(f"{option}\n" for option in inputs.options)
     body = _with_stated_hashes(resolution.body, inputs.constraints)
-    lock = Lock(inputs.digest, inputs.python, inputs.platform, resolution.resolver, options + body, asked=inputs.asked)
+    lock = Lock(
+        inputs.digest,
+        inputs.python,
+        inputs.platform,
+        resolution.resolver,
+        options + body,
+        input_lines=inputs.input_lines,
+    )
     check_lock(lock)
     if inputs.resolver != UNHASHED:
-        _keep(lock, _place(inputs, environ))
+        _keep(lock, _path(inputs, environ))
     return lock
 
 
@@ -240,25 +247,25 @@ def _who_asks(message: str, inputs: LockInputs) -> str:
     """Say who asks for the requirements whose distributions a resolver names: it knows only that it was told."""
     words = {canonicalize_name(word.rstrip(".-_")) for word in _NAME.findall(message)}
     lines = [
-        f"- `{one.requirement.partition(' --hash=')[0]}`: {one.why}{_origin(one)}"
-        for one in inputs.asked
-        if one.requirement is not None and one.distribution in words
+        f"- `{line.requirement.partition(' --hash=')[0]}`: {line.why}{_origin(line)}"
+        for line in inputs.input_lines
+        if line.requirement is not None and line.distribution in words
     ]
     return "\n".join(["", "Who asks for them:", *dict.fromkeys(lines)]) if lines else ""
 
 
-def _origin(one: Asked) -> str:
+def _origin(line: InputLine) -> str:
     """Say where the version of an inferred requirement comes from, because nobody wrote it."""
-    if one.asker in ("user", "kappa") or one.answer != f"{one.distribution}=={installed_version(one.distribution)}":
+    if line.asker in ("user", "kappa") or line.answer != f"{line.distribution}=={installed_version(line.distribution)}":
         return ""
     return "; this version is installed here (name another one in `pip_packages`)"
 
 
-def _keep(lock: Lock, place: Path) -> None:
+def _keep(lock: Lock, path: Path) -> None:
     try:
-        write_atomically(place, lock.text.encode())
+        write_atomically(path, lock.text.encode())
     except OSError as exc:  # a build does not fail for a cache
-        log(f"The lock could not be kept in `{place.parent}`: {exc.strerror}.", kind="warning")
+        log(f"The lock could not be kept in `{path.parent}`: {exc.strerror}.", kind="warning")
 
 
 def _with_stated_hashes(body: str, constraints: Collection[str]) -> str:
@@ -284,7 +291,7 @@ def _without(lock: Lock | None, packages: Collection[str]) -> Lock | None:
 
 
 def _versions(lock: Lock) -> dict[str, str]:
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for pin in lock.pins:
-        found.setdefault(pin.name, []).append(pin.version)
-    return {name: ", ".join(sorted(set(versions))) for name, versions in found.items()}
+        by_name.setdefault(pin.name, []).append(pin.version)
+    return {name: ", ".join(sorted(set(versions))) for name, versions in by_name.items()}

@@ -68,15 +68,15 @@ class OptionalDependencies:
 
     def _items(self, kind: str, name: str) -> Sequence[Any]:
         table = self._tables[kind]
-        found = [key for key in table if canonicalize_name(key) == canonicalize_name(name)]
-        if not found:
+        matches = [key for key in table if canonicalize_name(key) == canonicalize_name(name)]
+        if not matches:
             near = nearest(name, [*table])
-            known = f"it has {', '.join(f'`{key}`' for key in table)}" if table else "it has none"
-            rest = f"did you mean `{near}`" if near else known
+            alternatives = f"it has {', '.join(f'`{key}`' for key in table)}" if table else "it has none"
+            rest = f"did you mean `{near}`" if near else alternatives
             self.problems.append(f"There is no {kind} `{name}` in {_KINDS[kind]} of `{self._shown}`: {rest}.")
-        if len(found) > 1:
-            self.problems.append(f"`{self._shown}` has the {kind} `{name}` twice: {', '.join(map(repr, found))}.")
-        items = table[found[0]] if len(found) == 1 else []
+        if len(matches) > 1:
+            self.problems.append(f"`{self._shown}` has the {kind} `{name}` twice: {', '.join(map(repr, matches))}.")
+        items = table[matches[0]] if len(matches) == 1 else []
         if not isinstance(items, list):
             self.problems.append(f"The {kind} `{name}` of `{self._shown}` is not a list.")
             return []

@@ -41,13 +41,13 @@ class Source:
 def sources_of(pyproject: Path, tree: Mapping[str, Any]) -> Mapping[str, Source]:
     """Read where dependencies of a `pyproject.toml` come from, by normalised names, if not from any index."""
     workspace = workspace_of(pyproject)
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     if workspace is not None and workspace != pyproject:
-        found.update(_uv_sources(workspace, _read(workspace), workspace))
-    found.update(_pdm_sources(tree))
-    found.update(_poetry_sources(pyproject, tree))
-    found.update(_uv_sources(pyproject, tree, workspace))
-    return found
+        sources.update(_uv_sources(workspace, _read(workspace), workspace))
+    sources.update(_pdm_sources(tree))
+    sources.update(_poetry_sources(pyproject, tree))
+    sources.update(_uv_sources(pyproject, tree, workspace))
+    return sources
 
 
 def unread_settings(tree: Mapping[str, Any], indexes: Collection[str]) -> Iterator[str]:
@@ -56,14 +56,14 @@ def unread_settings(tree: Mapping[str, Any], indexes: Collection[str]) -> Iterat
     Each is the end of a sentence; ``indexes`` are the URLs of those that are asked.
     """
     uv = _at(tree, "tool", "uv")
-    asked = {url.rstrip("/") for url in (*indexes, _PYPI)}
+    indexed = {url.rstrip("/") for url in (*indexes, _PYPI)}
     listed = [*_tables(uv, "index"), *_tables(_at(tree, "tool", "pdm"), "source"), *_poetry_indexes(tree)]
-    urls = [str(one.get("url", "")) for one in listed if not _is_for_some(one)]
+    urls = [str(index.get("url", "")) for index in listed if not _is_for_some(index)]
     for key in ("index-url", "extra-index-url"):
-        given = uv.get(key, [])
-        urls += [str(url) for url in (given if isinstance(given, list) else [given])]
+        value = uv.get(key, [])
+        urls += [str(url) for url in (value if isinstance(value, list) else [value])]
     for url in dict.fromkeys(urls):
-        if url and url.rstrip("/") not in asked:
+        if url and url.rstrip("/") not in indexed:
             yield (
                 f"names the index {quoted(url)} for its tool, and that is not asked: name it in `pip_index_url` or "
                 "`pip_extra_index_url`"
@@ -88,22 +88,22 @@ def _poetry_indexes(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _tables(table: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     listed = table.get(key, ())
-    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    return [table for table in listed if isinstance(table, Mapping)] if isinstance(listed, list) else []
 
 
 def project_folders(pyproject: Path) -> tuple[Path, ...]:
     """Return the folders of the user's own projects that a `pyproject.toml` needs, directly or through others."""
-    found: dict[Path, None] = {}
+    folders: dict[Path, None] = {}
     waiting = [pyproject]
     while waiting:
         file = waiting.pop()
         tree = _read(file)
-        asked = {canonicalize_name(Requirement(text).name) for text in _dependencies(tree) if _is_valid(text)}
+        dependencies = {canonicalize_name(Requirement(text).name) for text in _dependencies(tree) if _is_valid(text)}
         for name, source in sources_of(file, tree).items():
-            if source.folder is not None and name in asked and source.folder not in found:
-                found[source.folder] = None
+            if source.folder is not None and name in dependencies and source.folder not in folders:
+                folders[source.folder] = None
                 waiting.append(source.folder / "pyproject.toml")
-    return tuple(found)
+    return tuple(folders)
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class Sourced:
     """Dependencies, each with its source; ``problems`` are the ends of sentences."""
 
     requirements: list[str] = field(default_factory=list)
-    own: set[str] = field(default_factory=set)
+    project_names: set[str] = field(default_factory=set)
     """The normalised names of the user's own projects, whose code is packed and whose needs are taken."""
     problems: list[str] = field(default_factory=list)
     indexed: dict[str, str] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Sourced:
 
 def with_sources(texts: Iterable[str], pyproject: Path, tree: Mapping[str, Any]) -> Sourced:
     """Bring requirements together with where they come from; the user's own projects become what they need."""
-    found = Sourced()
+    sourced = Sourced()
     waiting = deque([(list(texts), sources_of(pyproject, tree))])
     while waiting:
         listed, sources = waiting.popleft()
@@ -129,21 +129,21 @@ def with_sources(texts: Iterable[str], pyproject: Path, tree: Mapping[str, Any])
             name = canonicalize_name(requirement.name)
             source = sources.get(name)
             if source is None or requirement.url is not None:
-                found.requirements.append(text)
+                sourced.requirements.append(text)
             elif source.problem:
-                found.problems.append(f"`{requirement.name}` {source.problem}")
+                sourced.problems.append(f"`{requirement.name}` {source.problem}")
             elif source.url:
                 marker = f" ; {requirement.marker}" if requirement.marker else ""
-                found.requirements.append(f"{requirement.name} @ {source.url}{marker}")
+                sourced.requirements.append(f"{requirement.name} @ {source.url}{marker}")
             elif source.folder is None:
-                found.indexed[requirement.name] = source.index
-                found.requirements.append(text)
-            elif name not in found.own:
-                found.own.add(name)
+                sourced.indexed[requirement.name] = source.index
+                sourced.requirements.append(text)
+            elif name not in sourced.project_names:
+                sourced.project_names.add(name)
                 file = source.folder / "pyproject.toml"
                 inner = _read(file)
                 waiting.append(([text for text in _dependencies(inner) if _is_valid(text)], sources_of(file, inner)))
-    return found
+    return sourced
 
 
 def _dependencies(tree: Mapping[str, Any]) -> list[str]:
@@ -170,19 +170,19 @@ def workspace_of(pyproject: Path) -> Path | None:
 
 def _uv_sources(pyproject: Path, tree: Mapping[str, Any], workspace: Path | None) -> Iterator[tuple[str, Source]]:
     uv = _at(tree, "tool", "uv")
-    indexes = {str(one.get("name", "")): str(one.get("url", "")) for one in _tables(uv, "index")}
-    for name, given in _at(uv, "sources").items():
-        for one in given if isinstance(given, list) else [given]:
-            if not isinstance(one, Mapping):
+    indexes = {str(index.get("name", "")): str(index.get("url", "")) for index in _tables(uv, "index")}
+    for name, entries in _at(uv, "sources").items():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if not isinstance(entry, Mapping):
                 continue
-            if one.get("workspace"):
+            if entry.get("workspace"):
                 member = _member(name, workspace) if workspace is not None else None
                 problem = "" if member is not None else "is of a uv workspace that has no such member"
                 yield canonicalize_name(name), Source(folder=member, problem=problem)
-            elif "index" in one:
-                yield canonicalize_name(name), Source(index=indexes.get(str(one["index"]), str(one["index"])))
+            elif "index" in entry:
+                yield canonicalize_name(name), Source(index=indexes.get(str(entry["index"]), str(entry["index"])))
             else:
-                yield canonicalize_name(name), _source(one, pyproject)
+                yield canonicalize_name(name), _source(entry, pyproject)
 
 
 def _pdm_sources(tree: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
@@ -194,27 +194,27 @@ def _pdm_sources(tree: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
 
 
 def _poetry_sources(pyproject: Path, tree: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
-    indexes = {str(one.get("name", "")): str(one.get("url", "")) for one in _poetry_indexes(tree)}
-    for name, given in _at(tree, "tool", "poetry", "dependencies").items():
-        for one in given if isinstance(given, list) else [given]:
-            if isinstance(one, Mapping) and {"path", "file", "url", *_REPOSITORIES} & one.keys():
-                yield canonicalize_name(name), _source(one, pyproject)
-            elif isinstance(one, Mapping) and "source" in one:
-                yield canonicalize_name(name), Source(index=indexes.get(str(one["source"]), str(one["source"])))
+    indexes = {str(index.get("name", "")): str(index.get("url", "")) for index in _poetry_indexes(tree)}
+    for name, entries in _at(tree, "tool", "poetry", "dependencies").items():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if isinstance(entry, Mapping) and {"path", "file", "url", *_REPOSITORIES} & entry.keys():
+                yield canonicalize_name(name), _source(entry, pyproject)
+            elif isinstance(entry, Mapping) and "source" in entry:
+                yield canonicalize_name(name), Source(index=indexes.get(str(entry["source"]), str(entry["source"])))
 
 
-def _source(given: Mapping[str, Any], pyproject: Path) -> Source:
-    if (tool := next((key for key in _REPOSITORIES if key in given), None)) is not None:
-        return Source(problem=f"comes from the repository {quoted(str(given[tool]))} there, which has no hash")
-    if "url" in given:
-        return Source(url=str(given["url"]))
-    text = str(given.get("path", given.get("file", "")))
-    place = (pyproject.parent / text).resolve()
-    if place.is_dir():
-        return Source(folder=place)
-    said = "the file" if place.is_file() else "the folder"
-    gone = "" if place.exists() else ", which is not there"
-    return Source(problem=f"comes from {said} {quoted(text)} there{gone or ', which nobody else has'}")
+def _source(entry: Mapping[str, Any], pyproject: Path) -> Source:
+    if (tool := next((key for key in _REPOSITORIES if key in entry), None)) is not None:
+        return Source(problem=f"comes from the repository {quoted(str(entry[tool]))} there, which has no hash")
+    if "url" in entry:
+        return Source(url=str(entry["url"]))
+    text = str(entry.get("path", entry.get("file", "")))
+    path = (pyproject.parent / text).resolve()
+    if path.is_dir():
+        return Source(folder=path)
+    kind = "the file" if path.is_file() else "the folder"
+    gone = "" if path.exists() else ", which is not there"
+    return Source(problem=f"comes from {kind} {quoted(text)} there{gone or ', which nobody else has'}")
 
 
 def _member(name: str, workspace: Path) -> Path | None:
@@ -222,8 +222,8 @@ def _member(name: str, workspace: Path) -> Path | None:
     patterns = _at(_read(workspace), "tool", "uv", "workspace").get("members", ())
     folders = [workspace.parent, *(path for text in patterns for path in sorted(workspace.parent.glob(str(text))))]
     for folder in folders:
-        own = _at(_read(folder / "pyproject.toml"), "project").get("name", "")
-        if canonicalize_name(str(own)) == canonicalize_name(name):
+        project_name = _at(_read(folder / "pyproject.toml"), "project").get("name", "")
+        if canonicalize_name(str(project_name)) == canonicalize_name(name):
             return folder
     return None
 

@@ -95,8 +95,8 @@ def direct_distributions(installed: Sequence[Path]) -> Iterator[DirectDistributi
     A folder that is gone was one of a build machine, as conda's are: such a distribution is taken for one of an index.
     """
     for distribution in distributions(path=[str(folder) for folder in installed]):
-        if (found := direct_origin(distribution)) is not None and found.name not in OWN_NAMES:
-            yield found
+        if (origin := direct_origin(distribution)) is not None and origin.name not in OWN_NAMES:
+            yield origin
 
 
 def direct_origin(distribution: Distribution) -> DirectDistribution | None:

@@ -82,28 +82,28 @@ def read_dependencies(
     )
     sourced = with_sources(dependencies, path, tree)
     problems = [f"`{shown}`: {problem}." for problem in sourced.problems]
-    found = _lock_beside(path, project, wanted, target, own=sourced.own)
-    if isinstance(found, str):
+    lock = _lock_beside(path, project, wanted, target, project_names=sourced.project_names)
+    if isinstance(lock, str):
         problems += [
             f"`{shown}`: `{name}` comes from the index {quoted(url)} alone, and another one may have a stranger's of "
             "that name: name that index in `pip_extra_index_url`, or run `uv lock`, whose hashes are taken."
             for name, url in sourced.indexed.items()
-            if url.rstrip("/") not in {one.rstrip("/") for one in indexes}
+            if url.rstrip("/") not in {index.rstrip("/") for index in indexes}
         ]
-        told = (*indexes, *sourced.indexed.values())
+        covered = (*indexes, *sourced.indexed.values())
         return ProjectDependencies(
             tuple(sourced.requirements),
             problems=tuple(problems),
-            warnings=(found,) if found else (),
-            unread=tuple(f"`{shown}` {one}." for one in unread_settings(tree, told)) if dependencies else (),
+            warnings=(lock,) if lock else (),
+            unread=tuple(f"`{shown}` {setting}." for setting in unread_settings(tree, covered)) if dependencies else (),
         )
     if problems:
         return ProjectDependencies(problems=tuple(problems))
     return ProjectDependencies(
         tuple(sourced.requirements),
-        pins=found.pins,
-        lock=found.name,
-        problems=tuple(f"`{found.name}`: {problem}" for problem in found.problems),
+        pins=lock.pins,
+        lock=lock.name,
+        problems=tuple(f"`{lock.name}`: {problem}" for problem in lock.problems),
     )
 
 
@@ -136,7 +136,7 @@ def _misfit(project: Mapping[str, Any], target: Target, shown: str) -> list[str]
 
 
 def _lock_beside(
-    path: Path, project: Mapping[str, Any], wanted: Wanted, target: Target, *, own: Collection[str] = ()
+    path: Path, project: Mapping[str, Any], wanted: Wanted, target: Target, *, project_names: Collection[str] = ()
 ) -> ForeignLock | str:
     """Return the first lock beside a `pyproject.toml` that is up to date with it, or why none is.
 
@@ -146,17 +146,17 @@ def _lock_beside(
     name = canonicalize_name(str(project.get("name", "")))
     for file, read in (("uv.lock", uv_pins), ("pylock.toml", pylock_pins)):
         workspace = workspace_of(path) if file == "uv.lock" else None
-        place = (path if workspace is None else workspace).with_name(file)
-        if not place.is_file():
+        lock_file = (path if workspace is None else workspace).with_name(file)
+        if not lock_file.is_file():
             continue
         try:
-            found = read(tomli.loads(decoded(place.read_bytes())), name, wanted, target)
+            lock = read(tomli.loads(decoded(lock_file.read_bytes())), name, wanted, target)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             stale = f"`{file}` cannot be read as a lock, so it is not used: {type(exc).__name__}: {exc}."
             continue
-        if found is not None:
-            starts = tuple(f"`{one}` " for one in own)
-            return replace(found, problems=tuple(one for one in found.problems if not one.startswith(starts)))
+        if lock is not None:
+            starts = tuple(f"`{project_name}` " for project_name in project_names)
+            return replace(lock, problems=tuple(problem for problem in lock.problems if not problem.startswith(starts)))
         stale = f"`{file}` is not up to date with `{path.name}`, so it is not used. {_REMEDIES[file]}"
     return stale
 

@@ -66,7 +66,7 @@ class RequirementLine:
     """One requirement and where it was written, e.g. ``requirements.txt:3``."""
 
     text: str
-    place: str
+    origin: str
     hashes: tuple[str, ...] = ()
 
 
@@ -111,10 +111,10 @@ def check_requirement(text: str) -> str | None:
             f"does in conda's environments, write `{requirement.name}=={version}` (`pip list --format=freeze` prints "
             "it so), else publish the package to an index"
         )
-    if what := password_in(url) if is_left_out else secret_in(url):
+    if secret := password_in(url) if is_left_out else secret_in(url):
         return (
-            f"`{masked(text)}` has {what} in its URL, which a bundle would publish: remove it, and let a `.netrc` file "
-            "tell the resolver what the server asks for"
+            f"`{masked(text)}` has {secret} in its URL, which a bundle would publish: remove it, and let a `.netrc` "
+            "file tell the resolver what the server asks for"
         )
     return None
 
@@ -127,9 +127,9 @@ _REPOSITORY = (
 
 def check_location(url: str) -> str | None:
     """Return what is wrong with the URL of an index, as the end of a sentence; ``None`` if a bundle may hold it."""
-    if what := secret_in(url):
+    if secret := secret_in(url):
         return (
-            f"has {what} in its URL, which a bundle would publish: remove it, and give it to the resolver with "
+            f"has {secret} in its URL, which a bundle would publish: remove it, and give it to the resolver with "
             "`PIP_INDEX_URL` or a `.netrc` file"
         )
     if not _URL.match(url) or url.lower().startswith("file:"):
@@ -142,17 +142,17 @@ def check_location(url: str) -> str | None:
 
 def read_requirements_file(path: Path, *, root: Path) -> RequirementsFile:
     """Read a requirements file of the project in ``root``, and those it names; collects problems and raises nothing."""
-    found = _Found()
-    _read(path, found, root=root, is_constraint=False, reading=(), asked_by="")
+    collected = _Collected()
+    _read(path, collected, root=root, is_constraint=False, reading=(), asked_by="")
     return RequirementsFile(
-        requirements=tuple(found.requirements),
-        constraints=tuple(found.constraints),
-        options=tuple(dict.fromkeys(found.options)),
-        problems=tuple(map(masked, found.problems)),
+        requirements=tuple(collected.requirements),
+        constraints=tuple(collected.constraints),
+        options=tuple(dict.fromkeys(collected.options)),
+        problems=tuple(map(masked, collected.problems)),
     )
 
 
-class _Found:
+class _Collected:
     def __init__(self) -> None:
         self.requirements: list[RequirementLine] = []
         self.constraints: list[RequirementLine] = []
@@ -161,14 +161,14 @@ class _Found:
 
 
 def _read(
-    path: Path, found: _Found, *, root: Path, is_constraint: bool, reading: tuple[Path, ...], asked_by: str
+    path: Path, collected: _Collected, *, root: Path, is_constraint: bool, reading: tuple[Path, ...], asked_by: str
 ) -> None:
     """Read one file; ``asked_by`` is the place and the text of the line that names it, if another file does."""
     path = path.resolve()
     if path in reading:
         return
     if not path.is_relative_to(root.resolve()):
-        found.problems.append(
+        collected.problems.append(
             f"{asked_by}names a file outside of the project: put it into the project, or write its lines here."
             if asked_by
             else f"`{path}` lies outside the project `{root}`."
@@ -179,44 +179,46 @@ def _read(
         text = decoded(path.read_bytes(), as_pip=True)
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        found.problems.append(
+        collected.problems.append(
             f"{asked_by}cannot be followed: {reason}."
             if asked_by
             else f"The requirements file `{shown}` cannot be read: {reason}."
         )
         return
     for number, line in _logical_lines(text):
-        place = f"{shown}:{number}"
+        origin = f"{shown}:{number}"
         if problem := _say_variable(line):
-            found.problems.append(f"{place}: {problem}.")
+            collected.problems.append(f"{origin}: {problem}.")
             continue
         requirement, _, written = _partition(line)
         try:
             options = [*_options(shlex.split(written))]
         except ValueError as exc:
-            found.problems.append(f"{place}: `{line}` cannot be read: {str(exc).lower()}.")
+            collected.problems.append(f"{origin}: `{line}` cannot be read: {str(exc).lower()}.")
             continue
         if requirement:
-            _read_requirement(requirement, options, place, found, is_constraint=is_constraint)
+            _read_requirement(requirement, options, origin, collected, is_constraint=is_constraint)
             continue
         for option, value in options:
             if option in _FILES:
                 included = path.parent / value
                 constraint = is_constraint or option in {"-c", "--constraint"}
                 if _URL.match(value):
-                    found.problems.append(f"{place}: `{option} {value}` names a URL: put the file into the project.")
+                    collected.problems.append(
+                        f"{origin}: `{option} {value}` names a URL: put the file into the project."
+                    )
                 else:
-                    asked = f"{place}: `{option} {value}` "
+                    prefix = f"{origin}: `{option} {value}` "
                     _read(
                         included,
-                        found,
+                        collected,
                         root=root,
                         is_constraint=constraint,
                         reading=(*reading, path),
-                        asked_by=asked,
+                        asked_by=prefix,
                     )
             else:
-                _read_option(option, value, place, found)
+                _read_option(option, value, origin, collected)
 
 
 def _partition(line: str) -> tuple[str, str, str]:
@@ -238,31 +240,31 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield option, value
 
 
-def _read_option(option: str, value: str, place: str, found: _Found) -> None:
+def _read_option(option: str, value: str, origin: str, collected: _Collected) -> None:
     if option in _EDITABLE:
-        found.problems.append(f"{place}: {_say_folder(value, f'{option} {value}')}.")
+        collected.problems.append(f"{origin}: {_say_folder(value, f'{option} {value}')}.")
     elif option in _FLAGS:
-        found.options.append(option)
+        collected.options.append(option)
     elif (name := _OPTIONS.get(option)) is None:
         if option not in _IGNORED:
-            found.problems.append(f"{place}: `{option}` has no meaning in a bundle: remove it.")
+            collected.problems.append(f"{origin}: `{option}` has no meaning in a bundle: remove it.")
     elif name in _LOCATIONS and (problem := check_location(value)):
-        found.problems.append(f"{place}: `{name} {value}` {problem}.")
+        collected.problems.append(f"{origin}: `{name} {value}` {problem}.")
     else:
-        found.options.append(f"{name} {value}")
+        collected.options.append(f"{name} {value}")
 
 
 def _read_requirement(
-    text: str, options: Sequence[tuple[str, str]], place: str, found: _Found, *, is_constraint: bool
+    text: str, options: Sequence[tuple[str, str]], origin: str, collected: _Collected, *, is_constraint: bool
 ) -> None:
     if problem := check_requirement(text):
-        found.problems.append(f"{place}: {problem}.")
+        collected.problems.append(f"{origin}: {problem}.")
         return
     if strange := [option for option, _ in options if option != "--hash"]:
-        found.problems.append(f"{place}: `{strange[0]}` has no meaning in a bundle: remove it.")
+        collected.problems.append(f"{origin}: `{strange[0]}` has no meaning in a bundle: remove it.")
         return
     hashes = tuple(value for option, value in options if option == "--hash")
-    (found.constraints if is_constraint else found.requirements).append(RequirementLine(text, place, hashes))
+    (collected.constraints if is_constraint else collected.requirements).append(RequirementLine(text, origin, hashes))
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -12,7 +12,7 @@ import pytest
 
 from kappa.build.class_project import read_class_project
 from kappa.build.code.classes import import_class, read_class
-from kappa.build.code.declarations import ClassProblem, Declaration, Opaque, Place
+from kappa.build.code.declarations import ClassProblem, Declaration, Location, Opaque
 from kappa.build.code.modules import CodeBase, search_path
 from kappa.build.manifest.positions import Span
 from kappa.build.project import read_project
@@ -324,7 +324,7 @@ def test_an_opaque_class_is_imported_in_a_process_of_its_own_and_this_is_said(tm
 )
 def test_an_import_that_fails_is_a_problem_with_its_reason(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "declared.py").write_text(text, encoding="utf-8")
-    opaque = Opaque("it is made", Place(tmp_path / "declared.py", Span(1, 1, 1, 2)))
+    opaque = Opaque("it is made", Location(tmp_path / "declared.py", Span(1, 1, 1, 2)))
     told = import_class("declared:Service", tmp_path, opaque)
     assert isinstance(told, ClassProblem)
     assert words in told.message
@@ -337,9 +337,9 @@ def test_a_runner_may_be_given(tmp_path: Path) -> None:
         calls.append(arguments)
         return subprocess.CompletedProcess(arguments, 1, stdout="", stderr="ImportError: nothing here\n")
 
-    opaque = Opaque("it is made", Place(tmp_path / "declared.py", Span(1, 1, 1, 2)))
+    opaque = Opaque("it is made", Location(tmp_path / "declared.py", Span(1, 1, 1, 2)))
     told = import_class("declared:Service", tmp_path, opaque, run=run)
-    assert told == ClassProblem("Importing `declared:Service` failed: ImportError: nothing here.", opaque.place)
+    assert told == ClassProblem("Importing `declared:Service` failed: ImportError: nothing here.", opaque.location)
     assert calls[0][1:5] == ["-m", "kappa.build.code.describe", "declared:Service", str(tmp_path)]
 
 

@@ -87,7 +87,9 @@ def plan_of(project: Project, **options: object) -> BuildPlan:
 
 def commit(plan: BuildPlan) -> Lock:
     asked = plan.lock_inputs
-    lock = Lock(asked.digest, asked.python, asked.platform, f"{asked.resolver} 7.6", BODY, asked=asked.asked)
+    lock = Lock(
+        asked.digest, asked.python, asked.platform, f"{asked.resolver} 7.6", BODY, input_lines=asked.input_lines
+    )
     (plan.project.root / "kappafile.lock").write_text(lock.text)
     return lock
 
@@ -378,7 +380,7 @@ def test_the_record_says_who_asked_and_what_was_answered(write_project: WritePro
     ]
     read = Lock.parse(lock.text)
     assert read is not None
-    assert (read.asked, read.body, read.is_edited) == (tuple(sorted(set(lock.asked))), BODY, False)
+    assert (read.input_lines, read.body, read.is_edited) == (tuple(sorted(set(lock.input_lines))), BODY, False)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +404,7 @@ def test_a_record_that_was_edited_is_an_edit(
 
 
 def old(lock: Lock) -> Lock:
-    return replace(lock, format=1, asked=())
+    return replace(lock, format=1, input_lines=())
 
 
 def test_a_lock_of_the_first_format_holds_with_a_warning_and_is_rewritten_with_its_versions(
@@ -456,5 +458,7 @@ def test_what_is_asked_for_the_same_way_shares_a_cached_lock_and_keeps_its_own_r
     assert inferred.digest == listed.digest
     place = kappa_home / "locks" / inferred.digest.replace(":", "-")
     place.parent.mkdir(parents=True)
-    place.write_text(Lock(inferred.digest, inferred.python, inferred.platform, "x 1", BODY, asked=inferred.asked).text)
-    assert set(lock_packages(listed, committed=None, environ=os.environ).asked) == set(listed.asked)
+    place.write_text(
+        Lock(inferred.digest, inferred.python, inferred.platform, "x 1", BODY, input_lines=inferred.input_lines).text
+    )
+    assert set(lock_packages(listed, committed=None, environ=os.environ).input_lines) == set(listed.input_lines)

@@ -61,11 +61,11 @@ def index_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """Return pip's settings of indexes and connections, by their names in its files; paths are absolute."""
     clean = {key: value for key, value in environ.items() if key == "PIP_CONFIG_FILE" or not key.startswith("PIP_")}
     settings = _configured(clean)
-    found = {}
+    absolute = {}
     for name in _SETTINGS:
         if value := environ.get(f"PIP_{name.replace('-', '_').upper()}") or settings.get(name):
-            found[name] = _absolute(name, value)
-    return found
+            absolute[name] = _absolute(name, value)
+    return absolute
 
 
 def pip_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -97,11 +97,11 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def secrets_in(environ: Mapping[str, str]) -> frozenset[str]:
     """Return the passwords and tokens of indexes that an environment holds, as written and decoded."""
-    found = {value for key, value in environ.items() if re.fullmatch(r"UV_INDEX_\w+_PASSWORD", key)}
+    secrets = {value for key, value in environ.items() if re.fullmatch(r"UV_INDEX_\w+_PASSWORD", key)}
     for key, value in environ.items():
         if key.startswith(("PIP_", "UV_")) or key.lower().endswith("_proxy"):
-            found.update(secret_urls.secrets_in(value))
-    return frozenset(form for secret in found if secret for form in (secret, unquote(secret)))
+            secrets.update(secret_urls.secrets_in(value))
+    return frozenset(form for secret in secrets if secret for form in (secret, unquote(secret)))
 
 
 def redacted(text: str, secrets: frozenset[str]) -> str:

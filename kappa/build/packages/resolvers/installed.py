@@ -48,7 +48,7 @@ class _Closure:
     """Distributions that are needed, with what needs them."""
 
     def __init__(self) -> None:
-        self._found: dict[str, metadata.Distribution] = {}
+        self._diagnostics: dict[str, metadata.Distribution] = {}
         self._needed_by: dict[str, list[str]] = {}
         self.problems: list[str] = []
 
@@ -71,9 +71,9 @@ class _Closure:
                     waiting.extend((Requirement(text), wanted, name) for text in distribution.requires or ())
 
     def _check_extras(self, requirement: Requirement, distribution: metadata.Distribution) -> None:
-        known = {canonicalize_name(extra) for extra in distribution.metadata.get_all("Provides-Extra") or ()}
+        extras = {canonicalize_name(extra) for extra in distribution.metadata.get_all("Provides-Extra") or ()}
         for extra in sorted(requirement.extras):
-            if canonicalize_name(extra) not in known:
+            if canonicalize_name(extra) not in extras:
                 log(f"{requirement.name} {distribution.version} has no extra `{extra}`.", kind="warning")
 
     def _installed(self, requirement: Requirement, needed_by: str) -> metadata.Distribution | None:
@@ -88,11 +88,11 @@ class _Closure:
             subject = f"`{needed_by}`" if needed_by != _SERVICE else "The service"
             self.problems.append(f"{subject} needs `{requirement}`, and {distribution.version} is installed.")
             return None
-        self._found[name] = distribution
+        self._diagnostics[name] = distribution
         return distribution
 
     def pins(self) -> Iterator[Pin]:
-        for name, distribution in sorted(self._found.items()):
+        for name, distribution in sorted(self._diagnostics.items()):
             reasons = ", ".join(dict.fromkeys(self._needed_by[name]))
             yield Pin(self._pin(name, distribution), comments=(f"    # via {reasons}",))
 

@@ -81,25 +81,25 @@ class PipCompileResolver:
 
 def explain_failure(output: str, lines: Sequence[str]) -> str:
     """Say in a few lines, in pip's words, why nothing was found; ``lines`` are those of `requirements.in`."""
-    said = [match["message"].strip() for match in map(_ERROR.match, output.splitlines()) if match]
-    said += _cause_of_conflict(output)
-    if not said:
+    sentences = [match["message"].strip() for match in map(_ERROR.match, output.splitlines()) if match]
+    sentences += _cause_of_conflict(output)
+    if not sentences:
         exceptions = [f"{match['class']}: {match['message']}" for match in _EXCEPTION.finditer(output)]
-        said = exceptions[-1:] or output.strip().splitlines()[-1:]
-        said += [f"That was while collecting `{name}`." for name in _COLLECTING.findall(output)[-1:]]
-    text = "\n".join(dict.fromkeys(said))
+        sentences = exceptions[-1:] or output.strip().splitlines()[-1:]
+        sentences += [f"That was while collecting `{name}`." for name in _COLLECTING.findall(output)[-1:]]
+    text = "\n".join(dict.fromkeys(sentences))
     text = _INPUT_LINE.sub(lambda match: f"`{lines[int(match[1]) - 1]}`", text)
     text = _VERSIONS.sub(_few_versions, text)
     if _UNREACHABLE.search(output):
-        hosts = dict.fromkeys(f"`{host}`: {what.strip()}." for host, what in _UNREACHED.findall(output))
+        hosts = dict.fromkeys(f"`{host}`: {reason.strip()}." for host, reason in _UNREACHED.findall(output))
         return say_unreachable("\n".join([*hosts] or [text]))
     return f"The packages cannot be resolved. pip says:\n{text}"
 
 
 def _cause_of_conflict(output: str) -> list[str]:
     """Return the lines under pip's *The conflict is caused by*."""
-    _, found, rest = output.partition("The conflict is caused by:")
-    block = rest.partition("\n")[2] if found else ""
+    _, cause, rest = output.partition("The conflict is caused by:")
+    block = rest.partition("\n")[2] if cause else ""
     lines = [line.strip() for line in block.splitlines()]
     return [f"  {line}" for line in itertools.takewhile(bool, lines)]
 

@@ -43,9 +43,9 @@ def find_uv() -> str:
     try:
         from uv import find_uv_bin
     except ImportError:
-        if (found := which("uv")) is None:
+        if (path := which("uv")) is None:
             raise MissingDependencyError("uv", needed_for="the resolver `uv`") from None
-        return found
+        return path
     return str(find_uv_bin())
 
 
@@ -92,7 +92,7 @@ def reduced(body: str, target: Target) -> str:
             kept.append(pin)
             continue
         held = [holds_on(pin.marker, target.python, system) for system in target.systems]
-        if all(one is True for one in held):
+        if all(flag is True for flag in held):
             kept.append(replace(pin, requirement=_without_marker(pin)))
         elif None in held:
             kept.append(pin)
@@ -115,21 +115,21 @@ def _platform_words(target: Target) -> list[str]:
 
 def _with_indexes(environ: Mapping[str, str], options: Sequence[str]) -> dict[str, str]:
     """Return an environment with the indexes that a service names: its main one instead, its others before those."""
-    given: dict[str, list[str]] = {}
+    by_option: dict[str, list[str]] = {}
     for option, _, value in (text.partition(" ") for text in options):
-        given.setdefault(option, []).append(value)
+        by_option.setdefault(option, []).append(value)
     settings = dict(environ)
-    if "--index-url" in given:
-        settings["UV_DEFAULT_INDEX"] = given["--index-url"][-1]
+    if "--index-url" in by_option:
+        settings["UV_DEFAULT_INDEX"] = by_option["--index-url"][-1]
     for option, variable, separator in (
         ("--extra-index-url", "UV_INDEX", " "),
         ("--trusted-host", "UV_INSECURE_HOST", " "),
         ("--find-links", "UV_FIND_LINKS", ","),
     ):
-        values = [*given.get(option, ()), *settings.get(variable, "").split(separator)]
+        values = [*by_option.get(option, ()), *settings.get(variable, "").split(separator)]
         if any(values):
             settings[variable] = separator.join(filter(None, values))
-    return {**settings, "UV_NO_INDEX": "1"} if "--no-index" in given else settings
+    return {**settings, "UV_NO_INDEX": "1"} if "--no-index" in by_option else settings
 
 
 def _option_words(options: Sequence[str]) -> Iterator[str]:
@@ -156,10 +156,10 @@ def _write(path: Path, lines: Sequence[str]) -> None:
 def _explain(output: str) -> str:
     """Say in uv's words why nothing was found."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip() and not line.startswith("warning:")]
-    said = "\n".join(line.removeprefix("error: ") for line in lines) or "it said nothing"
+    message = "\n".join(line.removeprefix("error: ") for line in lines) or "it said nothing"
     if _UNREACHABLE.search(output):
-        return say_unreachable(said)
-    return f"The packages cannot be resolved. uv says:\n{said}"
+        return say_unreachable(message)
+    return f"The packages cannot be resolved. uv says:\n{message}"
 
 
 def _version(command: str) -> str:
