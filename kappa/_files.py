@@ -1,4 +1,4 @@
-"""Writing so that nobody ever sees half a file, and hashing so that everybody can tell a whole one."""
+"""Atomic writes, and the digests by which a complete file or folder is recognised."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def copy_folder(source: Path, target: Path, *, inside: str = "") -> None:
 
 
 def strangeness(path: Path) -> str:
-    """Return what a file is that no bundle may hold: `a link`, `a named pipe`, …; nothing for a plain file."""
+    """Return the kind of a file that no bundle may hold: `a link`, `a named pipe`, …; empty for a plain file."""
     mode = path.lstat().st_mode
     if stat.S_ISREG(mode):
         return "bytecode without its source" if path.suffix == ".pyc" else ""
@@ -98,7 +98,7 @@ _STRANGE: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 def _entries(root: Path, inside: Path) -> Iterator[tuple[Path, str]]:
-    """Yield files and whatever is no folder, each with its strangeness; links are never followed."""
+    """Yield everything but folders, each with its strangeness; links are never followed."""
     folders = [root]
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -156,7 +156,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def say_taken_place(destination: Path) -> str:
-    """Say that something is where nothing should be."""
+    """Return the message for a destination that is taken."""
     problem = f"`{destination}` exists and is not an empty folder; nothing was written."
     return f"{problem} Name another folder, or remove this one."
 
@@ -205,7 +205,7 @@ def in_use(directory: Path) -> Iterator[None]:
 def is_abandoned(directory: Path) -> bool:
     """Return whether a process that made a directory for its own use has left it behind.
 
-    Where nobody can tell whether it is in use, it is abandoned after a day.
+    Where directories cannot be locked, it is abandoned after a day.
     """
     try:
         age_s = time.time() - directory.stat().st_mtime

@@ -1,4 +1,4 @@
-"""What the environment says to Kappa itself."""
+"""Environment variables of Kappa itself."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def home_directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def is_in_environment(section: str, key: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a variable decides about a setting, which then stands over what a service says."""
+    """Return whether an environment variable sets a setting, which then overrides the service's own."""
     return f"KAPPA_{section}__{key}".upper() in environ

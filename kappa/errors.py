@@ -121,7 +121,7 @@ class BuildError(KappaError):
 
 
 class DestinationExistsError(BuildError):
-    """Something else than what may be replaced is at the place to write to; nothing was touched."""
+    """The destination exists and may not be replaced; nothing was touched."""
 
 
 class LockError(BuildError):
@@ -231,5 +231,5 @@ def exception_text(exc: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text that a terminal shows and does not obey."""
+    """Replace the control characters of a text, which a terminal would obey."""
     return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,4 +1,4 @@
-"""What users say of images: their names, who builds them, and what a build is given.
+"""Images as users name them: names and tags, engines, and the arguments and secrets of a build.
 
 A name is what `docker tag` takes, ``[registry/]path[:tag]``; the grammar is that of the distribution project
 (github.com/distribution/reference).

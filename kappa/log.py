@@ -1,4 +1,4 @@
-"""How the build side says what it does, without knowing who listens.
+"""Progress of the build side, for a listener that it does not know.
 
 The core calls `log` with a *kind* of line; the shell installs a listener that decides how each kind looks (or that
 nothing is shown). Servers use the standard library's loggers instead.
@@ -24,7 +24,7 @@ _listener: ContextVar[Listener | None] = ContextVar("kappa_log_listener", defaul
 
 
 def log(message: str, *, kind: Kind = "detail") -> None:
-    """Tell the listener, if there is one."""
+    """Send a line to the listener, if there is one."""
     if (listener := _listener.get()) is not None:
         listener(message, kind)
 
@@ -40,6 +40,6 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def to_logging(message: str, kind: Kind) -> None:
-    """Hand a line to the standard library's logger `kappa.build`: the listener of what is called from Python."""
+    """Send a line to the standard library's logger `kappa.build`: the listener of calls from Python."""
     levels = {"detail": logging.DEBUG, "warning": logging.WARNING}
     logging.getLogger("kappa.build").log(levels.get(kind, logging.INFO), "%s", message)

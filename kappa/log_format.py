@@ -54,7 +54,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def formatter_of(log_format: LogFormat) -> logging.Formatter:
-    """Return what writes the lines of a server."""
+    """Return the formatter of a server's log."""
     return JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT)
 
 
@@ -64,7 +64,7 @@ def level_of(log_level: LogLevel) -> int:
 
 
 def telling_requests(answer: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what answers tasks as ``answer`` does, and tells lines of log meanwhile which requests they belong to."""
+    """Wrap ``answer``: log records that are written during a call carry the ids of its requests."""
     if iscoroutinefunction(answer):
 
         async def answer_async(tasks: Sequence[Any]) -> Any:

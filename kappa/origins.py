@@ -1,4 +1,4 @@
-"""Origins of web pages (RFC 6454): who a browser says is asking when a page of another site does."""
+"""Origins of web pages (RFC 6454), which browsers send with the requests of other sites' pages."""
 
 from __future__ import annotations
 

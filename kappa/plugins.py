@@ -41,7 +41,7 @@ class PluginRegistry:
         return [*sorted(self.builtins), *sorted(self._installed())]
 
     def _installed(self) -> dict[str, EntryPoint]:
-        """Return what other distributions bring; an undotted name is Kappa's: nobody may stand in for it."""
+        """Return the entry points of other distributions; names without a dot are Kappa's and cannot be overridden."""
         return {entry.name: entry for entry in entry_points(group=self.group) if "." in entry.name}
 
     def _load(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Secrets in URLs: told, so that nothing that travels holds them, and masked wherever a URL is shown."""
+"""Secrets in URLs: detected, so that no bundle or image holds one, and masked wherever a URL is shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PLACEHOLDER = re.compile(r"[$%{<*…]")
 def secret_in(text: str) -> str | None:
     """Return which part of the URL of a package, an index or a channel may be a secret; ``None`` for an open one.
 
-    Whatever stands before the host or in a query counts: no package needs either, and nobody can tell which is open.
+    Everything before the host and in a query counts: no package needs either.
 
     >>> secret_in("https://host/simple?token=7b1e")
     'a query'

@@ -2,8 +2,8 @@
 
 User code may call `logging.config.dictConfig`, which disables every logger that it does not name, or `basicConfig`,
 `fileConfig` and `logging.disable`. Still each line of Kappa appears once, and a failure is never without its reason:
-Kappa's loggers cannot be disabled, and write to a handler that is in nobody's configuration. Only handlers that
-somebody adds to the logger `kappa` or one below it stand in its place.
+Kappa's loggers cannot be disabled, and write to a handler of their own. Only handlers that are added to the logger
+`kappa` or one below it replace that.
 
 What user code logs without having set up anything is shown by the same handler, from INFO on. It is what `logging`
 itself does with such lines (`logging.lastResort`), so that the first `basicConfig` of the user's code works as usual.
@@ -51,7 +51,7 @@ class _KappaLogger(_LastingLogger):
     """A logger whose lines go to one place."""
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
-        """Hand a record to the nearest handlers that were given to Kappa's loggers, or to that of this process."""
+        """Pass a record to the nearest handlers that were added to Kappa's loggers, or to that of this process."""
         logger: logging.Logger = self
         while not logger.handlers and logger.propagate and isinstance(logger.parent, _KappaLogger):
             logger = logger.parent
@@ -62,14 +62,14 @@ class _KappaLogger(_LastingLogger):
 
 
 class _WarningLogger(_LastingLogger):
-    """The logger of `warnings`, which says each text of each place once.
+    """The logger of `warnings`, which logs each text once.
 
     The filter of `warnings` forgets what it has shown whenever some library changes the filters for a moment, as
     scikit-learn does in every call.
     """
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Hand a record on, unless it was seen before; so many different ones are none that anybody reads."""
+        """Log a text that is new; after `_MOST_WARNINGS` different ones, none."""
         text = record.getMessage()
         if text not in _warnings_seen and len(_warnings_seen) < _MOST_WARNINGS:
             _warnings_seen.add(text)
@@ -109,7 +109,7 @@ def access_log_to_stdout(log_format: LogFormat) -> Iterator[None]:
 
 @contextmanager
 def logging_to(handler: logging.Handler, *, level: int) -> Iterator[None]:
-    """While this lasts, hand what Kappa logs from ``level`` on to ``handler``, and what others log and nobody takes."""
+    """While this lasts, send ``handler`` Kappa's records from ``level`` on, and others' that have no handler."""
     with ExitStack() as stack:
         for name in _KAPPA:
             stack.enter_context(_being(logging.getLogger(name), _KappaLogger))
@@ -127,7 +127,7 @@ def logging_to(handler: logging.Handler, *, level: int) -> Iterator[None]:
 
 @contextmanager
 def _being(logger: logging.Logger, kind: type[logging.Logger]) -> Iterator[None]:
-    """Change what a logger is: whoever uses it has got hold of it already."""
+    """Change the class of a logger: other modules already hold references to it."""
     before = type(logger)
     logger.__class__ = kind
     try:
@@ -167,7 +167,7 @@ def _setting(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def _unless_implied(basic_config: Callable[..., None]) -> Callable[..., None]:
-    """Return a `basicConfig` that leaves things alone when it is given nothing, as by `logging.info`."""
+    """Return a `basicConfig` that does nothing without arguments, as `logging.info` calls it."""
 
     def configure(**options: Any) -> None:
         if options:

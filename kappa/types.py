@@ -73,7 +73,7 @@ MEDIA_TYPES = {
 """The media type of a file, by its extension: how inputs are read, and what files that are answered are called."""
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What a header may be called (RFC 9110, section 5.1)."""
+"""The grammar of a header's name (RFC 9110, section 5.1)."""
 
 JsonSerializable = str | int | float | bool | None | Mapping[str, Any] | list[Any]
 
@@ -116,7 +116,7 @@ class HTTPHeaders(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class DecodingLimits:
-    """What one body may unfold to when it is decoded; an adapter refuses more with 413, before it unfolds."""
+    """The limits of one decoded body; an adapter refuses more with 413, before it decodes it."""
 
     max_bytes: int = 160 * 1024 * 1024
     """Bytes of memory that the form, and what is made of it, may take."""
@@ -138,15 +138,15 @@ class Payload(NamedTuple):
     data: bytes
     """The body."""
     media_type: str = ""
-    """Without parameters, in lower case; empty where nobody said."""
+    """Without parameters, in lower case; empty if not given."""
     charset: str = "utf-8"
-    """What text is decoded by."""
+    """The encoding of its text."""
     name: str = ""
     """The name of the file that it came from, where there is one."""
     boundary: str = ""
-    """What stands between the parts of `multipart/form-data`."""
+    """The boundary of `multipart/form-data`."""
     limits: DecodingLimits = _USUAL_LIMITS
-    """What it may unfold to."""
+    """The limits of decoding it."""
 
 
 class FileLike(io.BytesIO):
@@ -159,7 +159,7 @@ class FileLike(io.BytesIO):
     def __init__(self, bytes_: bytes = b"", *, name: str = "", media_type: str = "") -> None:
         super().__init__(bytes_)
         self.name = name
-        """What the client called it; empty where it did not say."""
+        """The client's name for it; empty if it sent none."""
         self.media_type = media_type or MEDIA_TYPES.get(extension_of(name), "")
 
     @property

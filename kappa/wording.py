@@ -42,7 +42,7 @@ def one_of(words: Iterable[str], *, joined_by: str = "or") -> str:
 
 
 def known_names(names: Collection[str]) -> str:
-    """Say which names there are."""
+    """List the known names in a sentence."""
     words = one_of((f"`{name}`" for name in names), joined_by="and")
     return f"Known {'is' if len(names) == 1 else 'are'} {words}."
 

@@ -1,4 +1,5 @@
-"""What users ask for, each a plain function that joins the sides: building, storing, serving, making images, testing.
+"""The operations of Kappa, each a plain function that joins the sides: building, storing, serving, making images,
+testing.
 
 Commands, notebooks and tests call these as ``actions.build_project(…)``; nothing here prints or reads arguments.
 """

@@ -113,7 +113,7 @@ def lock_project(
 def past_builds(
     *, name: str | None = None, limit: int, environ: Mapping[str, str] = os.environ
 ) -> list[dict[str, Any]]:
-    """Return what the ledger of this machine says of builds, the newest first; of one service if it is named."""
+    """Return the builds in this machine's ledger, the newest first; of one service if it is named."""
     return build.read_builds(home_directory(environ), name=name, limit=limit)
 
 
@@ -177,7 +177,7 @@ def build_project(
 def _into_store(
     plan: build.BuildPlan, build_into: Callable[..., build.Build], record: build.BuildRecord, environ: Mapping[str, str]
 ) -> tuple[build.Build, Path]:
-    """Build a bundle in the store; versions that Kappa makes never meet one that is there.
+    """Build a bundle in the store; versions that Kappa makes never collide with one that is there.
 
     With ``SOURCE_DATE_EPOCH`` they do: the same inputs make the same bundle.
     """

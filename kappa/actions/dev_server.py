@@ -63,7 +63,7 @@ def start_dev_server(service: DeclaredService, *, port: int | None = None, ready
     """Serve an instance with its packed models from a process of its own; returns once it answers.
 
     It listens on 127.0.0.1, at ``port`` or else at 5000 or the next port that is free, and ends with this process at
-    the latest. Nothing is built or resolved. Raises `KappaError` with what the server said when it cannot start.
+    the latest. Nothing is built or resolved. Raises `KappaError` with the server's output if it cannot start.
     """
     folder = Path(tempfile.mkdtemp(prefix="kappa-dev-"))
     try:
@@ -86,7 +86,7 @@ def start_dev_server(service: DeclaredService, *, port: int | None = None, ready
 
 
 def _listener(port: int | None) -> socket.socket:
-    """Return a listening socket, which the server inherits: nobody else can take its port meanwhile."""
+    """Return a listening socket, which the server inherits: no other process can take its port meanwhile."""
     for candidate in _PORTS if port is None else ():
         with suppress(PortInUseError):
             return listen_on(_HOST, candidate)

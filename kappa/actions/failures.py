@@ -1,4 +1,4 @@
-"""What failures of the machine are called."""
+"""Errors of the operating system in Kappa's words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["failing_writes_explained"]
 
 @contextmanager
 def failing_writes_explained(subject: str) -> Iterator[None]:
-    """Raise `BuildError` for what the file system refuses: ``what`` could not be written, where, and why."""
+    """Raise `BuildError` for an `OSError`: ``subject`` could not be written, where, and why."""
     try:
         yield
     except OSError as exc:

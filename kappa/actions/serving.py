@@ -141,7 +141,7 @@ def _example_to_tune_with(service: ServiceSpec, api_name: str | None) -> Example
 
 
 def tuning_charts(tuning: server.Tuning) -> str:
-    """Draw what was found out as SVG."""
+    """Draw a tuning as SVG."""
     return server.charts_of(tuning)
 
 

@@ -31,7 +31,7 @@ _ALL = Query()
 
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
-    """What the registry knows of a bundle, and where it is."""
+    """The record of a bundle, and where it is."""
 
     record: BundleRecord
     directory: Path

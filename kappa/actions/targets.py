@@ -96,20 +96,20 @@ Target = ProjectTarget | BundleTarget
 
 
 def local_store(environ: Mapping[str, str] = os.environ) -> Store:
-    """Return the registry of the bundles below ``$KAPPA_HOME``."""
+    """Return the store below ``$KAPPA_HOME``."""
     with optional_import("kappa-ml", needed_for="finding bundles by their names"):
         return gamma.local_service(environ)
 
 
 def stored_tags(environ: Mapping[str, str] = os.environ) -> list[Tag]:
-    """Return the tags of all bundles below ``$KAPPA_HOME``, sorted; quicker than asking the registry."""
+    """Return the tags of all bundles below ``$KAPPA_HOME``, sorted; quicker than a query of the database."""
     return sorted(local_storage(environ).tags())
 
 
 def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Path:
     """Return the directory of a stored bundle.
 
-    PERF: a version tells its place; only for the rest is the database asked, which takes 0.2 s to load.
+    PERF: a version names its directory; only other references need the database, which takes 0.2 s to import.
     """
     if reference.version is not None:
         storage, tag = local_storage(environ), Tag(reference.name, reference.version)

@@ -103,7 +103,7 @@ def _more(failure: _Failure) -> dict[str, Any]:
 
 
 def _print_diagnostics(diagnostics: Sequence[Any]) -> None:
-    """Show each problem with its lines; every one says by itself that it is an error."""
+    """Show each problem with its lines."""
     coloured = wants_colour(sys.stderr)
     click.echo(actions.report(diagnostics, "text", color=coloured), err=True, color=coloured)
 

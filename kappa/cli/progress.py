@@ -19,7 +19,7 @@ _LONG_BYTES = 8 << 20
 
 @contextmanager
 def watching(sources: Sequence[offline.Source], *, is_wanted: bool) -> Iterator[list[offline.Source]]:
-    """Yield the inputs so that their reading moves a bar; as they are, where nobody would see it or it is soon over.
+    """Yield the inputs so that reading them moves a bar; unchanged without a terminal, and for small files.
 
     The bar is on stderr and counts bytes of files.
     """

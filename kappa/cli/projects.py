@@ -40,7 +40,7 @@ def artifact_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "artifacts",
         metavar="NAME=PATH",
         multiple=True,
-        help="Where a model lies, in place of what the kappafile says, or the model of a class; repeatable.",
+        help="Path of a model, instead of the kappafile's; a class's models need it. Repeatable.",
     )(command)
 
 

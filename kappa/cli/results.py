@@ -23,7 +23,7 @@ _EXTENSIONS = {media_type: extension for extension, media_type in reversed(MEDIA
 
 
 class Printer:
-    """Writes what comes of one input after the other; this one as JSON, one line per input."""
+    """Writes the answers to one input after the other; this one as JSON, one line per input."""
 
     def __init__(self, out: BinaryIO) -> None:
         self.out = out
@@ -59,7 +59,7 @@ class Printer:
 
 
 class _JsonPrinter(Printer):
-    """Writes bodies as the server would have sent them; one that is no text goes out as it is, and alone."""
+    """Writes bodies as the server would have sent them; a binary one unchanged, and alone."""
 
     def __init__(self, out: BinaryIO, *, is_alone: bool) -> None:
         super().__init__(out)
@@ -213,7 +213,7 @@ def _is_text(media_type: str) -> bool:
 
 
 def _value_of(answer: Answer) -> Any:
-    """Return an answer as a value; text that is no JSON is a text."""
+    """Return an answer as a value; what is not JSON stays text."""
     if "json" in answer.media_type:
         return orjson.loads(answer.body)
     if not _is_text(answer.media_type):

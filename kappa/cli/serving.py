@@ -145,7 +145,7 @@ def server_options(function: Any) -> Any:
 
 @contextmanager
 def logging_as_asked(*, log_format: LogFormat | None, log_level: LogLevel | None, **_others: Any) -> Iterator[None]:
-    """Log as the operator wants from the first line on; where that is JSON, whatever is said is a line of it."""
+    """Configure the log from the first line on; with JSON, every message is a line of JSON."""
     settings = actions.server_settings()
     if (log_format or settings.log_format) == "text":
         yield

@@ -1,4 +1,5 @@
-"""What a builder without mounts is sent: the folder of the build as one stream, with what the caller lends in it."""
+"""The context that a builder without mounts gets: the folder of the build as one stream, with what the caller lends in
+it."""
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ def open_context(directory: Path, extra: Mapping[str, bytes]) -> Iterator[Binary
 
 
 def _write(descriptor: int, directory: Path, extra: Mapping[str, bytes]) -> None:
-    # A builder that fails closes its end, and whoever started it says so.
+    # A builder that fails closes its end, and its caller reports that.
     with suppress(BrokenPipeError), os.fdopen(descriptor, "wb") as sink, tarfile.open(fileobj=sink, mode="w|") as tar:
         for name, data in extra.items():
             member = tarfile.TarInfo(name)
@@ -89,7 +90,7 @@ def _write(descriptor: int, directory: Path, extra: Mapping[str, bytes]) -> None
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Leave out whose file it is, which is nobody of the image."""
+    """Leave out the file's owner, who is no user of the image."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member

@@ -21,7 +21,7 @@ class Builder(Protocol):
 
     @property
     def title(self) -> str:
-        """What people call it, e.g. ``Docker (BuildKit)``."""
+        """Its name in messages, e.g. ``Docker (BuildKit)``."""
 
     def build(self, request: ImageRequest) -> ImageFacts:
         """Build one image under all its tags."""
@@ -58,7 +58,7 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What one engine of this machine brings."""
+    """The parts of one engine."""
 
     builder: Builder
     registry: RegistryClient

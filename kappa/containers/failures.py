@@ -1,4 +1,4 @@
-"""What engines print when something fails, put into words that say what to do."""
+"""Messages of engines, translated into sentences that say what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OWN_WORDS = re.compile(r"kappa-init\.sh: (?!warning: )(?P<text>.+)")
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Something that engines, or what runs in a build, say; ``sentence`` may use the groups of ``pattern``."""
+    """A known message of an engine or a build step; ``sentence`` may use the groups of ``pattern``."""
 
     pattern: str
     sentence: str

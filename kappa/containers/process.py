@@ -59,10 +59,10 @@ def follow(
     stdin: BinaryIO | None = None,
     runs_containers: bool = False,
 ) -> Done:
-    """Run a command and tell every line that it prints, of either stream, as soon as it is there.
+    """Run a command and pass every line that it prints, of either stream, to ``on_line`` at once.
 
-    When we are interrupted, so is the command, which then has a while to put its own work in order, and is gone when
-    this raises. ``runs_containers`` is for one whose containers are processes below it, and would outlive it.
+    An interrupt is sent on to the command, which has `_GRACE_S` to clean up, and has ended when this raises.
+    ``runs_containers`` is for one whose containers are processes below it, and would outlive it.
     """
     lines: list[str] = []
     with _running(command, environ, stdin, runs_containers=runs_containers) as process:
@@ -85,7 +85,7 @@ def _running(
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in a terminal reaches us alone, who know the order to end things in
+            start_new_session=True,  # Ctrl-C in a terminal reaches Kappa alone, which stops things in order
         )
     except OSError as exc:
         raise ContainerError(f"`{command[0]}` could not be started: {exc.strerror}.") from exc
@@ -98,14 +98,14 @@ def _running(
 
 
 def _feed(source: BinaryIO, sink: IO[bytes]) -> None:
-    with suppress(OSError, ValueError), sink:  # the command has ended, and says itself why
+    with suppress(OSError, ValueError), sink:  # the command has ended, and prints why
         shutil.copyfileobj(source, sink, 1 << 20)
 
 
 def _stop(process: subprocess.Popen[bytes], *, runs_containers: bool) -> None:
     if process.poll() is None:
-        # podman ends at once when it is interrupted, and its containers go on. When the step that runs ends instead,
-        # it takes that for a failure, and puts everything in order itself.
+        # podman ends at once when it is interrupted, and its containers go on. When the running step ends instead,
+        # it takes that for a failure, and cleans up itself.
         if not (runs_containers and _kill_sessions_below(process.pid)):
             process.send_signal(signal.SIGINT)
         try:

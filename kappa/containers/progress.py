@@ -15,7 +15,7 @@ _MOUNT = re.compile(r"--mount=\S+ ")
 
 
 def tell_step(line: str) -> None:
-    """Log a line of a builder: its steps, and warnings, for everybody, the rest for those who want to see more."""
+    """Log a line of a builder: steps and warnings always, the rest with `--verbose`."""
     if (match := _WARNING.search(line)) is not None:
         log(match["text"][0].upper() + match["text"][1:], kind="warning")
     elif (match := _BUILDKIT.match(line) or _OTHERS.match(line)) is None:

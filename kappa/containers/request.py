@@ -1,4 +1,4 @@
-"""What a builder is asked for, and what the caller's machine lends to it: proxies, certificates, settings of pip.
+"""A request for a build, with what the caller's machine lends to it: proxies, certificates, settings of pip.
 
 Nothing that is lent stays in an image. A *secret* is seen by the steps of the build as a file of `/run/secrets`, which
 BuildKit and podman mount there and no layer holds; `kappa-init.sh` gives some names a meaning: `pip.conf`, `netrc`,
@@ -30,7 +30,7 @@ class ImageRequest:
     directory: Path
     """The bundle, with its Dockerfile."""
     base_image: str
-    """What the Dockerfile starts from, for words about it."""
+    """The base image of the Dockerfile, for messages."""
     tags: tuple[str, ...]
     build_arguments: Mapping[str, str | None] = field(default_factory=dict)
     """``None`` for the value that the variable of this name has: it never stands on a command line."""

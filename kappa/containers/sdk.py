@@ -36,7 +36,7 @@ def connect_sdk(environ: Mapping[str, str]) -> Engine:
 
 
 def _check_socket(host: str) -> None:
-    """Raise `OSError` if nobody listens at a socket: the SDK would leave it open."""
+    """Raise `OSError` if no process listens at a socket: the SDK would leave it open."""
     if host.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as trying:
             trying.connect(host.removeprefix("unix://"))
@@ -149,14 +149,14 @@ class _SdkContainer:
 
 
 def _lines(event: Mapping[str, Any]) -> list[str]:
-    """Return what an event says, line by line."""
+    """Return the lines of an event."""
     text = str(event.get("stream") or event.get("error") or event.get("status") or "")
     return [line for line in text.splitlines() if line.strip()]
 
 
 @contextmanager
 def _explained(image: str = "") -> Iterator[None]:
-    """Turn what the SDK and its HTTP client raise into `ContainerError`."""
+    """Turn exceptions of the SDK and its HTTP client into `ContainerError`."""
     import requests
 
     from docker import errors

@@ -33,7 +33,7 @@ class XgboostModelArtifact(ArtifactPlugin):
 
     type: Literal["xgboost"] = "xgboost"
     estimator: str | None = None
-    """The estimator's class to load it as, e.g. `XGBClassifier`; what the model says of itself if not given."""
+    """The estimator's class to load it as, e.g. `XGBClassifier`; the model's own statement if not given."""
 
     def requires(self) -> tuple[str, ...]:
         return ("xgboost",)
@@ -105,7 +105,7 @@ def _head_of(path: Path) -> bytes:
 
 
 def _estimator_of(booster: Any) -> str | None:
-    """Return the class of the estimator that a booster was saved by, as it says in an attribute of its own."""
+    """Return the class of the estimator that a booster was saved by, which an attribute of the model names."""
     text = booster.attr("scikit_learn")
     kind = json.loads(text).get("_estimator_type") if text else None
     return _ESTIMATORS.get(kind or "")

@@ -1,4 +1,4 @@
-"""The model registry: where bundles are kept, and how a team shares them."""
+"""Gamma, the model store: where bundles are kept, and how a team shares them."""
 
 from __future__ import annotations
 

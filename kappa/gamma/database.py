@@ -1,4 +1,4 @@
-"""The database of the registry: opened, and brought to the newest tables where it is older.
+"""The database of the store: opened, and migrated where it is older.
 
 SQLite is the default, one file that several processes write to: each waits for the others instead of failing, and a
 transaction takes its write lock when it begins, so that no two of them read the same state and then both write. Its
@@ -76,7 +76,7 @@ def open_copy(url: str) -> Engine:
 
 
 def explained(exc: DatabaseError, address: str) -> GammaError:
-    """Return what an error of a database means; ``place`` says which, in words."""
+    """Return the error of a database in Kappa's words; ``address`` names the database."""
     message = str(exc.orig).strip().rstrip(".")
     is_damaged = isinstance(exc.orig, sqlite3.DatabaseError) and any(word in message for word in _DAMAGED)
     advice = " Delete the file: it is made anew from the bundles." if is_damaged else ""

@@ -1,4 +1,4 @@
-"""What the registry knows of bundles, as rows: added, found, listed and removed on a connection of the caller's."""
+"""The records of bundles as rows: added, found, listed and removed on a connection of the caller's."""
 
 from __future__ import annotations
 

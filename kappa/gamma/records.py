@@ -1,4 +1,4 @@
-"""What the database knows of a bundle, read from the bundle itself."""
+"""The record of a bundle, read from the bundle itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def record_of(directory: Path, manifest: BundleManifest, *, uri: str) -> BundleR
     try:
         pins = tuple((pin.name, pin.version) for pin in pins_of(lock.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError):
-        pins = ()  # what `kappa verify` says; a bundle without its lock can still be found and deleted
+        pins = ()  # `kappa verify` reports it; a bundle without its lock can still be found and deleted
     return BundleRecord(
         tag=manifest.tag,
         created_at=datetime.fromisoformat(manifest.created_at.replace("Z", "+00:00")),

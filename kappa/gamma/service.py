@@ -1,4 +1,4 @@
-"""The registry: bundles in a storage, and what is known of them in a database, behind one set of operations.
+"""The store: bundles in a storage, and their records in a database, behind one set of operations.
 
 Commands call it in their own process, on the store of this machine; the Gamma server offers the same operations to
 others.
@@ -34,7 +34,7 @@ _SHOWN = 5
 
 
 def local_service(environ: Mapping[str, str]) -> GammaService:
-    """Return the registry of this machine, below ``$KAPPA_HOME``; nothing is read or made before it is used."""
+    """Return the store of this machine, below ``$KAPPA_HOME``; nothing is read or made before it is used."""
     storage = local_storage(environ)
     return GammaService(storage, sqlite_url(home_directory(environ) / "storage.db"), trees=Trees(storage))
 

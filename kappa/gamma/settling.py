@@ -1,7 +1,7 @@
 """Trees decide which bundles exist: the database beside them is brought in line whenever it differs.
 
-It differs where a process died between the two, where somebody copied a bundle into the store, and where the database
-was deleted.
+It differs where a process died between the two, where a bundle was copied into the store, and where the database was
+deleted.
 """
 
 from __future__ import annotations

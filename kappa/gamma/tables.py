@@ -1,4 +1,4 @@
-"""The tables of the registry, for SQLite and PostgreSQL alike; both sort names and keys by their code points.
+"""The tables of the store, for SQLite and PostgreSQL alike; both sort names and keys by their code points.
 
 Every row belongs to a *namespace*. What a table holds is changed by a migration only (`kappa.gamma.migrations`); a test
 compares the two.
@@ -51,7 +51,7 @@ bundles = Table(
     Column("name", _sorted_text(128), nullable=False),
     Column("version", String(128), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),  # when it was built, in UTC
-    Column("uri", String(1024), nullable=False),  # relative to the root of the repository
+    Column("uri", String(1024), nullable=False),  # relative to the root of the storage
     Column("kappa_version", String(64), nullable=False),
     Column("content_digest", String(71), nullable=False),
     Column("bundle_digest", String(71), nullable=False),

@@ -28,12 +28,12 @@ __all__ = ["InputFile", "InputForm", "RowParts", "Source", "is_file_of_rows", "p
 
 
 _OF_ONES_OWN = DecodingLimits(max_bytes=1 << 40, max_cells=1 << 40, max_columns=1 << 20)
-"""What a file of one's own may unfold to: all that there is memory for."""
+"""The decoding limits of a local file: none but memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file that is read when its turn comes; one that ends in `.gz` is unpacked on the way."""
+    """A file that is read lazily; one that ends in `.gz` is unpacked on the way."""
 
     path: Path
     media_type: str

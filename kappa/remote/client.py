@@ -102,7 +102,7 @@ class _Caller:
     def _exchange(
         self, method: str, path: str, deadline: float, *, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Steps[Response]:
-        """Send a request, and again as often as the server says when: it refuses what it could not answer in time."""
+        """Send a request, and retry it when a busy server says; it refuses requests that it cannot answer in time."""
         for attempt in range(self._retries + 1):
             remaining = max(deadline - time.monotonic(), 0.001)
             limits = {"X-Request-Timeout-Seconds": f"{remaining:.3f}"} if method == "POST" else {}
@@ -134,7 +134,7 @@ def _json(response: Response, url: str) -> dict[str, Any]:
 
 
 def _problem(response: Response) -> tuple[str, str]:
-    """Return what an error says, and the id of the request."""
+    """Return the message of an error, and the id of the request."""
     try:
         problem = orjson.loads(response.body)
         return str(problem["error"]), str(problem.get("request_id", ""))
@@ -143,7 +143,7 @@ def _problem(response: Response) -> tuple[str, str]:
 
 
 def _retry_after_s(response: Response) -> float | None:
-    """Return for how long a busy server asks to wait (RFC 9110, section 10.2.3); ``None`` if it does not ask."""
+    """Return how many seconds a busy server asks to wait (RFC 9110, section 10.2.3); ``None`` if it does not ask."""
     text = response.headers["retry-after"]
     if response.http_status not in _RETRIED or not text:
         return None
@@ -236,7 +236,7 @@ class Client(_Caller):
                 self._sleep(step)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._transport.close()
 
     def __enter__(self: C) -> C:
@@ -322,7 +322,7 @@ class AsyncClient(_Caller):
                 await self._sleep(step)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._transport.close()
 
     async def __aenter__(self) -> AsyncClient:

@@ -1,4 +1,4 @@
-"""What brings the requests of clients to a server: over HTTP with httpx, or whatever else has the same methods."""
+"""Transports, which send a client's requests to a server: over HTTP with httpx, or in process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a server answered."""
+    """A server's answer."""
 
     http_status: int
     headers: HTTPHeaders
@@ -36,23 +36,23 @@ class Response:
 
 
 class Transport(Protocol):
-    """What brings requests to a server."""
+    """Sends requests to a server."""
 
     def send(self, request: Request) -> Response:
         """Return the answer, whatever its status; raises `InferenceFailedError` if there is none."""
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
 
 
 class AsyncTransport(Protocol):
-    """What brings requests to a server, without blocking the event loop."""
+    """Sends requests to a server without blocking the event loop."""
 
     async def send(self, request: Request) -> Response:
         """Return the answer, whatever its status; raises `InferenceFailedError` if there is none."""
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
 
 
 # -- over HTTP ---------------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def _response(answer: Any) -> Response:
 
 @contextmanager
 def _problems(request: Request) -> Iterator[None]:
-    """Say what kept a request from being answered."""
+    """Turn httpx's exceptions into `InferenceFailedError`."""
     httpx = _httpx()
     try:
         yield

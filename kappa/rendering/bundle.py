@@ -136,7 +136,7 @@ class ReadmeContext(Context):
 
 
 def render_dockerfile(context: DockerfileContext, *, template: str = "") -> str:
-    """Render the Dockerfile, through a user's ``own`` template that extends `Dockerfile.j2` if there is one.
+    """Render the Dockerfile, through the user's ``template`` that extends `Dockerfile.j2` if there is one.
 
     Raises `ConfigurationError` for a template that cannot be rendered.
     """

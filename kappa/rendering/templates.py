@@ -1,4 +1,4 @@
-"""Templates, filled in from contexts: each says everything that its template may use.
+"""Templates, filled in from contexts: a context holds everything that its template may use.
 
 Whatever a user wrote reaches a template's text only through a quoting filter of the language it stands in: `shquote`,
 `pystr`, `dockerquote`, `mdcell`. Names, versions and requirements are checked values that need none.
@@ -32,7 +32,7 @@ def render(context: Context) -> str:
 
 
 def render_extension(context: Context, template: str, *, shown: str) -> str:
-    """Render a user's ``own`` template, which may extend that of ``context``.
+    """Render a user's ``template``, which may extend that of ``context``.
 
     Raises `ConfigurationError` for one that cannot be rendered; ``shown`` is what it is the template of.
     """

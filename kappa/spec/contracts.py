@@ -72,15 +72,15 @@ __all__ = [
 Name = Annotated[str, AfterValidator(check_identifier), Field(json_schema_extra={"pattern": f"^{IDENTIFIER.pattern}$"})]
 
 ISOLATED = "_kappa_bundle_"
-"""How the name begins below which the modules of a service are that cannot have their own."""
+"""The prefix of the package below which isolated modules of a service are imported."""
 
 
 @cache
 def field_docs(model: type[BaseModel]) -> Mapping[str, str]:
     """Return the docstring under each field of a model, inherited ones included, by the key that a user writes.
 
-    Read from the source when somebody asks. PERF: pydantic's `use_attribute_docstrings` reads it whenever a class is
-    made, which cost every command 40 ms.
+    Read from the source on first use. PERF: pydantic's `use_attribute_docstrings` reads it whenever a class is made,
+    which cost every command 40 ms.
     """
     docs: dict[str, str] = {}
     for owner in reversed(model.__mro__):
@@ -174,7 +174,7 @@ class Plugin(Spec):
 
     @property
     def config(self) -> dict[str, Any]:
-        """All options, without ``type``; what clients are told."""
+        """All options, without ``type``, as clients see them."""
         return self.model_dump(mode="json", by_alias=True, exclude={"type"})
 
     @property
@@ -398,9 +398,9 @@ class ArtifactPlugin(Plugin):
     filename: ClassVar[str]
     """What the model's file or folder is called inside its directory of a bundle."""
     takes: ClassVar[Literal["file", "folder", "file or folder"]] = "file"
-    """What a model of the user's is."""
+    """Whether the user's model is a file or a folder."""
     extensions: ClassVar[frozenset[str]] = frozenset()
-    """How the names of its files end, in small letters; of such files `claims` is asked."""
+    """The extensions of its files, in lower case; `claims` decides about such files."""
     written_by: ClassVar[str] = ""
     """What writes them, for messages."""
     is_pickle: ClassVar[bool] = False

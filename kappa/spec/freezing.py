@@ -1,4 +1,4 @@
-"""Values that nobody can change, however deep: what artifacts' metadata, labels and options are kept as."""
+"""Deeply immutable values: artifacts' metadata, labels and options."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def thaw(value: Any) -> Any:
 
 
 FrozenMapping = Annotated[Mapping[str, Any], AfterValidator(freeze), PlainSerializer(thaw)]
-"""A mapping that nobody can change, however deep; numbers keep their type."""
+"""A deeply immutable mapping; numbers keep their type."""
 
 FrozenValue = Annotated[Any, AfterValidator(freeze), PlainSerializer(thaw)]
-"""Any JSON value that nobody can change."""
+"""A deeply immutable JSON value."""

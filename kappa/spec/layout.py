@@ -1,4 +1,4 @@
-"""Where things are in a bundle: who writes, reads, checks or installs one asks here.
+"""The paths inside a bundle, for everything that writes, reads, checks or installs one.
 
 A layout names paths below a folder: one on disk (a `Path`), or the bundle's own (`PurePosixPath()`). It says nothing of
 what is there.

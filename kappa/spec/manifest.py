@@ -1,4 +1,4 @@
-"""What a bundle says of itself: `kappa.yml`. Everything after a build reads only this."""
+"""The manifest of a bundle, `kappa.yml`. Everything after a build reads only this."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ResolvedEnv(Spec):
     platforms: tuple[str, ...] = ()
     """The systems that the lock is for, e.g. `linux_x86_64`; the building one if none is named."""
     unlocked: bool = False
-    """Whether the pins have no hashes: what was installed where it was built, promised to nobody else."""
+    """Whether the pins have no hashes: they are the versions that were installed where it was built."""
     conda_environment: str = ""
     """The text of `environment.yml`; empty without conda packages."""
 

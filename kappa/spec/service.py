@@ -209,8 +209,8 @@ class ArtifactMethod(Spec):
 
 
 def batch_by_default(adapter: InputAdapter | type[InputAdapter], *, is_row_wise: bool = False) -> bool:
-    """Return what `batch` is where nobody says: on where the adapter takes nothing else, or where rows are all that
-    the adapter brings and ``is_row_wise`` says that what answers takes them one by one anyway."""
+    """Return the default of `batch`: on where the adapter takes nothing else, or where rows are all that the adapter
+    brings and ``is_row_wise`` says that what answers takes them one by one anyway."""
     return not adapter.supports_single or (is_row_wise and adapter.supports_batch and adapter.brings_rows())
 
 
@@ -241,7 +241,7 @@ class ApiOptions(Spec):
     """A target under load, in milliseconds; requests predicted to miss it are refused. An idle server never refuses."""
     max_concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     """How many calls may run at once in a worker: 1 if not given, 16 for an `async def` that takes one request. For
-    functions that wait for something else, or models that let go of Python's lock while they compute."""
+    functions that wait for something else, or models that release the GIL while they compute."""
     run_timeout: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
     """How many seconds a call may take; then its requests are answered with 504, and the worker is replaced."""
     isolate_failures: bool | None = None

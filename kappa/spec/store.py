@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # commands make queries, and their help is quick
 __all__ = ["NAMESPACE", "BundleRecord", "Order", "Query", "Store"]
 
 NAMESPACE = "default"
-"""Where bundles are unless somebody says otherwise."""
+"""The default namespace of bundles."""
 
 Order = Literal["created_at", "name"]
 
@@ -45,7 +45,7 @@ class BundleRecord:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which bundles to list, and in which order: those that fit everything that is given, the newest first."""
+    """Which bundles to list, and in which order: those that meet all conditions, the newest first."""
 
     name: str | None = None
     version: str | None = None
@@ -63,7 +63,7 @@ class Query:
 
 
 class Store(Protocol):
-    """Bundles, found by what is known about them; may be used by several processes at once."""
+    """Bundles, and queries on their records; may be used by several processes at once."""
 
     def find(self, reference: BundleReference) -> Path:
         """Return the directory that ``reference`` means; raises `BundleNotFoundError` that says what there is."""

@@ -1,4 +1,4 @@
-"""Texts of a declaration, and what the JSON Schema says of those that a function checks."""
+"""Texts of a declaration, and the JSON Schema of those that a function checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def one_line(text: str) -> str:
 
 
 def shown(pattern: re.Pattern[str] | str) -> dict[str, Any]:
-    """Return what the JSON Schema says of text that a function checks; ECMA 262 reads these patterns as `re` does."""
+    """Return the JSON Schema of text that a function checks; ECMA 262 reads these patterns as `re` does."""
     return {"pattern": f"^{pattern if isinstance(pattern, str) else pattern.pattern}$"}
 
 

@@ -13,7 +13,7 @@ from kappa.spec.service import ApiSpec, ServiceSpec
 __all__ = ["bundle_view", "metadata_view", "service_view"]
 
 _DOCS = "BentoService API"
-"""What an API is said to be where nobody describes it."""
+"""The description of an API that has none of its own."""
 
 
 def bundle_view(metadata: Mapping[str, Any], *, uri: str, uri_type: str = "LOCAL") -> dict[str, Any]:

@@ -22,7 +22,7 @@ __all__ = ["command", "is_terminal"]
 
 
 def is_terminal() -> bool:
-    """Return whether somebody can answer a question."""
+    """Return whether questions can be answered: stdin is a terminal."""
     return sys.stdin.isatty()
 
 
@@ -64,7 +64,7 @@ def command(targets: Sequence[str], selector: str | None, *, everything: bool, y
 
 
 def _ask(bundles: Sequence[actions.StoredBundle]) -> None:
-    """Show what would be deleted and ask; raises `UsageError` where nobody can answer, `click.Abort` for a no."""
+    """Show what would be deleted and ask; raises `UsageError` without a terminal, `click.Abort` for a no."""
     print_note(stored_table(bundles, now=datetime.now(timezone.utc)))
     if not is_terminal():
         raise UsageError("This is not a terminal, so nothing was deleted. Pass `--yes` to delete without asking.")

@@ -133,7 +133,7 @@ def command(
 
 
 def _refuse_names_of_files(inputs: Sequence[str]) -> None:
-    """Refuse the name of a file where what is in it is meant, also as `curl` writes it; raises `UsageError`."""
+    """Refuse a file's name where its content is meant, also in `curl`'s form; raises `UsageError`."""
     for text in inputs:
         name = text.removeprefix("@")
         is_name = len(name) < _LONGEST_NAME and name.isprintable() and (text.startswith("@") or Path(name).suffix)
@@ -157,7 +157,7 @@ def _headers(lines: Sequence[str]) -> HTTPHeaders:
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """One input, and what messages call it."""
+    """One input, and its label in messages."""
 
     label: str
     data: offline.Source
@@ -240,7 +240,7 @@ def _media_type(path: Path) -> str:
 def _answer_all(
     inference: services.Inference, inputs: Sequence[_Input], answers: cli.Printer, max_batch_size: int | None
 ) -> int:
-    """Print what comes of every input; return how many of them failed, wholly or in part."""
+    """Print the answers to every input; return how many inputs failed, wholly or in part."""
     rows_per_call = max_batch_size or inference.spec.max_batch_size
     inputs_per_call = max_batch_size if max_batch_size and inference.spec.batch else 1
     failed = 0
@@ -277,7 +277,7 @@ def _groups(inference: services.Inference, inputs: Sequence[_Input], size: int) 
 
 
 def _print_answer(events: Iterable[offline.Event], label: str, answers: cli.Printer, *, is_alone: bool) -> bool:
-    """Print what comes of one input; return whether all of it was answered."""
+    """Print the answers to one input; return whether all of it was answered."""
     is_answered, is_whole = False, True
     answers.begin(label)
     try:

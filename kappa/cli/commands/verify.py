@@ -32,8 +32,8 @@ def command(targets: Sequence[str], *, everything: bool, output_format: str) -> 
     """Compare every file of bundles with the digests in their manifests.
 
     Each TARGET is a bundle: a path, a tag like `IrisClassifier:latest`, or a digest. The exit code is 4 if a file is
-    missing, was added or was changed. This finds corruption; against somebody who can change the files, name the bundle
-    by a digest that you have from elsewhere.
+    missing, was added or was changed. This finds corruption. Against tampering, name the bundle by a digest from a
+    trusted source.
     """
     if not targets and not everything:
         raise UsageError(f"Nothing is named: give a bundle, or `--all`. {bundles_at_hand(click.get_current_context())}")

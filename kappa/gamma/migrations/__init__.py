@@ -1,4 +1,4 @@
-"""The history of the registry's tables: Alembic's scripts, and how a database is brought to the newest."""
+"""The migrations of the store's tables, as scripts of Alembic."""
 
 from __future__ import annotations
 
