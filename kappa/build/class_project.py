@@ -1,6 +1,6 @@
 """Projects that a class declares: named as ``module:Class``, or an instance that was packed in this process.
 
-Where a kappafile beside the code names the same class, it completes what the class says, here as in `kappa build`.
+A kappafile beside the code that names the same class completes its declaration, here as in `kappa build`.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _not_in_a_file(declaring: type) -> str:
 
 
 def _warn_of_unguarded_code(file: Path) -> None:
-    """Say it if what a script is doing now would be done again by every import of the module."""
+    """Warn if the running code of a script would run again at every import of the module."""
     tree = ast.parse(file.read_bytes())
     running = _running_line(file)
     at_it = [statement for statement in tree.body if statement.lineno <= running <= (statement.end_lineno or 0)]

@@ -21,11 +21,11 @@ from kappa.wording import quoted
 __all__ = ["check_shared_keys", "combine"]
 
 _OWN_KEYS = ("path", "metadata")
-"""What a kappafile says of an artifact that a class declares."""
+"""A kappafile's table of an artifact that a class declares."""
 
 
 def check_shared_keys(draft: Draft, declaration: Declaration) -> None:
-    """Report what the class has said already, and artifacts that it does not have."""
+    """Report keys that the class already sets, and artifacts that it does not have."""
     document, spec = draft.document, declaration.spec
     for part in DECLARATIONS:
         *table, last = part.key

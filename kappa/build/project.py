@@ -106,8 +106,8 @@ def check_kappafile(
     """Read and check a kappafile; return the project if it has no errors, and every problem in any case.
 
     Unless ``runs_code``, nothing of the user's runs: a class whose declaration is not written out is then left
-    unchecked, and there is no project. Who knows the declaration of the class gives it; files of artifacts that are
-    ``packed`` from elsewhere need not be there.
+    unchecked, and there is no project. ``declaration`` saves reading the class; files of artifacts that are ``packed``
+    from elsewhere need not be there.
     """
     file = file.absolute()
     document, diagnostics = read_kappafile(file)
@@ -200,7 +200,7 @@ def _project(draft: Draft, declaration: Declaration | None) -> Project | None:
         kappafile = Kappafile.model_validate(draft.document.tree)
         spec = combine(kappafile, declaration, file.parent) if declaration is not None else kappafile.to_spec()
         spec = spec.model_copy(update={"apis": tuple(_with_batch(api, draft, kappafile) for api in spec.apis)})
-    except ValidationError as exc:  # whatever no check above has put more precisely
+    except ValidationError as exc:  # errors that no check above reports more precisely
         for error in exc.errors():
             diagnostics.add("KF204", sentence(error["msg"].removeprefix("Value error, ")), (), span=Span(1, 1, 1, 2))
         return None

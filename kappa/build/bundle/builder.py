@@ -74,7 +74,7 @@ def build_time(environ: Mapping[str, str], *, clock: Clock = _now) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A finished bundle: what it says of itself, and the lock that its packages come from."""
+    """A finished bundle: its manifest, and the lock that its packages come from."""
 
     manifest: BundleManifest
     lock: Lock
@@ -110,7 +110,7 @@ def build_bundle(
             lock = lock_packages(
                 plan.lock_inputs, committed=plan.project.root / LOCK_NAME, environ=environ, mode=lock_mode
             )
-        check_lock(lock)  # also one that somebody committed
+        check_lock(lock)  # also a committed one
         if differences := say_differences(versions_here(names_asked_for(lock.text), lock.versions)):
             log(differences, kind="warning")
         if (taken := taken_by(plan.spec.name, {pin.name for pin in lock.pins})) is not None:

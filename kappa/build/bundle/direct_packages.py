@@ -44,7 +44,7 @@ class PlannedRequirement:
 
 @dataclass(frozen=True, slots=True)
 class UsersWord:
-    """What the user asks for, which wins over everything that is inferred."""
+    """The user's requirements, which win over everything inferred."""
 
     requirements: tuple[PlannedRequirement, ...]
     inputs: tuple[str, ...]
@@ -81,7 +81,7 @@ class UsersWord:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What code, models and an earlier lock tell of the packages that a service needs."""
+    """The evidence for a service's packages: its code, its models and an earlier lock."""
 
     imported: tuple[Brought, ...]
     models: NamedByModels
@@ -93,19 +93,19 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """What a resolver is asked for."""
+    """The input of a resolver."""
 
     requirements: tuple[PlannedRequirement, ...]
     inputs: tuple[str, ...]
     """The requirements, with the hashes that the user gave."""
     input_lines: tuple[InputLine, ...]
-    """Who asked for them, as a lock records it."""
+    """Their origins, as a lock records them."""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """A requirement that nobody wrote down."""
+    """A requirement that is inferred."""
 
     asker: Asker
     subject: str
@@ -198,7 +198,7 @@ def _needs(spec: ServiceSpec, evidence: Evidence) -> Iterator[_Need]:
 
 
 def _answer(need: _Need, users: UsersWord, evidence: Evidence, target: Target, warnings: list[str]) -> str:
-    """Return what a resolver is asked for, or whose word stands for it: see `kappa.build.packages.lock_record`."""
+    """Return the requirement for a resolver, or the other answer: see `kappa.build.packages.lock_record`."""
     if not need.requirement or name_of(need.requirement) in OWN_NAMES:
         return NOTHING
     wanted = Requirement(need.requirement)
@@ -222,7 +222,7 @@ def _answer(need: _Need, users: UsersWord, evidence: Evidence, target: Target, w
 
 
 def _in_place(why: str, others: Iterable[str]) -> str:
-    """Say why a requirement is there: it may stand for other distributions that bring the same module."""
+    """Return the reason of a requirement, which may stand for other distributions of the same module."""
     named = ", ".join(f"`{other}`" for other in sorted(others))
     return f"{why}, instead of {named}" if named else why
 

@@ -1,8 +1,8 @@
 """The ledger of builds: what was built from which inputs, which lock was reused, how long each step took.
 
 ``$KAPPA_HOME/builds.json`` holds one document per build, failed ones too (TinyDB). No other command reads it, and it
-may be deleted at any time. Whoever touches it holds a file lock, opens it anew and replaces it in one step: TinyDB's
-own storage writes in place, and loses everything when two processes do or one dies.
+may be deleted at any time. Each change holds a file lock, reads it anew and replaces it in one step: TinyDB's own
+storage writes in place, and loses everything when two processes do or one dies.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class BuildRecord:
             yield
 
     def planned(self, plan: BuildPlan) -> None:
-        """Note what is to be built, and from what."""
+        """Record the plan."""
         inputs = plan.lock_inputs
         self.document.update(
             name=plan.spec.name,
@@ -62,7 +62,7 @@ class BuildRecord:
         )
 
     def built(self, build: Build, directory: Path) -> None:
-        """Note what came of it."""
+        """Record the bundle."""
         manifest, lock = build.manifest, build.lock
         self.document["lock"].update(origin=lock.origin, resolver=lock.resolver, body=lock.body_digest)
         self.document.update(
@@ -74,7 +74,7 @@ class BuildRecord:
         )
 
     def failed(self, error: BaseException) -> None:
-        """Note what kind of failure it was; its message may hold anything, and stays out."""
+        """Record the kind of failure, and not its message, which may hold anything."""
         self.document["error"] = type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""What the models of a service need: the modules and versions that their files name, without loading any of them."""
+"""The needs of a service's models: the modules and versions that their files name, without loading any of them."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _brings(module: str, code: CodeBase, index: DistributionIndex, absent: Absen
 
 
 def _other_version(distribution: str, version: str, installed: str, model: str, beside: Collection[str]) -> str:
-    """Say that what is tested here is not what the model was made with, and the bundle will have."""
+    """Warn that the version here is not the one that made the model, and that the bundle will have."""
     text = (
         f"{subject_of(model)} was made with {distribution} {version}, which the bundle gets; {installed} is "
         "installed here, so what is tested here is not what will be served."

@@ -1,4 +1,4 @@
-"""What a build will do, decided before anything is written: `kappa build --dry-run` prints it.
+"""The plan of a build, made before anything is written: `kappa build --dry-run` prints it.
 
 Every direct requirement is listed with the reason why it is there, and every file with its place in the bundle. All
 that is wrong is found here and reported at once, so a build that starts to resolve and write has good inputs.
@@ -66,7 +66,7 @@ _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 PACKAGE = PackageLayout(PurePosixPath())
 """Where things are in the service's package: the paths of code and includes are relative to it."""
 _OWN_FOLDERS = frozenset({"build", "dist", "kappa", "wheels", BundleLayout(PurePosixPath()).examples.name})
-"""What a folder of the bundle may already be called, or what a package of that name would hide."""
+"""Names that a folder of the bundle already has, or that a package of that name would hide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class BuildPlan:
     artifacts: tuple[PlannedArtifact, ...]
     requirements: tuple[PlannedRequirement, ...]
     lock_inputs: LockInputs
-    """What is asked of the resolver, and for which Python and system."""
+    """The input of the resolver, with the Python version and the systems."""
     base_image: str
     brings_python: bool
     """Whether the image gets its Python from `kappa-init.sh`, because the base image has none."""
@@ -187,7 +187,7 @@ class BuildPlan:
         return "\n".join(lines)
 
     def _undeclared(self) -> Iterator[str]:
-        """Say what the code imports that no requirement brings; only the lock tells for sure."""
+        """Warn of imports that no requirement brings; only the lock tells for sure."""
         return say_undeclared(self.imported, needed_by(requirement.text for requirement in self.requirements))
 
     def _shown(self, path: Path | None) -> str | None:
@@ -346,7 +346,7 @@ class _Planner:
         return {path: file for path, file in sorted({**data, **moved, **named}.items()) if path not in code.files}
 
     def _take_up(self, findings: Iterable[Finding]) -> None:
-        """Take up what is wrong with the selected files, unless the kappafile's own checks have said it."""
+        """Collect the problems of the selected files, unless the kappafile's own checks reported them."""
         is_said = self.project.file is not None and self.spec.service_class is None
         for finding in findings:
             text = f"{finding.message} {finding.help}".rstrip()
@@ -459,7 +459,7 @@ class _Planner:
     # -- environment
 
     def target(self, *, anew: bool = False) -> Target:
-        """Return what the packages are pinned for: as declared, else as the committed lock has it, else what runs.
+        """Return the target of the pins: the declared one, else the committed lock's, else this interpreter and system.
 
         With ``anew``, the lock does not count.
         """
@@ -556,7 +556,7 @@ class _Planner:
 
 
 def _without_ignored(files: Files) -> Files:
-    """Leave out what no digest of a bundle covers; paths are those inside the package."""
+    """Leave out files that no digest of a bundle covers; paths are those inside the package."""
     return {
         path: source
         for path, source in files.items()

@@ -33,7 +33,7 @@ class Code:
     """Path inside ``<bundle>/<Name>/`` to the file on disk."""
     placement: Placement
     imported: tuple[Brought, ...]
-    """What it imports of others."""
+    """Its third-party imports."""
 
     @property
     def distributions(self) -> Mapping[str, str]:
@@ -110,7 +110,7 @@ def _named_modules(spec: ServiceSpec) -> Iterator[str]:
 
 
 def _imported(traced: Trace, code: CodeBase, absent: AbsentModules, problems: list[Diagnostic]) -> Iterator[Brought]:
-    """Say what brings each module of others that the code imports; report what no distribution has installed."""
+    """Yield the distribution of each third-party import; report modules that none brings."""
     index = DistributionIndex()
     for foreign in traced.foreign.values():
         origin = f"{foreign.path}:{foreign.statement.line}"

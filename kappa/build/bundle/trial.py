@@ -90,7 +90,7 @@ def try_bundle(
 
 
 def _reasons_not_to(plan: BuildPlan) -> Iterator[str]:
-    """Yield why it says nothing to try a bundle here."""
+    """Yield the reasons why a try here would prove nothing."""
     if plan.spec.security.pickle == "forbid":
         yield '`pickle = "forbid"` forbids to load what may be one'
     if plan.lock_inputs.python != running_python():
@@ -103,7 +103,7 @@ def _reasons_not_to(plan: BuildPlan) -> Iterator[str]:
 
 
 def _key(manifest: BundleManifest) -> str:
-    """Return what a try depends on, as one digest."""
+    """Return the digest of everything that a try depends on."""
     scheme = sysconfig.get_paths()
     places = [entry for key in ("purelib", "platlib") for entry in Path(scheme[key]).iterdir()]
     installed = sorted({entry.name for entry in places if entry.suffix in (".dist-info", ".egg-info")})
@@ -119,7 +119,7 @@ def _key(manifest: BundleManifest) -> str:
 def _outcome(
     plan: BuildPlan, bundle: Path, manifest: BundleManifest, environ: Mapping[str, str], run: Runner
 ) -> dict[str, Any]:
-    """Return what `kappa.build.bundle.trial_run` says."""
+    """Run `kappa.build.bundle.trial_run` and return its outcome."""
     kappa = str(Path(_version.__file__).parents[1])
     search, staged = project_search(plan.project), bundle / plan.spec.name
     with tempfile.TemporaryDirectory(prefix="kappa-try-") as name:
@@ -215,7 +215,7 @@ def _clone(path: str, destination: str) -> bool:
 
 
 def _state(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return what tells for each file below a folder whether it was written to."""
+    """Return the size and times of each file below a folder, which change when it is written to."""
     files = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): (stat.st_size, stat.st_mtime_ns) for path, stat in files}
 
@@ -259,7 +259,7 @@ def _pinned(module: str, plan: BuildPlan, lock: Lock) -> str:
 
 
 def _warning(outcome: Mapping[str, Any]) -> str | None:
-    """Return what is said of what need not be wrong elsewhere; ``None`` for what is wrong wherever it is served."""
+    """Return the warning for a problem of this machine alone; ``None`` for a problem wherever it is served."""
     where = f" ({outcome['file']}:{outcome['line']})" if outcome["file"] else ""
     if outcome["kind"] == "file" and _SECRET in outcome["subject"]:
         secret = outcome["subject"].partition(_SECRET)[2].partition("/")[0]
@@ -277,7 +277,7 @@ def _warning(outcome: Mapping[str, Any]) -> str | None:
 
 
 def _problem(outcome: Mapping[str, Any], plan: BuildPlan) -> Diagnostic:
-    """Return what is missing, at the line that asks for it."""
+    """Return the problem, at the line that causes it."""
     source = plan.code.get(PurePosixPath(outcome["file"])) if outcome["file"] else None
     file = source or plan.project.file or next(iter(plan.code.values()), plan.project.root)
     span = _line(file, outcome["line"]) if source is not None else Span(1, 1, 1, 2)

@@ -50,7 +50,7 @@ _NETWORK = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """How it went."""
+    """The outcome of a try."""
 
     kind: Kind
     subject: str = ""
@@ -106,7 +106,7 @@ def _references(spec: ServiceSpec) -> Iterator[str]:
 
 
 def _seal(kappa: Path, outside: Sequence[Path]) -> None:
-    """Have this process find nothing of the project's: no folder, no editable installation, no metadata of one."""
+    """Hide the project from this process: its folders, editable installations and their metadata."""
     folders = {folder.resolve() for folder in outside}
     sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() not in folders]
     if str(kappa) not in sys.path:
@@ -134,7 +134,8 @@ def _is_own(distribution: metadata.Distribution) -> bool:
 
 
 def _watch(project: Path, package: Path) -> list[TrialOutcome]:
-    """Note what the service's code reads of the project, which only this machine has; return the growing list."""
+    """Record the project's files that the service's code opens, which only this machine has; return the growing
+    list."""
     opened: list[TrialOutcome] = []
     start, spared = f"{project}{os.sep}", tuple(f"{Path(folder)}{os.sep}" for folder in {sys.prefix, sys.base_prefix})
 

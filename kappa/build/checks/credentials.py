@@ -77,15 +77,15 @@ _KEYS = (
 )
 _HARMLESS = (".py", ".pyi", ".example", ".sample", ".template", ".dist", ".pub")
 _COPY = re.compile(r"(?P<name>.+?)\.(backup|bak|old|orig|save|tmp)")
-"""What people call a copy of a file."""
+"""Names of a file's copies."""
 _TEXTS = ("", ".asc", ".cer", ".cert", ".crt", ".json", ".pem", ".txt", ".yaml", ".yml")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY( BLOCK)?-----")
 _LONGEST_BYTES = 64 * 1024
-"""What holds a key is smaller."""
+"""Files of keys are smaller."""
 
 
 def credential_in(path: PurePosixPath, file: Path) -> str:
-    """Return why a file looks like one that nobody else should have; an empty text if it does not.
+    """Return why a file looks like a credential; an empty text if it does not.
 
     ``path`` is where it lies in the project.
     """

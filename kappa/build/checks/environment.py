@@ -28,7 +28,7 @@ __all__ = ["check_environment"]
 _PLACED = re.compile(r"(?P<file>.+):(?P<line>\d+): (?P<text>.+)")
 _PARTS = ("pyproject_extras", "pyproject_groups")
 _REPLACED = ("pip_packages", "pyproject", *_PARTS, "pip_index_url", "pip_extra_index_url", "pip_trusted_host")
-"""What a requirements file leaves without effect."""
+"""Keys that a requirements file overrides."""
 
 
 def check_environment(draft: Draft, paths: PathChecks) -> None:

@@ -1,4 +1,4 @@
-"""What `[bundle] include` and the other folders of a project would pack, and what of it may not be packed so."""
+"""The files that `[bundle] include` and the other folders of a project select, and those that may not be packed."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def _check_artifact_of(draft: Draft, path: TreePath) -> None:
 
 
 def _check_signature(draft: Draft, path: TreePath, paths: PathChecks) -> None:
-    """Check the sample of a table; warn of tables whose columns nobody declares or shows."""
+    """Check the sample of a table; warn of tables without declared or sampled columns."""
     table, examples = draft.parts.get(path), draft.document.at(("examples",))
     plugin = table.input if isinstance(table, ApiTable) else None
     at = (*path, "input", "columns_from")
@@ -324,7 +324,7 @@ def _check_methods(draft: Draft, code: CodeBase, packed: Collection[str]) -> Non
 def _check_names_in_models(
     draft: Draft, code: CodeBase, declaration: Declaration | None, packed: Collection[str]
 ) -> None:
-    """Report the modules that a model's file names and that nobody would have."""
+    """Report the modules that a model's file names and that the bundle would lack."""
     absent = _absent(draft, code, declaration)
     for name, plugin in _plugins(draft, declaration).items():
         path: TreePath = ("artifacts", name, "path")
@@ -354,7 +354,7 @@ def _plugins(draft: Draft, declaration: Declaration | None) -> dict[str, Artifac
 def _absent(
     draft: Draft, code: CodeBase, declaration: Declaration | None, traced: Trace | None = None
 ) -> AbsentModules:
-    """Return what knows of modules that are not here; what of the file cannot be read may name anything."""
+    """Return the index of modules that are not here; unreadable parts of the file may name anything."""
     root, env = draft.document.file.parent, draft.parts.get(("env",), EnvSpec())
     listed = listed_in(env, root) if isinstance(env, EnvSpec) else Listed(is_open=True)
     if declaration is not None:

@@ -21,7 +21,7 @@ __all__ = ["PathChecks"]
 
 
 class PathChecks:
-    """Checks the paths of one kappafile; links are followed before it is said where a path leads.
+    """Checks the paths of one kappafile; links are followed before a path is judged.
 
     Those of ``others`` lead to what comes from elsewhere, and are not looked at.
     """
@@ -38,7 +38,7 @@ class PathChecks:
             self.at(path)
 
     def at(self, path: TreePath) -> Path | None:
-        """Check the path that stands at a place in the file, once; return where it leads if it may be used."""
+        """Check the path at a place in the file, once; return its target if it may be used."""
         if path not in self._places:
             mark, text = self._draft.paths.get(path), self._draft.get(*path)
             self._places[path] = self._checked(mark.kind, text, path) if mark and isinstance(text, str) else None
@@ -141,7 +141,7 @@ class PathChecks:
 
 
 def _elsewhere(path: TreePath) -> str:
-    """Say how a model may stay where it is, if it is the path of one."""
+    """Return the advice for a model that is to stay where it is."""
     return f" Or pack it from there: `kappa build --artifact {path[1]}=PATH`." if path[0] == "artifacts" else ""
 
 

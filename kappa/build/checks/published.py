@@ -1,4 +1,4 @@
-"""Secrets that a bundle would publish: everything that a service declares stands in `kappa.yml`, for all who get it."""
+"""Secrets that a bundle would publish: `kappa.yml` holds everything that a service declares."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Modules that are imported and are not there: who brings them is known, or named by the user, or it is an error.
-
-Nothing is guessed. Who takes `common` for the distribution `common` puts a stranger's code into the bundle.
+"""Imported modules that are not installed: a table or the user names their distribution, or it is an error. Nothing is
+guessed: the distribution `common` on the index need not be the one that brings `common`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["AbsentModules", "Unknown", "direct_imports", "unknown_imports"]
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A module of which nobody knows where it comes from; whole sentences."""
+    """A module of unknown origin; whole sentences."""
 
     message: str
     help: str
@@ -34,7 +33,7 @@ class Unknown:
 
 
 class AbsentModules:
-    """Says who brings the modules that are not here."""
+    """Finds the distributions of modules that are not here."""
 
     def __init__(
         self, code: CodeBase, listed: Listed, traced: Trace | None = None, *, record: LockRecord = NO_RECORD
@@ -92,7 +91,7 @@ class AbsentModules:
 
 
 def direct_imports(traced: Trace, code: CodeBase, listed: Listed) -> Iterator[Diagnostic]:
-    """Yield what is imported and was installed from a repository or a file, which nobody else has."""
+    """Yield the imports of distributions that were installed from a repository or a file, which no index has."""
     for foreign in traced.foreign.values():
         if not foreign.is_installed or (direct := code.direct(foreign.module)) is None:
             continue
@@ -109,7 +108,7 @@ def direct_imports(traced: Trace, code: CodeBase, listed: Listed) -> Iterator[Di
 
 
 def unknown_imports(traced: Trace, absent: AbsentModules) -> Iterator[Diagnostic]:
-    """Yield what is wrong with the imports of modules that are not there; one line for all that may be right."""
+    """Yield the problems of imports of absent modules; one line for all that may be right."""
     is_said = False
     for foreign in traced.foreign.values():
         if foreign.is_installed or foreign.statement.is_optional:

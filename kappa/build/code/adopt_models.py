@@ -22,7 +22,7 @@ __all__ = ["adopt_model", "main"]
 
 @loading()
 def adopt_model(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what an order of `kappa.build.bundle.own_types` says; return what the class says of itself, or the problem."""
+    """Carry out an order of `kappa.build.bundle.own_types`; return the class's answers, or the problem."""
     declared: ArtifactPlugin = TypeAdapter(AnyArtifact).validate_python(order["artifact"])
     code = code_of_project(Path(order["root"]), order["paths"], on_path=order["on_path"])
     path = Path(order["path"])

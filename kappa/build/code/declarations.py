@@ -1,4 +1,4 @@
-"""What can be known of a class that a kappafile names: its declaration, a problem, or that only importing it tells."""
+"""The results of reading a class from its source: its declaration, a problem, or that only importing it tells."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Declaration:
     location: Location
     """Where the class is defined."""
     places: Mapping[TreePath, Location] = field(default_factory=dict)
-    """Where the decorators set a key, by its path in a kappafile; those not in it are at ``place``."""
+    """Where the decorators set a key, by its path in a kappafile; others are at ``location``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True)
 class ClassProblem:
-    """The class does not declare a service; ``place`` is where in its source."""
+    """The class does not declare a service; ``location`` is where in its source."""
 
     message: str
     location: Location | None = None
     names: tuple[str, ...] = ()
-    """What the module defines instead."""
+    """The names that the module does define."""
     is_there: bool = False
-    """Whether the mistake is at ``place``, and not in naming this class."""
+    """Whether the mistake is at ``location``, and not in naming this class."""

@@ -1,4 +1,4 @@
-"""Tells what requests look like, as classes in the user's code say it, by importing them: run in a process of its own,
+"""Describes requests by importing the classes in the user's code that define them: run in a process of its own,
 ``python -m kappa.build.code.describe_inputs``. The answer goes to a file, because the user's code may print.
 """
 

@@ -53,7 +53,7 @@ class NotDefined:
 
     name: str
     names: tuple[str, ...]
-    """What it does define in that place."""
+    """The names that it does define."""
 
 
 def find_definition(code: CodeBase, module: Module, qualname: str) -> Definition | NotDefined:
@@ -284,7 +284,7 @@ def yield_of(definition: Definition) -> ast.Yield | ast.YieldFrom | None:
 
 
 def needs_instance(definition: Definition) -> bool:
-    """Return whether a function is a method that nobody can call without an object of its class."""
+    """Return whether a function is a method that needs an object of its class."""
     node = definition.node
     if definition.owner is None or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_wrapped(node):
         return False

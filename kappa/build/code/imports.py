@@ -12,7 +12,7 @@ _CATCHING = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
 _ELSEWHERE = frozenset(
     {"__name__", "find_spec", "os.name", "platform.system", "sys.platform", "sys.version_info", "version_info"}
 )
-"""What a test asks for that does not hold everywhere, e.g. `__name__ == "__main__"`."""
+"""Conditions that do not hold everywhere, e.g. `__name__ == "__main__"`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Judging the names in a model's file: its modules must be the user's own, or of a distribution that somebody knows."""
+"""Checks the names in a model's file: its modules must be the user's own, or of a known distribution."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def dill_problem(needs: ModelNeeds, model: str) -> NameProblem | None:
 def name_problem(
     module: str, model: str, needs: ModelNeeds, code: CodeBase, absent: AbsentModules
 ) -> NameProblem | None:
-    """Return what is wrong with a module that the model of ``place`` names; ``None`` if it can be had."""
+    """Return the problem of a module that ``model`` names; ``None`` if the bundle can have it."""
     if module == "__main__":
         return main_problem(needs.of_main, model)
     direct = code.direct(module)
@@ -85,7 +85,7 @@ def name_problem(
 
 
 def main_problem(names: Sequence[str], model: str) -> NameProblem:
-    """Say what a model needs of the script that made it; the names are empty where the file does not tell them."""
+    """Return the problem of a model that needs the script that made it; ``names`` may be empty."""
     listed = one_of([f"`{name}`" for name in names] or ["a class or function"], joined_by="and")
     message = (
         f"{subject_of(model)} needs {listed} of the script that was run (`__main__`), and could be loaded nowhere else."
@@ -101,5 +101,5 @@ def main_problem(names: Sequence[str], model: str) -> NameProblem:
 
 
 def subject_of(model: str) -> str:
-    """Return a place as the beginning of a sentence."""
+    """Return a model's file or artifact as the beginning of a sentence."""
     return f"{model[0].upper()}{model[1:]}" if model.startswith("the ") else f"`{model}`"

@@ -26,7 +26,7 @@ from kappa.services.loading import own_folders, sources_in
 __all__ = ["PACKAGE_FOLDERS", "CodeBase", "Module", "SearchPath", "is_pythons_own", "search_path"]
 
 PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
-"""What folders are called that installers put modules into."""
+"""The names of folders that installers put modules into."""
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 _SHARING = (b"extend_path", b"declare_namespace")
 """What a package of several folders calls: `pkgutil`'s and `pkg_resources`' way before PEP 420."""
@@ -151,7 +151,7 @@ def _editable_mapping(folder: Path) -> dict[str, Path]:
 
 
 def is_pythons_own(name: str) -> bool:
-    """Return whether a module belongs to the standard library or to Kappa: everywhere, and nobody's to pack."""
+    """Return whether a module belongs to the standard library or to Kappa: it is everywhere and never packed."""
     top = name.partition(".")[0]
     return top == "kappa" or top in sys.stdlib_module_names
 

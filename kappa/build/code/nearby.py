@@ -22,7 +22,7 @@ _LEVELS_UP = 3
 _DEPTH = 2
 _MOST_FOLDERS = 2_000
 _MOST_SIBLINGS = 50
-"""A folder with more than that beside a project is where somebody keeps everything."""
+"""A folder with more than that beside a project is no workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Nearby:
 
 
 def say_notebook(name: str, root: Path) -> str:
-    """Say what makes a module of the notebook that has its name; empty if there is none."""
+    """Return how to make a module of the notebook that has its name; empty if there is none."""
     path = Path(*name.split(".")).with_suffix(".ipynb")
     if not (root / path).is_file():
         return ""

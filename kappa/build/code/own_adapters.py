@@ -1,4 +1,4 @@
-"""Input adapters of the service's own code: what their classes say of batches, read without importing them."""
+"""Batching attributes of input adapters in the service's own code, read without importing them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["read_own_adapters", "types_of_plugins"]
 
 _WORDS = frozenset({"supports_batch", "supports_single"})
 _MEMBERS: Mapping[str, Any] = {"part_names": property(lambda _: ()), "rows_of": lambda *_: None}
-"""What matters for being there, whatever it does."""
+"""Methods that count by being defined."""
 
 
 def types_of_plugins(draft: Draft) -> Iterator[TreePath]:
@@ -41,7 +41,7 @@ def read_own_adapters(draft: Draft, code: CodeBase) -> None:
 
 
 def _read(reference: str, code: CodeBase) -> type[InputAdapter] | None:
-    """Return an empty class that says of batches what the named one does; ``None`` if only importing that tells."""
+    """Return an empty class with the batching attributes of the named one; ``None`` if only importing that tells."""
     name, _, qualname = reference.partition(":")
     module = code.resolve(name)
     definition = find_definition(code, module, qualname) if module is not None else None
@@ -71,7 +71,7 @@ def _rebuilt(definition: Definition, code: CodeBase, inside: frozenset[ast.Class
 
 
 def _members(node: ast.ClassDef) -> dict[str, Any] | None:
-    """Return what a class says of batches; ``None`` if that is not written out."""
+    """Return the batching attributes of a class; ``None`` if they are not written out."""
     members: dict[str, Any] = {}
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name in _MEMBERS:

@@ -1,4 +1,4 @@
-"""What was probably meant by `module:name` where there is no such module."""
+"""Suggestions for `module:name` where there is no such module."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NoModule:
 
 
 def explain_missing_module(code: CodeBase, name: str, qualname: str) -> NoModule:
-    """Say what to write instead of ``name:qualname``, or where the module is looked for."""
+    """Return the advice for ``name:qualname``: the likely reference, or where modules are looked for."""
     message = f"There is no module `{name}`."
     top, dot, rest = name.partition(".")
     if name.endswith(".py") and code.resolve(stem := name.removesuffix(".py")) is not None:

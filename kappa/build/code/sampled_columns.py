@@ -1,5 +1,5 @@
-"""What a project tells of its APIs' requests beyond its declaration: the columns of a sample, the dtypes of examples,
-and the JSON Schema of a model in its code. A build writes it into the specification, so that nobody looks again.
+"""Facts on an API's requests beyond its declaration: the columns of a sample, the dtypes of examples, and the JSON
+Schema of a model in its code. A build writes them into the specification, so that they are read once.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def with_schemas(spec: ServiceSpec, root: Path, *, run: Runner = run_program) ->
 
 
 def _described(adapter: Plugin, answer: Mapping[str, Any]) -> Plugin:
-    """Return an adapter with what `describe_inputs` says of it."""
+    """Return an adapter with its description by `describe_inputs`."""
     if isinstance(adapter, PluginOfService):
         return adapter.described_by(content=answer["content"], requirements=answer["requires"])
     return type(adapter).model_validate(answer["options"])

@@ -32,7 +32,7 @@ class Foreign:
 
 @dataclass(slots=True)
 class Trace:
-    """What was found on the way."""
+    """The result of a trace."""
 
     modules: dict[PurePosixPath, Module] = field(default_factory=dict)
     """The user's own modules, by the place of their file below a folder of `sys.path`."""
@@ -54,9 +54,9 @@ class Trace:
 
 
 def trace(code: CodeBase, starts: Iterable[str], *, named: Collection[str] = ()) -> Trace:
-    """Follow the imports of the modules ``starts``; those that do not exist are left to who named them.
+    """Follow the imports of the modules ``starts``; the caller reports those that do not exist.
 
-    Those of ``named`` are what the user knows that no import statement shows.
+    Those of ``named`` have no import statement.
     """
     traced = Trace()
     waiting: deque[Module] = deque()
@@ -132,7 +132,7 @@ def _follow(imported: Import, importer: Module, code: CodeBase, traced: Trace, w
     elif (root := code.resolve(top)) is None or not root.is_local:
         _note_foreign(imported, importer, code, traced)
     elif (module := _request(imported.module, code, traced, waiting, by=by)) is None:
-        if root.file is None:  # a namespace, whose other parts may be anybody's
+        if root.file is None:  # a namespace, whose other parts may be of other distributions
             _note_foreign(imported, importer, code, traced)
         elif not imported.is_optional:
             message = f"There is no module {quoted(imported.module)}."
@@ -154,7 +154,7 @@ def _names(imported: Import, module: Module, code: CodeBase) -> Iterable[str]:
 
 
 def _note_foreign(imported: Import, importer: Module, code: CodeBase, traced: Trace) -> None:
-    """Note what is imported of others; of a namespace, which is nobody's, each name."""
+    """Record a third-party import; of a namespace, each name."""
     module = code.resolve(imported.module)
     names = [imported.module]
     if is_namespace(imported.module) if module is None else module.file is None:

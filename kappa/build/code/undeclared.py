@@ -1,4 +1,4 @@
-"""Imports of distributions that are installed here and that nothing asks for: a bundle would be without them."""
+"""Imports of distributions that are installed here and not required: the bundle would lack them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HowToAdd(NamedTuple):
     """A table or a decorator in it; empty for a file of requirements."""
 
     def __call__(self, name: str) -> str:
-        """Return the sentence that says what to write for a distribution."""
+        """Return the advice for a distribution, as a sentence."""
         if not self.where:
             return f"Write a line `{name}` into `{self.file}`."
         equals, true = (" = ", "true") if self.where == "[env]" else ("=", "True")

@@ -1,8 +1,8 @@
 """The kinds of problems that a kappafile can have, each with its stable code.
 
 A code never changes its meaning and is never given to another kind: people ignore, search and link them. The first
-digit says what has to be looked at to see the problem: 1 the text, 2 the keys and values, 3 other files and other
-tables, 4 the service's class.
+digit says where the problem is: 1 the text, 2 the keys and values, 3 other files and other tables, 4 the service's
+class.
 """
 
 from __future__ import annotations
@@ -375,4 +375,4 @@ CODES: Mapping[str, Code] = {
         "decorators are not written out, `kappa build` imports it to read them, and that may fail.",
     ),
 }
-"""What each code means."""
+"""Every code."""

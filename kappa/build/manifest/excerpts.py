@@ -22,7 +22,7 @@ _SHOWN_COLUMNS = 110
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What to underline, with which sign, and what to say there."""
+    """A span to underline, its sign, and a remark."""
 
     span: Span
     message: str
@@ -75,7 +75,7 @@ class Excerpts:
 
 
 def _shown(line: str, span: Span, only_key: str | None) -> str:
-    """Return a line with every character printable, and without what nobody should read."""
+    """Return a line with every character printable, and without secrets."""
     line = masked(line, keeps_length=True)
     if only_key is not None:
         start, end = span.column - 1, span.end_column - 1

@@ -153,7 +153,7 @@ def _has_kappa_table(pyproject: Path) -> bool:
 
 
 def read_kappafile(file: Path) -> tuple[Document | None, Diagnostics]:
-    """Read a kappafile and what is wrong with it as a text; no document if there is nothing to look at further.
+    """Read a kappafile and its mistakes of syntax; no document if nothing of it can be read.
 
     A file that requires another version of Kappa has that as its only problem, however broken it may look to this one.
     """

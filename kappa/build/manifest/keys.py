@@ -24,7 +24,7 @@ _VERSION_HELP = (
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to say about an unknown key."""
+    """The advice on an unknown key."""
 
     help: str = ""
     replacement: str | None = None
@@ -33,7 +33,7 @@ class Advice:
 
 
 def advise(key: str, keys: Collection[str], path: TreePath, document: Document) -> Advice:
-    """Say what ``key`` in the table at ``path``, whose keys are ``keys``, probably means.
+    """Suggest what ``key`` in the table at ``path``, whose keys are ``keys``, means.
 
     In this order: the same word spelled otherwise or nearly so, another tool's word for it, a key of another table, a
     word that is at least somewhat near.

@@ -34,7 +34,7 @@ _YES, _NO = ("true", "yes", "on"), ("false", "no", "off")
 
 
 class Walked(NamedTuple):
-    """What a walk through a kappafile met."""
+    """The result of a walk through a kappafile."""
 
     meant: set[TreePath]
     """Keys that are there, but under another word."""
@@ -65,7 +65,7 @@ class _Walk:
         if path in _FREE_TEXTS and isinstance(value, Mapping):
             self._texts(value, path)
         elif value is None and not self._document.is_whole:
-            return  # what stood here may be what could not be read
+            return  # the missing value may be in the unreadable part
         elif not fits(annotation, value):
             self._misfit(annotation, value, path)
         elif value is None:

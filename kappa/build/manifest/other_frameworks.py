@@ -38,7 +38,7 @@ _IN_A_FILE = {
     "torchscript": "TorchScript",
     "transformers": "Transformers",
 }
-"""By what people call the type: the framework. Its models are files that its own function reads."""
+"""The framework by the usual name of its type. Its models are files that its own function reads."""
 _AS_PICKLES = {"catboost": "CatBoost", "lgbm": "LightGBM", "lightgbm": "LightGBM"}
 """Those with estimators that `joblib.dump` writes."""
 _BARE = frozenset({"binary", "bytes", "directory", "file", "folder", "path"})

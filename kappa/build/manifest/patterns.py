@@ -15,7 +15,7 @@ __all__ = ["Matches", "files_below", "is_environment", "is_plain", "match", "mat
 
 _SPECIAL = re.compile(r"[*?\[]")
 _ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")
-"""What a virtual environment, or one of conda's, has in its folder."""
+"""Marker files of virtual environments and conda environments."""
 _OF_TOOLS = frozenset(
     {
         *(".dvc", ".hg", ".hypothesis", ".idea", ".ipynb_checkpoints", ".nox", ".svn", ".tox", ".vscode", "__MACOSX"),
@@ -123,7 +123,7 @@ def _is_left_by_tools(name: str) -> bool:
 
 
 def normal(pattern: str) -> str:
-    """Return a pattern without what says nothing: `./`, repeated slashes, one at the end."""
+    """Return a pattern without redundant parts: `./`, repeated slashes, one at the end."""
     return "/".join(part for part in pattern.replace("\\", "/").split("/") if part not in ("", ".")) or "."
 
 

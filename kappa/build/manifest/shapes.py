@@ -1,4 +1,4 @@
-"""What a place in a kappafile may hold, read from the annotations of the models: the source of *expected …*.
+"""The values that a place in a kappafile may hold, read from the annotations of the models: the source of *expected …*.
 
 pydantic alone would not do: it turns ``"5"`` into 5 where a number is meant, and its messages name Python's types.
 """
@@ -103,7 +103,7 @@ _PLURALS = {str: "texts", int: "whole numbers", float: "numbers"}
 
 
 def described(annotation: Annotation) -> str:
-    """Say what may stand here, as it follows "must be"."""
+    """Return the expected kind, as it follows "must be"."""
     return one_of(dict.fromkeys(_described(arm) for arm in arms_of(annotation)))
 
 
@@ -120,7 +120,7 @@ def _described(arm: Annotation) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Say what a value is, as it follows "not"."""
+    """Return the kind of a value, as it follows "not"."""
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
     if isinstance(value, int | float):

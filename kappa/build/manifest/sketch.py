@@ -18,7 +18,7 @@ __all__ = ["find_model", "sketch_for", "type_of_model"]
 
 _SAMPLES = ("sample.csv", "sample.parquet", "samples.csv", "samples.parquet")
 _MOST_FILES = 10_000
-"""How many files of a folder are looked at: it may be anybody's home."""
+"""How many files of a folder are looked at: it may be a home directory."""
 
 _LINES = """\
 kappafile = 1

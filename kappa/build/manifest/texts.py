@@ -1,4 +1,4 @@
-"""Text files of a project: how they are encoded, and what to do about those that nobody can read."""
+"""Text files of a project: their encodings, and advice for unreadable ones."""
 
 from __future__ import annotations
 

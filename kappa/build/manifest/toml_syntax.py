@@ -28,7 +28,7 @@ _TOO_DEEP = "The values are nested too deeply."
 
 
 def parse_toml(source: TextLines, diagnostics: Diagnostics) -> tuple[dict[str, Any], bool]:
-    """Return the tree, and whether the whole text is in it; fill ``found`` and its positions."""
+    """Return the tree, and whether the whole text is in it; fill ``diagnostics`` and its positions."""
     text, mistakes, last_blanked = source.text, 0, -1
     while True:
         try:
@@ -87,7 +87,7 @@ class _Statement:
             last = at - 1  # the mistake shows at the next statement, which is not to blame
         if _HEADER.match(source.lines[first]) or source.lines[first].lstrip().startswith("["):
             while last + 1 < len(source.lines) and not source.lines[last + 1].lstrip().startswith("["):
-                last += 1  # without its header nobody knows whose keys these are
+                last += 1  # without its header, these keys belong to no table
         return cls(source, first, last)
 
     @property
@@ -198,7 +198,7 @@ def _value_offset(statement: _Statement) -> int | None:
 
 
 def _bare_text(statement: _Statement, value_at: int | None) -> str:
-    """Return what stands after ``=`` if it could be a text that somebody forgot to quote."""
+    """Return the text after ``=`` if it may lack its quotes."""
     if value_at is None:
         return ""
     rest = statement.text[value_at - statement.start :].split("\n")[0].split(" #")[0].strip()

@@ -1,7 +1,7 @@
 """From a tree of values to the models of `kappa.spec.document`, with every problem of a value on the way.
 
 What the walk of `kinds` leaves is validated table by table, so that one wrong table does not hide what is wrong with
-the others. The result is a *draft*: whatever is good of the file, for the checks that look further.
+the others. The result is a *draft*: the valid parts of the file, for further checks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _EXCLUSIVE = {
 
 @dataclass(slots=True)
 class Draft:
-    """What is good of a kappafile."""
+    """The valid parts of a kappafile."""
 
     document: Document
     diagnostics: Diagnostics
@@ -62,7 +62,7 @@ class Draft:
         return [str(name) for name in self.document.table_at((table,))]
 
     def input_type(self, api: TreePath) -> str | None:
-        """Return what an API calls its input adapter."""
+        """Return the type of an API's input adapter."""
         value = self.get(*api, "input")
         name = value.get("type") if isinstance(value, Mapping) else value
         return name if isinstance(name, str) else None
@@ -79,7 +79,7 @@ class Draft:
         return plugin if isinstance(plugin, type) and issubclass(plugin, InputAdapter) else None
 
     def is_unsure(self, *path: str | int) -> bool:
-        """Return whether what a place says, or does not say, may be due to a mistake that is reported already."""
+        """Return whether the value at a path, or its absence, may be due to a mistake that is reported already."""
         return not self.document.is_whole or any(
             path[:depth] in self.meant or self.diagnostics.has_error_at(path[:depth])
             for depth in range(1, len(path) + 1)
@@ -229,7 +229,7 @@ def check_batch(draft: Draft, path: TreePath) -> None:
 
 
 def _check_without_class(draft: Draft) -> None:
-    """Report what a service that no class declares lacks."""
+    """Report the missing parts of a service without a class."""
     document, diagnostics = draft.document, draft.diagnostics
     if isinstance(document.at(("service",)), Mapping) and document.at(("service", "name")) is None:
         _report_missing(draft, ServiceTable, ("service",), "name")

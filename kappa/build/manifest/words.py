@@ -1,4 +1,4 @@
-"""What people call things: the words of other tools for Kappa's keys, and the nearest of several words."""
+"""Synonyms: the words of other tools for Kappa's keys, and the nearest of several words."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "b
 
 
 def parse_yaml(source: TextLines, diagnostics: Diagnostics) -> tuple[Any, bool]:
-    """Return the tree, and whether the whole text is in it; fill ``found`` and its positions."""
+    """Return the tree, and whether the whole text is in it; fill ``diagnostics`` and its positions."""
     text, blamed = source.text, set[range]()
     try:
         while True:

@@ -1,6 +1,6 @@
-"""Which installed versions say nothing of a model: those of what stands beside a package of another version.
+"""Installed versions that do not apply to a model: they belong to a package of another version.
 
-A model that scikit-learn 1.3 wrote does not fit the numpy of today, although nobody asks for one of another version.
+A model that scikit-learn 1.3 wrote does not fit the numpy of today, although no requirement names one.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _KEYS = {"groups": "pyproject_groups", "extras": "pyproject_extras"}
 
 
 def say_elsewhere(tree: Mapping[str, Any], folder: Path, *, shown: str) -> str:
-    """Say what stands in a `pyproject.toml` without `[project] dependencies`, or beside it, and what to do."""
+    """Return where a `pyproject.toml` without `[project] dependencies` has them, and what to do."""
     findings = [*_tables(tree), *_files(folder)]
     if not findings:
         findings = ["nothing here says what it needs: write `dependencies = []` in `[project]` if that is nothing"]

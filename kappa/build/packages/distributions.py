@@ -1,4 +1,4 @@
-"""Which distribution brings an installed module: asked of what is installed here, never of the network."""
+"""Which distribution brings an installed module: read from the installed metadata, never from the network."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class ForeignLock:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of a lock, as a `pyproject.toml` writes it."""
+    """The requirements on a lock, as a `pyproject.toml` writes them."""
 
     dependencies: Sequence[Requirement]
     extras: Mapping[str, Sequence[Requirement]] = field(default_factory=dict)
@@ -216,7 +216,7 @@ def pylock_pins(
 ) -> ForeignLock | None:
     """Return what a `pylock.toml` pins; ``None`` if what is wanted is not satisfied by what it pins.
 
-    The format does not say what a lock was made from, so that is all that can be asked of it.
+    The format does not record its inputs, so no more can be checked.
     """
     if not str(tree["lock-version"]).startswith("1."):
         raise ValueError(f"its format has the version {tree['lock-version']}, and only 1.x is known")

@@ -45,7 +45,7 @@ def is_same_version(installed: str | None, version: str) -> bool:
 
 
 def installed_state() -> InstalledState:
-    """Return what changes when something is installed here: what was read of distributions holds as long as it does."""
+    """Return a key for caches of metadata: it changes when something is installed here."""
     return tuple((folder, _changed_at(folder)) for folder in sys.path)
 
 

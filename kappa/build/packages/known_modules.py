@@ -1,7 +1,7 @@
 """Well-known modules and the distributions that bring them, for what is imported and not installed here.
 
-A module that is in no table is never taken for a distribution of its name: whoever registers that name would be in
-every bundle. So only what a project itself documents stands here, and a line is added only after reading it there:
+A module that is in no table is never taken for a distribution of its name: anybody can register that name on the index.
+So only what a project itself documents stands here, and a line is added only after reading it there:
 ``https://pypi.org/project/<distribution>/`` says how it is installed and imported. The lines were compared with the
 tables of Pants (https://github.com/pantsbuild/pants, ``default_module_mapping.py``) and pipreqs
 (https://github.com/bndr/pipreqs, ``mapping``); where those differ, the project's own page is right.

@@ -75,7 +75,7 @@ def _is_known(name: str) -> bool:
 
 
 def listed_in(env: EnvSpec, root: Path) -> Listed:
-    """Return what `[env]` of the project in ``root`` names; what is wrong with it is others' to say."""
+    """Return the distributions that `[env]` of the project in ``root`` names; its mistakes are reported elsewhere."""
     target = Target.of(env.python or running_python(), ())
     names = frozenset(canonicalize_name(name) for name in _names(env, root, target))
     absent = frozenset(name for name in names if installed_version(name) is None)

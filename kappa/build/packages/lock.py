@@ -45,7 +45,7 @@ __all__ = [
 FORMAT = 2
 """The format that is written; 1, which has no record, is read."""
 UNHASHED = "installed"
-"""The resolver whose pins have no hashes: what it finds is no lock that anybody else could rely on."""
+"""The resolver whose pins have no hashes: its pins hold on this machine alone."""
 
 Origin = Literal["committed", "cached", "resolved"]
 """Where a lock comes from: the file beside the kappafile, `$KAPPA_HOME/locks`, or a resolver just now."""
@@ -72,7 +72,7 @@ class LockInputs:
     platform: str = ""
     resolver: str = "pip-compile"
     input_lines: tuple[InputLine, ...] = field(default=(), compare=False)
-    """Who asked for the requirements, as a lock records it; it has no part in the digest."""
+    """The origins of the requirements, as a lock records them; no part of the digest."""
 
     @property
     def digest(self) -> str:
@@ -122,12 +122,12 @@ class Lock:
     """What made it, with its version, e.g. ``pip-compile 7.6``."""
     body: str
     stated_body_digest: str = ""
-    """What the file says of its body; empty for a lock that was just made."""
+    """The digest of its body in the file; empty for a new lock."""
     origin: Origin = field(default="resolved", compare=False)
     base_image: str = ""
     """The image that bundles start from with its digest, ``name:tag@sha256:…``; empty unless it was asked for."""
     input_lines: tuple[InputLine, ...] = ()
-    """What it was made from, and who asked for it."""
+    """The recorded inputs, with their origins."""
     format: int = FORMAT
 
     def pinned_image(self, name: str) -> str:
@@ -154,7 +154,7 @@ class Lock:
 
     @property
     def is_edited(self) -> bool:
-        """Whether somebody changed the body after it was made."""
+        """Whether the body was edited after it was made."""
         return bool(self.stated_body_digest) and self.stated_body_digest != self.body_digest
 
     @property

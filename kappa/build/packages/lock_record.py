@@ -132,7 +132,7 @@ class LockRecord:
         return {line.distribution: line.answer for line in lines if line.requirement is not None}
 
     def answer(self, asker: Asker, subject: str) -> InputLine | None:
-        """Return what was recorded of one who asks; ``None`` if nothing was."""
+        """Return the recorded line of an asker and its subject; ``None`` if there is none."""
         return self._answers.get((asker, subject))
 
     def module(self, asker: Asker, module: str, names: Sequence[str] = ()) -> InputLine | None:
@@ -163,7 +163,7 @@ def read_record(lock: Path, *, named: Collection[str] = ()) -> LockRecord:
 
 
 def say_difference(planned: Sequence[InputLine], recorded: Sequence[InputLine]) -> tuple[str, str]:
-    """Say how what is asked for now differs from a record: what has changed, and how the code has drifted.
+    """Return how inputs differ from a record: what has changed, and how the code has drifted.
 
     The code has *drifted* where it imports what the record does not know. Either text is a part of a sentence, and
     empty if there is nothing to say.

@@ -244,7 +244,7 @@ def _resolve(inputs: LockInputs, environ: Mapping[str, str], *, preferred: Lock 
 
 
 def _who_asks(message: str, inputs: LockInputs) -> str:
-    """Say who asks for the requirements whose distributions a resolver names: it knows only that it was told."""
+    """Return the origins of requirements whose distributions a resolver names, which it does not know."""
     words = {canonicalize_name(word.rstrip(".-_")) for word in _NAME.findall(message)}
     lines = [
         f"- `{line.requirement.partition(' --hash=')[0]}`: {line.why}{_origin(line)}"
@@ -255,7 +255,7 @@ def _who_asks(message: str, inputs: LockInputs) -> str:
 
 
 def _origin(line: InputLine) -> str:
-    """Say where the version of an inferred requirement comes from, because nobody wrote it."""
+    """Return where the version of an inferred requirement comes from."""
     if line.asker in ("user", "kappa") or line.answer != f"{line.distribution}=={installed_version(line.distribution)}":
         return ""
     return "; this version is installed here (name another one in `pip_packages`)"

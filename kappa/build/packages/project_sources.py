@@ -1,7 +1,7 @@
 """Where the dependencies of a `pyproject.toml` come from, if not from an index: uv's sources, and those of Poetry.
 
-The dependency is only a name there, and the table of the tool says what it means. Who asks an index for that name gets
-whatever somebody has put under it.
+The dependency is only a name there, and the table of the tool says what it means. An index may have another project
+under that name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Source:
     folder: Path | None = None
     """A project of the user's own."""
     url: str = ""
-    """An archive that anybody can fetch."""
+    """A public archive."""
     index: str = ""
     """The URL of an index, the only one that may be asked."""
     problem: str = ""
@@ -51,7 +51,7 @@ def sources_of(pyproject: Path, tree: Mapping[str, Any]) -> Mapping[str, Source]
 
 
 def unread_settings(tree: Mapping[str, Any], indexes: Collection[str]) -> Iterator[str]:
-    """Yield what a `pyproject.toml` says to its tool of where packages come from, and nobody else reads.
+    """Yield the settings of a `pyproject.toml` on indexes that only its own tool reads.
 
     Each is the end of a sentence; ``indexes`` are the URLs of those that are asked.
     """

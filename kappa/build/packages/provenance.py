@@ -1,7 +1,7 @@
 """Where an installed distribution came from: its ``direct_url.json`` (PEP 610) says so, unless it is of an index.
 
-What was installed from a folder is the user's own. A repository, or a file, nobody else may have; the name and version
-of either say nothing to an index, where they may be anybody's.
+What was installed from a folder is the user's own. A repository or a file may exist on this machine alone; an index may
+have another project of that name and version.
 """
 
 from __future__ import annotations

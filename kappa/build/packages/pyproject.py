@@ -37,7 +37,7 @@ class ProjectDependencies:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
-    """What it says to its tool and nobody else reads; whole sentences."""
+    """Settings that only its own tool reads; whole sentences."""
 
 
 def read_dependencies(

@@ -1,8 +1,8 @@
 """Requirement lines: a list of the user's, and requirements files, read without asking pip.
 
 A *requirement* is one line of PEP 508. A requirements file may also hold *constraints* (``-c``), the hashes that a
-requirement must have, other files (``-r``), and *options* that say where packages come from. Whatever is read here
-travels in a bundle, so nothing may name a folder of this machine or carry a password.
+requirement must have, other files (``-r``), and *options* that say where packages come from. All of it is published in
+a bundle, so nothing may name a folder of this machine or carry a password.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where packages come from, as pip is told on this machine, for every resolver alike; and what must never be shown.
+"""The package indexes of this machine, in pip's settings, for every resolver; and their secrets, never shown.
 
 Settings come from pip's variables (`PIP_*`) and its configuration files. Of those only the ones that say where packages
 come from and how to get there reach a resolver: a `--pre` of this machine must not decide what a lock holds.

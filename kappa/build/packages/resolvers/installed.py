@@ -27,7 +27,7 @@ _SERVICE = "the service"
 
 
 class InstalledResolver:
-    """Pins what this interpreter has installed, and asks nobody."""
+    """Pins what this interpreter has installed, without the network."""
 
     def resolve(self, inputs: LockInputs, *, environ: Mapping[str, str], preferred: str = "") -> Resolution:  # noqa: ARG002
         """Pin the requirements and everything they need; raises `ResolutionError` that lists all that is missing."""

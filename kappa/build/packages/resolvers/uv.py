@@ -1,7 +1,7 @@
 """uv: resolves for any Python version and for several systems at once, without running on them.
 
 For one system uv is told its platform and the lock has no more markers than the requirements need. For several it
-resolves universally, limited to them; what its markers say is then reduced to what tells these systems apart.
+resolves universally, limited to them; its markers are then reduced to those that tell these systems apart.
 
 uv reads no configuration of its own here but the settings of indexes, which it is given in its environment.
 """
@@ -133,7 +133,7 @@ def _with_indexes(environ: Mapping[str, str], options: Sequence[str]) -> dict[st
 
 
 def _option_words(options: Sequence[str]) -> Iterator[str]:
-    """Yield what the other options of a requirements file are called by uv."""
+    """Yield uv's names for the other options of a requirements file."""
     for option, _, value in (text.partition(" ") for text in options):
         if option == "--pre":
             yield "--prerelease=allow"
