@@ -59,7 +59,7 @@ HTTP, and holds the answer word by word (`tests/test_mistakes.py`)."""
 
 SETTINGS_HEAD = """\
 `$KAPPA_HOME/config.yml` (by default `~/kappa/config.yml`; `KAPPA_CONFIG` names another file) holds the defaults of a
-machine. A variable `KAPPA_<SECTION>__<KEY>` stands over it, like `KAPPA_SERVER__PORT=8080`. Order: command-line flag,
+machine. A variable `KAPPA_<SECTION>__<KEY>` overrides it, like `KAPPA_SERVER__PORT=8080`. Order: command-line flag,
 environment, the kappafile's `[serving]`, `config.yml`, default."""
 
 CLI_HEAD = """\

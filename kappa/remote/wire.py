@@ -193,9 +193,9 @@ def _npy(value: Any) -> bytes:
 
 def _image(value: Any, media_type: str) -> bytes:
     if isinstance(value, str):
-        raise UsageError(f'A `str` is no picture: for the file of this name give `Path("{value[:100]}")`.')
+        raise UsageError(f'A `str` is not a picture: for the file of this name give `Path("{value[:100]}")`.')
     if not _is_picture(value):
-        raise UsageError(f"A `{type(value).__name__}` is no picture: give a path, bytes, an array or a `PIL.Image`.")
+        raise UsageError(f"A `{type(value).__name__}` is not a picture: give a path, bytes, an array or a `PIL.Image`.")
     return encode_image(value, accept=media_type, first="png").body
 
 

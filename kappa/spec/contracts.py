@@ -525,7 +525,7 @@ class PluginOfService(Plugin):
             base for base in (InputAdapter, OutputAdapter, ArtifactPlugin) if isinstance(self, base)
         )
         if not (isinstance(plugin, type) and issubclass(plugin, family)):
-            raise BundleError(f"`{self.type}` is no class of the family `{family.__name__}`.")
+            raise BundleError(f"`{self.type}` is not a class of the family `{family.__name__}`.")
         options = self.model_dump(by_alias=True, exclude={"type"}, exclude_defaults=True)
         try:
             return plugin.model_validate({**options, "type": plugin.model_fields["type"].default})

@@ -142,7 +142,7 @@ class InputAdapterSuite(PluginSuite):
             try:
                 self.decode(payload)
             except BadInputError as exc:
-                assert 400 <= exc.http_status < 500, f"{exc.http_status} is no status of a refusal"
+                assert 400 <= exc.http_status < 500, f"{exc.http_status} is not the status of a refusal"
                 assert str(exc).endswith("."), f"a reason is a whole sentence: {exc}"
             else:
                 raise AssertionError(f"{payload!r} was taken")
@@ -206,8 +206,8 @@ class InputAdapterSuite(PluginSuite):
         for payload in self.good:
             form = self.decode(payload)
             nbytes = self.adapter.nbytes_of(form) + self.adapter.nbytes_from(payload)
-            assert isinstance(nbytes, int), f"{nbytes!r} is no number of bytes"
-            assert nbytes >= 0, f"{nbytes} is no number of bytes"
+            assert isinstance(nbytes, int), f"{nbytes!r} is not a number of bytes"
+            assert nbytes >= 0, f"{nbytes} is not a number of bytes"
             held = _held(form, set())
             allowed = 2 * nbytes + _BODIES * len(payload.data) + _SMALL
             assert held <= allowed, f"a form of about {held} bytes is said to hold {nbytes}: override `nbytes_of`"
@@ -251,7 +251,7 @@ class InputAdapterSuite(PluginSuite):
         assert json.loads(json.dumps(content)) == content, "it is not plain JSON"
         assert content, "it takes no media type"
         for media_type, description in content.items():
-            assert media_type.count("/") == 1, f"`{media_type}` is no media type"
+            assert media_type.count("/") == 1, f"`{media_type}` is not a media type"
             assert isinstance(description.get("schema"), dict), f"`{media_type}` has no schema"
 
 
@@ -356,4 +356,4 @@ def _written(adapter: OutputAdapter, value: Any) -> Answer | None:
 
 
 def _not_json(word: str) -> None:
-    raise AssertionError(f"`{word}` is no JSON")
+    raise AssertionError(f"`{word}` is not JSON")

@@ -143,7 +143,7 @@ class _AtomicStorage(Storage):
         if isinstance(tree, dict) and all(_is_table(table) for table in tree.values()):
             return tree
         if self._reads_only:
-            log(f"`{self._path}` is no ledger of builds; the next build begins a new one.", kind="warning")
+            log(f"`{self._path}` is not a ledger of builds; the next build begins a new one.", kind="warning")
             return None
         aside = self._path.with_name(f"{self._path.name}.broken")
         os.replace(self._path, aside)  # noqa: PTH105

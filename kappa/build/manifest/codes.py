@@ -284,7 +284,7 @@ CODES: Mapping[str, Code] = {
     ),
     "KF324": Code(
         "A function is a method",
-        "A method needs an object of its class, and nobody makes one for a plain function. A service that is a class "
+        "A method needs an object of its class, and none is made for a plain function. A service that is a class "
         "is named by `class`; a function that needs no object is a `@staticmethod`, or stands outside of the class.",
     ),
     "KF325": Code(
@@ -298,7 +298,7 @@ CODES: Mapping[str, Code] = {
     "KF326": Code(
         "A pattern would pack a secret",
         "A wildcard or a folder takes files with it that are named like those of passwords, tokens or keys, or that "
-        "hold a private key. A bundle is copied, pushed and made an image of, and whoever has it could read them. "
+        "hold a private key. A bundle is copied, pushed and made an image of, and all its users can read them. "
         '`.gitignore` says nothing to a build: leave such files out with `exclude`, e.g. `exclude = [".env"]`. '
         "`secrets` in `[env]` names what the service is given when it starts. A file that is needed all the same is "
         "named by itself, as its whole path.",
@@ -344,7 +344,7 @@ CODES: Mapping[str, Code] = {
     ),
     "KF340": Code(
         "An import cannot be followed",
-        "The name of what is imported is made while the code runs, so nobody can tell from the text which modules a "
+        "The name of what is imported is made while the code runs, so the source does not tell which modules a "
         "bundle needs. Name those that are yours in `modules` of `[bundle]`.",
     ),
     "KF341": Code(

@@ -35,5 +35,5 @@ def decoded(data: bytes, *, as_pip: bool = False) -> str:
             raise ValueError(_UTF16) from None
         raise ValueError("it is not UTF-8 text" if encoding == "utf-8-sig" else f"it is not {encoding} text") from None
     if "\0" in text:
-        raise ValueError(_UTF16 if is_utf16(data) else "it holds bytes that are no text")
+        raise ValueError(_UTF16 if is_utf16(data) else "it holds bytes that are not text")
     return text

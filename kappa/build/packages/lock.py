@@ -219,7 +219,7 @@ def check_lock(lock: Lock) -> None:
                 "itself. Leave out the package that needs it; `--verbose` shows which one."
             )
         if "file:" in pin.requirement:
-            message = f"`{pin.requirement}` is a file of this machine, which nobody else has: publish it to an index."
+            message = f"`{pin.requirement}` is a file that only this machine has: publish it to an index."
             raise ResolutionError(message)
     for line in lock.body.splitlines():
         if secret := secret_in(line):

@@ -176,7 +176,7 @@ def say_difference(planned: Sequence[InputLine], recorded: Sequence[InputLine]) 
     added = _few(_shown(line) for line in new if line not in drifted)
     removed = _few(_shown(line) for line in recorded if line.requirement not in now)
     parts = [f"it lacks {added}"] if added else []
-    parts += [f"{'it ' if not added else ''}holds {removed}, which nobody asks for now"] if removed else []
+    parts += [f"{'it ' if not added else ''}holds {removed}, which is no longer required"] if removed else []
     return " and ".join(parts), _few(f"`{line.subject}`{f' ({line.why})' if line.why else ''}" for line in drifted)
 
 

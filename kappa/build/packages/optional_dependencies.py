@@ -64,7 +64,7 @@ class OptionalDependencies:
             elif kind == "group" and isinstance(item, Mapping) and isinstance(item.get("include-group"), str):
                 yield from self._of("group", item["include-group"], seen, is_expanded=is_expanded)
             else:
-                self.problems.append(f"The {kind} `{name}` of `{self._shown}` holds `{item}`, which is no requirement.")
+                self.problems.append(f"The {kind} `{name}` of `{self._shown}` holds `{item}`, not a requirement.")
 
     def _items(self, kind: str, name: str) -> Sequence[Any]:
         table = self._tables[kind]

@@ -214,7 +214,7 @@ def _source(entry: Mapping[str, Any], pyproject: Path) -> Source:
         return Source(folder=path)
     kind = "the file" if path.is_file() else "the folder"
     gone = "" if path.exists() else ", which is not there"
-    return Source(problem=f"comes from {kind} {quoted(text)} there{gone or ', which nobody else has'}")
+    return Source(problem=f"comes from {kind} {quoted(text)} there{gone or ', which no other machine has'}")
 
 
 def _member(name: str, workspace: Path) -> Path | None:

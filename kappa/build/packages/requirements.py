@@ -107,7 +107,7 @@ def check_requirement(text: str) -> str | None:
         wheel = _WHEEL.search(unquote(url))
         version = wheel["version"] if wheel else "<version>"
         return (
-            f"`{masked(text)}` names a file of this machine, which nobody else has: if `pip freeze` wrote that, as it "
+            f"`{masked(text)}` names a file that only this machine has: if `pip freeze` wrote that, as it "
             f"does in conda's environments, write `{requirement.name}=={version}` (`pip list --format=freeze` prints "
             "it so), else publish the package to an index"
         )
@@ -134,7 +134,7 @@ def check_location(url: str) -> str | None:
         )
     if not _URL.match(url) or url.lower().startswith("file:"):
         return (
-            "names a folder of this machine, which nobody else has: name a URL, or set it for the resolver alone with "
+            "names a folder that only this machine has: name a URL, or set it for the resolver alone with "
             "`PIP_FIND_LINKS`"
         )
     return None
@@ -296,7 +296,7 @@ def _say_invalid(text: str, error: InvalidRequirement) -> str:
         wheel = _WHEEL.search(text)
         name = f"`{canonicalize_name(wheel['name'])}`" if wheel else "it"
         return (
-            f"`{shown}` names a file of this machine, which nobody else has: publish {name} to an index (a page of "
+            f"`{shown}` names a file that only this machine has: publish {name} to an index (a page of "
             "links to wheels is one, which `--find-links https://…` names), and write its name and version"
         )
     if text.startswith((".", "/", "~", "file:")) or re.match(r"[A-Za-z]:[\\/]", text):

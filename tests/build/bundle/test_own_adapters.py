@@ -210,7 +210,7 @@ FAILS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a value that is not right": ({"old": "false", "new": '"so"'}, "`own.types:LinesInput`: `strip` is not right"),
     "a module that cannot be imported": ({"more": "    import json.surely_absent\n"}, "No module named 'json.surely"),
-    "another family": ({"old": "LinesInput", "new": "LinesOutput"}, "is no class of the family `InputAdapter`"),
+    "another family": ({"old": "LinesInput", "new": "LinesOutput"}, "is not a class of the family `InputAdapter`"),
 }
 
 

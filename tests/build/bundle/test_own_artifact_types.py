@@ -150,7 +150,7 @@ FAILS = {
     "a module that cannot be imported": ({"before": "import json.surely_absent\n"}, "No module named 'json.surely"),
     "another kind of class": (
         {"kappafile": KAPPAFILE.replace("NumberArtifact", "Literal")},
-        "is no class of the family",
+        "is not a class of the family",
     ),
     "a process that ends": ({"before": "import os\nos._exit(3)\n"}, "the process ended with 3"),
 }

@@ -217,7 +217,7 @@ def test_what_is_no_such_class_is_refused_by_name(multiplier: BentoService) -> N
     tree = spec.model_dump(mode="json", by_alias=True)
     tree["artifacts"][0]["type"] = "own_types:LinesInput"
     source = ServiceSource.of_project(ServiceSpec.model_validate(tree), {}, root=project_of(multiplier).root)
-    with pytest.raises(BundleError, match="`own_types:LinesInput` is no class of the family `ArtifactPlugin`"):
+    with pytest.raises(BundleError, match="`own_types:LinesInput` is not a class of the family `ArtifactPlugin`"):
         load_service(source)
 
 

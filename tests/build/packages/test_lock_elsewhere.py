@@ -271,10 +271,10 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         {"pip_packages": ("acme-yaml", "acme-tables")},
         "it lacks `acme-yaml` (`pip_packages`)",
     ),
-    "a package less": ({"pip_packages": ()}, "it holds `acme-tables`, which nobody asks for now"),
+    "a package less": ({"pip_packages": ()}, "it holds `acme-tables`, which is no longer required"),
     "another version": (
         {"pip_packages": ("acme-tables>=3",)},
-        "it lacks `acme-tables>=3` (`pip_packages`) and holds `acme-tables`, which nobody asks for now",
+        "it lacks `acme-tables>=3` (`pip_packages`) and holds `acme-tables`, which is no longer required",
     ),
     "an index": ({"pip_index_url": "https://example.org/simple"}, "the indexes or options have changed"),
     "cuda": ({"cuda": "12.4"}, "the indexes or options have changed"),
@@ -303,7 +303,7 @@ def test_an_import_that_is_gone_is_a_change(write_project: WriteProject, machine
     machine.install(HERE)
     commit(plan_of(inferring(write_project, "import acme_tables, acme_yaml")))
     machine.install({})
-    with pytest.raises(LockError, match=r"out of date: it holds `acme-yaml==6\.0`, which nobody asks for now"):
+    with pytest.raises(LockError, match=r"out of date: it holds `acme-yaml==6\.0`, which is no longer required"):
         check(plan_of(inferring(write_project, "import acme_tables")))
 
 

@@ -424,7 +424,7 @@ def test_groups_alone_are_enough(tmp_path: Path) -> None:
             ["kitchen"],
             "There is no group `kitchen` in `[dependency-groups]` of `x.toml`: it has `Serve`, `base`, `whole`, `odd`.",
         ),
-        ([], ["odd"], "The group `odd` of `x.toml` holds `5`, which is no requirement."),
+        ([], ["odd"], "The group `odd` of `x.toml` holds `5`, not a requirement."),
     ],
 )
 def test_extras_and_groups_that_are_not_there_are_told(

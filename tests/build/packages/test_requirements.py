@@ -44,10 +44,10 @@ def test_requirement_that_a_bundle_may_hold(text: str) -> None:
         ),
         pytest.param(
             "./wheels/Acme_Y-1.0-py3-none-any.whl",
-            "names a file of this machine, which nobody else has: publish `acme-y` to an index",
+            "names a file that only this machine has: publish `acme-y` to an index",
             id="wheel",
         ),
-        pytest.param("wheels/y.tar.gz", "names a file of this machine, which nobody else has", id="archive"),
+        pytest.param("wheels/y.tar.gz", "names a file that only this machine has", id="archive"),
         pytest.param("./lib", "`./lib` names a folder of this machine, whose code is packed", id="folder"),
         pytest.param("C:\\lib", "names a folder of this machine", id="folder on Windows"),
         pytest.param(".", 'take what the project needs with `pyproject = "pyproject.toml"`', id="the project"),
@@ -215,7 +215,7 @@ def test_a_file_is_read_in_the_encoding_that_pip_reads(tmp_path: Path, data: byt
             id="unknown",
         ),
         pytest.param(b"# coding: ascii\n\xc3\xa4\n", "it is not ascii text", id="not what it says"),
-        pytest.param(b"pandas\n\0\n", "it holds bytes that are no text", id="no text"),
+        pytest.param(b"pandas\n\0\n", "it holds bytes that are not text", id="no text"),
     ],
 )
 def test_a_file_that_is_not_text_is_a_problem_and_no_exception(tmp_path: Path, data: bytes, reason: str) -> None:
