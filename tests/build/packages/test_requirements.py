@@ -44,10 +44,10 @@ def test_requirement_that_a_bundle_may_hold(text: str) -> None:
         ),
         pytest.param(
             "./wheels/Acme_Y-1.0-py3-none-any.whl",
-            "names a file that only this machine has: publish `acme-y` to an index",
+            "names a file of this machine: publish `acme-y` to an index",
             id="wheel",
         ),
-        pytest.param("wheels/y.tar.gz", "names a file that only this machine has", id="archive"),
+        pytest.param("wheels/y.tar.gz", "names a file of this machine", id="archive"),
         pytest.param("./lib", "`./lib` names a folder of this machine, whose code is packed", id="folder"),
         pytest.param("C:\\lib", "names a folder of this machine", id="folder on Windows"),
         pytest.param(".", 'take what the project needs with `pyproject = "pyproject.toml"`', id="the project"),
