@@ -224,7 +224,7 @@ def test_refusals_are_errors_with_their_status(asking: Client) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda c: c.call("image", 5), UsageError, "A `int` is no picture"),
+        (lambda c: c.call("image", 5), UsageError, "A `int` is not a picture"),
         (lambda c: c.call("image", "digit0.png"), UsageError, r'for the file of this name give `Path\("digit0.png"\)`'),
         (lambda c: c.call("value", 1, returns="table"), UsageError, "`returns` is one of `json`, `dataframe`"),
         (lambda c: c.call("file", object()), UsageError, "`file` takes `application/octet-stream`, and a `object`"),
