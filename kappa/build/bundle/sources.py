@@ -82,10 +82,10 @@ def collect_code(
     for line in dict.fromkeys(problem.line for problem in problems):
         if line not in project.warned_of:
             log(line, kind="warning")
-    placement = place_modules(traced.modules.values(), project.root, folders=(*base.search.local, *base.search.fallback))
-    files = {
-        path: file for path, file in sorted(placement.files.items()) if not matches_any(path, spec.files.exclude)
-    }
+    placement = place_modules(
+        traced.modules.values(), project.root, folders=(*base.search.local, *base.search.fallback)
+    )
+    files = {path: file for path, file in sorted(placement.files.items()) if not matches_any(path, spec.files.exclude)}
     return Code(files=files, placement=placement, imported=imported)
 
 
