@@ -21,13 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -107,6 +108,13 @@ def described(project_folder: Path) -> Served:
     return Served.of(ServiceSource.of_project(project.spec, project.sources, root=project.root))
 
 
+class Ready:
+    """Says that the server may be asked."""
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        resp.text = "ready"
+
+
 def serve_noop(options: ServerOptions) -> None:
     class Constant:
         async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -114,19 +122,25 @@ def serve_noop(options: ServerOptions) -> None:
             resp.data = b"[0]"
             resp.content_type = "application/json"
 
-    class Ready:
-        async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-            resp.text = "ready"
-
-    def make_app() -> falcon.asgi.App:
+    def make_app() -> falcon.asgi.App[Any, Any]:
         app = falcon.asgi.App()
         app.add_route("/predict", Constant())
         app.add_route("/readyz", Ready())
+        return app
+
+    serve_app(make_app, options)
+
+
+def serve_app(make_app: Callable[[], Any], options: ServerOptions) -> None:
+    """Serve an application of ASGI as Kappa serves its own."""
+
+    def make_settled_app() -> Any:
+        app = make_app()
         settle_memory()  # as the worker of a service does
         return app
 
     run_arbiter(
-        make_app,
+        make_settled_app,
         [listen_on(options.host, options.port)],
         options,
         workers=1,

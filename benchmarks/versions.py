@@ -81,9 +81,16 @@ def checkout_of(revision: str) -> Iterator[Path]:
 def running(side: Side, folder: Path, port: int) -> Iterator[Server]:
     """Start one server of one checkout, and stop it at the end."""
     script = side.checkout / "benchmarks" / "serve.py"
-    command = [sys.executable, str(script), "--serve", side.project, "--port", str(port), "--folder", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(side.checkout)}
-    master = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    command = [str(script), "--serve", side.project, "--port", str(port), "--folder", str(folder)]
+    with started(command, port, checkout=side.checkout) as server:
+        yield server
+
+
+@contextmanager
+def started(command: Sequence[str], port: int, *, checkout: Path = ROOT) -> Iterator[Server]:
+    """Start a script that serves on ``port``, and stop it at the end."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    master = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL, env=environment)
     try:
         await_ready(port, master)
         children = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text(encoding="ascii").split()
