@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from kappa import build, gamma
 from kappa.errors import BundleNotFoundError, KappaError, UsageError, optional_import
 from kappa.gamma.directories import local_storage
 from kappa.services.bundle import Bundle, open_bundle
 from kappa.services.inference import Inference
+from kappa.services.openapi import openapi_document
 from kappa.services.service import LoadedService, answering, load_service
 from kappa.services.source import UNBUILT, ServiceSource
 from kappa.spec.layout import MANIFEST_NAME
@@ -58,6 +60,10 @@ class ProjectTarget:
     def version(self) -> str:
         return UNBUILT
 
+    def openapi(self) -> dict[str, Any]:
+        """Return its OpenAPI document, without running its code."""
+        return openapi_document(self.spec, version=self.version)
+
     def source(self) -> ServiceSource:
         """Return it as it lies there, to be loaded."""
         return ServiceSource.of_project(self.project.spec, self.project.sources, root=self.project.root)
@@ -86,6 +92,10 @@ class BundleTarget:
     @property
     def version(self) -> str:
         return self.bundle.manifest.version
+
+    def openapi(self) -> dict[str, Any]:
+        """Return its OpenAPI document as it was built."""
+        return self.bundle.openapi()
 
     def source(self) -> ServiceSource:
         """Return it to be loaded."""

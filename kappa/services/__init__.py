@@ -10,14 +10,12 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.services.comparison import replay_lines as replay_lines
     from kappa.services.inference import Inference as Inference
     from kappa.services.inference import extensions_of as extensions_of
-    from kappa.services.openapi import openapi_document as openapi_document
     from kappa.services.sample_requests import arguments_for_run as arguments_for_run
 
 _HOMES = {
     "Inference": "kappa.services.inference",
     "arguments_for_run": "kappa.services.sample_requests",
     "extensions_of": "kappa.services.inference",
-    "openapi_document": "kappa.services.openapi",
     "replay_lines": "kappa.services.comparison",
 }
 
@@ -25,7 +23,6 @@ __all__ = [
     "Inference",
     "arguments_for_run",
     "extensions_of",
-    "openapi_document",
     "replay_lines",
 ]
 

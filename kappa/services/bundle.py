@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kappa._files import entries_of, sha256_of_file
 from kappa.errors import BundleError, BundleNotFoundError, printable
+from kappa.services.openapi import openapi_document
 from kappa.spec.layout import MANIFEST_NAME, BundleLayout, PackageLayout
 from kappa.spec.manifest import BundleManifest, bundle_digest, manifest_of, read_tree
 
@@ -46,6 +49,20 @@ class Bundle:
     def examples(self) -> Path | None:
         """Where the files of its examples are; ``None`` where only the package is here."""
         return None if self.is_installed else self.layout.examples
+
+    def openapi(self) -> dict[str, Any]:
+        """Return its OpenAPI document as it was built: only a build asks the service's own adapters what they take.
+
+        Made of the manifest where that file is not there, as in an installed package. Raises `BundleError`.
+        """
+        file = self.layout.openapi
+        if not file.is_file():
+            return openapi_document(self.manifest.service, version=self.manifest.version)
+        try:
+            document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise BundleError(f"`{file}` cannot be read: {exc}. `kappa verify` compares the whole bundle.") from None
+        return document
 
     def verify(self) -> None:
         """Compare every file with the digests in the manifest; raises `BundleError` that lists what differs.

@@ -135,6 +135,16 @@ def test_damage_is_named(directory: Path, damage: Callable[[Path], object], prob
     assert str(error.value) == f"The bundle in `{directory}` is not as it was built: {problem}."
 
 
+def test_the_openapi_document_is_the_one_that_was_built(directory: Path) -> None:
+    made = open_bundle(directory).openapi()
+    assert made["info"]["version"] == open_bundle(directory).manifest.version
+    (directory / "docs.json").write_text('{"built": 1}', encoding="utf-8")
+    assert open_bundle(directory).openapi() == {"built": 1}
+    (directory / "docs.json").write_text("{", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"docs.json` cannot be read: .* `kappa verify` compares the whole bundle"):
+        open_bundle(directory).openapi()
+
+
 def test_a_bundle_without_its_inner_manifest_cannot_be_verified(directory: Path) -> None:
     (directory / "Demo" / "kappa.yml").unlink()
     with pytest.raises(BundleError, match="cannot be read"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kappa import actions, services
+from kappa import actions
 from kappa.cli.arguments import target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_result
@@ -22,5 +22,4 @@ def command(target: str | actions.Target) -> None:
 
     TARGET is a bundle (a path or a tag like `IrisClassifier:latest`), a kappafile or its directory.
     """
-    service = actions.resolve_target(target)
-    print_result(json.dumps(services.openapi_document(service.spec, version=service.version), indent=2))
+    print_result(json.dumps(actions.resolve_target(target).openapi(), indent=2))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kappa.actions.targets import resolve_target
 from kappa.build.bundle.builder import build_bundle
 from kappa.build.bundle.plan import BuildPlan, plan_build
 from kappa.build.class_project import read_class_project
@@ -131,6 +132,7 @@ def test_a_bundle_is_built_with_them_and_answers(tmp_path: Path) -> None:
     assert (tmp_path / "bundle" / "Service" / "own" / "types.py").is_file()
     docs = json.loads((tmp_path / "bundle" / "docs.json").read_text())["paths"]["/lengths"]["post"]
     assert (docs["requestBody"]["content"], docs["responses"]["200"]["content"]) == (CONTENT, CONTENT)
+    assert resolve_target(str(tmp_path / "bundle")).openapi()["paths"]["/lengths"]["post"] == docs
     answer = (
         load_service(ServiceSource.of_bundle(open_bundle(tmp_path / "bundle"), on_path=False))
         .apis["lengths"]
