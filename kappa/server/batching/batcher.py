@@ -127,13 +127,21 @@ class Batcher(Generic[T, R]):
         self._loop = asyncio.get_running_loop()
         self._executor.start(self._loop, self._finished)
 
-    async def submit(self, item: T, **place: Any) -> R:
+    async def submit(
+        self,
+        item: T,
+        *,
+        group: Hashable = None,
+        items: int = 1,
+        size_bytes: int = 0,
+        deadline: float | None = None,
+    ) -> R:
         """Wait for the result of ``item``, with the arguments of `put`; raises what `put` does or `run` did.
 
         A cancelled caller leaves the queue at once.
         """
         future: asyncio.Future[R] = self._loop.create_future()
-        waiting = self.put(item, future, **place)
+        waiting = self.put(item, future, group=group, items=items, size_bytes=size_bytes, deadline=deadline)
         try:
             return await future
         except asyncio.CancelledError:
