@@ -6,20 +6,41 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, insert, not_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, Table, and_, delete, exists, insert, not_, select
 
 from kappa.gamma.tables import bundles, labels, locked_packages
 from kappa.labels import Requirement
 from kappa.spec.store import BundleRecord, Query
 from kappa.tag import Tag
 
-__all__ = ["add_bundle", "find_bundles", "names_of", "remove_bundle", "tags_of"]
+__all__ = ["add_bundle", "find_bundles", "misfit_of", "names_of", "remove_bundle", "tags_of"]
 
 
 def add_bundle(connection: Connection, namespace: str, record: BundleRecord) -> None:
     """Add a bundle, in place of one of the same tag."""
     remove_bundle(connection, namespace, record.tag)
-    row = {
+    (bundle_id,) = connection.execute(insert(bundles).values(_row(namespace, record))).inserted_primary_key or (None,)
+    owner = {"namespace": namespace, "bundle_id": bundle_id}
+    for table, rows in _rows_beside(record):
+        if rows:
+            connection.execute(insert(table), [{**owner, **row} for row in rows])
+
+
+def misfit_of(record: BundleRecord) -> str | None:
+    """Return the column for which a text of a record is too long or holds a NUL; ``None`` if all fit.
+
+    PostgreSQL refuses such a row, and SQLite takes it.
+    """
+    for table, rows in ((bundles, [_row("", record)]), *_rows_beside(record)):
+        lengths = {column.name: column.type.length for column in table.c if isinstance(column.type, String)}
+        for name, text in ((name, text) for row in rows for name, text in row.items() if name in lengths):
+            if len(text) > (lengths[name] or len(text)) or "\0" in text:
+                return name
+    return None
+
+
+def _row(namespace: str, record: BundleRecord) -> dict[str, Any]:
+    return {
         "namespace": namespace,
         "name": record.tag.name,
         "version": record.tag.version,
@@ -31,18 +52,15 @@ def add_bundle(connection: Connection, namespace: str, record: BundleRecord) -> 
         "size_bytes": record.size_bytes,
         "view": dict(record.view),
     }
-    (bundle_id,) = connection.execute(insert(bundles).values(row)).inserted_primary_key or (None,)
-    owner = {"namespace": namespace, "bundle_id": bundle_id}
-    _insert(connection, labels, [{**owner, "key": key, "value": value} for key, value in record.labels.items()])
+
+
+def _rows_beside(record: BundleRecord) -> list[tuple[Table, list[dict[str, str]]]]:
+    """Return the rows of other tables, without the columns that say whose they are."""
     packages = dict.fromkeys(record.packages)
-    _insert(
-        connection, locked_packages, [{**owner, "distribution": name, "version": version} for name, version in packages]
-    )
-
-
-def _insert(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert(table), rows)
+    return [
+        (labels, [{"key": key, "value": value} for key, value in record.labels.items()]),
+        (locked_packages, [{"distribution": name, "version": version} for name, version in packages]),
+    ]
 
 
 def remove_bundle(connection: Connection, namespace: str, tag: Tag) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from kappa.errors import BundleError
 from kappa.gamma.directories import DirectoryStorage
-from kappa.gamma.queries import add_bundle, remove_bundle, tags_of
+from kappa.gamma.queries import add_bundle, misfit_of, remove_bundle, tags_of
 from kappa.gamma.records import record_of
 from kappa.log import log
 from kappa.spec.manifest import read_manifest
@@ -55,5 +55,8 @@ class Trees:
             return None
         if record.tag != tag:
             log(f"`{directory}` says that it is `{record.tag}`, so it is passed over.", kind="warning")
+            return None
+        if (column := misfit_of(record)) is not None:
+            log(f"`{directory}` is passed over: its `{column}` is none that Kappa writes.", kind="warning")
             return None
         return record

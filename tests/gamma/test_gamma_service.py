@@ -268,6 +268,22 @@ def test_a_broken_bundle_is_passed_over_with_a_warning(service: GammaService, pu
     ]
 
 
+@pytest.mark.parametrize("text", ["sha256:" + "0" * 65, "sha256:\\0"])
+def test_a_manifest_with_a_text_that_no_table_holds_is_passed_over_with_a_warning(
+    service: GammaService, put: Put, text: str
+) -> None:
+    manifest = put("Iris", "1") / "kappa.yml"
+    edited = manifest.parent.with_name("2") / "kappa.yml"
+    shutil.copytree(manifest.parent, edited.parent)
+    digest = read_manifest(manifest.parent).bundle_digest
+    written = edited.read_text().replace("version: '1'", "version: '2'").replace(digest, f'"{text}"')
+    edited.write_text(written)
+    said: list[tuple[str, Kind]] = []
+    with listening(lambda message, kind: said.append((message, kind))):
+        assert tags(service) == ["Iris:1"]
+    assert said == [(f"`{edited.parent}` is passed over: its `bundle_digest` is none that Kappa writes.", "warning")]
+
+
 def test_namespaces_do_not_see_each_other(service: GammaService, put: Put, connected: Connected) -> None:
     put("Iris", "1")
     (record,) = service.list_bundles()
