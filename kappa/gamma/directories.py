@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
@@ -24,6 +25,8 @@ from kappa.tag import Tag
 __all__ = ["DirectoryStorage", "local_storage"]
 
 _STAGING, _TRASH = ".staging-", ".trash-"
+_COARSEST_NS = 2_000_000_000
+"""FAT keeps times by two seconds: for so long a folder may change without another time of change."""
 
 
 def local_storage(environ: Mapping[str, str]) -> DirectoryStorage:
@@ -34,8 +37,11 @@ def local_storage(environ: Mapping[str, str]) -> DirectoryStorage:
 class DirectoryStorage:
     """The bundles below ``root``, which need not exist; a `BundleStorage` whose URIs are paths relative to it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
         self.root = root
+        self._clock = clock
+        self._listings: dict[Path, tuple[tuple[int, ...], list[str]]] = {}
+        """Of each folder, its state when it was read, and what it held."""
 
     @property
     def location(self) -> str:
@@ -75,13 +81,29 @@ class DirectoryStorage:
         return (self.path_of(tag) / MANIFEST_NAME).is_file()
 
     def tags(self) -> set[Tag]:
-        """Return the tags of all bundles that are there now."""
-        return {
-            Tag(name.name, version.name)
-            for name in _directories(self.root)
-            for version in _directories(Path(name.path))
-            if Path(version.path, MANIFEST_NAME).is_file()
-        }
+        """Return the tags of all bundles that are there now.
+
+        A folder is read again when it has changed. It is read each time while its clock may not yet tell the next
+        change apart, or a bundle is being copied into it.
+        """
+        names = self._listing(self.root, lambda _: True)
+        return {Tag(name, version) for name in names for version in self._listing(self.root / name, _is_bundle)}
+
+    def _listing(self, folder: Path, is_whole: Callable[[Path], bool]) -> list[str]:
+        """Return the names of the folders below ``folder`` that are whole."""
+        try:
+            stat = folder.stat()
+            state = stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
+            remembered = self._listings.get(folder)
+            if remembered is not None and remembered[0] == state:
+                return remembered[1]
+            now, names = self._clock(), list(_directories(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        whole = [name for name in names if is_whole(folder / name)]
+        if now - max(state[1:]) > _COARSEST_NS and len(whole) == len(names):
+            self._listings[folder] = state, whole
+        return whole
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -140,6 +162,10 @@ class DirectoryStorage:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _directories(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        yield from (entry for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+def _is_bundle(directory: Path) -> bool:
+    return (directory / MANIFEST_NAME).is_file()
+
+
+def _directories(folder: Path) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,3 +142,72 @@ def test_a_bundle_that_is_not_there_cannot_be_taken_away(storage: DirectoryStora
     assert storage.remove(Tag("Iris", "2")) is None
     assert storage.tags() == {Tag("Iris", "1")}
     assert list(storage.root.glob(".*")) == []
+
+
+# -- what is read of it ------------------------------------------------------------------------------------------------
+
+Reads = list[str]
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch, storage: DirectoryStorage) -> Reads:
+    """Return a list that gets the path of each folder that is read, below the storage's root."""
+    scandir, paths = os.scandir, Reads()
+
+    def scan(path: Any) -> Any:
+        if isinstance(path, Path):  # `shutil` reads by descriptors
+            paths.append(path.relative_to(storage.root).as_posix())
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    return paths
+
+
+def an_age_later(storage: DirectoryStorage) -> DirectoryStorage:
+    for folder in (storage.root, *storage.root.iterdir()):
+        os.utime(folder, (0, 0))  # else the next change may come within the tick of the last
+    return DirectoryStorage(storage.root, clock=lambda: 2**62)
+
+
+def tags_of(storage: DirectoryStorage) -> list[str]:
+    return sorted(map(str, storage.tags()))
+
+
+def test_a_folder_is_read_again_only_when_it_has_changed(storage: DirectoryStorage, store: Store, reads: Reads) -> None:
+    for name, version in (("Iris", "1"), ("Iris", "2"), ("Wine", "1")):
+        store(name, version)
+    reads.clear()
+    reader = an_age_later(storage)
+    assert tags_of(reader) == ["Iris:1", "Iris:2", "Wine:1"]
+    assert sorted(reads) == [".", "Iris", "Wine"]
+    assert tags_of(reader) == ["Iris:1", "Iris:2", "Wine:1"]
+    assert len(reads) == 3
+    (storage.root / "Wine" / "1").rename(storage.root / "Iris" / "3")  # as another process would
+    reads.clear()
+    assert tags_of(reader) == ["Iris:1", "Iris:2", "Iris:3"]
+    assert sorted(reads) == ["Iris", "Wine"]
+    shutil.rmtree(storage.root / "Wine")
+    reads.clear()
+    assert tags_of(reader) == ["Iris:1", "Iris:2", "Iris:3"]
+    assert reads == ["."]
+
+
+def test_a_folder_that_has_changed_a_moment_ago_is_read_each_time(
+    storage: DirectoryStorage, store: Store, reads: Reads
+) -> None:
+    store("Iris", "1")
+    reader = DirectoryStorage(storage.root, clock=lambda: storage.root.stat().st_mtime_ns)
+    reads.clear()
+    for _ in range(2):
+        assert tags_of(reader) == ["Iris:1"]
+    assert reads == [".", "Iris"] * 2
+
+
+def test_a_bundle_whose_manifest_is_copied_last_is_seen_then(storage: DirectoryStorage, store: Store) -> None:
+    manifest = store("Iris", "1") / "kappa.yml"
+    text = manifest.read_text()
+    manifest.unlink()
+    reader = an_age_later(storage)
+    assert tags_of(reader) == []
+    manifest.write_text(text)
+    assert tags_of(reader) == ["Iris:1"]
