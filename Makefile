@@ -97,7 +97,7 @@ bench-serve: $(INSTALLED) ## the iris API beside a no-op on the same server stac
 bench-one-client: $(INSTALLED) ## one client and a model, beside a no-op and the bare model; two minutes, on a quiet machine
 	$(PYTHON) benchmarks/one_client.py
 
-bench-versions: $(INSTALLED) ## whether any rate of `bench-serve` is lower than at the commit BASE; a quarter of an hour
+bench-versions: $(INSTALLED) ## whether any rate of `bench-serve` is lower than at the commit BASE; twenty minutes
 	$(PYTHON) benchmarks/versions.py --base $(or $(BASE),HEAD~1)
 
 bench-adapters: $(INSTALLED) ## what adapters cost per request, beside pandas, NumPy and Pillow by hand
