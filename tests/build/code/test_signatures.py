@@ -135,9 +135,10 @@ def test_a_wrong_dtype_is_shown_at_its_own_place(columns: str, place: str, text:
     )
 
 
-def test_a_plan_holds_the_columns_of_a_sample(tmp_path: Path) -> None:
+def test_a_sample_is_read_with_the_project_and_not_again_by_a_plan(tmp_path: Path) -> None:
     project(tmp_path, api(', columns_from = "rows.json"'), {"rows.json": '[{"a": 1}]'})
     found = read_project(tmp_path)
+    (tmp_path / "rows.json").unlink()
     plan = plan_build(found, version=None, labels={}, environ={"SOURCE_DATE_EPOCH": "0"})
     assert plan.spec.apis[0].input == DataframeInput(columns={"a": "int64"})
 
