@@ -39,8 +39,6 @@ _LONG_INTEGER = re.compile(rb"(?<![\d.])(?:\d{20,}|(?<=-)\d{19,})(?![\d.eE])")
 """Over 64 bits orjson reads floats, the standard library integers."""
 _NINETEEN_DIGITS = b"0" * 19
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
-_DATE = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d{6})?"')
 _MARK = b"\xef\xbb\xbf"
 _PIECE = 16_384
 """How many members of a list are written in one call of orjson's."""
@@ -238,19 +236,50 @@ def encode_json(value: Any) -> bytes:
         return b"[%b]" % b",".join(pieces)
     if type(value) is dict and any(type(item) is list and len(item) > _PIECE for item in value.values()):
         value = {key: orjson.Fragment(encode_json(item)) if type(item) is list else item for key, item in value.items()}
+    if type(value).__module__ != "numpy":
+        is_short = type(value) in (list, dict) and len(value) <= _FEW
+        try:
+            return orjson.dumps(value, default=_plain_of_few if is_short else _plain_of_none, option=orjson.OPT_UTC_Z)
+        except TypeError as exc:
+            if not isinstance(exc.__cause__, _NumpysError):
+                return _encode_carefully(value)
+    if may_hold_dates_of_numpys(value):
+        return _encode_carefully(value)
     try:
-        encoded = orjson.dumps(value, default=plain, option=_OPTIONS)
+        return orjson.dumps(value, default=plain, option=orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:
         return _encode_carefully(value)
-    if b"T" in encoded and _DATE.search(encoded) and may_hold_dates_of_numpys(value):
-        return _encode_carefully(value)
-    return encoded
+
+
+_FEW = 16
+
+
+class _NumpysError(TypeError):
+    """A value holds one of numpy's, which orjson writes itself, but some dates wrongly, and others end the process."""
+
+
+def _plain_of_none(value: Any) -> Any:
+    if type(value).__module__ == "numpy":
+        raise _NumpysError
+    return plain(value)
+
+
+def _plain_of_few(value: Any) -> Any:
+    """Return a number of numpy's as Python's. PERF: 0.2 µs, where all are looked at before they are written 3 µs."""
+    kind = type(value)
+    return value.item() if kind.__name__ in _NUMBERS and kind.__module__ == "numpy" else _plain_of_none(value)
+
+
+_NUMBERS = frozenset(
+    {"float64", "bool", "bool_", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
+)
+"""The types of numpy's whose values as Python's have the same JSON."""
 
 
 def _encode_carefully(value: Any) -> bytes:
     """Encode also keys that are not text, integers over 64 bits, and numpy's dates in doubt."""
     try:
-        return orjson.dumps(rebuilt(value), default=plain, option=_OPTIONS | orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(rebuilt(value), default=plain, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError, RecursionError) as exc:
         reason = exc.__cause__ or exc
         message = f"A value of type `{type(value).__name__}` cannot be written as JSON: {reason}."

@@ -12,6 +12,8 @@ from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Va
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import Enum
+from itertools import chain, count
 from typing import Any
 
 import orjson
@@ -76,6 +78,8 @@ def rebuilt(value: Any) -> Any:
         return {plain_key(key): rebuilt(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [rebuilt(item) for item in value]
+    if isinstance(value, Enum):
+        return rebuilt(value.value)
     if is_dataclass(value) and not isinstance(value, type):
         names = (field.name for field in fields(value) if not field.name.startswith("_"))  # as orjson does
         return {name: rebuilt(getattr(value, name)) for name in names}
@@ -83,27 +87,44 @@ def rebuilt(value: Any) -> Any:
         made = plain(value)
     except TypeError:
         return value  # orjson knows it, or says that nobody does
-    return made if getattr(made, "dtype", None) == "float32" else rebuilt(made)
+    if getattr(made, "dtype", None) == "float32":
+        return orjson.Fragment(orjson.dumps(made, option=orjson.OPT_SERIALIZE_NUMPY))
+    return rebuilt(made)
 
 
 def may_hold_dates_of_numpys(value: Any) -> bool:
-    """Return whether there may be a date of numpy's in a value that is written as JSON: orjson writes some of them
-    otherwise than they are, and never asks."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        kind = type(item)
-        if kind in _COMMON or kind.__module__.startswith("pandas"):
-            continue
-        if kind in (list, tuple):
-            waiting.extend(item)
-        elif kind is dict:
-            waiting.extend(item.values())
-        elif kind.__module__ != "numpy" or item.dtype.kind in "MO":
-            return True
-    return False
+    """Return whether there may be a date of numpy's in a value that holds something of numpy's."""
+    if (dtype := getattr(value, "dtype", None)) is not None and type(value).__module__ == "numpy":
+        return dtype.kind in "MO"
+    import numpy as np
+
+    items: list[Any] = [value]
+    for depth in count():
+        deeper: list[Any] = []
+        for kind in set(map(type, items)):
+            if kind in _CONTAINERS:
+                same = [item for item in items if type(item) is kind]
+                if depth > _TREES:  # where a value may contain itself, more than once
+                    same = list({id(item): item for item in same}.values())
+                deeper.extend(chain.from_iterable(map(dict.values, same) if kind is dict else same))
+            elif kind is np.ndarray:
+                if any(item.dtype.kind in "MO" for item in items if type(item) is kind):
+                    return True
+            elif not (kind in _COMMON or _is_number_of(np, kind) or kind.__module__.startswith("pandas._libs")):
+                return True
+        if not deeper or depth == _DEEPEST:
+            break
+        items = deeper
+    return bool(deeper)
 
 
+def _is_number_of(numpy: Any, kind: type) -> bool:
+    return kind.__module__ == "numpy" and issubclass(kind, numpy.generic) and kind is not numpy.datetime64
+
+
+_CONTAINERS = frozenset({list, tuple, dict})
+_TREES, _DEEPEST = 8, 256
+"""How deep values usually are, and deeper than orjson writes any."""
 _COMMON = frozenset({str, int, float, bool, type(None), datetime, Decimal, timedelta})
 
 
@@ -157,17 +178,42 @@ _DIGITS = {"ms": 3, "us": 6, "ns": 9, "ps": 12, "fs": 15, "as": 18}
 
 
 def _dates(values: Any, numpy: Any) -> list[Any]:
-    dates = values.astype("datetime64[us]")
-    if ((dates < numpy.datetime64("0001", "us")) | (dates >= numpy.datetime64("10000", "us"))).any():
-        raise TypeError("a date lies outside the years 1 to 9999")
     unit, count = numpy.datetime_data(values.dtype)
-    if (digits := _DIGITS.get(unit, 0) - _DIGITS["us"]) <= 0:
-        return dates.tolist()  # type: ignore[no-any-return]
-    rests = [number * count % 10**digits for number in values.astype("int64").tolist()]
+    numbers, missing = values.astype("int64"), numpy.isnat(values)
+    if missing.all():
+        return [None] * len(values)
+    if unit not in {*_PER_YEAR, *_SECONDS, *_DIGITS}:
+        raise TypeError(_NO_LENGTH.format(values.dtype))
+    digits = _DIGITS.get(unit, 0) - _DIGITS["us"]
+    if digits <= 0:  # what has finer units lies within three centuries of 1970
+        first, last = _bounds(unit, count)
+        if (((numbers < first) | (numbers > last)) & ~missing).any():
+            raise TypeError("a date lies outside the years 1 to 9999")
+    dates = values.astype("datetime64[us]").tolist()
+    if digits <= 0:
+        return dates  # type: ignore[no-any-return]
+    rests = [number * count % 10**digits for number in numbers.tolist()]
     return [
         f"{date.isoformat(timespec='microseconds')}{rest:0{digits}}" if date is not None and rest else date
-        for date, rest in zip(dates.tolist(), rests, strict=True)
+        for date, rest in zip(dates, rests, strict=True)
     ]
+
+
+def _bounds(unit: str, count: int) -> tuple[int, int]:
+    """Return the first and the last number of a date in the years 1 to 9999.
+
+    NumPy itself is not asked: it wraps what is too far away for another unit, without a word.
+    """
+    if unit in _PER_YEAR:
+        first, end, size = -1969 * _PER_YEAR[unit], 8030 * _PER_YEAR[unit], count
+    else:
+        first, end = -719_162 * _DAY * 10**6, 2_932_897 * _DAY * 10**6
+        size = count * (_SECONDS[unit] * 10**6 if unit in _SECONDS else 10 ** (_DIGITS["us"] - _DIGITS[unit]))
+    return -(-first // size), (end - 1) // size
+
+
+_PER_YEAR = {"Y": 1, "M": 12}
+_NO_LENGTH = "numpy's `{}` has no JSON form, because its unit has no length"
 
 
 def _durations(values: Any, numpy: Any) -> list[str | None]:
@@ -176,7 +222,7 @@ def _durations(values: Any, numpy: Any) -> list[str | None]:
     if missing.all():
         return [None] * len(values)
     if unit not in _SECONDS and unit not in _DIGITS:
-        raise TypeError(f"numpy's `{values.dtype}` has no JSON form, because its unit has no length")
+        raise TypeError(_NO_LENGTH.format(values.dtype))
     numbers = (number * count for number in values.astype("int64").tolist())
     pairs = zip(numbers, missing.tolist(), strict=True)
     return [None if is_missing else _counted(number, unit) for number, is_missing in pairs]

@@ -201,6 +201,43 @@ def test_a_date_of_numpys_keeps_its_digits(unit: Any, moment: str, text: str) ->
         assert text in (found, *(found if isinstance(found, list) else []), *(_leaves(found))), found
 
 
+units = st.sampled_from(["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps"])
+near = st.integers(-(10**6), 10**6)
+
+
+@given(units, st.integers(1, 25), near | st.integers(-(2**63) + 1, 2**63 - 1))
+def test_a_date_of_numpys_is_right_or_an_error_whatever_its_unit(unit: Any, step: int, number: int) -> None:
+    dates = np.array([number], dtype=f"M8[{step}{unit}]")
+    try:
+        expected = _moment(unit, number * step)
+    except OverflowError:
+        for far in (dates, [dates[0]], {"a": (1.5, dates)}):
+            with pytest.raises(InferenceFailedError, match="a date lies outside the years 1 to 9999"):
+                encode_json(far)
+        return
+
+    class Wrapped(enum.Enum):
+        DATE = dates[0]
+
+    series = pd.Series([dates[0]] * 2, dtype=object)
+    values: list[Any] = [dates, [dates[0]], {"a": (1.5, dates)}, Point(Wrapped.DATE), deque([dates]), series]
+    for value in values:
+        assert expected in [str(leaf)[: len(expected)] for leaf in _leaves(json.loads(encode_json(value)))]
+
+
+def _moment(unit: str, number: int) -> str:
+    """Return the whole seconds of a date; raises `OverflowError` for one outside the years 1 to 9999."""
+    if unit in "YM":
+        year, month = divmod(number if unit == "M" else 12 * number, 12)
+        if not 1 <= 1970 + year <= 9999:
+            raise OverflowError
+        return dt.datetime(1970 + year, month + 1, 1).isoformat()  # noqa: DTZ001 - as numpy's
+    lengths = {"W": 604_800, "D": 86_400, "h": 3600, "m": 60, "s": 1}
+    digits = {"ms": 3, "us": 6, "ns": 9, "ps": 12}
+    seconds = number * lengths[unit] if unit in lengths else number // 10 ** digits[unit]
+    return (dt.datetime(1970, 1, 1) + dt.timedelta(seconds=seconds)).isoformat()  # noqa: DTZ001 - the same
+
+
 def _leaves(value: Any) -> list[Any]:
     if isinstance(value, dict | list):
         return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(item)]
@@ -379,7 +416,10 @@ def without_unit() -> np.timedelta64:
         pytest.param({(1, 2): 3}, "Dict key must a type serializable with OPT_NON_STR_KEYS", id="tuple as key"),
         pytest.param({1, "a"}, "'<' not supported between instances of", id="set without order"),
         pytest.param(iter([1]), "`list_iterator` has no JSON form", id="iterator"),
-        pytest.param(np.datetime64("20000-01-01"), "unrepresentable numpy.datetime64: 6585322 days", id="far date"),
+        pytest.param(np.datetime64("20000-01-01"), "a date lies outside the years 1 to 9999", id="far date"),
+        pytest.param([np.datetime64(2**62, "D")], "a date lies outside the years 1 to 9999", id="farthest date"),
+        pytest.param({"a": np.array([-(2**62)], "M8[7h]")}, "a date lies outside the years 1 to 9999", id="steps"),
+        pytest.param(np.array([5]).astype("M8"), "numpy's `datetime64` has no JSON form, because its unit", id="step"),
         pytest.param(b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", id="bytes"),
         pytest.param("\ud800", "str is not valid UTF-8: surrogates not allowed", id="surrogate"),
         pytest.param(
@@ -395,9 +435,10 @@ def test_what_has_no_json_form_is_an_error(value: Any, reason: str) -> None:
     assert str(failure.value)[: len(expected)] == expected
 
 
-def test_a_value_that_contains_itself_is_an_error() -> None:
-    value: list[Any] = []
-    value.append(value)
+@pytest.mark.parametrize("first", [[], [np.float64(1)]], ids=["nothing else", "a number of numpy's"])
+def test_a_value_that_contains_itself_is_an_error(first: list[Any]) -> None:
+    value = [*first]
+    value += [value, value]
     with pytest.raises(InferenceFailedError):
         encode_json(value)
 
