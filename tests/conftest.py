@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 
 from kappa.build.packages.wheel import describe_kappa, write_zip
@@ -142,6 +143,14 @@ def pytest_collection_finish() -> None:
     """Take the tests and their modules out of the garbage collector's sight: it would look at all of them each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Write what was measured of a worker: pytest-xdist kills it if it has not ended 10 seconds after its tests."""
+    if (measuring := Coverage.current()) is not None and "PYTEST_XDIST_WORKER" in os.environ:
+        measuring.stop()
+        measuring.save()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
