@@ -5,7 +5,7 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-unexport PYTHONPATH PYTHONHOME
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed

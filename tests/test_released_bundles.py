@@ -15,6 +15,7 @@ import pytest
 
 import kappa
 import kappa.testing
+from kappa.errors import BundleError
 from kappa.services.bundle import open_bundle
 from tests import released_bundles
 from tests.released_bundles import BUNDLES
@@ -50,6 +51,14 @@ def test_a_released_bundle_is_as_it_was_and_verifies(name: str) -> None:
     opened = open_bundle(BUNDLES / name)
     opened.verify()
     assert opened.manifest.bundle_digest == RELEASED[name]
+
+
+@pytest.mark.parametrize("bundle", RELEASED, indirect=True)
+def test_another_byte_in_a_file_of_a_released_bundle_is_noticed(bundle: Path) -> None:
+    (content,) = bundle.rglob("content.json")
+    content.write_bytes(content.read_bytes() + b" ")
+    with pytest.raises(BundleError, match=r"content\.json"):
+        open_bundle(bundle).verify()
 
 
 @pytest.mark.parametrize("bundle", GREETER, indirect=True)

@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -119,8 +120,8 @@ name = "a failure"
 api = "fail"
 input = 1
 """
-ASK = """
-import asyncio, sys
+ASKING = """
+import asyncio, logging, os, sys, traceback
 import falcon.testing
 from kappa.actions.serving import served_project
 from kappa.server.http.app import create_app
@@ -135,9 +136,30 @@ async def main():
         for path in ("/fail", "/fail", "/unencodable"):
             await conductor.simulate_post(path, body="1", headers={"X-Request-Id": f"id-of-{path[1:]}"})
 
-with logging_to_stderr():
-    asyncio.run(main())
+def ask(folder):
+    sys.path[0] = ""
+    os.chdir(folder)
+    with open("stderr", "w") as file:
+        os.dup2(file.fileno(), 2)
+    with logging_to_stderr():
+        asyncio.run(main())
+
+print(flush=True)
+for line in sys.stdin:
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            ask(line.rstrip("\\n"))
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            logging.shutdown()
+            sys.stderr.flush()
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""Asks the projects whose folders are told, each in a fork of a process that has everything imported."""
 
 
 def project(folder: Path, code: str, moment: str) -> Path:
@@ -163,24 +185,44 @@ def check(log: str, setup: str, *, failures: int) -> None:
     assert all(str(expected) in line for line in lines), log
 
 
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Callable[[Path], tuple[int, str]]]:
+    """Return a function that asks the project in a folder, in a process of its own, and returns its status and log."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ASKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        def ask_in(folder: Path) -> tuple[int, str]:
+            print(folder, file=process.stdin, flush=True)
+            status = int(process.stdout.readline())
+            return status, (folder / "stderr").read_text(encoding="utf-8")
+
+        yield ask_in
+        process.stdin.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
 @pytest.mark.parametrize("moment", ["BEFORE", "IN_SETUP", "IN_FUNCTION"])
 @pytest.mark.parametrize("setup", SETUPS)
-def test_the_log_says_why_once_whatever_the_code_sets_up(tmp_path: Path, setup: str, moment: str) -> None:
+def test_the_log_says_why_once_whatever_the_code_sets_up(
+    ask: Callable[[Path], tuple[int, str]], tmp_path: Path, setup: str, moment: str
+) -> None:
     if setup in ("own-handler-of-kappa", "root-handler") and moment == "IN_FUNCTION":
         pytest.skip("it adds another handler in every call")
     project(tmp_path, SETUPS[setup], moment)
-    finished = subprocess.run(
-        [sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    check(finished.stderr, setup, failures=2)
+    status, log = ask(tmp_path)
+    assert status == 0, log
+    check(log, setup, failures=2)
     if moment != "IN_FUNCTION":  # there the second call disables what the first one has used
-        told = finished.stderr.count("a line of a logger of the user's")
-        assert told == (0 if USERS_LINE[setup] is None else 2), finished.stderr
-    assert finished.stderr.count("`Logs.fail` failed to answer id-of-fail") == 2
-    assert finished.stderr.count("The answer of `unencodable` to id-of-unencodable cannot be encoded") == 1
+        told = log.count("a line of a logger of the user's")
+        assert told == (0 if USERS_LINE[setup] is None else 2), log
+    assert log.count("`Logs.fail` failed to answer id-of-fail") == 2
+    assert log.count("The answer of `unencodable` to id-of-unencodable cannot be encoded") == 1
     if setup in ("nothing", "dictConfig", "basicConfig-by-force"):
-        assert finished.stderr.count("UserWarning: X has feature names") == 1
+        assert log.count("UserWarning: X has feature names") == 1
 
 
 COMMANDS = {

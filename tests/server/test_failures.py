@@ -8,7 +8,7 @@ from kappa.errors import BadInputError, InferenceFailedError, ResultMismatchErro
 from kappa.server.batching.failure import BatchFailedError
 from kappa.server.batching.outcomes import ExpiredError, OverdueError, RefusedError
 from kappa.server.decoding import DecodingOverdueError
-from kappa.server.failures import ClientGoneError, NotReadyError, outcome_of, refused
+from kappa.server.failures import ClientGoneError, NotReadyError, outcome_of, refused, too_large
 
 
 class OwnError(BadInputError):
@@ -33,9 +33,11 @@ class Strange(BadInputError):
         pytest.param(BadInputError("no"), (400, "INVALID_ARGUMENT", "bad_input"), id="bad-input"),
         pytest.param(BadInputError("no", http_status=413), (413, "INVALID_ARGUMENT", "bad_input"), id="own-status"),
         pytest.param(OwnError("no", http_status=499), (499, "INVALID_ARGUMENT", "bad_input"), id="own-class"),
+        pytest.param(OwnError("no", http_status=399), (500, "INTERNAL", "failed"), id="below-refusals"),
         pytest.param(OwnError("no", http_status=500), (500, "INTERNAL", "failed"), id="no-refusal"),
         pytest.param(OwnError("no", http_status="gone"), (500, "INTERNAL", "failed"), id="no-status"),  # type: ignore[arg-type]
         pytest.param(Strange("no"), (500, "INTERNAL", "failed"), id="unreadable-status"),
+        pytest.param(too_large(9), (413, "INVALID_ARGUMENT", "bad_input"), id="too-large"),
         pytest.param(ClientGoneError(), (499, "CANCELLED", "client_gone"), id="gone"),
         pytest.param(DecodingOverdueError(1.0), (504, "DEADLINE_EXCEEDED", "decoding_overdue"), id="decoding"),
         pytest.param(ExpiredError(), (504, "DEADLINE_EXCEEDED", "expired"), id="expired"),

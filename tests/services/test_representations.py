@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kappa.adapters import DataframeInput, JsonInput, NdarrayInput
+from kappa.adapters import DataframeInput, JsonInput, NdarrayInput, SeriesOutput
 from kappa.services.inference import Inference
 from kappa.services.representations import PLAIN
 from kappa.spec.contracts import InputAdapter
@@ -92,19 +92,19 @@ def test_a_run_is_the_same_in_plain_values_whatever_was_asked_for() -> None:
     result = InferenceResult(b"bytes", 201, {"Content-Type": "text/own"})
 
     def function(values: Sequence[Any], tasks: Sequence[InferenceTask]) -> Any:
-        tasks[1].discard("no", http_status=418)
+        tasks[1].discard("no", http_status=418, http_headers={"X-Own": "1"})
         return [result, values[2]]
 
     api = inference(function, JsonInput())
     bodies = b"1", b"2", b"3"
     assert api.run(tasks_of(api, *bodies, representations=[Rows(), None, PLAIN])) == [
         result,
-        InferenceError("no", 418),
+        InferenceError("no", 418, {"X-Own": "1"}),
         3,
     ]
     assert api.answer(tasks_of(api, *bodies)) == [
         Answer(b"bytes", "text/own", 201, {}),
-        Answer(b'{"error":"no","request_id":"id1"}', http_status=418),
+        Answer(b'{"error":"no","request_id":"id1"}', http_status=418, http_headers={"X-Own": "1"}),
         Answer(b"3"),
     ]
 
@@ -117,3 +117,20 @@ def test_an_async_function_is_answered_in_the_representation_too(batch: bool) ->
     api = inference(function, JsonInput(), batch=batch)
     (value,) = asyncio.run(api.answer_async(tasks_of(api, b"1", representations=[PLAIN])))
     assert value == 7
+
+
+@pytest.mark.parametrize("is_mixed", [False, True], ids=["alone", "mixed"])
+def test_each_task_is_answered_in_the_form_that_it_accepts_whoever_shares_its_batch(is_mixed: bool) -> None:
+    target = FunctionTarget(function="handlers:predict")
+    spec = ApiSpec(name="predict", target=target, input=DataframeInput(), output=SeriesOutput(), batch=True)
+    api = Inference(spec, lambda frame: frame["a"] * 2, {})
+    representations = [None, None, PLAIN if is_mixed else None]
+    tasks = [
+        api.decode(Payload(b'[{"a": 1}]'), headers=HTTPHeaders({"accept": accept}), task_id="id")
+        for accept in ("text/csv", "*/*", "text/csv")
+    ]
+    for task, representation in zip(tasks, representations, strict=True):
+        task.representation = representation
+    csv, json, last = api.answer(tasks)
+    assert (csv.body, json.body) == (b"a\n2\n", b"[2]")
+    assert last.tolist() == [2] if is_mixed else last == csv

@@ -15,7 +15,7 @@ from kappa.errors import BundleError
 from kappa.services.bundle import open_bundle
 from kappa.services.service import load_service
 from kappa.services.source import ServiceSource
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds, model_files
 from kappa.types import Payload
 from tests.build.projects import write
 
@@ -91,7 +91,10 @@ def test_a_link_in_it_is_refused_before_anything_is_built(project: Path) -> None
     )
 
 
-def test_the_names_in_it_are_read_again_when_a_file_deep_inside_changes(project: Path) -> None:
+@pytest.mark.parametrize(("text", "later_ns"), [("other", 0), ("rose", 1_000)], ids=["its size", "its time"])
+def test_the_names_in_it_are_read_again_when_a_file_deep_inside_changes(
+    project: Path, text: str, later_ns: int
+) -> None:
     class Words(ArtifactPlugin):
         type: str = "words"
         takes = "folder"
@@ -100,6 +103,9 @@ def test_the_names_in_it_are_read_again_when_a_file_deep_inside_changes(project:
             return ModelNeeds(((path / "build" / "en.txt").read_text(),))
 
     plugin, model = Words("words"), project / "model"
+    changed = model / "build" / "en.txt"
     assert needs_of_file(plugin, model).modules == ("iris",)
-    (model / "build" / "en.txt").write_text("other")
-    assert needs_of_file(plugin, model).modules == ("other",)
+    newest_ns = max(path.stat().st_mtime_ns for path in model_files(model))
+    changed.write_text(text)
+    os.utime(changed, ns=(newest_ns, newest_ns + later_ns))
+    assert needs_of_file(plugin, model).modules == (text,)

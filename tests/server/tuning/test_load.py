@@ -35,11 +35,19 @@ def test_bursts_are_denser_than_chance() -> None:
     assert spread(bursts) > 5
 
 
-async def answering(answer: bytes, *, delay_s: float = 0.0) -> asyncio.Server:
+async def answering(answer: bytes, *, delay_s: float = 0.0, after: int = 0) -> asyncio.Server:
+    """Serve answers, each ``delay_s`` after its request, but none before ``after`` requests have come."""
+    requests, are_there = 0, asyncio.Event()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
         try:
             while True:
                 await reader.readexactly(len(REQUEST))
+                requests += 1
+                if requests >= after:
+                    are_there.set()
+                await are_there.wait()
                 if delay_s:
                     await asyncio.sleep(delay_s)
                 writer.write(answer)
@@ -64,15 +72,15 @@ def port_of(server: asyncio.Server) -> int:
 
 def test_an_open_loop_keeps_to_its_schedule_whatever_the_server_does() -> None:
     async def run() -> Outcome:
-        async with await answering(OK, delay_s=0.3) as server:
+        async with await answering(OK, after=100) as server:
             schedule = iter([number / 200 for number in range(100)])
-            return await open_loop("127.0.0.1", port_of(server), REQUEST, schedule=schedule, connections=100)
+            return await open_loop(
+                "127.0.0.1", port_of(server), REQUEST, schedule=schedule, connections=100, patience_s=60.0
+            )
 
     outcome = asyncio.run(run())
     assert (outcome.statuses, outcome.lost, outcome.unsent) == ({200: 100}, 0, 0)
-    assert outcome.seconds == pytest.approx(0.5, abs=0.15)
-    assert sorted(outcome.lateness)[50] < 0.01
-    assert all(latency >= 0.3 for latency in outcome.latencies)
+    assert max(outcome.latencies) >= 0.49, "the first was answered when the last had been sent"
 
 
 def test_a_request_that_finds_no_connection_is_as_late_as_it_waited() -> None:
