@@ -349,7 +349,7 @@ def mutated(draw: st.DrawFn) -> Any:
     return tree
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=mutated())
 def test_schema_and_model_agree_about_any_one_change_of_the_example(tree: Any, tmp_path: Path) -> None:
     file = tmp_path / "kappafile.yaml"

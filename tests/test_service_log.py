@@ -191,17 +191,17 @@ def ask() -> Iterator[Callable[[Path], tuple[int, str]]]:
     with subprocess.Popen(
         [sys.executable, "-c", ASKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdout.readline()
+        folders, statuses = process.stdin, process.stdout
+        assert folders is not None
+        assert statuses is not None
+        statuses.readline()
 
         def ask_in(folder: Path) -> tuple[int, str]:
-            print(folder, file=process.stdin, flush=True)
-            status = int(process.stdout.readline())
-            return status, (folder / "stderr").read_text(encoding="utf-8")
+            print(folder, file=folders, flush=True)
+            return int(statuses.readline()), (folder / "stderr").read_text(encoding="utf-8")
 
         yield ask_in
-        process.stdin.close()
+        folders.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")

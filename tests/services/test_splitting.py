@@ -96,7 +96,7 @@ def ids_of(answer: Any) -> list[Any]:
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_gets_the_rows_of_its_own_or_an_error(change: str, part: str) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=3), min_size=1, max_size=5), st.integers(0, 99))
     def check(keys: list[list[int]], seed: int) -> None:
         bodies, number = [], 100
