@@ -1,7 +1,7 @@
-"""How much is held of the requests that are on their way to an API.
+"""Accounting of the requests that are arriving at an API: their number, and the bytes held of them.
 
-What a client announces is not held yet, and counts for nothing: else a few idle clients would keep everybody out. What
-has arrived counts until its request is in the queue, and counts there.
+An announced length does not count, or a few idle clients could block all others. Bytes that have arrived count here
+until their request is in the queue, where they count from then on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Arrival", "Arrivals"]
 
 
 class Arrivals:
-    """What is held of the requests that are on their way to one API."""
+    """The arriving requests of one API."""
 
     __slots__ = ("count", "decoding", "size_bytes")
 
@@ -26,11 +26,11 @@ class Arrivals:
         self.size_bytes = 0
         """Of bodies that arrive or are decoded."""
         self.decoding = 0
-        """How many requests are there and not decoded yet."""
+        """How many requests have arrived and are not decoded yet."""
 
 
 class Arrival:
-    """One of them, until it is decoded or refused; whoever reads it asks here whether there is room for it."""
+    """One arriving request, until it is decoded or refused; its reader asks here whether there is room for it."""
 
     __slots__ = ("_all", "_batcher", "_is_decoding", "_size_bytes")
 
@@ -57,7 +57,7 @@ class Arrival:
             raise RefusedError(refusal.reason, retry_after_s=refusal.retry_after_s)
 
     def take(self, size_bytes: int) -> bool:
-        """Take note that more of it has arrived; return whether there is room for it."""
+        """Record that more of it has arrived; return whether there is room for it."""
         self._size_bytes += size_bytes
         self._all.size_bytes += size_bytes
         return self._lacking() is None
@@ -67,13 +67,13 @@ class Arrival:
         return RefusedError(self._lacking() or "queue_bytes", retry_after_s=1.0)
 
     def wait_for_decoding(self) -> None:
-        """Take note that all of it is there; raises `RefusedError` where too much is."""
+        """Record that it has arrived in full; raises `RefusedError` if there is no room."""
         self._is_decoding = True
         self._all.decoding += 1
         if self._lacking() is not None:
             raise self.refusal()
 
     def _lacking(self) -> RefusalReason | None:
-        """Return which bound is passed by what is held of all requests."""
+        """Return the bound that the bytes held of all requests exceed."""
         held = self._all
         return self._batcher.lacks_room(arriving=held.count, decoding=held.decoding, size_bytes=held.size_bytes)

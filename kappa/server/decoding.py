@@ -1,8 +1,8 @@
-"""The threads that decode bodies which are large or take long, each within a time limit.
+"""The threads that decode large or slow bodies, each within a time limit.
 
 Nothing ends a thread from outside. One whose body is not decoded in time is *abandoned*: its request is answered, and
-another thread takes its place, so that no body keeps others from being decoded. It computes on, and costs the others
-some of their time; so the process should be replaced when there are several.
+another thread takes its place, so that no body blocks others. It goes on computing, and competes with the others for
+the GIL; so the process should be replaced when there are several.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DECODING_TIMEOUT_S = 10.0
 """How long it may take to decode one body."""
 _LOOKS_PER_LIMIT = 20
 _LARGE_BYTES = 3 << 20
-"""PERF: from this size on, two bodies at once keep the GIL and the memory from everybody else: a client that asks
-beside bodies of 20 MB waited up to 0.4 s with two, 0.2 s with one."""
+"""PERF: from this size on, two bodies at once starve the others of the GIL and of memory: a client that asks beside
+bodies of 20 MB waited up to 0.4 s with two, 0.2 s with one."""
 
 
 class DecodingOverdueError(InferenceFailedError):
@@ -37,7 +37,7 @@ class DecodingOverdueError(InferenceFailedError):
 
 
 class _Job(Generic[T]):
-    """One call, and who waits for what it returns."""
+    """One call, and the future of its result."""
 
     __slots__ = ("call", "future", "started")
 
@@ -67,7 +67,7 @@ class _Worker:
 
 
 class Decoders:
-    """A fixed number of daemon threads with a line in front of them; all but the jobs happens on the event loop.
+    """A fixed number of daemon threads with one queue; everything but the jobs happens on the event loop.
 
     ``on_abandoned`` is called when a thread is left behind, with how many such threads compute on.
     """
@@ -121,7 +121,7 @@ class Decoders:
             del future  # which holds its exception, which holds this frame
 
     def stop(self) -> None:
-        """Let the threads end after what they are at; nobody waits for them."""
+        """Let the threads end after their current jobs, without waiting for them."""
         for _ in self._workers:
             self._line.put(None)
         self._workers.clear()
@@ -158,7 +158,7 @@ class Decoders:
             self._look_later()
 
     def _work(self, worker: _Worker) -> None:
-        """Do what comes until the end; a thread's whole life."""
+        """Run jobs until the end: the target of each thread."""
         while (job := self._line.get()) is not None:
             if not job.future.done():  # else the client has left
                 job.started = self._clock()
@@ -180,6 +180,6 @@ class Decoders:
         try:
             self._loop.call_soon_threadsafe(job.tell, result, error)
         except RuntimeError:
-            return  # the loop was closed: nobody waits any more
+            return  # the loop was closed: there is nothing to deliver
         finally:
             del error  # which holds this frame

@@ -1,4 +1,4 @@
-"""What a request is answered that has no result: one table for the doors of every protocol."""
+"""The answers to requests without a result: one table for the doors of every protocol."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection before its request was complete: nobody waits for an answer."""
+    """The client closed the connection before its request was complete, so there is nobody to answer."""
 
     def __init__(self) -> None:
         super().__init__("The request is not complete.")
@@ -42,7 +42,7 @@ class NotReadyError(InferenceFailedError):
 
 
 class Outcome(NamedTuple):
-    """How an error is called in each protocol."""
+    """An error's name in each protocol."""
 
     http_status: int
     grpc_code: str
@@ -82,12 +82,12 @@ def outcome_of(error: Exception) -> Outcome:
 
 
 class Failure(NamedTuple):
-    """What a client is told that gets no result."""
+    """The answer to a client without a result."""
 
     outcome: Outcome
     message: str
     retry_after_s: int | None = None
-    """In how many whole seconds to ask again."""
+    """Whole seconds to wait before a retry."""
 
 
 @lru_cache(maxsize=1024)
@@ -97,7 +97,7 @@ def _refused(reason: RefusalReason, seconds: int) -> Failure:
 
 
 def refused(reason: RefusalReason, retry_after_s: float) -> Failure:
-    """Return what a client is told whose request is not taken; prepared, because there may be many."""
+    """Return the failure for a refused request; prepared, because there may be many."""
     return _refused(reason, max(1, math.ceil(retry_after_s)))
 
 

@@ -1,7 +1,7 @@
-"""What a process leaves behind that a service's code forks from a server's, as `multiprocessing` does on Linux.
+"""Processes that a service's code forks, as `multiprocessing` does on Linux, drop the server's sockets and handlers.
 
 A forked process has every descriptor and every signal handler of the one it comes from, and may live longer. With a
-listening socket, it keeps the port and is given connections that nobody accepts. With a client's, the end of the
+listening socket, it keeps the port and receives connections that it never accepts. With a client's, the end of the
 connection never reaches the client. With the event loop's handlers, a signal does not end it, but is reported to the
 loop of its parent (https://bugs.python.org/issue43064): `Process.terminate` and `Pool` stop the server instead.
 """
@@ -28,7 +28,7 @@ _forking = threading.local()
 
 @contextmanager
 def forks_leave(ports: Collection[int]) -> Iterator[None]:
-    """Have processes that are forked meanwhile close all sockets at these ports, and take signals as new ones do."""
+    """Make processes that are forked meanwhile close all sockets at these ports, with default signal handlers."""
     if hasattr(os, "register_at_fork"):
         _register()
     _served.append(ports)
@@ -44,7 +44,7 @@ def _register() -> None:
 
 
 def _hold_signals() -> None:
-    """Have a signal to the new process wait until that has handlers of its own."""
+    """Block signals to the new process until it has its own handlers."""
     if _served:
         _forking.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 

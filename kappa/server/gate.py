@@ -30,7 +30,7 @@ async def try_examples(
 ) -> None:
     """Send each example once, and compare its answer as `kappa test` does.
 
-    ``ask`` returns what came of one, and raises what must end the start. What fails is a warning, or with
+    ``ask`` returns the outcome of one, and raises errors that must end the start. What fails is a warning, or with
     ``use="gate"`` an `ExampleFailedError` that shows all of it. ``directory`` is where the examples' files are; an
     example whose file is not there is named and not tried.
     """

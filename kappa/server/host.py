@@ -1,4 +1,4 @@
-"""What one process serves: loads the services, tries their examples, and knows when requests may come.
+"""The services of one process: loads them, tries their examples, and knows when requests may come.
 
 A service is *loading* until its code, models and `setup` are through and its examples have been answered, then
 *ready*, *succeeded* once another version has taken over, and *draining* from the moment the process was asked to stop.
@@ -52,10 +52,10 @@ _MOST_ABANDONED = 2
 class Host:
     """The services of one process.
 
-    ``parent`` is told how they do. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
-    service must answer its examples before it is ready. Where it ``tells_requests``, lines of log that are written
-    while a function runs know the requests that it answers; where it ``shows_errors``, clients read what one raised.
-    Each of ``observers`` makes an observer for every API, beside its metrics.
+    ``parent`` gets their state. ``processors`` is how many batches may run at once. ``examples_of`` says whether a
+    service must answer its examples before it is ready. Where it ``tells_requests``, log records of a running function
+    carry the ids of its requests; where it ``shows_errors``, clients read what one raised. Each of ``observers`` makes
+    an observer for every API, beside its metrics.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Host:
             for name, served in self.services.items()
         }
         self.decoders = Decoders(limit_s=decoding.DECODING_TIMEOUT_S, on_abandoned=self._decoder_abandoned)
-        """Where large bodies are decoded, so that small ones need not wait for them."""
+        """The threads for large bodies, so that small ones need not wait for them."""
         self._batching = batching
         self._parent = parent or NoParent()
         self._slots = Slots(processors)
@@ -118,7 +118,7 @@ class Host:
         return {} if loaded is None else {key: artifact.metadata for key, artifact in loaded.artifacts.items()}
 
     def drain(self) -> None:
-        """Say from now on that no new requests should be sent here; those that come are still answered."""
+        """Report as not ready from now on; requests that still come are answered."""
         self.state = "draining"
         self._mark_ready(0)
 
@@ -143,7 +143,7 @@ class Host:
         await _ended(self._looking)  # until here it gives up the calls that take too long
         for name, service in self.loaded.items():
             closing = asyncio.wrap_future(self._threads[name].end_with(service.close))
-            await asyncio.shield(closing)  # who stops waiting, because the process ends, must not prevent it
+            await asyncio.shield(closing)  # a waiter that is cancelled when the process ends must not cancel it
         self.decoders.stop()
         self.metrics.flush()
 
@@ -240,7 +240,7 @@ class Host:
     async def _ask_example(
         self, endpoints: Mapping[str, Endpoint], example: ExampleSpec, payload: Payload
     ) -> Answer | Exception:
-        """Return what comes of an example; raises if a call of it cannot be ended."""
+        """Return the outcome of an example; raises if a call of it cannot be ended."""
         try:
             return await endpoints[example.api].answer_example(payload, f"example {example.name}")
         except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
@@ -267,7 +267,7 @@ class Host:
                     await asyncio.to_thread(memory.give_back, now)
 
     def flush(self) -> None:
-        """Bring all that was counted, and the present state of the queues, into the exported metrics."""
+        """Export all counts, and the present state of the queues, as metrics."""
         now, loop_share = monotonic(), self._loop_share()
         for endpoint in self._all_endpoints():
             if (batcher := endpoint.batcher) is not None:
@@ -282,7 +282,7 @@ class Host:
         self.metrics.flush()
 
     def _loop_share(self) -> float:
-        """Return which share of the time since the last call the event loop's thread was computing.
+        """Return the share of the time since the last call in which the event loop's thread was computing.
 
         With fast models the loop is what limits a worker, and not the function.
         """
@@ -313,7 +313,7 @@ def _by_name(services: Sequence[Served]) -> dict[str, Served]:
 
 
 def _log_untold(endpoint: Endpoint, error: Exception, requests: int) -> None:
-    """Log why a batch failed none of whose requests was at fault, or waited for its answer any more."""
+    """Log an error that no request got: none was at fault, or all clients had left."""
     _logger.warning(
         "A batch of %d requests of `%s` failed. Run alone, none of them did, or their clients had left.",
         requests,

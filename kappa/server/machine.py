@@ -1,4 +1,4 @@
-"""What a process of a server does to the machine it is on: threads, memory, small files."""
+"""Settings of a server's process on its machine: threads, memory, small files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def set_thread_counts(environ: MutableMapping[str, str], *, workers: int, cores:
 
 
 def settle_memory() -> None:
-    """Take everything that is alive now out of the garbage collector's sight, and let it look less often.
+    """Freeze all live objects for the garbage collector, and make it run less often.
 
     Call it when a service is loaded: what is there then stays until the end. PERF: with pandas and scikit-learn loaded
     and 128 requests under way, collections cost 35 of 165 µs per request; after this, 5.
@@ -60,12 +60,12 @@ _MAPPED_BYTES = 8 << 20
 
 
 def _of_libc(name: str) -> Callable[..., int] | None:
-    """Return a function of glibc's that tells its allocator what to do; ``None`` where there is another one."""
+    """Return glibc's `mallopt`; ``None`` with another C library."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def resident_bytes() -> int:
-    """Return how much memory of this process is resident; 0 where the system does not say it as Linux does."""
+    """Return the resident memory of this process in bytes; 0 on systems other than Linux."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGESIZE")
     except OSError:
@@ -116,17 +116,17 @@ _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 4.0
 
 
 def share_lock() -> None:
-    """Let a thread wait 50 microseconds for Python's lock before it asks for it, instead of five milliseconds.
+    """Set the switch interval of the GIL to 50 microseconds instead of five milliseconds.
 
     A worker has two busy threads: the event loop, and the one that runs the batches. PERF: with the usual time the iris
     API answers a quarter less at 16 and 128 connections, its p99 is twice to three times as high, and a function that
     returns after 11 ms is noticed after 15.
 
-    It must be less than a function holds the lock for. One that lets go of it often, as a forest does in every tree,
-    wakes whoever waits each time and has taken it again before that one is awake; and who was woken waits anew before
-    it asks (CPython's `take_gil`). PERF: beside a forest of 100 trees a sleep of 1 ms takes 14 ms (p99 135) with half a
+    It must be shorter than a function holds the GIL. A function that releases it often, as a forest does in every tree,
+    wakes the waiting thread each time and takes it again before that thread runs, which then waits another interval
+    (CPython's `take_gil`). PERF: beside a forest of 100 trees a sleep of 1 ms takes 14 ms (p99 135) with half a
     millisecond, 2 to 6 ms (p99 17) with 50 µs; under three times the load that the forest can take, a fifth more is
-    answered in time. Shorter still gains nothing more, and functions that never let go lose nothing by it.
+    answered in time. A shorter interval gains nothing, and functions that never release the GIL lose nothing.
     """
     sys.setswitchinterval(0.00005)
 

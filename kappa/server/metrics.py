@@ -4,8 +4,8 @@ What happens for each request or batch is added to plain Python lists, on the ev
 the exported values when the metrics are read and twice a second (PERF: 0.4 µs for an observation, against 2 to 5 for a
 histogram's own). Labels are the names of services and APIs, statuses and fixed words: a client cannot add to them.
 
-With several workers each writes its values to files in one directory, and whoever is asked adds them up, so the answer
-is the same from every worker and a dead worker's counts stay. Metrics that a user's code registers are shown too.
+With several workers each writes its values to files in one directory, and any worker adds them up, so the answer is the
+same from every worker and a dead worker's counts stay. Metrics that a user's code registers are shown too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def share_between_workers(directory: Path) -> None:
 
 
 def forget_worker(directory: Path, pid: int) -> None:
-    """Take a dead worker's gauges away; what it counted stays."""
+    """Remove a dead worker's gauges; its counters stay."""
     mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
 
 
@@ -62,7 +62,7 @@ class _Histogram(Histogram):
 
 
 class _Observations:
-    """What one labelled histogram has seen since the last flush."""
+    """The observations of one labelled histogram since the last flush."""
 
     __slots__ = ("_bounds", "_counts", "_histogram", "_total")
 
@@ -90,7 +90,7 @@ class _Observations:
 
 
 class _ByStatus(dict[int, _Observations]):
-    """What a histogram with statuses has seen since the last flush, by HTTP status; labels are made when one is met."""
+    """The observations of a histogram since the last flush, by HTTP status; labels are made on first use."""
 
     def __init__(self, histogram: _Histogram, labels: Sequence[str]) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class Metrics:
         return self._apis[service, api]
 
     def flush(self) -> None:
-        """Bring what was observed into the exported values; call it on the event loop."""
+        """Add all observations to the exported values; call it on the event loop."""
         for metrics in self._apis.values():
             metrics.flush()
 
@@ -266,8 +266,8 @@ class ApiMetrics:
 
     def state_seen(self, state: BatcherState, *, saturation_ratio: float) -> None:
         self._metrics.saturation.labels(*self._labels).set(saturation_ratio)
-        known = state.estimate
-        for part, seconds in (("base", known.base_s), ("item", known.slope_s), ("tail", known.tail_s)):
+        estimate = state.estimate
+        for part, seconds in (("base", estimate.base_s), ("item", estimate.slope_s), ("tail", estimate.tail_s)):
             self._metrics.estimated.labels(*self._labels, part).set(seconds)
         self._metrics.queued_requests.labels(*self._labels).set(state.queue_requests)
         self._metrics.queued_items.labels(*self._labels).set(state.queue_items)

@@ -24,14 +24,14 @@ _CALLS_AWAITED_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class BatchingOptions:
-    """What the operator says about batching; ``None`` leaves each service or API its own."""
+    """The operator's options of batching; ``None`` leaves each service or API its own."""
 
     is_enabled: bool = True
     max_batch_size: int | None = None
     max_latency_ms: float | None = None
     placement: BatchPlacement | None = None
     usual_placement: BatchPlacement = "auto"
-    """Where batches run of a service that says nothing."""
+    """Where batches of a service without `batch_placement` run."""
 
     def limits_of(self, api: ApiSpec, *, max_queue_items: int, is_async: bool = False) -> Limits:
         """Return the limits of one API; without batching it is a queue that hands out one request at a time."""
@@ -66,7 +66,7 @@ class ServerOptions:
     """Processes, each with its own copy of the models; `auto` is as many as processors and memory allow."""
     batching: BatchingOptions = field(default_factory=BatchingOptions)
     timeout_s: float = 60.0
-    """A worker whose event loop stands still for this long is killed and replaced."""
+    """A worker whose event loop is blocked for this long is killed and replaced."""
     graceful_timeout_s: float = 30.0
     """How long accepted requests may take after the server was asked to stop."""
     drain_delay_s: float = 0.0
@@ -78,11 +78,11 @@ class ServerOptions:
     access_log: bool = False
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"
-    """From which level on lines are shown; those of the access log always are."""
+    """The lowest level that is logged; the access log always is."""
     examples: ExamplesUse | None = None
-    """What the operator wants done with examples; ``None`` leaves it to each service."""
+    """The operator's use of examples; ``None`` leaves it to each service."""
     usual_examples: ExamplesUse = "gate"
-    """What is done with those of a service that says nothing."""
+    """The use of examples of a service without an `examples` key."""
     cors_origins: tuple[str, ...] | None = None
     """The web pages of other sites that may ask in a browser; ``None`` leaves each service its own."""
     is_development: bool = False
@@ -91,7 +91,7 @@ class ServerOptions:
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Log as the operator wants it, while this lasts."""
+        """Configure the log while this lasts."""
         with ExitStack() as stack:
             stack.enter_context(logging_to_stderr(self.log_format, self.log_level))
             if self.access_log:

@@ -1,4 +1,4 @@
-"""Who started a process of a server: what it is told of the services, and what it is asked."""
+"""The parent of a server's process: it gets the state of the services, and knows what a reload is to load."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Parent(Protocol):
 
 
 class NoParent:
-    """Nobody: a failure to load is logged, and everything else is nobody's concern."""
+    """No parent: a failure to load is logged, and everything else ignored."""
 
     def ready(self) -> None:
         pass
@@ -73,7 +73,7 @@ class AwaitedStart(NoParent):
 
     def __init__(self) -> None:
         self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Fails with what prevents it."""
+        """Raises the error that prevents it."""
 
     def ready(self) -> None:
         self.outcome.set_result(None)

@@ -69,12 +69,12 @@ def bind_to(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
 def reserve(host: str, port: int) -> socket.socket:
     """Return a socket that keeps a port for processes that will each bind it with `SO_REUSEPORT`.
 
-    Connections never go to it, because it does not listen. A port that somebody listens on is refused, even if they
-    would share it.
+    Connections never go to it, because it does not listen. A port with a listener is refused, even if that would share
+    it.
     """
     with bind_to(host, port) as alone:
-        found = alone.getsockname()[1]
-    return bind_to(host, found, is_shared=True)
+        port_number = alone.getsockname()[1]
+    return bind_to(host, port_number, is_shared=True)
 
 
 def join(reserved: socket.socket) -> socket.socket:
@@ -89,10 +89,10 @@ def join(reserved: socket.socket) -> socket.socket:
 
 
 def turn_away(listener: socket.socket) -> None:
-    """Let no new connection begin at a socket that listens; those that have begun can be accepted still.
+    """Refuse new connections at a listening socket; established ones can still be accepted.
 
-    Linux resets what waits at a socket when that is closed, although others listen at the same port. Whoever is turned
-    away asks again after a second, and finds one of these. Elsewhere nothing happens.
+    Linux resets the connections in a socket's backlog when it is closed, although others listen at the same port. A
+    refused client's SYN is sent again after a second, and reaches one of these. Elsewhere nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -153,7 +153,7 @@ def _holds(process: Path, targets: set[str]) -> bool:
 
 
 def waiting_at(listener: socket.socket) -> Iterator[socket.socket]:
-    """Yield the connections that nobody has accepted yet."""
+    """Yield the connections in the backlog."""
     with suppress(OSError):
         while True:
             connection, _ = listener.accept()

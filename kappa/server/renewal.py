@@ -1,8 +1,8 @@
 """Fresh copies of the tasks of a failed batch, for the runs that look for the request at fault.
 
-A function may change what it is given, and discard requests, before it fails. So nobody is run again as it was left:
-a task is decoded anew from its payload, where decoding runs, unless neither function nor adapter let its form be
-changed; then it is enough that it is not discarded.
+A function may change what it is given, and discard requests, before it fails. So no task is run again as it was left:
+it is decoded anew from its payload, where decoding runs, unless neither function nor adapter let its form be changed;
+then it is enough that it is not discarded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def needs_payloads(inference: Inference) -> bool:
 
 
 class Renewal:
-    """Renews the tasks of one API; what it decodes, it decodes in the threads that are there for it."""
+    """Renews the tasks of one API, in the threads for decoding."""
 
     def __init__(self, inference: Inference, decoders: Decoders) -> None:
         self._inference = inference

@@ -1,4 +1,4 @@
-"""What a process is told to serve."""
+"""The services of a process, before they are loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Served"]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A service that a process is told to serve: what is known of it before its code is imported."""
+    """A service before its code is imported."""
 
     spec: ServiceSpec
     version: str

@@ -412,7 +412,7 @@ def headers_of(name: str, case: Case) -> dict[str, str]:
 
 async def held_up(send: Send, app: Application) -> dict[str, Seen]:
     """Ask four requests of a function that is held up: one is run, one leaves the queue, and two are refused."""
-    handlers, batcher = sys.modules["doors_handlers"], app.serving.apis["/hold"].endpoint.batcher
+    handlers, batcher = sys.modules["doors_handlers"], app.current.apis["/hold"].endpoint.batcher
     assert batcher is not None
     handlers.begun.clear()
     handlers.may_end.clear()
@@ -462,8 +462,8 @@ def findings(
             }
             if is_held_up:
                 answers |= await held_up(send, app)
-            app.serving.host.flush()
-            counts = counted(app.serving.host.metrics.exposition().decode())
+            app.current.host.flush()
+            counts = counted(app.current.host.metrics.exposition().decode())
         return Findings(answers, counts, [], requests)
 
     sys.modules.pop("doors_handlers", None)
@@ -572,11 +572,11 @@ def test_a_door_that_asks_for_plain_values_is_counted_alike(project: Path, usual
             await asyncio.wait_for(parent.outcome, 20)
             answers = {name: await ask(app, name, case) for name, case in CASES.items()}
             answers |= await held_up(send, app)
-            app.serving.host.flush()
-            return answers, counted(app.serving.host.metrics.exposition().decode())
+            app.current.host.flush()
+            return answers, counted(app.current.host.metrics.exposition().decode())
 
     async def ask(app: Application, name: str, case: Case) -> Any:
-        endpoint = app.serving.apis[f"/{case.api}"].endpoint
+        endpoint = app.current.apis[f"/{case.api}"].endpoint
         headers = {key.encode(): value.encode() for key, value in case.headers.items()}
         media_type, charset, boundary = media_type_of(case.headers.get("content-type", "application/json").encode())
         asked = Asked(

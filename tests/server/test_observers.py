@@ -77,8 +77,8 @@ def test_an_observer_sees_the_requests_of_each_api_beside_the_metrics(tmp_path: 
             await asyncio.wait_for(parent.outcome, 20)
             for request_id, path, body in (("a", "/divide", b"2"), ("b", "/other", b"0"), ("c", "/divide", b"{")):
                 await send(path, body, {"x-request-id": request_id, "content-type": "application/json"})
-            app.serving.host.flush()
-            return counted(app.serving.host.metrics.exposition().decode())
+            app.current.host.flush()
+            return counted(app.current.host.metrics.exposition().decode())
 
     counts = asyncio.run(run())
     assert calls == [

@@ -294,7 +294,7 @@ def test_a_model_that_is_bound_to_its_thread_never_runs_on_the_loop(is_bound: bo
         async with falcon.testing.ASGIConductor(app) as conductor:
             await asyncio.wait_for(parent.outcome, 20)
             assert (await conductor.simulate_post("/count", body="1")).json == 2
-            batcher = app.serving.host.endpoints["Bound"]["count"].batcher
+            batcher = app.current.host.endpoints["Bound"]["count"].batcher
             assert batcher is not None
             state = batcher.state
         return "loop" in state.placements

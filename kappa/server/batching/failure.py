@@ -1,8 +1,8 @@
-"""What a failed run leaves behind: the error that its requests are told, and no memory of what they held.
+"""The error of a failed run, without the memory that its traceback holds.
 
-A function may raise the same exception object again and again: the result of a failed future, an instance that a
-module keeps, the cached failure of a lazy import. Each raise lengthens the object's traceback, whose frames hold the
-request. So a run is remembered here and never an exception, whose frames are dropped once it is told.
+A function may raise the same exception object again and again: the result of a failed future, an instance that a module
+keeps, the cached failure of a lazy import. Each raise lengthens the object's traceback, whose frames hold the request.
+So a run is remembered here and never an exception, whose frames are dropped once it is delivered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class BatchFailedError(InferenceFailedError):
     def __init__(self, error: Exception, requests: int) -> None:
         super().__init__()
         self.error = error
-        """What the function raised."""
+        """The function's exception."""
         self.requests = requests
         self.logged_for = ""
         """The id of the request under which it was logged in full."""

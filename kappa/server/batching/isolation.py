@@ -1,9 +1,9 @@
 """Find the request that made a batch fail, so that its neighbours get their answers.
 
-A failed batch is halved; a *part* is a stretch of it that is run again as one. When one half of a part that is known
-to fail passes, the other half is known to fail without a run and is halved in turn. Only a request that fails *alone*
-is at fault. One bad request among `n` is found within `2·log2(n) + 1` runs, and any number of them in fewer than `2·n`:
-no part is run twice, and everybody is judged unless the function is broken.
+A failed batch is halved; a *part* is a stretch of it that is run again as one. When one half of a part that is known to
+fail passes, the other half is known to fail without a run and is halved in turn. Only a request that fails *alone* is
+at fault. One bad request among `n` is found within `2·log2(n) + 1` runs, and any number of them in fewer than `2·n`: no
+part is run twice, and every request is judged unless the function is broken.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class _Part(Generic[M]):
 class Isolation(Generic[M]):
     """The search through one batch of at least two members, which failed with ``error``.
 
-    Ask `next_part` what to run, then report `passed` or `failed`, until there is no next part. Who gives up before
-    finds those that no run has judged in `unjudged`.
+    Ask `next_part` what to run, then report `passed` or `failed`, until there is no next part. After an early end,
+    `unjudged` holds those that no run has judged.
     """
 
     def __init__(self, members: Sequence[M], error: Exception | None = None) -> None:

@@ -34,7 +34,7 @@ class Observer(Protocol):
         """A request left the queue unanswered."""
 
     def loop_lagged(self, seconds: float) -> None:
-        """The event loop needed this long to get to work that was ready for it."""
+        """The lag of the event loop: how long ready work waited."""
 
     def target_unreachable(self, *, single_seconds: float, target_seconds: float) -> None:
         """One item alone is predicted to take longer than the latency target, so nothing is refused for it.

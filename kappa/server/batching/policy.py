@@ -27,7 +27,8 @@ class Limits:
 
     max_batch_size: int
     max_latency_s: float | None = None
-    """A target: who would be answered later is refused, unless the API is idle. None refuses nobody for it."""
+    """The latency target: requests predicted to miss it are refused, unless the API is idle. None refuses none for
+    it."""
     max_queue_items: int = 10_000
     max_queue_bytes: int = 128 * 2**20
     max_concurrency: int = 1

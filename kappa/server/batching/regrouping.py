@@ -3,9 +3,9 @@
 Clients that wait for an answer before they ask again (a closed loop) return just after a batch was answered. Without a
 wait, 4 to 16 of them fall into a cycle of one and `n - 1`, and lose 1.3 to 2 times their rate. Usually half of them is
 waited for, briefly. Where their way back through HTTP takes less than a few calls of the function, it is all of them:
-then everybody shares one call, and the calls do not compete with HTTP for the GIL (measured: 1.2 times the rate at 16
-connections; with 64, whose return takes ten calls, it would be a tenth less). Clients that ask when they like do not
-return together, which is noticed.
+then all share one call, and the calls do not compete with HTTP for the GIL (measured: 1.2 times the rate at 16
+connections; with 64, whose return takes ten calls, it would be a tenth less). Independent clients do not return
+together, which is detected.
 
 Pure: times are readings of one clock in seconds and come with each call.
 """
@@ -108,7 +108,7 @@ class Returns:
         return min(self._seen, self._cap)
 
     def expected_return_s(self) -> float:
-        """Return `return_s` for the next batch, or `inf` if nobody is expected; call it once for each batch."""
+        """Return `return_s` for the next batch, or `inf` if no client is expected; call it once for each batch."""
         self._batches += 1
         if self._batches >= self._cap_until:
             self._cap = inf
@@ -200,7 +200,7 @@ class Regrouping:
         return None if wait.is_over(now, waiting_items) else wait
 
     def end(self, now: float, waiting_items: int) -> None:
-        """Wait no longer, and learn from how it went."""
+        """End the wait, and learn from it."""
         wait = self._wait
         if wait is not None and wait.extension_s:
             self._wait = wait._replace(extension_s=0.0)

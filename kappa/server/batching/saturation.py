@@ -41,7 +41,7 @@ class Saturation:
         self._offered = 0
 
     def look(self, now: float, *, offered_items: int, capacity: float, least: float = 0.0) -> float:
-        """Take in how many items were ever offered, and return the ratio, which is not below ``least`` now."""
+        """Record how many items were ever offered, and return the ratio, at least ``least``."""
         elapsed = now - self._seen_at
         if elapsed > 0:
             offered = max((offered_items - self._offered) / elapsed / capacity, least)

@@ -23,7 +23,7 @@ class Claimant(Protocol):
         """Return when its oldest waiting request should be answered."""
 
     def slot_is_free(self) -> None:
-        """Come and `take` the slot that is kept for it from now on."""
+        """`take` the slot that is reserved for it from now on."""
 
 
 class Slots:

@@ -36,7 +36,7 @@ class AccessLog:
     def begin(self, scope: Mapping[str, Any]) -> Entry:
         """Return the line of a request, which is to be written when its answer has been sent.
 
-        A server that answers without events of ASGI gives what it has of a ``scope``.
+        A server that answers without events of ASGI passes a partial ``scope``.
         """
         return Entry(scope, self._apis)
 
@@ -55,11 +55,11 @@ class Entry:
         """Write in Apache's combined format, with the request's id and its duration at the end."""
         scope = self._scope
         duration_ms = 1000 * (monotonic() - self._began)
-        asked = dict(scope["headers"])
+        headers = dict(scope["headers"])
         path = scope["path"]
         api = self._apis.get("/" + path.removesuffix("/").lstrip("/"))  # as the framework finds it
         client = (scope.get("client") or ("-",))[0] or "-"
-        agent = _shown(asked.get(b"user-agent", b"-").decode("latin-1"))
+        agent = _shown(headers.get(b"user-agent", b"-").decode("latin-1"))
         text = '%s - - [%s] "%s %s HTTP/%s" %d %d "%s" "%s" %s %.1fms'
         fields = {
             "client": client,
@@ -87,7 +87,7 @@ class Entry:
             scope.get("http_version", "1.1"),
             status,
             size_bytes,
-            _shown(asked.get(b"referer", b"-").decode("latin-1")),
+            _shown(headers.get(b"referer", b"-").decode("latin-1")),
             agent,
             request_id or "-",
             duration_ms,
@@ -96,7 +96,7 @@ class Entry:
 
 
 class _Sent:
-    """Sends an answer on, and remembers of it what the log tells."""
+    """Sends an answer on, and records its status and size for the log."""
 
     def __init__(self, send: Any) -> None:
         self._send = send
@@ -116,5 +116,5 @@ class _Sent:
 
 
 def _shown(text: str) -> str:
-    """Return what a client sent so that it writes no lines, and obeys no terminal."""
+    """Return a client's text without line breaks and control characters."""
     return (text if text.isprintable() else repr(text)[1:-1]).replace('"', "\\x22")

@@ -1,4 +1,4 @@
-"""The doors of HTTP to one API: a request becomes an `Asked`, and what comes of it an HTTP answer.
+"""The doors of HTTP to one API: a request becomes an `Asked`, and its outcome an HTTP answer.
 
 A request that is all there and small is begun where it is read (`begin`). Any other, and any on a server of ASGI, is
 answered by a coroutine (`answer`).
@@ -42,7 +42,7 @@ __all__ = ["ApiResource", "RefusedAnswer", "response_of"]
 
 _ID_STANDS_HERE = "0-request-id-0"
 _UNFINISHED = 400
-"""What a client reads that has ended its request too soon, and may read all the same."""
+"""The message for a client that ended its request too soon, and may still read."""
 
 
 class ApiResource:
@@ -79,8 +79,8 @@ class ApiResource:
     async def answer(self, req: AnyRequest, resp: AnyResponse) -> bool:
         """Answer a request, which need not be all there yet; False if its client has left without one.
 
-        A client that asked whether to send its body at all (`Expect: 100-continue`, RFC 9110, section 10.1.1) is told
-        to by reading.
+        A client that asked whether to send its body at all (`Expect: 100-continue`, RFC 9110, section 10.1.1) gets `100
+        Continue` when its body is read.
         """
         headers = req.raw_headers
         if (refused := self.refused(headers.get(b"x-request-id"))) is not None:
@@ -121,7 +121,7 @@ class ApiResource:
 
 
 def _deadline_of(headers: Mapping[bytes, bytes], arrived: float) -> tuple[float | None, BadInputError | None]:
-    """Return when a client will no longer wait, or what is wrong with what it says of that."""
+    """Return a client's deadline, or the error in its header."""
     try:
         timeout_s = timeout_of(headers)
     except BadInputError as exc:
@@ -130,7 +130,7 @@ def _deadline_of(headers: Mapping[bytes, bytes], arrived: float) -> tuple[float 
 
 
 class RefusedAnswer(NamedTuple):
-    """What a client is told whose request is not taken: status 503, JSON."""
+    """The answer to a refused request: status 503, JSON."""
 
     body: bytes
     request_id: str
@@ -159,14 +159,14 @@ def _around_id(message: str, http_status: int) -> tuple[bytes, bytes]:
 
 
 def response_of(answer: Answer | Failure, request_id: str) -> PlainResponse:
-    """Return what came of a request as an HTTP response."""
+    """Return the outcome of a request as an HTTP response."""
     resp = PlainResponse()
     _put_into(resp, answer, request_id)
     return resp
 
 
 def _put_into(resp: AnyResponse, answer: Answer | Failure, request_id: str) -> None:
-    """Make what came of a request the response."""
+    """Write the outcome of a request to the response."""
     if isinstance(answer, Answer):
         send_answer(resp, answer, request_id)
     elif answer.retry_after_s is not None:

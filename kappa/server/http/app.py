@@ -28,7 +28,7 @@ from kappa.server.http.exchange import Request, RequestIds, send_error
 from kappa.server.http.files import ExampleFile, FrontPage, StaticFiles
 from kappa.server.http.middleware import ApiMiddleware
 from kappa.server.http.pages import Page, WholeServer
-from kappa.server.http.swap import Application, Serving
+from kappa.server.http.swap import Application, Generation
 from kappa.server.metrics import Metrics
 from kappa.server.observers import ObserverFactory
 from kappa.server.options import BatchingOptions, ServerOptions
@@ -55,7 +55,7 @@ _MEANT = {
     ),
     **dict.fromkeys(("/openapi.json", "/swagger.json", "/openapi.yaml"), "`/docs.json` is the OpenAPI document"),
 }
-"""What is meant by who asks for what other servers have, by path."""
+"""Advice for the paths of other servers."""
 
 
 def create_app(
@@ -76,13 +76,13 @@ def create_app(
 ) -> Application:
     """Build the application of one process; its start-up event begins to load the services.
 
-    ``parent`` is told how they do, and says what a reload is to load. Where ``management_port`` is given, what arrives
+    ``parent`` gets their state, and knows what a reload is to load. Where ``management_port`` is given, what arrives
     there finds metrics and all metadata, and what arrives elsewhere does not. ``processors`` is how many batches run at
-    once, and ``workers`` how many processes there are of this kind. ``examples_of`` says whether a service must
-    answer its examples first. Pages of ``cors_origins`` may ask in a browser, else those that the services name.
-    Where ``is_development``, errors of functions are shown, and pages of other sites refused. With ``has_access_log``
-    each request is logged; where it ``tells_requests``, lines of log know which they belong to. Each of
-    ``observers`` makes an observer for every API.
+    once, and ``workers`` how many processes there are of this kind. ``examples_of`` says whether a service must answer
+    its examples first. Pages of ``cors_origins`` may ask in a browser, else those that the services name. Where
+    ``is_development``, errors of functions are shown, and pages of other sites refused. With ``has_access_log`` each
+    request is logged; where it ``tells_requests``, log records carry the ids of their requests. Each of ``observers``
+    makes an observer for every API.
     """
     parent = parent or NoParent()
     make_host = partial(
@@ -99,13 +99,13 @@ def create_app(
     )
     ids = RequestIds()
 
-    def build(services: Sequence[Served]) -> Serving:
+    def build(services: Sequence[Served]) -> Generation:
         host = make_host(services)
         is_divided = management_port is not None
         routes = _routes(host, ids, with_operations=not is_divided)
         apis = {path: ApiResource(endpoint, ids) for path, endpoint in _apis(host)}
-        known = _known(list(apis))
-        framework = _falcon_app(routes, ids, apis=apis, files=_files(host, ids), known=known)
+        advice = _advice(list(apis))
+        framework = _falcon_app(routes, ids, apis=apis, files=_files(host, ids), advice=advice)
         app: Any = ApiMiddleware(Edge(framework, ids), apis)
         allowed = _allowed_origins(services) if cors_origins is None else frozenset(cors_origins)
         if minds_origins := bool(allowed) or is_development:
@@ -113,12 +113,12 @@ def create_app(
         log = AccessLog(app, apis) if has_access_log else None
         app = log or app
         if not is_divided:
-            return Serving(host, app, app, apis, log, minds_origins)
-        known = "the service itself is at its own port"
-        operations: Any = Edge(_falcon_app(_operations(host, ids), ids, known=known), ids)
+            return Generation(host, app, app, apis, log, minds_origins)
+        advice = "the service itself is at its own port"
+        operations: Any = Edge(_falcon_app(_operations(host, ids), ids, advice=advice), ids)
         if has_access_log:
             operations = AccessLog(operations, {})
-        return Serving(host, app, operations, apis, log, minds_origins)
+        return Generation(host, app, operations, apis, log, minds_origins)
 
     return Application(
         services,
@@ -128,8 +128,8 @@ def create_app(
     )
 
 
-def _known(paths: Sequence[str]) -> str:
-    """Say which APIs there are to somebody who asks for something else."""
+def _advice(paths: Sequence[str]) -> str:
+    """List the APIs for a request to another path."""
     shown = ", ".join(f"`{path}`" for path in paths[:_MOST_PATHS])
     more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
     return (
@@ -138,7 +138,7 @@ def _known(paths: Sequence[str]) -> str:
 
 
 def _allowed_origins(services: Sequence[Served]) -> frozenset[str]:
-    """Return whose pages may ask: of several services, those that all of them allow."""
+    """Return the allowed origins: of several services, those that all of them allow."""
     each = [frozenset(served.spec.serving.cors_origins or ()) for served in services]
     return frozenset.intersection(*each) if each else frozenset()
 
@@ -160,11 +160,11 @@ def _falcon_app(
     routes: Iterable[tuple[str, object]],
     ids: RequestIds,
     *,
-    known: str,
+    advice: str,
     apis: Mapping[str, ApiResource] = MappingProxyType({}),
     files: Iterable[tuple[re.Pattern[str], StaticFiles]] = (),
 ) -> FalconApp:
-    """Build one of ``routes`` and of ``apis`` by their paths; ``known`` says what there is at any other."""
+    """Build one of ``routes`` and of ``apis`` by their paths; ``advice`` says what there is at any other."""
     app: FalconApp = falcon.asgi.App(request_type=Request)
     app.req_options.strip_url_path_trailing_slash = True
     for path, answering in [*routes, *apis.items()]:
@@ -172,18 +172,18 @@ def _falcon_app(
     app.add_sink(WholeServer(ids), re.compile(r"\*$"))  # type: ignore[arg-type] # falcon's type is narrower than it takes
     for pattern, folder in files:
         app.add_sink(folder, pattern)  # type: ignore[arg-type] # falcon's type leaves out the pattern's groups
-    _answer_errors(app, ids, known=known, apis=apis)
+    _answer_errors(app, ids, advice=advice, apis=apis)
     return app
 
 
 def _states(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
-    """Yield what every port has, because whoever asks for it knows only that one."""
+    """Yield the routes of every port: probes know only one port."""
     yield "/healthz", Page(ids, pages.health)
     yield "/readyz", Page(ids, pages.readiness(host))
 
 
 def _operations(host: Host, ids: RequestIds) -> Iterator[tuple[str, object]]:
-    """Yield what the operators of the services look at, on a port of its own."""
+    """Yield the routes for operators, for the management port."""
     yield from _states(host, ids)
     yield "/metrics", Page(ids, pages.metrics(host))
     for name, served in host.services.items():
@@ -216,7 +216,7 @@ def _files(host: Host, ids: RequestIds) -> Iterator[tuple[re.Pattern[str], Stati
             yield re.compile(f"{_prefix(host, name)}/(?P<path>.+)", re.DOTALL), StaticFiles(ids, host, name)
 
 
-def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str, apis: Mapping[str, ApiResource]) -> None:
+def _answer_errors(app: FalconApp, ids: RequestIds, *, advice: str, apis: Mapping[str, ApiResource]) -> None:
     """Give every error the body ``{"error": text, "request_id": id}``."""
 
     async def http_error(
@@ -225,7 +225,7 @@ def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str, apis: Mapping
         path = req.path if len(req.path) <= _MAX_SHOWN_PATH else f"{req.path[:_MAX_SHOWN_PATH]}…"
         headers = dict(error.headers or {})
         if isinstance(error, falcon.HTTPNotFound | falcon.HTTPRouteNotFound):
-            text = f"There is nothing at `{path}`; {_MEANT.get(path, known)}."
+            text = f"There is nothing at `{path}`; {_MEANT.get(path, advice)}."
         elif isinstance(error, falcon.HTTPMethodNotAllowed):
             allowed = [method for method in headers.get("Allow", "").split(", ") if method != "OPTIONS"]
             text = f"`{req.method}` is not allowed at `{path}`; use {' or '.join(allowed)}"
@@ -240,8 +240,8 @@ def _answer_errors(app: FalconApp, ids: RequestIds, *, known: str, apis: Mapping
 
     async def unexpected(req: Request, resp: falcon.asgi.Response, error: Exception, _params: dict[str, Any]) -> None:
         request_id = ids.of(req)
-        told = {"request_id": request_id}
-        _logger.error("%s %r failed (%s)", req.method, req.path, request_id, exc_info=error, extra=told)
+        extra = {"request_id": request_id}
+        _logger.error("%s %r failed (%s)", req.method, req.path, request_id, exc_info=error, extra=extra)
         send_error(resp, 500, "The server failed to answer; its log says why, under this id.", request_id)
 
     app.add_error_handler(falcon.HTTPError, http_error)

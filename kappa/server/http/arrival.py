@@ -88,8 +88,8 @@ class _Reading:
     async def read(self) -> None:
         """Read to the end, or until it is too much.
 
-        Nothing is raised here: this runs in a task that may be cancelled together with whoever waits for it. Before
-        Python 3.12 a `wait_for` in ``receive`` loses a cancellation if data comes in the same turn of the loop
+        Nothing is raised here: this runs in a task that may be cancelled together with its waiter. Before Python 3.12 a
+        `wait_for` in ``receive`` loses a cancellation if data comes in the same turn of the loop
         (https://github.com/python/cpython/issues/86296); then the next part ends it.
         """
         is_more = True
@@ -154,6 +154,6 @@ async def _finish(reading: _Reading, timeout_s: float) -> None:
 
 
 def _forget(task: asyncio.Task[None]) -> None:
-    """Take what a task raised that nobody waits for any more, so that asyncio does not complain."""
+    """Retrieve the exception of an abandoned task, so that asyncio does not log it."""
     with suppress(asyncio.CancelledError):
         task.exception()

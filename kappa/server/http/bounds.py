@@ -1,4 +1,4 @@
-"""What one connection may cost, whichever server took it: how long it may do nothing, and what it is told then."""
+"""Limits of one connection, in every server: how long it may be idle, and the answer then."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class _Connection(Protocol):
 async def sweep(connections: Iterable[_Connection], now: float) -> None:
     """Close the connections whose clients have let them wait for too long.
 
-    PERF: to look at one costs 1.5 µs and to close one 50, and those that opened together are due together: now and
-    then, others have their turn (8,000 kept the event loop for 240 ms, now for 4).
+    PERF: to look at one costs 1.5 µs and to close one 50, and those that opened together are due together: the loop
+    yields now and then (8,000 kept the event loop for 240 ms, now for 4).
     """
     done = 0
     for connection in list(connections):
@@ -74,7 +74,7 @@ class Unsent:
     def is_stuck(self, transport: asyncio.WriteTransport, now: float) -> bool:
         """Return whether the client has read next to nothing for too long; to be asked regularly.
 
-        Where more waits than before, it has read: who answers waits for that before more is written.
+        If more is unsent than before, it has read: the writer waits for that before it writes more.
         """
         waiting = transport.get_write_buffer_size()
         is_read = waiting <= self._bytes - SEND_LEAST_RATE * SEND_TIMEOUT_S
@@ -85,7 +85,7 @@ class Unsent:
 
 
 def error_response(status: int, message: str, extra_headers: Sequence[tuple[str, str]] = ()) -> bytes:
-    """Return a whole HTTP/1.1 response for what never reaches the application, in the form of all errors."""
+    """Return a whole HTTP/1.1 response for a request that never reaches the application, in the form of all errors."""
     request_id = os.urandom(8).hex()
     body = error_answer(message, request_id=request_id, http_status=status).body
     lines = [
@@ -100,7 +100,7 @@ def error_response(status: int, message: str, extra_headers: Sequence[tuple[str,
 
 
 def is_at(transport: asyncio.BaseTransport, port: int | None) -> bool:
-    """Return whether a connection came to this port, e.g. that of the operators, who are never one too many."""
+    """Return whether a connection came to this port, e.g. that of the operators, which the limit does not count."""
     return port is not None and transport.get_extra_info("sockname")[1] == port
 
 

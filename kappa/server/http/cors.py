@@ -1,6 +1,6 @@
 """What pages of other sites may ask in a browser (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-Answers never allow credentials: whoever has a cookie is not known by it here.
+Answers never allow credentials: Kappa has no cookies.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class CrossOrigin:
         return origin is not None and (b"*" in self._allowed or origin.lower() in self._allowed)
 
     def _permission(self, headers: Mapping[bytes, bytes]) -> Pairs:
-        who = b"*" if b"*" in self._allowed else headers[b"origin"]
-        return [(b"access-control-allow-origin", who), (b"vary", b"Origin")]
+        origin = b"*" if b"*" in self._allowed else headers[b"origin"]
+        return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
 
     async def _refuse(self, headers: Mapping[bytes, bytes], send: Any) -> None:
-        who = headers.get(b"origin", b"another site").decode("latin-1")
+        site = headers.get(b"origin", b"another site").decode("latin-1")
         text = (
-            f"This server is for development and answers no pages of {who}. If it should, name that page's origin with "
+            f"This server is for development and answers no pages of {site}. To allow it, name that page's origin with "
             "`kappa serve --cors-origin` or in `cors_origins` of `[serving]`."
         )
         resp = PlainResponse()

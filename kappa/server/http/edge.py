@@ -1,4 +1,4 @@
-"""What surrounds the framework: what must not reach it, and what must not get out of it."""
+"""The outermost ASGI layer: requests that must not reach the framework, and answers that must not leave it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ class CutShortError(Exception):
 class Edge:
     """An ASGI application around ``app``.
 
-    WebSockets are refused with 403, whatever the server makes of a client's wish for one: Falcon takes an HTTP sink for
-    one of WebSockets. A body that does not begin is answered with 408: nothing in the framework would give it up. An
-    answer that is cut short is left as it is, whereupon servers close the connection: that alone
-    tells the client.
+    WebSockets are refused with 403, whatever the server makes of the request for an upgrade: Falcon takes an HTTP sink
+    for one of WebSockets. A body that does not begin is answered with 408: nothing in the framework would give it up.
+    An answer that is cut short is left as it is, whereupon servers close the connection: that alone tells the client.
     """
 
     def __init__(self, app: Any, ids: RequestIds) -> None:

@@ -65,10 +65,10 @@ class RequestIds:
             req.request_id = self.new(req.raw_headers.get(b"x-request-id"))
         return req.request_id
 
-    def new(self, given: bytes | None) -> str:
+    def new(self, client_id: bytes | None) -> str:
         """Return an id: the one that a client gave, if it is a good one."""
-        if given is not None and _GIVEN_ID.fullmatch(given):
-            return given.decode("ascii")
+        if client_id is not None and _GIVEN_ID.fullmatch(client_id):
+            return client_id.decode("ascii")
         return f"{self._prefix}-{next(self._numbers)}"
 
 

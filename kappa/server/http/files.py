@@ -99,12 +99,12 @@ def _opened_below(folder: Path, path: str) -> _File | None:
     """Open the file at ``path`` below ``folder``, or a folder's `index.html`; never a file from elsewhere."""
     root = _resolved(folder)
     try:
-        found = _resolved(root / path.lstrip("/"))
-        if found.is_dir():
-            found = _resolved(found / "index.html")
+        file = _resolved(root / path.lstrip("/"))
+        if file.is_dir():
+            file = _resolved(file / "index.html")
     except (OSError, ValueError):
         return None
-    return _opened(found) if found.is_relative_to(root) else None
+    return _opened(file) if file.is_relative_to(root) else None
 
 
 def _resolved(path: Path) -> Path:
@@ -122,21 +122,21 @@ def _media_type_of(name: str) -> str:
 
 
 async def _send(req: Request, resp: falcon.asgi.Response, file: _File, media_type: str, request_id: str) -> None:
-    """Put the file into the response, or the part that is asked for, or the word that it has not changed."""
+    """Put the file into the response, or the requested part, or 304 if it has not changed."""
     headers = {**_HEADERS, "ETag": file.tag}
     if modified := _http_date(file.modified_s):
         headers["Last-Modified"] = modified
-    asked = req.raw_headers
-    if _is_known(asked, file):
+    fields = req.raw_headers
+    if _is_known(fields, file):
         send_answer(resp, Answer(b"", media_type, 304, headers), request_id)
         return
     status, start, length = 200, 0, file.size
-    if (wanted := asked.get(b"range")) is not None and req.method == "GET" and _may_be_part(asked, file, modified):
-        found = _range_of(wanted, file.size)
-        if found == (0, 0):
+    if (wanted := fields.get(b"range")) is not None and req.method == "GET" and _may_be_part(fields, file, modified):
+        part = _range_of(wanted, file.size)
+        if part == (0, 0):
             raise falcon.HTTPRangeNotSatisfiable(file.size)
-        if found is not None:
-            status, (start, length) = 206, found
+        if part is not None:
+            status, (start, length) = 206, part
             headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{file.size}"
     send_answer(resp, Answer(b"", media_type, status, headers), request_id)
     resp.data = None
@@ -155,12 +155,12 @@ def _http_date(seconds: int) -> str:
         return ""
 
 
-def _is_known(asked: Any, file: _File) -> bool:
+def _is_known(headers: Any, file: _File) -> bool:
     """Return whether the client has the file as it is."""
-    if (tags := asked.get(b"if-none-match")) is not None:
-        known = [tag.strip().removeprefix(b"W/") for tag in tags.split(b",")]
-        return file.tag.encode() in known or b"*" in known
-    if (since := asked.get(b"if-modified-since")) is not None:
+    if (tags := headers.get(b"if-none-match")) is not None:
+        tags_held = [tag.strip().removeprefix(b"W/") for tag in tags.split(b",")]
+        return file.tag.encode() in tags_held or b"*" in tags_held
+    if (since := headers.get(b"if-modified-since")) is not None:
         seconds = _seconds_of(since)
         return seconds is not None and file.modified_s <= seconds
     return False
@@ -173,17 +173,17 @@ def _seconds_of(date: bytes) -> float | None:
         return None
 
 
-def _may_be_part(asked: Any, file: _File, modified: str) -> bool:
+def _may_be_part(headers: Any, file: _File, modified: str) -> bool:
     """Return whether what the client has already is of this very file (`If-Range`)."""
-    condition = asked.get(b"if-range")
+    condition = headers.get(b"if-range")
     return condition is None or condition.strip() in (file.tag.encode(), modified.encode())
 
 
 def _range_of(wanted: bytes, size: int) -> tuple[int, int] | None:
     """Return where the part begins and how long it is: ``(0, 0)`` for one that is not there, ``None`` for no part."""
-    if (found := _RANGE.fullmatch(wanted)) is None:
+    if (match := _RANGE.fullmatch(wanted)) is None:
         return None
-    first, last, suffix = found.groups()
+    first, last, suffix = match.groups()
     if suffix is not None:
         length = min(int(suffix), size)
         return size - length if length else 0, length

@@ -1,4 +1,4 @@
-"""What the server answers besides predictions: health, metadata, metrics, the OpenAPI document, pages and files."""
+"""The routes besides predictions: health, metadata, metrics, the OpenAPI document, pages and files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Page:
 
 
 async def health(_req: Request) -> Answer:
-    """Say that the process lives and its event loop turns, whatever the state of its services."""
+    """Answer 200 while the event loop runs, whatever the state of the services."""
     return Answer(b"ok\n", "text/plain; charset=utf-8")
 
 
@@ -68,10 +68,9 @@ def metrics(host: Host) -> Answering:
 
 
 def metadata(served: Served, host: Host, *, is_whole: bool, is_public: bool = False) -> Answering:
-    """Say what the service is: as built, or as far as a project that was not built knows it.
-
-    What is not whole is neither packages, nor labels, nor what was noted about models. What is public holds no
-    addresses of packages and channels, which may hold tokens.
+    """Show the metadata of the service, as built or as a project that was not built knows it. Unless it ``is_whole``,
+    packages, labels and the metadata of models are left out. If it ``is_public``, so are URLs of packages and channels,
+    which may hold tokens.
     """
 
     async def answer(_req: Request) -> Answer:
@@ -80,8 +79,8 @@ def metadata(served: Served, host: Host, *, is_whole: bool, is_public: bool = Fa
             if is_public:
                 view["env"] = _without_addresses(view["env"])
         else:
-            known = service_view(served.spec, metadata=host.metadata_of(served.spec.name), labels=served.spec.labels)
-            view = {"name": served.spec.name, "version": served.version, **known}
+            metadata = service_view(served.spec, metadata=host.metadata_of(served.spec.name), labels=served.spec.labels)
+            view = {"name": served.spec.name, "version": served.version, **metadata}
         return Answer(encode_json(view if is_whole else {name: view[name] for name in _PUBLIC_METADATA}))
 
     return answer
@@ -92,7 +91,7 @@ _ADDRESS = re.compile(r"(?:[ \t]*@[ \t]*)?[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>,;\
 
 def _without_addresses(value: Any) -> Any:
     if isinstance(value, str):
-        return _ADDRESS.sub(lambda found: "" if "@" in found[0].partition(":")[0] else "…", value)
+        return _ADDRESS.sub(lambda match: "" if "@" in match[0].partition(":")[0] else "…", value)
     if isinstance(value, dict):
         return {key: _without_addresses(part) for key, part in value.items()}
     return [_without_addresses(part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,6 +1,6 @@
 """gunicorn's parser of HTTP/1.1, with what it leaves open.
 
-What the base does, measured with gunicorn 27.0, and what is changed here (RFC 9112):
+The base's behaviour, measured with gunicorn 27.0, and the changes here (RFC 9112):
 
 - It takes a request without `Host`, and any text for one. Here both are refused (section 3.2).
 - It takes a whole URL for a path. Here its host stands in place of `Host` (section 3.2.2).
@@ -60,7 +60,7 @@ _REFUSALS = (
     (LimitRequestLine, 414, "its first line is too long"),
     (LimitRequestHeaders, 431, "its header fields are too many or too long"),
     (UnsupportedTransferCoding, 501, "of all transfer codings, only `chunked` is known here"),
-    (_ProxyError, 501, "this server is no proxy"),
+    (_ProxyError, 501, "this server is not a proxy"),
     (_UnknownVersionError, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here"),
     (InvalidHeaderName, 400, "`{}` is not the name of a field that may stand there"),
     (InvalidRequestMethod, 400, "`{}` is not a method"),
@@ -70,11 +70,11 @@ _REFUSALS = (
 
 def refusal_of(error: Exception) -> tuple[int, str]:
     """Return the status and the words for a request that cannot be read."""
-    said = " ".join(str(error).split())[:_MOST_SHOWN]
+    reason = " ".join(str(error).split())[:_MOST_SHOWN]
     for kind, status, text in _REFUSALS:
         if isinstance(error, kind):
-            return status, f"The request cannot be read: {text.format(said)}."
-    return 400, f"The request cannot be read: {said}."
+            return status, f"The request cannot be read: {text.format(reason)}."
+    return 400, f"The request cannot be read: {reason}."
 
 
 _known_fields = lru_cache(maxsize=128)(fields_in)
@@ -104,11 +104,11 @@ class KappaParser(PythonProtocol):  # type: ignore[misc]
 
     @property
     def held_bytes(self) -> int:
-        """How much there is of what follows a request that has been read."""
+        """The bytes that follow a request that has been read."""
         return len(self._buffer) if self.is_complete else 0
 
     def hold(self) -> None:
-        """Keep what comes for later, as after a request that has been read, until `reset`."""
+        """Buffer further bytes, as after a request that has been read, until `reset`."""
         self._state = "complete"
         self.is_complete = True
 

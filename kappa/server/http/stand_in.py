@@ -1,4 +1,4 @@
-"""Answers in place of a server that is not there: why it is not, with status 503."""
+"""Answers in place of a server that cannot start: the reason, with status 503."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_asked(listener: socket.socket, *, within_s: float) -> bool:
 
 
 def answer_instead(listener: socket.socket, reason: str) -> None:
-    """Accept the client that waits, if it still does, and say why nothing is served."""
+    """Accept a waiting client and answer with the reason."""
     until = monotonic() + _PATIENCE_S
     with suppress(OSError):
         client, _ = listener.accept()

@@ -1,9 +1,9 @@
 """h11's reading of requests, with what it leaves open.
 
-What h11 does, measured with 0.16, and what is changed here (RFC 9112), so that both servers refuse the same:
+h11's behaviour, measured with 0.16, and the changes here (RFC 9112), so that both servers refuse the same:
 
 - It takes a transfer coding beside a length, whichever of the two a proxy goes by. Here that is refused (section 6.1).
-- It takes every version from 0.0 to 9.9, and fails to answer. Here a version that is not spoken is told so (505).
+- It takes every version from 0.0 to 9.9, and fails to answer. Here an unsupported version gets 505.
 - It takes lines that end with a line feed alone, joins lines that are folded, and takes control characters. Here all
   of that is refused (sections 2.2, 5.2 and 5.5).
 - It takes several equal lengths, and any text for a host. Here they are refused (sections 3.2 and 6.3).
@@ -40,7 +40,7 @@ _NOT_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host"})
 
 
 class UnreadableError(Exception):
-    """A request is refused with ``status`` before the application sees it."""
+    """The request is refused with ``status`` before the application sees it."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(f"The request cannot be read: {why}.")
@@ -110,24 +110,24 @@ class _StrictBuffer(ReceiveBuffer):
         return line
 
     def maybe_extract_at_most(self, count: int) -> bytearray | None:
-        found = super().maybe_extract_at_most(count)
-        self._framing_bytes = max(0, self._framing_bytes - len(found or b""))
-        return found
+        content = super().maybe_extract_at_most(count)
+        self._framing_bytes = max(0, self._framing_bytes - len(content or b""))
+        return content
 
     def extract_chunks(self) -> bytes:
-        """Take the contents of the chunks that are there whole; what is unusual about the next is h11's to see."""
-        data, place, taken = self._data, 0, bytearray()
-        while line := _CHUNK_LINE.match(data, place):
+        """Take the contents of the chunks that are there whole; h11 reads an unusual one."""
+        data, offset, taken = self._data, 0, bytearray()
+        while line := _CHUNK_LINE.match(data, offset):
             start = line.end()
             end = start + int(line[1], 16)
             if end == start or data[end : end + 2] != b"\r\n":
                 break
-            self._count_framing(0, start - place + 2)
+            self._count_framing(0, start - offset + 2)
             self._framing_bytes = max(0, self._framing_bytes - (end - start))
             taken += data[start:end]
-            place = end + 2
-        if place:
-            self._extract(place)
+            offset = end + 2
+        if offset:
+            self._extract(offset)
         return bytes(taken)
 
     def _count_framing(self, waiting: int, taken: int) -> None:
@@ -165,8 +165,8 @@ class StrictConnection(h11.Connection):
         return len(self._buffer)
 
     def _get_io_object(self, *state: Any) -> Any:
-        found = super()._get_io_object(*state)
-        return _Chunks() if type(found) is ChunkedReader else found
+        reader = super()._get_io_object(*state)
+        return _Chunks() if type(reader) is ChunkedReader else reader
 
     def next_event(self) -> Any:
         self._buffer.is_at_head = self.their_state is h11.IDLE
@@ -183,7 +183,7 @@ def _checked(request: h11.Request) -> h11.Request:
     if request.http_version not in (b"1.0", b"1.1"):
         raise UnreadableError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     if request.method == b"CONNECT":
-        raise UnreadableError(501, "this server is no proxy")
+        raise UnreadableError(501, "this server is not a proxy")
     names = [name for name, _ in request.headers]
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
         raise UnreadableError(400, "where its body ends is said in two ways")

@@ -1,6 +1,6 @@
 """One process's application, whose services can be exchanged for others while it answers.
 
-Everything that a version of the services needs (code, models, queues, routes) is one `Serving`. A *reload* makes a new
+Everything that a version of the services needs (code, models, queues, routes) is a `Generation`. A *reload* makes a new
 one beside the present one, loads it and warms it up, then flips one reference: requests that arrive from then on are
 answered by the new one, those that had arrived are finished by the old one, which is closed after the last of them. If
 the new one cannot be loaded, nothing has changed.
@@ -25,7 +25,7 @@ from kappa.server.http.answering import ApiResource
 from kappa.server.parent import Parent
 from kappa.server.served import Served
 
-__all__ = ["DRAIN", "RELOAD", "Application", "Serving"]
+__all__ = ["DRAIN", "RELOAD", "Application", "Generation"]
 
 DRAIN = "kappa.drain"
 """The key of the lifespan's state under which a server finds what to call before it stops."""
@@ -37,19 +37,19 @@ _logger = logging.getLogger("kappa.server")
 
 
 @dataclass(slots=True, eq=False)
-class Serving:
+class Generation:
     """One version of the services and its ASGI applications."""
 
     host: Host
     app: Any
     management: Any
-    """What answers at the management port; the same where there is none."""
+    """The application of the management port; ``app`` where there is none."""
     apis: Mapping[str, ApiResource] = field(default_factory=dict)
-    """What ``app`` answers itself, by path, for a server that recognizes it."""
+    """The APIs of ``app`` by path, for a server that calls them directly."""
     log: AccessLog | None = None
     """Where a server writes the line of a request that it recognizes."""
     minds_origins: bool = False
-    """Whether ``app`` must see what a web page asks, also of ``apis``."""
+    """Whether ``app`` must see requests of web pages, also for ``apis``."""
     exchanges: int = 0
     """How many requests it is answering."""
 
@@ -60,17 +60,17 @@ class Serving:
 
 
 class Application:
-    """The ASGI application of a process; ``build`` makes the `Serving` of services, which is not loaded yet.
+    """The ASGI application of a process; ``build`` makes the `Generation` of services, which is not loaded yet.
 
-    ``parent`` says which services a reload is to load, and is told how it went. ``management_port`` is where the
-    `Serving.management` of the present version answers.
+    ``parent`` knows which services a reload is to load, and gets its outcome. ``management_port`` is where the
+    `Generation.management` of the present version answers.
     """
 
     def __init__(
         self,
         services: Sequence[Served],
         *,
-        build: Callable[[Sequence[Served]], Serving],
+        build: Callable[[Sequence[Served]], Generation],
         parent: Parent,
         management_port: int | None = None,
     ) -> None:
@@ -78,9 +78,9 @@ class Application:
         self._services = services
         self._parent = parent
         self._management_port = management_port
-        self.serving = build(services)
-        """What answers now."""
-        self._servings = [self.serving]
+        self.current = build(services)
+        """The current generation."""
+        self._generations = [self.current]
         """The one that serves, the one being loaded, and those that are draining."""
         self._reloading: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
@@ -90,17 +90,17 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
-        serving = self.serving
-        serving.exchanges += 1
+        generation = self.current
+        generation.exchanges += 1
         try:
-            app = serving.app if self._management_port is None else self._app_of(serving, scope)
+            app = generation.app if self._management_port is None else self._app_of(generation, scope)
             await app(scope, receive, send)
         finally:
-            serving.exchanges -= 1
+            generation.exchanges -= 1
 
-    def _app_of(self, serving: Serving, scope: dict[str, Any]) -> Any:
+    def _app_of(self, generation: Generation, scope: dict[str, Any]) -> Any:
         _, port = scope.get("server") or (None, None)
-        return serving.management if port == self._management_port else serving.app
+        return generation.management if port == self._management_port else generation.app
 
     async def _live(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Speak the lifespan protocol: begin to load at the start, finish everything at the end."""
@@ -108,22 +108,22 @@ class Application:
             event = await receive()
             if event["type"] == "lifespan.startup":
                 scope.get("state", {}).update({DRAIN: self._drain, RELOAD: self.begin_reload})
-                await self.serving.host.start()
+                await self.current.host.start()
                 await send({"type": "lifespan.startup.complete"})
             elif event["type"] == "lifespan.shutdown":
                 tasks = [task for task in (self._reloading, *self._retiring) if task is not None]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await asyncio.gather(*(serving.host.stop() for serving in self._servings))
+                await asyncio.gather(*(generation.host.stop() for generation in self._generations))
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
     def _drain(self) -> None:
-        self.serving.host.drain()
+        self.current.host.drain()
 
     def begin_reload(self) -> None:
-        """Exchange the services, or do so again after the exchange that is under way."""
+        """Exchange the services, or once more after the exchange in progress."""
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
         else:
@@ -139,7 +139,7 @@ class Application:
                 exc = KappaError(f"The service cannot be loaded: {exception_text(exc)}.")
             self._parent.reloaded(exc)
         else:
-            leaving, self.serving = self.serving, coming
+            leaving, self.current = self.current, coming
             coming.host.take_over(leaving.host)
             self._parent.reloaded(None)
             retiring = asyncio.get_running_loop().create_task(self._retire(leaving))
@@ -148,11 +148,11 @@ class Application:
         if self._is_wanted_again:
             await self._reload()
 
-    async def _loaded(self) -> Serving:
+    async def _loaded(self) -> Generation:
         """Return what is wanted now, loaded and warm."""
         wanted = await asyncio.to_thread(self._parent.wanted)
         coming = self._build(self._services if wanted is None else wanted)
-        self._servings.append(coming)
+        self._generations.append(coming)
         for directory in coming.directories:
             _forget_modules(directory)
         try:
@@ -162,21 +162,21 @@ class Application:
             raise
         return coming
 
-    async def _retire(self, leaving: Serving) -> None:
-        """Close what has been replaced once all is answered that found it; the next reload need not wait for it."""
-        while leaving.exchanges:  # noqa: ASYNC110 - PERF: every request counts down, and has no time to tell
+    async def _retire(self, leaving: Generation) -> None:
+        """Close a replaced generation after its last request; the next reload need not wait for it."""
+        while leaving.exchanges:  # noqa: ASYNC110 - PERF: no event, to keep requests cheap
             await asyncio.sleep(_POLL_S)
         await self._stop(leaving)
-        for directory in leaving.directories.difference(*(serving.directories for serving in self._servings)):
+        for directory in leaving.directories.difference(*(generation.directories for generation in self._generations)):
             _forget_modules(directory)
         del leaving
-        gc.unfreeze()  # what the workers set aside when they began may be garbage now
+        gc.unfreeze()  # objects frozen at the start may be garbage now
         await asyncio.to_thread(gc.collect)
         gc.freeze()
 
-    async def _stop(self, serving: Serving) -> None:
-        await serving.host.stop()
-        self._servings.remove(serving)
+    async def _stop(self, generation: Generation) -> None:
+        await generation.host.stop()
+        self._generations.remove(generation)
 
 
 def _forget_modules(directory: Path) -> None:

@@ -1,7 +1,4 @@
-"""Where a request is for: what `Host` may say, and the forms that a request's target may have (RFC 9112, section 3.2).
-
-It knows no server: every door of Kappa judges by the same words.
-"""
+"""The target of a request and its `Host` (RFC 9112, section 3.2), by the same rules for every server."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
 
 
 class Target(NamedTuple):
-    """What a request asks for, with the `Host` that its target names, if it does."""
+    """The path of a request, with the `Host` that its target names, if it does."""
 
     path: bytes
     """With its query; ``*`` asks for the server as a whole."""
@@ -41,10 +38,10 @@ def target_of(method: bytes, target: bytes) -> Target | None:
         return Target(target)
     if target == b"*" and method == b"OPTIONS":
         return Target(target)
-    found = _ABSOLUTE.fullmatch(target)
-    if method == b"CONNECT" or found is None or not is_host(found[1]):
+    match = _ABSOLUTE.fullmatch(target)
+    if method == b"CONNECT" or match is None or not is_host(match[1]):
         return None
-    path = found[2]
+    path = match[2]
     if not path and method == b"OPTIONS":
-        return Target(b"*", found[1])
-    return Target(path if path.startswith(b"/") else b"/" + path, found[1])
+        return Target(b"*", match[1])
+    return Target(path if path.startswith(b"/") else b"/" + path, match[1])

@@ -78,7 +78,7 @@ def _template(name: str) -> Template:
 
 
 def forwarded_prefix(req: Request) -> str:
-    """Return the path that a proxy says to have taken off (`X-Forwarded-Prefix`), or nothing."""
+    """Return the path that a proxy has removed (`X-Forwarded-Prefix`), or nothing."""
     forwarded = req.raw_headers.get(b"x-forwarded-prefix", b"")
     return forwarded.decode("ascii").rstrip("/") if _FORWARDED_PREFIX.fullmatch(forwarded) else ""
 
@@ -118,13 +118,13 @@ def _content(name: str) -> tuple[bytes, str]:
 
 
 def service_description(served: Served, host: Host) -> Answering:
-    """Say what the page shows of a service beside its APIs."""
+    """Return the page's facts of a service beside its APIs."""
 
     async def answer(_req: Request) -> Answer:
         spec, manifest = served.spec, served.manifest
         labels = manifest.labels if manifest is not None else spec.labels
         view = service_view(spec, metadata=host.metadata_of(spec.name), labels=labels)
-        about = {
+        description = {
             "name": spec.name,
             "version": served.version,
             "kappa_version": __version__,
@@ -133,15 +133,15 @@ def service_description(served: Served, host: Host) -> Answering:
             "artifacts": view["artifacts"],
             "examples": [_example(example, number) for number, example in enumerate(spec.examples)],
         }
-        return Answer(encode_json(about), http_headers=_HEADERS)
+        return Answer(encode_json(description), http_headers=_HEADERS)
 
     return answer
 
 
 def _example(example: ExampleSpec, number: int) -> dict[str, Any]:
-    about = {"name": example.name, "api": example.api}
+    description = {"name": example.name, "api": example.api}
     if example.input_file is None:
-        return {**about, "input": thaw(example.input)}
+        return {**description, "input": thaw(example.input)}
     name = example.input_file.rpartition("/")[2]
     media_type = MEDIA_TYPES.get(extension_of(name), "application/octet-stream")
-    return {**about, "file": name, "media_type": media_type, "url": f"docs/examples/{number}"}
+    return {**description, "file": name, "media_type": media_type, "url": f"docs/examples/{number}"}

@@ -2,9 +2,9 @@
 
 What uvicorn leaves open, measured with 0.54, is bounded here as `worker` bounds it for gunicorn: the time for a
 request's headers and for a client to read its answer, and the number of connections. Its own errors get the body that
-every error of Kappa has, a stop may be announced before it begins, and what a client has left is given up. From the
-signal on, answers announce the end of their connections; one that is idle is closed a second later, so that whoever
-sends on it in time is answered, and those that were not accepted yet are taken before their socket closes.
+every error of Kappa has, a stop may be announced before it begins, and the request of a client that has left is given
+up. From the signal on, answers announce the end of their connections; one that is idle is closed a second later, so
+that a request sent in time is answered, and those that were not accepted yet are taken before their socket closes.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Protocol(H11Protocol):
             self._answering.cancel()
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        """Have the application answer, as long as somebody waits for that."""
+        """Have the application answer, until the client leaves."""
         self._answering = task = asyncio.current_task()
         try:
             await self._application(scope, receive, send)
@@ -117,7 +117,7 @@ class _Protocol(H11Protocol):
         super().data_received(data)
 
     def _should_upgrade(self) -> bool:
-        """Leave every wish for another protocol to the application, without uvicorn's two lines of log about it."""
+        """Leave every request for an upgrade to the application, without uvicorn's two log records."""
         return False
 
     def on_response_complete(self) -> None:
@@ -136,7 +136,7 @@ class _Protocol(H11Protocol):
             self._refuse_arriving(exc)
 
     def _refuse_arriving(self, error: UnreadableError) -> None:
-        """Answer a request that cannot be read, unless its answer has begun; whoever answers it gives up."""
+        """Answer a request that cannot be read, unless its answer has begun; its task gives up."""
         cycle = self.cycle
         is_being_answered = cycle is not None and not cycle.response_complete
         if not ((is_being_answered and cycle.response_started) or self.transport.is_closing()):
@@ -275,7 +275,7 @@ class KappaUvicorn(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         now = monotonic()
         if counter % _SWEEP_EVERY_TICKS == 0:
-            await sweep((one for one in self.server_state.connections if isinstance(one, _Protocol)), now)
+            await sweep((each for each in self.server_state.connections if isinstance(each, _Protocol)), now)
         if self._exit_at is not None and now >= self._exit_at:
             self.should_exit = True
         return await super().on_tick(counter)

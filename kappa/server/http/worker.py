@@ -64,7 +64,7 @@ from kappa.server.http.direct import Head, whole_request
 from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.gunicorn_private import CACHED_SERVER_HEADER, NO_COPY_BODY_SIZE, get_cached_date_header
 from kappa.server.http.parser import KappaParser, refusal_of
-from kappa.server.http.swap import DRAIN, RELOAD, Application, Serving
+from kappa.server.http.swap import DRAIN, RELOAD, Application, Generation
 from kappa.server.ports import join, turn_away, waiting_at
 from kappa.types import Answer
 
@@ -112,7 +112,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._is_end_announced = False
         self._ticket: Ticket | None = None
         """The request that was handed straight to its API."""
-        self._serving: Serving | None = None
+        self._generation: Generation | None = None
         """What it was handed to."""
         self._entry: Entry | None = None
         """Its line in the access log, where there is one."""
@@ -199,13 +199,13 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         if (request := whole_request(data)) is None:
             return False
         head, body = request
-        serving = self.worker.asgi.serving
-        if (api := serving.apis.get(head.path)) is None:
+        generation = self.worker.asgi.current
+        if (api := generation.apis.get(head.path)) is None:
             return False
-        if serving.minds_origins and b"origin" in head.headers:
+        if generation.minds_origins and b"origin" in head.headers:
             return False
-        if serving.log is not None:
-            self._entry = serving.log.begin(self._scope_of(head))
+        if generation.log is not None:
+            self._entry = generation.log.begin(self._scope_of(head))
         if (refused := api.refused(head.headers.get(b"x-request-id"))) is not None:
             self.req_count += 1
             self._waiting_since = self.worker.loop.time()
@@ -214,8 +214,8 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
             self._safe_write(_head(b"503 Service Unavailable", special, len(text), request_id) + text)
             self._log(503, len(text), request_id)
             return True
-        self._serving = serving
-        serving.exchanges += 1
+        self._generation = generation
+        generation.exchanges += 1
         self._callback_parser.hold()
         self._waiting_since = None
         ticket = api.begin(head.headers, body, self)
@@ -289,9 +289,9 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
 
     def _forget_exchange(self) -> None:
         self._ticket = None
-        if self._serving is not None:
-            self._serving.exchanges -= 1
-            self._serving = None
+        if self._generation is not None:
+            self._generation.exchanges -= 1
+            self._generation = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._ticket is not None:
@@ -465,7 +465,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
 
     def run(self) -> None:
         kept = self.app.reserved or [listener.sock for listener in self.sockets]
-        with forks_leave({one.getsockname()[1] for one in kept}):
+        with forks_leave({listener.getsockname()[1] for listener in kept}):
             super().run()
 
     async def _serve(self) -> None:
@@ -501,7 +501,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
 
     async def _become_ready(self) -> None:
         """Wait until the services are loaded: others answer meanwhile, or connections wait where they are kept."""
-        while not self.is_ending and isinstance(self.asgi, Application) and self.asgi.serving.host.state == "loading":
+        while not self.is_ending and isinstance(self.asgi, Application) and self.asgi.current.host.state == "loading":
             self.notify()
             await asyncio.sleep(_LOADING_POLL_S)
 

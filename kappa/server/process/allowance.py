@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and how many workers that makes.
+"""The processors and memory that this process may use, and the number of workers that follows.
 
 A container sees the whole machine's processors and memory; what it may use of them is in its control group (cgroup v2:
 `cpu.max`, `memory.max`; v1: `cpu.cfs_quota_us`, `memory.limit_in_bytes`), where every level up to the root may set a
@@ -110,7 +110,7 @@ def _left_of_limits(cgroup: Path, proc: Path) -> Iterator[int]:
 
 
 def _reclaimable(folder: Path) -> int:
-    """Return the bytes of the group's page cache, which count as used and are given up when somebody needs them."""
+    """Return the bytes of the group's page cache, which count as used and are freed on demand."""
     with suppress(OSError):
         for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines():
             name, _, value = line.partition(" ")

@@ -41,7 +41,7 @@ _STANDS_STILL = (
 
 
 class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no types
-    """What gunicorn asks about the application; ``make_app`` is called in each worker."""
+    """The application as gunicorn expects it; ``make_app`` is called in each worker."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc] # gunicorn has
     ) -> None:
         self.drain_delay_s = drain_delay_s
         self.reserved = reserved
-        """What keeps the ports that each worker binds when it begins to listen."""
+        """The sockets that reserve the ports that each worker binds when it begins to listen."""
         self.management_port = management_port
         self.may_listen = may_listen
         self._make_app = make_app
@@ -74,9 +74,9 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
     """The master process.
 
     It ends when one of the first workers cannot load the service. Later nothing that happens to a worker ends it: one
-    that cannot replace another is tried again, after a pause that grows. A worker that stands still is replaced, but
-    may take its time to load. One that says that it leaves is replaced at once; one that asks to be replaced leaves
-    when its successor is ready. On SIGHUP the workers reload, one after the other, instead of being replaced.
+    that cannot replace another is tried again, after a pause that grows. A worker that hangs is replaced, but may take
+    its time to load. One that says that it leaves is replaced at once; one that asks to be replaced leaves when its
+    successor is ready. On SIGHUP the workers reload, one after the other, instead of being replaced.
     """
 
     WORKER_BOOT_ERROR = APP_LOAD_ERROR = -1
@@ -107,7 +107,7 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
             self._rollout.look((self.WORKERS.keys() & self._report.ready.keys()) - leaving)
 
     def murder_workers(self) -> None:
-        """Replace workers that stand still. One that loads may: much that reads models keeps the GIL meanwhile."""
+        """Replace workers that hang. One that loads may: libraries that read models often keep the GIL."""
         for pid, worker in list(self.WORKERS.items()):
             if pid not in self._report.ready or not self._stands_still(worker):
                 continue
@@ -160,7 +160,7 @@ class KappaArbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
 
 
 class Retries:
-    """How long nobody is started after those that were to replace workers have failed, one after the other."""
+    """The pause before the next start after replacements have failed, one after the other."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -169,7 +169,7 @@ class Retries:
         self._until = 0.0
 
     def failed(self, ready: int) -> float:
-        """Take note of a failure, and of how many workers were ever ready; return how many seconds to pause."""
+        """Record a failure, and how many workers were ever ready; return the pause in seconds."""
         self._in_row = min(self._in_row + 1, 10) if ready == self._ready else 1
         self._ready = ready
         pause_s = min(_FIRST_PAUSE_S * 2.0 ** (self._in_row - 1), _LONGEST_PAUSE_S)

@@ -1,7 +1,7 @@
-"""A server that lives as long as who started it: ``python -m kappa.server.process.attended FOLDER SOCKET``.
+"""A server that lives as long as its parent: ``python -m kappa.server.process.attended FOLDER SOCKET``.
 
-It serves what `kappa.services.snapshot` put into the folder, at a listening socket that it is given by its number, and
-ends when its standard input does: a notebook's kernel that is killed leaves no server behind.
+It serves the snapshot (`kappa.services.snapshot`) in the folder, at a listening socket that it is given by its number,
+and ends when its standard input does: a notebook's kernel that is killed leaves no server behind.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The supervisor holds the listening socket and never runs the user's code. After an edit a *coming* child loads the new
 state while the *current* one goes on answering; when it can answer, the current one is asked to stop, and when it
 cannot, the error is shown and everything stays as it was until the next edit. While there is no current child, the
-supervisor itself tells clients why.
+supervisor itself answers clients with the reason.
 
 A Python process needs seconds to import pandas and scikit-learn. So a *spare* child waits, in which everything that the
 current one imported of other distributions is imported already; an edit costs only what the project itself takes to
@@ -52,7 +52,7 @@ Stamps = dict[Path, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """What to serve, in a form that another process understands: ``module:function``, called with one text."""
+    """The service to load, in a form that another process understands: ``module:function``, called with one text."""
 
     target: str
     argument: str
@@ -71,7 +71,7 @@ def serve_dev(
 ) -> None:
     """Serve until interrupted, starting anew within a second of an edit to one of the ``watched`` files.
 
-    ``watched`` is asked again after each edit; the files that the service imported from outside of installed
+    ``watched`` is called again after each edit; the files that the service imported from outside of installed
     distributions are watched too. Raises `KappaError` only when the first call of ``watched`` does, or for a port in
     use. An example that fails is a warning, unless the operator wants a gate. On Windows, which cannot share a socket
     this way, the project is served as it is and edits are not seen.
@@ -86,7 +86,7 @@ def serve_dev(
 
 
 class _Child:
-    """One server process, waiting to be told to load."""
+    """One server process, which waits for the order to load."""
 
     def __init__(
         self,
@@ -132,11 +132,11 @@ class _Child:
             self.process.stdin.flush()
 
     @property
-    def known(self) -> dict[str, Any] | None:
-        """What it said when it became ready; ``None`` before."""
+    def announcement(self) -> dict[str, Any] | None:
+        """Its report when it became ready; ``None`` before."""
         self.report.read()
-        found: dict[str, Any] | None = self.report.ready.get(self.process.pid)
-        return found
+        report: dict[str, Any] | None = self.report.ready.get(self.process.pid)
+        return report
 
     @property
     def failure(self) -> KappaError | None:
@@ -153,7 +153,7 @@ class _Child:
             self.process.terminate()
 
     def end(self, *, patience_s: float) -> None:
-        """Wait for its end, and make an end of it when it takes too long."""
+        """Wait for its end, and kill it when that takes too long."""
         try:
             self.process.wait(patience_s)
         except subprocess.TimeoutExpired:
@@ -198,9 +198,9 @@ class _Supervisor:
         self._spare: _Child | None = None
         self._leaving: list[_Child] = []
         self._absence = _LOADING
-        """Why nothing is served, while nothing is."""
+        """The error to answer with while nothing is served."""
         self._imports: dict[str, Any] = {}
-        """What the last good state had imported, and under which variables."""
+        """The imports and environment variables of the last good state."""
 
     def run(self) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP."""
@@ -224,17 +224,17 @@ class _Supervisor:
             self._end()
 
     def _pause(self) -> None:
-        """Do nothing for a moment, but tell whoever asks why nothing is served."""
+        """Wait a moment; answer clients with the error while nothing is served."""
         if self._current is not None:
             time.sleep(_POLL_S)
         elif is_asked(self._listener, within_s=_POLL_S) and not self._is_coming_ready():
             answer_instead(self._listener, self._absence)
 
     def _is_coming_ready(self) -> bool:
-        return self._coming is not None and self._coming.known is not None
+        return self._coming is not None and self._coming.announcement is not None
 
     def _look(self) -> None:
-        """See to whatever has happened since the last look."""
+        """Handle the events since the last call."""
         if changed := self._changes():
             _logger.info("%s changed.", ", ".join(f"`{path.name}`" for path in changed))
             self._load()
@@ -283,17 +283,17 @@ class _Supervisor:
         """Make the coming child, which can answer, the current one."""
         child, self._coming = self._coming, None
         assert child is not None  # noqa: S101 - it is ready
-        known = child.known
-        assert known is not None  # noqa: S101
+        announcement = child.announcement
+        assert announcement is not None  # noqa: S101
         _logger.info("Ready after %.2f s.", time.monotonic() - child.began)
         if self._current is not None:
             self._dismiss(self._current)
         self._current = child
-        self._watch_also((Path(file) for file in known["files"]), loaded_since_ns=child.began_at_ns)
-        self._imports = {"modules": known["modules"], "variables": known["variables"]}
+        self._watch_also((Path(file) for file in announcement["files"]), loaded_since_ns=child.began_at_ns)
+        self._imports = {"modules": announcement["modules"], "variables": announcement["variables"]}
 
     def _look_at_coming(self, child: _Child) -> None:
-        if child.known is not None:
+        if child.announcement is not None:
             self._promote()
             self._spare = self._new_child(**self._imports)
         elif (failure := child.failure) is not None:
@@ -336,9 +336,9 @@ EXIT_STALE = 75
 
 def _stamps(files: Iterable[Path]) -> Stamps:
     """Return when each file was last written, and its size; absent files are left out."""
-    found: Stamps = {}
+    stamps: Stamps = {}
     for path in files:
         with suppress(OSError):
             status = path.stat()
-            found[path] = (status.st_mtime_ns, status.st_size)
-    return found
+            stamps[path] = (status.st_mtime_ns, status.st_size)
+    return stamps

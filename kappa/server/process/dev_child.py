@@ -35,7 +35,7 @@ __all__ = ["main"]
 def main() -> int:
     """Carry out the order on standard input and return the exit code."""
     if not (line := sys.stdin.readline()):
-        return 0  # the parent is gone, or has changed its mind
+        return 0  # the parent is gone, or withdrew the order
     order = json.loads(line)
     options = ServerOptions(**{**order["options"], "batching": BatchingOptions(**order["options"]["batching"])})
     with options.logging():
@@ -109,20 +109,20 @@ def _installed_modules() -> list[str]:
 
 def _project_files() -> list[str]:
     """Return the files of modules that belong neither to Python nor to an installed distribution."""
-    own = Path(__file__).parents[2]
+    package = Path(__file__).parents[2]
     standard = Path(sysconfig.get_path("stdlib"))
     return [
         str(file)
         for name, file in _modules_with_files()
-        if not (_is_installed(file) or file.is_relative_to(standard) or file.is_relative_to(own))
+        if not (_is_installed(file) or file.is_relative_to(standard) or file.is_relative_to(package))
     ]
 
 
 def _modules_with_files() -> list[tuple[str, Path]]:
-    found: list[tuple[str, Any]] = [
+    files: list[tuple[str, Any]] = [
         (name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()) if name != "__main__"
     ]
-    return [(name, Path(file)) for name, file in found if isinstance(file, str)]
+    return [(name, Path(file)) for name, file in files if isinstance(file, str)]
 
 
 def _is_installed(file: Path) -> bool:

@@ -43,9 +43,8 @@ def serve_gunicorn(
 ) -> None:
     """Serve until asked to stop (SIGTERM, SIGINT); raises `KappaError` when the services cannot be started.
 
-    ``find`` returns the bundles to serve from now on, verified; it is called for each reload (SIGHUP). One
-    worker may be given the ``listener`` that somebody else made. Workers leave through this function too, with
-    `SystemExit`.
+    ``find`` returns the bundles to serve from now on, verified; it is called for each reload (SIGHUP). One worker may
+    get the ``listener`` of its caller. Workers leave through this function too, with `SystemExit`.
     """
     with options.logging():
         allowance = read_allowance()

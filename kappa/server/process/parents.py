@@ -1,4 +1,4 @@
-"""Who starts the processes of a server: gunicorn's master process, or an operator at a server of one process."""
+"""The parents of a server's processes: gunicorn's master process, or the operator of a server of one process."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ class _Server(Protocol):
 
 
 class Operator:
-    """Whoever started the only process of a server: nobody replaces it, so a failure ends it."""
+    """The parent of the only process of a server: nothing replaces it, so a failure ends it."""
 
     server: _Server
 
     def __init__(self, rollout: SoloRollout) -> None:
         self.failure: KappaError | None = None
-        """What the process ends with, the first of several."""
+        """The error that the process ends with, the first of several."""
         self._rollout = rollout
 
     def ready(self) -> None:

@@ -1,4 +1,4 @@
-"""How the processes of a server tell their parent that they are ready, or why they cannot be, and what follows."""
+"""Reports of a server's processes to their parent: ready, failed, leaving, reloaded."""
 
 from __future__ import annotations
 
@@ -18,56 +18,56 @@ _MAX_REPORT_BYTES = 3000  # below PIPE_BUF, so that the lines of two workers nev
 
 
 class Report:
-    """A pipe on which the processes of a server tell their parent how starting went."""
+    """A pipe from the processes of a server to their parent."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
         self._pending = b""
         self.ready: dict[int, Any] = {}
-        """The processes that said that they are ready, with what else they said then."""
+        """The processes that are ready, with the details of their reports."""
         self.failure: KappaError | None = None
         """The first failure that was reported."""
         self.leaving: set[int] = set()
-        """The processes that said that they are about to end and must be replaced."""
+        """The processes that are about to end and must be replaced."""
         self.worn: set[int] = set()
         """The processes that asked to be replaced once their successors are ready."""
         self.reloads: dict[int, KappaError | None] = {}
         """How the reload went in each process that was asked for one."""
 
     def say_ready(self) -> None:
-        """Tell the parent that this process can answer."""
+        """Report that this process can answer."""
         say_ready(self._writer)
 
     def say_failed(self, error: KappaError) -> None:
-        """Tell the parent why this process cannot."""
+        """Report why this process cannot answer."""
         say_failed(self._writer, error)
 
     def say_leaving(self) -> None:
-        """Tell the parent that this process will end once it has answered what it can."""
+        """Report that this process will end once it has answered what it can."""
         _write(self._writer, {"leaving": os.getpid()})
 
     def say_worn(self) -> None:
-        """Tell the parent that this process should be replaced, and answers until its successor does."""
+        """Report that this process should be replaced, and answers until its successor does."""
         _write(self._writer, {"worn": os.getpid()})
 
     def say_reloaded(self, error: KappaError | None) -> None:
-        """Tell the parent how a reload went."""
-        _write(self._writer, {"reloaded": os.getpid(), **({} if error is None else _told(error))})
+        """Report the outcome of a reload."""
+        _write(self._writer, {"reloaded": os.getpid(), **({} if error is None else _error_record(error))})
 
     def hand_over(self) -> int:
-        """Return the writing end, which is the caller's from now on; reading ends when nobody has it any more."""
+        """Return the writing end, which the caller owns from now on; reading ends when every copy is closed."""
         writer, self._writer = self._writer, -1
         return writer
 
     def close(self) -> None:
-        """Give both ends up."""
+        """Close both ends."""
         for descriptor in (self._reader, self._writer):
             if descriptor >= 0:
                 os.close(descriptor)
         self._reader = self._writer = -1
 
     def read(self) -> None:
-        """Take in what was said, without waiting."""
+        """Read the reports so far, without waiting."""
         while self._reader >= 0 and select.select([self._reader], [], [], 0)[0]:
             if not (chunk := os.read(self._reader, 1 << 16)):
                 break
@@ -99,7 +99,7 @@ class FirstStart:
         self._number = number
 
     def be_ready(self) -> None:
-        """Take note that this worker can answer."""
+        """Record that this worker can answer."""
         if 1 <= self._number <= len(self._are_ready):
             self._are_ready[self._number - 1] = 1
 
@@ -109,17 +109,17 @@ class FirstStart:
         return b"\0" not in self._are_ready[:]
 
 
-def say_ready(writer: int, **known: Any) -> None:
+def say_ready(writer: int, **details: Any) -> None:
     """Write to the descriptor of a report that this process can answer."""
-    _write(writer, {"ready": os.getpid(), "with": known})
+    _write(writer, {"ready": os.getpid(), "with": details})
 
 
 def say_failed(writer: int, error: KappaError) -> None:
     """Write to the descriptor of a report why this process cannot answer."""
-    _write(writer, _told(error))
+    _write(writer, _error_record(error))
 
 
-def _told(error: KappaError) -> dict[str, str]:
+def _error_record(error: KappaError) -> dict[str, str]:
     message = str(error).encode("utf-8", "replace")[:_MAX_REPORT_BYTES].decode("utf-8", "ignore")
     return {"failed": type(error).__name__, "message": message}
 

@@ -25,7 +25,7 @@ _logger = logging.getLogger("kappa.server")
 
 
 class Rollout:
-    """What the workers of one server are to serve; ``find`` says which services are wanted now, verified."""
+    """The services of one server's workers; ``find`` returns the wanted ones, verified."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Rollout:
         folder.announce(self._announcement)
         self._coming: Sequence[Served] | None = None
         self._error: KappaError | None = None
-        """Why those that had been reloaded go back."""
+        """The error for which reloaded workers go back."""
         self._asked: int | None = None
         self._done: set[int] = set()
         self._returning: set[int] = set()
@@ -54,7 +54,7 @@ class Rollout:
 
     @property
     def services(self) -> Sequence[Served]:
-        """What a worker that starts now is to load."""
+        """The services that a worker which starts now loads."""
         return [replace(served, has_passed=True) for served in self._services] if self._report.ready else self._services
 
     def begin(self) -> None:
@@ -131,7 +131,7 @@ class Rollout:
 
 
 class SoloRollout:
-    """The same for a server of one process, which reloads itself: what its `Application` asks and tells."""
+    """The same for a server of one process, whose `Application` reloads itself."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class SoloRollout:
         return self._coming
 
     def ended(self, error: KappaError | None) -> None:
-        """Take note of how the reload went."""
+        """Record the outcome of the reload."""
         if error is None:
             self._announce(services=_names(self._coming), state="done")
             _logger.info("Reloaded: %s is served.", ", ".join(_names(self._coming)))

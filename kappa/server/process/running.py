@@ -1,4 +1,4 @@
-"""What a running server tells others on this machine: who it is, and how its last reload went.
+"""The announcement of a running server to other processes of this machine, with the outcome of its last reload.
 
 Each server has a folder for its small files beside those of others. `announcement.json` in it is what `kappa reload`
 reads; `wanted.json` is what the server's own processes read when they are told to reload.
@@ -32,7 +32,7 @@ ReloadState = Literal["none", "running", "done", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What is known of a running server."""
+    """The announcement of a running server."""
 
     pid: int
     port: int
@@ -63,7 +63,7 @@ class ServerFolder:
         self._write(_ANNOUNCEMENT, asdict(announcement))
 
     def want(self, directories: Sequence[Path], *, have_passed: bool = False) -> None:
-        """Say which bundles the processes of this server are to load when they are told to.
+        """Write which bundles the processes of this server load at the next reload.
 
         Those that ``have_passed`` were ready before in this server.
         """
@@ -81,21 +81,22 @@ class ServerFolder:
 
 
 def running_servers(*, places: Sequence[Path] | None = None) -> list[tuple[Path, Announcement]]:
-    """Return the servers of this user that run on this machine, with their folders; what dead ones left is skipped."""
-    found = []
-    for place in places if places is not None else [writable_directory(), Path(tempfile.gettempdir())]:
-        for folder in sorted(place.glob(f"{_PREFIX}*")):
+    """Return the servers of this user that run on this machine, with their folders; folders of dead ones are
+    skipped."""
+    servers = []
+    for directory in places if places is not None else [writable_directory(), Path(tempfile.gettempdir())]:
+        for folder in sorted(directory.glob(f"{_PREFIX}*")):
             with suppress(OSError, ValueError, TypeError):
                 if folder.stat().st_uid == os.geteuid():
                     announcement = read_announcement(folder)
                     os.kill(announcement.pid, 0)
-                    found.append((folder, announcement))
-    return list(dict(found).items())
+                    servers.append((folder, announcement))
+    return list(dict(servers).items())
 
 
-def _remove_abandoned(place: Path) -> None:
-    """Remove what servers left that were killed; those that just begin have not said yet who they are."""
-    for folder in place.glob(f"{_PREFIX}*"):
+def _remove_abandoned(directory: Path) -> None:
+    """Remove the folders of killed servers; one that just began has no announcement yet."""
+    for folder in directory.glob(f"{_PREFIX}*"):
         with suppress(OSError, ValueError, TypeError):
             if folder.stat().st_uid == os.geteuid():
                 try:
@@ -105,7 +106,7 @@ def _remove_abandoned(place: Path) -> None:
 
 
 def read_announcement(folder: Path) -> Announcement:
-    """Read what the server of a folder says of itself."""
+    """Read the announcement in the folder of a server."""
     values = json.loads((folder / _ANNOUNCEMENT).read_text(encoding="utf-8"))
     announcement = Announcement(**values)
     return replace(announcement, services=tuple(announcement.services))

@@ -1,7 +1,7 @@
 """Which worker leaves for another that is ready: one at a time, and one a minute.
 
 A worker whose threads are lost to bodies that cannot be decoded still answers. So it stays until its successor does,
-and whoever sends such bodies cannot keep the server starting workers.
+and clients that send such bodies cannot make the server start workers all the time.
 """
 
 from __future__ import annotations

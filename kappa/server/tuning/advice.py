@@ -1,4 +1,4 @@
-"""From what was measured to what is simulated and recommended."""
+"""From measurements to simulations and recommendations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REFUSED = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What one worker does under one load."""
+    """The performance of one worker under one load."""
 
     load: float
     """Offered, as a share of what it can carry."""

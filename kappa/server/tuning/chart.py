@@ -62,7 +62,7 @@ class _Axis:
             self.ticks = [step * n for n in range(round(self._high / step) + 1)]
         self._most = most
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         value = min(value, self._most)
         at = log10(value) if self._is_log else value
         share = (at - self._low) / ((self._high - self._low) or 1)
@@ -83,11 +83,11 @@ def _draw_one(group: Element, chart: Chart) -> None:
     y_axis = _Axis([y for _, y in points], is_log=chart.log_y, most=chart.y_most, start=bottom, end=_TOP)
     _text(group, chart.title, _LEFT, 20, weight="bold")
     for tick in x_axis.ticks:
-        at = x_axis.place(tick)
+        at = x_axis.position(tick)
         _line(group, at, _TOP, at, bottom)
         _text(group, f"{tick:g}", at, bottom + 16, anchor="middle")
     for tick in y_axis.ticks:
-        at = y_axis.place(tick)
+        at = y_axis.position(tick)
         _line(group, _LEFT, at, right, at)
         _text(group, f"{tick:g}", _LEFT - 6, at + 4, anchor="end")
     _text(group, chart.x_label, (_LEFT + right) / 2, _HEIGHT - 12, anchor="middle")
@@ -96,7 +96,7 @@ def _draw_one(group: Element, chart: Chart) -> None:
     for number, (name, line) in enumerate(chart.series.items()):
         colour, dash = _COLOURS[number % len(_COLOURS)], _DASHES[number // len(_COLOURS) % len(_DASHES)]
         shown = [(x, y) for x, y in line if (x > 0 or not chart.log_x) and (y > 0 or not chart.log_y)]
-        places = [(x_axis.place(x), y_axis.place(y)) for x, y in shown]
+        places = [(x_axis.position(x), y_axis.position(y)) for x, y in shown]
         path = " ".join(f"{x},{y}" for x, y in places)
         drawn = SubElement(group, "polyline", points=path, fill="none", stroke=colour)
         drawn.set("stroke-width", "1.8")

@@ -27,7 +27,7 @@ _POLL_S = 0.002
 
 @dataclass
 class Outcome:
-    """What one run saw."""
+    """The outcome of one run."""
 
     seconds: float = 0.0
     latencies: array[float] = field(default_factory=lambda: array("d"))
@@ -155,7 +155,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Load:
-    """What both loops share."""
+    """The common part of both loops."""
 
     def __init__(self, host: str, port: int, request: bytes) -> None:
         self.request = request
@@ -197,7 +197,7 @@ class _Load:
 
     async def last_answers(self, *, patience_s: float) -> None:
         patience = perf_counter() + patience_s
-        while self.is_waiting() and perf_counter() < patience:  # noqa: ASYNC110 - nobody has time to tell
+        while self.is_waiting() and perf_counter() < patience:  # noqa: ASYNC110 - PERF: no event, to keep requests cheap
             await asyncio.sleep(_POLL_S)
 
     def close(self) -> None:

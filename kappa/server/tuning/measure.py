@@ -62,10 +62,10 @@ def own_server(target: str, *arguments: str) -> Iterator[int]:
             lines.append(line)
             if line.rstrip().endswith("Ready."):
                 break
-        found = re.search(r" at http://127\.0\.0\.1:(\d+) ", "".join(lines))
-        if process.poll() is not None or found is None:
+        match = re.search(r" at http://127\.0\.0\.1:(\d+) ", "".join(lines))
+        if process.poll() is not None or match is None:
             raise InferenceFailedError(f"The server to measure did not start: {''.join(lines[-5:]).strip()}")
-        yield int(found[1])
+        yield int(match[1])
     finally:
         process.terminate()
         process.communicate()
@@ -79,7 +79,7 @@ def measure(port: int, path: str, payload: Payload, *, api: str, seconds: float)
     phases = [_phase(port, request, api, connections, each) for _ in range(2) for connections in CONNECTIONS]
     base_s, slope_s, deviation = line_through(phases)
     end = Counts.read(port, api)
-    # With many clients the loop has no time to look around in vain.
+    # With many clients the loop has no idle polls.
     request_s = min(phase.loop_s for phase in phases)
     model = Model(base_s, slope_s, end.tail_s, request_s, round(end.items / end.requests) or 1)
     return Measured(model, phases, deviation)
@@ -103,8 +103,8 @@ class Counts:
 
         def value(name: str, **labels: str) -> float:
             pattern = "".join(f'(?=[^}}]*\\b{key}="{re.escape(wanted)}")' for key, wanted in labels.items())
-            found = re.search(rf"^{name}({{{pattern}[^}}]*}})? (\S+)$", text, re.MULTILINE)
-            return float(found[2]) if found else 0.0
+            match = re.search(rf"^{name}({{{pattern}[^}}]*}})? (\S+)$", text, re.MULTILINE)
+            return float(match[2]) if match else 0.0
 
         return cls(
             requests=value("kappa_batch_requests_sum", api=api),
@@ -133,8 +133,11 @@ def _phase(port: int, request: bytes, api: str, connections: int, seconds: float
 def _ask(port: int, request: bytes, *, connections: int, seconds: float) -> Outcome:
     outcome = run_loop(closed_loop("127.0.0.1", port, request, connections=connections, seconds=seconds))
     if set(outcome.statuses) != {200}:
-        found = ", ".join(f"{count} times {status}" for status, count in sorted(outcome.statuses.items())) or "nothing"
-        raise InferenceFailedError(f"The API did not answer its example as it should while it was measured: {found}.")
+        counts = sorted(outcome.statuses.items())
+        statuses = ", ".join(f"{count} times {status}" for status, count in counts) or "nothing"
+        raise InferenceFailedError(
+            f"The API did not answer its example as it should while it was measured: {statuses}."
+        )
     return outcome
 
 

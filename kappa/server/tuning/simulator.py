@@ -1,8 +1,8 @@
-"""One API under any load, in no time: the server's own dispatcher against a clock that only this module moves.
+"""One API under any load, in virtual time: the server's own dispatcher with a clock that only this module moves.
 
-Every decision is that of `kappa.server.batching.dispatcher`. What is modelled is the rest: an event loop that handles
-one thing after the other, a request before it waits and when it is answered, and a function in a thread that takes
-`T(n)` with the noise that was measured.
+Every decision is that of `kappa.server.batching.dispatcher`. The rest is modelled: an event loop that handles one thing
+after the other, a request before it waits and when it is answered, and a function in a thread that takes `T(n)` with
+the noise that was measured.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EXPONENTIAL_P95 = 3.0  # in means
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What one worker costs: measured, or assumed."""
+    """The costs of one worker: measured, or assumed."""
 
     base_s: float
     slope_s: float
@@ -54,7 +54,7 @@ class Model:
 
 @dataclass
 class Simulated:
-    """What came of the requests that arrived after the beginning was over."""
+    """The outcome of the requests that arrived after the settling time."""
 
     seconds: float
     offered: int = 0
@@ -72,7 +72,7 @@ class Simulated:
 
 
 class _Pending:
-    """Where the outcome of a simulated request goes: nowhere, and nobody leaves."""
+    """The future of a simulated request: outcomes are dropped, and no client leaves."""
 
     def done(self) -> bool:
         return False

@@ -20,7 +20,7 @@ _COMPARED_CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What `kappa tune` found out."""
+    """The result of `kappa tune`."""
 
     api: str
     target_ms: float
@@ -54,13 +54,13 @@ def tune(
     request = request_bytes("127.0.0.1", path, payload.data, media_type=payload.media_type or "application/json")
     with own_server(target, "--workers", "1") as port:
         measured = measure(port, path, payload, api=api, seconds=seconds)
-        one = _rate(port, request, seconds=seconds / 10)
+        alone = _rate(port, request, seconds=seconds / 10)
     speedup = 1.0
     if cores > 1:
         say(f"Measuring it with {cores} workers.")
         with own_server(target, "--workers", str(cores)) as port:
             _rate(port, request, seconds=seconds / 10)  # the workers learn
-            speedup = _rate(port, request, seconds=seconds / 10) / one
+            speedup = _rate(port, request, seconds=seconds / 10) / alone
     say("Simulating it under other loads.")
     target_s = target_ms / 1000
     most_items = min(max_batch_size, 4 * round(max(phase.items for phase in measured.phases)))

@@ -97,8 +97,8 @@ def test_no_client_writes_a_line_of_its_own(records: list[logging.LogRecord]) ->
 
 def test_nothing_of_it_costs_anything_where_it_was_not_asked_for() -> None:
     plain, logged = create_app([]), create_app([], has_access_log=True)
-    assert (plain.serving.log, isinstance(plain.serving.app, AccessLog)) == (None, False)
-    assert logged.serving.app is logged.serving.log
+    assert (plain.current.log, isinstance(plain.current.app, AccessLog)) == (None, False)
+    assert logged.current.app is logged.current.log
 
 
 # -- whole servers -----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from kappa.server.failures import Failure
 from kappa.server.http.answering import response_of
 from kappa.server.http.app import create_app
 from kappa.server.http.exchange import PlainRequest, PlainResponse
-from kappa.server.http.swap import Serving
+from kappa.server.http.swap import Generation
 from kappa.server.options import BatchingOptions
 from kappa.server.parent import AwaitedStart
 from kappa.server.served import Served
@@ -120,10 +120,10 @@ async def running(services: Sequence[Served], **options: Any) -> AsyncIterator[f
         yield conductor
 
 
-def serving_of(conductor: falcon.testing.ASGIConductor) -> Serving:
+def generation_of(conductor: falcon.testing.ASGIConductor) -> Generation:
     application: Any = conductor.app
-    serving: Serving = application.serving
-    return serving
+    generation: Generation = application.current
+    return generation
 
 
 def exchange(
@@ -201,7 +201,7 @@ def test_both_ways_through_an_api_give_the_same_answer(
         async with running(services) as conductor:
             theirs = await conductor.simulate_post(f"/{path}", body=body, headers=sent)
             receiver = Recording()
-            api = serving_of(conductor).apis[f"/{path}"]
+            api = generation_of(conductor).apis[f"/{path}"]
             pending = api.begin({name.encode(): value.encode() for name, value in sent.items()}, body, receiver)
             status, data, ours = await asyncio.wait_for(receiver.answer, 10)
             assert pending is not None
@@ -228,7 +228,7 @@ def test_a_picture_goes_the_other_way_whatever_its_sender_calls_it(tmp_path: Pat
         async with running(
             [Served(spec, "7", partial(load_service, ServiceSource.of_project(spec, {}, root=tmp_path)))]
         ) as conductor:
-            api, receiver = serving_of(conductor).apis["/count"], Recording()
+            api, receiver = generation_of(conductor).apis["/count"], Recording()
             assert api.begin({b"content-type": content_type.encode()}, buffer.getvalue(), receiver) is None
             headers = {"content-type": content_type} if content_type else {}
             answer = await conductor.simulate_post("/count", body=buffer.getvalue(), headers=headers)
@@ -240,7 +240,7 @@ def test_a_picture_goes_the_other_way_whatever_its_sender_calls_it(tmp_path: Pat
 def test_large_packed_and_heavy_bodies_go_the_other_way(tmp_path: Path) -> None:
     async def run() -> None:
         async with running([described(tmp_path, "double")]) as conductor:
-            api, receiver = serving_of(conductor).apis["/double"], Recording()
+            api, receiver = generation_of(conductor).apis["/double"], Recording()
             assert api.begin({}, b"1" * 70_000, receiver) is None
             assert api.begin({b"content-encoding": b"gzip"}, b"1", receiver) is None
             assert api.begin({b"content-type": b"image/png"}, b"1", receiver) is None
@@ -252,7 +252,7 @@ def test_large_packed_and_heavy_bodies_go_the_other_way(tmp_path: Path) -> None:
 def test_a_request_that_was_begun_is_never_run_when_its_client_leaves(tmp_path: Path) -> None:
     async def run() -> None:
         async with running([described(tmp_path, "batch_divide")]) as conductor:
-            api, receiver = serving_of(conductor).apis["/batch_divide"], Recording()
+            api, receiver = generation_of(conductor).apis["/batch_divide"], Recording()
             pending = api.begin({}, b"1", receiver)
             assert pending is not None
             pending.give_up()
@@ -271,7 +271,7 @@ def test_a_request_that_was_begun_is_never_run_when_its_client_leaves(tmp_path: 
 def test_a_latency_target_counts_from_when_a_slow_request_was_all_there(tmp_path: Path) -> None:
     async def run() -> None:
         async with running([described(tmp_path, "double")]) as conductor:
-            api, resp = serving_of(conductor).apis["/double"], PlainResponse()
+            api, resp = generation_of(conductor).apis["/double"], PlainResponse()
             slow = PlainRequest({}, None)
             slow.first_event, slow.arrived = {"type": "http.request", "body": b"1"}, monotonic() - 60
             await api.answer(slow, resp)
@@ -289,7 +289,7 @@ def test_a_receiver_that_fails_harms_nobody_else(tmp_path: Path, caplog: pytest.
 
     async def run() -> None:
         async with running([described(tmp_path, "double")]) as conductor:
-            api, receivers = serving_of(conductor).apis["/double"], [Failing(), Recording()]
+            api, receivers = generation_of(conductor).apis["/double"], [Failing(), Recording()]
             for receiver in receivers:
                 api.begin({}, b"1", receiver)
             assert (await asyncio.wait_for(receivers[1].answer, 10))[1] == b"2"
@@ -865,7 +865,7 @@ def test_a_stop_answers_what_was_accepted_and_closes_the_service(tmp_path: Path)
     async def run() -> list[Any]:
         async with running([Served(served.spec, "7", load)]) as conductor:
             posts = [asyncio.create_task(conductor.simulate_post("/double", body=str(n))) for n in range(20)]
-            batcher = serving_of(conductor).apis["/double"].endpoint.batcher
+            batcher = generation_of(conductor).apis["/double"].endpoint.batcher
             assert batcher is not None
             await eventually_in_loop(lambda: batcher.state.offered_items == 20)
         return [(await post).json for post in posts]

@@ -69,7 +69,7 @@ def test_fields_are_bounded_together_however_they_come(fed_bytes: int) -> None:
         (b"GET / HTTP/2.0\r\n", "only HTTP/1.1 and HTTP/1.0 are spoken here"),
         (b"GET / HTTP/x\r\n", "`HTTP/x` is not a version of HTTP"),
         (b"get / HTTP/1.1\r\n", "`get` is not a method"),
-        (b"CONNECT x:1 HTTP/1.1\r\n", "this server is no proxy"),
+        (b"CONNECT x:1 HTTP/1.1\r\n", "this server is not a proxy"),
         (b"GET ftp://x/ HTTP/1.1\r\n", "its target is neither a path nor a URL"),
         (b"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 needs a `Host`"),
         (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "its `Host` is not the name or address of a host"),

@@ -127,7 +127,7 @@ def test_what_had_arrived_is_answered_by_the_version_that_it_found(tmp_path: Pat
     async def run() -> None:
         async with running(described(tmp_path, "1", "wait")) as reloading:
             early = asyncio.ensure_future(reloading.ask("wait"))
-            await eventually_in_loop(lambda: reloading.app.serving.exchanges == 1)
+            await eventually_in_loop(lambda: reloading.app.current.exchanges == 1)
             assert await reloading.reload(described(tmp_path, "2", "version")) is None
             assert (await reloading.ask("version"), (tmp_path / "closed-1").exists()) == ("2", False)
             sys.modules["swapped_1"].may_answer.set()
@@ -236,7 +236,7 @@ def test_a_call_that_does_not_end_holds_up_no_later_reload(tmp_path: Path) -> No
             for version in ("2", "3"):
                 assert await reloading.reload(described(tmp_path, version, "version")) is None
                 assert await reloading.ask("version") == version
-            await eventually_in_loop(lambda: len(reloading.app._servings) == 1)  # the call is given up
+            await eventually_in_loop(lambda: len(reloading.app._generations) == 1)  # the call is given up
             sys.modules["swapped_stuck"].may_end.set()
 
     asyncio.run(run())
@@ -246,7 +246,7 @@ def test_a_reload_need_not_wait_for_requests_that_the_last_but_one_version_answe
     async def run() -> None:
         async with running(described(tmp_path, "1", "wait")) as reloading:
             early = asyncio.ensure_future(reloading.ask("wait"))
-            await eventually_in_loop(lambda: reloading.app.serving.exchanges == 1)
+            await eventually_in_loop(lambda: reloading.app.current.exchanges == 1)
             for version in ("2", "3"):
                 assert await reloading.reload(described(tmp_path, version, "version")) is None
             assert (await reloading.ask("version"), early.done()) == ("3", False)
@@ -282,7 +282,7 @@ def test_a_stop_closes_the_versions_that_come_and_go_too(tmp_path: Path) -> None
     async def run() -> None:
         async with running(described(tmp_path, "1", "wait")) as reloading:
             early = asyncio.ensure_future(reloading.ask("wait"))
-            await eventually_in_loop(lambda: reloading.app.serving.exchanges == 1)
+            await eventually_in_loop(lambda: reloading.app.current.exchanges == 1)
             assert await reloading.reload(described(tmp_path, "2", "version")) is None
             early.cancel()
             await asyncio.gather(early, return_exceptions=True)

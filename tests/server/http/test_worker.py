@@ -24,7 +24,7 @@ from kappa.server.http.answering import RefusedAnswer
 from kappa.server.http.bounds import sweep
 from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.parser import KappaParser
-from kappa.server.http.swap import DRAIN, Application, Serving
+from kappa.server.http.swap import DRAIN, Application, Generation
 from kappa.server.http.worker import KappaProtocol, KappaWorker
 from kappa.types import Answer
 from tests.eventually import eventually_in_loop
@@ -136,7 +136,7 @@ class DirectApplication(Application):
     def __init__(self, application: Any, api: Api, host: Any) -> None:
         self._application = application
         apis: Any = {"/predict": api}
-        self.serving = Serving(host, application, application, apis)
+        self.current = Generation(host, application, application, apis)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         await self._application(scope, receive, send)
@@ -886,10 +886,10 @@ def test_a_whole_request_goes_straight_to_its_api_and_is_answered_like_any_other
             for number in range(1, 3):
                 await client.send(post(b"1"))
                 pending = await begun(api, number)
-                assert served.worker.asgi.serving.exchanges == 1
+                assert served.worker.asgi.current.exchanges == 1
                 pending.answer()
                 status, headers, body = await client.reply()
-            assert served.worker.asgi.serving.exchanges == 0
+            assert served.worker.asgi.current.exchanges == 0
             await client.send(b"GET /else HTTP/1.1\r\nHost: x\r\n\r\n")
             theirs = await client.reply()
             assert (status, headers.keys(), body) == (theirs[0], theirs[1].keys(), theirs[2])
@@ -937,7 +937,7 @@ def test_one_that_follows_before_the_answer_goes_straight_to_the_api_too() -> No
             (await begun(api, 2)).answer()
             assert [(await client.reply())[2], (await client.reply())[2]] == [b"double 1", b"double 2"]
             assert not connection._is_incomplete
-            assert served.worker.asgi.serving.exchanges == 0
+            assert served.worker.asgi.current.exchanges == 0
 
     asyncio.run(run())
 
@@ -991,7 +991,7 @@ def test_a_refusal_is_sent_at_once_and_the_connection_goes_on() -> None:
                 assert (status, headers["retry-after"], headers["x-request-id"], body) == (503, "1", "id-1", b"no")
                 assert headers["content-type"] == "application/json"
                 assert {"date", "server"} < set(headers)
-            assert served.worker.asgi.serving.exchanges == 0
+            assert served.worker.asgi.current.exchanges == 0
             assert not api.begun
             connection = await served.connection()
             assert connection.is_idle(served.worker.loop.time() + 1)
@@ -1011,7 +1011,7 @@ def test_a_request_whose_client_leaves_is_given_up() -> None:
             pending = await begun(api, 1)
             client.writer.transport.abort()
             await eventually_in_loop(lambda: pending.is_given_up)
-            assert served.worker.asgi.serving.exchanges == 0
+            assert served.worker.asgi.current.exchanges == 0
             await eventually_in_loop(lambda: not served.worker.connections)
             pending.answer()  # a batch that had begun is not called back
 
@@ -1045,7 +1045,7 @@ def test_the_server_reads_what_its_api_does_not_take_this_way() -> None:
             for _ in range(2):
                 await client.send(post(b"1"))
                 assert (await client.reply())[2] == b"hello"
-            assert served.worker.asgi.serving.exchanges == 0
+            assert served.worker.asgi.current.exchanges == 0
 
     asyncio.run(run())
 
