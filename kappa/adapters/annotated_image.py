@@ -1,4 +1,4 @@
-"""A picture and JSON that says something of it."""
+"""A picture, and annotations of it in JSON."""
 
 from __future__ import annotations
 

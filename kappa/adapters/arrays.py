@@ -1,4 +1,4 @@
-"""Arrays of rows: what the adapters of arrays and tensors have in common.
+"""Arrays of rows: the common part of the adapters of arrays and tensors.
 
 A request is an array whose first axis counts its rows. Requests whose rows have one dtype and shape form a group; a
 batch of it is one array of all their rows.
@@ -44,7 +44,7 @@ _Size = Annotated[int, Field(ge=-1)]
 
 
 class ArrayInput(InputAdapter):
-    """What adapters of arrays share: rows in JSON or as `.npy`, brought to a dtype and a shape."""
+    """The base of adapters of arrays: rows in JSON or as `.npy`, converted to a dtype and a shape."""
 
     type: str
     copies = True
@@ -94,8 +94,8 @@ class ArrayInput(InputAdapter):
         if not rows.size:
             raise BadInputError("The rows of the array are empty; at least one value is needed in each.")
         if self.shape is not None and not _fits(rows.shape[1:], self.shape):
-            found, wanted = _words(rows.shape[1:]), _words(self.shape)
-            raise BadInputError(f"The rows have the shape {found}; this API takes {wanted}.", http_status=422)
+            shape, wanted = _words(rows.shape[1:]), _words(self.shape)
+            raise BadInputError(f"The rows have the shape {shape}; this API takes {wanted}.", http_status=422)
         return rows if self.dtype is None else _converted(rows, self.dtype, limits)
 
     def group_of(self, form: Any) -> Hashable:
@@ -133,7 +133,7 @@ class ArrayInput(InputAdapter):
 
 
 _OBJECT_BYTES = 64
-"""What a text, or bytes, take as an object of Python's, beside what is in them."""
+"""Bytes of a text or bytes object beside its content."""
 
 _JSON_TYPES = {
     **dict.fromkeys(("float16", "float32", "float64"), "number"),
@@ -158,7 +158,7 @@ def rows_of_json(rows: list[Any], limits: DecodingLimits) -> Any:
 def _flattened(rows: Any, limits: DecodingLimits) -> tuple[list[Any], tuple[int, ...]]:
     """Return the values of nested lists in order, and the one shape that the lists have.
 
-    NumPy is not asked to find out: of one long text among many short ones it makes that many long ones.
+    NumPy would pad all texts to the longest one.
     """
     leaves, shape = rows, [len(rows)]
     while leaves and type(leaves[0]) is list:
@@ -176,7 +176,7 @@ def _flattened(rows: Any, limits: DecodingLimits) -> tuple[list[Any], tuple[int,
 
 
 _VALUE_BYTES = 8
-"""What a number takes in an array, or the reference to an object."""
+"""Bytes of a number in an array, or of a reference to an object."""
 
 
 def _limit_bytes(size: int, limits: DecodingLimits) -> None:
@@ -269,15 +269,15 @@ def _objects(leaves: list[Any]) -> Any:
 
 def _bytes_of(leaf: dict[str, Any]) -> bytes:
     if leaf.keys() != {"b64"} or not isinstance(leaf["b64"], str):
-        raise BadInputError(f'{shown(leaf)} is no value of an array; bytes are written `{{"b64": …}}`.')
+        raise BadInputError(f'{shown(leaf)} is not a value of an array; bytes are written `{{"b64": …}}`.')
     try:
         return base64.b64decode(leaf["b64"], validate=True)
     except (binascii.Error, ValueError):
         raise BadInputError(f"{shown(leaf)} does not hold valid base64.") from None
 
 
-def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    return len(found) == len(wanted) and all(want in (-1, size) for size, want in zip(found, wanted, strict=True))
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(want in (-1, size) for size, want in zip(shape, wanted, strict=True))
 
 
 def _words(shape: tuple[int, ...]) -> str:
@@ -318,5 +318,5 @@ def _converted(array: Any, dtype: ArrayDtype, limits: DecodingLimits) -> Any:
 
 def _misfit(array: Any, dtype: ArrayDtype) -> BadInputError:
     first = array.flat[0]
-    found = shown(first.item() if hasattr(first, "item") else first) if array.size else "nothing"
-    return BadInputError(f"The values must be `{dtype}`, not {found}.", http_status=422)
+    value = shown(first.item() if hasattr(first, "item") else first) if array.size else "nothing"
+    return BadInputError(f"The values must be `{dtype}`, not {value}.", http_status=422)

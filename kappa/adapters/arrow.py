@@ -1,7 +1,7 @@
 """Parquet and Arrow in and out: tables that carry their types.
 
-pyarrow believes what a body says of itself: a table is validated whole before a value of it is used, and what it
-unfolds to is bounded before it unfolds. Only the modules `arrow…` import pyarrow.
+pyarrow trusts the metadata of a body: so a table is validated as a whole before any value is used, and its decoded size
+is bounded before it is decoded. Only the modules `arrow…` import pyarrow.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _MOST_STEPS = 10_000
 _STEPS_OF_A_WHOLE = 8
 """What is read at once is a part of what is taken: while a buffer grows, both the old and the new one are there."""
 OF_AN_ANSWER = DecodingLimits(max_bytes=1 << 33, max_cells=1 << 32, max_columns=1 << 20)
-"""What a client takes from a server that it chose to ask."""
+"""The limits of a client, which trusts its server."""
 
 
 def _pyarrow() -> Any:
@@ -100,12 +100,12 @@ def _read(
 ) -> tuple[tuple[Kind, ...], Sequence[Sequence[Any]]]:
     """Return the kinds and values of some columns of a table."""
     kinds, values = [], []
-    for place in places:
-        column = table.column(place)
+    for index in places:
+        column = table.column(index)
         try:
-            kind, read = column_of(column, notes.dtypes.get(place, ""), room)
+            kind, read = column_of(column, notes.dtypes.get(index, ""), room)
         except UntakenError as exc:
-            message = f"The column `{table.field(place).name}` is `{_short(column.type)}`: {exc}."
+            message = f"The column `{table.field(index).name}` is `{_short(column.type)}`: {exc}."
             raise BadInputError(message, http_status=422) from None
         kinds.append(kind)
         values.append(read)
@@ -131,7 +131,7 @@ def _row_labels(table: Any, notes: Notes, room: Room) -> RowLabels | None:
 
 
 def _validated(data: bytes, media_type: str, limits: DecodingLimits, pa: Any) -> Any:
-    """Read a table, and look at all that it says of itself."""
+    """Read a table, and validate it as a whole."""
     source = pa.BufferReader(data)
     if media_type == ARROW_STREAM:
         check_stream(data, most_bytes=limits.max_bytes)
@@ -150,7 +150,7 @@ def _validated(data: bytes, media_type: str, limits: DecodingLimits, pa: Any) ->
 
 
 def _table_of(batches: Any, schema: Any, limits: DecodingLimits, pa: Any) -> Any:
-    """Put batches together as long as they are no more than is taken."""
+    """Join batches within the limits."""
     check_size(0, len(schema), limits)
     rows, kept = 0, []
     for batch in batches:
@@ -166,14 +166,14 @@ def _table_of(batches: Any, schema: Any, limits: DecodingLimits, pa: Any) -> Any
 
 
 def _table_of_parquet(source: Any, data: bytes, limits: DecodingLimits, pa: Any) -> Any:
-    """Read a Parquet file, its texts in whichever way unfolds to no more than is taken."""
+    """Read a Parquet file, its texts in a way that stays within the limits."""
     options = {"page_checksum_verification": True, "thrift_container_size_limit": max(1000, min(len(data), 10**6))}
     file = pa.parquet.ParquetFile(source, **options)
-    about, schema = file.metadata, file.schema_arrow
-    check_size(about.num_rows, len(schema), limits)
-    read_once, step = _ways_to_read(data, about, limits)
+    metadata, schema = file.metadata, file.schema_arrow
+    check_size(metadata.num_rows, len(schema), limits)
+    read_once, step = _ways_to_read(data, metadata, limits)
     if read_once:
-        file = pa.parquet.ParquetFile(source, metadata=about, read_dictionary=read_once, **options)
+        file = pa.parquet.ParquetFile(source, metadata=metadata, read_dictionary=read_once, **options)
     if step is None:
         table = file.read(use_threads=False)
         check_size(table.num_rows, table.num_columns, limits)
@@ -183,11 +183,11 @@ def _table_of_parquet(source: Any, data: bytes, limits: DecodingLimits, pa: Any)
     if not read_once:
         return table
     room = Room(limits.max_bytes)
-    for place, field in enumerate(schema):
-        if table.field(place).type != field.type and pa.types.is_dictionary(table.field(place).type):
-            column = table.column(place)
+    for index, field in enumerate(schema):
+        if table.field(index).type != field.type and pa.types.is_dictionary(table.field(index).type):
+            column = table.column(index)
             column_of(column, "", room)
-            table = table.set_column(place, field, column.cast(field.type))
+            table = table.set_column(index, field, column.cast(field.type))
     return table
 
 
@@ -198,14 +198,14 @@ def _bounded(batches: Iterator[Any], limits: DecodingLimits) -> Iterator[Any]:
         yield batch
 
 
-def _ways_to_read(data: bytes, about: Any, limits: DecodingLimits) -> tuple[list[str], int | None]:
+def _ways_to_read(data: bytes, metadata: Any, limits: DecodingLimits) -> tuple[list[str], int | None]:
     """Return the columns of which each text is to be read once, and how many rows to read at a time, if not all.
 
     A text of a dictionary stands once in the file for many rows. A reader makes as many of it, unless it is told to
     keep the dictionary. Texts that are told by how they differ from the one before can be bounded only by their number.
     """
-    columns = about.num_columns
-    if about.num_row_groups * columns > _MOST_PAGES:
+    columns = metadata.num_columns
+    if metadata.num_row_groups * columns > _MOST_PAGES:
         raise _many_pages()
     groups = list(chunks_of(data))
     if any(len(chunks) != columns for chunks in groups):
@@ -214,7 +214,7 @@ def _ways_to_read(data: bytes, about: Any, limits: DecodingLimits) -> tuple[list
     read_once: dict[str, None] = {}
     longest = 0
     for j in range(columns):
-        column = about.schema.column(j)
+        column = metadata.schema.column(j)
         is_text = column.physical_type == "BYTE_ARRAY"
         width = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 8
         for chunks in groups:
@@ -239,7 +239,7 @@ def _ways_to_read(data: bytes, about: Any, limits: DecodingLimits) -> tuple[list
     if unpacked > limits.max_bytes:
         raise _too_large(limits)
     step = max(1, limits.max_bytes // (_STEPS_OF_A_WHOLE * longest)) if longest else None
-    if step is not None and about.num_rows > step * _MOST_STEPS:
+    if step is not None and metadata.num_rows > step * _MOST_STEPS:
         raise _too_large(limits)
     return list(read_once), step
 

@@ -31,7 +31,7 @@ class Room:
         self._left = most_bytes
 
     def take(self, count: int, each: int = 1) -> None:
-        """Take the room of so many values; raises a `BadInputError` of 413 if there is not enough."""
+        """Use up the memory of so many values; raises a `BadInputError` of 413 beyond the limit."""
         self._left -= count * each
         if self._left < 0:
             raise BadInputError(
@@ -41,7 +41,7 @@ class Room:
             )
 
     def check(self, count: int, each: int = 1) -> None:
-        """Raise unless there would be room for so many values."""
+        """Raise if so many values would exceed the limit."""
         if count * each > self._left:
             self.take(count, each)
 
@@ -159,7 +159,7 @@ def _times(column: Any, room: Room) -> tuple[Kind, Sequence[Any]]:
         return kind, times
     _zone(column.type.tz)
     zoned = pd.Series(times).dt.tz_localize("UTC").dt.tz_convert(column.type.tz)
-    if len(present):  # what a function asks of the first and the last of them must be a date there too
+    if len(present):  # the first and the last must be dates of Python's too
         with _out_of_range():
             pd.Series(np.array([present.min(), present.max()]).view(kind)).dt.tz_localize("UTC").dt.tz_convert(
                 column.type.tz
@@ -209,19 +209,23 @@ def _categories(column: Any, room: Room) -> tuple[Kind, Sequence[Any]]:
     name = _name_of(column.type.value_type)
     if name not in _CATEGORIES or sum(len(chunk.dictionary) for chunk in column.chunks) > _MOST_CATEGORIES:
         return _undone(column, lambda chunk: (chunk.dictionary, chunk.indices), room)
-    known: dict[Any, int] = {}
+    positions: dict[Any, int] = {}
     codes: list[Any] = []
     for chunk in column.chunks:
         listed = _to_list(chunk.dictionary)
-        places = [-1 if value is None or value != value else known.setdefault(value, len(known)) for value in listed]
+        places = [
+            -1 if value is None or value != value else positions.setdefault(value, len(positions)) for value in listed
+        ]
         indices = _raw(chunk.indices, _NUMPY[_name_of(column.type.index_type)]).astype(np.intp)
-        own = np.array([*places, -1], dtype=np.intp)[np.where(_missing(chunk), len(places), indices)]
-        codes.append(own)
+        merged = np.array([*places, -1], dtype=np.intp)[np.where(_missing(chunk), len(places), indices)]
+        codes.append(merged)
     values: Any = (
-        np.array([*known], dtype=_NUMPY[name]) if name in _NUMPY else pd.Index([*known], dtype=_index_dtype(name))
+        np.array([*positions], dtype=_NUMPY[name])
+        if name in _NUMPY
+        else pd.Index([*positions], dtype=_index_dtype(name))
     )
     dtype = pd.CategoricalDtype(values, ordered=column.type.ordered)
-    hash(dtype)  # PERF: pandas keeps it; whoever groups requests asks for it in another thread
+    hash(dtype)  # PERF: pandas caches it, and grouping needs it in another thread
     return dtype, cast("Sequence[Any]", pd.Categorical.from_codes(np.concatenate(codes), dtype=dtype))
 
 
@@ -311,11 +315,11 @@ _COLUMNS: Mapping[str, Callable[[Any, Room], tuple[Kind, Sequence[Any]]]] = {
 # -- buffers -----------------------------------------------------------------------------------------------------------
 
 
-def _raw(array: Any, dtype: str, *, width: int = 1, place: int = 1) -> Any:
-    """Return a buffer of an array as it is; what stands for missing values is anything."""
+def _raw(array: Any, dtype: str, *, width: int = 1, number: int = 1) -> Any:
+    """Return a buffer of an array as it is; missing values are undefined."""
     import numpy as np
 
-    buffer = array.buffers()[place]
+    buffer = array.buffers()[number]
     if buffer is None or not len(array):
         return np.zeros(width * len(array), dtype)
     return np.frombuffer(buffer, dtype, width * len(array), width * array.offset * np.dtype(dtype).itemsize)
@@ -354,7 +358,7 @@ def _spans(array: Any) -> tuple[Any, Any]:
         dtype = "int64" if name.startswith("large") else "int32"
         is_missing = _missing(array)
         starts = np.where(is_missing, 0, _raw(array, dtype).astype("int64"))
-        return starts, starts + np.where(is_missing, 0, _raw(array, dtype, place=2))
+        return starts, starts + np.where(is_missing, 0, _raw(array, dtype, number=2))
     if name == "fixed_size_list":
         starts = (np.arange(len(array)) + array.offset) * array.type.list_size
         return starts, starts + array.type.list_size
@@ -510,7 +514,7 @@ def _durations(array: Any) -> list[Any]:
 def _times_of_day(array: Any) -> list[Any]:
     moments = _python_times(_microseconds(array), array, "datetime64[us]", datetime)
     if any(moment is not None and moment.toordinal() != _EPOCH for moment in moments):
-        raise UntakenError("a value is no time of a day")
+        raise UntakenError("a value is not a time of day")
     return [None if moment is None else moment.time() for moment in moments]
 
 
@@ -537,17 +541,17 @@ def _python_times(values: Any, array: Any, kind: str, wanted: type) -> list[Any]
     import numpy as np
 
     values = np.where(_missing(array), 0, values) if array.null_count else values
-    found = values.view(kind).tolist()
-    if not all(type(value) is wanted for value in found):  # NumPy gives integers for what Python's cannot be
+    items = values.view(kind).tolist()
+    if not all(type(value) is wanted for value in items):  # NumPy gives integers for what Python's cannot be
         raise UntakenError("a value lies outside the years 1 to 9999")
-    return _without(found, array)
+    return _without(items, array)
 
 
 def _lists(array: Any) -> list[Any]:
     items = _to_list(array.values)
     starts, stops = _spans(array)
-    found = [items[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
-    return _without(found, array)
+    lists = [items[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+    return _without(lists, array)
 
 
 def _maps(array: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What the messages of an Arrow stream or file unfold to, told before anything is unfolded.
+"""The decoded size of an Arrow stream's or file's messages, computed before decoding.
 
 A message is metadata and a body; its metadata say which parts of the body are buffers, and a compressed buffer begins
 with its own length (https://arrow.apache.org/docs/format/Columnar.html). The metadata are flatbuffers; the few fields
@@ -66,9 +66,9 @@ def _messages_of_file(data: memoryview) -> Iterator[tuple[memoryview, memoryview
     footer = data[max(len(data) - 10 - length, 0) : len(data) - 10]
     root = unpack_from("<I", footer)[0]
     for field in (2, 3):  # the dictionaries, and the batches
-        place, count = _vector(footer, root, field)
+        at, count = _vector(footer, root, field)
         for block in range(count):
-            offset, metadata_length = unpack_from("<qi", footer, place + 24 * block)
+            offset, metadata_length = unpack_from("<qi", footer, at + 24 * block)
             start, length = _framed(data, offset)
             yield data[start : start + length], data[offset + metadata_length :]
 
@@ -80,8 +80,8 @@ def _framed(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def _body_length(metadata: memoryview) -> int:
-    place = _field(metadata, unpack_from("<I", metadata)[0], 3)
-    return int(unpack_from("<q", metadata, place)[0]) if place else 0
+    at = _field(metadata, unpack_from("<I", metadata)[0], 3)
+    return int(unpack_from("<q", metadata, at)[0]) if at else 0
 
 
 def _size_of(metadata: memoryview, body: memoryview) -> tuple[int, int]:
@@ -89,8 +89,8 @@ def _size_of(metadata: memoryview, body: memoryview) -> tuple[int, int]:
     import numpy as np
 
     message = unpack_from("<I", metadata)[0]
-    place = _field(metadata, message, 1)
-    kind = metadata[place] if place else 0
+    kind_at = _field(metadata, message, 1)
+    kind = metadata[kind_at] if kind_at else 0
     if kind not in (_DICTIONARY, _BATCH):
         return kind, 0
     batch = _child(metadata, message, 2)
@@ -131,16 +131,16 @@ def _field(data: memoryview, table: _Table, number: int) -> int:
 
 
 def _child(data: memoryview, table: _Table, number: int) -> _Table:
-    place = _field(data, table, number)
-    if not place:
+    at = _field(data, table, number)
+    if not at:
         raise ValueError("a message has no content")
-    return place + int(unpack_from("<I", data, place)[0])
+    return at + int(unpack_from("<I", data, at)[0])
 
 
 def _vector(data: memoryview, table: _Table, number: int) -> tuple[int, int]:
     """Return where the items of a vector begin, and how many there are."""
-    place = _field(data, table, number)
-    if not place:
+    at = _field(data, table, number)
+    if not at:
         return 0, 0
-    start = place + unpack_from("<I", data, place)[0]
+    start = at + unpack_from("<I", data, at)[0]
     return start + 4, unpack_from("<I", data, start)[0]

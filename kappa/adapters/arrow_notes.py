@@ -1,7 +1,5 @@
-"""What pandas notes in an Arrow table of the frame that it was: row labels, dtypes, what its columns are called.
-
-The notes come with the table and may say anything; what does not fit the table is as if it were not there.
-See https://pandas.pydata.org/docs/development/developer.html.
+"""pandas' metadata in an Arrow table: row labels, dtypes, and the names of the columns. They are untrusted; entries
+that do not fit the table are ignored. See https://pandas.pydata.org/docs/development/developer.html.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ class Notes:
     places: tuple[int, ...]
     """Where in the table the frame's columns are."""
     names: tuple[Hashable, ...]
-    """What they are called."""
+    """Their names."""
     index: tuple[int, ...] = ()
     """Where the columns are that label the rows."""
     index_names: tuple[str | None, ...] = ()
@@ -35,31 +33,31 @@ class Notes:
     dtypes: Mapping[int, str] = field(default_factory=dict)
     """The dtypes that columns had, by place."""
     levels: tuple[str | None, ...] = (None,)
-    """What the labels of the columns are called; more than one if these are tuples."""
+    """The names of the columns' levels; more than one if the labels are tuples."""
 
 
 def notes_of(table: Any) -> Notes:
     """Read the notes of a table."""
     texts: list[str] = table.column_names
     noted = _noted(table)
-    about = {
+    columns = {
         entry["field_name"]: entry for entry in _tables_in(noted, "columns") if isinstance(entry.get("field_name"), str)
     }
-    places = {text: place for place, text in enumerate(texts)}
+    places = {text: at for at, text in enumerate(texts)}
     listed = noted.get("index_columns")
     listed = listed if isinstance(listed, list) else []
     index = [name for name in listed if isinstance(name, str) and name in places]
     index = index if len(set(index)) == len(index) else []
     rows, rows_name = _range_of(listed[0], len(table)) if len(listed) == 1 and not index else (None, None)
-    kept = [place for place, text in enumerate(texts) if text not in index]
+    kept = [at for at, text in enumerate(texts) if text not in index]
     levels = tuple(_text(entry.get("name")) for entry in _tables_in(noted, "column_indexes")) or (None,)
     return Notes(
         tuple(kept),
-        _names([texts[place] for place in kept], noted, levels),
+        _names([texts[at] for at in kept], noted, levels),
         tuple(places[name] for name in index),
-        tuple(_text(about[name].get("name")) if name in about else None for name in index) or (rows_name,),
+        tuple(_text(columns[name].get("name")) if name in columns else None for name in index) or (rows_name,),
         rows,
-        {places[name]: dtype for name, entry in about.items() if name in places and (dtype := _dtype(entry))},
+        {places[name]: dtype for name, entry in columns.items() if name in places and (dtype := _dtype(entry))},
         levels,
     )
 
@@ -85,13 +83,13 @@ def _dtype(entry: Mapping[str, Any]) -> str:
     return _text(entry.get("numpy_type")) or ""
 
 
-def _range_of(about: Any, count: int) -> tuple[range | None, str | None]:
-    if not isinstance(about, dict) or about.get("kind") != "range":
+def _range_of(index: Any, count: int) -> tuple[range | None, str | None]:
+    if not isinstance(index, dict) or index.get("kind") != "range":
         return None, None
     with suppress(TypeError, ValueError, OverflowError):
-        rows = range(about["start"], about["stop"], about["step"])
+        rows = range(index["start"], index["stop"], index["step"])
         if len(rows) == count:
-            return rows, _text(about.get("name"))
+            return rows, _text(index.get("name"))
     return None, None
 
 

@@ -66,7 +66,7 @@ EMPTY_TABLE = "The table is empty; at least one row and one column are needed."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowLabels:
-    """What a client calls its rows; equal to nothing but itself, so that rows with labels share no batch.
+    """A client's row labels; equal only to themselves, so that rows with labels share no batch.
 
     Two requests may use the same labels, and a function that looks rows up by them would find its neighbour's.
     """
@@ -91,7 +91,7 @@ class Columns(NamedTuple):
 def nbytes_of(form: Columns) -> int:
     """Return about how many bytes the values of a request take, looking at a few of each column."""
     cells = form.rows * len(form.names)
-    if cells <= _FEW_CELLS and "object" not in form.kinds:  # PERF: nothing is to be gained by looking
+    if cells <= _FEW_CELLS and "object" not in form.kinds:  # PERF: a sample would not be cheaper
         return cells * _USUAL_CELL
     labels = 0 if form.labels is None or isinstance(form.labels.values, range) else _size_of(form.labels.values)
     return labels + sum(map(_size_of, form.values)) + _PER_COLUMN * len(form.names)
@@ -153,7 +153,7 @@ def frame_of(forms: Sequence[Columns]) -> Any:
         frame = pd.DataFrame(block, columns=None if is_numbered else _column_labels(first.names))
     else:
         arrays = dict(zip(first.names, map(_array, values, first.kinds), strict=True))
-        # PERF: 20 µs less; the arrays are nobody else's, but many columns apart make pandas warn of fragments later
+        # PERF: 20 µs less; the arrays are not shared, but many separate columns make pandas warn of fragments later
         frame = pd.DataFrame(arrays, copy=len(arrays) > _FEW_COLUMNS)
     if first.labels is not None:
         frame.index = pd.Index(first.labels.values)
@@ -220,11 +220,11 @@ def _array(column: Sequence[Any], kind: Kind) -> Any:
 
 
 _AT_ONCE = 100_000
-"""So many values become an array within some milliseconds, during which no other thread has the GIL."""
+"""So many values become an array within some milliseconds, which hold the GIL."""
 
 
 def _filled(column: Sequence[Any], dtype: Any) -> Any:
-    """Return values of one's own as an array, made in steps."""
+    """Return objects as an array, made in steps."""
     import numpy as np
 
     array = np.empty(len(column), dtype=dtype)
@@ -344,7 +344,7 @@ def _fits_float(column: Sequence[Any]) -> bool:
 
 
 def distinct_names(names: Sequence[Any]) -> tuple[Any, ...]:
-    """Return names as they are; raises `BadInputError` if one stands there twice."""
+    """Return names as they are; raises `BadInputError` for a duplicate."""
     if len(set(names)) < len(names):
         raise BadInputError(f"Two columns are called {shown(Counter(names).most_common(1)[0][0])}.")
     return tuple(names)

@@ -94,7 +94,7 @@ def _column(column: Any, *, is_text: bool) -> tuple[Kind, Sequence[Any]]:
 
 _SHORT = 4096
 _HUGE = 1e300
-"""From here on, numbers are never integers that somebody wrote out."""
+"""From here on, floats are not integers that were written out."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _FLOAT = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,20}(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 _TEXT = re.compile(r"[^\W0-9_][^\s]*(?:[^\S\r\n]+[^\s]+)*")
@@ -103,7 +103,7 @@ _NO_TEXT = frozenset({"inf", "infinity", "nan", "true", "false"})
 
 
 def _short_table(text: str, names: tuple[str, ...], texts: Collection[str]) -> Columns | None:
-    """Read a table without pandas; ``None`` for one with anything in it that pandas might see otherwise.
+    """Read a table without pandas; ``None`` for one that pandas might read otherwise.
 
     PERF: a row costs 20 µs here, 350 in pandas' reader alone.
     """
@@ -127,8 +127,8 @@ def _short_table(text: str, names: tuple[str, ...], texts: Collection[str]) -> C
 
 def _fields_of(records: Sequence[list[str]], count: int) -> Iterator[Sequence[str]]:
     """Yield the fields of each column; those that short lines lack are empty."""
-    for place in range(count):
-        yield [record[place] if place < len(record) else "" for record in records]
+    for index in range(count):
+        yield [record[index] if index < len(record) else "" for record in records]
 
 
 def _plain_values(fields: Sequence[str]) -> list[Any] | None:
@@ -151,7 +151,7 @@ def _plain_values(fields: Sequence[str]) -> list[Any] | None:
 
 
 def _header(text: str, limits: DecodingLimits, declared: Collection[str] | None, *, is_sample: bool) -> tuple[str, ...]:
-    """Return the names of the header line as they stand there; pandas would rename those that are there twice."""
+    """Return the names of the header line unchanged; pandas would rename duplicates."""
     most = max(limits.max_columns, len(declared or ()))
     _limit_columns(text.split("\n", 1)[0].count(",") // _COMMAS_IN_NAMES, most)
     pieces = (match[0] for match in _LINES.finditer(text))  # PERF: a file of all the text takes up to 0.3 s of the GIL
@@ -186,7 +186,7 @@ def _limit_columns(count: int, most: int) -> None:
 
 def _are_places(names: Sequence[str]) -> bool:
     """Return whether names only number the columns from 0, as pandas names those that have none."""
-    return names[0] == "0" and all(name == str(place) for place, name in enumerate(names))
+    return names[0] == "0" and all(name == str(index) for index, name in enumerate(names))
 
 
 def _names_all(names: Sequence[str], declared: Collection[str] | None) -> bool:

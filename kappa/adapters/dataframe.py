@@ -99,7 +99,7 @@ class DataframeInput(InputAdapter):
 
     type: Literal["dataframe"] = "dataframe"
     orient: Orient | None = None
-    """How JSON bodies are laid out, in pandas' words; told from each body if not given."""
+    """How JSON bodies are laid out, in pandas' words; detected in each body if not given."""
     columns: _Names | _Dtypes | None = None
     """The columns that the function sees, in this order: names, or names with dtypes (`int64`, `float64`, `bool`,
     `str`, `datetime`, …), as in `{ age = "int64", income = { dtype = "float64", nullable = false } }`. Requests are
@@ -109,7 +109,7 @@ class DataframeInput(InputAdapter):
     `columns` when the service is built. Text that is a date or a time in every row, as CSV and JSON have it, is
     `datetime`. `columns` beside it gives single columns other dtypes, as in `{ sold_on = "str" }`."""
     extra_columns: ExtraColumns = "ignore"
-    """What becomes of a request's columns beyond `columns`: `ignore` leaves them out, `pass` puts them after the
+    """What happens to a request's columns beyond `columns`: `ignore` leaves them out, `pass` puts them after the
     others, `forbid` refuses the request with 422."""
     prefer_dtypes: _Dtypes | None = None
     """Dtypes by column, to which a request's columns are brought where no value changes; others stay as they are, and
@@ -158,7 +158,7 @@ class DataframeInput(InputAdapter):
 
     @cached_property
     def signature(self) -> Signature | None:
-        """What requests are brought to; ``None`` if nothing is declared, or while a sample is still to be read."""
+        """The signature of requests; ``None`` if nothing is declared, or before a sample is read."""
         is_open = self.columns is None or self.columns_from is not None
         return None if is_open else Signature.of(self.columns, self.extra_columns)
 
@@ -396,8 +396,8 @@ def _columns_of(outputs: Mapping[Any, Any]) -> dict[Any, Any]:
     return {name: list(output) if name in is_matrix else output for name, output in outputs.items()}
 
 
-def _texts(index: Any, what: str) -> list[str]:
+def _texts(index: Any, labels: str) -> list[str]:
     texts = [str(label) for label in index]
     if len(set(texts)) < len(texts):
-        raise InferenceFailedError(f"Two {what} of the table are called {shown(max(texts, key=texts.count))}.")
+        raise InferenceFailedError(f"Two {labels} of the table are called {shown(max(texts, key=texts.count))}.")
     return texts

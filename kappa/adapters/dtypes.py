@@ -1,4 +1,4 @@
-"""The dtypes that a column may be declared with, and how values are brought to them: without loss, or not at all."""
+"""The dtypes that a column may be declared with, and conversion to them: without loss, or not at all."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _KINDS = {
 """How a column of a dtype is built, where it is not by the dtype's own name; by whether values may be missing."""
 
 _SCHEMAS: Mapping[str, dict[str, Any]] = {
-    **{name: {"type": "integer", "minimum": known[0], "maximum": known[-1]} for name, known in _RANGES.items()},
+    **{name: {"type": "integer", "minimum": bounds[0], "maximum": bounds[-1]} for name, bounds in _RANGES.items()},
     "int64": {"type": "integer"},
     "float32": {"type": "number", "format": "float"},
     "float64": {"type": "number", "format": "double"},
@@ -91,7 +91,7 @@ def missing_places(values: Sequence[Any]) -> Iterator[int]:
 
         yield from pd.isna(values).nonzero()[0].tolist()
     else:
-        yield from (place for place, value in enumerate(values) if value is None or value != value)
+        yield from (index for index, value in enumerate(values) if value is None or value != value)
 
 
 class MisfitError(ValueError):
@@ -131,17 +131,17 @@ def converted(values: Sequence[Any], kind: Kind, column: Column) -> tuple[Kind, 
                 http_status=413,
             )
     convert = _CONVERSIONS[column.dtype]
-    found: list[Any] = []
+    items: list[Any] = []
     for row, value in enumerate(_plain(values)):
         is_missing = value is None or value != value
         if is_missing and column.nullable:
-            found.append(None)
+            items.append(None)
             continue
         try:
-            found.append(convert(None if is_missing else value, column.dtype))
+            items.append(convert(None if is_missing else value, column.dtype))
         except (TypeError, ValueError, OverflowError) as exc:
             raise MisfitError(str(exc), row) from None
-    return column.kind, found
+    return column.kind, items
 
 
 _MANY_TIMES = 200
@@ -149,7 +149,7 @@ _MOST_TIMES = 200_000
 
 
 def _extremes(values: Any) -> tuple[int, int]:
-    """Return the least and the greatest value, as Python's: whether a range holds NumPy's takes for ever to tell."""
+    """Return the least and the greatest value, as Python's: `in` on a range is slow for NumPy's integers."""
     return (int(values.min()), int(values.max())) if is_array(values) else (min(values), max(values))
 
 
@@ -219,8 +219,8 @@ def _fitting(data: Any, dtype: str) -> Any:
     if dtype in _RANGES or dtype == "float64":
         range_ = _INTEGERS_OF[dtype]
         if kind in "iu":
-            known = np.iinfo(data.dtype)
-            return (data >= max(range_[0], known.min)) & (data <= min(range_[-1], known.max))
+            limits = np.iinfo(data.dtype)
+            return (data >= max(range_[0], limits.min)) & (data <= min(range_[-1], limits.max))
         if kind != "f" or dtype == "float64":
             return every if kind == "f" else none
         floats = data.astype("float64")
@@ -251,17 +251,17 @@ def _categories_converted(values: Any, column: Column) -> Sequence[Any]:
 
     codes = values.codes
     used, rows = np.unique(codes, return_index=True)
-    found: dict[int, Any] = {}
+    categories: dict[int, Any] = {}
     for row, code in sorted(zip(rows.tolist(), used.tolist(), strict=True)):
         value = None if code < 0 else values.categories[code]
         try:
             is_left_out = value is None and column.nullable
-            found[code] = (
+            categories[code] = (
                 None if is_left_out else _CONVERSIONS[column.dtype or ""](_plain_scalar(value), column.dtype or "")
             )
         except (TypeError, ValueError, OverflowError) as exc:
             raise MisfitError(str(exc), row) from None
-    return [found[code] for code in codes.tolist()]
+    return [categories[code] for code in codes.tolist()]
 
 
 def _plain_scalar(value: Any) -> Any:

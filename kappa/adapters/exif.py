@@ -1,7 +1,7 @@
 """Directories of tags, which TIFF files are made of and which Exif keeps in pictures of other formats (TIFF 6.0).
 
-Only what they say of sizes, and how a picture was held, is read here. Libraries read a tag's values wherever it says
-they are: tags that share their bytes make gigabytes of a small file.
+Only sizes and the orientation are read here. Libraries follow every offset: tags that share their bytes make gigabytes
+of a small file.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def _tags(block: bytes, start: int | None = None) -> Iterator[_Tag]:
             (start,) = struct.unpack_from(order + word, block, 8 if is_big else 4)
         (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), block, start)
         first, step = start + (8 if is_big else 2), 20 if is_big else 12
-        for place in range(first, first + step * min(count, 0xFFFF), step):
-            number, kind, values, value = struct.unpack_from(order + entry, block, place)
+        for at in range(first, first + step * min(count, 0xFFFF), step):
+            number, kind, values, value = struct.unpack_from(order + entry, block, at)
             if kind == _SHORT:
-                (value,) = struct.unpack_from(order + "H", block, place + step - room)
+                (value,) = struct.unpack_from(order + "H", block, at + step - room)
             yield _Tag(number, kind, values, value)
     except struct.error:
         return

@@ -70,7 +70,7 @@ class FileOutput(OutputAdapter):
 
     type: Literal["file"] = "file"
     media_type: MediaType | None = None
-    """What the file is; told from its name if not given, else `application/octet-stream`."""
+    """The media type of the file; by its name if not given, else `application/octet-stream`."""
     filename: Line | None = None
     """The name under which clients save it; the file's own if it has one."""
 
@@ -87,7 +87,7 @@ def sole(value: Any) -> Any:
 
 
 def encode_file(value: Any, *, media_type: str | None = None, filename: str | None = None) -> Answer:
-    """Answer with a file; raises `InferenceFailedError` for what is none."""
+    """Answer with a file; raises `InferenceFailedError` for anything else."""
     name = filename
     if isinstance(value, Path):
         name = name or value.name
@@ -106,8 +106,8 @@ def encode_file(value: Any, *, media_type: str | None = None, filename: str | No
         name = name or Path(str(getattr(value, "name", ""))).name
     else:
         raise InferenceFailedError(
-            f"A `{type(value).__name__}` is no file: return bytes, an open binary file, or the `pathlib.Path` of one."
+            f"A `{type(value).__name__}` is not a file: return bytes, an open binary file or a `pathlib.Path`."
         )
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"} if name else {}
-    found = media_type or MEDIA_TYPES.get(extension_of(name or ""), "application/octet-stream")
-    return Answer(data, found, http_headers=headers)
+    kind = media_type or MEDIA_TYPES.get(extension_of(name or ""), "application/octet-stream")
+    return Answer(data, kind, http_headers=headers)

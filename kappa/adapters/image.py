@@ -28,7 +28,7 @@ __all__ = [
 
 def _extension(text: str) -> str:
     if not _EXTENSION.fullmatch(text):
-        raise ValueError(f"`{text}` is no format of pictures that is decoded; these are {', '.join(DECODERS)}")
+        raise ValueError(f"`{text}` is not a format of pictures that is decoded; these are {', '.join(DECODERS)}")
     return f".{text.lower().removeprefix('.')}"
 
 
@@ -87,7 +87,7 @@ class ImageInput(InputAdapter):
 
     def request_content(self) -> dict[str, Any]:
         media_types = media_types_of(self.accept_image_formats)
-        return {**{one: {"schema": {}} for one in media_types}, **form_content(["file"])}
+        return {**{kind: {"schema": {}} for kind in media_types}, **form_content(["file"])}
 
 
 class ImageOutput(OutputAdapter):
@@ -104,15 +104,15 @@ class ImageOutput(OutputAdapter):
         return encode_image(sole(value), accept=accept, first=self.format)
 
     def response_content(self) -> dict[str, Any]:
-        return {one: {"schema": {}} for one in _offers(self.format)}
+        return {kind: {"schema": {}} for kind in _offers(self.format)}
 
 
 def _offers(first: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"image/{one}" for one in (first, "png", "jpeg", "webp")))
+    return tuple(dict.fromkeys(f"image/{kind}" for kind in (first, "png", "jpeg", "webp")))
 
 
 def encode_image(value: Any, *, accept: str = "", first: str = "png") -> Answer:
-    """Answer with a picture; raises `InferenceFailedError` for what is none."""
+    """Answer with a picture; raises `InferenceFailedError` for anything else."""
     image = _image_of(value)
     media_type = preferred(accept, _offers(first))
     if media_type == "image/jpeg" and image.mode not in ("L", "RGB", "CMYK"):
@@ -131,7 +131,7 @@ def _image_of(value: Any) -> Any:
     array = np.asarray(value)
     if array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         return image_module.fromarray(np.ascontiguousarray(array))
-    found = f"`{array.dtype}` of shape {array.shape}" if array.dtype != object else f"`{type(value).__name__}`"
+    description = f"`{array.dtype}` of shape {array.shape}" if array.dtype != object else f"`{type(value).__name__}`"
     raise InferenceFailedError(
-        f"A {found} is no image: return an array of `uint8`, height × width, or × 3 for RGB or × 4 for RGBA."
+        f"A {description} is not an image: return an array of `uint8`, height × width, or × 3 for RGB or × 4 for RGBA."
     )

@@ -52,7 +52,7 @@ SHORT_BODY = 2 * MOST_NESTED
 
 
 def read_json(payload: Payload) -> Any:
-    """Parse a body that says it is JSON, or not what it is; raises `BadInputError` with 415 for any other."""
+    """Parse a body of media type JSON or unknown; raises `BadInputError` with 415 for any other."""
     if payload.media_type != JSON:
         understood(payload, (JSON,))
     return parse_json(payload)
@@ -109,7 +109,7 @@ def utf8_of(payload: Payload) -> bytes:
     """
     is_utf8 = payload.charset in ("utf-8", "utf8", "us-ascii")
     data = payload.data.removeprefix(_MARK) if is_utf8 else decode_text(payload).encode()
-    if len(data) * _MOST_UNFOLDING > payload.limits.max_bytes:  # PERF: what is small enough is not looked at
+    if len(data) * _MOST_UNFOLDING > payload.limits.max_bytes:  # PERF: small bodies need no check
         _limit_values(unfolded_size(data), payload.limits)
     return data
 
@@ -147,7 +147,7 @@ def _parsed(data: bytes) -> Any:
 
 
 _MUCH = 1 << 24
-"""From here on, parsing may take longer than the 50 ms that others may have to wait for the GIL at once."""
+"""From here on, parsing may hold the GIL for longer than the allowed 50 ms."""
 
 
 def _has_numpy() -> bool:
@@ -171,7 +171,7 @@ def _exact(value: Any, data: bytes) -> Any:
 
 
 def _may_be_deep(data: bytes) -> bool:
-    """Return whether more is opened than may be nested; what is short or has few brackets need not be looked at."""
+    """Return whether brackets may be nested too deep; short bodies and those with few brackets are not scanned."""
     return len(data) > SHORT_BODY and (len(data) > _MANY_BYTES or data.count(b"[") + data.count(b"{") > MOST_NESTED)
 
 
@@ -200,7 +200,7 @@ _WORDS = {"True": "true", "False": "false"} | dict.fromkeys(
 
 
 def _reason(exc: ValueError) -> str:
-    """Return what is wrong with JSON, for those words that other languages write there, with what to send."""
+    """Return the advice for JSON with words of other languages, e.g. `NaN` or `None`."""
     if not isinstance(exc, orjson.JSONDecodeError):
         return str(exc)
     if "depth limit" in exc.msg:
@@ -224,9 +224,9 @@ _LONGEST_WORD = 40
 def encode_json(value: Any) -> bytes:
     """Encode what functions return: JSON values, numpy scalars and arrays, pandas objects, dates, UTF-8 bytes.
 
-    NaN and the infinities become ``null``, because JSON has no other words for them. A `DataFrame` becomes a list of
-    records, a `Series` a list. A `float32` has the shortest digits that read back as the same one, a `Decimal` its own;
-    durations are ISO 8601's. Raises `InferenceFailedError` for what has no JSON form.
+    NaN and the infinities become ``null``, because JSON has no such numbers. A `DataFrame` becomes a list of records, a
+    `Series` a list. A `float32` has the shortest digits that read back as the same one, a `Decimal` its own; durations
+    are ISO 8601's. Raises `InferenceFailedError` for what has no JSON form.
 
     PERF: one call of orjson's keeps the GIL until its end, 60 ms for two million numbers, so a long list is written
     piece by piece.
@@ -287,7 +287,7 @@ def _encode_carefully(value: Any) -> bytes:
 
 
 def _reference(value: Any) -> Any:
-    """Take a class of the user's as what names it."""
+    """Take a class of the user's by its reference."""
     return f"{module_of(value)}:{value.__qualname__}" if isinstance(value, type) else value
 
 
@@ -346,8 +346,8 @@ def _named(schema: dict[str, Any]) -> dict[str, Any]:
     definitions, title = schema.get("$defs", {}), schema.get("title", "")
     if "$ref" in schema or not title.isidentifier() or title in definitions:
         return schema
-    own = {key: part for key, part in schema.items() if key != "$defs"}
-    return {"$ref": f"#/$defs/{title}", "$defs": {**definitions, title: own}}
+    inlined = {key: part for key, part in schema.items() if key != "$defs"}
+    return {"$ref": f"#/$defs/{title}", "$defs": {**definitions, title: inlined}}
 
 
 def _type_adapter(reference: str, load: Callable[[str], Any]) -> TypeAdapter[Any]:

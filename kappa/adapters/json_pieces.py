@@ -1,9 +1,9 @@
-"""Large JSON, parsed piece by piece, so that other threads have their turn in between.
+"""Large JSON, parsed piece by piece, so that other threads get the GIL in between.
 
 One call of orjson's holds the GIL to its end: 0.75 s for an object of a million names. So a large body is cut at
 commas. What is open where a piece begins is opened again in front of it, and what is open where it ends is closed
 behind it: each piece is JSON by itself, and what it holds goes to the end of the containers that it continues. NumPy
-finds the commas, and lets go of the GIL.
+finds the commas, and releases the GIL.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONTENT_AFTER = "unexpected content after document"
 _NO_UTF_8 = "str is not valid UTF-8: surrogates not allowed"
 _QUOTE, _COMMA, _BRACE, _CLOSING_BRACE = b'",{}'
 _BRACE_BIT = 0x20
-"""What a brace of ASCII has more than a square bracket."""
+"""The difference between a brace and a square bracket in ASCII."""
 
 
 class NestedTooDeepError(ValueError):
@@ -115,14 +115,14 @@ def _pieces(data: bytes, most_nested: int, piece_bytes: int) -> Iterator[_Piece]
     import numpy as np
 
     stack: list[_Open] = []
-    start, place, kept, in_text = 0, 0, 0, 0
-    while place < len(data):
-        window = _window(data, place, piece_bytes)
+    start, at, kept, in_text = 0, 0, 0, 0
+    while at < len(data):
+        window = _window(data, at, piece_bytes)
         characters = np.frombuffer(window, np.uint8)
         in_texts = (characters == _QUOTE).view(np.uint8).cumsum(dtype=np.uint8) + np.uint8(in_text) & 1
         commas = (characters == _COMMA) > in_texts
         size = len(window) - 1 - int(commas[::-1].argmax())
-        is_cut = bool(commas[size]) and place + len(window) < len(data)
+        is_cut = bool(commas[size]) and at + len(window) < len(data)
         size = size if is_cut else len(window)
         lower = characters[:size] | _BRACE_BIT  # square brackets are braces
         is_opening = lower == _BRACE
@@ -137,13 +137,13 @@ def _pieces(data: bytes, most_nested: int, piece_bytes: int) -> Iterator[_Piece]
             kept = min(kept, len(stack))
             for offset in brackets[opens & (lowest >= depths)].tolist():
                 is_named = bool(stack) and stack[-1].bracket == "{"
-                stack.append(_Open(chr(window[offset]), _name_before(data, place + offset) if is_named else None))
+                stack.append(_Open(chr(window[offset]), _name_before(data, at + offset) if is_named else None))
         if is_cut:
-            yield _Piece(start, place + size, kept, tuple(stack))
-            start, kept, in_text = place + size + 1, len(stack), 0
-            place = start
+            yield _Piece(start, at + size, kept, tuple(stack))
+            start, kept, in_text = at + size + 1, len(stack), 0
+            at = start
         else:
-            place += size
+            at += size
             in_text = int(in_texts[-1])
     yield _Piece(start, len(data), 0, ())
 
@@ -157,9 +157,9 @@ def _window(data: bytes, start: int, size: int) -> bytes:
     return window
 
 
-def _name_before(data: bytes, place: int) -> str:
+def _name_before(data: bytes, at: int) -> str:
     """Return the name of what begins here in an object; anything where there is none, which is for `parse` to say."""
-    end = data.rfind(b'"', 0, place)
+    end = data.rfind(b'"', 0, at)
     start = data.rfind(b'"', 0, max(end, 0))
     while start > 0 and _is_escaped(data, start):
         start = data.rfind(b'"', 0, start)
@@ -169,8 +169,8 @@ def _name_before(data: bytes, place: int) -> str:
         return ""
 
 
-def _is_escaped(data: bytes, place: int) -> bool:
+def _is_escaped(data: bytes, at: int) -> bool:
     backslashes = 0
-    while data[place - 1 - backslashes : place - backslashes] == b"\\":
+    while data[at - 1 - backslashes : at - backslashes] == b"\\":
         backslashes += 1
     return backslashes % 2 == 1

@@ -1,4 +1,4 @@
-"""What functions return, brought to values that JSON has: numbers by their digits, dates and durations by ISO 8601.
+"""Return values of functions, converted to values of JSON: numbers by their digits, dates and durations by ISO 8601.
 
 A `float32` is written by the shortest digits that read back as the same `float32`, wherever it stands: in an array, a
 series, a frame or alone. So columns of it are never made floats of Python's, which have more digits.
@@ -34,7 +34,7 @@ _INTEGERS = range(-(1 << 63), 1 << 64)
 
 
 def plain(value: Any) -> Any:
-    """Return what orjson does not know as what it does; raises `TypeError` for what has no JSON form."""
+    """Return a type that orjson does not know as one that it does; raises `TypeError` for a type without JSON form."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
         return _plain_numpy(value, numpy)
@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
 
 
 def rebuilt(value: Any) -> Any:
-    """Return a value with all in it that orjson would not write exactly, or not at all, as what it does."""
+    """Return a value with every part that orjson would not write, or not exactly, replaced by one that it does."""
     if value is None or isinstance(value, str | bool | float):
         return value
     if isinstance(value, int):
@@ -86,7 +86,7 @@ def rebuilt(value: Any) -> Any:
     try:
         made = plain(value)
     except TypeError:
-        return value  # orjson knows it, or says that nobody does
+        return value  # orjson knows it, or raises
     if getattr(made, "dtype", None) == "float32":
         return orjson.Fragment(orjson.dumps(made, option=orjson.OPT_SERIALIZE_NUMPY))
     return rebuilt(made)
@@ -265,7 +265,7 @@ def rows_of_frame(frame: Any) -> Iterable[Sequence[Any]]:
     """Return the rows of a `DataFrame`, each a tuple of its values."""
     if not any(map(_is_short, frame.dtypes)):
         return frame.itertuples(index=False, name=None)  # type: ignore[no-any-return]
-    return zip(*(values_of(frame.iloc[:, place]) for place in range(frame.shape[1])), strict=True)
+    return zip(*(values_of(frame.iloc[:, index]) for index in range(frame.shape[1])), strict=True)
 
 
 def records_of(frame: Any) -> list[dict[str, Any]]:

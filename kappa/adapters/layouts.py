@@ -1,4 +1,4 @@
-"""Tables as JSON, in pandas' layouts: what each makes of a parsed body."""
+"""Tables as JSON, in pandas' layouts."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ __all__ = ["columns_of_json", "sample_table"]
 
 def columns_of_json(body: Any, orient: Orient | None, limits: DecodingLimits) -> Columns:
     """Read a parsed JSON body in one of pandas' layouts; raises `BadInputError`."""
-    found = _orient_of(body)
+    layout = _orient_of(body)
     if (
-        found == "columns"
+        layout == "columns"
         and orient in (None, "records")
-        and not any(isinstance(one, list | dict) for one in body.values())
+        and not any(isinstance(value, list | dict) for value in body.values())
     ):
         more = ", …" if len(body) > 1 else ""
         raise BadInputError(
             f"The body is one object with {_column(next(iter(body)))}{more}, and an array of rows is wanted: put the "
             "object in brackets, `[{…}]`."
         )
-    if orient == "records" and found == "values":  # both are lists of rows; pandas reads either as records
+    if orient == "records" and layout == "values":  # both are lists of rows; pandas reads either as records
         orient = "values"
-    if orient is not None and found != orient and not (isinstance(body, dict) and orient in ("columns", "index")):
-        raise BadInputError(f"The body is laid out as `{found}`; this API takes `{orient}`.")
-    decoded = _READERS[orient or found](body, limits)
+    if orient is not None and layout != orient and not (isinstance(body, dict) and orient in ("columns", "index")):
+        raise BadInputError(f"The body is laid out as `{layout}`; this API takes `{orient}`.")
+    decoded = _READERS[orient or layout](body, limits)
     if not decoded.rows or not decoded.names:
         raise BadInputError(EMPTY_TABLE)
     return decoded
@@ -190,7 +190,7 @@ def _from_table(body: dict[str, Any], limits: DecodingLimits) -> Columns:
     if not isinstance(keys, list) or not all(isinstance(name, str) and name in noted for name in keys):
         raise BadInputError("`primaryKey` must be the name of a field that `schema` lists, or an array of such names.")
     decoded = _from_records(body["data"], limits)
-    places = {name: place for place, name in enumerate(decoded.names)}
+    places = {name: index for index, name in enumerate(decoded.names)}
     if decoded.rows and (missing := [name for name in listed if name not in places]):
         raise BadInputError(f"`data` has no column {shown(missing[0])}, which `schema` lists.")
 

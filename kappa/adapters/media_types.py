@@ -1,7 +1,6 @@
-"""What a body is: by what its sender says, by the name of its file, by its first bytes.
-
-Browsers, libraries and object stores have several words for one format, and many senders say nothing at all. Adapters
-see one word for each format, and look at the bytes only where nobody said.
+"""The media type of a body: as declared, by the name of its file, or by its first bytes. Browsers, libraries and object
+stores have several names for one format, and many senders declare none. Adapters see one name for each format, and the
+bytes count only without a declaration.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ TABS = "text/tab-separated-values"
 LINES = "application/x-ndjson"
 NPY = "application/x-npy"
 SLOW_KINDS = ("image/", "multipart/", CSV, TABS, "application/vnd.apache.")
-"""How the media types begin whose decoding takes long, however few bytes they are."""
+"""Prefixes of media types that take long to decode, however few bytes they are."""
 
 UNTOLD = frozenset(
     {
@@ -50,7 +49,7 @@ UNTOLD = frozenset(
         "text/plain",
     }
 )
-"""What senders say who do not know, or do not say, what they send."""
+"""Media types of senders that do not know the format."""
 
 _WORDS = {
     JSON: "application/x-json application/vnd.json text/json text/x-json",
@@ -89,26 +88,25 @@ def canonical(media_type: str) -> str:
 
 
 def understood(payload: Payload, takes: Collection[str]) -> Payload:
-    """Return a payload that says which of the media types in ``takes`` it is; says nothing if nothing tells.
-
-    What its sender says comes first, then the extension of its name, then its first bytes. Raises `BadInputError` with
-    415 for what is positively something else. ``takes`` may hold ``image/*``.
+    """Return a payload with its media type, one of those in ``takes``, or without if it cannot be detected. The
+    declared type comes first, then the extension of its name, then its first bytes. Raises `BadInputError` with 415 for
+    any other type. ``takes`` may hold ``image/*``.
     """
     if _is_surely_json(payload, takes):
         return payload._replace(media_type=JSON)
-    told = canonical(payload.media_type)
+    declared_type = canonical(payload.media_type)
     by_name = MEDIA_TYPES.get(extension_of(payload.name), "")
-    for media_type in (told, by_name, JSON if told.endswith("+json") else ""):
+    for media_type in (declared_type, by_name, JSON if declared_type.endswith("+json") else ""):
         if _is_taken(media_type, takes):
             return _called(payload, media_type)
-    for media_type in (told, by_name):
+    for media_type in (declared_type, by_name):
         if "/" in media_type and media_type not in UNTOLD:
             raise _not_taken(payload, media_type, takes)
-    found = _media_type_in(payload)
-    if _is_taken(found, takes):
-        return _called(payload, found)
-    if found and found not in (CSV, TABS):
-        raise _refusal(f"The body is `{found}`, which is not taken here", takes)
+    guess = _media_type_in(payload)
+    if _is_taken(guess, takes):
+        return _called(payload, guess)
+    if guess and guess not in (CSV, TABS):
+        raise _refusal(f"The body is `{guess}`, which is not taken here", takes)
     if JSON in takes and _is_binary(payload):
         reason = "Neither the `Content-Type` nor a file's name tells what the body is, nor do its first bytes"
         raise _refusal(reason, takes, ", and say which")
@@ -116,7 +114,7 @@ def understood(payload: Payload, takes: Collection[str]) -> Payload:
 
 
 def _is_surely_json(payload: Payload, takes: Collection[str]) -> bool:
-    """Return at one look whether nothing but the body tells, and it is JSON; PERF: so most clients send it."""
+    """Return whether a body without a declared type is JSON; PERF: so most clients send it."""
     if payload.media_type not in UNTOLD or payload.media_type in takes or payload.name or JSON not in takes:
         return False
     data = payload.data
@@ -132,12 +130,12 @@ def _is_taken(media_type: str, takes: Collection[str]) -> bool:
 
 
 def _not_taken(payload: Payload, media_type: str, takes: Collection[str]) -> BadInputError:
-    """Return the refusal of a body that says it is ``media_type``."""
+    """Return the refusal of a body of type ``media_type``."""
     return _refusal(f"{shown_type(payload, media_type)} is not taken here", takes)
 
 
 def shown_type(payload: Payload, media_type: str) -> str:
-    """Return what a body says it is, as messages show it: of JSON, with its first key."""
+    """Return the declared type of a body as messages show it: of JSON, with its first key."""
     key = key_in_json(payload.data) if media_type == JSON else ""
     return f"`{media_type}` with `{key}`" if key else f"`{media_type}`"
 
@@ -176,7 +174,7 @@ _HEAD = 1024
 
 
 def _media_type_in(payload: Payload) -> str:
-    """Return what a body is by its first bytes; ``""`` if these do not tell. Text of several lines is a table."""
+    """Return the media type by a body's first bytes; ``""`` if unknown. Text of several lines is a table."""
     data = payload.data
     for signature, media_type in _SIGNATURES:
         if data.startswith(signature):
@@ -197,7 +195,7 @@ def _is_binary(payload: Payload) -> bool:
 
 
 def _text_in(data: bytes) -> str:
-    """Return what a text is: JSON, JSON lines, or a table with commas or tabs, which has several lines."""
+    """Return the media type of a text: JSON, JSON lines, or a table with commas or tabs, which has several lines."""
     start = _next_word(data, len(_BOM) if data.startswith(_BOM) else 0)
     end = _LINE_END.search(data, start)
     following = _next_word(data, end.start()) if end else len(data)
@@ -212,8 +210,8 @@ def _text_in(data: bytes) -> str:
 
 
 def _next_word(data: bytes, start: int) -> int:
-    found = _WORD.search(data, start)
-    return found.start() if found else len(data)
+    match = _WORD.search(data, start)
+    return match.start() if match else len(data)
 
 
 _BOM = b"\xef\xbb\xbf"

@@ -37,8 +37,8 @@ def form_of(
     name before its reason.
     """
     if payload.media_type != FORM:
-        told = payload.media_type
-        start = f"{shown_type(payload, told)} is not taken here; send" if told else "Send"
+        media_type = payload.media_type
+        start = f"{shown_type(payload, media_type)} is not taken here; send" if media_type else "Send"
         fields = " ".join(f"-F {name}=@FILE" for name in readers)
         raise BadInputError(f"{start} `{FORM}`, as `curl {fields}` does.", http_status=415)
     parts: dict[str, Payload] = {}

@@ -1,6 +1,5 @@
-"""The format of `numpy.save` (NEP 1), read without trust: a header that lies is refused before memory is taken.
-
-NumPy's own reader evaluates the header as Python, and believes the shape that it finds there.
+"""The format of `numpy.save` (NEP 1), read without trust: a wrong header is refused before memory is allocated. NumPy's
+own reader evaluates the header as Python, and trusts its shape.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def _damaged(reason: str) -> BadInputError:
 
 
 def _header(data: bytes) -> tuple[_Header, int]:
-    """Return what the header tells, and where the values begin."""
+    """Return the facts of the header, and where the values begin."""
     length_format = _LENGTHS.get((data[6], data[7])) if data.startswith(_MAGIC) and len(data) > 7 else None
     if length_format is None:
         raise _damaged("it does not begin as one of version 1, 2 or 3")
@@ -93,7 +92,7 @@ def _header(data: bytes) -> tuple[_Header, int]:
 
 def _read(text: str) -> _Header:
     if not (text.startswith("{") and text.endswith("}")):
-        raise _damaged("its header is no dict")
+        raise _damaged("its header is not a dict")
     entries: dict[str, re.Match[str]] = {}
     rest = text[1:-1].strip()
     while rest:
@@ -124,13 +123,13 @@ def _limit_texts(size: int, held: int, limits: DecodingLimits) -> None:
 
 
 def _check_values(array: Any, np: Any) -> None:
-    """Refuse bits that mean nothing: NumPy reads them as they are, and what functions make of them is undefined."""
+    """Refuse invalid bit patterns: NumPy keeps them, and their effect in functions is undefined."""
     if array.dtype.kind == "b" and (array.view("uint8") > 1).any():
         raise _damaged("a truth value is neither 0 nor 1")
     if array.dtype.kind == "U":
         codes = array.reshape(-1).view(np.uint32)
         if ((codes > _LAST_CHARACTER) | ((codes >= _SURROGATES[0]) & (codes <= _SURROGATES[1]))).any():
-            raise _damaged("a text holds what is no character")
+            raise _damaged("a text holds an invalid character")
 
 
 _LAST_CHARACTER = 0x10FFFF

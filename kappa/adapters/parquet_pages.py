@@ -1,7 +1,6 @@
-"""What the pages of a Parquet file unfold to, told before anything is unfolded.
-
-A file's own metadata say how large its columns are, and may lie; the header of each page is what a reader goes by
-(https://parquet.apache.org/docs/file-format/). Headers are structs of Thrift's compact protocol.
+"""The decoded size of a Parquet file's pages, computed before decoding. The sizes in a file's own metadata are
+untrusted; readers follow the header of each page (https://parquet.apache.org/docs/file-format/). Headers are structs of
+Thrift's compact protocol.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ def chunks_of(data: bytes) -> Iterator[list[Chunk]]:
         yield [_chunk(column.get(3)) for column in group.get(1) or ()]
 
 
-def _chunk(about: Any) -> Chunk:
-    if not isinstance(about, Mapping) or not {5, 7, 9} <= about.keys():
+def _chunk(metadata: Any) -> Chunk:
+    if not isinstance(metadata, Mapping) or not {5, 7, 9} <= metadata.keys():
         raise ValueError("a column says nothing of itself")
-    start, dictionary = about[9], about.get(11, 0)
-    return Chunk(dictionary if 0 < dictionary < start else start, about[7], about[5])
+    start, dictionary = metadata[9], metadata.get(11, 0)
+    return Chunk(dictionary if 0 < dictionary < start else start, metadata[7], metadata[5])
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnPages:
-    """What the pages of a column say of themselves, within one group of rows."""
+    """The headers of a column's pages, summed up, within one group of rows."""
 
     pages: int
     values: int
@@ -76,9 +75,9 @@ def column_pages(data: bytes, chunk: Chunk) -> ColumnPages:
         longest = max(longest, size)
         if page.get(1) == _DICTIONARY:
             dictionary = max(dictionary, size)
-        about = page.get(8) or page.get(5) or {}
-        encoding = about.get(4 if 8 in page else 2)
-        seen += about.get(1, 0)
+        page_header = page.get(8) or page.get(5) or {}
+        encoding = page_header.get(4 if 8 in page else 2)
+        seen += page_header.get(1, 0)
         uses_dictionary |= encoding in _DICTIONARY_ENCODINGS
         has_differences |= encoding == _DELTA_BYTE_ARRAY
     repeated = max(dictionary if uses_dictionary else 0, longest if has_differences else 0)
@@ -93,8 +92,8 @@ def _pages(data: bytes, start: int, length: int, values: int) -> Iterator[Mappin
     while start < end and seen < values:
         header, start = _struct(data, start, 0)
         sizes = header.get(2, 0), header.get(3, 0)
-        about = header.get(8) or header.get(5) or {}
-        count = about.get(1, 0)
+        page_header = header.get(8) or header.get(5) or {}
+        count = page_header.get(1, 0)
         if min(*sizes, count) < 0:
             raise ValueError("a page has a negative size")
         seen += count

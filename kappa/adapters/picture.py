@@ -1,7 +1,7 @@
 """Pictures as a viewer shows them, as arrays.
 
-What a file says of its pixels is done to them: it is turned upright, colours with a profile become sRGB, 16 bits become
-8 by their upper half, and what is transparent lies on white, unless the array has a channel for it.
+The metadata of a file are applied to its pixels: it is turned upright, colours with a profile become sRGB, 16 bits
+become 8 by their upper half, and what is transparent lies on white, unless the array has a channel for it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _BYTES_PER_PIXEL: Mapping[Mode, int] = {"L": 1, "LA": 2, "RGBA": 4, "CMYK": 4, "
 _MOST_SCANS = 64
 _STRIP_PIXELS = 1 << 20
 _WORK_PER_PIXEL: Mapping[str, int] = {"JPEG2000": 20, "WEBP": 8, "AVIF": 8, "progressive": 6}
-"""Bytes that decoding takes, where that is much more than the array."""
+"""Bytes of memory for decoding, where that is much more than the array."""
 _SLOW_CODECS = frozenset({"bmp_rle", "ppm", "ppm_plain"})
 """What Pillow decodes in Python."""
 _MOST_SLOW_BYTES = 1 << 19
@@ -68,7 +68,7 @@ def pillow() -> Any:
 @cache
 def media_types_of(formats: tuple[str, ...]) -> tuple[str, ...]:
     """Return the media types of pictures in these formats, the preferred one first."""
-    return tuple(dict.fromkeys(MEDIA_TYPES[one] for one in formats))
+    return tuple(dict.fromkeys(MEDIA_TYPES[name] for name in formats))
 
 
 def array_of_image(payload: Payload, *, formats: tuple[str, ...], mode: Mode) -> Any:
@@ -93,7 +93,7 @@ def array_of_image(payload: Payload, *, formats: tuple[str, ...], mode: Mode) ->
         raise _too_many_pixels(image_module.MAX_IMAGE_PIXELS) from None
     except Exception as exc:  # noqa: BLE001 - decoders of damaged files raise whatever they stumble over
         reason = "" if isinstance(exc, image_module.UnidentifiedImageError) or not str(exc) else f": {exc}"
-        accepted = ", ".join(f"`{one}`" for one in formats)
+        accepted = ", ".join(f"`{name}`" for name in formats)
         raise BadInputError(f"The file is not an image in one of {accepted}{reason}.") from None
 
 
@@ -101,11 +101,11 @@ def array_of_image(payload: Payload, *, formats: tuple[str, ...], mode: Mode) ->
 def _decoders_of(formats: tuple[str, ...]) -> list[str]:
     image_module = pillow()
     image_module.init()
-    return [one for one in dict.fromkeys(DECODERS[one] for one in formats) if one in image_module.OPEN]
+    return [name for name in dict.fromkeys(DECODERS[name] for name in formats) if name in image_module.OPEN]
 
 
 def _opened(data: bytes, decoders: list[str]) -> Any:
-    """Open a picture; what reads its head takes time and memory for its bytes, and not for what they say."""
+    """Open a picture; reading its head takes time and memory by its size, and not by its metadata."""
     file = _Watched(data) if len(data) > _SMALL_BYTES else io.BytesIO(data)
     if data.startswith(b"\xff\xd8\xff") and "JPEG" in decoders:
         return _jpeg()(file)
@@ -118,7 +118,7 @@ def _opened(data: bytes, decoders: list[str]) -> Any:
 
 
 class _Watched(io.BytesIO):
-    """A file of which nobody reads much more than it holds, or in too many pieces: an empty block has two bytes."""
+    """A file that limits how much is read of it, and in how many pieces: an empty block has two bytes."""
 
     _pieces_left = 600_000
 
@@ -153,7 +153,7 @@ def _too_many_pixels(most: int) -> BadInputError:
 
 
 def _limit(image: Any, payload: Payload, mode: Mode, *, most_pixels: int | None) -> None:
-    """Refuse a picture that few bytes unfold to, by what its head says."""
+    """Refuse a picture that decodes to too much, by its head."""
     pixels = image.width * image.height
     if most_pixels is not None and pixels > most_pixels:
         raise _too_many_pixels(most_pixels)
@@ -213,7 +213,7 @@ def _in_8_bits(image: Any, bits: int) -> Any:
 def _unknown_range(mode: Literal["I", "F"], wanted: str) -> BadInputError:
     kind = "numbers of 32 bits" if mode == "I" else "floating-point numbers"
     message = (
-        f"The image holds {kind}, whose range nobody knows, so that they cannot become {wanted}; send one of 8 or 16 "
+        f"The image holds {kind}, whose range is unknown, so that they cannot become {wanted}; send one of 8 or 16 "
         f'bits per channel. An API that takes such images declares `pilmode = "{mode}"`.'
     )
     return BadInputError(message, http_status=422)
@@ -296,11 +296,11 @@ def _to_srgb(profile: bytes, mode: str) -> Callable[[Any], Any] | None:
     try:
         from PIL import ImageCms
 
-        told = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        is_for_mode = told.profile.xcolor_space.strip() == {"L": "GRAY", "CMYK": "CMYK"}.get(mode, "RGB")
-        if not is_for_mode or "srgb" in (told.profile.profile_description or "").lower():
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        is_for_mode = embedded.profile.xcolor_space.strip() == {"L": "GRAY", "CMYK": "CMYK"}.get(mode, "RGB")
+        if not is_for_mode or "srgb" in (embedded.profile.profile_description or "").lower():
             return None
         srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.buildTransform(told, srgb, mode, "RGBA" if mode == "RGBA" else "RGB").apply
+        return ImageCms.buildTransform(embedded, srgb, mode, "RGBA" if mode == "RGBA" else "RGB").apply
     except Exception:  # noqa: BLE001 - a damaged profile is no profile
         return None

@@ -69,7 +69,7 @@ def _series(value: Any) -> Any:
 
     if isinstance(value, pd.DataFrame):
         if len(value.columns) != 1:
-            raise InferenceFailedError(f"A frame of {len(value.columns)} columns is no series.")
+            raise InferenceFailedError(f"A frame of {len(value.columns)} columns is not a series.")
         return value.iloc[:, 0]
     try:
         return pd.Series(value)

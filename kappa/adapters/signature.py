@@ -52,21 +52,21 @@ def columns_option(value: Any) -> Any:
             raise ValueError("a column is named twice")
         columns = [Column(name) for name in value]
     else:
-        columns = [_declared(name, about) for name, about in value.items()]
+        columns = [_declared(name, declared) for name, declared in value.items()]
     if not columns:
         raise ValueError("at least one column is needed")
     return {column.name: column.option() for column in columns} if isinstance(value, Mapping) else value
 
 
-def _declared(name: str, about: Any) -> Column:
-    table = about if isinstance(about, Mapping) else {"dtype": about}
+def _declared(name: str, declared: Any) -> Column:
+    table = declared if isinstance(declared, Mapping) else {"dtype": declared}
     if unknown := set(table) - {"dtype", "nullable"}:
         message = f"`{min(unknown)}` says nothing of the column `{name}`; write `dtype` and `nullable`"
         raise MisplacedError(message, (name, min(unknown)))
     dtype = table.get("dtype")
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        known = ", ".join(f"`{known}`" for known in DTYPES)
-        message = f"`{dtype}` of the column `{name}` is not a known dtype; known are {known}"
+        names = ", ".join(f"`{kind}`" for kind in DTYPES)
+        message = f"`{dtype}` of the column `{name}` is not a known dtype; known are {names}"
         raise MisplacedError(message, (name, "dtype"))
     nullable = table.get("nullable", dtype in MISSING_BY_DEFAULT)
     if not isinstance(nullable, bool):
@@ -76,7 +76,7 @@ def _declared(name: str, about: Any) -> Column:
 
 def declared_columns(option: Mapping[str, Any]) -> Mapping[str, Column]:
     """Return columns by name from an option that gives them dtypes."""
-    return {name: _declared(name, about) for name, about in option.items()}
+    return {name: _declared(name, declared) for name, declared in option.items()}
 
 
 def with_times(decoded: Columns) -> Columns:
@@ -97,7 +97,7 @@ def _are_times(values: Sequence[Any]) -> bool:
 
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-"""How dates begin that nobody takes for a number."""
+"""Prefixes of dates that are not numbers."""
 
 
 def signature_of(decoded: Columns) -> Mapping[str, Any]:
@@ -118,14 +118,14 @@ def sampled_dtypes(samples: Sequence[Columns]) -> Mapping[str, str]:
     dtypes: dict[str, str] = {}
     for sample in samples:
         for name, kind in zip(map(str, sample.names), sample.kinds, strict=True):
-            found = str(kind)
-            if dtypes.setdefault(name, found) != found:
-                dtypes[name] = "float64" if {dtypes[name], found} == {"int64", "float64"} else ""
+            kind_name = str(kind)
+            if dtypes.setdefault(name, kind_name) != kind_name:
+                dtypes[name] = "float64" if {dtypes[name], kind_name} == {"int64", "float64"} else ""
     return {name: dtype for name, dtype in dtypes.items() if dtype in _SAMPLED}
 
 
 _SAMPLED = frozenset({"int64", "float64", "bool", "str"})
-"""What the columns of JSON and CSV are, as far as it is known."""
+"""The names of the columns of JSON and CSV, as far as they are known."""
 
 
 def _sampled(name: str, kind: Kind, values: Sequence[Any]) -> Column:
@@ -139,11 +139,11 @@ def _sampled(name: str, kind: Kind, values: Sequence[Any]) -> Column:
 
 @dataclass(frozen=True)
 class Signature:
-    """What the requests of one API are brought to."""
+    """The columns to which requests of one API are converted."""
 
     columns: tuple[Column, ...]
     extra: ExtraColumns = "ignore"
-    """What becomes of a request's further columns: they are left out, follow the declared ones, or are refused."""
+    """What happens to a request's further columns: they are left out, follow the declared ones, or are refused."""
 
     @classmethod
     def of(cls, option: Any, extra: ExtraColumns) -> Signature:
@@ -157,7 +157,7 @@ class Signature:
         return tuple(column.name for column in self.columns)
 
     @cached_property
-    def _known(self) -> frozenset[str]:
+    def _names(self) -> frozenset[str]:
         return frozenset(self.names)
 
     @cached_property
@@ -186,13 +186,13 @@ class Signature:
     def conform(self, decoded: Columns) -> Columns:
         """Bring a request to this signature; raises a `BadInputError` of 422 that names all that does not fit.
 
-        Row labels are no part of it: who needs them declares a column.
+        Row labels are no part of it: a function that needs them declares a column.
         """
         if decoded.names in self._usual_names and (self._is_untyped or decoded.kinds == self._sure_kinds):
             return Columns(self.names, decoded.kinds, decoded.values, decoded.rows)
         places = self._places(decoded)
         missing = [name for name in self.names if name not in places]
-        extra = [name for name in places if name not in self._known]
+        extra = [name for name in places if name not in self._names]
         is_forbidden = bool(extra) and self.extra == "forbid"
         problems = []
         if missing:
@@ -203,13 +203,13 @@ class Signature:
         kinds: list[Kind] = []
         values: list[Sequence[Any]] = []
         for column in self.columns:
-            if (place := places.get(column.name)) is None:
+            if (index := places.get(column.name)) is None:
                 continue
             try:
-                kind, brought = converted(decoded.values[place], decoded.kinds[place], column)
+                kind, brought = converted(decoded.values[index], decoded.kinds[index], column)
             except MisfitError as exc:
                 where = f" in row {exc.row} (the first is 0)" if decoded.rows > 1 else ""
-                advice = _quotes(decoded.values[place], exc.row, column.dtype)
+                advice = _quotes(decoded.values[index], exc.row, column.dtype)
                 problems.append(f"The column `{column.name}` must be `{column.dtype}`: {exc}{where}.{advice}")
             else:
                 kinds.append(kind)
@@ -226,13 +226,13 @@ class Signature:
     def _places(self, decoded: Columns) -> dict[str, int]:
         """Return where in a request each column is; rows without names are taken in the declared order."""
         if decoded.names != numbers(len(decoded.names)):
-            return {str(name): place for place, name in enumerate(decoded.names)}
+            return {str(name): index for index, name in enumerate(decoded.names)}
         if len(decoded.names) != len(self.columns):
             message = (
                 f"The rows have {len(decoded.names)} values each; this API takes {len(self.columns)}, one per column."
             )
             raise BadInputError(message, http_status=422)
-        return {name: place for place, name in enumerate(self.names)}
+        return {name: index for index, name in enumerate(self.names)}
 
     def row_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of one row as an object."""
@@ -298,9 +298,9 @@ _ALIKE = 0.7
 def loosely_converted(decoded: Columns, preferred: Mapping[str, Column]) -> Columns:
     """Bring columns to the dtypes that are preferred for their names, where nothing is lost; leave the others."""
     kinds, values = list(decoded.kinds), list(decoded.values)
-    for place, name in enumerate(decoded.names):
+    for index, name in enumerate(decoded.names):
         column = preferred.get(name if isinstance(name, str) else str(name))
-        if column is not None and column.kind != kinds[place]:
+        if column is not None and column.kind != kinds[index]:
             with suppress(MisfitError):
-                kinds[place], values[place] = converted(values[place], kinds[place], column)
+                kinds[index], values[index] = converted(values[index], kinds[index], column)
     return decoded if tuple(kinds) == decoded.kinds else decoded._replace(kinds=tuple(kinds), values=values)

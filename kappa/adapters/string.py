@@ -45,7 +45,7 @@ def _string_of_json(payload: Payload) -> str:
     value = parse_json(payload)
     if not isinstance(value, str):
         raise BadInputError(
-            f"One string of JSON is needed, not {shown(value)}. Text that is no JSON, or is to stay as it is, is sent "
+            f"One string of JSON is needed, not {shown(value)}. Text that is not JSON, or must stay unchanged, is sent "
             "as `text/plain`.",
             http_status=422,
         )

@@ -27,7 +27,7 @@ _NULLABLE = {
 def typed(field: Mapping[str, Any], kind: Kind, values: Sequence[Any]) -> tuple[Kind, Sequence[Any]]:
     """Bring a column to what its field in the schema says; raises a `BadInputError` of 422 for what does not fit.
 
-    What a schema does not know, or says in words of its own, is as JSON has it.
+    Unknown types are left as JSON has them.
     """
     name, noted, extended = str(field["name"]), field.get("type"), field.get("extDtype")
     constraints = field.get("constraints")
@@ -61,16 +61,16 @@ def _plain(dtype: str, kind: Kind, values: Sequence[Any]) -> tuple[Kind, Sequenc
     if kind == dtype or (dtype == "int64" and kind == "uint64"):
         return kind, values
     is_missing = None in values and dtype != "float64"
-    found, brought = converted(values, kind, Column("", dtype, nullable=is_missing or dtype == "float64"))
-    return (kind, values) if is_missing else (found, brought)
+    new_kind, brought = converted(values, kind, Column("", dtype, nullable=is_missing or dtype == "float64"))
+    return (kind, values) if is_missing else (new_kind, brought)
 
 
 def _times(field: Mapping[str, Any], kind: Kind, values: Sequence[Any]) -> tuple[Kind, Sequence[Any]]:
     if "freq" in field:
         raise ValueError("periods are not taken; send the times at which they begin")
-    found, brought = converted(values, kind, Column("", "datetime"))
+    new_kind, brought = converted(values, kind, Column("", "datetime"))
     if (zone := field.get("tz")) is None:
-        return found, brought
+        return new_kind, brought
     import numpy as np
     import pandas as pd
 
@@ -96,12 +96,12 @@ def _category(categories: list[Any], values: Sequence[Any], *, ordered: bool) ->
     codes = {value: code for code, value in enumerate(categories)}
     if len(codes) < len(categories):
         raise ValueError("`enum` has a value twice")
-    found = []
+    coded = []
     for row, value in enumerate(values):
         code = -1 if value is None else None if isinstance(value, list | dict) else codes.get(value)
         if code is None:
             raise MisfitError(f"{shown(value)} is not in `enum`", row)
-        found.append(code)
+        coded.append(code)
     dtype = pd.CategoricalDtype(categories, ordered=ordered)
-    hash(dtype)  # PERF: pandas keeps it; whoever groups requests asks for it in another thread
-    return dtype, cast("Sequence[Any]", pd.Categorical.from_codes(found, dtype=dtype))
+    hash(dtype)  # PERF: pandas caches it, and grouping needs it in another thread
+    return dtype, cast("Sequence[Any]", pd.Categorical.from_codes(coded, dtype=dtype))

@@ -45,9 +45,9 @@ def point_in_time(text: str) -> datetime:
             return datetime.fromisoformat(plain) - _offset(offset)
         except (ValueError, OverflowError):
             pass
-    if (found := _ISO.fullmatch(text)) is None:
+    if (match := _ISO.fullmatch(text)) is None:
         raise ValueError(_NO_TIME)
-    year, month, day, month_, day_, hour, minute, second, fraction, offset = found.groups("")
+    year, month, day, month_, day_, hour, minute, second, fraction, offset = match.groups("")
     micros = fraction[:6].ljust(6, "0")
     is_late = hour == "24" and not (minute + second + micros).strip("0")
     clock = (0 if is_late else int(hour or 0), int(minute or 0), int(second or 0), int(micros))
@@ -88,7 +88,7 @@ def _same_form(texts: Any, length: int) -> Any:
     import numpy as np
 
     first = str(texts[0])
-    if (found := _ISO.fullmatch(first)) is None:
+    if (match := _ISO.fullmatch(first)) is None:
         return None
     codes = texts.view(np.uint32).reshape(len(texts), length).astype(np.int64)
     marks = np.array([not mark.isdigit() for mark in first])
@@ -101,13 +101,15 @@ def _same_form(texts: Any, length: int) -> Any:
             digits[:, start:stop] @ 10 ** np.arange(stop - start)[::-1] if stop > start else np.zeros(len(texts), int)
         )
 
-    year, month, day = (number(*found.span(1)), *(number(*found.span(i)) + number(*found.span(i + 2)) for i in (2, 3)))
-    hour, minute, second = (number(*found.span(i)) for i in (6, 7, 8))
-    start, stop = found.span(9)
+    year, month, day = (number(*match.span(1)), *(number(*match.span(i)) + number(*match.span(i + 2)) for i in (2, 3)))
+    hour, minute, second = (number(*match.span(i)) for i in (6, 7, 8))
+    start, stop = match.span(9)
     micros = number(start, min(stop, start + 6)) * 10 ** max(6 - (stop - start), 0)
-    place = found.start(10) if found[10] else length
-    ahead = [number(i, i + 2) for i in range(place, length) if first[i : i + 2].isdigit() and first[i - 1] in "+-:"]
-    if len(ahead) * 2 != sum(mark.isdigit() for mark in first[place:]):
+    zone_start = match.start(10) if match[10] else length
+    ahead = [
+        number(i, i + 2) for i in range(zone_start, length) if first[i : i + 2].isdigit() and first[i - 1] in "+-:"
+    ]
+    if len(ahead) * 2 != sum(mark.isdigit() for mark in first[zone_start:]):
         return None  # an offset without colons
     hours, minutes, seconds = (*ahead, 0, 0, 0)[:3]
     months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
@@ -116,7 +118,7 @@ def _same_form(texts: Any, length: int) -> Any:
     is_time &= (hour < 24) & (minute < 60) & (second < 60) & (hours < 24) & (minutes < 60) & (seconds < 60)
     if not is_time.all() or digits[:, max(start, 0) + 6 : max(stop, 0)].any():
         return None
-    offset = ((hours * 60 + minutes) * 60 + seconds) * (-1 if first[place:].startswith("-") else 1)
+    offset = ((hours * 60 + minutes) * 60 + seconds) * (-1 if first[zone_start:].startswith("-") else 1)
     clock = (((hour * 60 + minute) * 60 + second - offset) * 1_000_000 + micros).astype("timedelta64[us]")
     times = days.astype("datetime64[us]") + clock
     is_known = (times >= np.datetime64("0001-01-01", "us")) & (times < np.datetime64("10000-01-01", "us"))
@@ -170,10 +172,10 @@ def zone_of(name: str) -> tzinfo:
 
 def length_of_time(text: str) -> timedelta:
     """Return a length of time from text like `P1DT2H3M4.5S`; raises `ValueError` with what is wrong."""
-    found = _LENGTH.fullmatch(text)
-    if found is None or not any(found.groups()[1:]):
+    match = _LENGTH.fullmatch(text)
+    if match is None or not any(match.groups()[1:]):
         raise ValueError(_NO_LENGTH)
-    sign, *parts, fraction = found.groups()
+    sign, *parts, fraction = match.groups()
     if (fraction or "")[6:].strip("0"):
         raise ValueError(BELOW_A_MICROSECOND)
     weeks, days, hours, minutes, seconds = (int(part[:20]) if part else 0 for part in parts)

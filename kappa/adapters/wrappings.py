@@ -1,7 +1,8 @@
-"""Bodies as other servers take them, which is what clients that were written for these send.
+"""Bodies in the formats of other servers, as sent by clients that were written for them.
 
 BentoML, MLflow, TensorFlow Serving, Seldon, KServe (v1 and the Open Inference Protocol), TorchServe, SageMaker, Azure
-ML, Hugging Face and Ray put rows, tensors or text into an object. None of these is taken; each is told what to send.
+ML, Hugging Face and Ray put rows, tensors or text into an object. None of these is taken; the refusal says what to
+send.
 """
 
 from __future__ import annotations

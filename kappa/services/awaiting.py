@@ -38,7 +38,7 @@ def is_awaitable(value: Any) -> bool:
 
 
 def awaited(awaitable: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> Any:
-    """Return what comes of ``awaitable``, which runs on ``loop`` while this thread waits."""
+    """Return the result of ``awaitable``, which runs on ``loop`` while this thread waits."""
     import asyncio  # PERF: 25 ms that most commands need not spend
 
     if loop is not None and loop is asyncio._get_running_loop():  # noqa: SLF001 - the one that does not raise

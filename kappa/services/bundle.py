@@ -18,7 +18,7 @@ from kappa.spec.manifest import BundleManifest, bundle_digest, manifest_of, read
 __all__ = ["Bundle", "open_bundle"]
 
 _CODE = (".py", ".whl", *EXTENSION_SUFFIXES)
-"""How the names of files end that Python may import: those of `_kappa` too."""
+"""The extensions of files that Python may import, those of `_kappa` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Bundle:
     directory: Path
     manifest: BundleManifest
     digest: str
-    """What the digest of the manifest is, as it lies there; it says itself what it should be."""
+    """The digest of the manifest as it is; its own field holds the expected one."""
 
     @property
     def is_installed(self) -> bool:
@@ -67,8 +67,8 @@ class Bundle:
     def verify(self) -> None:
         """Compare every file with the digests in the manifest; raises `BundleError` that lists what differs.
 
-        Detects corruption. Whoever can change the files can change the manifest too: against that, compare
-        ``manifest.bundle_digest`` with one that came from elsewhere.
+        Detects corruption. It does not detect tampering, which can change the manifest too: against that, compare
+        ``manifest.bundle_digest`` with a trusted one.
         """
         self._compare(lambda _: True)
 
@@ -78,27 +78,27 @@ class Bundle:
 
     def _compare(self, is_read: Callable[[str], bool]) -> None:
         prefix = f"{self.manifest.name}/" if self.is_installed else ""
-        own = BundleLayout(PurePosixPath())
+        layout = BundleLayout(PurePosixPath())
         expected = {path: digest for path, digest in self.manifest.files.items() if path.startswith(prefix)}
-        manifests = {str(own.manifest), str(own.package(self.manifest.name).manifest)}
+        manifests = {str(layout.manifest), str(layout.package(self.manifest.name).manifest)}
         try:
             entries = entries_of(self.directory, inside=prefix)
             strange = {prefix + path.as_posix(): word for path, word in entries if word}
-            found = {prefix + path.as_posix(): path for path, word in entries if not word}
-            shared = expected.keys() & found.keys()
+            present = {prefix + path.as_posix(): path for path, word in entries if not word}
+            shared = expected.keys() & present.keys()
             changed = {
                 path
                 for path in shared
-                if is_read(path) and sha256_of_file(self.directory / found[path]) != expected[path]
+                if is_read(path) and sha256_of_file(self.directory / present[path]) != expected[path]
             }
             texts = {path.read_bytes() for path in (self.layout.manifest, self.package.manifest)}
         except OSError as exc:
             raise BundleError(f"The bundle in `{self.directory}` cannot be read: {exc}.") from exc
         problems = [f"`{printable(path)}` is {word}" for path, word in strange.items()]
         problems += [
-            f"`{printable(path)}` is missing" for path in sorted(expected.keys() - found.keys() - strange.keys())
+            f"`{printable(path)}` is missing" for path in sorted(expected.keys() - present.keys() - strange.keys())
         ]
-        problems += [f"`{printable(path)}` was added" for path in sorted(found.keys() - expected.keys() - manifests)]
+        problems += [f"`{printable(path)}` was added" for path in sorted(present.keys() - expected.keys() - manifests)]
         problems += [f"`{printable(path)}` was changed" for path in sorted(changed)]
         if len(texts) > 1 or self.digest != self.manifest.bundle_digest:
             problems.append(f"`{MANIFEST_NAME}` was changed")

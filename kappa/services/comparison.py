@@ -1,4 +1,4 @@
-"""Compares what came of an example with what it expects: one judgement for `kappa test` and for a server's start."""
+"""Compares the outcome of an example with its expectation: one judgement for `kappa test` and for a server's start."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Replay:
     """The answer as a value; text if it is not JSON, ``None`` if there is none."""
     duration_ms: float = 0.0
     cause: Exception | None = None
-    """What the user's code raised, if that is why."""
+    """The exception of the user's code, if that is the reason."""
 
     def to_tree(self) -> dict[str, Any]:
         return {
@@ -52,9 +52,9 @@ class Replay:
 def replay_of(
     example: ExampleSpec, outcome: Answer | Exception, *, duration_ms: float = 0.0, not_sent: str = ""
 ) -> Replay:
-    """Judge what came of an example: an error, a status of 400 or above, or another answer than expected fails it.
+    """Judge the outcome of an example: an error, a status of 400 or above, or another answer than expected fails it.
 
-    ``not_sent`` is the advice where a column is missing, if more is known than any service is told.
+    ``not_sent`` is the advice for a missing column, where the caller knows more.
     """
     if isinstance(outcome, BadInputError):
         return Replay(example, (_refused(outcome.http_status, str(outcome), not_sent),), None, duration_ms)
@@ -107,14 +107,14 @@ def differences(expected: Any, got: Any, *, tolerance: float = 0.0, where: str =
         for key in [*expected, *(key for key in got if key not in expected)]:
             inside = f"{where}.{key}" if where else str(key)
             if key not in got:
-                yield f"{_place(inside)} is missing; expected {_shown(expected[key])}"
+                yield f"{_subject(inside)} is missing; expected {_shown(expected[key])}"
             elif key not in expected:
-                yield f"{_place(inside)} is not expected; got {_shown(got[key])}"
+                yield f"{_subject(inside)} is not expected; got {_shown(got[key])}"
             else:
                 yield from differences(expected[key], got[key], tolerance=tolerance, where=inside)
     elif _is_array(expected) and _is_array(got):
         if len(expected) != len(got):
-            yield f"{_place(where)} has {len(got)} elements; expected {len(expected)}"
+            yield f"{_subject(where)} has {len(got)} elements; expected {len(expected)}"
         for number, (left, right) in enumerate(zip(expected, got, strict=False)):
             yield from differences(left, right, tolerance=tolerance, where=f"{where}[{number}]")
     elif _is_number(expected) and _is_number(got):
@@ -122,9 +122,9 @@ def differences(expected: Any, got: Any, *, tolerance: float = 0.0, where: str =
             allowed = (
                 f", {distance:.3g} apart where {tolerance:g} is allowed" if tolerance else _advice(distance, expected)
             )
-            yield f"{_place(where)}: expected {_shown(expected)}, got {_shown(got)}{allowed}"
+            yield f"{_subject(where)}: expected {_shown(expected)}, got {_shown(got)}{allowed}"
     elif type(expected) is not type(got) or expected != got:
-        yield f"{_place(where)}: expected {_shown(expected)}, got {_shown(got)}"
+        yield f"{_subject(where)}: expected {_shown(expected)}, got {_shown(got)}"
 
 
 def _advice(distance: float, expected: float) -> str:
@@ -141,7 +141,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _place(where: str) -> str:
+def _subject(where: str) -> str:
     return f"`{where}`" if where else "the answer"
 
 

@@ -1,4 +1,4 @@
-"""`DeclaredService`, what a service declared in Python is: its class is decorated, its instances hold models."""
+"""`DeclaredService`, a service declared in Python: its class is decorated, its instances hold models."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class DeclaredService:
         """Give the declared artifact ``name`` its model; returns the service, so that calls can be chained."""
         declared = [artifact.name for artifact in declared_artifacts(type(self))]
         if name not in declared:
-            known = ", ".join(f"`{known}`" for known in declared) or "none"
-            raise ConfigurationError(f"`{type(self).__name__}` declares no artifact `{name}`; declared are {known}.")
+            names = ", ".join(f"`{declared_name}`" for declared_name in declared) or "none"
+            raise ConfigurationError(f"`{type(self).__name__}` declares no artifact `{name}`; declared are {names}.")
         if not (metadata is None or isinstance(metadata, Mapping)):
             raise ConfigurationError(f"The metadata of `{name}` must be a mapping, not `{type(metadata).__name__}`.")
         packed = Artifact(model, frozen_metadata(name, metadata))
@@ -79,8 +79,8 @@ class DeclaredService:
         try:
             return self._spec.api(api_name)
         except KeyError:
-            known = ", ".join(f"`{api.name}`" for api in self._spec.apis)
-            raise UsageError(f"`{self.name}` has no API `{api_name}`; it has {known}.") from None
+            names = ", ".join(f"`{api.name}`" for api in self._spec.apis)
+            raise UsageError(f"`{self.name}` has no API `{api_name}`; it has {names}.") from None
 
     @property
     def _spec(self) -> ServiceSpec:
@@ -97,8 +97,8 @@ class DeclaredService:
     @property
     def version(self) -> str:
         """The version of the bundle that it was loaded from or last saved as; else what the next `save` will use."""
-        known: str | None = self.__dict__.get("_version")
-        return self.set_version() if known is None else known
+        version: str | None = self.__dict__.get("_version")
+        return self.set_version() if version is None else version
 
     @property
     def tag(self) -> str:
@@ -110,12 +110,12 @@ class DeclaredService:
 
         With `@kappa.ver(1, 2)` it becomes ``1.2.<version>``.
         """
-        given = self.versioneer() if version is None else version
+        next_version = self.versioneer() if version is None else version
         try:
-            made = check_version(self._spec.version_of(given))
+            made = check_version(self._spec.version_of(next_version))
         except ValueError as exc:
             raise UsageError(f"{exc}.") from None
-        self.__dict__.update(_version=made, _next_version=given)
+        self.__dict__.update(_version=made, _next_version=next_version)
         return made
 
     def versioneer(self) -> str:

@@ -32,24 +32,24 @@ API_MARK = "__kappa_apis__"
 """The attribute of a method that holds the options of its endpoint."""
 
 
-# -- decorators: each gets its part, its name, and what it is given by the names of fields -----------------------------
+# -- decorators: each gets its part, its name, and its arguments by the names of fields -----------------------------
 
 
-def _declare_table(part: Part, name: str, model: type[Spec], given: Mapping[str, Any]) -> Decorator:
-    return _marking(part, name, _table(model, name, given))
+def _declare_table(part: Part, name: str, model: type[Spec], options: Mapping[str, Any]) -> Decorator:
+    return _marking(part, name, _table(model, name, options))
 
 
-def _declare_example(part: Part, name: str, model: type[Spec], given: Mapping[str, Any]) -> Decorator:
+def _declare_example(part: Part, name: str, model: type[Spec], options: Mapping[str, Any]) -> Decorator:
     """May be repeated. On a method that is an API, `api` is this one."""
-    called = f"{name}({given.get('name', '')!r})"
+    called = f"{name}({options.get('name', '')!r})"
 
     def decorate(decorated: Any) -> Any:
         of_method = {}
         if inspect.isfunction(decorated):
-            if "api" in given:
+            if "api" in options:
                 raise ConfigurationError(f"`@kappa.{called}`: on a method, leave out `api`.")
             of_method = {"api": decorated.__name__}
-        made = _table(model, called, {**given, **of_method})
+        made = _table(model, called, {**options, **of_method})
         others = vars(decorated).get(part.mark, ())
         setattr(decorated, part.mark, (made, *others))  # decorators run upwards
         return decorated
@@ -57,21 +57,21 @@ def _declare_example(part: Part, name: str, model: type[Spec], given: Mapping[st
     return decorate
 
 
-def _declare_api(part: Part, name: str, model: type[Spec], given: Mapping[str, Any]) -> Decorator:  # noqa: ARG001
+def _declare_api(part: Part, name: str, model: type[Spec], keys: Mapping[str, Any]) -> Decorator:  # noqa: ARG001
     """The method itself stays as it is and can be called directly, also without the `task` or `tasks` that it takes.
 
     Without `batch`, it takes batches where the input takes nothing else. Without `api_name` and `api_doc`, its name and
     its docstring are those of the endpoint.
     """
-    given = {key: value for key, value in given.items() if value is not None or key == "input"}
-    for what, family in (("input", InputAdapter), ("output", OutputAdapter)):
-        if what in given and not isinstance(given[what], family):
-            like = "JsonInput()" if what == "input" else "JsonOutput()"
+    keys = {key: value for key, value in keys.items() if value is not None or key == "input"}
+    for argument, family in (("input", InputAdapter), ("output", OutputAdapter)):
+        if argument in keys and not isinstance(keys[argument], family):
+            like = "JsonInput()" if argument == "input" else "JsonOutput()"
             raise ConfigurationError(
-                f"`@kappa.{name}`: `{what}` must be an adapter like `{like}`, not `{given[what]!r}`."
+                f"`@kappa.{name}`: `{argument}` must be an adapter like `{like}`, not `{keys[argument]!r}`."
             )
-    adapter: InputAdapter = given["input"]
-    options = MappingProxyType({"batch": batch_by_default(adapter), **given})
+    adapter: InputAdapter = keys["input"]
+    options = MappingProxyType({"batch": batch_by_default(adapter), **keys})
 
     def decorate(method: Any) -> Any:
         callable_by_hand = with_own_tasks(method, adapter) if inspect.isfunction(method) else method
@@ -142,23 +142,23 @@ def _bound(
 
 
 def _by_field(part: Part, name: str, values: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a decorator is given by the names of fields; what is no field is for the model to refuse."""
+    """Return the arguments of a decorator by the names of fields; the model refuses unknown ones."""
     arguments = arguments_of(part)
     if len(values) > len(arguments):
         raise TypeError(f"{name}() takes {len(arguments)} arguments, not {len(values)}")
-    given: dict[str, Any] = {}
-    said: dict[str, str] = {}
+    by_field: dict[str, Any] = {}
+    argument_of: dict[str, str] = {}
     for argument, value in (*zip(arguments, values, strict=False), *options.items()):
         field = arguments.get(argument, argument)
-        if field in given:
-            message = f"`@kappa.{name}`: `{field}` is given twice, as `{said[field]}` and as `{argument}`."
+        if field in by_field:
+            message = f"`@kappa.{name}`: `{field}` is given twice, as `{argument_of[field]}` and as `{argument}`."
             raise ConfigurationError(message)
-        given[field], said[field] = value, argument
-    return given
+        by_field[field], argument_of[field] = value, argument
+    return by_field
 
 
 def _documentation_of(part: Part) -> str:
-    """Return what a decorator declares, and what is special about it."""
+    """Return the part of a decorator, and its maker if it has a special one."""
     special = _VALUES.get(part.field) or _TABLES.get(part.field)
     summary = f"Declare {part.title} of a kappafile; `kappa explain {'.'.join(part.key)}` says what it means."
     return "\n\n".join([summary, *([inspect.getdoc(special) or ""] if special is not None else [])])
@@ -190,7 +190,7 @@ def declared_spec(declaring: type, *, module: str | None = None) -> ServiceSpec:
             f"`{declaring.__name__}` declares no API: decorate a method with `@kappa.api(input=…)`."
         )
     declared = {part.field: getattr(declaring, part.mark, None) for part in DECLARATIONS if part.decorators}
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "name": declaring.__name__,
         "doc": inspect.cleandoc(declaring.__doc__ or ""),
         **{field: value for field, value in declared.items() if value is not None},
@@ -198,7 +198,7 @@ def declared_spec(declaring: type, *, module: str | None = None) -> ServiceSpec:
     }
     try:
         apis = tuple(_api_spec(method, function, reference) for method, function in methods.items())
-        return ServiceSpec(**{**given, "service_class": reference, "apis": apis})
+        return ServiceSpec(**{**fields, "service_class": reference, "apis": apis})
     except ValidationError as exc:
         raise ConfigurationError(f"`{declaring.__name__}` is not declared right: {_first_problem(exc)}.") from None
 
@@ -256,12 +256,12 @@ _WANTED = {
     "int": "a whole number",
     "float": "a number",
 }
-"""What Python's own words for the kinds of values are in sentences, by how the types of pydantic's errors begin."""
+"""Kinds of values in words, by the prefixes of pydantic's error types."""
 
 
 def _first_problem(exc: ValidationError) -> str:
     problem = exc.errors()[0]
-    kind, given = problem["type"], problem["input"]
+    kind, value = problem["type"], problem["input"]
     where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     if kind == "extra_forbidden":
         return f"there is no `{where}`"
@@ -271,7 +271,7 @@ def _first_problem(exc: ValidationError) -> str:
     if kind == "literal_error":
         wanted = problem["ctx"]["expected"].replace("'", "`")
     if wanted is not None:
-        shown = masked(repr(given))
+        shown = masked(repr(value))
         return f"`{where}` must be {wanted}, not `{shown if len(shown) <= 60 else shown[:57] + '…'}`"
     message = problem["msg"].removeprefix("Value error, ")
     return f"`{where}`: {message}" if where else message

@@ -44,23 +44,23 @@ def with_own_tasks(function: F, adapter: InputAdapter) -> F:
         return function
     (word, *_) = words
 
-    def completed(args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
-        if word in given:
-            return given
-        arguments = signature.bind_partial(*args, **given).arguments
+    def completed(args: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+        if word in keywords:
+            return keywords
+        arguments = signature.bind_partial(*args, **keywords).arguments
         inputs = [*arguments.values()][1:]
-        return given if word in arguments or not inputs else {**given, word: own_tasks(word, inputs, adapter)}
+        return keywords if word in arguments or not inputs else {**keywords, word: own_tasks(word, inputs, adapter)}
 
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def awaiting(*args: Any, **given: Any) -> Any:
-            return await function(*args, **completed(args, given))
+        async def awaiting(*args: Any, **keywords: Any) -> Any:
+            return await function(*args, **completed(args, keywords))
 
         return awaiting  # type: ignore[return-value] # it takes and returns the same
 
     @functools.wraps(function)
-    def calling(*args: Any, **given: Any) -> Any:
-        return function(*args, **completed(args, given))
+    def calling(*args: Any, **keywords: Any) -> Any:
+        return function(*args, **completed(args, keywords))
 
     return calling  # type: ignore[return-value]

@@ -71,8 +71,8 @@ def example_payload(example: ExampleSpec, directory: Path) -> Payload:
 
 
 _Call = tuple[tuple[Any, ...], Mapping[str, Any], Any]
-"""What a function is called with, by position and by name, and the index of the frame that it is given, as it was
-before the call, or ``None``."""
+"""The arguments of a call, by position and by name, and the index of the frame that it is given, as it was before the
+call, or ``None``."""
 
 
 class Inference:
@@ -94,7 +94,7 @@ class Inference:
         self.spec = spec
         self._function = function
         self.headers = _NO_HEADERS
-        """What tasks have where no request brings headers of its own."""
+        """The headers of tasks without a request."""
         self._input = spec.input
         self._decode = spec.input.decoder(load)
         self._takes_parts = bool(spec.input.part_names)
@@ -113,7 +113,7 @@ class Inference:
             self._bind(injectables)
 
     def _bind(self, injectables: Mapping[str, Any]) -> None:
-        """Decide once what each parameter after the input receives."""
+        """Decide once the argument of each parameter after the input."""
         where = f"The function of the API `{self.spec.name}`"
         task_word = "tasks" if self.spec.batch else "task"
         try:
@@ -137,10 +137,10 @@ class Inference:
             elif parameter.name in injectables:
                 self._keywords[parameter.name] = injectables[parameter.name]
             elif parameter.default is inspect.Parameter.empty:
-                known = ", ".join(f"`{name}`" for name in sorted([task_word, *injectables]))
+                available = ", ".join(f"`{name}`" for name in sorted([task_word, *injectables]))
                 raise ConfigurationError(
                     f"{where} takes `{parameter.name}`, which is neither an artifact nor returned by `setup`. "
-                    f"Known here are {known}."
+                    f"Known here are {available}."
                 )
 
     def call(self, *arguments: Any) -> Any:
@@ -172,7 +172,7 @@ class Inference:
         return any(kind.startswith(SLOW_KINDS) for kind in self._input.request_content() if kind != FORM)
 
     def is_light(self, media_type: str, body: bytes) -> bool:
-        """Return whether a body of which nobody said what it is may be decoded where everybody waits for it."""
+        """Return whether a body without a media type may be decoded on the event loop."""
         return media_type in UNTOLD and (not self._is_ever_slow or body.lstrip(b" \t\r\n")[:1] in (b"[", b"{"))
 
     def group_and_items_of(self, task: InferenceTask) -> tuple[Hashable, int]:
@@ -246,9 +246,9 @@ class Inference:
                 value = common.prepare(value, tasks)
             values = cut(value, counts)
         except ResultMismatchError as exc:
-            told = f"{self._named} {str(exc).removeprefix(FUNCTION).lstrip()}"
+            message = f"{self._named} {str(exc).removeprefix(FUNCTION).lstrip()}"
             left = f" {len(tasks) - len(kept)} more were discarded and need none." if len(kept) < len(tasks) else ""
-            raise ResultMismatchError(f"{told}{left}") from None
+            raise ResultMismatchError(f"{message}{left}") from None
         if len(kept) == len(tasks):
             return values
         rest = iter(values)
@@ -259,9 +259,9 @@ class Inference:
         """The function as messages name it, with its place where it has one."""
         function = inspect.unwrap(getattr(self._function, "__func__", self._function))
         code = getattr(function, "__code__", None)
-        place = f"`{Path(code.co_filename).name}:{code.co_firstlineno}`, " if code is not None else ""
+        origin = f"`{Path(code.co_filename).name}:{code.co_firstlineno}`, " if code is not None else ""
         name = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
-        return f"`{name}` ({place}API `{self.spec.name}`)"
+        return f"`{name}` ({origin}API `{self.spec.name}`)"
 
     def _arranged(self, value: Any, tasks: Sequence[InferenceTask], kept: Sequence[int | None], labels: Any) -> Any:
         """Bring what the function returned into the order of its input."""
@@ -277,7 +277,7 @@ class Inference:
         return value
 
     def answer(self, tasks: Sequence[InferenceTask]) -> list[Any]:
-        """Run tasks of one group together and return what came of each, in the representation of each."""
+        """Run tasks of one group together and return the outcome of each, in its representation."""
         if self.thread is not None and not self.thread.is_current:
             return self.thread.run(partial(self.answer, tasks))
         value, labels = self._run(tasks)
@@ -297,7 +297,10 @@ class Inference:
         if representation is None and any([task.representation is not first for task in tasks]):  # noqa: C419 - PERF
             values = self._values(tasks, value, labels, None)
             each = [task.representation or self._rest for task in tasks]
-            return [own.encode(part, task) for own, part, task in zip(each, values, tasks, strict=True)]
+            return [
+                representation.encode(part, task)
+                for representation, part, task in zip(each, values, tasks, strict=True)
+            ]
         common = first or self._rest
         encode, values = common.encode, self._values(tasks, value, labels, common)
         return [encode(part, task) for part, task in zip(values, tasks, strict=True)]

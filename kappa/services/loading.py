@@ -109,12 +109,14 @@ def code_of_project(root: Path, paths: Sequence[str] = (), *, on_path: Sequence[
 
     Folders of ``on_path`` are what else was on `sys.path` in the process that asks for this one.
     """
-    own = own_folders(root, paths)
-    for name, folder in {**own.named, **own.packages}.items():
-        if not any(isinstance(one, _Finder) and one.names == {name} for one in sys.meta_path):
+    layout = own_folders(root, paths)
+    for name, folder in {**layout.named, **layout.packages}.items():
+        if not any(
+            isinstance(finder_in_use, _Finder) and finder_in_use.names == {name} for finder_in_use in sys.meta_path
+        ):
             finder = _Finder(folder, frozenset({name}), (folder.parent,))
-            sys.meta_path.insert(0 if name in own.packages else len(sys.meta_path), finder)
-    folders = [*on_path, *map(str, own.searched)]
+            sys.meta_path.insert(0 if name in layout.packages else len(sys.meta_path), finder)
+    folders = [*on_path, *map(str, layout.searched)]
     root = root.absolute()
     roots = _roots(root, folders)
     if any(is_needed_from_elsewhere(name, roots) for name in MODULES_OF_OTHERS if is_regular(name, roots)):
@@ -195,7 +197,7 @@ def _is_taken(name: str, directory: Path) -> bool:
 def _is_below(module: ModuleType, directory: Path) -> bool:
     """Return whether a module, or a package without a file of its own, comes from a folder."""
     places = [file] if (file := getattr(module, "__file__", None)) else [*getattr(module, "__path__", ())]
-    return any(Path(place).resolve().is_relative_to(directory.resolve()) for place in places)
+    return any(Path(folder).resolve().is_relative_to(directory.resolve()) for folder in places)
 
 
 class _Finder(MetaPathFinder):
@@ -381,7 +383,7 @@ def loading() -> Iterator[None]:
 
 
 class _ScriptEnd(BaseException):
-    """A script that defines a service was imported, and has come to what it does with the service."""
+    """A script that defines a service was imported, and has reached the line that uses the service."""
 
     def __init__(self, modules: Mapping[str, ModuleType]) -> None:
         super().__init__()
@@ -429,7 +431,7 @@ def user_call(function: Callable[[], T], *, failed: str, code: ServiceCode) -> T
 
 
 def described(exc: BaseException, code: ServiceCode | None = None) -> str:
-    """Say what an exception of others' code is, where in the service's own code it came from, and what may help."""
+    """Describe an exception of user code: what it is, where in the service's code it came from, and what may help."""
     where = ""
     for frame in traceback.extract_tb(exc.__traceback__):
         if code is not None and Path(frame.filename).is_relative_to(code.directory):
@@ -441,7 +443,7 @@ def described(exc: BaseException, code: ServiceCode | None = None) -> str:
 
 
 def _hint_of(exc: ModuleNotFoundError, code: ServiceCode | None) -> str:
-    """Say what to do about a module that is not there: one of the service's own is never to be installed."""
+    """Return the advice for a missing module: one of the service's own is never to be installed."""
     name = exc.name or ""
     top = name.partition(".")[0]
     if top == "kappa":

@@ -43,5 +43,8 @@ def regular_modules(names: Collection[str], roots: Collection[Path]) -> frozense
 
 
 def _is_elsewhere(name: str, roots: Collection[Path]) -> bool:
-    own = {root.resolve() for root in roots}
-    return PathFinder.find_spec(name, [entry for entry in sys.path if Path(entry).resolve() not in own]) is not None
+    resolved_roots = {root.resolve() for root in roots}
+    return (
+        PathFinder.find_spec(name, [entry for entry in sys.path if Path(entry).resolve() not in resolved_roots])
+        is not None
+    )

@@ -100,23 +100,23 @@ def _shared(content: dict[str, Any], owner: str, models: dict[str, Any]) -> dict
 
     Two that differ under one name keep apart: the later one gets the name of the API that brings it before its own.
     """
-    found: dict[str, Any] = {}
-    _collect(content, found)
+    definitions: dict[str, Any] = {}
+    _collect(content, definitions)
     names = {}
-    for name, schema in found.items():
+    for name, schema in definitions.items():
         schema_here = _referring(schema, {})
         is_taken = name == "Error" or models.get(name, schema_here) != schema_here
         names[name] = f"{owner}_{name}" if is_taken else name
-    models.update({names[name]: _referring(schema, names) for name, schema in found.items()})
+    models.update({names[name]: _referring(schema, names) for name, schema in definitions.items()})
     shared: dict[str, Any] = _referring(content, names)
     return shared
 
 
-def _collect(tree: Any, found: dict[str, Any]) -> None:
+def _collect(tree: Any, definitions: dict[str, Any]) -> None:
     if isinstance(tree, dict):
-        found.update(tree.get("$defs", {}))
+        definitions.update(tree.get("$defs", {}))
     for part in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
-        _collect(part, found)
+        _collect(part, definitions)
 
 
 def _referring(tree: Any, names: dict[str, str]) -> Any:
@@ -140,7 +140,7 @@ def _content(api: ApiSpec) -> dict[str, Any]:
     """
     content = api.input.documented_content()
     has_simpler = {"application/json", "application/octet-stream"} & content.keys()
-    return {kind: _explicit(about) for kind, about in content.items() if kind != FORM or not has_simpler}
+    return {kind: _explicit(description) for kind, description in content.items() if kind != FORM or not has_simpler}
 
 
 def _explicit(schema: Any) -> Any:

@@ -20,7 +20,7 @@ class Artifact:
 
     value: Model
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
-    """Nobody can change it, however deep; numbers keep their type."""
+    """Deeply immutable; numbers keep their type."""
 
 
 class Artifacts(Mapping[str, Artifact]):
@@ -39,9 +39,9 @@ class Artifacts(Mapping[str, Artifact]):
             return self.__dict__["_values"][name].value
         except KeyError:
             values = self.__dict__.get("_values", {})
-            known = f"Packed are {', '.join(f'`{known}`' for known in values)}." if values else "None is packed yet."
+            names = f"Packed are {', '.join(f'`{packed}`' for packed in values)}." if values else "None is packed yet."
             raise AttributeError(
-                f'There is no artifact `{name}` here. {known} `service.pack("{name}", …)` gives one its model.'
+                f'There is no artifact `{name}` here. {names} `service.pack("{name}", …)` gives one its model.'
             ) from None
 
     def __setattr__(self, name: str, value: Any) -> None:

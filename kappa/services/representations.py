@@ -1,7 +1,7 @@
-"""What the value of a task becomes: bytes of HTTP as the API's output adapter writes them, or the plain value.
+"""Representations of a task's value: bytes of HTTP as the API's output adapter writes them, or the plain value.
 
 A *representation* belongs to a task, and works in the thread that ran the function. So tasks of one batch may be
-answered to different doors, and nothing between the function and a door knows what the answer is made of.
+answered to different doors, and nothing between the function and a door knows the form of the answer.
 """
 
 from __future__ import annotations

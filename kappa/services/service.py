@@ -86,9 +86,7 @@ class _FunctionService(DeclaredService):
     def __getattr__(self, name: str) -> Any:
         apis: Mapping[str, Inference] = self.__dict__.get("_apis", {})
         if name not in apis:
-            raise AttributeError(
-                f"this service has no API `{name}`; it has {', '.join(f'`{known}`' for known in apis)}"
-            )
+            raise AttributeError(f"this service has no API `{name}`; it has {', '.join(f'`{api}`' for api in apis)}")
         return apis[name].call
 
     def __dir__(self) -> list[str]:
@@ -98,24 +96,24 @@ class _FunctionService(DeclaredService):
 @contextmanager
 def answering(load: Callable[[], LoadedService], *, name: str) -> Iterator[LoadedService]:
     """Load a service, have each API answer in such a thread as it has in a server, and close it at the end."""
-    own = ServiceThread(f"kappa-{name}")
+    service_thread = ServiceThread(f"kappa-{name}")
     others: list[ServiceThread] = []
     try:
-        service = own.run(load)
+        service = service_thread.run(load)
     except BaseException:
-        own.end()
+        service_thread.end()
         raise
     try:
         for api, inference in service.apis.items():
-            inference.thread = own
+            inference.thread = service_thread
             if api != service.api_of_own_thread:
-                others.append(ServiceThread(f"kappa-{name}.{api}", own.context.copy()))
+                others.append(ServiceThread(f"kappa-{name}.{api}", service_thread.context.copy()))
                 inference.thread = others[-1]
         yield service
     finally:
         for thread in others:
             thread.end()
-        own.end_with(service.close).result()
+        service_thread.end_with(service.close).result()
 
 
 @loading()
@@ -210,18 +208,18 @@ def _prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) -
         environ.setdefault(name, value)
 
 
-def _user_function(what: str, reference: str, code: ServiceCode) -> Callable[..., Any]:
+def _user_function(role: str, reference: str, code: ServiceCode) -> Callable[..., Any]:
     function = import_reference(reference, code)
     if not callable(function):
         raise BundleError(
-            f"{what[0].upper()}{what[1:]} (`{reference}`) is not callable: it is a `{type(function).__name__}`."
+            f"{role[0].upper()}{role[1:]} (`{reference}`) is not callable: it is a `{type(function).__name__}`."
         )
     owner, _, name = reference.rpartition(".")
     if owner.count(":") and inspect.isfunction(function):
         declaring = import_reference(owner, code)
         if isinstance(declaring, type) and inspect.isfunction(inspect.getattr_static(declaring, name, None)):
             raise BundleError(
-                f"{what[0].upper()}{what[1:]} (`{reference}`) is a method, which needs an object of its class: name a "
+                f"{role[0].upper()}{role[1:]} (`{reference}`) is a method, which needs an object of its class: name a "
                 f'plain function, or write `class = "{owner}"` in `[service]`, with `@kappa.api` over the method.'
             )
     return function  # type: ignore[no-any-return]
@@ -256,20 +254,20 @@ def _teardown_of(
         return None
     parameters = inspect.signature(teardown).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    given = {name: value for name, value in provided.items() if takes_all or name in parameters}
+    arguments = {name: value for name, value in provided.items() if takes_all or name in parameters}
     needed = [
         name
         for name, parameter in parameters.items()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
-    if missing := [name for name in needed if name not in given]:
+    if missing := [name for name in needed if name not in arguments]:
         message = f"`teardown` ({spec.teardown}) takes {_listed(missing)}, which `setup` does not return."
         raise ConfigurationError(message)
-    return partial(_tear_down, teardown, given, loop_in_use())
+    return partial(_tear_down, teardown, arguments, loop_in_use())
 
 
-def _tear_down(teardown: Callable[..., Any], given: Mapping[str, Any], loop: Any) -> None:
-    ended = teardown(**given)
+def _tear_down(teardown: Callable[..., Any], arguments: Mapping[str, Any], loop: Any) -> None:
+    ended = teardown(**arguments)
     if is_awaitable(ended):
         awaited(ended, loop)
     elif hasattr(ended, "send") or hasattr(ended, "asend"):

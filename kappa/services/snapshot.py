@@ -24,13 +24,13 @@ _FILE = "service.json"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is written beside the models, each of which has a folder of its name."""
+    """The file beside the models, each of which has a folder of its name."""
 
     spec: ServiceSpec
     root: Path
     """The folder of the project."""
     paths: Sequence[str]
-    """What else the process had on `sys.path` for the project's modules, relative to its folder."""
+    """Further folders on `sys.path` for the project's modules, relative to its folder."""
     metadata: Mapping[str, Any]
     """That of each model, by its name."""
 
@@ -65,6 +65,6 @@ def write_snapshot(spec: ServiceSpec, sources: Mapping[str, ArtifactSource], *, 
 
 
 def read_snapshot(folder: Path) -> Snapshot:
-    """Read what `write_snapshot` wrote into a folder."""
+    """Read a snapshot."""
     tree = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     return Snapshot(ServiceSpec.model_validate(tree["spec"]), Path(tree["root"]), tree["paths"], tree["metadata"])

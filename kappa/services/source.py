@@ -1,7 +1,7 @@
 """Where a service comes from: a bundle, a project as it lies on disk, a snapshot, or an instance in this process.
 
-A source is all that is known before any code of the service's is imported; `kappa.services.service.load_service` makes
-a service of it that answers, whichever it is.
+A source holds the facts that are known before any code of the service is imported;
+`kappa.services.service.load_service` makes a service of it that answers, whichever it is.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ServiceSource:
 
     @property
     def manifest(self) -> BundleManifest | None:
-        """What a build said of it; ``None`` for what is not built."""
+        """The manifest of its build; ``None`` for what is not built."""
         return self.bundle.manifest if self.bundle is not None else None
 
     @classmethod
@@ -84,11 +84,11 @@ class ServiceSource:
     def of_project(cls, spec: ServiceSpec, models: Mapping[str, ArtifactSource], *, root: Path) -> ServiceSource:
         """Return a project as it lies on disk: code and ``models`` are taken from where they are."""
         code = partial(code_of_project, root, spec.files.paths)
-        return cls(spec, UNBUILT, code, partial(_given, models), root, _static(spec, root))
+        return cls(spec, UNBUILT, code, partial(_from_file, models), root, _static(spec, root))
 
     @classmethod
     def of_snapshot(cls, folder: Path) -> ServiceSource:
-        """Return what `write_snapshot` left in a folder: its models are there, its code is where it was."""
+        """Return the snapshot in a folder as a source: its models are there, its code is where it was."""
         snapshot = read_snapshot(folder)
         spec, root = snapshot.spec, snapshot.root
         code = partial(code_of_project, root, spec.files.paths, on_path=snapshot.paths)
@@ -141,7 +141,7 @@ def _packed(bundle: Bundle, plugin: ArtifactPlugin) -> Artifact:
     directory = bundle.package.artifact(plugin.name)
     if not directory.is_dir():
         raise BundleError(f"The bundle in `{bundle.directory}` has no artifact `{plugin.name}`.")
-    metadata = next((one.metadata for one in bundle.manifest.artifacts if one.name == plugin.name), {})
+    metadata = next((artifact.metadata for artifact in bundle.manifest.artifacts if artifact.name == plugin.name), {})
     return Artifact(load_kept(plugin, directory), freeze(metadata))
 
 
@@ -149,7 +149,7 @@ def _kept(folder: Path, metadata: Mapping[str, object], plugin: ArtifactPlugin) 
     return Artifact(load_kept(plugin, folder / plugin.name), freeze(metadata[plugin.name]))
 
 
-def _given(models: Mapping[str, ArtifactSource], plugin: ArtifactPlugin) -> Artifact:
+def _from_file(models: Mapping[str, ArtifactSource], plugin: ArtifactPlugin) -> Artifact:
     model = models.get(plugin.name)
     if model is None:
         raise ConfigurationError(

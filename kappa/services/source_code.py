@@ -1,6 +1,6 @@
 """The code of bundles is loaded from its source: the bytecode that Python keeps beside it is neither read nor written.
 
-No digest covers what lies in ``__pycache__``, so whoever can write there could have other code run than the source.
+No digest covers ``__pycache__``, so write access to it would be enough to run other code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How what a batch function returned is cut into one value per request.
+"""Cuts the result of a batch function into one value per request.
 
-A result is rows: a list, an array, a series, a frame, a tensor. A mapping is several results, each with a name. What
-says which rows it holds, as the labels of a frame do, is held to the rows that the function was given.
+A result is rows: a list, an array, a series, a frame, a tensor. A mapping is several results, each with a name. Labels
+of a result's rows are checked against those of the function's input.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["FUNCTION", "InputRows", "arranged", "cut", "detached", "is_in_order"
 
 _RESULTS = frozenset({InferenceResult, InferenceError})
 _SINGLE = (str, bytes, bytearray, memoryview, Mapping, set, frozenset)
-"""What has a length and is no list of results."""
+"""Types with a length that are not lists of results."""
 _PIECE = 65_536
 FUNCTION = "The function"
-"""What errors begin with; who knows which function it is says so in its place."""
+"""The beginning of errors; a caller that knows the function replaces it by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ def is_in_order(value: Any) -> bool:
 def arranged(value: Any, rows: InputRows) -> tuple[Any, bool]:
     """Return a batch function's result in the order of its input, and whether it came in another.
 
-    Raises `ResultMismatchError` where it is not sure whose its rows are. The rows of lists and arrays are not counted
-    yet: `cut` does that.
+    Raises `ResultMismatchError` where its labels are ambiguous. The rows of lists and arrays are not counted yet: `cut`
+    does that.
     """
     if is_in_order(value):
         return value, False
@@ -94,8 +94,8 @@ def arranged(value: Any, rows: InputRows) -> tuple[Any, bool]:
     if all(_length(output) is None for output in outputs.values()):
         raise _mismatch(_counted(value), len(rows))
     if wrong := [(name, output) for name, output in outputs.items() if _length(output) != len(rows)]:
-        found = " and ".join(f"{_counted(output)} as `{name}`" for name, output in wrong)
-        raise _mismatch(found, len(rows))
+        counted = " and ".join(f"{_counted(output)} as `{name}`" for name, output in wrong)
+        raise _mismatch(counted, len(rows))
     parts = {name: _arranged_rows(output, rows) for name, output in outputs.items()}
     side_by_side = _without_differing_labels({name: part for name, (part, _) in parts.items()})
     return side_by_side, any(was_moved for _, was_moved in parts.values())
@@ -104,7 +104,7 @@ def arranged(value: Any, rows: InputRows) -> tuple[Any, bool]:
 def _without_differing_labels(outputs: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """Return outputs that have the same labels, or none: a table of them would be put together by their labels."""
     labels = [output.index for output in outputs.values() if hasattr(output, "iloc")]
-    if all(one is labels[0] or one.equals(labels[0]) for one in labels):
+    if all(index_of_part is labels[0] or index_of_part.equals(labels[0]) for index_of_part in labels):
         return outputs
     return {
         name: output.reset_index(drop=True) if hasattr(output, "iloc") else output for name, output in outputs.items()
@@ -176,12 +176,12 @@ def _total(counts: Sequence[int | None]) -> int:
     return sum([1 if count is None else count for count in counts])
 
 
-def _mismatch(found: str, expected: int) -> ResultMismatchError:
-    is_apart = expected == 1 and not found.startswith("0 ")
+def _mismatch(outputs: str, expected: int) -> ResultMismatchError:
+    is_apart = expected == 1 and not outputs.startswith("0 ")
     together = " What belongs to one input is one result: `return [[first, second]]`." if is_apart else ""
     return ResultMismatchError(
-        f"{FUNCTION} was given {expected} input{'' if expected == 1 else 's'} and returned {found}: return a list, an "
-        f"array or a frame with one result for each input, in their order.{together}"
+        f"{FUNCTION} was given {expected} input{'' if expected == 1 else 's'} and returned {outputs}: return a list, "
+        f"an array or a frame with one result for each input, in their order.{together}"
     )
 
 
@@ -247,14 +247,14 @@ def _in_order(value: Any, rows: InputRows, pandas: Any) -> tuple[Any, bool]:
     if index is rows.labels and not rows.discarded:
         return value, False
     numbered, all_numbered = pandas.RangeIndex(len(rows)), pandas.RangeIndex(_total(rows.counts))
-    given = rows.labels if rows.labels is not None and len(rows.labels) == len(all_numbered) else all_numbered
-    is_numbered = given.equals(all_numbered)
+    expected_labels = rows.labels if rows.labels is not None and len(rows.labels) == len(all_numbered) else all_numbered
+    is_numbered = expected_labels.equals(all_numbered)
     if isinstance(index, pandas.RangeIndex) and index.name is None and index.equals(numbered):
         return value, False
-    expected = [given[rows.kept_places()] if rows.discarded else given]
+    expected = [expected_labels[rows.kept_places()] if rows.discarded else expected_labels]
     if rows.discarded and is_numbered:
         expected.append(numbered)
-    levels = _unnamed_levels(index, given)
+    levels = _unnamed_levels(index, expected_labels)
     if any(level.equals(labels) for level in levels for labels in expected):
         order = None
     elif orders := [order for level in levels for labels in expected if (order := _order(level, labels)) is not None]:
@@ -262,18 +262,18 @@ def _in_order(value: Any, rows: InputRows, pandas: Any) -> tuple[Any, bool]:
         value = value.iloc[order]
     else:
         for level in levels:
-            _check_labels(level, given)
+            _check_labels(level, expected_labels)
         return value, False
     if is_numbered and value.index.nlevels == 1 and not value.index.equals(numbered):
         value = value.reset_index(drop=True)
     return value, order is not None
 
 
-def _unnamed_levels(index: Any, given: Any) -> list[Any]:
+def _unnamed_levels(index: Any, expected_labels: Any) -> list[Any]:
     """Return what of an index may be labels of the input: `groupby(…).apply(…)` puts its groups before them."""
-    if index.nlevels == given.nlevels:
+    if index.nlevels == expected_labels.nlevels:
         levels = [index] if not any(name is not None for name in index.names) else []
-    elif given.nlevels == 1:
+    elif expected_labels.nlevels == 1:
         levels = [index.get_level_values(i) for i, name in enumerate(index.names) if name is None]
     else:
         levels = []
@@ -292,11 +292,11 @@ def _order(labels: Any, expected: Any) -> Any:
     return None
 
 
-def _check_labels(labels: Any, given: Any) -> None:
-    """Refuse labels of the input that do not tell which row is whose: some twice, some unknown."""
+def _check_labels(labels: Any, expected_labels: Any) -> None:
+    """Refuse ambiguous labels: some of the input's twice, some unknown."""
     is_known: Any = ()
     with suppress(TypeError):
-        is_known = labels.isin(given)
+        is_known = labels.isin(expected_labels)
     if not any(is_known):
         return
     is_wrong, why = ~is_known, "is not among them"
@@ -357,7 +357,7 @@ def _sliceable(value: Any) -> Any:
 
 
 class _Renumbered:
-    """Cuts a pandas object into parts that do not tell where in the batch they stood."""
+    """Cuts a pandas object into parts without their positions in the batch."""
 
     def __init__(self, rows: Any) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""Which thread runs what of a service: the same where it is served, tried out and tested.
+"""The threads of a service: the same where it is served, tried out and tested.
 
 Code is loaded, `__init__`, `setup` and `teardown` are called in one thread, the *service's own*, which lives as long as
 the service. If exactly one API is synchronous, with one call at a time, its function is called there as well; else
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class ServiceThread:
-    """A thread that does what it is given, one call after the other; it keeps no process alive."""
+    """A daemon thread that makes calls one after the other."""
 
     def __init__(self, name: str, context: Context | None = None) -> None:
         self.context = copy_context() if context is None else context
@@ -37,7 +37,7 @@ class ServiceThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether this is the thread that asks."""
+        """Whether this is the current thread."""
         return current_thread() is self._thread
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
@@ -53,7 +53,7 @@ class ServiceThread:
     def end_with(self, call: Callable[[], T]) -> Future[T]:
         """Make a last call and let the thread go; the call is made in another one if this never comes back.
 
-        Asked again, it returns what comes of the first call: nobody is there to make another.
+        A second call of this returns the outcome of the first one.
         """
         if self._end is not None:
             return self._end
@@ -65,7 +65,7 @@ class ServiceThread:
         return future
 
     def end(self) -> None:
-        """Let the thread go once it has done what it was given."""
+        """Let the thread end after the calls that it was given."""
         self._calls.put(None)
 
     def _work(self) -> None:

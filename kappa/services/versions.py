@@ -1,4 +1,4 @@
-"""Which versions a service runs on here, and which ones its lock pins: for those who test here what runs elsewhere."""
+"""The versions that a service runs on here, and those that its lock pins: for tests of what runs elsewhere."""
 
 from __future__ import annotations
 
@@ -43,20 +43,22 @@ def versions_pinned(lock: str) -> dict[str, str]:
 
 def versions_here(names: Iterable[str], pinned: Mapping[str, str]) -> list[InstalledVersion]:
     """Return the distributions of ``names`` that are installed, with the versions that are ``pinned``."""
-    found = []
+    versions = []
     for name in names:
         with suppress(metadata.PackageNotFoundError):
-            found.append(InstalledVersion(name, metadata.version(name), pinned.get(name, "")))
-    return found
+            versions.append(InstalledVersion(name, metadata.version(name), pinned.get(name, "")))
+    return versions
 
 
-def say_versions(found: Iterable[InstalledVersion]) -> str:
+def say_versions(versions: Iterable[InstalledVersion]) -> str:
     """Say on what something ran here, as a sentence."""
-    listed = ", ".join(f"{one.name} {one.installed}" for one in found)
+    listed = ", ".join(f"{version.name} {version.installed}" for version in versions)
     return f"Ran on Python {platform.python_version()}{f' with {listed}' if listed else ''}."
 
 
-def say_differences(found: Iterable[InstalledVersion]) -> str:
+def say_differences(versions: Iterable[InstalledVersion]) -> str:
     """Say which versions here are not those of the bundle, as sentences; empty if all are."""
-    listed = ", ".join(f"{one.name} {one.installed} ({one.pinned} there)" for one in found if one.differs)
+    listed = ", ".join(
+        f"{version.name} {version.installed} ({version.pinned} there)" for version in versions if version.differs
+    )
     return f"The bundle has other versions than run here, so it may answer otherwise: {listed}." if listed else ""

@@ -108,7 +108,7 @@ def test_null_is_not_a_number() -> None:
         ([[1], [1, 2]], "The rows have different shapes; an array needs one shape for all."),
         ([[1], 2], "The rows have different shapes; an array needs one shape for all."),
         ([1, "x"], "The rows hold values of different kinds; an array needs one kind: numbers, texts or bytes."),
-        ([{"a": 1}], '`{"a":1}` is no value of an array; bytes are written `{"b64": …}`.'),
+        ([{"a": 1}], '`{"a":1}` is not a value of an array; bytes are written `{"b64": …}`.'),
         ([{"b64": "?"}], '`{"b64":"?"}` does not hold valid base64.'),
         ([2**53 + 1, 0.5], f"`{2**53 + 1}` would lose digits among numbers that are not whole."),
         ([2**53 + 1, None], f"`{2**53 + 1}` would lose digits among numbers that are not whole."),

@@ -80,7 +80,7 @@ def test_other_json_is_no_text(body: bytes) -> None:
     status, text = refused(lambda: StringInput().decode(Payload(body, "application/json")))
     assert status == 422
     assert text.startswith("One string of JSON is needed, not `")
-    assert text.endswith("Text that is no JSON, or is to stay as it is, is sent as `text/plain`.")
+    assert text.endswith("Text that is not JSON, or that must stay unchanged, is sent as `text/plain`.")
 
 
 def test_text_that_says_it_is_json_and_is_not_is_refused() -> None:
@@ -153,7 +153,7 @@ def test_the_options_say_what_a_file_is_and_is_called() -> None:
 
 @pytest.mark.parametrize("value", ["text", 5, [b"a", b"b"], None])
 def test_what_is_no_file_is_an_error(value: Any) -> None:
-    with pytest.raises(InferenceFailedError, match="is no file: return bytes"):
+    with pytest.raises(InferenceFailedError, match="is not a file: return bytes"):
         FileOutput().encode(value)
 
 
@@ -265,10 +265,10 @@ def test_an_array_is_answered_as_a_picture(array: Any, mode: str, form: Any) -> 
 @pytest.mark.parametrize(
     ("value", "found"),
     [
-        (np.zeros((2, 3)), "A `float64` of shape (2, 3) is no image"),
-        (np.zeros((2, 3, 2), "uint8"), "A `uint8` of shape (2, 3, 2) is no image"),
-        (object(), "A `object` is no image"),
-        ("text", "A `<U4` of shape () is no image"),
+        (np.zeros((2, 3)), "A `float64` of shape (2, 3) is not an image"),
+        (np.zeros((2, 3, 2), "uint8"), "A `uint8` of shape (2, 3, 2) is not an image"),
+        (object(), "A `object` is not an image"),
+        ("text", "A `<U4` of shape () is not an image"),
     ],
 )
 def test_what_is_no_picture_is_an_error(value: Any, found: str) -> None:

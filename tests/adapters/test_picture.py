@@ -525,7 +525,7 @@ def test_pillows_own_limit_may_be_changed_or_lifted(most: int | None, monkeypatc
 
 @pytest.mark.parametrize("extension", [".eps", ".psd", ".fpx", ".pdf", ".svg", ".wmf", ".fits"])
 def test_formats_that_start_programs_or_are_rare_are_none(extension: str) -> None:
-    with pytest.raises(ValueError, match="is no format of pictures that is decoded; these are"):
+    with pytest.raises(ValueError, match="is not a format of pictures that is decoded; these are"):
         ImageInput(accept_image_formats=[extension])
 
 
