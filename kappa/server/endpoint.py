@@ -1,14 +1,14 @@
-"""One API in one process, in no protocol's words: the way of every request from its door to its answer.
+"""One API in one process, independent of protocols: the way of every request from its door to its answer.
 
-A *door* translates: it makes an `Asked` of what it reads, and sends what comes back: a `Failure`, or the value in the
-representation that it asked for. All that is decided, counted and logged of a request is here: whether requests are
-welcome, what may be held of them, decoding, the batch, deadlines, and what observers are told.
+A *door* translates: it makes an `ApiRequest` of its input, and sends what comes back: a `Failure`, or the value in the
+representation of the request. Everything is decided, counted and logged here: readiness, bounds of memory, decoding,
+the batch, deadlines, and calls of observers.
 
-There are two ways in. A request that is all there and small is `put`, and delivered by whoever finishes its batch: no
-task and no future. Any other is `ask`ed by a coroutine, which has it read, unpacked and decoded piece by piece.
+There are two ways in. A complete, small request is `put`, and its door called when its batch is finished: no task and
+no future. Any other is `ask`ed by a coroutine, which has it read, unpacked and decoded piece by piece.
 
-A server that is asked for ten times what it can do spends its time on refusals, and what these take is lost to those
-that it answers. Whether a request would be taken is known before it is read, from the queue alone: `refusal`.
+Under ten times its capacity, a server spends its time on refusals, at the cost of the requests that it answers. Whether
+a request would be taken is known before it is read, from the queue alone: `refusal`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from kappa.adapters.media_types import JSON, SLOW_KINDS, UNTOLD
 from kappa.errors import BadInputError, InferenceFailedError, exception_text
 from kappa.server.answers import is_plain, problem_of
 from kappa.server.arrivals import Arrival, Arrivals
-from kappa.server.asked import Asked, Door, RequestObserver
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.failure import BatchFailedError, forget_frames
 from kappa.server.batching.outcomes import ExpiredError, RefusedError
@@ -32,6 +31,7 @@ from kappa.server.batching.saturation import Saturation
 from kappa.server.decoding import Decoders, DecodingOverdueError
 from kappa.server.failures import CLIENT_GONE, FAILED, Failure, NotReadyError, outcome_of, refused, too_large
 from kappa.server.renewal import RenewableTask
+from kappa.server.requests import ApiRequest, Door, RequestObserver
 from kappa.services.inference import Inference
 from kappa.spec.service import ApiSpec, ServiceSpec
 from kappa.types import Answer, InferenceError, InferenceResult, InferenceTask, Payload
@@ -48,7 +48,7 @@ _OFF_LOOP_BYTES = 64 * 1024
 
 
 class _Process(Protocol):
-    """What an endpoint knows of the process that it is in."""
+    """The process of an endpoint, as far as it needs to know it."""
 
     state: HostState
     decoders: Decoders
@@ -89,29 +89,29 @@ class Endpoint:
         return f"{self.service.name}.{self.spec.name}"
 
     def refusal(self) -> Failure | None:
-        """Return why a request is refused whatever is in it, which it is told; ``None`` if it is to be read."""
+        """Return the refusal of any request now; ``None`` if it is to be read."""
         if self.batcher is None or (refusal := self.batcher.refusal()) is None:
             return None
         self.observer.refused(refusal.reason, 0.0)
         return refused(refusal.reason, refusal.retry_after_s)
 
-    def put(self, asked: Asked, door: Door) -> Ticket | None:
-        """Queue a request that is all there and have ``door`` deliver its end; ``None`` if it must be `ask`ed.
+    def put(self, request: ApiRequest, door: Door) -> Ticket | None:
+        """Queue a complete request, whose outcome ``door`` delivers; ``None`` if it must be `ask`ed.
 
         The door may have delivered before this returns.
         """
-        inference, batcher, payload = self.inference, self.batcher, asked.payload
+        inference, batcher, payload = self.inference, self.batcher, request.payload
         if inference is None or batcher is None or self._process.state == "loading":
             return None
         size_bytes = len(payload.data)
-        if size_bytes > self.max_bytes or not _is_light(asked, payload, inference):
+        if size_bytes > self.max_bytes or not _is_light(request, payload, inference):
             return None
-        ticket = Ticket(self, asked, door)
-        self.observer.began(asked)
+        ticket = Ticket(self, request, door)
+        self.observer.began(request)
         try:
-            if asked.mistake is not None:
-                raise asked.mistake
-            task = self._task_of(asked, payload, inference)
+            if request.mistake is not None:
+                raise request.mistake
+            task = self._task_of(request, payload, inference)
             group, items = inference.group_and_items_of(task)
             ticket.waiting = batcher.put(
                 task,
@@ -119,37 +119,37 @@ class Endpoint:
                 group=group,
                 items=items,
                 size_bytes=size_bytes + inference.nbytes_of(task, payload),
-                arrived=asked.arrived,
-                deadline=asked.deadline,
+                arrived=request.arrived,
+                deadline=request.deadline,
             )
         except Exception as exc:  # noqa: BLE001 - user code may raise anything
             ticket.set_exception(exc)
         return ticket
 
-    async def ask(self, asked: Asked, read: Reader | None = None) -> Any:
+    async def ask(self, request: ApiRequest, read: Reader | None = None) -> Any:
         """Answer a request, which ``read`` brings in if it is not all there.
 
-        Return a `Failure`, or its value in the representation that is asked for.
+        Return a `Failure`, or its value in the request's representation.
         """
-        self.observer.began(asked)
+        self.observer.began(request)
         try:
-            answer = await self._answer(asked, read)
+            answer = await self._answer(request, read)
         except Exception as exc:  # noqa: BLE001 - user code may raise anything
-            return self.failed(asked, exc)
+            return self.failed(request, exc)
         except BaseException:  # whoever waited for it has left
-            self.gave_up(asked)
+            self.gave_up(request)
             raise
-        return self.answered(asked, answer)
+        return self.answered(request, answer)
 
     async def answer_example(self, payload: Payload, task_id: str) -> Answer:
-        """Answer an example as any other request, though it is none that anybody observes; raises what prevents it."""
+        """Answer an example like a request, but unobserved; raises its error."""
         inference, batcher = self.inference, self.batcher
         if inference is None or batcher is None:
             raise NotReadyError
         if len(payload.data) > self.max_bytes:
             raise too_large(self.max_bytes)
-        asked = Asked(task_id, inference.headers, monotonic(), payload._replace(limits=self.decoding_limits))
-        decode = partial(self._decode, asked, asked.payload, inference)
+        request = ApiRequest(task_id, inference.headers, monotonic(), payload._replace(limits=self.decoding_limits))
+        decode = partial(self._decode, request, request.payload, inference)
         task, _ = await self._process.decoders.run(decode, size_bytes=len(payload.data))
         group, items = inference.group_and_items_of(task)
         answer: Answer = await batcher.submit(task, group=group, items=items)
@@ -157,70 +157,70 @@ class Endpoint:
             raise InferenceFailedError(f"The function's answer cannot be sent: {problem}.")
         return answer
 
-    def answered(self, asked: Asked, answer: Any) -> Any:
-        """Return what the client of a request is told, and have it observed."""
+    def answered(self, request: ApiRequest, answer: Any) -> Any:
+        """Return the outcome of a request for its client, and report it to observers."""
         http_status = 200
         if isinstance(answer, Answer):
             if not is_plain(answer):
                 if problem := problem_of(answer):
-                    return self.failed(asked, ValueError(f"The function's answer cannot be sent: {problem}."))
+                    return self.failed(request, ValueError(f"The function's answer cannot be sent: {problem}."))
                 http_status = answer.http_status
         elif isinstance(answer, InferenceResult | InferenceError):
             http_status = answer.http_status
-        self.observer.answered(asked, http_status, monotonic() - asked.arrived)
+        self.observer.answered(request, http_status, monotonic() - request.arrived)
         return answer
 
-    def failed(self, asked: Asked, error: Exception) -> Failure:
-        """Return what the client of a request is told that ended with an error, and have it observed."""
-        failure = self._failure_of(error, asked.request_id)
+    def failed(self, request: ApiRequest, error: Exception) -> Failure:
+        """Return the failure of a request for its client, and report it to observers."""
+        failure = self._failure_of(error, request.request_id)
         if isinstance(error, RefusedError):
-            self.observer.refused(error.reason, monotonic() - asked.arrived)
+            self.observer.refused(error.reason, monotonic() - request.arrived)
         elif failure.outcome is CLIENT_GONE:
-            self.gave_up(asked)
+            self.gave_up(request)
         else:
-            self.observer.answered(asked, failure.outcome.http_status, monotonic() - asked.arrived)
+            self.observer.answered(request, failure.outcome.http_status, monotonic() - request.arrived)
         return failure
 
-    def gave_up(self, asked: Asked) -> None:
-        """Have it observed that a client has left."""
-        self.observer.gone(asked, monotonic() - asked.arrived)
+    def gave_up(self, request: ApiRequest) -> None:
+        """Report to observers that a client has left."""
+        self.observer.gone(request, monotonic() - request.arrived)
 
-    async def _answer(self, asked: Asked, read: Reader | None) -> Any:
+    async def _answer(self, request: ApiRequest, read: Reader | None) -> Any:
         inference, batcher = self.inference, self.batcher
         if inference is None or batcher is None or self._process.state == "loading":
             raise NotReadyError
-        if max(asked.announced_bytes or 0, len(asked.payload.data)) > self.max_bytes:
+        if max(request.announced_bytes or 0, len(request.payload.data)) > self.max_bytes:
             raise too_large(self.max_bytes)
-        if asked.mistake is not None:
-            raise asked.mistake
+        if request.mistake is not None:
+            raise request.mistake
         with Arrival(self.arrivals, batcher) as arrival:
-            payload = asked.payload if read is None else await read(arrival)
+            payload = request.payload if read is None else await read(arrival)
             if payload is None:
                 raise arrival.refusal()
-            decode = partial(self._decode, asked, payload, inference)
-            if _is_light(asked, payload, inference):
+            decode = partial(self._decode, request, payload, inference)
+            if _is_light(request, payload, inference):
                 task, size_bytes = decode()
             else:
                 arrival.wait_for_decoding()
-                in_time = partial(_in_time, decode, asked.deadline)
+                in_time = partial(_in_time, decode, request.deadline)
                 task, size_bytes = await self._process.decoders.run(in_time, size_bytes=len(payload.data))
         group, items = inference.group_and_items_of(task)
-        return await batcher.submit(task, group=group, items=items, size_bytes=size_bytes, deadline=asked.deadline)
+        return await batcher.submit(task, group=group, items=items, size_bytes=size_bytes, deadline=request.deadline)
 
-    def _decode(self, asked: Asked, payload: Payload, inference: Inference) -> tuple[InferenceTask, int]:
+    def _decode(self, request: ApiRequest, payload: Payload, inference: Inference) -> tuple[InferenceTask, int]:
         """Return the task, and how many bytes it holds while it waits."""
-        if asked.unpack is not None:
-            payload = payload._replace(data=asked.unpack(payload.data))
-        task = self._task_of(asked, payload, inference)
+        if request.unpack is not None:
+            payload = payload._replace(data=request.unpack(payload.data))
+        task = self._task_of(request, payload, inference)
         return task, len(payload.data) + inference.nbytes_of(task, payload)
 
-    def _task_of(self, asked: Asked, payload: Payload, inference: Inference) -> InferenceTask:
+    def _task_of(self, request: ApiRequest, payload: Payload, inference: Inference) -> InferenceTask:
         form = inference.form_of(payload)
-        facts = form, asked.headers, asked.request_id, None, asked.representation
+        facts = form, request.headers, request.request_id, None, request.representation
         return RenewableTask(*facts, payload=payload) if self.keeps_payloads else InferenceTask(*facts)
 
     def _failure_of(self, error: Exception, request_id: str) -> Failure:
-        """Return what a client is told of ``error``, and log what is not its own fault."""
+        """Return the failure for a client, and log an error that is not the client's fault."""
         if isinstance(error, RefusedError):
             return refused(error.reason, error.retry_after_s)
         outcome = outcome_of(error)
@@ -240,44 +240,44 @@ class Endpoint:
 
 
 class Ticket:
-    """A request that was put: stands where a future would in the queue, and has its door deliver its end at once."""
+    """A request that was put: takes the place of a future in the queue, and calls its door at once."""
 
-    __slots__ = ("_asked", "_door", "_endpoint", "is_done", "waiting")
+    __slots__ = ("_door", "_endpoint", "_request", "is_done", "waiting")
 
-    def __init__(self, endpoint: Endpoint, asked: Asked, door: Door) -> None:
+    def __init__(self, endpoint: Endpoint, request: ApiRequest, door: Door) -> None:
         self._endpoint = endpoint
-        self._asked = asked
+        self._request = request
         self._door = door
         self.is_done = False
         self.waiting: WaitingRequest | None = None
         """Its place in the queue."""
 
     def done(self) -> bool:
-        """Return whether its end was delivered, or nobody waits for that any more."""
+        """Return whether its outcome was delivered, or its client has left."""
         return self.is_done
 
     def set_result(self, result: Any) -> None:
         """Deliver the answer of the function."""
         self.is_done = True
-        self._deliver(self._endpoint.answered(self._asked, result))
+        self._deliver(self._endpoint.answered(self._request, result))
 
     def set_exception(self, error: Exception) -> None:
-        """Deliver what a client is told of ``error``."""
+        """Deliver the failure for ``error``."""
         self.is_done = True
-        self._deliver(self._endpoint.failed(self._asked, error))
+        self._deliver(self._endpoint.failed(self._request, error))
 
     def _deliver(self, answer: Any) -> None:
-        request_id = self._asked.request_id
+        request_id = self._request.request_id
         try:
             self._door.deliver(answer, request_id)
         except Exception:
             _logger.exception("The answer to %s could not be sent", request_id, extra={"request_id": request_id})
 
     def give_up(self) -> None:
-        """Take note that the client has left; the queue drops what nobody waits for."""
+        """Record that the client has left; the queue drops its request."""
         if not self.is_done:
             self.is_done = True
-            self._endpoint.gave_up(self._asked)
+            self._endpoint.gave_up(self._request)
             batcher = self._endpoint.batcher
             if batcher is not None and self.waiting is not None:
                 batcher.abandon(self.waiting)
@@ -288,9 +288,9 @@ def _may_be_slow(media_type: str) -> bool:
     return media_type in UNTOLD or media_type.startswith(SLOW_KINDS)
 
 
-def _is_light(asked: Asked, payload: Payload, inference: Inference) -> bool:
+def _is_light(request: ApiRequest, payload: Payload, inference: Inference) -> bool:
     """Return whether a body is decoded so soon that it may be done on the event loop."""
-    if len(payload.data) > _OFF_LOOP_BYTES or asked.unpack is not None:
+    if len(payload.data) > _OFF_LOOP_BYTES or request.unpack is not None:
         return False
     media_type = payload.media_type
     return media_type == JSON or not _may_be_slow(media_type) or inference.is_light(media_type, payload.data)
@@ -304,7 +304,7 @@ def _in_time(decode: Callable[[], tuple[InferenceTask, int]], deadline: float | 
 
 
 def _text_of(error: Exception) -> str | None:
-    """Return the text of an error; ``None`` for a user's own kind that has none to tell."""
+    """Return the text of an error; ``None`` for a user's class whose text cannot be read."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - nothing is known of it

@@ -20,7 +20,6 @@ from typing import Any, Literal
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from kappa.server.asked import Asked
 from kappa.server.batching.admission import RefusalReason
 from kappa.server.batching.dispatcher import BatcherState
 from kappa.server.batching.observer import DropReason
@@ -28,6 +27,7 @@ from kappa.server.batching.outcomes import RefusedError
 from kappa.server.batching.placement import Placement
 from kappa.server.batching.policy import ReleaseReason
 from kappa.server.failures import CLIENT_GONE, OUTCOMES
+from kappa.server.requests import ApiRequest
 
 __all__ = ["CONTENT_TYPE", "ApiMetrics", "Metrics", "forget_worker", "share_between_workers"]
 
@@ -219,17 +219,17 @@ class ApiMetrics:
         self._counts: Tally[tuple[Counter, str]] = Tally()
         self._paused_s = 0.0
 
-    def began(self, asked: Asked) -> None:
+    def began(self, request: ApiRequest) -> None:
         """Nothing is counted before a request ends."""
 
     def refused(self, reason: RefusalReason, seconds: float) -> None:
         self._counts[self._metrics.refused, reason] += 1
         self._answers[OUTCOMES[RefusedError].http_status].add(seconds)
 
-    def answered(self, asked: Asked, http_status: int, seconds: float) -> None:  # noqa: ARG002
+    def answered(self, request: ApiRequest, http_status: int, seconds: float) -> None:  # noqa: ARG002
         self._answers[http_status].add(seconds)
 
-    def gone(self, asked: Asked, seconds: float) -> None:  # noqa: ARG002
+    def gone(self, request: ApiRequest, seconds: float) -> None:  # noqa: ARG002
         self._answers[CLIENT_GONE.http_status].add(seconds)
 
     def batch_released(

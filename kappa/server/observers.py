@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kappa.server.asked import Asked, RequestObserver
 from kappa.server.batching.admission import RefusalReason
+from kappa.server.requests import ApiRequest, RequestObserver
 from kappa.spec.service import ApiSpec, ServiceSpec
 
 __all__ = ["ObserverFactory", "all_of"]
@@ -23,18 +23,18 @@ def all_of(observers: Sequence[RequestObserver]) -> RequestObserver:
 class _All(NamedTuple):
     observers: tuple[RequestObserver, ...]
 
-    def began(self, asked: Asked) -> None:
+    def began(self, request: ApiRequest) -> None:
         for observer in self.observers:
-            observer.began(asked)
+            observer.began(request)
 
     def refused(self, reason: RefusalReason, seconds: float) -> None:
         for observer in self.observers:
             observer.refused(reason, seconds)
 
-    def answered(self, asked: Asked, http_status: int, seconds: float) -> None:
+    def answered(self, request: ApiRequest, http_status: int, seconds: float) -> None:
         for observer in self.observers:
-            observer.answered(asked, http_status, seconds)
+            observer.answered(request, http_status, seconds)
 
-    def gone(self, asked: Asked, seconds: float) -> None:
+    def gone(self, request: ApiRequest, seconds: float) -> None:
         for observer in self.observers:
-            observer.gone(asked, seconds)
+            observer.gone(request, seconds)

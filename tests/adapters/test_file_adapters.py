@@ -80,7 +80,7 @@ def test_other_json_is_no_text(body: bytes) -> None:
     status, text = refused(lambda: StringInput().decode(Payload(body, "application/json")))
     assert status == 422
     assert text.startswith("One string of JSON is needed, not `")
-    assert text.endswith("Text that is not JSON, or that must stay unchanged, is sent as `text/plain`.")
+    assert text.endswith("Text that is not JSON, or must stay unchanged, is sent as `text/plain`.")
 
 
 def test_text_that_says_it_is_json_and_is_not_is_refused() -> None:

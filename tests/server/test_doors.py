@@ -27,12 +27,12 @@ from PIL import Image
 
 import kappa.testing
 from kappa.actions.serving import served_project
-from kappa.server.asked import Asked
 from kappa.server.http.app import create_app
 from kappa.server.http.exchange import RequestHeaders, media_type_of
 from kappa.server.http.swap import Application
 from kappa.server.options import ServerOptions
 from kappa.server.parent import AwaitedStart
+from kappa.server.requests import ApiRequest
 from kappa.services.representations import PLAIN
 from kappa.types import InferenceError, Payload
 from tests.eventually import eventually_in_loop
@@ -579,7 +579,7 @@ def test_a_door_that_asks_for_plain_values_is_counted_alike(project: Path, usual
         endpoint = app.current.apis[f"/{case.api}"].endpoint
         headers = {key.encode(): value.encode() for key, value in case.headers.items()}
         media_type, charset, boundary = media_type_of(case.headers.get("content-type", "application/json").encode())
-        asked = Asked(
+        request = ApiRequest(
             name,
             RequestHeaders(headers),
             monotonic(),
@@ -589,7 +589,7 @@ def test_a_door_that_asks_for_plain_values_is_counted_alike(project: Path, usual
             unpack=gzip.decompress if name == "json-packed" else None,
             representation=PLAIN,
         )
-        return await endpoint.ask(asked)
+        return await endpoint.ask(request)
 
     answers, counts = asyncio.run(run())
     assert (answers["json"], answers["json-packed"], answers["text"]) == ([1, None], [1], 5)

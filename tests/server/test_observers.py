@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kappa.actions.serving import served_project
-from kappa.server.asked import Asked
 from kappa.server.http.app import create_app
 from kappa.server.observers import all_of
 from kappa.server.parent import AwaitedStart
+from kappa.server.requests import ApiRequest
 from tests.server.test_doors import asgi, counted
 
 KAPPAFILE = """
@@ -35,27 +35,27 @@ class Calls:
         self._name = name
         self._calls = calls
 
-    def began(self, asked: Asked) -> None:
-        self._calls.append((self._name, "began", asked.request_id))
+    def began(self, request: ApiRequest) -> None:
+        self._calls.append((self._name, "began", request.request_id))
 
     def refused(self, reason: str, _seconds: float) -> None:
         self._calls.append((self._name, "refused", reason))
 
-    def answered(self, asked: Asked, http_status: int, _seconds: float) -> None:
-        self._calls.append((self._name, "answered", asked.request_id, http_status))
+    def answered(self, request: ApiRequest, http_status: int, _seconds: float) -> None:
+        self._calls.append((self._name, "answered", request.request_id, http_status))
 
-    def gone(self, asked: Asked, _seconds: float) -> None:
-        self._calls.append((self._name, "gone", asked.request_id))
+    def gone(self, request: ApiRequest, _seconds: float) -> None:
+        self._calls.append((self._name, "gone", request.request_id))
 
 
 def test_each_observer_is_called_in_its_turn_and_a_single_one_directly() -> None:
     calls: list[tuple[Any, ...]] = []
-    first, second, asked = Calls("first", calls), Calls("second", calls), Asked("a", None, 0.0)  # type: ignore[arg-type]
+    first, second, request = Calls("first", calls), Calls("second", calls), ApiRequest("a", None, 0.0)  # type: ignore[arg-type]
     both = all_of([first, second])
-    both.began(asked)
+    both.began(request)
     both.refused("target", 0.0)
-    both.answered(asked, 200, 0.0)
-    both.gone(asked, 0.0)
+    both.answered(request, 200, 0.0)
+    both.gone(request, 0.0)
     ends = [("began", "a"), ("refused", "target"), ("answered", "a", 200), ("gone", "a")]
     assert calls == [(name, *end) for end in ends for name in ("first", "second")]
     assert all_of([first]) is first

@@ -1,4 +1,4 @@
-"""Who is refused, from the queue and the estimate.
+"""Decides who is refused, by the queue and the estimate.
 
 Pure: times are readings of one clock in seconds and come with each call.
 """
@@ -31,8 +31,8 @@ from kappa.server.batching.queue import WaitingQueue, WaitingRequest
 __all__ = ["Admission", "Candidate", "Delays", "Refusal", "RefusalReason", "remaining_seconds"]
 
 RefusalReason = Literal["queue_items", "queue_bytes", "target", "deadline", "closing", "unjudged", "stuck"]
-"""Why a request was not run. ``unjudged``: its batch failed, and its own part in that was never found out. ``stuck``:
-a call of the function does not end, and the process is about to be replaced."""
+"""Why a request was not run. ``unjudged``: its batch failed, and its own part in that was not determined. ``stuck``: a
+call of the function does not end, and the process is about to be replaced."""
 
 W = TypeVar("W", bound=WaitingRequest)
 
@@ -53,11 +53,11 @@ class Candidate(NamedTuple):
     size_bytes: int
     deadline: float
     arrived: float
-    """When it came; a busy event loop reads it later."""
+    """When it arrived; a busy event loop reads it later."""
 
 
 class Delays:
-    """What delays an answer besides the function: moving averages in seconds."""
+    """Delays of an answer besides the function: moving averages in seconds."""
 
     __slots__ = ("_ended_at", "_had_waiting", "_wanted_slot_at", "between_s", "lag_s", "slot_s")
 
@@ -65,7 +65,7 @@ class Delays:
         self.lag_s = 0.0
         """How late the event loop is."""
         self.between_s = 0.0
-        """How long after a batch the next one starts while somebody waits: what the loop has to do besides."""
+        """The gap between batches while requests wait: the loop's other work."""
         self.slot_s = 0.0
         """How long a batch waits for its slot beside those of other APIs."""
         self._ended_at = 0.0
@@ -87,7 +87,7 @@ class Delays:
         return gap_s
 
     def between(self, seconds: float) -> None:
-        """Record how long nothing ran although somebody waited."""
+        """Record how long nothing ran although requests waited."""
         self.between_s += SMOOTHING * (seconds - self.between_s)
 
     def asked_for_slot(self, now: float, *, is_taken: bool) -> None:
@@ -120,7 +120,7 @@ class Admission:
     """Decides who may join the queue.
 
     While requests are refused by prediction, one a second is let in all the same, a *probe*, so that a wrong estimate
-    meets the truth and heals. It does not count as a member of its batch that others may make late, or nobody could
+    meets the truth and heals. It does not count as a member of its batch that others may make late, or no request could
     join it: a batch of one each second would cost an API of 50 ms a twentieth of what it can do.
 
     Predictions know the function and the queue, but not what else delays an answer: the event loop, the other processes
@@ -159,7 +159,7 @@ class Admission:
         self._has_refused = False
         self._early_batches = 0
         self._guessed_at = -inf
-        """When somebody was last judged by what is hardly known."""
+        """When a request was last judged by an early estimate."""
         self.next_probe = -inf
         """When the next request is let in that is predicted to be late."""
         self.has_spent_probe = False
@@ -167,7 +167,7 @@ class Admission:
         self._standing: Refusal | None = None
         self._stands_until = -inf
         self.is_target_unreachable = False
-        """Whether one item alone is predicted to take longer than the target: then it refuses nobody."""
+        """Whether one item alone is predicted to take longer than the target: then it refuses none."""
 
     def refusal(
         self,
@@ -266,8 +266,8 @@ class Admission:
         ahead = queue.ahead(request.group, request.items)
         work = estimate.slope_s * ahead.items + estimate.base_s * ahead.batches
         if (at_once := self._limits.max_concurrency) > 1:
-            own = work / ahead.batches
-            work = (work - own) / at_once + own
+            last = work / ahead.batches
+            work = (work - last) / at_once + last
         takes = busy_s + work
         single = estimate.seconds(request.items)
         tail = estimate.tail_s * sqrt(ahead.batches + 1)
@@ -288,5 +288,5 @@ class Admission:
 
 
 def _margin(tail_s: float, slack_s: float) -> float:
-    """Return the tail, but at most half of the slack that a run without a queue leaves: noise locks nobody out."""
+    """Return the tail, but at most half of the slack that a run without a queue leaves: noise locks no request out."""
     return max(min(tail_s, slack_s / 2), 0.0)

@@ -41,7 +41,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Renewing = Callable[[Sequence[T]], "Sequence[T | Exception] | Awaitable[Sequence[T | Exception]]"]
-"""Returns items as fresh as they were submitted, or for each an exception that its request is told."""
+"""Returns items as fresh as they were submitted, or for each the exception for its request."""
 
 
 class Refusing(Protocol):
@@ -52,10 +52,10 @@ class Batcher(Generic[T, R]):
     """Collect requests of one API into batches and run them, as many at a time as its limits allow.
 
     ``run`` takes the items of one group in order of arrival and returns one result for each, in order; it is called in
-    threads of the API's own, or awaited on the event loop if it is `async def`; ``placer`` may choose other
-    placements. With ``isolate_failures``, the parts of a failed batch are run again to find the request at fault; their
-    items go through ``renew`` first. ``on_untold`` is called with errors that no request is told (see `Dispatcher`),
-    and ``on_stuck`` when nothing can be run any more: a call does not end in time and cannot be ended (with an
+    threads of the API's own, or awaited on the event loop if it is `async def`; ``placer`` may choose other placements.
+    With ``isolate_failures``, the parts of a failed batch are run again to find the request at fault; their items go
+    through ``renew`` first. ``on_untold`` is called with errors that no request gets (see `Dispatcher`), and
+    ``on_stuck`` when nothing can be run any more: a call does not end in time and cannot be ended (with an
     `OverdueError`), or the batcher itself failed. With ``thread``, one call at a time is made there, and not in a
     thread of the API's own. All see the variables of ``context``, which stays as it is. ``slots`` are shared with the
     other APIs of the process. Times are readings of ``clock``, in seconds.
@@ -161,11 +161,10 @@ class Batcher(Generic[T, R]):
         arrived: float | None = None,
         deadline: float | None = None,
     ) -> WaitingRequest:
-        """Queue ``item``, which counts as ``items`` and joins only requests of equal ``group``, and tell ``outcome``.
-
-        ``arrived`` is the reading of the clock when it came, if that is not now, and ``deadline`` the one after which
-        the client no longer wants it. Raises `RefusedError` or `ExpiredError`; ``outcome`` is told those that come
-        later, besides `OverdueError`.
+        """Queue ``item``, which counts as ``items`` and joins only requests of equal ``group``, and resolve
+        ``outcome``. ``arrived`` is the reading of the clock at its arrival, if that is not now, and ``deadline`` the
+        one after which the client no longer wants it. Raises `RefusedError` or `ExpiredError`; ``outcome`` is told
+        those that come later, besides `OverdueError`.
         """
         now = self._clock()
         request: Request[T, R] = Request(
@@ -185,14 +184,13 @@ class Batcher(Generic[T, R]):
         self._end_if_drained()
 
     def lacks_room(self, *, arriving: int, decoding: int, size_bytes: int) -> RefusalReason | None:
-        """Return which bound is passed by what waits together with the requests that are on their way, or None.
-
-        ``arriving`` is how many these are, ``decoding`` how many of them are all there. One may always come.
+        """Return the bound that waiting and arriving requests exceed together, or None. ``arriving`` is the number of
+        the latter, ``decoding`` of those that have arrived in full. One may always come.
         """
         return self._dispatcher.lacks_room(arriving=arriving, decoding=decoding, size_bytes=size_bytes)
 
     def look(self, lag_s: float = 0.0) -> None:
-        """Give up the runs that take too long; call it a few times a second with how late the event loop is."""
+        """Give up the runs that take too long; call it a few times a second with the lag of the event loop."""
         dispatcher, now = self._dispatcher, self._clock()
         for run in dispatcher.look(now, lag_s=lag_s):
             error = dispatcher.give_up(run)
@@ -231,7 +229,7 @@ class Batcher(Generic[T, R]):
             self._loop.call_soon(self._turn, context=self._context)
 
     def _turn(self) -> None:
-        """Start what is to run next, as far as anything is to run now."""
+        """Start the next run, if there is one."""
         self._is_turn_due = False
         dispatcher = self._dispatcher
         try:
@@ -252,11 +250,11 @@ class Batcher(Generic[T, R]):
                     break
                 else:
                     self._begin_renewing([request.item for request in decision.part])
-        except Exception as exc:  # noqa: BLE001 - a mistake here must not leave everybody waiting for ever
+        except Exception as exc:  # noqa: BLE001 - a mistake here must not leave all requests waiting for ever
             self._be_stuck(exc)
 
     def _begin(self, run: Run[T, R]) -> bool:
-        """Run it, or have it run; False if it is over already, so that the loop may see to others first."""
+        """Run it, or have it run; False if it is over already, so that the loop can handle other events first."""
         if run.placement == "loop":
             execute(run, self._function, self._clock)
             self._finished(run)
@@ -275,7 +273,7 @@ class Batcher(Generic[T, R]):
         return not is_over
 
     def _call_after_reading(self, then: Callable[..., None], *args: Any) -> None:
-        """Call ``then`` when the loop has read what came while it was paused: one turn later, two of asyncio's own."""
+        """Call ``then`` when the loop has read the input of its pause: one turn later, two of asyncio's own."""
         self._loop.call_soon(partial(self._loop.call_soon, then, *args, context=self._context), context=self._context)
 
     def _finished(self, run: Run[T, R]) -> None:
@@ -287,11 +285,11 @@ class Batcher(Generic[T, R]):
         run.is_settled = True
         try:
             self._settle(run)
-        except Exception as exc:  # noqa: BLE001 - a mistake here must not leave everybody waiting for ever
+        except Exception as exc:  # noqa: BLE001 - a mistake here must not leave all requests waiting for ever
             self._be_stuck(exc, run)
 
     def _settle(self, run: Run[T, R]) -> None:
-        """Deliver the answers, and see to what comes next."""
+        """Deliver the answers, and start what comes next."""
         dispatcher, now = self._dispatcher, self._clock()
         is_answered_first = dispatcher.finished(run, now)
         if not is_answered_first:
@@ -346,7 +344,7 @@ class Batcher(Generic[T, R]):
                 self._renewing = asyncio.ensure_future(self._await_renewed(renewed))
             else:
                 self._dispatcher.renewed(renewed)
-        except Exception as exc:  # noqa: BLE001 - a mistake there must not leave everybody waiting for ever
+        except Exception as exc:  # noqa: BLE001 - a mistake there must not leave all requests waiting for ever
             self._fail_renewing(exc)
 
     async def _await_renewed(self, renewed: Awaitable[Sequence[T | Exception]]) -> None:
@@ -361,7 +359,7 @@ class Batcher(Generic[T, R]):
         self._dispatcher.renewed(())
 
     def _be_stuck(self, error: Exception, run: Run[T, R] | None = None) -> None:
-        """Accept nothing more, refuse who waits, and report that this batcher must be replaced."""
+        """Accept nothing more, refuse waiting requests, and report that this batcher must be replaced."""
         self._dispatcher.be_stuck(() if run is None else run.members)
         self._end_if_drained()
         self._on_stuck(error)

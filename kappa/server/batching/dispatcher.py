@@ -1,14 +1,13 @@
-"""What one API runs next, and who is refused: every decision of batching, and no event loop, thread or clock.
-
-A driver reports what happened, with the time at which it happened, and carries out what is decided. The server's driver
-is `batcher`, that of `kappa tune` is `kappa.server.tuning.simulator`. The order of events:
+"""The decisions of batching: what one API runs next, and who is refused. It has no event loop, thread or clock. A
+driver reports events with their times, and carries out the decisions. The server's driver is `batcher`, that of `kappa
+tune` is `kappa.server.tuning.simulator`. The order of events:
 
 * `put` queues a request, or raises why it is refused; `abandon` when its client leaves.
 * `turn`, while there is `room` for a further batch: it returns a `Run` to start, requests to `Renew` first, until
   when to wait (a `Regroup`), or None.
 * `finished` when the run is over. Its answers are delivered by the driver, before the next turn or after it, as
   `finished` says; then `answers_written`, and `answered` if a latency target is to be learned from.
-* `loop_paused` and `input_read` around what the event loop has not read while it was paused for a run.
+* `loop_paused` and `input_read` around a pause of the event loop and its unread input.
 * `look` a few times a second, `close` at the end.
 """
 
@@ -40,7 +39,7 @@ R = TypeVar("R")
 
 
 class Renew(NamedTuple):
-    """The items of ``part`` are to be made as fresh as they were sent, and returned to `Dispatcher.renewed`."""
+    """The items of ``part`` are to be renewed, and returned to `Dispatcher.renewed`."""
 
     part: Sequence[Request[Any, Any]]
 
@@ -56,7 +55,7 @@ class BatcherState:
     running_items: int
     """0 when nothing runs."""
     offered_items: int
-    """How many items were ever asked for, those of refused requests included."""
+    """The number of items of all requests so far, refused ones included."""
     loop_lag_s: float
     is_target_unreachable: bool
     """One item alone takes longer than the latency target, which therefore refuses nobody."""
@@ -65,7 +64,7 @@ class BatcherState:
     placements: frozenset[Placement]
     """Where its batches may run."""
     waits_until: float
-    """Until when the next batch waits for clients to return; `-inf` if it does not."""
+    """Until when the next batch waits for clients to return; `-inf` without a wait."""
 
 
 class Dispatcher(Generic[T, R]):
@@ -73,10 +72,9 @@ class Dispatcher(Generic[T, R]):
 
     With ``isolates_failures``, the parts of a failed batch are run again to find the request at fault, and with
     ``renews`` their items are made fresh before; without, all members of a failed batch get one `BatchFailedError`.
-    ``slots`` are shared with the other APIs of the process. ``wake`` is called where a turn is due for a reason that
-    the driver does not know: a slot became free. ``on_untold`` is called with an exception of the function that no
-    request was told, and how many the run was of: its batch failed and none of its members alone, or all of them had
-    left.
+    ``slots`` are shared with the other APIs of the process. ``wake`` is called when a turn is due without an event of
+    the driver: a slot became free. ``on_untold`` is called with an exception of the function that no request gets, and
+    the number of requests of the run: its batch failed and none of its members alone, or all of them had left.
     """
 
     def __init__(
@@ -114,7 +112,7 @@ class Dispatcher(Generic[T, R]):
         self._last_offer: tuple[Hashable, int] = (None, 1)
         """The group and the items of the last request."""
         self._unread_since: float | None = None
-        """Since when the loop has read nothing, until it has read what came meanwhile: that may be as old."""
+        """Since when the loop has read nothing, until it has read that input, which may be as old."""
         self._ending: Literal["closing", "stuck"] | None = None
         """Why nothing more is accepted."""
         self._is_giving_up = False
@@ -153,14 +151,14 @@ class Dispatcher(Generic[T, R]):
     # Requests
 
     def put(self, request: Request[T, R], now: float) -> None:
-        """Queue ``request``; raises `RefusedError` or `ExpiredError`, and tells its outcome errors that come later."""
+        """Queue ``request``; raises `RefusedError` or `ExpiredError`; later errors go to its outcome."""
         queue, limits = self._queue, self.limits
         if self._unread_since is not None:
             request.arrived = min(request.arrived, self._unread_since)
         items = request.items
         self._offered_items += items
         self._last_offer = request.group, items
-        # PERF: judging costs 1 to 2 µs, so it is left to requests that may be refused at all.
+        # PERF: judging costs 1 to 2 µs, so it is skipped where no request can be refused.
         if (
             self._ending is not None
             or limits.max_latency_s is not None
@@ -211,9 +209,8 @@ class Dispatcher(Generic[T, R]):
         return refusal
 
     def lacks_room(self, *, arriving: int, decoding: int, size_bytes: int) -> RefusalReason | None:
-        """Return which bound is passed by what waits together with the requests that are on their way, or None.
-
-        ``arriving`` is how many these are, ``decoding`` how many of them are all there. One may always come.
+        """Return the bound that waiting and arriving requests exceed together, or None. ``arriving`` is the number of
+        the latter, ``decoding`` of those that have arrived in full. One may always come.
         """
         queue = self._queue
         if queue.requests + arriving > 1:
@@ -277,7 +274,7 @@ class Dispatcher(Generic[T, R]):
         return None
 
     def _release(self, now: float) -> Run[T, R] | None:
-        """Return the next batch; None if all who waited had expired, or it is only tried because the function is
+        """Return the next batch; None if all waiting requests had expired, or it is only tried because the function is
         broken."""
         oldest = self._queue.oldest()
         if oldest is None:
@@ -346,7 +343,7 @@ class Dispatcher(Generic[T, R]):
     # The end of a run
 
     def finished(self, run: Run[T, R], now: float) -> bool:
-        """Learn from a run that is over, and tell who failed; True if its answers go out before the next turn.
+        """Learn from a finished run, and fail its failed requests; True if its answers go out before the next turn.
 
         If ``run.regroup`` is set then, the next turn is that of `answers_written`.
         """
@@ -463,7 +460,7 @@ class Dispatcher(Generic[T, R]):
         return None
 
     def renewed(self, items: Sequence[T | Exception]) -> None:
-        """Take the fresh items of the part that was to be renewed, or for each the exception that it is told."""
+        """Take the renewed items of the part, or for each the exception for its request."""
         suspects = self._suspects
         suspects.is_renewing = False
         if not suspects.part:
@@ -486,7 +483,7 @@ class Dispatcher(Generic[T, R]):
             self._report_untold(search.error, search.requests)
 
     def _report_untold(self, error: Exception, requests: int) -> None:
-        """Report an error that no request is told."""
+        """Report an error that no request gets."""
         self._on_untold(error, requests)
         forget_frames(error)
 
@@ -506,15 +503,14 @@ class Dispatcher(Generic[T, R]):
     # The end
 
     def look(self, now: float, *, lag_s: float) -> list[Run[T, R]]:
-        """Record how late the event loop is, and return the runs that take too long, for `give_up`.
-
-        Batches tell how late it is too, but while requests are refused there may be none.
+        """Record the lag of the event loop, and return the runs that take too long, for `give_up`. Batches record it
+        too, but while requests are refused there may be none.
         """
         self._delays.lagged(lag_s)
         return [run for run in self._running if now - run.started > self.limits.run_timeout_s]
 
     def give_up(self, run: Run[T, R]) -> OverdueError:
-        """Tell those who wait for ``run`` that it takes too long; return what they are told."""
+        """Fail the requests of ``run``, which takes too long; return their error."""
         run.is_overdue = True
         self._running.remove(run)
         self.room += 1
@@ -534,7 +530,7 @@ class Dispatcher(Generic[T, R]):
             self._refuse_all(list(self._queue), "closing")
 
     def be_stuck(self, members: Iterable[Request[T, R]] = ()) -> None:
-        """Accept nothing more, and refuse everybody who waits, and ``members``: nothing can be run any more."""
+        """Accept nothing more, and refuse all waiting requests and ``members``: nothing can be run any more."""
         self._ending = "stuck"
         self._is_giving_up = True
         self._refuse_all([*members, *self._queue], "stuck")
@@ -543,7 +539,7 @@ class Dispatcher(Generic[T, R]):
 
 
 def observe_release(observer: Observer, run: Run[Any, Any]) -> None:
-    """Tell ``observer`` of a batch that left the queue; a part of a failed batch did so before."""
+    """Report a batch that left the queue to ``observer``; a part of a failed batch did so before."""
     if run.reason is not None:
         observer.batch_released(
             run.reason,
@@ -554,7 +550,7 @@ def observe_release(observer: Observer, run: Run[Any, Any]) -> None:
 
 
 def _tell(members: Iterable[Request[Any, Any]], error: Exception) -> bool:
-    """Tell ``error`` to those who still wait; False if nobody does."""
+    """Fail those who still wait with ``error``; False if there are none."""
     wanted = [member for member in members if member.is_wanted]
     for member in wanted:
         member.outcome.set_exception(error)

@@ -1,6 +1,5 @@
-"""How a run is made: in a thread of its API, in a task on the event loop, or on the loop at once.
-
-The executor writes into the `Run` how it went, and the batcher reads that on the event loop when the run is over.
+"""Executors of runs: in a thread of the API, in a task on the event loop, or on the loop at once. The executor writes
+the outcome into the `Run`, and the batcher reads it on the event loop when the run is over.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ AsyncFunction = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
 
 
 def execute(run: Run[T, R], function: Function[T, R], clock: Callable[[], float]) -> None:
-    """Call ``function``; whatever it does, the run ends with results or an error."""
+    """Call ``function``; the run ends with results or an error in any case."""
     items = [member.item for member in run.members]
     run.started = clock()
     cpu_s = thread_time() if run.is_cpu_measured else 0.0
@@ -63,7 +62,7 @@ def _take_results(run: Run[T, R], results: Sequence[R]) -> None:
 
 
 class Executor(Protocol):
-    """What runs the batches of one API; everything but the runs themselves happens on the event loop."""
+    """Runs the batches of one API; everything but the runs themselves happens on the event loop."""
 
     def start(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Any], None]) -> None:
         """Get ready; ``finished(run)`` is to be called on ``loop`` after every run."""
@@ -79,7 +78,7 @@ class Executor(Protocol):
         """Try to end a run that takes too long; return whether that is possible at all."""
 
     def stop(self) -> None:
-        """Give up what is needed for running; a run that cannot be ended is left behind."""
+        """Release the threads or tasks; a run that cannot be ended is left behind."""
 
 
 class Threads(Generic[T, R]):
@@ -146,7 +145,7 @@ class Threads(Generic[T, R]):
             wait(self._working)
 
     def _work(self) -> None:
-        """Run what is handed over until the end."""
+        """Run the queued runs until the end."""
         while (run := self._handover.get()) is not None:
             if run.is_awaited:
                 self._taken.put(None)
@@ -156,7 +155,7 @@ class Threads(Generic[T, R]):
             try:
                 self._loop.call_soon_threadsafe(self._finished, run)
             except RuntimeError:
-                return  # the loop was closed under a running batch: nobody is left to tell
+                return  # the loop was closed under a running batch: there is nothing to deliver
             del run  # the next wait must not keep the items and results alive
 
 

@@ -1,4 +1,4 @@
-"""Where the next batch runs, from what was learned of the function."""
+"""The placement of the next batch, learned from the function's runs."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Placer:
         )
 
     def is_loop_fit(self, items: int, *, estimate: Estimate, now: float) -> bool:
-        """Return whether a batch of ``items`` is certain enough to be over before anybody notices."""
+        """Return whether a batch of ``items`` is certain enough to be over within a millisecond."""
         return (
             estimate.runs >= LOOP_RUNS
             and estimate.seconds(items) + estimate.far_tail_s < LOOP_BATCH_S
@@ -142,7 +142,7 @@ class Placer:
     ) -> None:
         """Learn from a run that took ``seconds``, of which its thread computed for ``cpu_s``.
 
-        It started ``gap_s`` after the end of the last one; None if nobody waited all that time.
+        It started ``gap_s`` after the end of the last one; None if no request waited all that time.
         """
         last, self._last = self._last, None
         if last is not None and gap_s is not None:

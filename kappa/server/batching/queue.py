@@ -1,8 +1,8 @@
 """The requests that wait for one API, by age and by group.
 
-A *group* is whatever may be merged into one call (same columns and dtypes). A request is in two lines, that of
-everybody and that of its group; one that left is only marked, and dropped when it comes to the front of a line or when
-the marked ones outnumber the others, so every operation costs constant time on average.
+A *group* is the requests that may be merged into one call (same columns and dtypes). A request is in two lines, that of
+all and that of its group; one that left is only marked, and dropped when it comes to the front of a line or when the
+marked ones outnumber the others, so every operation costs constant time on average.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class WaitingRequest:
         self.items = items
         self.size_bytes = size_bytes
         self.deadline = deadline
-        """When its client stops listening: it is not run after this."""
+        """The deadline of its client: it is not run after this."""
         self.is_waiting = False
         self.is_probe = False
-        """Whether it was let in though it will be late: nobody else is to be in time for it."""
+        """Whether it is a probe, admitted though it will be late: it limits no other request."""
 
 
 W = TypeVar("W", bound=WaitingRequest)
@@ -79,7 +79,7 @@ class WaitingQueue(Generic[W]):
 
     @property
     def groups(self) -> int:
-        """How many groups have someone waiting."""
+        """How many groups have waiting requests."""
         return len(self._groups)
 
     def add(self, request: W) -> None:
@@ -97,7 +97,7 @@ class WaitingQueue(Generic[W]):
         self.requests += 1
 
     def remove(self, request: W) -> None:
-        """Take ``request``, which waits, out of the queue, wherever it stands."""
+        """Remove the waiting ``request`` from the queue."""
         request.is_waiting = False
         self.items -= request.items
         self.size_bytes -= request.size_bytes
@@ -119,8 +119,8 @@ class WaitingQueue(Generic[W]):
 
     def head(self, group: Hashable) -> W | None:
         """Return the oldest request of ``group``."""
-        own = self._groups.get(group)
-        return own.line[0] if own else None
+        queued = self._groups.get(group)
+        return queued.line[0] if queued else None
 
     def __iter__(self) -> Iterator[W]:
         return (request for request in self._line if request.is_waiting)
@@ -131,17 +131,17 @@ class WaitingQueue(Generic[W]):
         Groups are served by the age of their oldest request; one that fills more than a batch is counted behind all
         others, because what is left of it grows older between them.
         """
-        own = self._groups.get(group)
-        own_items = items + (own.items if own else 0)
+        queued = self._groups.get(group)
+        own_items = items + (queued.items if queued else 0)
         own_batches = self._batches(own_items)
-        since = self._since(own, items) if own else inf
-        room = max(self._max_batch_size - items, 0) if own and since == inf else 0
-        if len(self._groups) <= (1 if own else 0):
+        since = self._since(queued, items) if queued else inf
+        room = max(self._max_batch_size - items, 0) if queued and since == inf else 0
+        if len(self._groups) <= (1 if queued else 0):
             return Ahead(own_items, own_batches, since, room)
         if len(self._groups) > GROUPS_COMPARED:
             batches = max(len(self._groups), self._batches(self.items + items))
             return Ahead(self.items + items, batches, since, room)
-        before = inf if own is None or own_batches > 1 else own.line[0].arrived
+        before = inf if queued is None or own_batches > 1 else queued.line[0].arrived
         others = [g.items for key, g in self._groups.items() if key != group and g.line[0].arrived <= before]
         return Ahead(own_items + sum(others), own_batches + sum(map(self._batches, others)), since, room)
 

@@ -1,4 +1,4 @@
-"""The doors of HTTP to one API: a request becomes an `Asked`, and its outcome an HTTP answer.
+"""The doors of HTTP to one API: a request becomes an `ApiRequest`, and its outcome an HTTP answer.
 
 A request that is all there and small is begun where it is read (`begin`). Any other, and any on a server of ASGI, is
 answered by a coroutine (`answer`).
@@ -15,7 +15,6 @@ import falcon.asgi
 
 from kappa.errors import BadInputError
 from kappa.server.arrivals import Arrival
-from kappa.server.asked import Asked, Door
 from kappa.server.endpoint import Endpoint, Ticket
 from kappa.server.failures import CLIENT_GONE, ClientGoneError, Failure
 from kappa.server.http import bounds
@@ -35,6 +34,7 @@ from kappa.server.http.exchange import (
     timeout_of,
     unpacked,
 )
+from kappa.server.requests import ApiRequest, Door
 from kappa.services.representations import error_answer
 from kappa.types import Answer, Payload
 
@@ -74,7 +74,9 @@ class ApiResource:
         request_id, arrived = self._ids.new(headers.get(b"x-request-id")), monotonic()
         deadline, mistake = _deadline_of(headers, arrived) if TIMEOUT in headers else (None, None)
         payload = self._payload(headers, body)
-        return self.endpoint.put(Asked(request_id, RequestHeaders(headers), arrived, payload, deadline, mistake), door)
+        return self.endpoint.put(
+            ApiRequest(request_id, RequestHeaders(headers), arrived, payload, deadline, mistake), door
+        )
 
     async def answer(self, req: AnyRequest, resp: AnyResponse) -> bool:
         """Answer a request, which need not be all there yet; False if its client has left without one.
@@ -91,7 +93,7 @@ class ApiResource:
         if (encoding := headers.get(b"content-encoding")) is not None:
             unpack = partial(unpacked, encoding=encoding, max_bytes=self.endpoint.max_bytes)
         deadline, mistake = _deadline_of(headers, req.arrived)
-        asked = Asked(
+        request = ApiRequest(
             request_id,
             RequestHeaders(headers),
             req.arrived,
@@ -100,7 +102,7 @@ class ApiResource:
             announced_bytes=announced_length(headers),
             unpack=unpack,
         )
-        answer = await self.endpoint.ask(asked, partial(self._read, req))
+        answer = await self.endpoint.ask(request, partial(self._read, req))
         _put_into(resp, answer, request_id)
         return req.first_event is None or req.first_event["type"] != "http.disconnect"
 

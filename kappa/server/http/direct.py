@@ -1,8 +1,8 @@
-"""Requests for an API that arrive whole, which nearly all do: recognized by one pattern and handed straight to the API.
+"""Requests for an API that arrive whole, as nearly all do: recognized by one pattern and passed straight to the API.
 
 That spares the server's parser and the events of ASGI (PERF: half of what a request costs besides its function). The
-pattern is narrower than HTTP/1.1 (RFC 9112): one `POST`, one length, nothing behind the body. What might be framed in
-two ways, what comes in pieces and what is merely unusual is left to the server's own parser.
+pattern is narrower than HTTP/1.1 (RFC 9112): one `POST`, one length, nothing behind the body. Ambiguous framing,
+partial requests and unusual ones are left to the server's own parser.
 """
 
 from __future__ import annotations

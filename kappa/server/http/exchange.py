@@ -1,4 +1,4 @@
-"""One HTTP exchange: its id, its headers as functions see them, its body, and how answers and errors are sent."""
+"""One HTTP exchange: its id, its headers as functions see them, its body, and the sending of answers and errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ __all__ = [
 TIMEOUT = b"x-request-timeout-seconds"
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _BLANKS = " \t"
-"""What stands around the value of a header and is no part of it."""
+"""Whitespace around the value of a header."""
 _SINGLE_HEADERS = frozenset(name.encode() for name in SINGLETON_HEADERS)
 _MOST_DIGITS = 18
 _BODILESS = frozenset({100, 101, 204, 304})
@@ -60,13 +60,13 @@ class RequestIds:
         self._numbers = count(1)
 
     def of(self, req: AnyRequest) -> str:
-        """Return the request's id, the client's own if it gave a good one; the same on every call."""
+        """Return the request's id, the client's own if that is valid; the same on every call."""
         if not req.request_id:
             req.request_id = self.new(req.raw_headers.get(b"x-request-id"))
         return req.request_id
 
     def new(self, client_id: bytes | None) -> str:
-        """Return an id: the one that a client gave, if it is a good one."""
+        """Return an id: the client's own, if that is valid."""
         if client_id is not None and _GIVEN_ID.fullmatch(client_id):
             return client_id.decode("ascii")
         return f"{self._prefix}-{next(self._numbers)}"
@@ -93,7 +93,7 @@ class Request(falcon.asgi.Request):
 
 
 class PlainRequest:
-    """What answering an API takes of a request, without the framework's own (PERF: a fifth of a request's time)."""
+    """The minimum of a request that an API needs, without the framework's own (PERF: a fifth of a request's time)."""
 
     __slots__ = ("arrived", "first_event", "raw_headers", "receive", "request_id")
 
@@ -106,7 +106,7 @@ class PlainRequest:
 
 
 def announced_length(headers: Mapping[bytes, bytes]) -> int | None:
-    """Return the length that a body is said to have (`Content-Length`), or one that is too large for any."""
+    """Return the announced length of a body (`Content-Length`); a number beyond any limit if it is absurd."""
     text = headers.get(b"content-length", b"")
     if not text.isdigit():
         return None
@@ -163,7 +163,7 @@ AnyResponse = falcon.asgi.Response | PlainResponse
 
 
 class RequestHeaders(HTTPHeaders):
-    """Headers that are decoded when somebody looks, which few functions do."""
+    """Headers that are decoded on access, which few functions need."""
 
     __slots__ = ("_raw",)
 
@@ -256,7 +256,7 @@ def _inflated(body: bytes, name: bytes, *, max_bytes: int) -> bytes:
 
 
 _WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
-"""By encoding, what zlib is told of the header that it finds (RFC 9110, section 8.4.1)."""
+"""By encoding, the window bits for zlib (RFC 9110, section 8.4.1)."""
 _MOST_ENCODINGS = 3
 _MOST_FILES = 10_000
 _FIRST_STEP = 256
@@ -264,7 +264,7 @@ _LARGEST_STEP = 1 << 16
 
 
 def timeout_of(headers: Mapping[bytes, bytes]) -> float | None:
-    """Return for how many seconds the client will wait (`X-Request-Timeout-Seconds`), if it says."""
+    """Return how many seconds the client will wait (`X-Request-Timeout-Seconds`), if it sends that."""
     value = headers.get(TIMEOUT)
     if value is None:
         return None

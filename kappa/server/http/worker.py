@@ -1,10 +1,10 @@
 """gunicorn's own ASGI worker, with what a prediction server needs besides.
 
-What the base does, measured with gunicorn 27.0, and what is changed here:
+The base's behaviour, measured with gunicorn 27.0, and the changes here:
 
 - After SIGTERM it accepts for up to a second more, and one idle keep-alive connection holds it for the whole graceful
   timeout. Here the worker stops accepting at once and waits only for requests. From the signal on its answers announce
-  the end of their connections, and one that is idle is closed a second later: whoever sends on it in time is answered.
+  the end of their connections, and one that is idle is closed a second later: a request sent in time is answered.
 - Its sockets listen from the first moment, so that connections wait at a worker that still loads while others could
   answer. Here only the first of a server's workers listens before it is ready.
 - It has no limit on the time for a request's headers, none on the time a client may leave its answer unread, and none
@@ -106,14 +106,14 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._waiting_since: float | None = None
         """When the connection began to wait for a request's headers; ``None`` while one is answered."""
         self._is_refused = False
-        """Whether what arrives is no concern of anybody's."""
+        """Whether input is discarded."""
         self._is_lingering = False
         self._is_answer_begun = False
         self._is_end_announced = False
         self._ticket: Ticket | None = None
         """The request that was handed straight to its API."""
         self._generation: Generation | None = None
-        """What it was handed to."""
+        """The generation that answers it."""
         self._entry: Entry | None = None
         """Its line in the access log, where there is one."""
         self._is_direct = False
@@ -162,7 +162,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         return not (self._callback_parser.is_complete or self._callback_parser.is_fresh)
 
     def _http1_buffered(self) -> int:
-        """Return how many bytes are held that nobody has taken yet; the base stops reading above 256 KB."""
+        """Return how many buffered bytes are not consumed yet; the base stops reading above 256 KB."""
         receiver = self._body_receiver
         held: int = self._callback_parser.held_bytes
         return held if receiver is None else held + receiver.buffered
@@ -229,7 +229,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         return True
 
     def deliver(self, answer: Answer | Failure, request_id: str) -> None:
-        """Send what came of a request that was begun; most answers are plain (PERF: 2 µs instead of 8)."""
+        """Send the outcome of a request that was begun; most answers are plain (PERF: 2 µs instead of 8)."""
         if self._closed:
             return
         if (
@@ -250,7 +250,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         self._end_exchange()
 
     def _scope_of(self, head: Head) -> dict[str, Any]:
-        """Return what the access log tells of a request, as ASGI has it."""
+        """Return the request's scope for the access log, as ASGI has it."""
         client = self.transport.get_extra_info("peername")
         return {"client": client, "method": "POST", "path": head.path, "headers": head.headers.items()}
 
@@ -272,7 +272,7 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         return len(body)
 
     def _end_exchange(self) -> None:
-        """Go on with what has come meanwhile, or close where the server stops."""
+        """Go on with buffered input, or close where the server stops."""
         self._forget_exchange()
         if self.worker.is_ending:
             self.close()
@@ -323,18 +323,18 @@ class KappaProtocol(ASGIProtocol):  # type: ignore[misc] # gunicorn has no types
         super()._send_response_start(status, headers, request, close)
 
     def _is_websocket_upgrade(self, request: Any) -> bool:  # noqa: ARG002 - the application refuses them all
-        """Leave the wish for a WebSocket to the application."""
+        """Leave the request for a WebSocket to the application."""
         return False
 
     def _arm_keepalive_timer(self) -> None:
-        """Remember since when the connection waits; `sweep` does the rest."""
+        """Record since when the connection waits; `sweep` does the rest."""
         self._waiting_since = self.worker.loop.time()
 
     def _cancel_keepalive_timer(self) -> None:
         """Nothing was armed."""
 
     def _send_error_response(self, status: int, message: str, extra_headers: Sequence[tuple[str, str]] = ()) -> None:
-        """Answer what never reached the application, in the form of all errors."""
+        """Answer a request that never reached the application, in the form of all errors."""
         self._is_refused = True
         self._safe_write(error_response(status, message, extra_headers))
 
@@ -458,7 +458,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
             self.app.may_listen.set()
 
     def forget(self, connection: KappaProtocol) -> None:
-        """Take note that a connection is gone."""
+        """Record that a connection is gone."""
         self.connections.discard(connection)
         if not (self.connections or self.is_accepting):
             self._woken.set()
@@ -476,7 +476,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
         while (
             self.is_accepting and self.alive and self.ppid == os.getppid()
-        ):  # without its parent, nobody would ever stop this process
+        ):  # without its parent, nothing would ever stop this process
             self.notify()
             await sweep(self.connections, self.loop.time())
             await self._sleep(_TICK_S)
@@ -507,7 +507,7 @@ class KappaWorker(ASGIWorker):  # type: ignore[misc] # gunicorn has no types
 
     async def _stop_listening(self) -> None:
         """Take the connections that have come: those that still wait at a socket when it closes are reset."""
-        if self.app.reserved:  # else others wait where they are for who comes next
+        if self.app.reserved:  # else connections wait in the backlog for the next worker
             for listener in self._listeners:
                 turn_away(listener)
             await asyncio.sleep(_HANDSHAKE_S)

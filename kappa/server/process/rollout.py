@@ -47,7 +47,7 @@ class Rollout:
         self._coming: Sequence[Served] | None = None
         self._error: KappaError | None = None
         """The error for which reloaded workers go back."""
-        self._asked: int | None = None
+        self._reloading: int | None = None
         self._done: set[int] = set()
         self._returning: set[int] = set()
         self._is_wanted_again = False
@@ -79,17 +79,17 @@ class Rollout:
         """Take the next step, if there is one to take now; ``workers`` are the processes that are there."""
         if not self._is_under_way():
             return
-        if self._asked is not None:
-            if self._asked in self._report.reloads:
-                self._judge(self._asked, self._report.reloads.pop(self._asked))
-            elif self._asked in workers:
+        if self._reloading is not None:
+            if self._reloading in self._report.reloads:
+                self._judge(self._reloading, self._report.reloads.pop(self._reloading))
+            elif self._reloading in workers:
                 return
             else:
-                self._judge(self._asked, InferenceFailedError("A worker process ended while it reloaded."))
+                self._judge(self._reloading, InferenceFailedError("A worker process ended while it reloaded."))
         waiting = (self._returning if self._error is not None else set(workers) - self._done) & set(workers)
-        self._asked = min(waiting, default=None)
-        if self._asked is not None:
-            self._tell(self._asked)
+        self._reloading = min(waiting, default=None)
+        if self._reloading is not None:
+            self._tell(self._reloading)
         elif self._error is not None:
             self._end(self._error)
         elif self._coming is not None:

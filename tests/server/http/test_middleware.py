@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from kappa.server.asked import Asked
 from kappa.server.batching.outcomes import RefusedError
 from kappa.server.endpoint import Endpoint
 from kappa.server.http.answering import ApiResource
 from kappa.server.http.exchange import RequestIds
 from kappa.server.http.middleware import ApiMiddleware
+from kappa.server.requests import ApiRequest
 from kappa.services.inference import Inference
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.types import InferenceTask
@@ -28,16 +28,16 @@ class Seen:
     def __init__(self) -> None:
         self.words: list[tuple[str, Any]] = []
 
-    def began(self, _asked: Asked) -> None:
+    def began(self, _request: ApiRequest) -> None:
         self.words.append(("began", None))
 
     def refused(self, reason: str, _seconds: float) -> None:
         self.words.append(("refused", reason))
 
-    def answered(self, _asked: Asked, http_status: int, _seconds: float) -> None:
+    def answered(self, _request: ApiRequest, http_status: int, _seconds: float) -> None:
         self.words.append(("answered", http_status))
 
-    def gone(self, _asked: Asked, _seconds: float) -> None:
+    def gone(self, _request: ApiRequest, _seconds: float) -> None:
         self.words.append(("gone", None))
 
 

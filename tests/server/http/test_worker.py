@@ -18,7 +18,6 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from kappa.server.asked import Door
 from kappa.server.http import worker as worker_module
 from kappa.server.http.answering import RefusedAnswer
 from kappa.server.http.bounds import sweep
@@ -26,6 +25,7 @@ from kappa.server.http.exchange import PlainResponse
 from kappa.server.http.parser import KappaParser
 from kappa.server.http.swap import DRAIN, Application, Generation
 from kappa.server.http.worker import KappaProtocol, KappaWorker
+from kappa.server.requests import Door
 from kappa.types import Answer
 from tests.eventually import eventually_in_loop
 
