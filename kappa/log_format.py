@@ -21,7 +21,7 @@ LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _TEXT = "%(asctime)s %(process)d %(levelname)s %(message)s"
-_OWN = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message", "taskName"})
+_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message", "taskName"})
 """What every record has; the rest is what a caller gave as `extra`."""
 _requests: ContextVar[Sequence[str]] = ContextVar("kappa_requests_of_call", default=())
 
@@ -42,7 +42,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = ids[0]
         elif ids:
             line["request_ids"] = list(ids)
-        line |= {key: value for key, value in vars(record).items() if key not in {*_OWN, *line} - {"request_id"}}
+        line |= {key: value for key, value in vars(record).items() if key not in {*_STANDARD, *line} - {"request_id"}}
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:

@@ -154,13 +154,13 @@ def read_catboost(path: Path, head: bytes) -> Model | None:
     except UnreadableError as exc:
         problem, is_truncated = str(exc), isinstance(exc, TruncatedError)
     features = [
-        one
+        table
         for kind in _table(tree.get("features_info")).values()
         if isinstance(kind, list)
-        for one in map(_table, kind)
+        for table in map(_table, kind)
     ]
-    features.sort(key=lambda one: _integer(one.get("flat_feature_index")) or 0)
-    names = tuple(str(one.get("feature_id") or one.get("flat_feature_index")) for one in features)
+    features.sort(key=lambda feature: _integer(feature.get("flat_feature_index")) or 0)
+    names = tuple(str(feature.get("feature_id") or feature.get("flat_feature_index")) for feature in features)
     classes = _table(_table(tree.get("model_info")).get("class_params"))
     return Model(
         kind="catboost",
@@ -170,7 +170,7 @@ def read_catboost(path: Path, head: bytes) -> Model | None:
         versions={"catboost": release} if release else {},
         feature_names=names,
         feature_count=len(names) or None,
-        classes=tuple(one for one in classes.get("class_names") or () if isinstance(one, str | int | float)),
+        classes=tuple(label for label in classes.get("class_names") or () if isinstance(label, str | int | float)),
         modules=("catboost",),
         problem=problem,
         is_truncated=is_truncated,
@@ -202,7 +202,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
 
 
 def _integer(value: Any) -> int | None:

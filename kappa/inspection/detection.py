@@ -63,9 +63,9 @@ def inspect_path(path: Path) -> Model | None:
         return None if model is None else _with_folder_facts(_with_inner_facts(model, path), path)
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    known = next((model for read in FILE_READERS if (model := read(path, head)) is not None), None)
     problem = "it is empty" if not head else "it has the format of no model that is known"
-    model = known or Model(kind="", certainty="unknown", problem=problem)
+    unknown = Model(kind="", certainty="unknown", problem=problem)
+    model = next((model for read in FILE_READERS if (model := read(path, head)) is not None), unknown)
     return replace(model, size_bytes=path.stat().st_size, sha256=sha256_of_file(path))
 
 

@@ -50,7 +50,7 @@ def _steps_of(model: Any, depth: int = 0) -> list[Step]:
     if depth == _DEPTH:
         return steps
     keys = ("steps", "transformers_", "transformers", "transformer_list", "estimators")
-    parts = next((found for key in keys if (found := _parts_of(model, key))), [])
+    parts = next((parts for key in keys if (parts := _parts_of(model, key))), [])
     for name, value, *_ in parts:
         if isinstance(value, str):
             steps.append(Step(name, value))
@@ -66,8 +66,10 @@ def _steps_of(model: Any, depth: int = 0) -> list[Step]:
 def _features_of(model: Any, depth: int = 0) -> tuple[tuple[str, ...], int | None]:
     """Return the columns that a model was fitted with, and how many there are."""
     attributes = _attributes_of(model)
-    names = tuple(one for one in values_of(attributes.get("feature_names_in_")) if isinstance(one, str))
-    count = next((one for key in ("n_features_in_", "_n_features") if type(one := attributes.get(key)) is int), None)
+    names = tuple(name for name in values_of(attributes.get("feature_names_in_")) if isinstance(name, str))
+    count = next(
+        (value for key in ("n_features_in_", "_n_features") if type(value := attributes.get(key)) is int), None
+    )
     inner = [part[1] for part in _parts_of(model, "steps")[:1]] or [attributes.get("best_estimator_")]
     if not names and count is None and isinstance(inner[0], Object) and depth < _DEPTH:
         return _features_of(inner[0], depth + 1)
@@ -83,4 +85,4 @@ def _classes_of(model: Any, depth: int = 0) -> tuple[Any, ...]:
     inner = [part[1] for part in _parts_of(model, "steps")[-1:]] or [attributes.get("best_estimator_")]
     if not classes and isinstance(inner[0], Object) and depth < _DEPTH:
         return _classes_of(inner[0], depth + 1)
-    return tuple(one for one in classes if isinstance(one, str | int | float | bool))
+    return tuple(label for label in classes if isinstance(label, str | int | float | bool))

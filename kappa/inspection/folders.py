@@ -29,20 +29,20 @@ def read_mlflow(folder: Path) -> Model | None:
     except UnreadableError as exc:
         return Model(kind="mlflow", certainty="likely", problem=str(exc))
     flavors = _table(tree.get("flavors"))
-    columns = [_table(one) for one in inputs if isinstance(one, dict) and "name" in one] if inputs else []
+    columns = [_table(column) for column in inputs if isinstance(column, dict) and "name" in column] if inputs else []
     version, python = tree.get("mlflow_version"), _table(flavors.get("python_function")).get("python_version")
-    named = sorted(str(one) for one in flavors if one != "python_function")
+    named = sorted(str(flavor) for flavor in flavors if flavor != "python_function")
     return Model(
         kind="mlflow",
         certainty="certain" if flavors else "likely",
         written_by=f"MLflow {version}" if isinstance(version, str) else "MLflow",
-        feature_names=tuple(str(one["name"]) for one in columns),
-        feature_types=tuple(str(one.get("type", "")) for one in columns),
+        feature_names=tuple(str(column["name"]) for column in columns),
+        feature_types=tuple(str(column.get("type", "")) for column in columns),
         feature_count=len(columns) or None,
         requirements=tuple(_requirements_of(folder / "requirements.txt")),
         problem="" if flavors else "its `MLmodel` names no flavour",
         remarks=tuple(
-            [f"Its flavours are {', '.join(f'`{one}`' for one in named)}."] * bool(named)
+            [f"Its flavours are {', '.join(f'`{flavor}`' for flavor in named)}."] * bool(named)
             + [f"It was saved on Python {python}."] * isinstance(python, str)
         ),
     )
@@ -74,7 +74,7 @@ def read_transformers(folder: Path) -> Model | None:
     has_weights = any(True for pattern in _WEIGHTS for _ in folder.glob(pattern))
     if config is None:
         return Model(kind="transformers", certainty="unknown", problem="its `config.json` is not JSON")
-    classes = [one for one in config.get("architectures") or () if isinstance(one, str)]
+    classes = [architecture for architecture in config.get("architectures") or () if isinstance(architecture, str)]
     version, labels = config.get("transformers_version"), _table(config.get("id2label"))
     return Model(
         kind="transformers",
@@ -101,7 +101,7 @@ def read_spacy(folder: Path) -> Model | None:
     return Model(
         kind="spacy",
         written_by="spaCy's `to_disk`",
-        steps=tuple(Step(one, "") for one in meta.get("pipeline") or () if isinstance(one, str)),
+        steps=tuple(Step(step, "") for step in meta.get("pipeline") or () if isinstance(step, str)),
         requirements=(f"spacy{asked}",) if isinstance(asked, str) and asked[:1] in "<>=~!" else (),
         modules=("spacy",),
         remarks=tuple(f"It is called `{meta[key]}`." for key in ("name",) if isinstance(meta.get(key), str)),

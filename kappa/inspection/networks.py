@@ -86,7 +86,7 @@ def read_onnx(path: Path, head: bytes) -> Model | None:
         kind="onnx",
         certainty="likely" if str(problem) else "certain",
         written_by=f"`{producer}`" if producer else "",
-        inputs=tuple(one for one in inputs if one.name not in weights),
+        inputs=tuple(tensor for tensor in inputs if tensor.name not in weights),
         outputs=tuple(outputs),
         weights=len(weights),
         modules=("onnxruntime",),
@@ -148,15 +148,15 @@ def read_saved_model(folder: Path) -> Model | None:
                     signatures.append(entry.text(1))
                     if entry.text(1) == "serving_default":
                         for signature in entry.all(2):
-                            inputs += [_tf_tensor(one) for one in signature.all(1)]
-                            outputs += [_tf_tensor(one) for one in signature.all(2)]
+                            inputs += [_tf_tensor(tensor) for tensor in signature.all(1)]
+                            outputs += [_tf_tensor(tensor) for tensor in signature.all(2)]
         if not version:
             problem = UnreadableError(f"`{SAVED_MODEL}` in it has no graph")
     except UnreadableError as exc:
         problem = exc
     if not str(problem) and not (folder / "variables").is_dir():
         problem = TruncatedError("it has no folder `variables`")
-    named = [one for one in signatures if not one.startswith("__")]
+    named = [name for name in signatures if not name.startswith("__")]
     return Model(
         kind="tensorflow",
         certainty="likely" if str(problem) else "certain",
@@ -167,7 +167,7 @@ def read_saved_model(folder: Path) -> Model | None:
         modules=("tensorflow",),
         problem=str(problem),
         is_truncated=isinstance(problem, TruncatedError),
-        remarks=(f"Its signatures are {', '.join(f'`{one}`' for one in named)}.",) if named else (),
+        remarks=(f"Its signatures are {', '.join(f'`{name}`' for name in named)}.",) if named else (),
     )
 
 
@@ -193,8 +193,8 @@ def read_coreml(path: Path, head: bytes) -> Model | None:
     try:
         with open_message(path) as model:
             for description in model.all(2):
-                inputs += [Tensor(one.text(1)) for one in description.all(1)]
-                outputs += [Tensor(one.text(1)) for one in description.all(10)]
+                inputs += [Tensor(feature.text(1)) for feature in description.all(1)]
+                outputs += [Tensor(feature.text(1)) for feature in description.all(10)]
     except UnreadableError as exc:
         problem = exc
     return Model(

@@ -257,9 +257,9 @@ class _Machine:
             self.reader.oddities["makes up a name while it is loaded"] = None
         elif self.protocol < 3:  # as Python 2 called it; `pickle` reads it so too
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-        found = Name(module, name)
-        self.reader.names[found] = None
-        return found
+        reference = Name(module, name)
+        self.reader.names[reference] = None
+        return reference
 
     def call(self, callee: Any, arguments: Any, *, is_instance: bool) -> Any:
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -434,7 +434,7 @@ PERSISTENT = "takes an object from the program that loads it"
 
 def shape_of(value: Any) -> tuple[int, ...]:
     """Return the shape of an array as a pickle has it; raises `UnreadableError`."""
-    if not isinstance(value, tuple) or len(value) > 64 or not all(type(one) is int and one >= 0 for one in value):
+    if not isinstance(value, tuple) or len(value) > 64 or not all(type(size) is int and size >= 0 for size in value):
         raise UnreadableError("an array in it has no shape")
     return value
 

@@ -220,7 +220,7 @@ def _parts_of(code: tuple[Any, ...]) -> tuple[bytes, tuple[Any, ...]]:
 
     In every version of Python, the first bytes are the bytecode, and constants and names follow it.
     """
-    index = next((index for index, one in enumerate(code) if isinstance(one, bytes)), len(code))
+    index = next((index for index, part in enumerate(code) if isinstance(part, bytes)), len(code))
     names = code[index + 2] if index + 2 < len(code) else ()
     return (code[index], names) if isinstance(names, tuple) and index < len(code) else (b"", ())
 
@@ -239,4 +239,4 @@ def _imports_of(code: tuple[Any, ...]) -> Iterator[str]:
 
 def _notebook_of(code: tuple[Any, ...]) -> str:
     """Return the file of the notebook's cell that a code object was compiled from; empty for other code."""
-    return next((one for one in code if isinstance(one, str) and _NOTEBOOK.search(one)), "")
+    return next((text for text in code if isinstance(text, str) and _NOTEBOOK.search(text)), "")

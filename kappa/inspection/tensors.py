@@ -58,7 +58,7 @@ def read_safetensors(path: Path, head: bytes) -> Model | None:
 
 def _end_of(tensor: Any) -> int:
     offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
-    is_right = isinstance(offsets, list) and len(offsets) == 2 and all(type(one) is int for one in offsets)
+    is_right = isinstance(offsets, list) and len(offsets) == 2 and all(type(offset) is int for offset in offsets)
     if not isinstance(offsets, list) or not is_right or not 0 <= offsets[0] <= offsets[1]:
         raise UnreadableError("a tensor in its header has no place")
     end: int = offsets[1]

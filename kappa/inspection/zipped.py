@@ -57,7 +57,7 @@ def _keras(archive: Archive) -> Model:
     layers = [_table(layer) for layer in _list(_table(config.get("config")).get("layers"))]
     classes = [*map(_keras_class, [config, *layers])]
     modules = {name.partition(":")[0] for name in classes if name.partition(":")[0]}
-    own = tuple(sorted(module for module in modules if module.partition(".")[0] not in ("keras", "builtins")))
+    packages = tuple(sorted(module for module in modules if module.partition(".")[0] not in ("keras", "builtins")))
     lambdas = any(name.endswith(":Lambda") for name in classes)
     reasons = ("holds code of a layer `Lambda`",) if lambdas else ()
     inputs = [layer for layer in layers if layer.get("class_name") == "InputLayer"]
@@ -71,7 +71,7 @@ def _keras(archive: Archive) -> Model:
         ),
         versions={"keras": version} if isinstance(version, str) else {},
         inputs=tuple(_keras_input(_table(layer.get("config"))) for layer in inputs),
-        modules=("keras", *own),
+        modules=("keras", *packages),
         verdict=Verdict("unknown", reasons=reasons) if lambdas else None,
         problem="" if "model.weights.h5" in archive.entries else "it has no weights",
     )
@@ -86,7 +86,7 @@ def _keras_class(layer: dict[str, Any]) -> str:
 
 def _keras_input(config: dict[str, Any]) -> Tensor:
     shape = tuple(
-        -1 if one is None else one for one in _list(config.get("batch_shape")) if one is None or type(one) is int
+        -1 if size is None else size for size in _list(config.get("batch_shape")) if size is None or type(size) is int
     )
     return Tensor(str(config.get("name", "")), str(config.get("dtype", "")), shape)
 
@@ -121,14 +121,14 @@ def _names_in(node: Any) -> Iterator[Name]:
     """Yield every class and function that a schema names, however deep: without recursion, whose depth is bounded."""
     waiting = [node]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            name, module = one.get("__class__"), one.get("__module__")
+        item = waiting.pop()
+        if isinstance(item, dict):
+            name, module = item.get("__class__"), item.get("__module__")
             if isinstance(name, str) and isinstance(module, str):
                 yield Name(module, name)
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
 
 
 def _stand_in(node: Any, archive: Archive, depth: int = 0) -> Any:

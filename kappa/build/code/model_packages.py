@@ -32,21 +32,21 @@ class ModelPackages:
 def packages_of(model: Model, folders: Iterable[Path]) -> ModelPackages:
     """Sort the modules that a model names; those of the user's are looked for in ``folders``."""
     versions = {canonicalize_name(name): version for name, version in model.versions.items()}
-    names, own, unknown = {str(name) for name in versions}, [], []
+    names, local, unknown = {str(name) for name in versions}, [], []
     index, searched = DistributionIndex(), tuple(folders)
     for module in model.modules:
         top = module.partition(".")[0]
         if is_pythons_own(module) or top == "__main__":
             continue
         if any((folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file() for folder in searched):
-            own.append(module)
+            local.append(module)
         elif (name := index.brings(module) or distribution_of(module)) is not None:
             names.add(canonicalize_name(name))
         else:
             unknown.append(top)
     names -= {name for text in model.requirements if (name := _name_of(text)) is not None}
     pins = [f"{name}=={versions[name]}" if name in versions else name for name in map(canonicalize_name, sorted(names))]
-    return ModelPackages((*model.requirements, *pins), tuple(own), tuple(dict.fromkeys(unknown)))
+    return ModelPackages((*model.requirements, *pins), tuple(local), tuple(dict.fromkeys(unknown)))
 
 
 def _name_of(requirement: str) -> str | None:

@@ -161,7 +161,7 @@ class CodeBase:
 
     def __init__(self, search: SearchPath) -> None:
         self.search = search
-        self._own = frozenset(
+        self._packed = frozenset(
             file
             for distribution in search.direct
             if distribution.is_packed and not distribution.is_editable
@@ -231,10 +231,10 @@ class CodeBase:
     def _is_local(self, path: Path) -> bool:
         if not any(path.is_relative_to(folder) for folder in self.search.installed):
             return True
-        if not self._own:
+        if not self._packed:
             return False
         real = path.resolve()
-        return real in self._own or (real.is_dir() and any(file.is_relative_to(real) for file in self._own))
+        return real in self._packed or (real.is_dir() and any(file.is_relative_to(real) for file in self._packed))
 
     def package_of(self, name: str) -> str:
         """Return the outermost part of a dotted name that has a file, so that one distribution brings all below it.

@@ -89,9 +89,9 @@ def _rows_of(inspected: actions.InspectedModel) -> Iterator[tuple[str, str]]:
     yield "class", model.made_of
     yield "steps", "\n".join(f"{step.name}  {step.made_of}" for step in model.steps)
     yield "features", _features_of(model)
-    yield "classes", _enumerated([str(one) for one in model.classes])
-    yield "inputs", "\n".join(_tensor(one) for one in model.inputs[:_SHOWN])
-    yield "outputs", "\n".join(_tensor(one) for one in model.outputs[:_SHOWN])
+    yield "classes", _enumerated([str(label) for label in model.classes])
+    yield "inputs", "\n".join(_tensor(tensor) for tensor in model.inputs[:_SHOWN])
+    yield "outputs", "\n".join(_tensor(tensor) for tensor in model.outputs[:_SHOWN])
     yield "weights", f"{model.weights} tensors" if model.weights is not None else ""
     yield "saved with", _enumerated([f"{name} {version}" for name, version in model.versions.items()])
     yield "packages", _enumerated(inspected.packages.requirements)
