@@ -201,8 +201,8 @@ def _bounded(batches: Iterator[Any], limits: DecodingLimits) -> Iterator[Any]:
 def _ways_to_read(data: bytes, metadata: Any, limits: DecodingLimits) -> tuple[list[str], int | None]:
     """Return the columns of which each text is to be read once, and how many rows to read at a time, if not all.
 
-    A text of a dictionary stands once in the file for many rows. A reader makes as many of it, unless it is told to
-    keep the dictionary. Texts that are told by how they differ from the one before can be bounded only by their number.
+    A text of a dictionary stands once in the file for many rows. A reader makes as many of it, unless it keeps the
+    dictionary. Delta-encoded texts can be bounded only by their number.
     """
     columns = metadata.num_columns
     if metadata.num_row_groups * columns > _MOST_PAGES:

@@ -58,10 +58,10 @@ class ColumnPages:
     unpacked: int
     """Bytes of all pages once they are unpacked."""
     repeated: int
-    """The most bytes that a single value can have which takes no room of its own: one of the dictionary, or one that
-    is told by how it differs from the value before; 0 where each value stands where it is."""
+    """The most bytes that a single value can have which takes no room of its own: one of the dictionary, or one that is
+    delta-encoded; 0 where each value is stored in full."""
     has_differences: bool
-    """Whether values are told by how they differ."""
+    """Whether values are delta-encoded."""
 
 
 def column_pages(data: bytes, chunk: Chunk) -> ColumnPages:

@@ -3,7 +3,7 @@
 A *file of rows* is CSV, JSON lines or Parquet. Its answer is one JSON array, made of as many calls as the rows need,
 while only the rows of one call are in memory; a row that fails is ``null`` in its place and a `Failure` beside it. Rows
 that the adapter refuses are found by halving, because decoding changes nothing. Calls that raise are halved only for a
-model's own method: a user's function may have done half of its work, and nobody may repeat that unseen.
+model's own method: a user's function may have done half of its work, and must not be called twice unnoticed.
 
 What comes of an input is a sequence of *events*: one `Answer`, or the `Rows` of an array in order, and `Failure`s.
 """

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection before its request was complete, so there is nobody to answer."""
+    """The client closed the connection before its request was complete, so no answer can be sent."""
 
     def __init__(self) -> None:
         super().__init__("The request is not complete.")

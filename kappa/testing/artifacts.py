@@ -130,7 +130,7 @@ class ArtifactSuite(PluginSuite):
     # -- what it promises
 
     def test_whether_it_is_a_pickle_is_true(self) -> None:
-        """Whoever forbids pickles relies on it."""
+        """`pickle = "forbid"` relies on it."""
         for model in self.models:
             with self._saved(model) as folder:
                 self.artifact.load(folder)  # importing a framework may read pickles of its own

@@ -61,9 +61,9 @@ def collect_code(
 ) -> Code:
     """Follow the imports of the service's functions, and of further ``modules``, through the user's own modules.
 
-    ``base`` has the modules that the project can reach, if somebody has looked already. Which distribution brings a
-    module is taken from the ``record`` of an earlier lock, where that knows it. Warnings are logged, unless reading
-    the project did; raises `ManifestError` for code that cannot be parsed.
+    ``base`` has the modules that the project can reach, if it is at hand. Which distribution brings a module is taken
+    from the ``record`` of an earlier lock, where that knows it. Warnings are logged, unless reading the project did;
+    raises `ManifestError` for code that cannot be parsed.
     """
     spec = project.spec
     starts = [*_named_modules(spec), *spec.files.modules, *modules]

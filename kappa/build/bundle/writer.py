@@ -38,7 +38,7 @@ class BundleTree:
         target.chmod(0o755 if is_executable else 0o644)
 
     def copy(self, files: Mapping[PurePosixPath, Path]) -> None:
-        """Copy files to where the keys say; whoever owns one and could run it can run the copy."""
+        """Copy files to the paths of the keys; a file that its owner may execute stays executable."""
         for path, source in files.items():
             if strange := strangeness(source.resolve()):
                 raise BuildError(f"`{printable(str(source))}` cannot be packed: it is {strange}.")

@@ -214,9 +214,9 @@ CODES: Mapping[str, Code] = {
         "An imported module cannot be found",
         "The module is neither your own, nor installed here, nor in the short table of well-known ones, and nothing "
         "that you name in `[env]` could bring it. It is never taken for a distribution of its name: that may be "
-        "anybody's. The message says where it was looked for, and where a module of that name lies. Your own code in "
-        "another folder is named in `[bundle] paths`, or installed (`pip install -e`); a package of an index is "
-        "installed here, or named in `pip_packages`.",
+        "another project. The message says where it was looked for, and where a module of that name lies. Your own "
+        "code in another folder is named in `[bundle] paths`, or installed (`pip install -e`); a package of an index "
+        "is installed here, or named in `pip_packages`.",
     ),
     "KF315": Code(
         "An artifact is a pickle",
@@ -326,8 +326,8 @@ CODES: Mapping[str, Code] = {
     ),
     "KF330": Code(
         "A URL holds a secret",
-        "What a service declares stands in `kappa.yml`, and most of it in the Dockerfile and in the image: whoever "
-        "gets one of these gets the secret. A variable that holds one is named in `secrets`, and set where the service "
+        "What a service declares stands in `kappa.yml`, and most of it in the Dockerfile and in the image: each "
+        "of them reveals the secret. A variable that holds one is named in `secrets`, and set where the service "
         "starts; a script reads one from `/run/secrets`, where `kappa containerize --secret` lends it.",
         '[env]\nvariables = { CACHE_URL = "redis://:hunter2@cache/0" }',
         '[env]\nsecrets = ["CACHE_URL"]',

@@ -145,7 +145,7 @@ class LockRecord:
         return None
 
     def requirement_of(self, name: str) -> str | None:
-        """Return the inferred requirement of a distribution, by its normalised name, whoever asked for it."""
+        """Return the inferred requirement of a distribution, by its normalised name, whatever its origin."""
         return self._inferred.get(name)
 
 

@@ -79,7 +79,7 @@ class Delays:
     def ran(self, started: float, finished: float, now: float, *, waiting_items: int) -> float | None:
         """Record a run that the loop heard of ``now``.
 
-        Return how long nothing ran before it; None if nobody waited all that time.
+        Return how long nothing ran before it; None if no request waited all that time.
         """
         self.lag_s += SMOOTHING * (now - finished - self.lag_s)
         gap_s = max(started - self._ended_at, 0.0) if self._had_waiting else None

@@ -43,7 +43,7 @@ RETURN_TRIAL_RUNS = 16
 COHORT_DECAY = 0.1
 """Share: how quickly the most that were there at once are forgotten."""
 COHORT_CAP_RUNS = 32
-"""Runs: how long a wait that did not bring everybody caps the cohort."""
+"""Runs: how long a wait that did not bring all of it caps the cohort."""
 
 # Admission: the margin kept free before the latency target
 
@@ -142,4 +142,4 @@ SATURATION_MEMORY_S = 5.0
 # Driving
 
 LOOK_EVERY_S = 0.25
-"""Seconds: how often a batcher is told how late the event loop is, and looks for runs that take too long."""
+"""Seconds: the interval at which a batcher records the lag of the event loop, and looks for runs that take too long."""

@@ -58,7 +58,7 @@ class BatcherState:
     """The number of items of all requests so far, refused ones included."""
     loop_lag_s: float
     is_target_unreachable: bool
-    """One item alone takes longer than the latency target, which therefore refuses nobody."""
+    """One item alone takes longer than the latency target, which therefore refuses none."""
     estimate: Estimate
     """The learned `T(n)`: ``slope_s``, ``base_s``, ``tail_s``, ``runs``, ``largest``."""
     placements: frozenset[Placement]

@@ -39,7 +39,7 @@ class Limits:
 
 @dataclass(slots=True)  # PERF: frozen, it would take 0.5 µs more to make
 class Batch(Generic[W]):
-    """What leaves the queue together; ``bound_by`` is None when nobody else of its group waited."""
+    """What leaves the queue together; ``bound_by`` is None when no other of its group waited."""
 
     members: list[W]
     items: int

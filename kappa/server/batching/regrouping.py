@@ -75,11 +75,11 @@ def regroup_after(
     if items + waiting_items <= 1 or wait_s <= 0:
         return None
     if items * return_s < RETURN_CALLS * estimate.base_s:
-        everybody = min(max(waiting_items + items, round(cohort)), max_batch_size)
-        if waiting_items >= everybody:
+        all_items = min(max(waiting_items + items, round(cohort)), max_batch_size)
+        if waiting_items >= all_items:
             return None
         first_s = min(RETURN_CALLS * estimate.base_s, FIRST_RETURN_WAIT_S)
-        return Regroup(everybody, answered_at + first_s, min(max(wait_s, RETURN_WAIT_WAYS * return_s), first_s))
+        return Regroup(all_items, answered_at + first_s, min(max(wait_s, RETURN_WAIT_WAYS * return_s), first_s))
     return Regroup((items + 1) // 2, answered_at + wait_s) if items > 1 else None
 
 
@@ -150,7 +150,7 @@ class Regrouping:
 
     @property
     def waits_until(self) -> float:
-        """When the wait ends, if nobody returns; `-inf` if there is none."""
+        """When the wait ends without a return; `-inf` if there is none."""
         return -inf if self._wait is None else self._wait.until
 
     def begin(

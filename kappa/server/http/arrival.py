@@ -49,8 +49,8 @@ async def read_body(
 ) -> bytes | None:
     """Return the whole body, whose first event is there.
 
-    ``hold`` is told how many more bytes have come, and returns whether there is room for them; without, this returns
-    ``None``. Raises `BadInputError` with 413 for a body over ``max_bytes``, and with 408 for one that takes longer than
+    ``hold`` gets the number of new bytes, and returns whether there is room for them; without, this returns ``None``.
+    Raises `BadInputError` with 413 for a body over ``max_bytes``, and with 408 for one that takes longer than
     ``timeout_s`` or almost stops; `ClientGoneError` for one that its client does not send to the end.
     """
     first = req.first_event or {}

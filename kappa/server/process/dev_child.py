@@ -1,7 +1,7 @@
 """The process that serves a project for `kappa.server.process.dev`, which runs it with ``python -m``.
 
-It reads one order from its standard input, imports what it is told to, waits for the word to load, loads, and serves
-until it is asked to stop or its parent is gone.
+It reads one order from its standard input, imports what it names, waits for the order to load, loads, and serves until
+it is asked to stop or its parent is gone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> int:
 def _carry_out(order: Mapping[str, Any], options: ServerOptions) -> int:
     writer: int = order["report"]
     for name in order["modules"]:
-        with suppress(Exception):  # what cannot be imported now fails again when the project does, and is told then
+        with suppress(Exception):  # a failed import fails again with the project, which reports it
             import_module(name)
     sys.dont_write_bytecode = True  # a .pyc tells edits within one second apart by nothing
     if sys.stdin.readline() != "load\n":

@@ -1,7 +1,7 @@
 """The announcement of a running server to other processes of this machine, with the outcome of its last reload.
 
 Each server has a folder for its small files beside those of others. `announcement.json` in it is what `kappa reload`
-reads; `wanted.json` is what the server's own processes read when they are told to reload.
+reads; `wanted.json` is what the server's own processes read at a reload.
 """
 
 from __future__ import annotations

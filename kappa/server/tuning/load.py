@@ -115,7 +115,7 @@ def request_bytes(host: str, path: str, body: bytes, *, media_type: str, method:
 
 
 class _Connection(asyncio.Protocol):
-    """One keep-alive connection; ``load`` is told of every answer."""
+    """One keep-alive connection; ``load`` gets every answer."""
 
     def __init__(self, load: _Load) -> None:
         self._load = load

@@ -1,7 +1,7 @@
 """uv: resolves for any Python version and for several systems at once, without running on them.
 
-For one system uv is told its platform and the lock has no more markers than the requirements need. For several it
-resolves universally, limited to them; its markers are then reduced to those that tell these systems apart.
+For one system uv gets its platform and the lock has no more markers than the requirements need. For several it resolves
+universally, limited to them; its markers are then reduced to those that tell these systems apart.
 
 uv reads no configuration of its own here but the settings of indexes, which it is given in its environment.
 """
