@@ -23,7 +23,7 @@ from kappa.inspection.torch_files import read_torch
 from kappa.inspection.zipped import read_zipped
 from kappa.spec.contracts import model_files
 
-__all__ = ["inspect_path"]
+__all__ = ["inspect_path", "read_model"]
 
 _HEAD_BYTES = 4096
 _MOST_FILES = 10_000
@@ -58,21 +58,28 @@ def inspect_path(path: Path) -> Model | None:
 
     Nothing that it names is imported or called. Raises `OSError`.
     """
+    model = read_model(path)
+    if path.is_dir():
+        return None if model is None else _with_folder_facts(model, path)
+    problem = "it has the format of no model that is known" if path.stat().st_size else "it is empty"
+    model = model or Model(kind="", certainty="unknown", problem=problem)
+    return replace(model, size_bytes=path.stat().st_size, sha256=sha256_of_file(path))
+
+
+def read_model(path: Path) -> Model | None:
+    """Read the same without size and digest; ``None`` for a file of a format that is not known, too."""
     if path.is_dir():
         model = next((model for read in FOLDER_READERS if (model := read(path)) is not None), None)
-        return None if model is None else _with_folder_facts(_with_inner_facts(model, path), path)
+        return None if model is None else _with_inner_facts(model, path)
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    problem = "it is empty" if not head else "it has the format of no model that is known"
-    unknown = Model(kind="", certainty="unknown", problem=problem)
-    model = next((model for read in FILE_READERS if (model := read(path, head)) is not None), unknown)
-    return replace(model, size_bytes=path.stat().st_size, sha256=sha256_of_file(path))
+    return next((model for read in FILE_READERS if (model := read(path, head)) is not None), None)
 
 
 def _with_inner_facts(model: Model, path: Path) -> Model:
     """Add what the file with the model itself says to what a folder of MLflow's says of it."""
     file = model_file_of_mlflow(path) if model.kind == "mlflow" else None
-    inner = inspect_path(file) if file is not None else None
+    inner = read_model(file) if file is not None else None
     if inner is None:
         return model
     return replace(

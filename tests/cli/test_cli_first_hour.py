@@ -168,5 +168,5 @@ def test_a_model_of_main_is_refused_alike_everywhere(kappa: Kappa, folder: Path,
     )
     result = kappa(*on(".", command))
     assert result.exit_code == 3
-    assert "`m.pkl` needs `Squared` of the script that was run (`__main__`)" in result.output
+    assert "`m.pkl` needs `Squared` of the script or notebook that was run (`__main__`)" in result.output
     assert "e.g. `features.py`; write `from features import Squared` in the script" in result.output

@@ -11,13 +11,14 @@ from pathlib import Path, PurePosixPath
 
 from kappa.adapters.dataframe import DataframeInput
 from kappa.build.checks.environment import check_environment
+from kappa.build.checks.models import check_models_read, model_file
 from kappa.build.checks.paths import PathChecks
 from kappa.build.checks.taken_names import needed_by, say_taken, taken_by
 from kappa.build.code.absent import AbsentModules, direct_imports, unknown_imports
 from kappa.build.code.declarations import Declaration
 from kappa.build.code.injection import check_functions, input_references
 from kappa.build.code.model_methods import methods_of
-from kappa.build.code.model_names import dill_problem, name_problem, needs_of_file, size_of_model
+from kappa.build.code.model_names import dill_problem, model_of, name_problem, needs_of_file
 from kappa.build.code.modules import CodeBase
 from kappa.build.code.nearby import find_nearby, say_notebook
 from kappa.build.code.own_adapters import read_own_adapters, types_of_plugins
@@ -26,6 +27,7 @@ from kappa.build.code.sampled_columns import columns_of_sample
 from kappa.build.code.tracing import Trace, links_outside, trace
 from kappa.build.code.undeclared import HowToAdd, undeclared_imports
 from kappa.build.manifest.diagnostics import Severity
+from kappa.build.manifest.other_frameworks import advice_for_type
 from kappa.build.manifest.patterns import matches_any
 from kappa.build.manifest.positions import TreePath
 from kappa.build.manifest.sketch import type_of_model
@@ -46,8 +48,6 @@ from kappa.wording import known_names, one_of, quoted, sentence
 
 __all__ = ["check_references"]
 
-_MOST_BYTES_READ = 1 << 28
-"""Names in larger models are looked for by a build alone, which reads them anyway."""
 _PACKAGE = PackageLayout(PurePosixPath())
 _RESERVED = {
     _PACKAGE.wheels.name: "Kappa's own wheel",
@@ -79,6 +79,7 @@ def check_references(
     _check_modules(draft, code)
     _check_code(draft, code, declaration)
     _check_names_in_models(draft, code, declaration, packed)
+    check_models_read(draft, _plugins(draft, declaration), packed)
     _check_methods(draft, code, packed)
 
 
@@ -112,6 +113,9 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
             if other is not None:
                 writer = ARTIFACTS.load(other).written_by
                 help_ = f'This file looks like one that {writer} wrote: write `type = "{other}"`.'
+            elif (model := model_of(file)) is not None and model.kind:
+                advice = advice_for_type(model.kind, artifact=name)
+                help_ = f"This file looks like one of the kind `{model.kind}`. {advice[0] if advice else ''}".rstrip()
             diagnostics.add("KF309", message, (*path, "path"), labels=[diagnostics.label(kind, "the type")], help=help_)
         if plugin.is_pickle and draft.get("security", "pickle") == "forbid":
             message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
@@ -278,20 +282,10 @@ def _present(draft: Draft, code: CodeBase, declaration: Declaration | None, list
     required = [text for plugin in every if plugin is not None for text in plugin.requires()]
     index = DistributionIndex()
     for name, plugin in plugins.items():
-        if (file := _model_file(draft, name, plugin)) is not None:
+        if (file := model_file(draft, name, plugin)) is not None:
             modules = (module for module in needs_of_file(plugin, file).modules if code.package_of(module))
             required += [distribution for module in modules for distribution in index.candidates(module)]
     return needed_by([*describe_kappa().runtime, *listed.names, *required])
-
-
-def _model_file(draft: Draft, name: str, plugin: ArtifactPlugin) -> Path | None:
-    """Return a model's file or folder if it is there, and not too large for its names to be read by every check."""
-    text, root = draft.get("artifacts", name, "path"), draft.document.file.parent
-    if not isinstance(text, str):
-        return None
-    path = root / text
-    is_folder = plugin.takes != "file" and path.is_dir() and path.resolve().is_relative_to(root.resolve())
-    return path if (path.is_file() or is_folder) and size_of_model(path) <= _MOST_BYTES_READ else None
 
 
 def _check_methods(draft: Draft, code: CodeBase, packed: Collection[str]) -> None:
@@ -302,7 +296,7 @@ def _check_methods(draft: Draft, code: CodeBase, packed: Collection[str]) -> Non
     for api in draft.names("apis"):
         name, method = draft.get("apis", api, "artifact"), draft.get("apis", api, "method")
         plugin = draft.plugins.get(name) if isinstance(name, str) and name not in packed else None
-        file = _model_file(draft, name, plugin) if plugin is not None else None
+        file = model_file(draft, name, plugin) if plugin is not None else None
         if plugin is None or file is None or not isinstance(method, str) or method == "predict":
             continue
         made_of = needs_of_file(plugin, file).made_of
@@ -328,7 +322,7 @@ def _check_names_in_models(
     absent = _absent(draft, code, declaration)
     for name, plugin in _plugins(draft, declaration).items():
         path: TreePath = ("artifacts", name, "path")
-        if name in packed or (file := _model_file(draft, name, plugin)) is None:
+        if name in packed or (file := model_file(draft, name, plugin)) is None:
             continue
         needs = needs_of_file(plugin, file)
         dill = dill_problem(needs, file.name)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from kappa.build.code.absent import AbsentModules
 from kappa.build.code.modules import CodeBase, is_pythons_own
 from kappa.build.code.tracing import is_installed
+from kappa.inspection.detection import read_model
+from kappa.inspection.report import Model
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds, model_files
 from kappa.wording import one_of, quoted
 
@@ -17,6 +19,7 @@ __all__ = [
     "NameProblem",
     "dill_problem",
     "main_problem",
+    "model_of",
     "name_problem",
     "needs_of_file",
     "size_of_model",
@@ -39,6 +42,19 @@ def needs_of_file(plugin: ArtifactPlugin, path: Path) -> ModelNeeds:
         return _needs_of(plugin, path, *_extent_of(path))
     except OSError:
         return ModelNeeds()
+
+
+def model_of(path: Path) -> Model | None:
+    """Return what a model's file or folder says of itself; one that has not changed is read once."""
+    try:
+        return _model_of(path, *_extent_of(path))
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _model_of(path: Path, mtime_ns: int, size_bytes: int) -> Model | None:  # noqa: ARG001
+    return read_model(path)
 
 
 def size_of_model(path: Path) -> int:
@@ -88,7 +104,8 @@ def main_problem(names: Sequence[str], model: str) -> NameProblem:
     """Return the problem of a model that needs the script that made it; ``names`` may be empty."""
     listed = one_of([f"`{name}`" for name in names] or ["a class or function"], joined_by="and")
     message = (
-        f"{subject_of(model)} needs {listed} of the script that was run (`__main__`), and could be loaded nowhere else."
+        f"{subject_of(model)} needs {listed} of the script or notebook that was run (`__main__`), and could be loaded "
+        "nowhere else."
     )
     tops = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names)) or "NAME"
     moved = listed if names else "that"

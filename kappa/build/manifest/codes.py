@@ -342,6 +342,21 @@ CODES: Mapping[str, Code] = {
         "The file of the model names its class, and neither that class nor one that it inherits from defines the "
         "method that `method` names. Nothing was loaded to find this out; what a file does not tell, the build tries.",
     ),
+    "KF333": Code(
+        "The model file is not whole",
+        "The file begins as a model does and ends too soon: it was cut off while it was written, copied or downloaded, "
+        "and could not be loaded. `kappa inspect FILE` tells what is still readable of it.",
+    ),
+    "KF334": Code(
+        "The columns are not those of the model",
+        "The file of the model tells which columns it was fitted with, or how many: a table with others would fail at "
+        "each request. Nothing was loaded to find this out; `kappa inspect FILE` lists them.",
+    ),
+    "KF335": Code(
+        "An example lacks a column of the model",
+        "An API that a model's own method answers refuses rows without the columns that the model was fitted with. "
+        "`kappa inspect FILE` lists them.",
+    ),
     "KF340": Code(
         "An import cannot be followed",
         "The name of what is imported is made while the code runs, so the source does not tell which modules a "

@@ -1,0 +1,108 @@
+"""What the files of models say, held against the tables of a kappafile; nothing in them is imported or run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from kappa.adapters.dataframe import DataframeInput
+from kappa.build.code.model_names import model_of, size_of_model
+from kappa.build.manifest.positions import TreePath
+from kappa.build.manifest.validation import Draft
+from kappa.build.manifest.words import nearest
+from kappa.errors import BadInputError, KappaError
+from kappa.inspection.report import Model
+from kappa.services.inference import example_payload
+from kappa.spec.contracts import ArtifactPlugin
+from kappa.spec.document import ApiTable
+from kappa.spec.service import ExampleSpec
+from kappa.wording import one_of, quoted, sentence
+
+__all__ = ["check_models_read", "model_file"]
+
+_MOST_BYTES_READ = 1 << 28
+"""Larger models are read by a build alone, which reads them anyway."""
+_MOST_BYTES_OF_EXAMPLE = 1 << 20
+
+
+def model_file(draft: Draft, name: str, plugin: ArtifactPlugin) -> Path | None:
+    """Return a model's file or folder if it is there, and not too large to be read by every check."""
+    text, root = draft.get("artifacts", name, "path"), draft.document.file.parent
+    if not isinstance(text, str):
+        return None
+    path = root / text
+    is_folder = plugin.takes != "file" and path.is_dir() and path.resolve().is_relative_to(root.resolve())
+    return path if (path.is_file() or is_folder) and size_of_model(path) <= _MOST_BYTES_READ else None
+
+
+def check_models_read(draft: Draft, plugins: Mapping[str, ArtifactPlugin], packed: Collection[str]) -> None:
+    """Report models that are not whole, and tables and examples with other columns than their model was fitted with."""
+    models: dict[str, Model] = {}
+    for name, plugin in plugins.items():
+        path: TreePath = ("artifacts", name, "path")
+        file = model_file(draft, name, plugin) if name not in packed and not draft.diagnostics.is_bad(path) else None
+        model = model_of(file) if file is not None else None
+        if file is None or model is None or not (model.artifact_type == plugin.type or _are_pickles(model, plugin)):
+            continue
+        models[name] = model
+        if model.is_truncated:
+            message = f"{quoted(file.name)} is not a whole model: {model.problem}."
+            draft.diagnostics.add("KF333", message, path, help="Copy it again, or save the model again.")
+    for api in draft.names("apis"):
+        table = draft.parts.get(("apis", api))
+        known = models.get(str(draft.get("apis", api, "artifact")))
+        if isinstance(table, ApiTable) and isinstance(table.input, DataframeInput) and known is not None:
+            is_right = _check_columns(draft, api, table.input, known)
+            if is_right and known.feature_names:
+                _check_examples(draft, api, table.input.for_features(known.feature_names), known)
+
+
+def _are_pickles(model: Model, plugin: ArtifactPlugin) -> bool:
+    """Return whether a type that takes pickles of some kind has one of another."""
+    return {model.artifact_type, plugin.type} == {"pickle", "sklearn"}
+
+
+def _check_columns(draft: Draft, api: str, adapter: DataframeInput, model: Model) -> bool:
+    """Report columns of a table that its model cannot take; return whether there are none."""
+    if adapter.columns is None or adapter.columns_from is not None or adapter.extra_columns == "pass":
+        return True
+    columns, names, count = [*adapter.columns], model.feature_names, model.feature_count
+    file = Path(str(draft.get("artifacts", str(draft.get("apis", api, "artifact")), "path"))).name
+    lacking = [name for name in names if name not in columns]
+    help_ = ""
+    if lacking:
+        listed = one_of([quoted(name) for name in lacking[:5]], joined_by="and")
+        message = f"{quoted(file)} was fitted with {listed}, which `columns` of `{api}` has not."
+        near = {name: nearest(name, columns, cutoff=0.6) for name in lacking}
+        pairs = [f"`{other}` is perhaps {quoted(name)}" for name, other in near.items() if other and other not in names]
+        help_ = f"{sentence(one_of(pairs, joined_by='and'))}" if pairs else ""
+    elif not names and count is not None and count != len(columns):
+        message = f"{quoted(file)} was fitted with {count} columns, and `columns` of `{api}` has {len(columns)}."
+    else:
+        return True
+    draft.diagnostics.add("KF334", message, ("apis", api, "input", "columns"), help=help_)
+    return False
+
+
+def _check_examples(draft: Draft, api: str, adapter: DataframeInput, model: Model) -> None:
+    """Report examples that an API would refuse, because they lack a column of its model."""
+    examples = draft.document.at(("examples",))
+    for index in range(len(examples) if isinstance(examples, list) else 0):
+        example = draft.parts.get(("examples", index))
+        if not isinstance(example, ExampleSpec) or example.api != api:
+            continue
+        root, file = draft.document.file.parent, example.input_file
+        if file is not None and not (
+            (root / file).is_file() and (root / file).stat().st_size <= _MOST_BYTES_OF_EXAMPLE
+        ):
+            continue
+        try:
+            adapter.decode(example_payload(example, root))
+        except BadInputError as exc:
+            if exc.http_status == 422:
+                at: TreePath = ("examples", index, "input_file" if file is not None else "input")
+                columns = one_of([quoted(name) for name in model.feature_names[:8]], joined_by="and")
+                message = f"`{api}` would refuse this example: {exc}"
+                draft.diagnostics.add("KF335", message, at, help=f"Its model was fitted with {columns}.")
+        except (KappaError, OSError):
+            continue

@@ -1,0 +1,129 @@
+"""What `kappa validate` holds against a model's file before anything is served: nothing of it is loaded."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from kappa.build.project import check_kappafile
+from tests.inspection import samples
+
+ROWS = pd.DataFrame({"rooms": [1.0, 2.0, 3.0], "area": [4.0, 6.0, 9.0]})
+NAMED = LinearRegression().fit(ROWS, [1, 2, 3])
+COUNTED = LinearRegression().fit(ROWS.to_numpy(), [1, 2, 3])
+
+
+def problems(folder: Path, *, kind: str = "sklearn", columns: str = "", example: str = "") -> list[tuple[Any, ...]]:
+    options = f", columns = {{ {columns} }}" if columns else ""
+    (folder / "kappafile.toml").write_text(
+        'kappafile = 1\n[service]\nname = "Service"\n[security]\npickle = "allow"\n'
+        f'[artifacts.model]\ntype = "{kind}"\npath = "model"\n'
+        f'[apis.price]\nartifact = "model"\ninput = {{ type = "dataframe"{options} }}\n'
+        + (f'[[examples]]\nname = "one"\napi = "price"\n{example}\n' if example else ""),
+        encoding="utf-8",
+    )
+    found = check_kappafile(folder / "kappafile.toml")[1]
+    return [(one.code, one.span.line, one.message, one.help) for one in found if one.is_error]
+
+
+def test_columns_that_fit_the_model_are_right(tmp_path: Path) -> None:
+    joblib.dump(NAMED, tmp_path / "model")
+    assert problems(tmp_path, columns='area = "float64", rooms = "float64", other = "str"') == []
+    joblib.dump(COUNTED, tmp_path / "model")
+    assert problems(tmp_path, columns='a = "float64", b = "float64"') == []
+
+
+def test_columns_that_lack_one_of_the_models_are_an_error_where_they_stand(tmp_path: Path) -> None:
+    joblib.dump(NAMED, tmp_path / "model")
+    (found,) = problems(tmp_path, columns='area = "float64", room = "float64"')
+    message = "`model` was fitted with `rooms`, which `columns` of `price` has not."
+    assert found == ("KF334", 11, message, "`room` is perhaps `rooms`.")
+
+
+def test_more_or_fewer_columns_than_the_model_has_are_an_error(tmp_path: Path) -> None:
+    joblib.dump(COUNTED, tmp_path / "model")
+    for columns, count in (('a = "float64"', 1), ('a = "float64", b = "float64", c = "float64"', 3)):
+        (found,) = problems(tmp_path, columns=columns)
+        message = f"`model` was fitted with 2 columns, and `columns` of `price` has {count}."
+        assert found[:3] == ("KF334", 11, message)
+
+
+def test_columns_of_xgboost_are_known_too(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(samples.ubjson(samples.XGBOOST))
+    (found,) = problems(tmp_path, kind="xgboost", columns='age = "float64"')
+    assert found[2] == "`model` was fitted with `income`, which `columns` of `price` has not."
+
+
+@pytest.mark.parametrize(
+    ("example", "is_right"),
+    [
+        ("input = [{ rooms = 1.0, area = 2.0 }]", True),
+        ("input = [[1.0, 2.0]]", True),
+        ("input = [{ rooms = 1.0, area = 2.0, other = 3.0 }]", True),
+        ("input = [{ rooms = 1.0, size = 2.0 }]", False),
+        ("input = [[1.0]]", False),
+        ('input_file = "row.csv"', False),
+    ],
+)
+def test_an_example_that_lacks_a_column_of_the_model_is_an_error(example: str, is_right: bool, tmp_path: Path) -> None:
+    joblib.dump(NAMED, tmp_path / "model")
+    (tmp_path / "row.csv").write_text("rooms,size\n1,2\n")
+    found = problems(tmp_path, example=example)
+    assert [(code, line) for code, line, *_ in found] == ([] if is_right else [("KF335", 15)])
+    assert [help_ for *_, help_ in found] == ([] if is_right else ["Its model was fitted with `rooms` and `area`."])
+
+
+@pytest.mark.parametrize("kind", ["sklearn", "pickle"])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+def test_a_pickle_that_ends_too_soon_is_an_error(kind: str, share: float, tmp_path: Path) -> None:
+    joblib.dump(NAMED, tmp_path / "model")
+    data = (tmp_path / "model").read_bytes()
+    (tmp_path / "model").write_bytes(data[: int(len(data) * share)])
+    (found,) = problems(tmp_path, kind=kind)
+    assert found[:3] == ("KF333", 8, "`model` is not a whole model: it ends too soon.")
+
+
+@pytest.mark.parametrize("data", [samples.ubjson(samples.XGBOOST), json.dumps(samples.XGBOOST).encode()])
+def test_a_file_of_xgboost_that_ends_too_soon_is_an_error(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(data[:-20])
+    assert [code for code, *_ in problems(tmp_path, kind="xgboost")] == ["KF333"]
+
+
+@pytest.mark.parametrize("kind", ["pickle", "sklearn"])
+def test_what_is_whole_is_right_whatever_is_in_it(kind: str, tmp_path: Path) -> None:
+    whole = {"a": np.array([{"b": 1}], dtype=object), "c": np.zeros((3, 4), order="F"), "d": np.array(["x"])}
+    structured = np.zeros(3, dtype=[("a", "i4"), ("b", "f8", (2,)), ("c", "O")])
+    for value in (
+        whole,
+        structured,
+        np.arange(5).astype("M8[s]"),
+        [np.float64(1), np.ma.array([1], mask=[True])],
+        ROWS,
+    ):
+        joblib.dump(value, tmp_path / "model")
+        assert problems(tmp_path, kind=kind) == []
+        (tmp_path / "model").write_bytes(pickle.dumps(value))
+        assert problems(tmp_path, kind=kind) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (samples.LIGHTGBM, "This file looks like one of the kind `lightgbm`. Write `type"),
+        (samples.torch(samples.STATE_DICT), "This file looks like one of the kind `pytorch`. There is no type for"),
+        (samples.ubjson(samples.XGBOOST), "This file looks like one of the kind `xgboost`."),
+    ],
+)
+def test_a_model_of_another_kind_is_told_by_its_kind(data: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(data)
+    (found,) = problems(tmp_path)
+    assert found[0] == "KF309"
+    assert found[3].startswith(words)
