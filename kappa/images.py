@@ -34,7 +34,7 @@ _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 BuilderName = Literal["auto", "docker", "podman", "sdk"]
 BUILDERS: tuple[BuilderName, ...] = ("auto", "docker", "podman", "sdk")
-"""What ``--builder`` may name; `auto` is the first of the others that answers."""
+"""The values of ``--builder``; `auto` is the first of the others that answers."""
 
 
 @dataclass(frozen=True, slots=True)

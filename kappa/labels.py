@@ -21,7 +21,7 @@ __all__ = ["LABEL", "Operator", "Requirement", "check_label", "matches", "parse_
 Operator = Literal["in", "notin", "exists", "doesnotexist"]
 
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-"""What a key and a value of a label may be."""
+"""The grammar of a label's key and value."""
 
 
 def check_label(text: object, *, part: str = "value") -> str:

@@ -22,7 +22,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 _TEXT = "%(asctime)s %(process)d %(levelname)s %(message)s"
 _STANDARD = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message", "taskName"})
-"""What every record has; the rest is what a caller gave as `extra`."""
+"""Attributes of every record; the others are the caller's `extra`."""
 _requests: ContextVar[Sequence[str]] = ContextVar("kappa_requests_of_call", default=())
 
 

@@ -9,7 +9,7 @@ __all__ = ["ORIGIN", "check_origin"]
 ORIGIN = re.compile(
     r"(?:\*|([Hh][Tt][Tt][Pp][Ss]?)://((?:[A-Za-z0-9-]+\.)*[A-Za-z0-9-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?)"
 )
-"""What may be written for one; ECMA 262 reads this pattern as `re` does."""
+"""The grammar of an origin; ECMA 262 reads this pattern as `re` does."""
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
 

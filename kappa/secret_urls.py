@@ -10,7 +10,7 @@ __all__ = ["masked", "password_in", "secret_in", "secrets_in"]
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>`\\]+")
 """PERF: without a longest scheme, the time for a text of one long word grows with its square."""
 _USER = re.compile(r"://([^/?#]*)@|://(?![^/?#:]*(?::\d*)?(?:[/?#]|$)|\[)([^@]+(?:@[^@/?#]*)*)@")
-"""What stands before the host: also before one that an unquoted `/` in the password seems to end."""
+"""The part before the host: also before one that an unquoted `/` in the password seems to end."""
 _QUERY = re.compile(r"\?([^#]+)")
 _FRAGMENT = re.compile(r"[#&]([\w.-]+)=([^&]+)")
 _PATH = (
@@ -24,7 +24,7 @@ _SECRET_NAME = re.compile(
     r"token|secret|passw|pwd|auth|credential|signature|(?:^|[-_])(?:sig|key|pat)$|api.?key", re.IGNORECASE
 )
 _PLACEHOLDER = re.compile(r"[$%{<*…]")
-"""What stands for a secret that is filled in elsewhere: `$TOKEN`, `{{ token }}`, `****`."""
+"""Placeholders of a secret that is filled in elsewhere: `$TOKEN`, `{{ token }}`, `****`."""
 
 
 def secret_in(text: str) -> str | None:

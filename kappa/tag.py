@@ -91,7 +91,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class BundleReference:
-    """What a user typed to name a stored bundle: at most one of ``version`` and ``digest``; neither means newest."""
+    """A user's reference to a stored bundle: at most one of ``version`` and ``digest``; neither means newest."""
 
     name: str
     version: str | None = None

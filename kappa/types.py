@@ -1,4 +1,4 @@
-"""What passes between the server, the adapters and the user's functions.
+"""Values that pass between the server, the adapters and the user's functions.
 
 A *payload* is bytes with a media type, wherever they came from: an HTTP body, a file, a command-line argument. An
 input adapter decodes it into a *task*; a function turns tasks into values; each value becomes a *result*, which an
@@ -198,7 +198,7 @@ class InferenceTask:
     task_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     """The request id: what the client sent as ``X-Request-Id``, or made here."""
     error: InferenceError | None = None
-    """What it was discarded with."""
+    """The error that it was discarded with."""
     representation: Representation | None = None
     """How its value is answered; ``None`` for the API's own output adapter."""
 

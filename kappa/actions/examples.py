@@ -31,7 +31,7 @@ __all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "say_
 
 _REMOTE_TIMEOUT_S = 60.0
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-"""What TOML takes as a key without quotes."""
+"""Keys of TOML that need no quotes."""
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -46,7 +46,7 @@ class Examples:
     models: tuple[tuple[ArtifactPlugin, Path], ...] = ()
     """The model files of a project."""
     not_sent: str = ""
-    """What to do where an example is without a column of the sample that its API names."""
+    """The advice for an example without a column of its API's sample."""
     is_of_bundle: bool = False
 
 

@@ -1,4 +1,4 @@
-"""What the keys of a kappafile and the codes of its problems mean."""
+"""Explanations of a kappafile's keys and of the codes of its problems."""
 
 from __future__ import annotations
 

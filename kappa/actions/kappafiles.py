@@ -1,4 +1,4 @@
-"""What is wrong with kappafiles: checked, and reported."""
+"""Problems of kappafiles: checked, and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the store holds: listed, shown, verified and deleted."""
+"""The bundles of the store: listed, shown, verified and deleted."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def delete_bundles(tags: Sequence[Tag], *, environ: Mapping[str, str] = os.envir
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a comparison of a bundle's files with its digests found."""
+    """The result of comparing a bundle's files with its digests."""
 
     name: str
     directory: Path | None

@@ -1,4 +1,4 @@
-"""What a user names: a project, or a bundle of the store or of any directory."""
+"""Targets of commands: a project, or a bundle of the store or of any directory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ProjectTarget:
 
     @cached_property
     def project(self) -> build.Project:
-        """What its kappafile declares, read once; raises `ManifestError` that carries every problem found."""
+        """The project, read once; raises `ManifestError` that carries every problem found."""
         return build.read_project(self.path)
 
     @property
@@ -75,7 +75,7 @@ class BundleTarget:
 
     directory: Path
     text: str = field(default="", compare=False)
-    """What named it; later, that may name another bundle."""
+    """The text that named it; later, that may name another bundle."""
 
     def __str__(self) -> str:
         return self.text or str(self.directory)

@@ -51,7 +51,7 @@ TABLE_MEDIA_TYPES = (PARQUET, ARROW_STREAM, ARROW_FILE)
 _MOST_PAGES = 50_000
 _MOST_STEPS = 10_000
 _STEPS_OF_A_WHOLE = 8
-"""What is read at once is a part of what is taken: while a buffer grows, both the old and the new one are there."""
+"""The share of the limit that is read at once: while a buffer grows, both the old and the new one are in memory."""
 OF_AN_ANSWER = DecodingLimits(max_bytes=1 << 33, max_cells=1 << 32, max_columns=1 << 20)
 """The limits of a client, which trusts its server."""
 

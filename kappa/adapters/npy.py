@@ -27,7 +27,7 @@ _ENTRY = re.compile(
 _SIZE = re.compile(r"\d{1,19}L?", re.ASCII)  # Python 2 wrote the letter
 _DESCR = re.compile(r"[<>=|]?([a-zA-Z?])(\d{0,10})(\[\w+\])?", re.ASCII)
 _TEXT_BYTES = 72
-"""What a text takes as an object of Python's, beside its characters."""
+"""Bytes of a text object beside its characters."""
 
 
 class _Header(NamedTuple):

@@ -51,7 +51,7 @@ _STRIP_PIXELS = 1 << 20
 _WORK_PER_PIXEL: Mapping[str, int] = {"JPEG2000": 20, "WEBP": 8, "AVIF": 8, "progressive": 6}
 """Bytes of memory for decoding, where that is much more than the array."""
 _SLOW_CODECS = frozenset({"bmp_rle", "ppm", "ppm_plain"})
-"""What Pillow decodes in Python."""
+"""Formats that Pillow decodes in Python."""
 _MOST_SLOW_BYTES = 1 << 19
 _SMALL_BYTES = 1 << 16
 _TAGGED = re.compile(rb"II[*+]\0|MM\0[*+]")

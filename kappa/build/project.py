@@ -47,7 +47,7 @@ class Project:
     sources: Mapping[str, ArtifactSource]
     """Where each artifact comes from, by its name."""
     paths: tuple[NamedPath, ...]
-    """What its keys name, as declared."""
+    """The paths of its keys, as declared."""
     warned_of: frozenset[str] = frozenset()
     """The warnings that were logged when it was read."""
 

@@ -32,7 +32,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What went wrong, for people and for programs."""
+    """A failure, for people and for programs."""
 
     kind: str
     """The class of `kappa.errors`, where it is one of those."""

@@ -47,7 +47,7 @@ class _Narrator(Protocol):
 
 @dataclass(slots=True)
 class Shell:
-    """What one call of the command line was asked to show."""
+    """The output options of one call of the command line."""
 
     is_quiet: bool = False
     is_verbose: bool = False

@@ -66,12 +66,12 @@ class _Command:
 
     @property
     def engine(self) -> str:
-        """What messages call the engine."""
+        """The engine's name in messages."""
         return "podman" if self.is_podman else "Docker"
 
     @property
     def shown(self) -> str:
-        """What messages call the command."""
+        """The command's name in messages."""
         return "podman" if self.is_podman else "docker"
 
     def call(self, *words: str, variables: Mapping[str, str] | None = None) -> Done:

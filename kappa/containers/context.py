@@ -29,7 +29,7 @@ RECIPE = f"{LENT_FOLDER}/Dockerfile"
 
 @dataclass(frozen=True, slots=True)
 class LentContext:
-    """What a builder without mounts gets: files of its context, and names of variables as build arguments."""
+    """The loans for a builder without mounts: files of its context, and names of variables as build arguments."""
 
     files: Mapping[str, bytes]
     arguments: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What an engine does for images: a builder makes them, a client moves them to and from registries, a runner runs them.
+"""Engines for images: a builder makes them, a client moves them to and from registries, a runner runs them.
 
 Each is a protocol of its own, so that one can be had without the others.
 """

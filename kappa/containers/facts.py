@@ -1,4 +1,4 @@
-"""What an engine tells of an image."""
+"""Facts of an image, from its engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ImageFacts", "pinned"]
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What an engine knows of one image."""
+    """Facts of one image."""
 
     id: str
     """The digest of its configuration, ``sha256:…``."""

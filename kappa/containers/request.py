@@ -35,9 +35,9 @@ class ImageRequest:
     build_arguments: Mapping[str, str | None] = field(default_factory=dict)
     """``None`` for the value that the variable of this name has: it never stands on a command line."""
     secrets: tuple[Secret, ...] = ()
-    """What the user asks for; a builder that cannot mount it refuses."""
+    """The user's secrets; a builder that cannot mount them refuses."""
     lent: tuple[Secret, ...] = ()
-    """What the caller's machine lends; a builder that cannot mount it does as well as it can."""
+    """Secrets that the caller's machine lends; best effort where a builder cannot mount them."""
     labels: Mapping[str, str] = field(default_factory=dict)
     platforms: tuple[str, ...] = ()
     no_cache: bool = False

@@ -23,7 +23,7 @@ from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 __all__ = ["PickleArtifact"]
 
 _JOBLIB = "joblib.numpy_pickle"
-"""What stands for arrays in a file of joblib's."""
+"""The placeholder of arrays in a file of joblib's."""
 
 
 class _ByJoblibError(Exception):

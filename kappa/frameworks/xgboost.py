@@ -20,7 +20,7 @@ _FIRST_KEY = b"learner"
 _FIRST_KEY_WITHIN = 64
 _AS_JSON = "model.json"
 _JSON_AFTER_BRACE = b'" \t\r\n'
-"""What may follow the first `{` of an object in JSON; in UBJSON it is the type of a length."""
+"""Bytes that may follow the first `{` of an object in JSON; in UBJSON it is the type of a length."""
 
 
 class XgboostModelArtifact(ArtifactPlugin):

@@ -164,7 +164,7 @@ class _Span:
 
     first: int
     rows: Any
-    """What `RowParts.pack` takes; has a length and can be cut."""
+    """The argument of `RowParts.pack`; has a length and can be cut."""
     task: InferenceTask | None = None
     answer: Answer | None = None
     elements: bytes = b""

@@ -1,4 +1,4 @@
-"""What is answered without a server: files, forms of several inputs, and files of rows that are read in parts.
+"""Inputs that are answered without a server: files, forms of several inputs, and files of rows that are read in parts.
 
 A *file of rows* is CSV, JSON lines or Parquet. Of any size, it is read a call's share at a time.
 """

@@ -35,7 +35,7 @@ Steps = Generator[Step, Response | None, T]
 
 
 class _Caller:
-    """What both clients share: all but sending and waiting."""
+    """The common part of both clients: all but sending and waiting."""
 
     def __init__(self, url: str, *, headers: Mapping[str, str] | None, timeout_s: float, retries: int) -> None:
         if not url.startswith(("http://", "https://")):

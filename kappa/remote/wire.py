@@ -42,7 +42,7 @@ class RemoteApi:
     name: str
     path: str
     takes: Mapping[str, Any]
-    """What a request may be, by media type, the preferred one first."""
+    """The forms of a request, by media type, the preferred one first."""
     gives: tuple[str, ...]
     """The media types of answers."""
     input: Mapping[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ __all__ = ["Context", "dockerquote", "extension_problem", "mdcell", "render", "r
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What one template may use; ``template`` is its path below `templates/`."""
+    """The variables of one template; ``template`` is its path below `templates/`."""
 
     template: ClassVar[str]
 

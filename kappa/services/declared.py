@@ -19,7 +19,7 @@ Service = TypeVar("Service", bound="DeclaredService")
 
 
 class DeclaredService:
-    """What a service declared in Python is and holds; `kappa.BentoService` adds what can be done with it."""
+    """A service declared in Python, with its models; `kappa.BentoService` adds what can be done with it."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

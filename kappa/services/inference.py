@@ -37,8 +37,8 @@ _NO_HEADERS = HTTPHeaders()
 _GENERATORS = (GeneratorType, AsyncGeneratorType)
 _OTHER_ORDER = (
     "The function of `%s` returned its rows in another order than it was given them; they were put back by their "
-    "labels, as will be others. Return one result per input in the order of the inputs, or give an index that is no "
-    "label of theirs a name."
+    "labels, as will be others. Return one result per input in the order of the inputs, or name an index that does "
+    "not label the inputs."
 )
 
 

@@ -127,7 +127,7 @@ def code_of_project(root: Path, paths: Sequence[str] = (), *, on_path: Sequence[
 
 @dataclass(frozen=True, slots=True)
 class OwnFolders:
-    """What the folders of `[bundle] paths` are: folders of modules, packages, or both where only an import tells."""
+    """The kinds of `[bundle] paths`: folders of modules, packages, or both where only an import tells."""
 
     searched: tuple[Path, ...]
     packages: Mapping[str, Path]

@@ -45,7 +45,7 @@ class LoadedService:
     manifest: BundleManifest | None = None
     """The bundle it came from; ``None`` for a project served without building."""
     static_directory: Path | None = None
-    """What is hosted at the root."""
+    """The static content at the root."""
     examples_directory: Path | None = None
     """Where the examples' files are."""
     _teardown: Callable[[], Any] | None = field(default=None, repr=False)

@@ -39,7 +39,7 @@ UNBUILT = "development"
 
 @dataclass(frozen=True, slots=True)
 class ServiceSource:
-    """What a service declares, and where its code, its models and its files are."""
+    """The declaration of a service, and where its code, its models and its files are."""
 
     spec: ServiceSpec
     version: str
@@ -50,7 +50,7 @@ class ServiceSource:
     examples_directory: Path | None
     """Where the files of its examples are; ``None`` where they are not at hand."""
     static_directory: Path | None = None
-    """What is hosted at the root, if anything is."""
+    """The static content at the root, if there is any."""
     instance: DeclaredService | None = None
     """The object that answers, if there is one already."""
     bundle: Bundle | None = None

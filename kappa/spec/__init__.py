@@ -1,4 +1,4 @@
-"""What a service is: declared (`service`), as the user's file says it (`document`), and resolved (`manifest`).
+"""Specifications of a service: declared (`service`), as written in a kappafile (`document`), resolved (`manifest`).
 
 These types touch no disk, no network and no subprocess.
 """

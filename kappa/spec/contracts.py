@@ -140,7 +140,7 @@ class Plugin(Spec):
 
     @property
     def class_name(self) -> str:
-        """What its class is called."""
+        """The name of its class."""
         return type(self).__name__
 
     def resolved(self: P, load: Callable[[str], Any]) -> P:  # noqa: ARG002 - only for those of the service's own code
@@ -218,7 +218,7 @@ class InputAdapter(Plugin):
     http_input_example: FrozenValue = None
     """A request body, as a value, that the OpenAPI document shows."""
     request_schema: FrozenMapping | None = None
-    """What the OpenAPI document says of the request body, in place of what the adapter says: the JSON Schema of a JSON
+    """The request body in the OpenAPI document, in place of the adapter's own description: the JSON Schema of a JSON
     body, or schemas by media type as in `{"text/csv": {"schema": {…}}}`."""
 
     supports_batch: ClassVar[bool] = True
@@ -354,7 +354,7 @@ def _check_artifact_name(name: str) -> str:
 
 
 _TAKEN_NAMES = frozenset({"get", "items", "keys", "task", "tasks", "values"})
-"""What `self.artifacts.<name>` or a parameter of this name already means."""
+"""Names that already have a meaning in `self.artifacts.<name>` or as a parameter."""
 
 ArtifactName = Annotated[
     Name,
@@ -364,7 +364,7 @@ ArtifactName = Annotated[
 
 
 class ModelNeeds(NamedTuple):
-    """What a model says of the packages it needs, without being loaded."""
+    """The packages that a model needs, read without loading it."""
 
     modules: tuple[str, ...] = ()
     """Dotted names of modules that loading it imports."""
@@ -396,13 +396,13 @@ class ArtifactPlugin(Plugin):
     """The name under which functions find the model."""
 
     filename: ClassVar[str]
-    """What the model's file or folder is called inside its directory of a bundle."""
+    """The name of the model's file or folder inside its directory of a bundle."""
     takes: ClassVar[Literal["file", "folder", "file or folder"]] = "file"
     """Whether the user's model is a file or a folder."""
     extensions: ClassVar[frozenset[str]] = frozenset()
     """The extensions of its files, in lower case; `claims` decides about such files."""
     written_by: ClassVar[str] = ""
-    """What writes them, for messages."""
+    """The function that writes them, for messages."""
     is_pickle: ClassVar[bool] = False
     """Whether loading it runs code that the file chooses; the manifest's ``security.pickle`` decides about those."""
     thread_bound: ClassVar[bool] = False
@@ -508,7 +508,7 @@ class PluginOfService(Plugin):
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What its class needs; empty until that has been asked (see `described_by`)."""
+        """The distributions that its class needs; empty before `described_by`."""
         return self._requirements
 
     @property

@@ -1,4 +1,4 @@
-"""What a user declares of a service: one table, from which both front ends and the decorators are read.
+"""The parts of a service's declaration: one table, from which both front ends and the decorators are read.
 
 A *key* is a field of one model. A *part* is what is declared as a whole: a table of a kappafile, or a key of
 `[service]`. The table says which key of a kappafile and which decorators declare each part, and which field of
@@ -47,7 +47,7 @@ class Part:
 
     @property
     def title(self) -> str:
-        """What a kappafile calls it."""
+        """Its name in a kappafile."""
         *tables, key = self.key
         forms = {"table": f"`[{key}]`", "list": f"`[[{key}]]`", "members": f"`[{key}.NAME]`"}
         return forms.get(self.kind) or f"`{key}` in `[{'.'.join(tables)}]`"

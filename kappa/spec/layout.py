@@ -24,7 +24,7 @@ class PackageLayout(Generic[P]):
 
     @property
     def code(self) -> P:
-        """What makes it a package; the service's own modules are beside it."""
+        """The `__init__.py`; the service's own modules are beside it."""
         return self.folder / "__init__.py"
 
     @property
@@ -47,7 +47,7 @@ class PackageLayout(Generic[P]):
 
     @property
     def static_content(self) -> P:
-        """What the server hosts at its root."""
+        """The static content at the server's root."""
         return self.folder / "web_static_content"
 
     @property
@@ -97,17 +97,17 @@ class BundleLayout(Generic[P]):
 
     @property
     def setup_script(self) -> P:
-        """What prepares a machine for the service."""
+        """The script that prepares a machine for the service."""
         return self.root / "setup.sh"
 
     @property
     def setup(self) -> P:
-        """What pip runs to install the package."""
+        """The `setup.py` of the package."""
         return self.root / "setup.py"
 
     @property
     def manifest_in(self) -> P:
-        """What pip packs into an sdist."""
+        """The list of files for an sdist."""
         return self.root / "MANIFEST.in"
 
     @property
@@ -120,10 +120,10 @@ class BundleLayout(Generic[P]):
 
     @property
     def init_script(self) -> P:
-        """What the Dockerfile runs to install packages."""
+        """The script by which the Dockerfile installs packages."""
         return self.root / "kappa-init.sh"
 
     @property
     def entrypoint(self) -> P:
-        """What an image starts."""
+        """The entry point of an image."""
         return self.root / "docker-entrypoint.sh"

@@ -61,7 +61,7 @@ class ResolvedEnv(Spec):
     lock: str = BundleLayout(PurePosixPath()).lock.name
     """The hash-pinned lock inside the bundle."""
     resolver: str
-    """What made the lock, with its version."""
+    """The resolver of the lock, with its version."""
     platforms: tuple[str, ...] = ()
     """The systems that the lock is for, e.g. `linux_x86_64`; the building one if none is named."""
     unlocked: bool = False
@@ -71,7 +71,7 @@ class ResolvedEnv(Spec):
 
 
 class ResolvedArtifact(Spec):
-    """What a build learned of one artifact of the service."""
+    """One artifact of the service, as built."""
 
     name: str
     metadata: FrozenMapping = Field(default_factory=FrozenDict)
@@ -96,11 +96,11 @@ class BundleManifest(Spec):
     labels: Labels = Field(default_factory=FrozenDict)
     """The service's labels and those given to the build."""
     content_digest: str
-    """What the service is: code, models, lock and declaration."""
+    """The digest of the content: code, models, lock and declaration."""
     files: FrozenMapping
     """The sha256 of every file but the two manifests, by POSIX path inside the bundle."""
     bundle_digest: str = ""
-    """What `Name@sha256:…` means: every file, and this manifest without this key."""
+    """The digest in `Name@sha256:…`: of every file, and of this manifest without this key."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""What a key is called elsewhere: marks in the types of fields."""
+"""Other names of a key: marks in the types of fields."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AlsoCalled:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What a decorator calls a key, where that is not its name."""
+    """A decorator's name for a key, where that differs."""
 
     name: str
 

@@ -34,7 +34,7 @@ __all__ = [
 M = TypeVar("M", bound=BaseModel)
 
 PathKind = Literal["file", "folder", "file or folder", "pattern", "exclusion", "folder of code"]
-"""What a path leads to. A *pattern* selects files, and an *exclusion* leaves out some of those. A *folder of code* may
+"""The kinds of paths. A *pattern* selects files, and an *exclusion* leaves out some of those. A *folder of code* may
 lie outside of the project, which nothing else may."""
 Destination = Literal["code", "examples", "image", "web_static_content"]
 """The part of a bundle that gets the files: the package, where they keep their paths; the folder of examples; the

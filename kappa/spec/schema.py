@@ -71,7 +71,7 @@ DOCUMENTS: Mapping[DocumentName, _Document] = {
         comment="For the kappa.yml that `kappa build` writes into a bundle.",
     ),
 }
-"""What has a schema."""
+"""The documents with a schema."""
 
 
 def json_schema(document: DocumentName, *, only_built_in: bool = False) -> Schema:

@@ -1,4 +1,4 @@
-"""What the user declares: one `ServiceSpec`, equal whether it came from a kappafile or from decorators."""
+"""The declaration of a service: one `ServiceSpec`, equal whether it came from a kappafile or from decorators."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ class _NamedTarget(Spec):
     name: Annotated[ApiName, Argument("api_name")]
     """Names the endpoint on the command line, in the client and, unless `route` is given, in the URL."""
     target: FunctionTarget | ArtifactMethod
-    """What is called."""
+    """The function or method."""
 
 
 class ApiSpec(ApiOptions, _NamedTarget):  # the fields of the last base come first
@@ -435,7 +435,7 @@ class ServingSpec(Spec):
 
     @property
     def decoding_limits(self) -> DecodingLimits:
-        """What a body may unfold to."""
+        """The limits of a decoded body."""
         return DecodingLimits(max_bytes=self.max_decoded_bytes or _UNFOLDING * self.max_request_size_bytes)
 
 
@@ -459,7 +459,7 @@ class VersionPrefix(Spec):
 
 
 class ServiceFacts(Spec):
-    """What a service says of itself: what `[service]` and the decorators of a class say alike."""
+    """The facts of a service that `[service]` and the decorators of a class declare alike."""
 
     ver: VersionPrefix | None = None
     """What its versions begin with: `1.2.<version>` for `{ major = 1, minor = 2 }`."""

@@ -1,4 +1,4 @@
-"""What a store of bundles offers, whether it is on this machine or a server's, and the types that its users share."""
+"""The interface of a store of bundles, local or on a server, and its types."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BundleRecord:
     bundle_digest: str
     size_bytes: int
     view: Mapping[str, Any]
-    """What it says of itself: `kappa.spec.views.metadata_view`."""
+    """Its metadata: `kappa.spec.views.metadata_view`."""
     labels: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[tuple[str, str], ...] = ()
     """Its lock, as distributions and versions; empty when it was read back."""

@@ -1,4 +1,4 @@
-"""What the conformance suites of all plugins share: their options."""
+"""The common part of all conformance suites: the plugins' options."""
 
 from __future__ import annotations
 

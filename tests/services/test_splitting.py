@@ -131,8 +131,8 @@ def test_rows_in_another_order_are_put_back_with_one_warning(change: str, caplog
         assert [asked(api, *BODIES), asked(api, *BODIES)] == [RIGHT, RIGHT]
     told = (
         "The function of `predict` returned its rows in another order than it was given them; they were put back by "
-        "their labels, as will be others. Return one result per input in the order of the inputs, or give an index "
-        "that is no label of theirs a name."
+        "their labels, as will be others. Return one result per input in the order of the inputs, or name an index "
+        "that does not label the inputs."
     )
     assert caplog.messages == [told]
 

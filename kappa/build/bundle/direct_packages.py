@@ -86,7 +86,7 @@ class Evidence:
     imported: tuple[Brought, ...]
     models: NamedByModels
     record: LockRecord
-    """What an earlier lock asked for; it is taken over, whatever is installed here."""
+    """The requirements of an earlier lock; it is taken over, whatever is installed here."""
     locked: Mapping[str, str]
     """The versions of that lock, by normalised names."""
 

@@ -24,7 +24,7 @@ __all__ = ["NamedByModels", "inspect_models"]
 
 @dataclass(slots=True)
 class NamedByModels:
-    """What the model files of a service name."""
+    """The names in the model files of a service."""
 
     modules: list[str] = field(default_factory=list)
     """The user's own modules, which the bundle must hold."""

@@ -115,7 +115,7 @@ class BuildPlan:
 
     @property
     def needs_of_adapters(self) -> Mapping[str, tuple[str, ...]]:
-        """What each adapter of the service's own code says that it needs, by its `module:Class`."""
+        """The requirements of each adapter in the service's own code, by its `module:Class`."""
         adapters: Iterator[Plugin] = (adapter for api in self.spec.apis for adapter in (api.input, api.output))
         return {adapter.type: adapter.requirements for adapter in adapters if isinstance(adapter, PluginOfService)}
 

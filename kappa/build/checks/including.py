@@ -16,7 +16,7 @@ __all__ = ["Finding", "check_pattern", "check_selection", "unusable_name"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with what a pattern selects."""
+    """A problem of a pattern's files."""
 
     code: str
     message: str

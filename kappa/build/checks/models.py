@@ -50,11 +50,11 @@ def check_models_read(draft: Draft, plugins: Mapping[str, ArtifactPlugin], packe
             draft.diagnostics.add("KF333", message, path, help="Copy it again, or save the model again.")
     for api in draft.names("apis"):
         table = draft.parts.get(("apis", api))
-        known = models.get(str(draft.get("apis", api, "artifact")))
-        if isinstance(table, ApiTable) and isinstance(table.input, DataframeInput) and known is not None:
-            is_right = _check_columns(draft, api, table.input, known)
-            if is_right and known.feature_names:
-                _check_examples(draft, api, table.input.for_features(known.feature_names), known)
+        model = models.get(str(draft.get("apis", api, "artifact")))
+        if isinstance(table, ApiTable) and isinstance(table.input, DataframeInput) and model is not None:
+            is_right = _check_columns(draft, api, table.input, model)
+            if is_right and model.feature_names:
+                _check_examples(draft, api, table.input.for_features(model.feature_names), model)
 
 
 def _are_pickles(model: Model, plugin: ArtifactPlugin) -> bool:

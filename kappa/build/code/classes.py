@@ -1,4 +1,4 @@
-"""What a `BentoService` class declares, read from its source.
+"""The declaration of a `BentoService` class, read from its source.
 
 The class is rebuilt without its code: an empty class of the same name whose methods do nothing, to which Kappa's own
 decorators are applied with the arguments found in the source. So it gives the same specification as the class itself,

@@ -22,7 +22,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What a class declares, and where."""
+    """The declaration of a class, and its location."""
 
     spec: ServiceSpec
     location: Location

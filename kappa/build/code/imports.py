@@ -1,4 +1,4 @@
-"""What a piece of Python imports, read from its syntax tree: anywhere in it, not only at its top."""
+"""The imports of a piece of Python, read from its syntax tree: anywhere in it, not only at its top."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class NameProblem(NamedTuple):
-    """What is wrong with a module that a model names; whole sentences."""
+    """A problem of a module that a model names; whole sentences."""
 
     code: str
     message: str

@@ -29,7 +29,7 @@ PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 """The names of folders that installers put modules into."""
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 _SHARING = (b"extend_path", b"declare_namespace")
-"""What a package of several folders calls: `pkgutil`'s and `pkg_resources`' way before PEP 420."""
+"""Calls in a package of several folders: `pkgutil`'s and `pkg_resources`' way before PEP 420."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class SearchPath:
     fallback: tuple[Path, ...] = ()
     """Source folders of editable installations, for modules that are found nowhere else."""
     direct: tuple[DirectDistribution, ...] = ()
-    """What is installed and did not come from an index."""
+    """Installed distributions that did not come from an index."""
     named: Mapping[str, Path] = field(default_factory=dict)
     """The folders of `[bundle] paths`, which are packages themselves if nothing else has their name."""
 

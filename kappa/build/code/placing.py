@@ -17,7 +17,7 @@ from kappa.build.manifest.patterns import files_below
 __all__ = ["PROJECT_FILES", "Placement", "place_modules", "place_of"]
 
 PROJECT_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
-"""What lies at the top of a project that can be installed."""
+"""Files at the top of a project that can be installed."""
 _CODE = (".py", ".pyc", ".pyi")
 
 
@@ -27,7 +27,7 @@ class Placement:
 
     files: Mapping[PurePosixPath, Path]
     data: Mapping[PurePosixPath, Path]
-    """What packages of libraries hold beside their code."""
+    """The data of libraries' packages."""
     paths: tuple[PurePosixPath, ...]
     """The folders that modules are imported from, beside the package itself."""
     moved: Mapping[PurePosixPath, PurePosixPath]

@@ -1,4 +1,4 @@
-"""What each key of a kappafile and each code of a problem means: for `kappa explain` and for the reference pages.
+"""Explanations of a kappafile's keys and of the codes of its problems: for `kappa explain` and for the reference pages.
 
 Everything comes from where it is declared: keys from the JSON Schema, and so from the models' docstrings; codes from
 their table; examples from `kappafile.example.toml`. A key is written as a dotted path in which ``NAME`` and ``NUMBER``
@@ -51,7 +51,7 @@ class Key:
     key: str
     """Its path, e.g. ``apis.NAME.route``."""
     kind: str
-    """What may stand there, in words."""
+    """Its kind, in words."""
     doc: str
     is_required: bool = False
     default: str = ""

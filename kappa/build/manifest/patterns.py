@@ -31,11 +31,11 @@ _OF_THE_TOP = frozenset({"build", "dist"})
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What a pattern selects below a folder, as sorted relative paths."""
+    """The files that a pattern selects below a folder, as sorted relative paths."""
 
     files: tuple[PurePosixPath, ...]
     passed_over: Mapping[PurePosixPath, str]
-    """What lies where the pattern looks and cannot be packed, with what it is: `a link to nothing`."""
+    """Matches that cannot be packed, with their kind: `a link to nothing`."""
 
 
 def matches_any(path: PurePosixPath, patterns: Iterable[str]) -> bool:

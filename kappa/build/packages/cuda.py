@@ -28,7 +28,7 @@ class CudaRelease:
     cudnn: str
     ubuntus: tuple[str, ...]
     torch: str
-    """What a requirement of PyTorch may be at most; empty while its index still grows."""
+    """The upper bound of a requirement of PyTorch; empty while its index still grows."""
 
     def image(self, python: str) -> str:
         """Return the image for a Python version: on the Ubuntu that has it, else on the oldest."""

@@ -31,7 +31,7 @@ _MEMBER = re.compile(r"(['\"])(?P<name>[^'\"]+)\1 (?P<negated>not )?in (?P<set>e
 
 @dataclass(frozen=True, slots=True)
 class ForeignLock:
-    """What a lock pins; ``problems`` are sentences about what a bundle cannot pin by hash."""
+    """The pins of a lock; ``problems`` are sentences about what a bundle cannot pin by hash."""
 
     name: str
     pins: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What is installed here: in which version, and what it needs in turn."""
+"""Installed distributions: their versions, and their requirements in turn."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ __all__ = ["Listed", "listed_in"]
 
 _CONDA_NAME = re.compile(r"(?:[\w.-]+::)?([\w.-]+)")
 _AFFIXES = (r"python[-_.]?", r"py[-_.]?", r"[-_.]?python", r"[-_.]?py\d?", r"[-_.]?sdk", r"[-_.]?client")
-"""What names of distributions have beside that of their module."""
+"""Words in names of distributions beside that of their module."""
 
 
 @dataclass(frozen=True, slots=True)

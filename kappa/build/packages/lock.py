@@ -60,7 +60,7 @@ _HEADER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LockInputs:
-    """What a lock is made from; equal inputs may share one lock."""
+    """The inputs of a lock; equal inputs may share one lock."""
 
     requirements: tuple[str, ...]
     """Requirements (PEP 508), with ``--hash`` where the user gave one."""
@@ -93,7 +93,7 @@ class LockInputs:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a resolver found: pinned requirement lines with hashes, and its own name with its version."""
+    """The result of a resolver: pinned requirement lines with hashes, and its own name with its version."""
 
     body: str
     resolver: str
@@ -119,7 +119,7 @@ class Lock:
     python: str
     platform: str
     resolver: str
-    """What made it, with its version, e.g. ``pip-compile 7.6``."""
+    """The resolver, with its version, e.g. ``pip-compile 7.6``."""
     body: str
     stated_body_digest: str = ""
     """The digest of its body in the file; empty for a new lock."""
@@ -172,7 +172,7 @@ class Lock:
 
     @property
     def pins(self) -> tuple[Pin, ...]:
-        """What is pinned, in the order of the file."""
+        """The pins, in the order of the file."""
         return tuple(pins_of(self.body))
 
     @property

@@ -70,7 +70,7 @@ class InputLine:
 
     @property
     def requirement(self) -> str | None:
-        """What a resolver was asked for; ``None`` if that was nothing."""
+        """The requirement for a resolver; ``None`` if there was none."""
         return None if self.answer == NOTHING or self.users else self.answer
 
     @property

@@ -38,7 +38,7 @@ _FORMAT = re.compile(r"# kappa-lock: (\d+) ")
 
 @dataclass(frozen=True, slots=True)
 class Relock:
-    """What `relock` did to the committed lock."""
+    """The changes of `relock` to the committed lock."""
 
     lock: Lock
     before: Lock | None

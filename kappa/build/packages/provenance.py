@@ -68,7 +68,7 @@ class DirectDistribution:
 
     @property
     def requirement(self) -> str:
-        """What to ask for: for an archive its URL."""
+        """The requirement for it: for an archive its URL."""
         return f"{self.name} @ {self.url}" if self.origin == "archive" else self.name
 
     @property

@@ -27,11 +27,11 @@ __all__ = ["ProjectDependencies", "read_dependencies"]
 
 @dataclass(frozen=True, slots=True)
 class ProjectDependencies:
-    """What a `pyproject.toml` asks for; ``problems`` and ``warnings`` are whole sentences."""
+    """The requirements of a `pyproject.toml`; ``problems`` and ``warnings`` are whole sentences."""
 
     requirements: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
-    """What its lock pins for the target: ``name==version`` with the hashes that the lock states."""
+    """The pins of its lock for the target: ``name==version`` with the hashes that the lock states."""
     lock: str = ""
     """The name of that lock; empty if there is none that is up to date."""
     problems: tuple[str, ...] = ()

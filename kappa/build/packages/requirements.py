@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 OWN_NAMES = frozenset({"kappa", "kappa-ml"})
-"""What never stands in a lock: a bundle carries Kappa itself, and `kappa` on the index is an unrelated project."""
+"""Distributions that are never locked: a bundle carries Kappa itself, and `kappa` on the index is an unrelated
+project."""
 
 _OPTIONS = {
     "-i": "--index-url",
@@ -57,7 +58,7 @@ _ARCHIVE = re.compile(r"\.(whl|zip|tar\.\w+|tgz)(\[[^]]*\])?$", re.IGNORECASE)
 _WHEEL = re.compile(r"(?:^|[/\\])(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9.!+_]+)-[^/\\]+\.whl(?:#|$)")
 _VCS = re.compile(r"(git|hg|bzr|svn)\+", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-"""What pip fills in from the environment."""
+"""Variables that pip fills in from the environment."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""What a service's packages are pinned for: a Python version on some systems, and what markers say there."""
+"""The target of a service's pins: a Python version on some systems, and the values of markers there."""
 
 from __future__ import annotations
 

@@ -46,12 +46,12 @@ class KappaWheel:
 
 @dataclass(frozen=True, slots=True)
 class KappaDescription:
-    """What Kappa says of itself to pip."""
+    """Kappa's metadata for pip."""
 
     summary: str
     requires_python: str
     runtime: tuple[str, ...]
-    """What it needs inside a bundle, sorted: its extra `runtime`."""
+    """The requirements inside a bundle, sorted: its extra `runtime`."""
     entry_points: Mapping[str, Mapping[str, str]]
     license_text: bytes
 

@@ -27,7 +27,7 @@ _DECAY = 0.5 ** (1 / HALF_LIFE_RUNS)
 
 
 class Estimate(NamedTuple):
-    """What is known of one API's service time; all zero before anything is."""
+    """The estimate of one API's service time; all zero before the first run."""
 
     slope_s: float = 0.0
     base_s: float = 0.0

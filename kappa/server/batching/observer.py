@@ -1,4 +1,4 @@
-"""What a batcher reports to be counted: the seam between batching and metrics."""
+"""Events of a batcher: the seam between batching and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one API may use, and which requests leave the queue together.
+"""The limits of one API, and the choice of requests that leave the queue together.
 
 Pure: times are readings of one clock in seconds and come with each call.
 """
@@ -23,7 +23,7 @@ W = TypeVar("W", bound=WaitingRequest)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one API may use; ``max_batch_size`` and ``max_queue_items`` count items (rows, else requests)."""
+    """The limits of one API; ``max_batch_size`` and ``max_queue_items`` count items (rows, else requests)."""
 
     max_batch_size: int
     max_latency_s: float | None = None
@@ -39,7 +39,7 @@ class Limits:
 
 @dataclass(slots=True)  # PERF: frozen, it would take 0.5 µs more to make
 class Batch(Generic[W]):
-    """What leaves the queue together; ``bound_by`` is None when no other of its group waited."""
+    """Requests that leave the queue together; ``bound_by`` is None when no other of its group waited."""
 
     members: list[W]
     items: int

@@ -1,4 +1,4 @@
-"""What pages of other sites may ask in a browser (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
+"""Requests of other sites' pages in browsers (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
 
 Answers never allow credentials: Kappa has no cookies.
 """

@@ -48,7 +48,7 @@ class UnreadableError(Exception):
 
 
 class _StrictBuffer(ReceiveBuffer):
-    """What has arrived, as h11 takes lines and bytes from it."""
+    """The input buffer, from which h11 takes lines and bytes."""
 
     is_at_head = True
     """Whether the lines that come next are those of a request, and not of trailers."""

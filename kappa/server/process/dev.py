@@ -100,7 +100,7 @@ class _Child:
     ) -> None:
         self.report = Report()
         self.began, self.began_at_ns = 0.0, 0
-        writer = self.report.hand_over()
+        writer = self.report.detach_writer()
         order = {
             "loader": asdict(loader),
             "options": asdict(options),

@@ -54,7 +54,7 @@ class Report:
         """Report the outcome of a reload."""
         _write(self._writer, {"reloaded": os.getpid(), **({} if error is None else _error_record(error))})
 
-    def hand_over(self) -> int:
+    def detach_writer(self) -> int:
         """Return the writing end, which the caller owns from now on; reading ends when every copy is closed."""
         writer, self._writer = self._writer, -1
         return writer

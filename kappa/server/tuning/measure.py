@@ -87,7 +87,7 @@ def measure(port: int, path: str, payload: Payload, *, api: str, seconds: float)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a server has counted for one API so far."""
+    """The counters of a server for one API."""
 
     requests: float
     items: float

@@ -41,7 +41,7 @@ class Model:
     tail_s: float = 0.0
     """How far the slowest twentieth of the calls is above that."""
     request_s: float = 0.0
-    """What a request costs the event loop."""
+    """Seconds of the event loop per request."""
     items: int = 1
     """Items of one request."""
 

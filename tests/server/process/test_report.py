@@ -46,7 +46,7 @@ def test_processes_say_that_they_are_ready_with_what_they_know() -> None:
     report = Report()
     report.read()
     assert (report.ready, report.failure) == ({}, None)
-    writer = report.hand_over()
+    writer = report.detach_writer()
     say_ready(writer, modules=["pandas"])
     report.read()
     assert report.ready == {os.getpid(): {"modules": ["pandas"]}}

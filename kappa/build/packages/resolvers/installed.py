@@ -1,4 +1,4 @@
-"""What is installed here, as it is: for saving where no index can be asked.
+"""Pins of the installed versions: for saving without an index.
 
 The pins have no hashes and fit this interpreter alone. A bundle with them says `unlocked` in its manifest.
 """
