@@ -11,8 +11,8 @@ from kappa.spec.layout import BundleLayout, PackageLayout
 
 PACKAGE = Path(__file__).parents[2] / "kappa"
 
-OTHERS = ("build/packages/", "spec/layout.py")
-"""What has files of such names of its own, in projects and in the folders that resolvers make; and the owner."""
+OTHERS = ("build/packages/", "inspection/", "spec/layout.py")
+"""Modules that read such names elsewhere: in projects, resolvers' folders and models' folders; and the owner."""
 
 
 def names_of(layout: object) -> set[str]:
