@@ -49,7 +49,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
     def is_ready() -> bool:
         assert server.poll() is None, "the server ended"
-        urllib.request.urlopen(url, timeout=5).close()
+        urllib.request.urlopen(url, timeout=60).close()
         return True
 
     eventually(is_ready)

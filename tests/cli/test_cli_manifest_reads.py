@@ -113,7 +113,7 @@ def test_a_server_parses_a_manifest_once_and_once_more_in_each_process_that_relo
         eventually(lambda: says(b"Reloaded"))
         assert counts() == [1, 1, 2]
         server.terminate()
-        assert server.wait(30) == 0
+        assert server.wait(60) == 0
     finally:
         server.kill()
         server.wait()

@@ -57,7 +57,7 @@ def serving(*arguments: str, workers: int, log: Path) -> Iterator[Server]:
         server.wait_for("Ready.", times=workers)
         yield server
         server.process.send_signal(signal.SIGTERM)
-        _, rest = server.process.communicate(timeout=30)
+        _, rest = server.process.communicate(timeout=60)
         assert (server.process.returncode, "Traceback" in rest) == (0, False), rest
     finally:
         if server.process.poll() is None:
@@ -72,7 +72,7 @@ def asked_all_the_time(port: int, *, clients: int = 8) -> Iterator[list[Counter[
     answers: list[Counter[object]] = [Counter() for _ in range(clients)]
 
     def ask(seen: Counter[object]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             while not is_over.is_set():
                 connection.request("POST", "/scale", b"2", {"Content-Type": "application/json"})

@@ -50,7 +50,7 @@ class Running:
             return sum(text in line for line in self.lines) >= times
 
         with self._arrived:
-            self._arrived.wait_for(lambda: is_there() or self._is_over, timeout=30)
+            self._arrived.wait_for(lambda: is_there() or self._is_over, timeout=60)
             assert is_there(), f"the server did not say {text!r}: {''.join(self.lines)}"
 
     @property
@@ -60,10 +60,10 @@ class Running:
         return int(found[1])
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes, dict[str, str]]:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body or None, {"Content-Type": "application/json", **named})
             answer = connection.getresponse()
@@ -80,8 +80,8 @@ class Running:
         return self.end()
 
     def end(self) -> tuple[int, str]:
-        code = self.process.wait(30)
-        self._reader.join(30)
+        code = self.process.wait(60)
+        self._reader.join(60)
         return code, "".join(self.lines)
 
 

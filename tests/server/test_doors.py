@@ -104,7 +104,7 @@ def refuse(value):
 
 def hold(value):
     begun.set()
-    may_end.wait(10)
+    may_end.wait(60)
     return value
 """
 KAPPAFILE = """
@@ -284,7 +284,7 @@ async def gunicorn(app: Application) -> AsyncIterator[Send]:
         yield lambda *request: asked_over(port, *request)
     finally:
         worker.stop()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
         worker.tmp.close()
         listener.close()
 
@@ -302,7 +302,7 @@ async def uvicorn(app: Application) -> AsyncIterator[Send]:
         yield lambda *request: asked_over(port, *request)
     finally:
         server.should_exit = True
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
 
 
 @asynccontextmanager
@@ -337,7 +337,7 @@ async def asgi(app: Application, *, prefix: str = "") -> AsyncIterator[Send]:
         yield send
     finally:
         await events.put({"type": "lifespan.shutdown"})
-        await asyncio.wait_for(living, 20)
+        await asyncio.wait_for(living, 60)
 
 
 def framework(app: Application) -> Any:
@@ -569,7 +569,7 @@ def test_a_door_that_asks_for_plain_values_is_counted_alike(project: Path, usual
             return await ask(app, headers["x-request-id"], Case(path[1:], body))
 
         async with asgi(app):
-            await asyncio.wait_for(parent.outcome, 20)
+            await asyncio.wait_for(parent.outcome, 60)
             answers = {name: await ask(app, name, case) for name, case in CASES.items()}
             answers |= await held_up(send, app)
             app.current.host.flush()

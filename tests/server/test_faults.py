@@ -30,7 +30,7 @@ def asked_all_the_time(server: Any, path: str, *, clients: int = 8) -> Iterator[
     is_over = threading.Event()
 
     def ask(client: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         number = client * 1_000_000
         while not is_over.is_set():
             number += 1

@@ -104,7 +104,7 @@ def test_a_forked_process_that_outlives_its_worker_takes_no_connection_and_keeps
         server.wait_for("Ready.", times=workers + 1)
         assert [server.request("GET", "/healthz")[0] for _ in range(20)] == [200] * 20
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(60) == 0
         with pytest.raises(ConnectionRefusedError):
             server.connect().close()
 

@@ -187,7 +187,7 @@ def posted(served: Served, *waves: Sequence[Any]) -> list[list[tuple[int, Any]]]
         parent = AwaitedStart()
         app = create_app([served], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
-            await asyncio.wait_for(parent.outcome, 20)
+            await asyncio.wait_for(parent.outcome, 60)
             found = []
             for wave in waves:
                 asked = [conductor.simulate_post("/go", body=json.dumps(value)) for value in wave]

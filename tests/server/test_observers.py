@@ -74,7 +74,7 @@ def test_an_observer_sees_the_requests_of_each_api_beside_the_metrics(tmp_path: 
             observers=[lambda service, api: Calls(f"{service.name}.{api.name}", calls)],
         )
         async with asgi(app) as send:
-            await asyncio.wait_for(parent.outcome, 20)
+            await asyncio.wait_for(parent.outcome, 60)
             for request_id, path, body in (("a", "/divide", b"2"), ("b", "/other", b"0"), ("c", "/divide", b"{")):
                 await send(path, body, {"x-request-id": request_id, "content-type": "application/json"})
             app.current.host.flush()

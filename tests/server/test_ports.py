@@ -50,7 +50,7 @@ def test_a_reserved_port_can_be_bound_by_each_worker() -> None:
         with bind_to("127.0.0.1", port, is_shared=True) as one, bind_to("127.0.0.1", port, is_shared=True) as other:
             one.listen()
             other.listen()
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", port), timeout=60).close()
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no such host"])
@@ -77,7 +77,7 @@ def test_processes_join_a_port_that_is_kept_for_them() -> None:
         assert kept.getsockname() == first.getsockname() == second.getsockname()
         first.close()
         for _ in range(20):
-            with socket.create_connection(kept.getsockname(), timeout=5):
+            with socket.create_connection(kept.getsockname(), timeout=60):
                 second.accept()[0].close()
 
 

@@ -292,7 +292,7 @@ def test_a_model_that_is_bound_to_its_thread_never_runs_on_the_loop(is_bound: bo
         parent = AwaitedStart()
         app = create_app([served], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
-            await asyncio.wait_for(parent.outcome, 20)
+            await asyncio.wait_for(parent.outcome, 60)
             assert (await conductor.simulate_post("/count", body="1")).json == 2
             batcher = app.current.host.endpoints["Bound"]["count"].batcher
             assert batcher is not None

@@ -68,7 +68,7 @@ class Held:
     def __call__(self, items: Sequence[Any]) -> list[Any]:
         self.batches.append(list(items))
         self.threads.add(threading.current_thread().name)
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         return [item * 10 for item in items]
 
 
@@ -1135,7 +1135,7 @@ def test_closing_without_draining_ends_a_search_and_answers_all() -> None:
         calls.append(len(items))
         if len(calls) == 2:
             entered.set()
-            assert gate.wait(10)
+            assert gate.wait(60)
         return poisoned(items)
 
     async def scenario(batcher: Batcher[Any, Any]) -> None:
@@ -1442,7 +1442,7 @@ def test_apis_of_one_worker_take_turns_by_deadline() -> None:
     def function_of(name: Any) -> Any:
         def run(items: Any) -> Any:
             order.append(name)
-            assert gate.wait(10)
+            assert gate.wait(60)
             return items
 
         return run

@@ -37,7 +37,7 @@ def test_a_run_begins_although_the_loop_has_much_to_do(count: Any) -> None:
 
     def function(items: Any) -> Any:
         given.append(items)
-        assert gate.wait(10)
+        assert gate.wait(60)
         return items
 
     async def scenario() -> None:
@@ -64,7 +64,7 @@ def test_a_run_that_no_thread_can_take_holds_nobody_up() -> None:
 
     def function(items: Any) -> Any:
         given.append(items[0])
-        assert gate.wait(10)
+        assert gate.wait(60)
         return items
 
     async def scenario() -> None:

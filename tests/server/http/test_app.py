@@ -116,7 +116,7 @@ async def running(services: Sequence[Served], **options: Any) -> AsyncIterator[f
     parent = AwaitedStart()
     app = create_app(services, parent=parent, **options)
     async with falcon.testing.ASGIConductor(app) as conductor:
-        await asyncio.wait_for(parent.outcome, 20)
+        await asyncio.wait_for(parent.outcome, 60)
         yield conductor
 
 
@@ -203,7 +203,7 @@ def test_both_ways_through_an_api_give_the_same_answer(
             receiver = Recording()
             api = generation_of(conductor).apis[f"/{path}"]
             pending = api.begin({name.encode(): value.encode() for name, value in sent.items()}, body, receiver)
-            status, data, ours = await asyncio.wait_for(receiver.answer, 10)
+            status, data, ours = await asyncio.wait_for(receiver.answer, 60)
             assert pending is not None
             assert pending.done()
             assert (status, data) == (theirs.status_code, theirs.content)
@@ -292,7 +292,7 @@ def test_a_receiver_that_fails_harms_nobody_else(tmp_path: Path, caplog: pytest.
             api, receivers = generation_of(conductor).apis["/double"], [Failing(), Recording()]
             for receiver in receivers:
                 api.begin({}, b"1", receiver)
-            assert (await asyncio.wait_for(receivers[1].answer, 10))[1] == b"2"
+            assert (await asyncio.wait_for(receivers[1].answer, 60))[1] == b"2"
 
     asyncio.run(run())
     assert "could not be sent" in caplog.text
@@ -621,10 +621,10 @@ class Upload:
 
     async def leave(self) -> None:
         await self._events.put({"type": "http.disconnect"})
-        await asyncio.wait_for(self._task, 5)
+        await asyncio.wait_for(self._task, 60)
 
     async def answer(self) -> tuple[int, bytes]:
-        await asyncio.wait_for(self._task, 5)
+        await asyncio.wait_for(self._task, 60)
         return self._sent[0]["status"], self._sent[1]["body"]
 
 
@@ -801,7 +801,7 @@ def test_until_the_service_is_loaded_predictions_wait_for_later(tmp_path: Path) 
             assert (await conductor.simulate_get("/healthz")).status_code == 200
             assert (await conductor.simulate_get("/metadata")).status_code == 200
             may_load.set()
-            await asyncio.wait_for(parent.outcome, 20)
+            await asyncio.wait_for(parent.outcome, 60)
             assert (await conductor.simulate_get("/readyz")).status_code == 200
             assert (await conductor.simulate_post("/double", body="1")).json == 2
 
@@ -814,7 +814,7 @@ def failure_of(load: Callable[[], Any], served: Served) -> KappaError:
         app = create_app([Served(served.spec, "7", load)], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
             with pytest.raises(KappaError) as failure:
-                await asyncio.wait_for(parent.outcome, 20)
+                await asyncio.wait_for(parent.outcome, 60)
             assert (await conductor.simulate_get("/readyz")).status_code == 503
             return failure.value
 

@@ -250,7 +250,7 @@ def test_operators_reach_their_own_port_when_the_service_has_no_connection_left(
             if (status := reply(client.makefile("rb"))[0]) == 503:
                 break
             assert status == 404
-        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=20) as operator:
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=60) as operator:
             operator.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             status, _, body = reply(operator.makefile("rb"))
     assert status == 200
@@ -278,7 +278,7 @@ def test_ten_thousand_idle_connections_leave_room_for_those_that_ask(serve: Serv
         server = serve(options={"max_connections": 10_100})
         with server.connect() as client, client.makefile("rb") as stream:
             for number in range(10_000):
-                idle.append(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+                idle.append(socket.create_connection(("127.0.0.1", server.port), timeout=60))
                 if number % 500 == 0:
                     client.sendall(post("/double", str(number).encode()))
                     assert reply(stream)[2] == str(2 * number).encode()

@@ -86,7 +86,7 @@ def test_a_body_that_does_not_begin_is_given_up_wherever_it_is_sent(serve: Serve
         "OPTIONS /length",
     ):
         for framing in ("Content-Length: 5", f"Content-Length: {MOST}", "Transfer-Encoding: chunked"):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
                 connection.sendall(f"{line} HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n{framing}\r\n\r\n".encode())
                 answer = connection.makefile("rb").read()
             assert answer.startswith(b"HTTP/1.1 408 "), (line, framing)

@@ -53,7 +53,7 @@ def get(folder: Path, *requests: tuple[str, str, Mapping[str, str]], **options: 
         parent = AwaitedStart()
         app = create_app([served], parent=parent)
         async with falcon.testing.ASGIConductor(app) as conductor:
-            await asyncio.wait_for(parent.outcome, 20)
+            await asyncio.wait_for(parent.outcome, 60)
             return [await conductor.simulate_request(how, path, headers=headers) for how, path, headers in requests]
 
     return asyncio.run(run())

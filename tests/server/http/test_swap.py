@@ -89,7 +89,7 @@ class Reloading:
     async def reload(self, *coming: Served) -> KappaError | None:
         self.parent.coming = coming
         self.app.begin_reload()
-        return await asyncio.wait_for(self.parent.outcomes.get(), 10)
+        return await asyncio.wait_for(self.parent.outcomes.get(), 60)
 
     async def ask(self, api: str) -> Any:
         result = await self.conductor.simulate_post(f"/{api}", body="1")
@@ -101,7 +101,7 @@ async def running(*services: Served) -> AsyncIterator[Reloading]:
     parent = Reloader()
     app = create_app(services, parent=parent)
     async with falcon.testing.ASGIConductor(app) as conductor:
-        await asyncio.wait_for(parent.outcome, 10)
+        await asyncio.wait_for(parent.outcome, 60)
         yield Reloading(conductor, app, parent)
 
 
@@ -262,7 +262,7 @@ def test_a_reload_that_is_asked_for_during_another_follows_it(tmp_path: Path) ->
 
     def load() -> Any:
         is_loading.set()
-        may_load.wait(10)
+        may_load.wait(60)
         return second.load()
 
     async def run() -> None:

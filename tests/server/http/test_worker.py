@@ -62,7 +62,7 @@ class Client:
         return int(head[0].split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
 
     async def is_closed(self) -> bool:
-        return await asyncio.wait_for(self._reader.read(), 5) == b""
+        return await asyncio.wait_for(self._reader.read(), 60) == b""
 
 
 class Served:
@@ -717,7 +717,7 @@ def test_half_a_request_holds_a_stop_no_longer_than_it_may_take_to_arrive(monkey
             await eventually_in_loop(lambda: connection._is_incomplete)
             served.worker.handle_exit_signal()
             assert (await client.reply())[0] == 408
-            await asyncio.wait_for(served.task, 5)
+            await asyncio.wait_for(served.task, 60)
 
     asyncio.run(run())
 
@@ -729,7 +729,7 @@ def test_the_drain_delay_keeps_accepting() -> None:
             client = await served.connect()
             await client.send(GET)
             assert ((await client.reply())[0], served.worker.stopped) == (200, ["drained"])
-            await asyncio.wait_for(served.task, 5)
+            await asyncio.wait_for(served.task, 60)
 
     asyncio.run(run())
 
@@ -745,7 +745,7 @@ def test_a_quick_stop_does_not_wait_for_requests_but_ends_the_application() -> N
             connection = await served.connection()
             await eventually_in_loop(lambda: connection._waiting_since is None)
             served.worker.handle_quit_signal()
-            await asyncio.wait_for(served.task, 5)
+            await asyncio.wait_for(served.task, 60)
             assert served.worker.stopped == ["lifespan.shutdown"]
 
     asyncio.run(run())
@@ -762,7 +762,7 @@ def test_requests_that_take_longer_than_the_graceful_timeout_are_given_up() -> N
             connection = await served.connection()
             await eventually_in_loop(lambda: connection._waiting_since is None)
             served.worker.handle_exit_signal()
-            await asyncio.wait_for(served.task, 5)
+            await asyncio.wait_for(served.task, 60)
 
     asyncio.run(run())
 
@@ -807,7 +807,7 @@ def test_a_worker_without_its_parent_ends(monkeypatch: pytest.MonkeyPatch) -> No
     async def run() -> None:
         async with serving() as served:
             served.worker.ppid = -1
-            await asyncio.wait_for(served.task, 5)
+            await asyncio.wait_for(served.task, 60)
             assert served.worker.stopped == ["lifespan.shutdown"]
 
     asyncio.run(run())

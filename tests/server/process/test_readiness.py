@@ -62,7 +62,7 @@ def test_a_server_is_ready_when_each_of_its_first_workers_is(start: Any, tmp_pat
     assert found is not None
 
     def operators(path: str) -> int:
-        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=60) as client:
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             return int(client.makefile("rb").readline().split()[1])
 

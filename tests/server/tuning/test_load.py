@@ -117,19 +117,21 @@ def test_a_server_that_closes_each_connection_gets_a_new_one() -> None:
 
 
 def test_a_connection_is_opened_when_all_others_are_busy() -> None:
-    opened = 0
+    opened, are_three_open = 0, asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal opened
         opened += 1
+        if opened == 3:
+            are_three_open.set()
         while await reader.read(1000):
-            await asyncio.sleep(0.1)
+            await are_three_open.wait()
             writer.write(OK)
         writer.close()
 
     async def run() -> Outcome:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            schedule = iter([0.0, 0.0, 0.0, 0.5, 0.5])
+            schedule = iter([0.0, 0.0, 0.0, 1.0, 1.0])
             outcome = await open_loop("127.0.0.1", port_of(server), REQUEST, schedule=schedule, connections=50)
             await asyncio.sleep(0.1)  # until all are closed
             return outcome
@@ -147,7 +149,7 @@ def test_what_a_server_says_when_it_closes_an_idle_connection_is_no_answer() -> 
 
     async def run() -> Outcome:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            schedule = iter([0.0, 0.2, 0.4])
+            schedule = iter([0.0, 0.5, 1.0])
             outcome = await open_loop("127.0.0.1", port_of(server), REQUEST, schedule=schedule, connections=2)
             await asyncio.sleep(0.1)  # until the last one is closed
             return outcome
