@@ -156,3 +156,15 @@ def test_clients_that_never_return_are_soon_waited_for_as_usual() -> None:
         regrouping.end(now + 0.01, 0)
         regrouping.release(now)
     assert ways == [0.002] * 7 + [0.001] * 8 + [0.002] + [0.001] * 15 + [0.002] + [0.001] * 8
+
+
+def test_those_who_waited_already_are_none_that_have_returned() -> None:
+    regrouping, are_awaited = Regrouping(100), []
+    for turn in range(12):
+        wait = begun(regrouping, 4, now=float(turn), waiting=3)
+        are_awaited.append(wait is not None)
+        if wait is not None:
+            regrouping.answers_written(wait, waiting_items=3, estimate=KNOWN, now=float(turn))
+            regrouping.end(turn + 0.01, 3)
+        regrouping.release(float(turn))
+    assert are_awaited == [True] * 7 + [False] * 5
