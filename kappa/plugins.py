@@ -99,7 +99,9 @@ ARTIFACTS = PluginRegistry(
     "artifact type",
     group="kappa.artifacts",
     builtins={
+        "catboost": "kappa.frameworks.catboost:CatBoostModelArtifact",
         "json": "kappa.frameworks.json:JSONArtifact",
+        "lightgbm": "kappa.frameworks.lightgbm:LightGBMModelArtifact",
         "pickle": "kappa.frameworks.pickle:PickleArtifact",
         "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",
         "text": "kappa.frameworks.text:TextFileArtifact",

@@ -95,6 +95,8 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "spark": absence_of_spark,
     "tensorflow": partial(absence_of_package, "tensorflow"),
     "torch": partial(absence_of_package, "torch"),
+    "catboost": partial(absence_of_package, "catboost"),
+    "lightgbm": partial(absence_of_package, "lightgbm"),
     "xgboost": partial(absence_of_package, "xgboost"),
 }
 """Engine markers, each with the function that says why the engine cannot be used here."""

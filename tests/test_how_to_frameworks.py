@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,10 +49,32 @@ input = "json"
 """
 
 
+HEAD = 'kappafile = 1\n[service]\nname = "Service"\n'
+
+
+FRAMEWORKS = [
+    pytest.param("LightGBM", marks=pytest.mark.lightgbm),
+    pytest.param("CatBoost", marks=pytest.mark.catboost),
+]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_example_of_a_framework_answers_as_the_page_shows(framework: str, tmp_path: Path) -> None:
+    section = PAGE.read_text(encoding="utf-8").partition(f"\n## {framework}\n")[2].partition("\n## ")[0]
+    blocks = dict(BLOCK.findall(section))
+    command, answer = blocks["console"].strip().removeprefix("$ ").split("\n")
+    (tmp_path / "kappafile.toml").write_text(HEAD + blocks["toml"], encoding="utf-8")
+    (tmp_path / "train.py").write_text(blocks["python"], encoding="utf-8")
+    for words in (["train.py"], ["-m", *shlex.split(command)]):
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert re.sub(r"(\.\d\d)\d+", r"\1…", done.stdout.strip()) == answer
+
+
 def test_an_included_model_is_loaded_by_a_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-    kappafile = next(text for language, text in blocks if language == "toml")
-    handlers = next(text for language, text in blocks if language == "python")
+    kappafile = next(text for language, text in blocks if language == "toml" and "setup" in text)
+    handlers = next(text for language, text in blocks if language == "python" and "def setup" in text)
     (tmp_path / "kappafile.toml").write_text(kappafile, encoding="utf-8")
     (tmp_path / "handlers.py").write_text(handlers, encoding="utf-8")
     (tmp_path / "onnxruntime.py").write_text(ONNXRUNTIME, encoding="utf-8")

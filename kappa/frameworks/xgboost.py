@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
+from kappa.frameworks.packing import check_packed
 from kappa.inspection.boosters import read_xgboost
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
@@ -39,6 +40,7 @@ class XgboostModelArtifact(ArtifactPlugin):
         return ("xgboost",)
 
     def save(self, model: Any, directory: Path) -> None:
+        check_packed(self, model, "xgboost.Booster", "xgboost.XGBModel")
         model.save_model(str(directory / self.filename))
 
     def load(self, directory: Path) -> Any:

@@ -15,7 +15,7 @@ from kappa.inspection.report import Certainty, Model
 from kappa.inspection.streams import Stream, TruncatedError, UnreadableError, stream_of
 from kappa.inspection.ubjson import read_ubjson
 
-__all__ = ["read_catboost", "read_lightgbm", "read_xgboost", "xgboost_of_bytes"]
+__all__ = ["named_columns", "read_catboost", "read_lightgbm", "read_xgboost", "xgboost_of_bytes"]
 
 _LEARNER = b"learner"
 _UBJSON_BEGINNING = b"{L\0\0\0\0\0\0\0\x07learner"
@@ -107,6 +107,11 @@ def _parts_of_text(head: str, tail: str) -> dict[str, Any]:
     return {"learner": learner, "version": first_value_of(tail[at:], "version") if at >= 0 else None}
 
 
+def named_columns(names: tuple[str, ...], *, prefix: str = "") -> tuple[str, ...]:
+    """Return the names of a model's columns; none if its library numbered them, because the model saw an array."""
+    return () if names == tuple(f"{prefix}{number}" for number in range(len(names))) else names
+
+
 def read_lightgbm(path: Path, head: bytes) -> Model | None:
     """Read the text that LightGBM's `save_model` wrote."""
     if not head.startswith(b"tree\nversion="):
@@ -124,8 +129,9 @@ def read_lightgbm(path: Path, head: bytes) -> Model | None:
         kind="lightgbm",
         certainty="certain" if is_whole else "likely",
         written_by="LightGBM's `save_model`",
+        artifact_type="lightgbm",
         made_of="lightgbm.basic:Booster",
-        feature_names=tuple(facts.get("feature_names", "").split()),
+        feature_names=named_columns(tuple(facts.get("feature_names", "").split()), prefix="Column_"),
         feature_count=last + 1 if last is not None else None,
         classes=tuple(range(max(2, class_count))) if is_classifier else (),
         modules=("lightgbm",),
@@ -166,9 +172,10 @@ def read_catboost(path: Path, head: bytes) -> Model | None:
         kind="catboost",
         certainty="likely" if problem else "certain",
         written_by="CatBoost's `save_model`",
+        artifact_type="catboost",
         made_of="catboost.core:CatBoost",
         versions={"catboost": release} if release else {},
-        feature_names=names,
+        feature_names=named_columns(names),
         feature_count=len(names) or None,
         classes=tuple(label for label in classes.get("class_names") or () if isinstance(label, str | int | float)),
         modules=("catboost",),

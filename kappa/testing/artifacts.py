@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from kappa.errors import BundleError, MissingDependencyError
+from kappa.errors import BundleError, ConfigurationError, MissingDependencyError
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds, Plugin
 from kappa.testing.adapters import is_same
 from kappa.testing.plugins import PluginSuite
@@ -45,6 +45,8 @@ class ArtifactSuite(PluginSuite):
     """Models that it saves and loads."""
     foreign: ClassVar[Sequence[Content]] = ()
     """Contents of files, or of folders, that are no such model."""
+    not_models: ClassVar[Sequence[Any]] = ()
+    """Objects that it refuses to save."""
     library: ClassVar[str] = ""
     """The module that `load` imports, if it needs one."""
 
@@ -126,6 +128,17 @@ class ArtifactSuite(PluginSuite):
                 assert f"`{self.artifact.name}`" in str(exc)
             else:
                 raise AssertionError("a method that the model has not was found")
+
+    def test_an_object_that_is_no_such_model_is_refused_with_its_type(self) -> None:
+        for model in self.not_models:
+            with _folder() as folder:
+                try:
+                    self.artifact.save(model, folder)
+                except ConfigurationError as exc:
+                    for word in (f"`{self.artifact.name}`", type(model).__name__, f"`{self.artifact.type}`"):
+                        assert word in str(exc), f"the message does not name {word}: {exc}"
+                else:
+                    raise AssertionError(f"{model!r} was saved")
 
     # -- what it promises
 

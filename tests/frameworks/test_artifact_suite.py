@@ -15,7 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kappa.errors import optional_import
+from kappa.frameworks.catboost import CatBoostModelArtifact
 from kappa.frameworks.json import JSONArtifact
+from kappa.frameworks.lightgbm import LightGBMModelArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.frameworks.text import TextFileArtifact
@@ -24,7 +26,9 @@ from kappa.plugins import ARTIFACTS
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.testing.artifacts import ArtifactSuite
 from tests.frameworks.acme_words import WordsArtifact
+from tests.inspection.samples import LIGHTGBM, catboost
 
+LABELS = (["no", "yes", "no", "yes"], [3, 5, 7, 7], [False, True, True, False])
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
 XGBOOST_JSON = b'{"learner":{},"version":[3,2,0]}'
 
@@ -67,6 +71,7 @@ class TestXgboost(ArtifactSuite):
     artifact = XgboostModelArtifact("model")
     models: ClassVar = []
     foreign: ClassVar = [b"", b"binf", b"{}", pickle.dumps(1), {"model.ubj": XGBOOST_JSON}]
+    not_models: ClassVar = [LinearRegression(), {}]
     library: ClassVar = "xgboost"
 
     @pytest.fixture(autouse=True)
@@ -86,8 +91,56 @@ class TestXgboost(ArtifactSuite):
         return model.get_booster() if hasattr(model, "get_booster") else model
 
 
+@pytest.mark.lightgbm
+class TestLightGBM(ArtifactSuite):
+    artifact = LightGBMModelArtifact("model")
+    models: ClassVar = []
+    foreign: ClassVar = [b"", b"tree\nversion=v4\n", b'{"name": "tree"}', pickle.dumps(1), {"model.txt": LIGHTGBM}]
+    not_models: ClassVar = [LinearRegression(), {}]
+    library: ClassVar = "lightgbm"
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import lightgbm
+
+        quiet = {"n_estimators": 2, "min_child_samples": 1, "verbose": -1}
+        regressor = lightgbm.LGBMRegressor(**quiet).fit(ROWS, [0.0, 1.0, 2.0, 3.0])
+        classifiers = [lightgbm.LGBMClassifier(**quiet).fit(ROWS, labels) for labels in LABELS]
+        monkeypatch.setattr(type(self), "models", [regressor.booster_, regressor, *classifiers])
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return type(one) is type(other) and answers_of(one) == answers_of(other)
+
+
+@pytest.mark.catboost
+class TestCatBoost(ArtifactSuite):
+    artifact = CatBoostModelArtifact("model")
+    models: ClassVar = []
+    foreign: ClassVar = [b"", b"CBM1", b"CBM2\0\0\0\0", XGBOOST_JSON, pickle.dumps(1), {"model.cbm": catboost()}]
+    not_models: ClassVar = [LinearRegression(), {}]
+    library: ClassVar = "catboost"
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import catboost
+
+        quiet = {"iterations": 2, "verbose": 0, "allow_writing_files": False}
+        regressor = catboost.CatBoostRegressor(**quiet).fit(ROWS, [0.0, 1.0, 2.0, 3.0])
+        classifiers = [catboost.CatBoostClassifier(**quiet).fit(ROWS, labels) for labels in LABELS]
+        monkeypatch.setattr(type(self), "models", [regressor, *classifiers])
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return type(one) is type(other) and answers_of(one) == answers_of(other)
+
+
+def answers_of(model: Any) -> dict[str, Any]:
+    """Return what the methods of a model say of `ROWS`."""
+    methods = [name for name in ("predict", "predict_proba") if hasattr(model, name)]
+    return {name: np.asarray(getattr(model, name)(ROWS)).tolist() for name in methods}
+
+
 def test_every_built_in_type_is_tested() -> None:
-    suites = (TestJSON, TestText, TestPickle, TestSklearn, TestXgboost)
+    suites = (TestJSON, TestText, TestPickle, TestSklearn, TestXgboost, TestLightGBM, TestCatBoost)
     assert {suite.artifact.type for suite in suites} == set(ARTIFACTS.builtins)
 
 

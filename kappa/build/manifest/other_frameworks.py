@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kappa.plugins import ARTIFACTS
 from kappa.wording import one_of
 
 __all__ = ["advice_for_type", "framework_of_file"]
@@ -39,11 +40,10 @@ _IN_A_FILE = {
     "transformers": "Transformers",
 }
 """The framework by the usual name of its type. Its models are files that its own function reads."""
-_AS_PICKLES = {"catboost": "CatBoost", "lgbm": "LightGBM", "lightgbm": "LightGBM"}
-"""Those with estimators that `joblib.dump` writes."""
+_OTHER_WORDS = {"joblib": "sklearn", "lgbm": "lightgbm", "scikit": "sklearn", "scikit_learn": "sklearn"}
+"""The type by another word for it."""
 _BARE = frozenset({"binary", "bytes", "directory", "file", "folder", "path"})
 _EXTENSIONS: Mapping[str, str] = {
-    ".cbm": "CatBoost",
     ".h5": "Keras",
     ".keras": "Keras",
     ".mlmodel": "Core ML",
@@ -63,12 +63,9 @@ def advice_for_type(name: str, *, artifact: str, apis: Sequence[str] = ()) -> tu
     ``apis`` are those that the ``artifact`` of that type answers.
     """
     word = name.lower().replace("-", "_")
-    if word in ("joblib", "scikit", "scikit_learn"):
-        return 'Write `type = "sklearn"` for what `joblib.dump` wrote.', "sklearn"
+    if (kind := _OTHER_WORDS.get(word)) is not None:
+        return f'Write `type = "{kind}"` for what {ARTIFACTS.load(kind).written_by} wrote.', kind
     base = next((word.removesuffix(end) for end in ("_model", "_artifact", "") if word.endswith(end)), word)
-    if base in _AS_PICKLES:
-        framework = _AS_PICKLES[base]
-        return f'Write `type = "sklearn"` for an estimator of {framework}\'s that `joblib.dump` wrote.', "sklearn"
     if base in _IN_A_FILE:
         return f"There is no type for {_IN_A_FILE[base]} yet. {_by_setup(artifact, apis)}", None
     return (f"A file needs no type. {_by_setup(artifact, apis)}", None) if base in _BARE else None

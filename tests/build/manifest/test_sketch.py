@@ -154,7 +154,11 @@ def test_an_artifact_that_answers_no_api_by_itself_leaves_the_apis_as_they_are()
     assert "`artifact = " not in (advice_for_type("onnx", artifact="model") or ("",))[0]
 
 
-@pytest.mark.parametrize("kind", ["joblib", "scikit-learn", "lightgbm", "catboost"])
+def test_another_word_for_a_type_is_told(write_artifact: Callable[[str], str]) -> None:
+    assert 'Write `type = "lightgbm"` for what LightGBM\'s `save_model` wrote.' in write_artifact("lgbm")
+
+
+@pytest.mark.parametrize("kind", ["joblib", "scikit-learn"])
 def test_what_joblib_writes_is_declared_as_sklearn(kind: str, write_artifact: Callable[[str], str]) -> None:
     assert re.search(r'Write `type = "sklearn"` for .*`joblib.dump` wrote\.', write_artifact(kind))
 

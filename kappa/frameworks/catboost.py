@@ -1,0 +1,97 @@
+"""CatBoost models, kept in either of the library's own formats, which its `load_model` must be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from kappa.errors import ConfigurationError, optional_import
+from kappa.frameworks.packing import check_packed, is_instance_of
+from kappa.inspection.boosters import named_columns, read_catboost
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+
+__all__ = ["CatBoostModelArtifact"]
+
+_HEAD_BYTES = 4096
+_AS_JSON = "model.json"
+_Estimator = Literal["CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor"]
+
+
+class CatBoostModelArtifact(ArtifactPlugin):
+    """A model of CatBoost's, as `save_model` writes it (cbm or JSON)."""
+
+    filename: ClassVar[str] = "model.cbm"
+    extensions: ClassVar[frozenset[str]] = frozenset({".cbm", ".json"})
+    written_by: ClassVar[str] = "CatBoost's `save_model`"
+    row_methods: ClassVar[frozenset[str]] = frozenset({"predict", "predict_log_proba", "predict_proba"})
+
+    type: Literal["catboost"] = "catboost"
+    estimator: _Estimator | None = None
+    """The class to load it as; if not given, a classifier where the file names classes, and else a regressor."""
+
+    def requires(self) -> tuple[str, ...]:
+        return ("catboost",)
+
+    def save(self, model: Any, directory: Path) -> None:
+        check_packed(self, model, "catboost.CatBoost")
+        if self.estimator is None and type(model).__name__ == "CatBoost" and len(model.classes_):
+            raise ConfigurationError(
+                f"The artifact `{self.name}` was given a `CatBoost` of two classes or more, and would be loaded as a "
+                '`CatBoostClassifier`, whose `predict` returns labels: `estimator = "CatBoost"` keeps the class.'
+            )
+        model.save_model(str(directory / self.filename))
+
+    def load(self, directory: Path) -> Any:
+        with optional_import("catboost", needed_for="the artifact type `catboost`"):
+            import catboost
+        name, form = (_AS_JSON, "json") if (directory / _AS_JSON).exists() else (self.filename, "cbm")
+        path = str(directory / name)
+        estimator = self.estimator
+        if estimator is None:
+            has_classes = len(catboost.CatBoost().load_model(path, format=form).classes_) > 0
+            estimator = "CatBoostClassifier" if has_classes else "CatBoostRegressor"
+        return getattr(catboost, estimator)().load_model(path, format=form)
+
+    def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
+        """Return the model's method; the labels of several classes, which are a column, become one label for a row."""
+        called = super().caller(model, method, is_batch=is_batch)
+        return (
+            _on_labels(called)
+            if method == "predict" and is_instance_of(model, "catboost.CatBoostClassifier")
+            else called
+        )
+
+    def feature_names_of(self, model: Any) -> tuple[str, ...]:
+        return named_columns(tuple(model.feature_names_ or ()))
+
+    def filename_of(self, path: Path) -> str:
+        return _AS_JSON if _head_of(path).startswith(b"{") else self.filename
+
+    def sniff(self, path: Path) -> str | None:
+        model = read_catboost(path, _head_of(path))
+        if model is None:
+            return "it does not begin as CatBoost's formats do, which `save_model` writes"
+        return model.problem or None
+
+    def needs_of_file(self, path: Path) -> ModelNeeds:
+        model = read_catboost(path, _head_of(path))
+        return ModelNeeds(("catboost",), model.versions if model is not None else {})
+
+    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
+        return ModelNeeds(("catboost",))
+
+
+def _on_labels(predict: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(predict)
+    def on_labels(rows: Any) -> Any:
+        labels = predict(rows)
+        return labels[:, 0] if getattr(labels, "ndim", 1) == 2 else labels
+
+    return on_labels
+
+
+def _head_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
