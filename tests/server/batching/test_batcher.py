@@ -1050,6 +1050,10 @@ def test_a_function_that_fails_for_ten_seconds_is_found_out_and_then_probed_unti
         assert calls == [1]
         assert [type(result) for result in results] == [PoisonError] + [RefusedError] * 7
 
+        calls.clear()
+        results = await outcomes(submit_all(batcher, range(2)))
+        assert (calls, [type(result) for result in results]) == ([1], [PoisonError, RefusedError])
+
         is_broken[0] = False
         calls.clear()
         assert await outcomes(submit_all(batcher, range(8))) == list(range(8))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from kappa.server.batching.batcher import Batcher
 from kappa.server.batching.dispatcher import Dispatcher
+from kappa.server.batching.estimator import Estimator
 from kappa.server.batching.observer import SilentObserver
-from kappa.server.batching.outcomes import ExpiredError, RefusedError
+from kappa.server.batching.outcomes import ExpiredError, OverdueError, RefusedError
 from kappa.server.batching.placement import Placer
 from kappa.server.batching.policy import Limits
 from kappa.server.batching.runs import Request
@@ -241,6 +242,34 @@ def test_a_stop_in_the_middle_of_a_storm_leaves_nobody_waiting(seed: int, drain:
     for item, outcome in asked:
         assert_is_right(item, outcome)
     assert driver.dispatcher.is_drained
+
+
+def test_when_a_part_of_a_failed_batch_is_overdue_the_rest_is_refused_and_not_run() -> None:
+    clock, estimator = Clock(), Estimator()
+    estimator.observe(1000, 0.001)
+
+    def fail(items: Sequence[Any]) -> Any:
+        raise ValueError(items)
+
+    driver = Driver(
+        clock,
+        fail,
+        lambda items: 0.1 if items == 4 else 1000.0,
+        limits=Limits(8, run_timeout_s=5.0),
+        isolates_failures=True,
+        estimator=estimator,
+    )
+
+    def look() -> None:
+        for run in driver.dispatcher.look(clock.now, lag_s=0.0):
+            driver.dispatcher.give_up(run)
+        driver.turn()
+
+    asked = [driver.put(number)[1] for number in range(4)]
+    clock.at(10.0, look)
+    clock.run()
+    assert [[type(end) for end in outcome.ends] for outcome in asked] == [[OverdueError]] * 2 + [[RefusedError]] * 2
+    assert [run.items for run in driver.runs] == [4, 2]
 
 
 def test_what_was_not_read_during_a_pause_may_be_as_old_as_the_pause() -> None:

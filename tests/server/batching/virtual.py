@@ -165,6 +165,8 @@ class Driver:
 
     def _finished(self, run: Run[Any, Any]) -> None:
         self.running -= 1
+        if run.is_overdue:
+            return
         is_answered_first = self.dispatcher.finished(run, self.clock.now)
         if not is_answered_first:
             self.turn()
