@@ -119,7 +119,8 @@ def read_lightgbm(path: Path, head: bytes) -> Model | None:
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES).partition(b"\n\n")[0]
         file.seek(max(0, path.stat().st_size - _WINDOW_BYTES))
-        is_whole = b"\nend of trees" in file.read()
+        tail = file.read()
+    is_whole = b"\nend of trees" in tail and (b"\nparameters:" not in tail or b"\nend of parameters" in tail)
     pairs = (line.partition("=") for line in header.decode("utf-8", "replace").splitlines())
     facts = {key: value for key, is_pair, value in pairs if is_pair}
     last = _integer(facts.get("max_feature_idx"))
