@@ -55,6 +55,8 @@ def inspect_model(path: Path) -> InspectedModel:
     """Read a model's file or folder, or the model file in a folder; raises `UsageError` where there is none."""
     if not path.exists():
         raise UsageError(f"There is no file or folder {quoted(str(path))}.")
+    if not (path.is_file() or path.is_dir()):
+        raise UsageError(f"{quoted(str(path))} is neither a file nor a folder.")
     try:
         if (model := inspect_path(path)) is None:
             path = _model_in(path)

@@ -135,8 +135,9 @@ def test_what_is_not_a_whole_model_is_refused(name: str, data: bytes, words: str
         ((), "a model's file, or a folder"),
         (("absent.pkl",), "There is no file or folder `absent.pkl`."),
         (("empty",), "The folder `empty` is not a model, and no model's file is in it."),
+        ((os.devnull,), f"`{os.devnull}` is neither a file nor a folder."),
     ],
-    ids=["nothing", "absent", "empty folder"],
+    ids=["nothing", "absent", "empty folder", "a device"],
 )
 def test_what_is_not_there_is_told(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

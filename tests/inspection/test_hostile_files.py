@@ -107,6 +107,8 @@ def test_what_ends_too_soon_is_refused(run: dict[str, Any]) -> None:
     cut = [one for one in run["results"] if " of ten of " in one["name"]]
     told = [one for one in cut if one["codes"][0] == 3]
     assert len(cut) == 126
+    typed = [one for one in cut if one["name"].endswith((".joblib", ".ubj", ".json"))]
+    assert {one["name"]: one["codes"][2] for one in typed if one["codes"][2] != 3} == {}
     assert [one["name"] for one in cut if one not in told] == []
 
 
