@@ -26,6 +26,7 @@ __all__ = [
     "Object",
     "Persistent",
     "PickleReader",
+    "has_objects",
     "item_size_of",
     "shape_of",
 ]

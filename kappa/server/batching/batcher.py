@@ -35,7 +35,7 @@ from kappa.server.batching.runs import Request, Run
 from kappa.server.batching.slots import Slots
 from kappa.services.threads import ServiceThread
 
-__all__ = ["Batcher", "Renewing"]
+__all__ = ["Batcher", "Refusing", "Renewing"]
 
 T = TypeVar("T")
 R = TypeVar("R")
