@@ -64,8 +64,8 @@ def test_a_lock_that_is_out_of_date_fails_a_locked_build_and_a_check(kappa: Kapp
     kappa("lock")
     require(indexed, "apple")
     message = (
-        "error: `kappafile.lock` is out of date: it lacks `apple` (`pip_packages`) and holds `pear`, which nobody asks "
-        "for now. Run `kappa lock`, and commit the result.\n"
+        "error: `kappafile.lock` is out of date: it lacks `apple` (`pip_packages`) and holds `pear`, which is no "
+        "longer required. Run `kappa lock`, and commit the result.\n"
     )
     for arguments in (["build", "--locked"], ["lock", "--check"]):
         result = kappa(*arguments)
