@@ -104,6 +104,7 @@ ARTIFACTS = PluginRegistry(
         "lightgbm": "kappa.frameworks.lightgbm:LightGBMModelArtifact",
         "pickle": "kappa.frameworks.pickle:PickleArtifact",
         "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",
+        "skops": "kappa.frameworks.skops:SkopsModelArtifact",
         "text": "kappa.frameworks.text:TextFileArtifact",
         "xgboost": "kappa.frameworks.xgboost:XgboostModelArtifact",
     },

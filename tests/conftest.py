@@ -94,6 +94,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "s3": absence_of_s3,
     "spark": absence_of_spark,
     "tensorflow": partial(absence_of_package, "tensorflow"),
+    "skops": partial(absence_of_package, "skops"),
     "torch": partial(absence_of_package, "torch"),
     "catboost": partial(absence_of_package, "catboost"),
     "lightgbm": partial(absence_of_package, "lightgbm"),

@@ -54,6 +54,7 @@ HEAD = 'kappafile = 1\n[service]\nname = "Service"\n'
 
 FRAMEWORKS = [
     pytest.param("LightGBM", marks=pytest.mark.lightgbm),
+    pytest.param("skops", marks=pytest.mark.skops),
     pytest.param("CatBoost", marks=pytest.mark.catboost),
 ]
 

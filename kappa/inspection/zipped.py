@@ -106,6 +106,7 @@ def _skops(archive: Archive) -> Model:
     return Model(
         kind="skops",
         written_by="`skops.io.dump`",
+        artifact_type="skops",
         made_of=class_of(root),
         steps=facts.steps,
         versions=kept,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -20,13 +20,14 @@ from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.lightgbm import LightGBMModelArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
+from kappa.frameworks.skops import SkopsModelArtifact
 from kappa.frameworks.text import TextFileArtifact
 from kappa.frameworks.xgboost import XgboostModelArtifact
 from kappa.plugins import ARTIFACTS
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.testing.artifacts import ArtifactSuite
 from tests.frameworks.acme_words import WordsArtifact
-from tests.inspection.samples import LIGHTGBM, catboost
+from tests.inspection.samples import LIGHTGBM, catboost, keras, skops
 
 LABELS = (["no", "yes", "no", "yes"], [3, 5, 7, 7], [False, True, True, False])
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
@@ -133,6 +134,21 @@ class TestCatBoost(ArtifactSuite):
         return type(one) is type(other) and answers_of(one) == answers_of(other)
 
 
+@pytest.mark.skops
+class TestSkops(ArtifactSuite):
+    artifact = SkopsModelArtifact("model")
+    models: ClassVar = [
+        make_pipeline(StandardScaler(), LinearRegression()).fit(ROWS, [0.0, 1.0, 2.0, 3.0]),
+        LogisticRegression().fit(ROWS, ["no", "yes", "no", "yes"]),
+    ]
+    foreign: ClassVar = [b"", b"PK\3\4", keras(), pickle.dumps(1), {"model.skops": skops()}]
+    not_models: ClassVar = [{}, [1]]
+    library: ClassVar = "skops"
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return type(one) is type(other) and answers_of(one) == answers_of(other)
+
+
 def answers_of(model: Any) -> dict[str, Any]:
     """Return what the methods of a model say of `ROWS`."""
     methods = [name for name in ("predict", "predict_proba") if hasattr(model, name)]
@@ -140,7 +156,7 @@ def answers_of(model: Any) -> dict[str, Any]:
 
 
 def test_every_built_in_type_is_tested() -> None:
-    suites = (TestJSON, TestText, TestPickle, TestSklearn, TestXgboost, TestLightGBM, TestCatBoost)
+    suites = (TestJSON, TestText, TestPickle, TestSklearn, TestXgboost, TestLightGBM, TestCatBoost, TestSkops)
     assert {suite.artifact.type for suite in suites} == set(ARTIFACTS.builtins)
 
 
