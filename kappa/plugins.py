@@ -102,6 +102,7 @@ ARTIFACTS = PluginRegistry(
         "catboost": "kappa.frameworks.catboost:CatBoostModelArtifact",
         "json": "kappa.frameworks.json:JSONArtifact",
         "lightgbm": "kappa.frameworks.lightgbm:LightGBMModelArtifact",
+        "onnx": "kappa.frameworks.onnx:OnnxModelArtifact",
         "pickle": "kappa.frameworks.pickle:PickleArtifact",
         "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",
         "skops": "kappa.frameworks.skops:SkopsModelArtifact",

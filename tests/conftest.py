@@ -85,6 +85,10 @@ def absence_of_package(name: str) -> str | None:
     return None if importlib.util.find_spec(name) else f"`{name}` is not installed"
 
 
+def absence_of_onnx() -> str | None:
+    return absence_of_package("onnxruntime") or absence_of_package("onnx")
+
+
 ENGINES: dict[str, Callable[[], str | None]] = {
     "docker": absence_of_docker,
     "podman": absence_of_podman,
@@ -94,6 +98,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "s3": absence_of_s3,
     "spark": absence_of_spark,
     "tensorflow": partial(absence_of_package, "tensorflow"),
+    "onnx": absence_of_onnx,
     "skops": partial(absence_of_package, "skops"),
     "torch": partial(absence_of_package, "torch"),
     "catboost": partial(absence_of_package, "catboost"),

@@ -55,6 +55,7 @@ HEAD = 'kappafile = 1\n[service]\nname = "Service"\n'
 FRAMEWORKS = [
     pytest.param("LightGBM", marks=pytest.mark.lightgbm),
     pytest.param("skops", marks=pytest.mark.skops),
+    pytest.param("ONNX", marks=pytest.mark.onnx),
     pytest.param("CatBoost", marks=pytest.mark.catboost),
 ]
 
@@ -86,7 +87,7 @@ def test_an_included_model_is_loaded_by_a_setup(tmp_path: Path, monkeypatch: pyt
     assert done.output == "[1,0]\n"
     assert "$ kappa run . predict --input '[[0.1, 0.9], [0.8, 0.2]]'\n[1,0]" in PAGE.read_text(encoding="utf-8")
     for name in ("handlers", "onnxruntime"):
-        sys.modules.pop(name)
+        sys.modules.pop(name, None)  # a module of the service with the name of another one is kept apart
 
 
 def test_every_piece_of_python_compiles() -> None:

@@ -74,7 +74,10 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.settings": ({"pydantic", "ruamel"}, set()),
     "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, {"ruamel"}),
     "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
-    "kappa.frameworks": (set(), {"catboost", "joblib", "lightgbm", "numpy", "skops", "sklearn", "xgboost"}),
+    "kappa.frameworks": (
+        set(),
+        {"catboost", "joblib", "lightgbm", "numpy", "onnxruntime", "skops", "sklearn", "xgboost"},
+    ),
     "kappa.inspection": (set(), {"ruamel"}),
     "kappa.offline": ({"orjson"}, set()),
     "kappa.remote": ({"orjson"}, {"httpx", "numpy", "pandas"}),

@@ -9,7 +9,7 @@ from kappa.inspection.protobuf import Message, open_message
 from kappa.inspection.report import Model, Tensor
 from kappa.inspection.streams import TruncatedError, UnreadableError
 
-__all__ = ["SAVED_MODEL", "read_coreml", "read_onnx", "read_saved_model", "read_tflite"]
+__all__ = ["SAVED_MODEL", "onnx_of", "read_coreml", "read_onnx", "read_saved_model", "read_tflite"]
 
 SAVED_MODEL = "saved_model.pb"
 _ONNX_DTYPES = {
@@ -58,11 +58,16 @@ def read_onnx(path: Path, head: bytes) -> Model | None:
     """Read an ONNX model (`ModelProto` of onnx.proto): who wrote it, its inputs and outputs, its weights."""
     if path.suffix.lower() != ".onnx" and not (head.startswith(b"\x08") and b"onnx" in head[:64].lower()):
         return None
+    return onnx_of(path)[0]
+
+
+def onnx_of(path: Path) -> tuple[Model, tuple[str, ...]]:
+    """Read a file as an ONNX model, whatever it is called; return the names of the files that hold its weights, too."""
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
     weights: dict[str, None] = {}
     files: dict[str, None] = {}
-    producer, operators, problem = "", list[str](), UnreadableError("it is empty" if not head else "")
+    producer, operators, problem = "", list[str](), UnreadableError("it is empty" if not path.stat().st_size else "")
     try:
         with open_message(path) as model:
             for field in model:
@@ -82,18 +87,20 @@ def read_onnx(path: Path, head: bytes) -> Model | None:
     absent = [name for name in files if not str(problem) and not (path.parent / name).is_file()]
     if absent:
         problem = UnreadableError(f"its weights are in `{absent[0]}`, which is not beside it")
-    return Model(
+    model = Model(
         kind="onnx",
         certainty="likely" if str(problem) else "certain",
         written_by=f"`{producer}`" if producer else "",
         inputs=tuple(tensor for tensor in inputs if tensor.name not in weights),
         outputs=tuple(outputs),
         weights=len(weights),
+        artifact_type="onnx",
         modules=("onnxruntime",),
         problem=str(problem),
         is_truncated=isinstance(problem, TruncatedError),
         remarks=(f"Its operators are those of {', '.join(operators)}.",) if operators else (),
     )
+    return model, tuple(files)
 
 
 def _read_graph(

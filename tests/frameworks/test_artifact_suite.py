@@ -18,6 +18,7 @@ from kappa.errors import optional_import
 from kappa.frameworks.catboost import CatBoostModelArtifact
 from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.lightgbm import LightGBMModelArtifact
+from kappa.frameworks.onnx import OnnxModelArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.frameworks.skops import SkopsModelArtifact
@@ -27,7 +28,8 @@ from kappa.plugins import ARTIFACTS
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.testing.artifacts import ArtifactSuite
 from tests.frameworks.acme_words import WordsArtifact
-from tests.inspection.samples import LIGHTGBM, catboost, keras, skops
+from tests.frameworks.onnx_models import linear_model
+from tests.inspection.samples import LIGHTGBM, catboost, keras, onnx, skops
 
 LABELS = (["no", "yes", "no", "yes"], [3, 5, 7, 7], [False, True, True, False])
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
@@ -149,6 +151,22 @@ class TestSkops(ArtifactSuite):
         return type(one) is type(other) and answers_of(one) == answers_of(other)
 
 
+@pytest.mark.onnx
+class TestOnnx(ArtifactSuite):
+    artifact = OnnxModelArtifact("model")
+    models: ClassVar = []
+    foreign: ClassVar = [b"", b"{}", pickle.dumps(1), onnx(weights_in="w.bin"), {"a.onnx": b""}, {"w.bin": onnx()}]
+    not_models: ClassVar = [{}, b"\x08\x08"]
+    library: ClassVar = "onnxruntime"
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(self), "models", [linear_model()])
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return bool(one.run(None, {"rows": np.ones((1, 3), "float32")})[0].tolist() == [[2.0, 2.0]])
+
+
 def answers_of(model: Any) -> dict[str, Any]:
     """Return what the methods of a model say of `ROWS`."""
     methods = [name for name in ("predict", "predict_proba") if hasattr(model, name)]
@@ -156,7 +174,7 @@ def answers_of(model: Any) -> dict[str, Any]:
 
 
 def test_every_built_in_type_is_tested() -> None:
-    suites = (TestJSON, TestText, TestPickle, TestSklearn, TestXgboost, TestLightGBM, TestCatBoost, TestSkops)
+    suites = (TestJSON, TestText, TestPickle, TestSklearn, TestXgboost, TestLightGBM, TestCatBoost, TestSkops, TestOnnx)
     assert {suite.artifact.type for suite in suites} == set(ARTIFACTS.builtins)
 
 

@@ -97,9 +97,7 @@ def test_without_a_model_the_lines_name_one_to_be_made(tmp_path: Path) -> None:
     assert 'path = "model.joblib"' in lines_of(message)
 
 
-@pytest.mark.parametrize(
-    ("name", "framework"), [("net.pt", "PyTorch"), ("digits.onnx", "ONNX"), ("m.keras", "Keras"), ("m.PTH", "PyTorch")]
-)
+@pytest.mark.parametrize(("name", "framework"), [("net.pt", "PyTorch"), ("m.keras", "Keras"), ("m.PTH", "PyTorch")])
 def test_a_model_without_a_type_is_led_to_the_way_that_works(name: str, framework: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"PK\3\4")
     assert refusal(tmp_path).endswith(
@@ -122,8 +120,7 @@ def test_the_kappafile_around_is_named_in_place_of_a_new_one(folder: str, tmp_pa
 TYPES = {
     "pytorch": "PyTorch",
     "PyTorch": "PyTorch",
-    "onnx": "ONNX",
-    "onnx_model": "ONNX",
+    "keras_model": "Keras",
     "keras": "Keras",
     "tensorflow": "TensorFlow",
     "transformers": "Transformers",
@@ -151,7 +148,7 @@ def test_a_bare_file_needs_no_type(kind: str, write_artifact: Callable[[str], st
 
 
 def test_an_artifact_that_answers_no_api_by_itself_leaves_the_apis_as_they_are() -> None:
-    assert "`artifact = " not in (advice_for_type("onnx", artifact="model") or ("",))[0]
+    assert "`artifact = " not in (advice_for_type("keras", artifact="model") or ("",))[0]
 
 
 def test_another_word_for_a_type_is_told(write_artifact: Callable[[str], str]) -> None:

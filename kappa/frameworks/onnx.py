@@ -1,0 +1,158 @@
+"""ONNX models, answered by an `InferenceSession` of ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from kappa.errors import BadInputError, BundleError, optional_import
+from kappa.frameworks.packing import check_packed
+from kappa.inspection.networks import onnx_of
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+
+__all__ = ["OnnxModelArtifact"]
+
+_FOLDER = "model"
+_DTYPES = {"bool": "bool", "double": "float64", "float": "float32", "float16": "float16", "string": "object"}
+"""What NumPy calls the types of tensors, where it has another word."""
+_ON_GPU = frozenset({"CUDAExecutionProvider", "NvTensorRTRTXExecutionProvider", "TensorrtExecutionProvider"})
+
+
+class OnnxModelArtifact(ArtifactPlugin):
+    """An ONNX model, or a folder with one and the files that hold its weights; functions receive a session."""
+
+    filename: ClassVar[str] = "model.onnx"
+    takes: ClassVar[Literal["file", "folder", "file or folder"]] = "file or folder"
+    extensions: ClassVar[frozenset[str]] = frozenset({".onnx"})
+    written_by: ClassVar[str] = "an exporter to ONNX"
+    row_methods: ClassVar[frozenset[str]] = frozenset({"predict"})
+
+    type: Literal["onnx"] = "onnx"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    """ONNX Runtime's execution providers, the preferred one first."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """How many threads one call uses; each worker has a session of its own."""
+
+    def requires(self) -> tuple[str, ...]:
+        return ("onnxruntime-gpu" if _ON_GPU.intersection(self.providers) else "onnxruntime",)
+
+    def save(self, model: Any, directory: Path) -> None:
+        check_packed(self, model, "onnx.ModelProto")
+        (directory / self.filename).write_bytes(model.SerializeToString())
+
+    def load(self, directory: Path) -> Any:
+        """Make a session; raises `BundleError` for a provider that is not there, where ONNX Runtime takes another."""
+        with optional_import(*self.requires(), needed_for="the artifact type `onnx`"):
+            import onnxruntime
+        available = onnxruntime.get_available_providers()
+        if missing := [name for name in self.providers if name not in available]:
+            raise BundleError(
+                f"The artifact `{self.name}` asks for `{missing[0]}`, which this ONNX Runtime does not have; it has "
+                f"{_listed(available)}."
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        folder = directory / _FOLDER
+        path = _model_in(folder) if folder.is_dir() else directory / self.filename
+        return onnxruntime.InferenceSession(path, options, providers=list(self.providers))
+
+    def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
+        """Return the session's method; `predict` takes inputs by name and returns outputs by name.
+
+        An array is the only input; the columns of a table, and a mapping, are inputs of their names.
+        """
+        if method != "predict":
+            return super().caller(model, method, is_batch=is_batch)
+        return _Predict(model, self.name, is_batch=is_batch)
+
+    def feature_names_of(self, model: Any) -> tuple[str, ...]:
+        """Return the names of the inputs of a model that has one for each column."""
+        inputs = model.get_inputs()
+        is_by_column = len(inputs) > 1 and all(_is_column(node.shape) for node in inputs)
+        return tuple(node.name for node in inputs) if is_by_column else ()
+
+    def filename_of(self, path: Path) -> str:
+        return _FOLDER if path.is_dir() else self.filename
+
+    def sniff(self, path: Path) -> str | None:
+        if path.is_dir():
+            models = sorted(path.glob("*.onnx"))
+            if len(models) != 1:
+                return f"it holds {len(models)} files `*.onnx`, and must hold one"
+            return onnx_of(models[0])[0].problem or None
+        model, files = onnx_of(path)
+        if files and not model.problem:
+            return f"its weights are in `{files[0]}` beside it: name the folder that holds both"
+        return model.problem or None
+
+    def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
+        return ModelNeeds(("onnxruntime",))
+
+    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002
+        return ModelNeeds(("onnxruntime",))
+
+
+def _model_in(folder: Path) -> Path:
+    return next(folder.glob("*.onnx"))
+
+
+def _is_column(shape: Sequence[Any]) -> bool:
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+
+
+class _Predict:
+    """Calls a session with what an input adapter makes."""
+
+    def __init__(self, session: Any, artifact: str, *, is_batch: bool) -> None:
+        self._run = session.run
+        self._inputs = {node.name: (_dtype_of(node.type), len(node.shape)) for node in session.get_inputs()}
+        self._outputs = [node.name for node in session.get_outputs()]
+        lengths = {node.shape[0] for node in session.get_inputs() if node.shape and isinstance(node.shape[0], int)}
+        if is_batch and lengths:
+            raise BundleError(
+                f"The model of the artifact `{artifact}` takes exactly {min(lengths)} at a time: write `batch = false` "
+                "for its API, or export it with a first dimension that may vary."
+            )
+
+    def __call__(self, argument: Any) -> dict[str, Any]:
+        values = self._by_name(argument)
+        if values.keys() != self._inputs.keys():
+            raise BadInputError(f"The model takes the inputs {_listed(self._inputs)}, not {_listed(values) or 'none'}.")
+        tensors = {name: self._tensor(name, value) for name, value in values.items()}
+        return dict(zip(self._outputs, self._run(self._outputs, tensors), strict=True))
+
+    def _by_name(self, argument: Any) -> dict[str, Any]:
+        """Return the inputs in an argument by their names."""
+        if isinstance(argument, Mapping):
+            return dict(argument)
+        if len(self._inputs) == 1:
+            return dict.fromkeys(self._inputs, argument)
+        if hasattr(argument, "columns"):
+            return {str(name): argument[name].to_numpy() for name in argument.columns}
+        if isinstance(argument, list) and argument and all(isinstance(row, Mapping) for row in argument):
+            names = dict.fromkeys(name for row in argument for name in row)
+            return {name: [row.get(name) for row in argument] for name in names}
+        raise BadInputError(f"The model takes several inputs, {_listed(self._inputs)}: send them by name.")
+
+    def _tensor(self, name: str, value: Any) -> Any:
+        import numpy as np
+
+        dtype, rank = self._inputs[name]
+        try:
+            array = np.asarray(value, dtype=dtype)
+        except (TypeError, ValueError) as exc:
+            raise BadInputError(f"The input `{name}` cannot be made an array of `{dtype}`: {exc}.") from exc
+        return array.reshape(-1, 1) if array.ndim == 1 and rank == 2 and len(self._inputs) > 1 else array
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _dtype_of(kind: str) -> str:
+    """Return NumPy's name of a type of ONNX Runtime's, which is written like `tensor(float)`."""
+    word = kind.removeprefix("tensor(").removesuffix(")")
+    return _DTYPES.get(word, word)
