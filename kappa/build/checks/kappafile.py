@@ -108,12 +108,13 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
         kind = (*path, "type") if (*path, "type") in diagnostics.positions.values else path
         if file is not None and (why := _problem_of(plugin, file)) is not None:
             message = f"{quoted(file.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
-            other = type_of_model(file)
+            model = model_of(file)
+            other = type_of_model(file) or (model.artifact_type if model is not None else "")
             help_ = ""
-            if other is not None:
+            if other and other != plugin.type:
                 writer = ARTIFACTS.load(other).written_by
                 help_ = f'This file looks like one that {writer} wrote: write `type = "{other}"`.'
-            elif (model := model_of(file)) is not None and model.kind:
+            elif model is not None and model.kind and model.kind != plugin.type:
                 advice = advice_for_type(model.kind, artifact=name)
                 help_ = f"This file looks like one of the kind `{model.kind}`. {advice[0] if advice else ''}".rstrip()
             diagnostics.add("KF309", message, (*path, "path"), labels=[diagnostics.label(kind, "the type")], help=help_)

@@ -117,9 +117,12 @@ def test_what_is_whole_is_right_whatever_is_in_it(kind: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (samples.LIGHTGBM, "This file looks like one of the kind `lightgbm`. Write `type"),
+        (samples.LIGHTGBM, 'This file looks like one that LightGBM\'s `save_model` wrote: write `type = "lightgbm"`.'),
         (samples.torch(samples.STATE_DICT), "This file looks like one of the kind `pytorch`. There is no type for"),
-        (samples.ubjson(samples.XGBOOST), "This file looks like one of the kind `xgboost`."),
+        (
+            samples.ubjson(samples.XGBOOST),
+            'This file looks like one that XGBoost\'s `save_model` wrote: write `type = "xgboost"`.',
+        ),
     ],
 )
 def test_a_model_of_another_kind_is_told_by_its_kind(data: bytes, words: str, tmp_path: Path) -> None:
