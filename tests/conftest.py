@@ -100,6 +100,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "tensorflow": partial(absence_of_package, "tensorflow"),
     "onnx": absence_of_onnx,
     "skops": partial(absence_of_package, "skops"),
+    "statsmodels": partial(absence_of_package, "statsmodels"),
     "torch": partial(absence_of_package, "torch"),
     "catboost": partial(absence_of_package, "catboost"),
     "lightgbm": partial(absence_of_package, "lightgbm"),
