@@ -87,7 +87,7 @@ def onnx_of(path: Path) -> tuple[Model, tuple[str, ...]]:
     absent = [name for name in files if not str(problem) and not (path.parent / name).is_file()]
     if absent:
         problem = UnreadableError(f"its weights are in `{absent[0]}`, which is not beside it")
-    model = Model(
+    description = Model(
         kind="onnx",
         certainty="likely" if str(problem) else "certain",
         written_by=f"`{producer}`" if producer else "",
@@ -100,7 +100,7 @@ def onnx_of(path: Path) -> tuple[Model, tuple[str, ...]]:
         is_truncated=isinstance(problem, TruncatedError),
         remarks=(f"Its operators are those of {', '.join(operators)}.",) if operators else (),
     )
-    return model, tuple(files)
+    return description, tuple(files)
 
 
 def _read_graph(
