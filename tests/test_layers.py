@@ -75,7 +75,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, {"ruamel"}),
     "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
     "kappa.frameworks": (
-        set(),
+        {"pydantic"},
         {"catboost", "joblib", "lightgbm", "numpy", "onnxruntime", "skops", "sklearn", "xgboost"},
     ),
     "kappa.inspection": (set(), {"ruamel"}),
