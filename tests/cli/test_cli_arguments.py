@@ -28,6 +28,7 @@ HOW = {
     "API": "`Scaler:latest` has `scale`, `explode`: write `kappa {name} Scaler:latest scale --input 2`.",
     "SHELL": "`bash`, `zsh` or `fish`.",
     "DOCUMENT": "`compose` or `github-action`.",
+    "FILE|DIR": "a model's file, or a folder that is a model or holds one.",
 }
 """How each is found, by its name."""
 

@@ -155,7 +155,8 @@ def test_moved_iris_bundle_installs_into_an_empty_environment_and_answers(tmp_pa
 
     question = (
         "import IrisClassifier, kappa, pandas; service = IrisClassifier.load(); "
-        "frame = pandas.DataFrame([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]]); "
+        "frame = pandas.DataFrame([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]], "
+        "columns=['sepal_length', 'sepal_width', 'petal_length', 'petal_width']); "
         "print(IrisClassifier.__version__, service.predict(frame).tolist(), kappa.__file__)"
     )
     version, answer, origin = run(python, "-c", question).strip().replace(", ", ",").split(" ")
