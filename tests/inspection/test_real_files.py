@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uv
 
 from kappa.inspection.detection import inspect_path
 from kappa.inspection.report import Model, Tensor
@@ -42,8 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = ROOT / ".venv" / f"frameworks-{name}"
     python = environment / "bin" / "python"
     if not (environment / "whole").exists():
-        subprocess.run([uv.find_uv_bin(), "venv", "--clear", "--python", sys.executable, environment], check=True)
-        subprocess.run([uv.find_uv_bin(), "pip", "install", "--quiet", "--python", python, *PACKAGES], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)  # where pip's settings hold
         (environment / "whole").touch()
     models = tmp_path_factory.mktemp("models")
     subprocess.run([python, Path(__file__).with_name("write_models.py"), models], check=True, timeout=280)
