@@ -6,6 +6,7 @@ and a simulated function that sleeps `T(n)`. Closed loops of 4, 16 and 64 connec
 loops measure answers a second within the target: Poisson arrivals at 0.8 times what 64 connections got, and at twice
 that, as far as the load generator gets. All servers of a function run side by side and take turns within each round; a
 figure is the median over the rounds of the rate without the mechanism over the rate of the same round with all of them.
+Beside them runs a second server with all of them, called *nothing*: no mechanism is judged by less than it differs.
 
     python benchmarks/ablation.py                  # about ten minutes
     python benchmarks/ablation.py --seconds 120    # less exact; `--functions svc` and `--only paused-loop` measure less
@@ -86,6 +87,7 @@ def without_margin() -> None:
 
 
 MECHANISMS: Mapping[str, tuple[str, Callable[[], None]]] = {
+    "nothing": ("nothing is off: how far two equal servers differ", lambda: None),
     "batching": ("requests share a call", lambda: None),  # an option of the server
     "regrouping": (
         "the next batch waits for clients to return",
