@@ -241,7 +241,8 @@ def test_a_write_that_fails_leaves_nothing(lockable: Path, kappa_home: Path, tmp
     (lockable / "factor.json").write_text("1" + " " * 50_000, encoding="utf-8")
     output = tmp_path / "out" / "bundle"
     command = [sys.executable, "-c", LIMITED, *([] if to_store else ["--output", str(output)])]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # Python takes a cut file of its bytecode for a whole one
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     assert (finished.returncode, finished.stdout) == (5, "")
     assert "File too large" in finished.stderr
     assert "Nothing was left behind." in finished.stderr

@@ -338,9 +338,11 @@ def test_destination_that_is_taken_during_the_build_is_left_alone(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of resources are POSIX")
-def test_write_that_fails_leaves_nothing(plan: BuildPlan, tmp_path: Path) -> None:
+def test_write_that_fails_leaves_nothing(plan: BuildPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python takes a cut file of its bytecode for a whole one
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     before = sorted(tmp_path.iterdir())
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
