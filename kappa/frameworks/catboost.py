@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 from kappa.errors import ConfigurationError, optional_import
 from kappa.frameworks.packing import check_packed, is_instance_of
 from kappa.inspection.boosters import named_columns, read_catboost
+from kappa.inspection.streams import head_of
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["CatBoostModelArtifact"]
 
-_HEAD_BYTES = 4096
 _AS_JSON = "model.json"
 _Estimator = Literal["CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor"]
 
@@ -67,16 +67,16 @@ class CatBoostModelArtifact(ArtifactPlugin):
         return named_columns(tuple(model.feature_names_ or ()))
 
     def filename_of(self, path: Path) -> str:
-        return _AS_JSON if _head_of(path).startswith(b"{") else self.filename
+        return _AS_JSON if head_of(path).startswith(b"{") else self.filename
 
     def sniff(self, path: Path) -> str | None:
-        model = read_catboost(path, _head_of(path))
+        model = read_catboost(path, head_of(path))
         if model is None:
             return "it does not begin as CatBoost's formats do, which `save_model` writes"
         return model.problem or None
 
     def needs_of_file(self, path: Path) -> ModelNeeds:
-        model = read_catboost(path, _head_of(path))
+        model = read_catboost(path, head_of(path))
         return ModelNeeds(("catboost",), model.versions if model is not None else {})
 
     def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
@@ -90,8 +90,3 @@ def _on_labels(predict: Callable[..., Any]) -> Callable[..., Any]:
         return labels[:, 0] if getattr(labels, "ndim", 1) == 2 else labels
 
     return on_labels
-
-
-def _head_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_HEAD_BYTES)

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 from kappa.errors import ConfigurationError, optional_import
 from kappa.frameworks.packing import check_packed, is_instance_of
 from kappa.inspection.boosters import named_columns, read_lightgbm
+from kappa.inspection.streams import head_of
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["LightGBMModelArtifact"]
 
-_HEAD_BYTES = 4096
 _TAIL_BYTES = 1 << 20
 _ESTIMATORS = frozenset({"LGBMClassifier", "LGBMRanker", "LGBMRegressor"})
 _LINE = b"\nkappa_estimator:"
@@ -67,7 +67,7 @@ class LightGBMModelArtifact(ArtifactPlugin):
         return _columns_of(booster)
 
     def sniff(self, path: Path) -> str | None:
-        head = _head_of(path)
+        head = head_of(path)
         if head.startswith(_DUMPED):
             return "it is what `dump_model` returned, which LightGBM does not read: use `save_model`"
         model = read_lightgbm(path, head)
@@ -80,11 +80,6 @@ class LightGBMModelArtifact(ArtifactPlugin):
 
     def needs_of_model(self, model: Any) -> ModelNeeds:
         return _needs(None if is_instance_of(model, "lightgbm.Booster") else {"class": type(model).__name__})
-
-
-def _head_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_HEAD_BYTES)
 
 
 def _columns_of(booster: Any) -> tuple[str, ...]:

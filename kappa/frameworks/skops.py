@@ -11,12 +11,11 @@ from kappa.frameworks.estimators import estimator_caller
 from kappa.frameworks.packing import check_packed
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.inspection.report import Model
+from kappa.inspection.streams import head_of
 from kappa.inspection.zipped import read_zipped
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["SkopsModelArtifact"]
-
-_HEAD_BYTES = 4096
 
 
 class SkopsModelArtifact(ArtifactPlugin):
@@ -75,6 +74,4 @@ class SkopsModelArtifact(ArtifactPlugin):
 
 
 def _read(path: Path) -> Model | None:
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    return read_zipped(path, head)
+    return read_zipped(path, head_of(path))

@@ -10,13 +10,12 @@ from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
 from kappa.frameworks.packing import check_packed
-from kappa.inspection.boosters import read_xgboost
+from kappa.inspection.boosters import XGBOOST_ESTIMATORS, read_xgboost
+from kappa.inspection.streams import head_of
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["XgboostModelArtifact"]
 
-_ESTIMATORS = {"classifier": "XGBClassifier", "regressor": "XGBRegressor", "ranker": "XGBRanker"}
-_END = 4096
 _FIRST_KEY = b"learner"
 _FIRST_KEY_WITHIN = 64
 _AS_JSON = "model.json"
@@ -67,19 +66,19 @@ class XgboostModelArtifact(ArtifactPlugin):
         return tuple((model.get_booster() if is_estimator else model).feature_names or ())
 
     def filename_of(self, path: Path) -> str:
-        return _AS_JSON if _head_of(path)[1:2] in _JSON_AFTER_BRACE else self.filename
+        return _AS_JSON if head_of(path)[1:2] in _JSON_AFTER_BRACE else self.filename
 
     def claims(self, path: Path) -> bool:
-        return super().claims(path) and _FIRST_KEY in _head_of(path)[:_FIRST_KEY_WITHIN]
+        return super().claims(path) and _FIRST_KEY in head_of(path)[:_FIRST_KEY_WITHIN]
 
     def sniff(self, path: Path) -> str | None:
-        head = _head_of(path)
+        head = head_of(path)
         if head.startswith(b"{") and _FIRST_KEY in head:
             return None
         return "it does not begin as XGBoost's formats do, which `save_model` writes"
 
     def needs_of_file(self, path: Path) -> ModelNeeds:
-        model = read_xgboost(path, _head_of(path))
+        model = read_xgboost(path, head_of(path))
         return (
             ModelNeeds(model.modules, model.versions) if model is not None else ModelNeeds(_modules(is_estimator=False))
         )
@@ -101,16 +100,11 @@ def _modules(*, is_estimator: bool) -> tuple[str, ...]:
     return ("sklearn", "xgboost") if is_estimator else ("xgboost",)
 
 
-def _head_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_END)
-
-
 def _estimator_of(booster: Any) -> str | None:
     """Return the class of the estimator that a booster was saved by, which an attribute of the model names."""
     text = booster.attr("scikit_learn")
     kind = json.loads(text).get("_estimator_type") if text else None
-    return _ESTIMATORS.get(kind or "")
+    return XGBOOST_ESTIMATORS.get(kind or "")
 
 
 def _xgboost() -> Any:

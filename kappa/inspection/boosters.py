@@ -10,17 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kappa.inspection.json_text import JSON_BYTES, first_value_of, read_json
+from kappa.inspection.json_text import JSON_BYTES, first_value_of, list_of, read_json, table_of
 from kappa.inspection.report import Certainty, Model
 from kappa.inspection.streams import Stream, TruncatedError, UnreadableError, stream_of
 from kappa.inspection.ubjson import read_ubjson
 
-__all__ = ["named_columns", "read_catboost", "read_lightgbm", "read_xgboost", "xgboost_of_bytes"]
+__all__ = ["XGBOOST_ESTIMATORS", "named_columns", "read_catboost", "read_lightgbm", "read_xgboost", "xgboost_of_bytes"]
 
 _LEARNER = b"learner"
 _UBJSON_BEGINNING = b"{L\0\0\0\0\0\0\0\x07learner"
 _TREES = ("trees", "tree_info", "iteration_indptr", "cats")
-_ESTIMATORS = {"classifier": "XGBClassifier", "regressor": "XGBRegressor", "ranker": "XGBRanker"}
+XGBOOST_ESTIMATORS = {"classifier": "XGBClassifier", "regressor": "XGBRegressor", "ranker": "XGBRanker"}
+"""The class of an estimator, by the kind that its booster names."""
 _WINDOW_BYTES = 1 << 20
 _OLD_XGBOOST = b"binf"
 _HEADER_BYTES = 1 << 22
@@ -67,13 +68,13 @@ def read_xgboost(path: Path, head: bytes) -> Model | None:
 
 def _xgboost_facts(tree: Any) -> dict[str, Any]:
     """Return what the table of a booster says, by the names of a `Model`."""
-    learner = _table(_table(tree).get("learner"))
-    numbers, attributes = _table(learner.get("learner_model_param")), _table(learner.get("attributes"))
-    version = _table(tree).get("version")
+    learner = table_of(table_of(tree).get("learner"))
+    numbers, attributes = table_of(learner.get("learner_model_param")), table_of(learner.get("attributes"))
+    version = table_of(tree).get("version")
     kind = first_value_of(str(attributes.get("scikit_learn", "")), "_estimator_type")
     count = _integer(numbers.get("num_feature"))
     class_count = _integer(numbers.get("num_class")) or 0
-    estimator = _ESTIMATORS.get(kind) if isinstance(kind, str) else None
+    estimator = XGBOOST_ESTIMATORS.get(kind) if isinstance(kind, str) else None
     is_binary = kind == "classifier" and not class_count
     is_version = isinstance(version, list) and len(version) == 3
     return {
@@ -157,18 +158,15 @@ def read_catboost(path: Path, head: bytes) -> Model | None:
             release = match[1].decode() if match else ""
             tree = {"model_info": {"class_params": _class_parameters(data)}}
         else:
-            tree = _table(read_json(data))
+            tree = table_of(read_json(data))
     except UnreadableError as exc:
         problem, is_truncated = str(exc), isinstance(exc, TruncatedError)
     features = [
-        table
-        for kind in _table(tree.get("features_info")).values()
-        if isinstance(kind, list)
-        for table in map(_table, kind)
+        table for kind in table_of(tree.get("features_info")).values() for table in map(table_of, list_of(kind))
     ]
     features.sort(key=lambda feature: _integer(feature.get("flat_feature_index")) or 0)
     names = tuple(str(feature.get("feature_id") or feature.get("flat_feature_index")) for feature in features)
-    classes = _table(_table(tree.get("model_info")).get("class_params"))
+    classes = table_of(table_of(tree.get("model_info")).get("class_params"))
     return Model(
         kind="catboost",
         certainty="likely" if problem else "certain",
@@ -178,7 +176,7 @@ def read_catboost(path: Path, head: bytes) -> Model | None:
         versions={"catboost": release} if release else {},
         feature_names=named_columns(names),
         feature_count=len(names) or None,
-        classes=tuple(label for label in classes.get("class_names") or () if isinstance(label, str | int | float)),
+        classes=tuple(label for label in list_of(classes.get("class_names")) if isinstance(label, str | int | float)),
         modules=("catboost",),
         problem=problem,
         is_truncated=is_truncated,
@@ -201,16 +199,12 @@ def xgboost_of_bytes(data: bytes) -> dict[str, Any]:
         return {}
     with suppress(UnreadableError):
         tree = read_ubjson(stream_of(data), left_out=_TREES)
-        return _xgboost_facts(_table(tree).get("Model", tree))
+        return _xgboost_facts(table_of(tree).get("Model", tree))
     return {}
 
 
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
+    return tuple(text for text in list_of(value) if isinstance(text, str))
 
 
 def _integer(value: Any) -> int | None:

@@ -18,6 +18,7 @@ from kappa.inspection.folders import (
 from kappa.inspection.networks import read_coreml, read_onnx, read_saved_model, read_tflite
 from kappa.inspection.pickle_files import read_pickle_file
 from kappa.inspection.report import Model
+from kappa.inspection.streams import head_of
 from kappa.inspection.tensors import read_gguf, read_hdf5, read_parquet, read_safetensors
 from kappa.inspection.torch_files import read_torch
 from kappa.inspection.zipped import read_zipped
@@ -25,7 +26,6 @@ from kappa.spec.contracts import model_files
 
 __all__ = ["inspect_path", "read_model"]
 
-_HEAD_BYTES = 4096
 _MOST_FILES = 10_000
 
 FILE_READERS: tuple[Callable[[Path, bytes], Model | None], ...] = (
@@ -71,8 +71,7 @@ def read_model(path: Path) -> Model | None:
     if path.is_dir():
         model = next((model for read in FOLDER_READERS if (model := read(path)) is not None), None)
         return None if model is None else _with_inner_facts(model, path)
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    head = head_of(path)
     return next((model for read in FILE_READERS if (model := read(path, head)) is not None), None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kappa.inspection.json_text import read_json
+from kappa.inspection.json_text import list_of, read_json, table_of
 from kappa.inspection.report import Model, Step
 from kappa.inspection.streams import UnreadableError
 
@@ -24,13 +24,13 @@ def read_mlflow(folder: Path) -> Model | None:
         return None
     try:
         tree = _yaml(path)
-        signature = _table(tree.get("signature"))
+        signature = table_of(tree.get("signature"))
         inputs = read_json(str(signature.get("inputs") or "[]").encode())
     except UnreadableError as exc:
         return Model(kind="mlflow", certainty="likely", problem=str(exc))
-    flavors = _table(tree.get("flavors"))
-    columns = [_table(column) for column in inputs if isinstance(column, dict) and "name" in column] if inputs else []
-    version, python = tree.get("mlflow_version"), _table(flavors.get("python_function")).get("python_version")
+    flavors = table_of(tree.get("flavors"))
+    columns = [column for column in map(table_of, list_of(inputs)) if "name" in column]
+    version, python = tree.get("mlflow_version"), table_of(flavors.get("python_function")).get("python_version")
     named = sorted(str(flavor) for flavor in flavors if flavor != "python_function")
     return Model(
         kind="mlflow",
@@ -51,10 +51,10 @@ def read_mlflow(folder: Path) -> Model | None:
 def model_file_of_mlflow(folder: Path) -> Path | None:
     """Return the file with the model itself, where `MLmodel` names one that lies in the folder."""
     try:
-        flavors = _table(_yaml(folder / "MLmodel").get("flavors"))
+        flavors = table_of(_yaml(folder / "MLmodel").get("flavors"))
     except (UnreadableError, OSError):
         return None
-    for flavor in map(_table, flavors.values()):
+    for flavor in map(table_of, flavors.values()):
         for key in ("pickled_model", "model_path", "data", "model_data"):
             name = flavor.get(key)
             path = folder / name if isinstance(name, str) else folder
@@ -74,8 +74,8 @@ def read_transformers(folder: Path) -> Model | None:
     has_weights = any(True for pattern in _WEIGHTS for _ in folder.glob(pattern))
     if config is None:
         return Model(kind="transformers", certainty="unknown", problem="its `config.json` is not JSON")
-    classes = [architecture for architecture in config.get("architectures") or () if isinstance(architecture, str)]
-    version, labels = config.get("transformers_version"), _table(config.get("id2label"))
+    classes = [architecture for architecture in list_of(config.get("architectures")) if isinstance(architecture, str)]
+    version, labels = config.get("transformers_version"), table_of(config.get("id2label"))
     return Model(
         kind="transformers",
         certainty="certain" if has_weights else "likely",
@@ -101,7 +101,7 @@ def read_spacy(folder: Path) -> Model | None:
     return Model(
         kind="spacy",
         written_by="spaCy's `to_disk`",
-        steps=tuple(Step(step, "") for step in meta.get("pipeline") or () if isinstance(step, str)),
+        steps=tuple(Step(step, "") for step in list_of(meta.get("pipeline")) if isinstance(step, str)),
         requirements=(f"spacy{asked}",) if isinstance(asked, str) and asked[:1] in "<>=~!" else (),
         modules=("spacy",),
         remarks=tuple(f"It is called `{meta[key]}`." for key in ("name",) if isinstance(meta.get(key), str)),
@@ -125,7 +125,7 @@ def _text_of(path: Path, most: int) -> str:
 
 def _json(path: Path) -> dict[str, Any] | None:
     try:
-        return _table(read_json(_text_of(path, _TEXT_BYTES).encode()))
+        return table_of(read_json(_text_of(path, _TEXT_BYTES).encode()))
     except UnreadableError:
         return None
 
@@ -135,7 +135,7 @@ def _yaml(path: Path) -> dict[str, Any]:
 
     text = _text_of(path, _YAML_BYTES)
     try:
-        return _table(YAML(typ="safe", pure=True).load(text))
+        return table_of(YAML(typ="safe", pure=True).load(text))
     except Exception:  # noqa: BLE001 - whatever is in the file; ruamel raises errors of many kinds
         raise UnreadableError(f"its `{path.name}` is not YAML") from None
 
@@ -148,7 +148,3 @@ def _requirements_of(path: Path) -> list[str]:
     except UnreadableError:
         return []
     return [text for line in lines if (text := line.partition("#")[0].strip()) and not text.startswith("-")]
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

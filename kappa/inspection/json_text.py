@@ -7,7 +7,7 @@ from typing import Any
 
 from kappa.inspection.streams import TruncatedError, UnreadableError
 
-__all__ = ["JSON_BYTES", "first_value_of", "read_json"]
+__all__ = ["JSON_BYTES", "first_value_of", "list_of", "read_json", "table_of"]
 
 JSON_BYTES = 1 << 24
 """The largest text that is read whole."""
@@ -25,6 +25,16 @@ def read_json(data: bytes) -> Any:
         raise UnreadableError("the JSON in it is not JSON") from None
     except (ValueError, RecursionError):
         raise UnreadableError("the JSON in it is not JSON") from None
+
+
+def table_of(value: Any) -> dict[str, Any]:
+    """Return a value if it is a table, and else an empty one: what a file holds is as its writer pleased."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: Any) -> list[Any]:
+    """Return a value if it is a list, and else an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def first_value_of(text: str, key: str) -> Any:

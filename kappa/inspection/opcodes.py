@@ -21,6 +21,7 @@ __all__ = [
     "COMPUTED",
     "EXTENSION",
     "PERSISTENT",
+    "PROTOCOL",
     "Blob",
     "Name",
     "Object",
@@ -49,7 +50,8 @@ COMPUTED, EXTENSION = "<computed>", "<extension>"
 _JOBLIB_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 _ENCODE = ("_codecs", "encode")
 _RECONSTRUCTOR = ("copyreg", "_reconstructor")
-_PICKLED = re.compile(rb"\x80[\x02-\x05]")
+PROTOCOL = re.compile(rb"\x80[\x02-\x05]")
+"""The opcode that begins a pickle of the protocols from 2 on."""
 _ITEM_SIZE = re.compile(r"[?a-zA-Z](\d+)$")
 
 
@@ -160,7 +162,7 @@ class PickleReader:
 
     def look_inside(self, data: bytes) -> None:
         """Read bytes that are a whole pickle of their own, which something may load."""
-        if data[-1:] != b"." or not _PICKLED.match(data):
+        if data[-1:] != b"." or not PROTOCOL.match(data):
             return
         inner = PickleReader(most_steps=self.steps_left, on_state=self.on_state)
         inner.depth = self.depth

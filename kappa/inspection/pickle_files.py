@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from kappa.inspection.estimators import facts_of
+from kappa.inspection.opcodes import PROTOCOL
 from kappa.inspection.pickles import PICKLE_EXTENSIONS, PickleContents, contents_of, may_hold_estimator, sniff_pickle
 from kappa.inspection.report import Certainty, Model
 from kappa.inspection.streams import compression_of
@@ -13,14 +13,12 @@ from kappa.inspection.verdicts import verdict_on
 
 __all__ = ["read_pickle_file"]
 
-_PROTOCOL = re.compile(rb"\x80[\x02-\x05]")
-
 
 def read_pickle_file(path: Path, head: bytes) -> Model | None:
     """Read what `pickle.dump` or `joblib.dump` wrote; ``None`` for anything else."""
     is_named_so = path.suffix.lower() in PICKLE_EXTENSIONS
     compression = compression_of(head)
-    is_signed = bool(compression or _PROTOCOL.match(head))
+    is_signed = bool(compression or PROTOCOL.match(head))
     if not is_named_so and (not head or sniff_pickle(path) is not None):
         return None
     contents = contents_of(path)

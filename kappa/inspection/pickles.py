@@ -20,7 +20,7 @@ from typing import Any
 
 from kappa.inspection.arrays import bytes_of
 from kappa.inspection.boosters import xgboost_of_bytes
-from kappa.inspection.opcodes import Name, Object, PickleReader
+from kappa.inspection.opcodes import PROTOCOL, Name, Object, PickleReader
 from kappa.inspection.streams import (
     HEAD_BYTES,
     TruncatedError,
@@ -49,8 +49,6 @@ _MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _NOTEBOOK = re.compile(r"ipykernel_\d+|<ipython-input-|\.ipynb")
 _SKLEARN_VERSION = "_sklearn_version"
 _BOOSTER = Name("xgboost.core", "Booster")
-_SIGNATURE = re.compile(rb"\x80[\x02-\x05]")
-"""The pickle protocols from 2 on."""
 _SNIFFED_BYTES = 4096
 
 
@@ -110,7 +108,7 @@ def sniff_pickle(path: Path) -> str | None:
     head = b""
     with suppress(UnreadableError), open_stream(path) as stream:
         head = stream.read_at_most(_SNIFFED_BYTES)
-    if _SIGNATURE.match(head) or (head and (is_ended or compression) and _begins_as_old_pickle(head)):
+    if PROTOCOL.match(head) or (head and (is_ended or compression) and _begins_as_old_pickle(head)):
         return None
     return "it does not begin as a pickle or a joblib file does"
 

@@ -14,7 +14,16 @@ from io import SEEK_CUR, BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["Stream", "TruncatedError", "UnreadableError", "compression_of", "open_stream", "stream_of"]
+__all__ = [
+    "HEAD_BYTES",
+    "Stream",
+    "TruncatedError",
+    "UnreadableError",
+    "compression_of",
+    "head_of",
+    "open_stream",
+    "stream_of",
+]
 
 _CHUNK = 1 << 16
 _LZ4 = b"\x04\x22\x4d\x18"
@@ -27,6 +36,8 @@ _MOST_RATIO = 200
 _FREE_BYTES = 1 << 28
 """From here on, a file that unpacks to more than `_MOST_RATIO` times its size is taken for a bomb."""
 HEAD_BYTES = 6
+"""The length of the longest signature of a compression."""
+_BEGINNING_BYTES = 4096
 
 
 class UnreadableError(Exception):
@@ -38,6 +49,12 @@ class TruncatedError(UnreadableError):
 
     def __init__(self, message: str = "it ends too soon") -> None:
         super().__init__(message)
+
+
+def head_of(path: Path) -> bytes:
+    """Return the beginning of a file, by which a format is recognized."""
+    with path.open("rb") as file:
+        return file.read(_BEGINNING_BYTES)
 
 
 def compression_of(head: bytes) -> str:

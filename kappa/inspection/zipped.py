@@ -12,7 +12,7 @@ from typing import Any
 
 from kappa.inspection.archives import ZIP_SIGNATURE, Archive, open_archive
 from kappa.inspection.estimators import facts_of
-from kappa.inspection.json_text import JSON_BYTES, read_json
+from kappa.inspection.json_text import JSON_BYTES, list_of, read_json, table_of
 from kappa.inspection.opcodes import Name, Object
 from kappa.inspection.pickles import class_of
 from kappa.inspection.report import Model, Step, Tensor
@@ -51,10 +51,10 @@ def read_zipped(path: Path, head: bytes) -> Model | None:
 
 
 def _keras(archive: Archive) -> Model:
-    facts = _table(read_json(archive.read("metadata.json", most=JSON_BYTES)))
-    config = _table(read_json(archive.read("config.json", most=JSON_BYTES)))
+    facts = table_of(read_json(archive.read("metadata.json", most=JSON_BYTES)))
+    config = table_of(read_json(archive.read("config.json", most=JSON_BYTES)))
     version = facts.get("keras_version")
-    layers = [_table(layer) for layer in _list(_table(config.get("config")).get("layers"))]
+    layers = [table_of(layer) for layer in list_of(table_of(config.get("config")).get("layers"))]
     classes = [*map(_keras_class, [config, *layers])]
     modules = {name.partition(":")[0] for name in classes if name.partition(":")[0]}
     packages = tuple(sorted(module for module in modules if module.partition(".")[0] not in ("keras", "builtins")))
@@ -66,11 +66,11 @@ def _keras(archive: Archive) -> Model:
         written_by="Keras' `save`",
         made_of=classes[0],
         steps=tuple(
-            Step(str(_table(layer.get("config")).get("name", "")), name)
+            Step(str(table_of(layer.get("config")).get("name", "")), name)
             for layer, name in zip(layers[:_MOST_STEPS], classes[1:], strict=False)
         ),
         versions={"keras": version} if isinstance(version, str) else {},
-        inputs=tuple(_keras_input(_table(layer.get("config"))) for layer in inputs),
+        inputs=tuple(_keras_input(table_of(layer.get("config"))) for layer in inputs),
         modules=("keras", *packages),
         verdict=Verdict("unknown", reasons=reasons) if lambdas else None,
         problem="" if "model.weights.h5" in archive.entries else "it has no weights",
@@ -86,7 +86,7 @@ def _keras_class(layer: dict[str, Any]) -> str:
 
 def _keras_input(config: dict[str, Any]) -> Tensor:
     shape = tuple(
-        -1 if size is None else size for size in _list(config.get("batch_shape")) if size is None or type(size) is int
+        -1 if size is None else size for size in list_of(config.get("batch_shape")) if size is None or type(size) is int
     )
     return Tensor(str(config.get("name", "")), str(config.get("dtype", "")), shape)
 
@@ -95,7 +95,7 @@ def _keras_input(config: dict[str, Any]) -> Tensor:
 
 
 def _skops(archive: Archive) -> Model:
-    schema = _table(read_json(archive.read("schema.json", most=JSON_BYTES)))
+    schema = table_of(read_json(archive.read("schema.json", most=JSON_BYTES)))
     names = dict.fromkeys(_names_in(schema))
     root = _stand_in(schema, archive)
     facts = facts_of(root)
@@ -141,14 +141,14 @@ def _stand_in(node: Any, archive: Archive, depth: int = 0) -> Any:
         with suppress(UnreadableError):
             return read_json(str(content).encode())
     elif loader == "DictNode":
-        return {key: _stand_in(value, archive, depth + 1) for key, value in _table(content).items()}
+        return {key: _stand_in(value, archive, depth + 1) for key, value in table_of(content).items()}
     elif loader in ("ListNode", "TupleNode", "SetNode"):
-        values = [_stand_in(value, archive, depth + 1) for value in _list(content)]
+        values = [_stand_in(value, archive, depth + 1) for value in list_of(content)]
         return tuple(values) if loader == "TupleNode" else values
     elif loader == "NdArrayNode":
         if node.get("type") == "numpy":
             return _npy(archive, str(node.get("file")))
-        return [_stand_in(value, archive, depth + 1) for value in _list(content)]
+        return [_stand_in(value, archive, depth + 1) for value in list_of(content)]
     elif isinstance(node.get("__class__"), str) and isinstance(node.get("__module__"), str):
         name = Name(node["__module__"], node["__class__"])
         return Object(name, is_instance=True, state=_stand_in(content, archive, depth + 1))
@@ -213,11 +213,3 @@ def _mojo_classes(archive: Archive, domains: Iterable[str], response: int) -> li
 
 _MARKS = {"keras": "config.json", "skops": "schema.json", "h2o": "model.ini"}
 _READERS = {"keras": _keras, "skops": _skops, "h2o": _mojo}
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

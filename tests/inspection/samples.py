@@ -102,8 +102,11 @@ def gguf() -> bytes:
     return b"GGUF" + struct.pack("<IQQ", 3, 5, len(pairs)) + body
 
 
+CLASSES_OF_CATBOOST = b'{"classes_count":2,"class_names":["no","yes"]}'
+
+
 def catboost() -> bytes:
-    body = b'....{"classes_count":2,"class_names":["no","yes"]}....CatBoost release 1.2.10. commit'
+    body = b"...." + CLASSES_OF_CATBOOST + b"....CatBoost release 1.2.10. commit"
     return b"CBM1" + struct.pack("<I", len(body)) + body
 
 
