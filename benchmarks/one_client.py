@@ -36,7 +36,7 @@ from typing import Any
 import falcon.asgi
 import orjson
 from serve import ROOT, ZERO_CODE, Ready, Server, sample, serve_app
-from versions import Side, interval_of, running, started
+from versions import Side, interval_of, revision_of, running, started
 
 from kappa.server.options import ServerOptions
 
@@ -252,8 +252,6 @@ def table(found: dict[Case, list[Round]]) -> list[str]:
 def page(lines: list[str], *, rounds: int, seconds: float) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("gunicorn", "uvloop", "pandas", "scikit-learn"))
     introduction = (__doc__ or "").rpartition("\n\n")[0]
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(describe, capture_output=True, text=True, check=False, cwd=ROOT).stdout.strip()
     return f"""# What one client gets of a model
 
 Written by `python benchmarks/one_client.py --write`; do not edit.
@@ -266,8 +264,8 @@ Times are microseconds of one connection and one row of four numbers; {rounds} r
 *Of sum* and *of hand* are how much of these rates Kappa reaches. *95 %* belongs to the ratio before it, and *CPU* is
 the same ratio of processor time, which other work on the machine disturbs less.
 
-Commit {commit}, {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors, Python {sys.version.split()[0]},
-{packages}.
+Commit {revision_of("HEAD")}, {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors,
+Python {sys.version.split()[0]}, {packages}.
 """
 
 

@@ -217,15 +217,19 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def sample(server: Server, *, connections: int, seconds: float) -> Sample:
+def sample(server: Server, *arguments: str, connections: int, seconds: float, may_refuse: bool = False) -> Sample:
+    """Load a server once, in a closed loop if ``arguments`` of the load generator ask for nothing else.
+
+    With a target among them, the rate is that of the answers within it.
+    """
     before = cpu_seconds(server.worker)
-    command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), f"127.0.0.1:{server.port}/predict"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), f"127.0.0.1:{server.port}/predict", *arguments]
     command += ["--connections", str(connections), "--seconds", str(seconds)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    if set(found["statuses"]) != {"200"} or found["lost"]:
-        raise SystemExit(f"{NAMES[server.name]} with {connections} connections: {found}")
+    if not may_refuse and (set(found["statuses"]) != {"200"} or found["lost"]):
+        raise SystemExit(f"{NAMES.get(server.name, server.name)} with {connections} connections: {found}")
     cpu_us = 1e6 * (cpu_seconds(server.worker) - before) / found["requests"]
-    return Sample(found["rate"], found["p50_ms"], found["p99_ms"], cpu_us)
+    return Sample(found.get("goodput", found["rate"]), found["p50_ms"], found["p99_ms"], cpu_us)
 
 
 def measure(servers: list[Server], *, rounds: int, seconds: float) -> dict[tuple[str, int], list[Sample]]:

@@ -33,7 +33,7 @@ from pathlib import Path
 from statistics import median
 from types import MappingProxyType
 
-from serve import CONNECTIONS, NAMES, ROOT, ZERO_CODE, Server, await_ready, cpu_seconds, prepare
+from serve import CONNECTIONS, NAMES, ROOT, ZERO_CODE, Sample, Server, await_ready, prepare, sample
 
 __all__ = ["main"]
 
@@ -75,15 +75,6 @@ class Comparison:
     overload: Overload | None = None
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One load run against one server."""
-
-    rate: float
-    cpu_us: float
-    """Of the worker, for each answer."""
-
-
 Pairs = list[tuple[Sample, Sample]]
 
 
@@ -96,6 +87,12 @@ def interval_of(ratios: Sequence[float]) -> tuple[float, float]:
         outside, rank = following, rank + 1
     rank = max(rank - 1, 0)
     return ordered[rank], ordered[count - 1 - rank]
+
+
+def revision_of(name: str) -> str:
+    """Return what a commit is called in a report."""
+    command = ["git", "rev-parse", "--short=12", name]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
 
 
 @contextmanager
@@ -153,18 +150,10 @@ def started(
         master.wait(10)
 
 
-def sample(server: Server, *arguments: str, connections: int, seconds: float, may_refuse: bool = False) -> Sample:
-    """Load a server once: in a closed loop, or in the open one that ``arguments`` of the load generator tell."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), f"127.0.0.1:{server.port}/predict", *arguments]
-    command += ["--connections", str(connections), "--seconds", str(seconds)]
-    if server.name in BODIES:
-        command += ["--body", BODIES[server.name]]
-    before = cpu_seconds(server.worker)
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    spent = cpu_seconds(server.worker) - before
-    if not may_refuse and (set(found["statuses"]) != {"200"} or found["lost"]):
-        raise SystemExit(f"{server.name} with {connections} connections: {found}")
-    return Sample(found["goodput" if arguments else "rate"], 1e6 * spent / found["requests"])
+def load_once(server: Server, *arguments: str, connections: int, seconds: float, may_refuse: bool = False) -> Sample:
+    """Load a server once with what its API takes."""
+    body = ["--body", BODIES[server.name]] if server.name in BODIES else []
+    return sample(server, *body, *arguments, connections=connections, seconds=seconds, may_refuse=may_refuse)
 
 
 Load = Callable[[Server, int], Sample]
@@ -175,7 +164,7 @@ def loads_of(one: Comparison, folder: Path, *, seconds: float, port: int) -> dic
     """Return how both sides are loaded, by what a line of the table says of it."""
     if one.overload is None:
         return {
-            str(connections): lambda server, _, connections=connections: sample(
+            str(connections): lambda server, _, connections=connections: load_once(
                 server, connections=connections, seconds=seconds
             )
             for connections in CONNECTIONS
@@ -184,13 +173,13 @@ def loads_of(one: Comparison, folder: Path, *, seconds: float, port: int) -> dic
     if saturation is None:
         unhurried = Overload(1e6, one.overload.max_batch_size)
         with running(one.before, folder, port, unhurried) as server:
-            sample(server, connections=16, seconds=1.0)
-            saturation = sample(server, connections=64, seconds=3.0).rate
+            load_once(server, connections=16, seconds=1.0)
+            saturation = load_once(server, connections=64, seconds=3.0).rate
     rate = 2 * saturation
     connections = min(2000, max(64, int(2 * rate)))
     target = ["--rate", str(rate), "--target-ms", str(one.overload.target_ms)]
     return {
-        f"{rate:,.0f}/s": lambda server, number: sample(
+        f"{rate:,.0f}/s": lambda server, number: load_once(
             server, *target, "--seed", str(number + 1), connections=connections, seconds=3 * seconds, may_refuse=True
         )
     }
@@ -199,17 +188,17 @@ def loads_of(one: Comparison, folder: Path, *, seconds: float, port: int) -> dic
 def compare(one: Comparison, folder: Path, *, pairs: int, seconds: float, port: int) -> dict[str, Pairs]:
     """Return what both did in all pairs, before and after, by how they were loaded."""
     loads = loads_of(one, folder, seconds=seconds, port=port)
-    found: dict[str, Pairs] = {load: [] for load in loads}
+    found: dict[str, Pairs] = {name: [] for name in loads}
     serve = partial(running, folder=folder, overload=one.overload)
     with serve(one.before, port=port) as before, serve(one.after, port=port + 1) as after:
         for server in (before, after):
-            sample(
+            load_once(
                 server, connections=16, seconds=1.0, may_refuse=one.overload is not None
             )  # the first thousands of requests teach the estimators
         for number in range(pairs):
-            for name, load in loads.items():
+            for name, ask in loads.items():
                 order = (before, after) if number % 2 == 0 else (after, before)
-                done = {server.port: load(server, number) for server in order}
+                done = {server.port: ask(server, number) for server in order}
                 found[name].append((done[before.port], done[after.port]))
     return found
 
@@ -310,11 +299,7 @@ def main(arguments: list[str]) -> int:
                 each = (f"{b.rate:.0f} {a.rate:.0f} ({b.cpu_us:.0f} {a.cpu_us:.0f})" for b, a in pairs)
                 kept.append(f"- {one.title}, {load}: {', '.join(each)}")
     if options.write:
-        revisions = (
-            subprocess.run(["git", "rev-parse", "--short=12", it], capture_output=True, text=True, check=True, cwd=ROOT)
-            for it in (options.base, "HEAD")
-        )
-        before, after = (each.stdout.strip() for each in revisions)
+        before, after = revision_of(options.base), revision_of("HEAD")
         facts = (
             f"Before: {before}, after: {after}. {options.pairs} pairs of {options.seconds:g} s for each line, three "
             f"times that for overload, {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors shared with "

@@ -81,7 +81,7 @@ class Delays:
 
         Return how long nothing ran before it; None if no request waited all that time.
         """
-        self.lag_s += SMOOTHING * (now - finished - self.lag_s)
+        self.lagged(now - finished)
         gap_s = max(started - self._ended_at, 0.0) if self._had_waiting else None
         self._ended_at, self._had_waiting = finished, waiting_items > 0
         return gap_s
