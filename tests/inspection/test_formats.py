@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import pickle
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +155,32 @@ def test_weights_of_onnx_that_lie_elsewhere_must_be_beside_it(tmp_path: Path) ->
     assert inspected(tmp_path / "m.onnx").problem == ""
     outside = inspected(tmp_path / "o.onnx", samples.onnx(weights_in="../m.bin"))
     assert outside.problem == "its weights are in `../m.bin`, which leaves its folder"
+
+
+@pytest.mark.parametrize("name", ["../sprung", "/tmp/sprung", "..\\sprung", "C:\\sprung"])
+def test_an_entry_that_would_leave_its_folder_is_a_problem(name: str, tmp_path: Path) -> None:
+    data = samples.zipped({"archive/data.pkl": b"\x80\x02).", "archive/version": b"3\n", name: b""})
+    problem = f"its entry `{name}` would leave the folder that it is unpacked into"
+    assert inspected(tmp_path / "m.pt", data).problem == problem
+
+
+def test_a_tensor_that_lies_behind_the_end_of_its_file_is_missing(tmp_path: Path) -> None:
+    assert not inspected(tmp_path / "m.safetensors", samples.safetensors()).is_truncated
+    assert inspected(tmp_path / "m.safetensors", samples.safetensors(data=bytes(7))).is_truncated
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
+def test_what_unpacks_to_many_times_its_size_is_read_no_further(
+    pack: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = pack(pickle.dumps(bytes(1 << 20)))
+    assert inspected(tmp_path / "m.pkl", packed).problem == ""
+    monkeypatch.setattr("kappa.inspection.streams._FREE_BYTES", 1 << 17)
+    (tmp_path / "bomb.pkl").write_bytes(packed)
+    model = inspected(tmp_path / "bomb.pkl")
+    assert "and is read no further" in model.problem
+    assert model.verdict is not None
+    assert model.verdict.state != "safe"
 
 
 def test_code_in_a_layer_of_keras_is_never_safe(tmp_path: Path) -> None:

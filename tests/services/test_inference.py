@@ -139,6 +139,19 @@ def test_tasks_say_what_they_count_for_and_whom_they_may_join() -> None:
     assert group != other_group
 
 
+class ByType(JsonInput):
+    """Merges only values of one type."""
+
+    def group_of(self, form: Any) -> type:
+        return type(form)
+
+
+def test_an_adapter_without_rows_may_have_groups_all_the_same() -> None:
+    api = inference(lambda x: x, batch=True, adapter=ByType())
+    number, text = (api.decode(Payload(body)) for body in (b"1", b'"a"'))
+    assert (api.group_and_items_of(number), api.group_and_items_of(text)) == ((int, 1), (str, 1))
+
+
 def test_discarded_tasks_are_left_out_of_the_results() -> None:
     def predict(texts: list[Any], tasks: list[InferenceTask]) -> list[int]:
         kept = []
