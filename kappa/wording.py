@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from kappa.errors import printable
 from kappa.secret_urls import masked
 
-__all__ = ["explained", "known_names", "one_of", "quoted", "reason_of", "sentence"]
+__all__ = ["explained", "known_names", "listed", "one_of", "quoted", "reason_of", "sentence"]
 
 _LIMITS = {
     "greater_than": ("more than", "gt"),
@@ -39,6 +39,11 @@ def one_of(words: Iterable[str], *, joined_by: str = "or") -> str:
     """
     *most, last = list(words) or ["nothing"]
     return f"{', '.join(most)} {joined_by} {last}" if most else last
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as messages show them, in backticks and with commas between."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def known_names(names: Collection[str]) -> str:

@@ -27,6 +27,7 @@ from kappa.adapters.dtypes import (
 )
 from kappa.adapters.times import point_in_time
 from kappa.errors import BadInputError, MisplacedError
+from kappa.wording import listed
 
 __all__ = [
     "DTYPES",
@@ -197,9 +198,9 @@ class Signature:
         problems = []
         if missing:
             instead = "" if is_forbidden else _instead(missing, extra)
-            problems.append(f"Missing columns: {_listed(missing)}.{instead}")
+            problems.append(f"Missing columns: {listed(missing)}.{instead}")
         if is_forbidden:
-            problems.append(f"Unknown columns: {', '.join(f'`{name}`' for name in extra)}.")
+            problems.append(f"Unknown columns: {listed(extra)}.")
         kinds: list[Kind] = []
         values: list[Sequence[Any]] = []
         for column in self.columns:
@@ -254,10 +255,6 @@ class Signature:
         return csv_lines([self.names])
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join([f"`{name}`" for name in names])
-
-
 def _instead(missing: Sequence[str], extra: Sequence[str]) -> str:
     """Return what a request has in place of the columns that it lacks, and which of these may be meant."""
     if not extra:
@@ -269,7 +266,7 @@ def _instead(missing: Sequence[str], extra: Sequence[str]) -> str:
     is_sure = all(match[0] == name.casefold() for match, name in pairs if match)
     advice = f": rename {', '.join(renamed)}{'' if is_sure else ', if that is meant'}" if renamed else ""
     more = ", …" if len(extra) > _MOST_NAMES else ""
-    return f" The request has {_listed(names)}{more}{advice}."
+    return f" The request has {listed(names)}{more}{advice}."
 
 
 def _quotes(values: Sequence[Any], row: int, dtype: str | None) -> str:

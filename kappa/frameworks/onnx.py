@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ from kappa.errors import BadInputError, BundleError, optional_import
 from kappa.frameworks.packing import check_packed
 from kappa.inspection.networks import onnx_of
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.wording import listed
 
 __all__ = ["OnnxModelArtifact"]
 
@@ -51,7 +52,7 @@ class OnnxModelArtifact(ArtifactPlugin):
         if missing := [name for name in self.providers if name not in available]:
             raise BundleError(
                 f"The artifact `{self.name}` asks for `{missing[0]}`, which this ONNX Runtime does not have; it has "
-                f"{_listed(available)}."
+                f"{listed(available)}."
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -120,7 +121,7 @@ class _Predict:
     def __call__(self, argument: Any) -> dict[str, Any]:
         values = self._by_name(argument)
         if values.keys() != self._inputs.keys():
-            raise BadInputError(f"The model takes the inputs {_listed(self._inputs)}, not {_listed(values) or 'none'}.")
+            raise BadInputError(f"The model takes the inputs {listed(self._inputs)}, not {listed(values) or 'none'}.")
         tensors = {name: self._tensor(name, value) for name, value in values.items()}
         return dict(zip(self._outputs, self._run(self._outputs, tensors), strict=True))
 
@@ -135,7 +136,7 @@ class _Predict:
         if isinstance(argument, list) and argument and all(isinstance(row, Mapping) for row in argument):
             names = dict.fromkeys(name for row in argument for name in row)
             return {name: [row.get(name) for row in argument] for name in names}
-        raise BadInputError(f"The model takes several inputs, {_listed(self._inputs)}: send them by name.")
+        raise BadInputError(f"The model takes several inputs, {listed(self._inputs)}: send them by name.")
 
     def _tensor(self, name: str, value: Any) -> Any:
         import numpy as np
@@ -146,10 +147,6 @@ class _Predict:
         except (TypeError, ValueError) as exc:
             raise BadInputError(f"The input `{name}` cannot be made an array of `{dtype}`: {exc}.") from exc
         return array.reshape(-1, 1) if array.ndim == 1 and rank == 2 and len(self._inputs) > 1 else array
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
 
 
 def _dtype_of(kind: str) -> str:

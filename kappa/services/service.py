@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,7 @@ from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import ArtifactPlugin, PluginOfService
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.service import ApiSpec, ArtifactMethod, ServiceSpec
-from kappa.wording import reason_of
+from kappa.wording import listed, reason_of
 
 __all__ = ["LoadedService", "answering", "load_parts", "load_service"]
 
@@ -201,7 +201,7 @@ def _prepare_environment(spec: ServiceSpec, environ: MutableMapping[str, str]) -
     """Set the declared variables that are not set; raises `ConfigurationError` that lists every missing secret."""
     if missing := [name for name in spec.env.secrets if not environ.get(name)]:
         raise ConfigurationError(
-            f"`{spec.name}` needs secrets that are not set: {_listed(missing)}. "
+            f"`{spec.name}` needs secrets that are not set: {listed(missing)}. "
             f"Set them in the shell that starts it: `export {' '.join(f'{name}=…' for name in missing)}`."
         )
     for name, value in spec.env.variables.items():
@@ -261,7 +261,7 @@ def _teardown_of(
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
     if missing := [name for name in needed if name not in arguments]:
-        message = f"`teardown` ({spec.teardown}) takes {_listed(missing)}, which `setup` does not return."
+        message = f"`teardown` ({spec.teardown}) takes {listed(missing)}, which `setup` does not return."
         raise ConfigurationError(message)
     return partial(_tear_down, teardown, arguments, loop_in_use())
 
@@ -272,10 +272,6 @@ def _tear_down(teardown: Callable[..., Any], arguments: Mapping[str, Any], loop:
         awaited(ended, loop)
     elif hasattr(ended, "send") or hasattr(ended, "asend"):
         raise ConfigurationError("It is a generator, so nothing of it was run: write it without `yield`.")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
 
 
 def _resolved(api: ApiSpec, load: Callable[[str], Any]) -> ApiSpec:
