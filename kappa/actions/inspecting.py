@@ -1,4 +1,4 @@
-"""What a model file says, which packages and modules it needs here, and what to write to serve it."""
+"""The report on a model file: its facts, the packages and modules that it needs here, and the kappafile to write."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class InspectedModel:
     other_versions: Mapping[str, str]
     """The versions installed here, by distribution, where the model was saved with others."""
     advice: str
-    """What to do next, in sentences; lines of a kappafile are after a colon."""
+    """The next step, in sentences; lines of a kappafile are after a colon."""
 
     def to_tree(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -19,7 +19,7 @@ _TAIL_BYTES = 1 << 20
 _ESTIMATORS = frozenset({"LGBMClassifier", "LGBMRanker", "LGBMRegressor"})
 _LINE = b"\nkappa_estimator:"
 _LAST_LINE = b"\npandas_categorical:"
-"""What LightGBM's Python package looks for at the end; between the parameters and this line, nobody reads."""
+"""LightGBM's Python package searches for this line at the end, and reads nothing between the parameters and it."""
 _DUMPED = b'{"name": "tree"'
 
 

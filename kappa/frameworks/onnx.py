@@ -18,7 +18,7 @@ __all__ = ["OnnxModelArtifact"]
 
 _FOLDER = "model"
 _DTYPES = {"bool": "bool", "double": "float64", "float": "float32", "float16": "float16", "string": "object"}
-"""What NumPy calls the types of tensors, where it has another word."""
+"""NumPy's names of the types of tensors, where they differ."""
 _ON_GPU = frozenset({"CUDAExecutionProvider", "NvTensorRTRTXExecutionProvider", "TensorrtExecutionProvider"})
 
 

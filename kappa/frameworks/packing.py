@@ -1,4 +1,4 @@
-"""What may be packed as a model of a type: told by the names of an object's classes, so that nothing is imported."""
+"""Check of objects that are packed: by the names of their classes, so that nothing is imported."""
 
 from __future__ import annotations
 

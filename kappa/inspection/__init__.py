@@ -1,4 +1,4 @@
-"""What model files say of themselves, read without importing or calling anything that they name.
+"""Facts about model files, read without importing or calling anything that they name.
 
 Each family of formats has a file here. All of them read through bounded readers: bytes through `streams`, pickles
 through `opcodes`, archives through `archives`, protocol buffers through `protobuf`. What a reader does is counted and

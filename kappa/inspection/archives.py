@@ -45,7 +45,7 @@ class Archive:
 
     @property
     def strangeness(self) -> str:
-        """What is wrong with the name of an entry: the end of a sentence that begins with "its"; usually empty."""
+        """The problem with the name of an entry, the end of a sentence that begins with "its"; usually empty."""
         name = next((name for name in self.entries if _leaves(name)), "")
         return f"its entry `{name}` would leave the folder that it is unpacked into" if name else ""
 

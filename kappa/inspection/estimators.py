@@ -1,4 +1,4 @@
-"""What the attributes of an estimator tell: its steps, its columns and classes, by scikit-learn's conventions."""
+"""Steps, columns and classes of an estimator, read from its attributes by scikit-learn's conventions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class EstimatorFacts:
-    """What is known of a fitted estimator."""
+    """The facts about a fitted estimator."""
 
     steps: tuple[Step, ...] = ()
     feature_names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Reading JSON that somebody else wrote: bounded in size, and in depth by Python's own parser."""
+"""Reading untrusted JSON: bounded in size, and in depth by Python's own parser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_json(data: bytes) -> Any:
 
 
 def table_of(value: Any) -> dict[str, Any]:
-    """Return a value if it is a table, and else an empty one: what a file holds is as its writer pleased."""
+    """Return a value if it is a table, and else an empty one: a file may hold any value anywhere."""
     return value if isinstance(value, dict) else {}
 
 

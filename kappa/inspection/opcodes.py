@@ -34,7 +34,7 @@ __all__ = [
 
 _MOST_STEPS = 8_000_000
 _MOST_DEPTH = 8
-"""How many pickles may be inside of each other."""
+"""The deepest nesting of pickles inside of each other."""
 _LINE_BYTES = 1 << 20
 _BLOB_BYTES = 1 << 24
 _BLOBS_BYTES = 1 << 26
@@ -87,7 +87,7 @@ class Persistent:
 
 @dataclass(slots=True, eq=False)
 class Object:
-    """What a call would return."""
+    """A stand-in for the result of a call."""
 
     made_by: Any
     """The `Name` that is called; anything else where a pickle calls what it made."""
@@ -127,7 +127,7 @@ class PickleReader:
         self.codes: list[tuple[Any, ...]] = []
         """The arguments that code objects are made of."""
         self.oddities: dict[str, None] = {}
-        """What no model needs and an attack may: the ends of sentences that begin with "it"."""
+        """Findings that no model needs and an attack may: the ends of sentences that begin with "it"."""
         self.on_state = on_state
         """Called with each object whose state was set."""
         self.steps_left = _MOST_STEPS if most_steps is None else most_steps
@@ -401,7 +401,7 @@ class _Machine:
             self.reader.oddities["changes something that it names"] = None
             return
         for index in range(0, len(pairs) - 1, 2):
-            if isinstance(pairs[index], str):  # whose hashes nobody can make collide
+            if isinstance(pairs[index], str):  # text alone has hashes that cannot be made to collide
                 target[pairs[index]] = pairs[index + 1]
 
     def build(self) -> None:

@@ -1,4 +1,4 @@
-"""What a pickle or a joblib file says: the modules it names, its class, its versions and columns, without loading it.
+"""Reading a pickle or a joblib file without loading it: its modules, its class, its versions and columns.
 
 Loading is what imports modules and runs the code that a file chooses. cloudpickle and dill write functions and classes
 *by value*: a module that such a function uses is named by a text that `subimport` is called with, and one that it
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 PICKLE_EXTENSIONS = frozenset({".joblib", ".pickle", ".pkl", ".sav"})
-"""How the names of pickles, and of joblib's files, usually end."""
+"""The usual extensions of pickles and of joblib's files."""
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _NOTEBOOK = re.compile(r"ipykernel_\d+|<ipython-input-|\.ipynb")
 _SKLEARN_VERSION = "_sklearn_version"
@@ -54,17 +54,17 @@ _SNIFFED_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class PickleContents:
-    """What was read of one pickle."""
+    """The contents of one pickle."""
 
     root: Any = None
-    """What it holds, made of stand-ins."""
+    """Its value, made of stand-ins."""
     names: tuple[Name, ...] = ()
     needs: ModelNeeds = field(default_factory=ModelNeeds)
     notebooks: tuple[str, ...] = ()
     """Files of notebooks' cells whose functions it holds by value."""
     oddities: tuple[str, ...] = ()
     size_bytes: int = 0
-    """How long it is, of one in memory that was read to its end."""
+    """Its length, for one in memory that was read to its end."""
     compression: str = ""
     problem: str = ""
     """Why it was not read to its end."""

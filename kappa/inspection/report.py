@@ -1,4 +1,4 @@
-"""What was found out about a model's file or folder, the same for every format."""
+"""The report on a model's file or folder, the same for every format."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What a model's file or folder says of itself; what it does not tell is empty."""
+    """The facts that a model's file or folder states; others are empty."""
 
     kind: str
     """The format, e.g. `joblib`; empty if it is none that is known."""
     certainty: Certainty = "certain"
-    """How sure the kind is: by a signature and what follows it, by a name or a signature alone, or not at all."""
+    """The certainty of the kind: by a signature and what follows it, by a name or a signature alone, or not at all."""
     written_by: str = ""
-    """What wrote it, in words."""
+    """The library and function that wrote it, in words."""
     artifact_type: str = ""
     """The type of a kappafile's artifact that takes it; empty where there is none."""
     made_of: str = ""
@@ -56,13 +56,13 @@ class Model:
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
     weights: int | None = None
-    """How many tensors of weights there are."""
+    """The number of tensors of weights."""
     modules: tuple[str, ...] = ()
     """Dotted names of modules that loading it imports."""
     later: tuple[str, ...] = ()
     """Those that functions in it import when they are called."""
     requirements: tuple[str, ...] = ()
-    """What it asks for itself, as pip takes it."""
+    """Its own list of requirements, as pip takes them."""
     of_main: tuple[str, ...] = ()
     """Classes and functions of the script or notebook that saved it."""
     notebooks: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Model:
     """Why it could not be read to its end: a part of a sentence that begins with "it"."""
     is_truncated: bool = False
     remarks: tuple[str, ...] = ()
-    """What else is worth knowing, in sentences."""
+    """Further facts, in sentences."""
 
     def to_tree(self) -> dict[str, Any]:
         """Return it as JSON has it."""

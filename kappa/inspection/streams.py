@@ -31,7 +31,7 @@ _SIGNATURES = {b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\xfd7": "xz", b"\x5d\x00": "
 _LZMA_MEMORY = 1 << 27
 """More than the largest preset of lzma takes to unpack, 65 MiB; a header may ask for 4 GiB."""
 _MOST_BYTES = 1 << 33
-"""What is unpacked of one file."""
+"""The most that is unpacked of one file."""
 _MOST_RATIO = 200
 _FREE_BYTES = 1 << 28
 """From here on, a file that unpacks to more than `_MOST_RATIO` times its size is taken for a bomb."""
@@ -103,7 +103,7 @@ class Stream:
 
     @property
     def rest_bytes(self) -> int | None:
-        """How many bytes are left; ``None`` where only unpacking could tell."""
+        """The number of bytes left; ``None`` for a compressed file, where it is not known."""
         return None if self._size_bytes is None else self._size_bytes - self._file.tell()
 
 

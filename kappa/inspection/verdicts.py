@@ -1,7 +1,7 @@
-"""Judging the names in a pickle: what models of a type are made of, what nobody could mean well, and everything else.
+"""Judging the names in a pickle: those that models of a type are made of, dangerous ones, and everything else.
 
 A pickle is `safe` if each of its names is on the list of its type, and it does nothing that no model needs. A name that
-is on no list is `unknown`, never `safe`: nobody has looked at what it does when a pickle calls it with what it likes.
+is on no list is `unknown`, never `safe`: its behaviour with arguments of an attacker's choice was not reviewed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VerdictState = Literal["safe", "unknown", "dangerous"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What loading a pickle would do, as far as its names tell."""
+    """The judgement on a pickle, from the names in it."""
 
     state: VerdictState
     unknown: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Verdict:
     dangerous: tuple[str, ...] = ()
     """Names that run commands or code, open files or connections."""
     reasons: tuple[str, ...] = ()
-    """What else is against it: the ends of sentences that begin with "it"."""
+    """Further findings against it: the ends of sentences that begin with "it"."""
 
 
 _VALUES = (
@@ -83,7 +83,7 @@ _SAFE: dict[str, re.Pattern[str]] = {
         "skops": (*_VALUES, *_NUMPY, *_PANDAS, *_ESTIMATORS),
     }.items()
 }
-"""What models of a type are made of, as ``module:name``: classes and functions that do nothing but hold values."""
+"""The names that models of a type are made of, as ``module:name``: classes and functions that only hold values."""
 
 _DANGEROUS = re.compile(
     r"builtins:(__import__|breakpoint|compile|delattr|eval|exec|execfile|getattr|globals|input|locals|open|setattr|vars)"
@@ -98,11 +98,11 @@ _DANGEROUS = re.compile(
     r"|functools:(partial|reduce)|numpy:(load|fromfile|loadtxt|genfromtxt|save|savez)|joblib:load|torch:load"
     r"|pandas:(eval|read_\w+)|.*:(.*\.)?(__globals__|__builtins__|__import__|__reduce__|__subclasses__|system|popen|exec)"
 )
-"""What runs commands or code, reads or writes files, opens connections, or reaches such things by their names."""
+"""Names that run commands or code, read or write files, open connections, or reach such things by name."""
 _BY_VALUE = re.compile(
     r"cloudpickle(\.cloudpickle)?:.*|dill\._dill:.*|types:(CodeType|FunctionType|MethodType|ModuleType)"
 )
-"""How functions and classes are kept by value: their code is in the file, and nobody has looked at it."""
+"""Names by which functions and classes are kept by value: their code is in the file, and is not judged."""
 
 
 def verdict_on(

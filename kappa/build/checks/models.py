@@ -1,4 +1,4 @@
-"""What the files of models say, held against the tables of a kappafile; nothing in them is imported or run."""
+"""Checks of a kappafile's tables against the files of its models; nothing in these is imported or run."""
 
 from __future__ import annotations
 

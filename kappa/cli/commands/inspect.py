@@ -21,7 +21,7 @@ from kappa.wording import sentence
 __all__ = ["command"]
 
 _SHOWN = 12
-"""How many names of a list are shown; JSON has all of them."""
+"""The most names of a list that are shown; JSON has all of them."""
 _TELLS = {
     "safe": "safe: every name in it is one that such models are made of",
     "unknown": "unknown: it may run code when it is loaded",
