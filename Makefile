@@ -109,8 +109,8 @@ bench-tune: $(INSTALLED) ## what `kappa tune` simulates beside a live server
 bench-peers: $(INSTALLED) ## Kappa beside six other servers; installs them, and takes more than an hour (`PEERS=--quick`: minutes)
 	$(PYTHON) benchmarks/peers/run.py $(or $(PEERS),--write)
 
-bench-ablation: $(INSTALLED) ## what each mechanism of batching is worth; ten minutes, `SECONDS=120` for less
-	$(PYTHON) benchmarks/ablation.py --seconds $(or $(SECONDS),600) --write
+bench-ablation: $(INSTALLED) ## what each mechanism of batching is worth; forty minutes (`ROUNDS=2` for less)
+	$(PYTHON) benchmarks/ablation.py --rounds $(or $(ROUNDS),5) --write
 
 bench-structure: $(INSTALLED) ## cycles, sizes and attributes of the code beside those of an earlier commit
 	$(PYTHON) benchmarks/structure.py

@@ -4,18 +4,23 @@ Four kinds of functions are served, each by one worker: an SVC on iris (a tenth 
 forest of 100 trees (computes in Python), a small network (releases the GIL; PyTorch if it is installed, else NumPy),
 and a simulated function that sleeps `T(n)`. Closed loops of 4, 16 and 64 connections measure requests a second. Open
 loops measure answers a second within the target: Poisson arrivals at 0.8 times what 64 connections got, and at twice
-that, as far as the load generator gets. All servers of a function run side by side and take turns within each round; a
-figure is the median over the rounds of the rate without the mechanism over the rate of the same round with all of them.
-Beside them runs a second server with all of them, called *nothing*: no mechanism is judged by less than it differs.
+that, as far as the load generator gets.
 
-    python benchmarks/ablation.py                  # about ten minutes
-    python benchmarks/ablation.py --seconds 120    # less exact; `--functions svc` and `--only paused-loop` measure less
+Equal servers differ: one keeps for its whole life what the kernel and the allocator gave it at its start. So every
+round starts all servers of a function anew, two of them with all mechanisms, and they take turns side by side. A figure
+is the mean over the rounds of the rate without the mechanism over the mean rate of the two, and after it half of the
+interval that holds it with 95 % (Student's t of the logarithms). The mechanism called *nothing* is one more server with
+all of them: what it shows is noise.
+
+    python benchmarks/ablation.py                  # about forty minutes
+    python benchmarks/ablation.py --rounds 2       # less exact; `--functions svc` and `--only paused-loop` measure less
     python benchmarks/ablation.py --write          # puts the result into docs/benchmarks/ablation.md
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import sys
@@ -27,14 +32,15 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from importlib.util import find_spec
-from math import inf
+from math import exp, inf, log, sqrt
 from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from statistics import median
+from statistics import mean, stdev
 from unittest.mock import patch
 
 from serve import described, is_ready
+from versions import revision_of
 
 from kappa.server.batching import admission, estimator, regrouping
 from kappa.server.batching.admission import Admission, Delays
@@ -50,13 +56,13 @@ __all__ = ["main"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks" / "ablation.md"
+RAW = PAGE.with_suffix(".json")
 FIRST_PORT = 18100
 WORTH = 0.95
 """A mechanism is worth its code where a rate without it is below this share of the rate with it."""
-ROUNDS = 3
-WARM_UP_S = 2.0
-STARTING_S = 25.0
-"""About what the servers of one function need to start, together."""
+ROUNDS = 5
+SAMPLE_S = 0.4
+WARM_UP_S = 1.5
 
 CONNECTIONS = (4, 16, 64)
 LOADS = (0.8, 2.0)
@@ -87,7 +93,7 @@ def without_margin() -> None:
 
 
 MECHANISMS: Mapping[str, tuple[str, Callable[[], None]]] = {
-    "nothing": ("nothing is off: how far two equal servers differ", lambda: None),
+    "nothing": ("nothing is off: what it shows is noise", lambda: None),
     "batching": ("requests share a call", lambda: None),  # an option of the server
     "regrouping": (
         "the next batch waits for clients to return",
@@ -131,6 +137,8 @@ MECHANISMS: Mapping[str, tuple[str, Callable[[], None]]] = {
 """Per name: what it does, and how it is taken away."""
 
 ALL = "all"
+ALSO_ALL = "also all"
+"""The two servers with all mechanisms, whose mean is what the others are compared with."""
 
 
 # -- what is served ----------------------------------------------------------------------------------------------------
@@ -244,7 +252,7 @@ FUNCTIONS: Mapping[str, Function] = {
 def serve(folder: Path, port: int, without: str, target_ms: float) -> None:
     """Serve the project in ``folder`` without one mechanism; runs in a process of its own."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    if without != ALL:
+    if without in MECHANISMS:
         MECHANISMS[without][1]()
     batching = BatchingOptions(is_enabled=without != "batching", max_latency_ms=target_ms)
     serve_gunicorn([described(folder)], ServerOptions(host="127.0.0.1", port=port, batching=batching))
@@ -257,7 +265,7 @@ def serve(folder: Path, port: int, without: str, target_ms: float) -> None:
 def running(folder: Path, variants: Sequence[str], target_ms: float) -> Iterator[dict[str, int]]:
     """Start a server for each variant, and yield their ports."""
     ports = {variant: FIRST_PORT + number for number, variant in enumerate(variants)}
-    processes: list[BaseProcess] = []
+    processes: list[SpawnProcess] = []
     try:
         for variant, port in ports.items():
             process = get_context("spawn").Process(target=serve, args=(folder, port, variant, target_ms))
@@ -290,55 +298,100 @@ def open_rate(port: int, request: bytes, *, rate: float, seconds: float, seed: i
     return outcome.within(target_ms / 1000) / outcome.seconds
 
 
-def measured(
-    function: Function, folder: Path, variants: Sequence[str], *, rounds: int, seconds: float
-) -> dict[str, dict[str, float]]:
-    """Return by cell and variant the median over the rounds of its rate over that of the server with all mechanisms."""
+Rates = dict[str, dict[str, list[float]]]
+"""By cell and server: the rate of each round."""
+
+
+def measured(function: Function, folder: Path, variants: Sequence[str], *, rounds: int, seconds: float) -> Rates:
+    """Return the rates of all servers of a function, which every round starts anew."""
     request = request_bytes("127.0.0.1", "/predict", function.body, media_type="application/json")
-    with running(folder, [ALL, *variants], function.target_ms) as ports:
-        for port in ports.values():
-            closed_rate(port, request, connections=16, seconds=min(WARM_UP_S, 4 * seconds))
-        most = closed_rate(ports[ALL], request, connections=64, seconds=max(seconds, 0.5))
-        ask = {
-            f"{connections} connections": partial(closed_rate, connections=connections, seconds=seconds)
-            for connections in CONNECTIONS
-        } | {
-            f"load {load:g}": partial(
-                open_rate, rate=min(load * most, MOST_OFFERED), seconds=seconds, target_ms=function.target_ms
-            )
-            for load in LOADS
-        }
-        ratios: dict[str, dict[str, list[float]]] = {cell: {variant: [] for variant in variants} for cell in ask}
-        order = [ALL, *variants]
-        for number in range(rounds):
-            for cell, rate_of in ask.items():
-                random.Random(number).shuffle(order)
-                options = {"seed": number} if cell.startswith("load") else {}
-                rates = {variant: rate_of(ports[variant], request, **options) for variant in order}
-                for variant in variants:
-                    ratios[cell][variant].append(rates[variant] / rates[ALL] if rates[ALL] else inf)
-    return {cell: {variant: median(values) for variant, values in row.items()} for cell, row in ratios.items()}
+    servers = [ALL, ALSO_ALL, *variants]
+    rates: Rates = {}
+    most = 0.0
+    for number in range(rounds):
+        random.Random(number).shuffle(servers)
+        with running(folder, servers, function.target_ms) as ports:
+            for port in ports.values():
+                closed_rate(port, request, connections=16, seconds=WARM_UP_S)
+            most = most or closed_rate(ports[ALL], request, connections=64, seconds=2.0)
+            for cell, rate_of in cells_of(function, most, request, seconds=seconds, seed=number).items():
+                random.Random(f"{number} {cell}").shuffle(servers)
+                for server in servers:
+                    rates.setdefault(cell, {}).setdefault(server, []).append(rate_of(ports[server]))
+    return rates
 
 
-def table_of(title: str, ratios: Mapping[str, Mapping[str, float]], variants: Sequence[str]) -> list[str]:
-    lines = [f"## {title}", "", f"| without | {' | '.join(ratios)} |", f"|---|{'---:|' * len(ratios)}"]
-    for variant in variants:
-        cells = (
-            f"**{row[variant]:.2f}**" if row[variant] < WORTH else f"{row[variant]:.2f}" for row in ratios.values()
+def cells_of(
+    function: Function, most: float, request: bytes, *, seconds: float, seed: int
+) -> dict[str, Callable[[int], float]]:
+    """Return by the name of each cell what measures the rate of the server at a port."""
+    closed: dict[str, Callable[[int], float]] = {
+        f"{connections} connections": partial(closed_rate, request=request, connections=connections, seconds=seconds)
+        for connections in CONNECTIONS
+    }
+    return closed | {
+        f"load {load:g}": partial(
+            open_rate,
+            request=request,
+            rate=min(load * most, MOST_OFFERED),
+            seconds=seconds,
+            seed=seed,
+            target_ms=function.target_ms,
         )
-        lines.append(f"| {variant} | {' | '.join(cells)} |")
+        for load in LOADS
+    }
+
+
+# -- what it says ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What a server without a mechanism reaches of those with all."""
+
+    mean: float
+    half: float
+    """Half of the interval that holds it with 95 %."""
+
+    @property
+    def is_worth(self) -> bool:
+        """Whether the mechanism is worth its code here, beyond the noise."""
+        return self.mean < WORTH and self.mean + self.half < 1
+
+    def __str__(self) -> str:
+        figure = f"{self.mean:.2f} ± {self.half:.2f}"
+        return f"**{figure}**" if self.is_worth else figure
+
+
+def ratio_of(rates: Mapping[str, Sequence[float]], variant: str) -> Ratio:
+    from scipy import stats
+
+    rounds = zip(rates[variant], rates[ALL], rates[ALSO_ALL], strict=True)
+    logs = [log(max(without, 1e-9) / max((one + other) / 2, 1e-9)) for without, one, other in rounds]
+    if len(logs) < 2:
+        return Ratio(exp(logs[0]), inf)
+    half = float(stats.t.ppf(0.975, len(logs) - 1)) * stdev(logs) / sqrt(len(logs))
+    return Ratio(exp(mean(logs)), exp(mean(logs)) * half)
+
+
+Ratios = dict[str, dict[str, Ratio]]
+"""By cell and mechanism."""
+
+
+def table_of(title: str, ratios: Ratios, variants: Sequence[str]) -> list[str]:
+    lines = [f"## {title}", "", f"| without | {' | '.join(ratios)} |", f"|---|{'---:|' * len(ratios)}"]
+    lines += [f"| {variant} | {' | '.join(str(row[variant]) for row in ratios.values())} |" for variant in variants]
     return [*lines, ""]
 
 
-def verdicts(found: Mapping[str, Mapping[str, Mapping[str, float]]], variants: Sequence[str]) -> list[str]:
+def verdicts(measurements: Mapping[str, Ratios], variants: Sequence[str]) -> list[str]:
     """Return a table of what each mechanism does, and where it is worth most."""
     lines = ["| mechanism | what it does | worth at least 5 % in | most |", "|---|---|---|---|"]
     for variant in variants:
-        cells = [(row[variant], name, cell) for name, ratios in found.items() for cell, row in ratios.items()]
-        functions = sorted({name for ratio, name, _ in cells if ratio < WORTH})
-        ratio, name, cell = min(cells)
-        worth = ", ".join(functions) or "nothing"
-        lines.append(f"| {variant} | {MECHANISMS[variant][0]} | {worth} | {ratio:.2f} of the rate ({name}, {cell}) |")
+        cells = [(row[variant], name, cell) for name, ratios in measurements.items() for cell, row in ratios.items()]
+        worth = ", ".join(sorted({name for ratio, name, _ in cells if ratio.is_worth})) or "nothing"
+        ratio, name, cell = min(cells, key=lambda one: one[0].mean)
+        lines.append(f"| {variant} | {MECHANISMS[variant][0]} | {worth} | {ratio} of the rate ({name}, {cell}) |")
     return [*lines, ""]
 
 
@@ -350,42 +403,47 @@ Written by `python benchmarks/ablation.py --write`; do not edit.
 
 {introduction}
 
-A rate below {WORTH:g} of that with all mechanisms is set in bold.
+A rate below {WORTH:g} of that with all mechanisms, whose interval lies below 1, is set in bold.
 
 {chr(10).join(tables)}
-{rounds} rounds of {seconds:.2f} s for each figure. The load generator shares the processors with the servers.
+{rounds} rounds of {seconds:.2f} s for each figure; all rates are in `{RAW.name}` beside this page. The load generator
+shares the processors with the servers.
 
-{datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors, Python {sys.version.split()[0]}.
+Commit {revision_of("HEAD")}, {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors,
+Python {sys.version.split()[0]}.
 """
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=600.0, help="about how long all of it takes")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=float, default=SAMPLE_S, help="of each measurement")
     parser.add_argument("--functions", default=",".join(FUNCTIONS))
     parser.add_argument("--only", default=",".join(MECHANISMS), help="the mechanisms to take away")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/ablation.md")
     options = parser.parse_args(arguments)
-    names, variants = options.functions.split(","), options.only.split(",")
-    samples = options.rounds * (len(CONNECTIONS) + len(LOADS)) * (len(variants) + 1)
-    spent_s = STARTING_S + WARM_UP_S * (len(variants) + 1)
-    seconds = max(0.2, (options.seconds / len(names) - spent_s) / samples)
-    found: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    variants = options.only.split(",")
+    rates: dict[str, Rates] = {}
+    measurements: dict[str, Ratios] = {}
     tables: list[str] = []
     with tempfile.TemporaryDirectory(prefix="kappa-bench-") as root:
-        for name in names:
+        for name in options.functions.split(","):
             folder = Path(root) / name
             folder.mkdir()
             function = FUNCTIONS[name]
             function.write(folder)
-            found[name] = measured(function, folder, variants, rounds=options.rounds, seconds=seconds)
-            tables += table_of(function.title, found[name], variants)
-            print("\n".join(table_of(function.title, found[name], variants)), flush=True)
-    tables = [*verdicts(found, variants), *tables]
-    print("\n".join(verdicts(found, variants)))
+            rates[name] = measured(function, folder, variants, rounds=options.rounds, seconds=options.seconds)
+            measurements[name] = {
+                cell: {variant: ratio_of(row, variant) for variant in variants} for cell, row in rates[name].items()
+            }
+            table = table_of(function.title, measurements[name], variants)
+            print("\n".join(table), flush=True)
+            tables += table
+    tables = [*verdicts(measurements, variants), *tables]
+    print("\n".join(verdicts(measurements, variants)))
     if options.write:
-        PAGE.write_text(page(tables, rounds=options.rounds, seconds=seconds), encoding="utf-8")
+        RAW.write_text(json.dumps(rates, indent=1, default=float) + "\n", encoding="utf-8")
+        PAGE.write_text(page(tables, rounds=options.rounds, seconds=options.seconds), encoding="utf-8")
         print(f"Wrote {PAGE.relative_to(ROOT)}.")
 
 
