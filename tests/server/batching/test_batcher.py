@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import random
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -795,6 +797,44 @@ def test_a_caller_that_goes_away_while_it_runs_disturbs_nobody() -> None:
         await asyncio.wait([tasks[1]])
         run.gate.set()
         assert await outcomes([tasks[0], tasks[2]]) == [10, 30]
+
+    with_batcher(scenario, run, estimator=Settled())
+
+
+class Large:
+    """What must be gone when nobody waits for it any more."""
+
+
+def test_nothing_is_kept_of_requests_and_results_that_nobody_waits_for() -> None:
+    gate, began = threading.Event(), threading.Event()
+    alive: list[weakref.ref[Large]] = []
+
+    def large() -> Large:
+        value = Large()
+        alive.append(weakref.ref(value))
+        return value
+
+    def run(items: Sequence[Any]) -> list[Any]:
+        began.set()
+        assert gate.wait(60)
+        return [large() for _ in items]
+
+    def is_empty() -> bool:
+        gc.collect()
+        return not any(value() is not None for value in alive)
+
+    async def scenario(batcher: Batcher[Any, Any]) -> None:
+        running = submit_all(batcher, [large(), large()])
+        await eventually_in_loop(began.is_set)
+        waiting = submit_all(batcher, [large(), large()])
+        await asyncio.sleep(0)
+        for task in (running[0], waiting[0]):
+            task.cancel()
+        gate.set()
+        assert sum(type(outcome) is Large for outcome in await outcomes(running + waiting)) == 2
+        del running, waiting, task
+        assert len(alive) >= 7
+        await eventually_in_loop(is_empty)
 
     with_batcher(scenario, run, estimator=Settled())
 
