@@ -167,6 +167,10 @@ class Plugin(Spec):
         """Name the distributions that it needs at run time, as requirements (PEP 508) without versions."""
         return ()
 
+    def references(self) -> tuple[str, ...]:
+        """Name what is needed of the service's own code, as ``module:qualname``: a bundle carries these modules."""
+        return ()
+
     def with_options(self: P, **options: Any) -> P:
         """Return this plugin with other options."""
         current = {name: getattr(self, name) for name in self.model_fields_set} | options
@@ -245,10 +249,6 @@ class InputAdapter(Plugin):
 
         With names, requests are `multipart/form-data`, and `merge` and `single` return one argument per name.
         """
-        return ()
-
-    def references(self) -> tuple[str, ...]:
-        """Name what is needed of the service's own code, as ``module:qualname``: a bundle carries these modules."""
         return ()
 
     def described(self, load: Callable[[str], Any]) -> InputAdapter:  # noqa: ARG002 - few refer to code
@@ -376,6 +376,8 @@ class ModelNeeds(NamedTuple):
     """Names of classes and functions that it takes from `__main__`, the script that made it."""
     made_of: str = ""
     """The class of the model itself, as `module:Class`; empty if that is not told."""
+    is_pickle: bool = False
+    """Whether loading it runs code that the file chooses, for a type of which that holds for some files alone."""
 
 
 _INSIDE = "artifacts/model"
@@ -404,7 +406,8 @@ class ArtifactPlugin(Plugin):
     written_by: ClassVar[str] = ""
     """The function that writes them, for messages."""
     is_pickle: ClassVar[bool] = False
-    """Whether loading it runs code that the file chooses; the manifest's ``security.pickle`` decides about those."""
+    """Whether loading its files always runs code that they choose; the manifest's ``security.pickle`` decides about
+    those, and about the others of which `ModelNeeds` says so."""
     thread_bound: ClassVar[bool] = False
     """Whether a server must call the model in its API's thread, and never on the event loop."""
 

@@ -19,7 +19,7 @@ from kappa.build.project import Project
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.spec.document import ArtifactSource
 
-__all__ = ["NamedByModels", "inspect_models"]
+__all__ = ["NamedByModels", "inspect_models", "needs_of"]
 
 
 @dataclass(slots=True)
@@ -50,11 +50,12 @@ def inspect_models(project: Project, code: CodeBase, record: LockRecord = NO_REC
         source = project.sources.get(plugin.name)
         if source is not None:
             model = source.path.name if source.path is not None else f"the artifact `{plugin.name}`"
-            _sort(_needs_of(plugin, source), model, named, code=code, index=index, absent=absent)
+            _sort(needs_of(plugin, source), model, named, code=code, index=index, absent=absent)
     return named
 
 
-def _needs_of(plugin: ArtifactPlugin, source: ArtifactSource) -> ModelNeeds:
+def needs_of(plugin: ArtifactPlugin, source: ArtifactSource) -> ModelNeeds:
+    """Return what a model names, be it a file or an object that was packed."""
     if source.path is None:
         return plugin.needs_of_model(source.value)
     return needs_of_file(plugin, source.path)

@@ -25,7 +25,7 @@ from kappa.build.bundle.direct_packages import (
     choose_packages,
     users_word,
 )
-from kappa.build.bundle.model_files import inspect_models
+from kappa.build.bundle.model_files import inspect_models, needs_of
 from kappa.build.bundle.sources import Code, collect_code, project_search
 from kappa.build.checks.credentials import credential_in
 from kappa.build.checks.including import Finding, check_pattern, check_selection, unusable_name
@@ -438,7 +438,7 @@ class _Planner:
             if not _is_plain(source.metadata or {}):
                 self.problems.append(f"The metadata of the artifact `{plugin.name}` holds more than text and numbers.")
             planned.append(PlannedArtifact(plugin, source))
-            if plugin.is_pickle:
+            if plugin.is_pickle or needs_of(plugin, source).is_pickle:
                 pickles.append(f"`{plugin.name}`")
         declared = {plugin.name for plugin in self.spec.artifacts}
         self.problems += [

@@ -99,12 +99,11 @@ def watched_files(project: Project) -> Iterator[Path]:
 
 
 def _named_modules(spec: ServiceSpec) -> Iterator[str]:
-    """Yield the modules that a service names: of its functions, its class, its inputs, `setup` and `teardown`."""
+    """Yield the modules that a service names: of its functions, its class, its plugins, `setup` and `teardown`."""
     targets = [api.target.function for api in spec.apis if isinstance(api.target, FunctionTarget)]
-    inputs = [reference for api in spec.apis for reference in api.input.references()]
     plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
-    own_types = [plugin.reference for plugin in plugins]
-    for reference in (spec.service_class, *targets, *inputs, *own_types, spec.setup, spec.teardown):
+    of_plugins = [reference for plugin in plugins for reference in (plugin.reference, *plugin.references())]
+    for reference in (spec.service_class, *targets, *of_plugins, spec.setup, spec.teardown):
         if reference is not None:
             yield reference.partition(":")[0]
 

@@ -94,6 +94,8 @@ def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
 
 
 def _references(spec: ServiceSpec) -> Iterator[str]:
+    for artifact in spec.artifacts:
+        yield from artifact.references()
     for api in spec.apis:
         yield from api.input.references()
         yield from (plugin.reference for plugin in (api.input, api.output) if plugin.reference is not None)

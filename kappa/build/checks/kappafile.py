@@ -16,7 +16,7 @@ from kappa.build.checks.paths import PathChecks
 from kappa.build.checks.taken_names import needed_by, say_taken, taken_by
 from kappa.build.code.absent import AbsentModules, direct_imports, unknown_imports
 from kappa.build.code.declarations import Declaration
-from kappa.build.code.injection import check_functions, input_references
+from kappa.build.code.injection import check_functions, references_of_plugins
 from kappa.build.code.model_methods import methods_of
 from kappa.build.code.model_names import dill_problem, model_of, name_problem, needs_of_file
 from kappa.build.code.modules import CodeBase
@@ -118,10 +118,13 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
                 advice = advice_for_type(model.kind, artifact=name)
                 help_ = f"This file looks like one of the kind `{model.kind}`. {advice[0] if advice else ''}".rstrip()
             diagnostics.add("KF309", message, (*path, "path"), labels=[diagnostics.label(kind, "the type")], help=help_)
-        if plugin.is_pickle and draft.get("security", "pickle") == "forbid":
-            message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
-            labels = [diagnostics.label(("security", "pickle"), "forbidden here")]
-            diagnostics.add("KF315", message, kind, at="value" if kind != path else "key", labels=labels)
+        if draft.get("security", "pickle") == "forbid":
+            is_pickled = file is not None and needs_of_file(plugin, file).is_pickle
+            if plugin.is_pickle or is_pickled:
+                subject = kind if plugin.is_pickle else (*path, "path")
+                message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
+                labels = [diagnostics.label(("security", "pickle"), "forbidden here")]
+                diagnostics.add("KF315", message, subject, at="value" if subject != path else "key", labels=labels)
 
 
 def _problem_of(plugin: ArtifactPlugin, path: Path) -> str | None:
@@ -388,7 +391,7 @@ def _named_modules(draft: Draft) -> Iterator[tuple[str, TreePath]]:
     """Yield the modules that the file names, and where."""
     paths: list[TreePath] = [("service", key) for key in ("class", "setup", "teardown")]
     paths += [("apis", name, "function") for name in draft.names("apis")]
-    paths += [path for name in draft.names("apis") for path in input_references(draft, ("apis", name))]
+    paths += references_of_plugins(draft)
     paths += types_of_plugins(draft)
     for path in paths:
         if isinstance(reference := draft.get(*path), str) and ":" in reference:

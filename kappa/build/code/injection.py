@@ -7,7 +7,7 @@ An API's function receives its input first. Every further parameter is filled by
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -29,20 +29,25 @@ from kappa.build.manifest.diagnostics import Diagnostic, Label
 from kappa.build.manifest.positions import Span, TreePath
 from kappa.build.manifest.validation import Draft
 from kappa.build.manifest.words import nearest
-from kappa.spec.contracts import InputAdapter
+from kappa.spec.contracts import InputAdapter, Plugin
 from kappa.spec.document import ApiTable
 from kappa.spec.service import batch_by_default
 from kappa.wording import one_of, quoted
 
-__all__ = ["check_functions", "input_references"]
+__all__ = ["check_functions", "references_of_plugins"]
 
 
-def input_references(draft: Draft, api: TreePath) -> list[TreePath]:
-    """Return where an API's input names something in the user's code, like the model of its requests."""
-    table = draft.parts.get(api)
-    references = table.input.references() if isinstance(table, ApiTable) else ()
-    options = draft.document.table_at((*api, "input"))
-    return [(*api, "input", key) for key, value in options.items() if value in references and key != "type"]
+def references_of_plugins(draft: Draft) -> Iterator[TreePath]:
+    """Yield where options of plugins name something in the user's code, like the model of an API's requests."""
+    plugins: dict[TreePath, Plugin] = {("artifacts", name): plugin for name, plugin in draft.plugins.items()}
+    for name in draft.names("apis"):
+        if isinstance(table := draft.parts.get(("apis", name)), ApiTable):
+            plugins["apis", name, "input"] = table.input
+    for path, plugin in plugins.items():
+        references = plugin.references()
+        for key, value in draft.document.table_at(path).items() if references else ():
+            if key != "type" and value in references:
+                yield (*path, key)
 
 
 def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | None) -> None:
@@ -52,8 +57,8 @@ def check_functions(draft: Draft, code: CodeBase, declaration: Declaration | Non
     checks.teardown()
     for name in draft.names("apis"):
         checks.function_of(("apis", name))
-    for path in types_of_plugins(draft):
-        checks.type_at(path)
+    for path in (*types_of_plugins(draft), *references_of_plugins(draft)):
+        checks.reference_at(path)
     if declaration is not None:
         checks.methods(declaration)
 
@@ -94,14 +99,12 @@ class _Checks:
                 message = f"`teardown` takes `{parameter.name}`, which `setup` does not return."
                 self._report(message, path, definition, parameter)
 
-    def type_at(self, path: TreePath) -> None:
-        """Check the class of the service's own code that is named there."""
+    def reference_at(self, path: TreePath) -> None:
+        """Check the class or function of the service's own code that a plugin's type or option names."""
         self._definition(path)
 
     def function_of(self, api: TreePath) -> None:
         """Check the function that an API's table names."""
-        for reference in input_references(self._draft, api):
-            self._definition(reference)
         path = (*api, "function")
         definition = self._function(path)
         if definition is None:

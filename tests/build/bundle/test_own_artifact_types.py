@@ -168,9 +168,20 @@ def test_what_its_class_cannot_pack_ends_the_build_with_its_words(name: str, tmp
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_pickle_of_its_own_is_forbidden_too(tmp_path: Path) -> None:
+IS_PICKLE = {
+    "each of its files": "    is_pickle = True\n",
+    "this file": (
+        "    def needs_of_file(self, path):\n"
+        "        from kappa.spec.contracts import ModelNeeds\n"
+        "        return ModelNeeds(is_pickle=True)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("more", IS_PICKLE.values(), ids=IS_PICKLE.keys())
+def test_a_pickle_of_its_own_is_forbidden_too(more: str, tmp_path: Path) -> None:
     forbidding = f'{KAPPAFILE}[security]\npickle = "forbid"\n'
-    file = project(tmp_path / "project", kappafile=forbidding, more="    is_pickle = True\n")
+    file = project(tmp_path / "project", kappafile=forbidding, more=more)
     with pytest.raises(ConfigurationError, match="`factor` would be packed as a pickle, which `pickle` in"):
         built(file, tmp_path / "bundle")
 
