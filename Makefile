@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests lint format \
+.PHONY: help venv demo test test-engines test-frameworks coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests lint format \
   generate bench-adapters bench-build bench-serve bench-one-client bench-versions bench-structure bench-cli bench-validate bench-images \
   bench-manifest-errors bench-tune bench-ablation bench-peers clean
 
@@ -48,6 +48,9 @@ coverage: $(INSTALLED) ## the branches that `make test` reaches, subprocesses co
 
 test-engines: $(INSTALLED) ## the tests that start servers, use engines or ask the package index
 	$(PYTHON) -m pytest -n $(WORKERS) --maxprocesses 8 -m 'index or engine'
+
+test-frameworks: $(INSTALLED) ## artifact types with the frameworks of GROUP (tests/frameworks/groups.toml); records the versions
+	$(PYTHON) -m tests.frameworks.groups $(or $(GROUP),core)
 
 fuzz: fuzz-kappafiles fuzz-bodies ## mutated kappafiles and request bodies: never a traceback, never too much memory or time
 

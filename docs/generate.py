@@ -25,11 +25,11 @@ from kappa import errors, testing, types
 from kappa.build.manifest import explain
 from kappa.cli.command import KappaCommand, load_command
 from kappa.cli.main import SECTIONS, cli
-from kappa.plugins import INPUT_ADAPTERS, OUTPUT_ADAPTERS
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, OUTPUT_ADAPTERS
 from kappa.remote import client as remote
 from kappa.services.declaring import DECORATORS
 from kappa.settings import Settings
-from kappa.spec.contracts import InputAdapter, OutputAdapter, field_docs
+from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter, field_docs
 from kappa.spec.declarations import DECLARATIONS, Part, fields_of_part
 from kappa.spec.naming import former_names
 from kappa.spec.schema import DOCUMENTS, schema_text
@@ -97,6 +97,15 @@ What passes between the server, the adapters and your functions, from `kappa.typ
 `InferenceTask` if it has a parameter `task` (`tasks` for a batch), and may return an `InferenceResult` or an
 `InferenceError` in place of a value: [how to answer exactly as you want](../how-to/control-the-answer.md)."""
 
+FRAMEWORKS_HEAD = """\
+The artifact types, each with what it takes and the versions of the framework whose own models it was last tested with:
+they are saved, adopted and loaded, and answer as they did before; those of
+[the how-to](../how-to/serve-any-framework.md) also from a bundle. `make test-frameworks GROUP=…` runs these tests, and
+writes the versions and the date here."""
+
+ABSENT_HEAD = """\
+These could not be installed where the tests run."""
+
 PYTHON_HEAD = """\
 Each table of [a kappafile](kappafile.md), and each key of `[service]`, has its decorator, whose arguments are the keys
 of the table. Relative paths start at the file of the class."""
@@ -132,6 +141,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "adapters.md": adapters_page(),
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "errors.md": errors_page(),
+        REFERENCE / "frameworks.md": frameworks_page(),
         REFERENCE / "kappafile.md": kappafile_page(),
         REFERENCE / "mistakes.md": mistakes_page(),
         REFERENCE / "promises.md": promises_page(),
@@ -475,6 +485,28 @@ def option_rows(plugin: type[BaseModel], *, leave_out: Set[str]) -> list[tuple[s
             shown = f" Default: `{json.dumps(default)}`." if is_shown else " Required." if field.is_required() else ""
             rows.append((f"`{field.alias or name}`", f"{plain_text(docs[field.alias or name])}{shown}"))
     return rows
+
+
+def frameworks_page() -> str:
+    """Return the page of what the tests against frameworks recorded."""
+    records = json.loads((REFERENCE / "frameworks.json").read_text(encoding="utf-8"))
+    groups = tomli.loads((ROOT / "tests" / "frameworks" / "groups.toml").read_text(encoding="utf-8"))
+    rows = []
+    for name, facts in sorted(records.items()):
+        plugin = ARTIFACTS.load(facts["type"])
+        versions = ", ".join(f"{package} {version}" for package, version in sorted(facts["packages"].items()))
+        tested = f"{facts['passed']} passed, {facts['date']}, Python {facts['python']} (`{facts['group']}`)"
+        rows.append((name, f"`{plugin.__name__}`", f'`"{facts["type"]}"`', formats_of(plugin), versions, tested))
+    table = markdown_table(("framework", "class", "`type`", "takes", "packages", "tests"), rows)
+    absent = [(name, facts["why"], facts["instead"]) for name, facts in sorted(groups.get("absent", {}).items())]
+    absent_table = markdown_table(("framework", "why", "what was checked instead"), absent)
+    return page("Frameworks", FRAMEWORKS_HEAD, table, *([ABSENT_HEAD, absent_table] if absent else []))
+
+
+def formats_of(plugin: type[ArtifactPlugin]) -> str:
+    """Say what a model of a type is on disk."""
+    extensions = f": {listed(sorted(plugin.extensions))}" if plugin.extensions else ""
+    return f"{plugin.takes}{extensions}{f', by {plugin.written_by}' if plugin.written_by else ''}"
 
 
 def types_page() -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,10 @@ import pytest
 
 from kappa.inspection.detection import inspect_path
 from kappa.inspection.report import Model, Tensor
+from tests.frameworks.environments import environment
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = (
     *(
         "catboost",
@@ -36,14 +34,8 @@ PACKAGES = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of models; the environment that writes them is kept, because it has some GB."""
-    name = sha256(" ".join((sys.version, *PACKAGES)).encode()).hexdigest()[:12]
-    environment = ROOT / ".venv" / f"frameworks-{name}"
-    python = environment / "bin" / "python"
-    if not (environment / "whole").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)  # where pip's settings hold
-        (environment / "whole").touch()
+    """Return a folder of models, written in an environment of their own."""
+    python = environment("files", PACKAGES)
     models = tmp_path_factory.mktemp("models")
     subprocess.run([python, Path(__file__).with_name("write_models.py"), models], check=True, timeout=280)
     return models
