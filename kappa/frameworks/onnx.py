@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kappa.errors import BadInputError, BundleError, optional_import
+from kappa.errors import BundleError, optional_import
+from kappa.frameworks.named_inputs import NamedInputs, column_names
 from kappa.frameworks.packing import check_packed
 from kappa.inspection.networks import onnx_of
+from kappa.inspection.report import Tensor
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.wording import listed
 
@@ -71,9 +73,7 @@ class OnnxModelArtifact(ArtifactPlugin):
 
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
         """Return the names of the inputs of a model that has one for each column."""
-        inputs = model.get_inputs()
-        is_by_column = len(inputs) > 1 and all(_is_column(node.shape) for node in inputs)
-        return tuple(node.name for node in inputs) if is_by_column else ()
+        return column_names(_inputs_of(model))
 
     def filename_of(self, path: Path) -> str:
         return _FOLDER if path.is_dir() else self.filename
@@ -100,53 +100,23 @@ def _model_in(folder: Path) -> Path:
     return next(folder.glob("*.onnx"))
 
 
-def _is_column(shape: Sequence[Any]) -> bool:
-    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
-
-
 class _Predict:
     """Calls a session with what an input adapter makes."""
 
     def __init__(self, session: Any, artifact: str, *, is_batch: bool) -> None:
         self._run = session.run
-        self._inputs = {node.name: (_dtype_of(node.type), len(node.shape)) for node in session.get_inputs()}
+        self._inputs = NamedInputs(_inputs_of(session), artifact=artifact, is_batch=is_batch)
         self._outputs = [node.name for node in session.get_outputs()]
-        lengths = {node.shape[0] for node in session.get_inputs() if node.shape and isinstance(node.shape[0], int)}
-        if is_batch and lengths:
-            raise BundleError(
-                f"The model of the artifact `{artifact}` takes exactly {min(lengths)} at a time: write `batch = false` "
-                "for its API, or export it with a first dimension that may vary."
-            )
 
     def __call__(self, argument: Any) -> dict[str, Any]:
-        values = self._by_name(argument)
-        if values.keys() != self._inputs.keys():
-            raise BadInputError(f"The model takes the inputs {listed(self._inputs)}, not {listed(values) or 'none'}.")
-        tensors = {name: self._tensor(name, value) for name, value in values.items()}
-        return dict(zip(self._outputs, self._run(self._outputs, tensors), strict=True))
+        return dict(zip(self._outputs, self._run(self._outputs, self._inputs(argument)), strict=True))
 
-    def _by_name(self, argument: Any) -> dict[str, Any]:
-        """Return the inputs in an argument by their names."""
-        if isinstance(argument, Mapping):
-            return dict(argument)
-        if len(self._inputs) == 1:
-            return dict.fromkeys(self._inputs, argument)
-        if hasattr(argument, "columns"):
-            return {str(name): argument[name].to_numpy() for name in argument.columns}
-        if isinstance(argument, list) and argument and all(isinstance(row, Mapping) for row in argument):
-            names = dict.fromkeys(name for row in argument for name in row)
-            return {name: [row.get(name) for row in argument] for name in names}
-        raise BadInputError(f"The model takes several inputs, {listed(self._inputs)}: send them by name.")
 
-    def _tensor(self, name: str, value: Any) -> Any:
-        import numpy as np
-
-        dtype, rank = self._inputs[name]
-        try:
-            array = np.asarray(value, dtype=dtype)
-        except (TypeError, ValueError) as exc:
-            raise BadInputError(f"The input `{name}` cannot be made an array of `{dtype}`: {exc}.") from exc
-        return array.reshape(-1, 1) if array.ndim == 1 and rank == 2 and len(self._inputs) > 1 else array
+def _inputs_of(session: Any) -> list[Tensor]:
+    return [
+        Tensor(node.name, _dtype_of(node.type), tuple(-1 if size is None else size for size in node.shape))
+        for node in session.get_inputs()
+    ]
 
 
 def _dtype_of(kind: str) -> str:
