@@ -100,8 +100,12 @@ ARTIFACTS = PluginRegistry(
     group="kappa.artifacts",
     builtins={
         "catboost": "kappa.frameworks.catboost:CatBoostModelArtifact",
+        "cloudpickle": "kappa.frameworks.cloudpickle:CloudpickleArtifact",
+        "file": "kappa.frameworks.file:FileArtifact",
+        "frame": "kappa.frameworks.frame:FrameArtifact",
         "json": "kappa.frameworks.json:JSONArtifact",
         "lightgbm": "kappa.frameworks.lightgbm:LightGBMModelArtifact",
+        "numpy": "kappa.frameworks.numpy:NumpyArtifact",
         "onnx": "kappa.frameworks.onnx:OnnxModelArtifact",
         "pickle": "kappa.frameworks.pickle:PickleArtifact",
         "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",

@@ -99,6 +99,8 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "spark": absence_of_spark,
     "tensorflow": partial(absence_of_package, "tensorflow"),
     "onnx": absence_of_onnx,
+    "cloudpickle": partial(absence_of_package, "cloudpickle"),
+    "polars": partial(absence_of_package, "polars"),
     "skops": partial(absence_of_package, "skops"),
     "statsmodels": partial(absence_of_package, "statsmodels"),
     "torch": partial(absence_of_package, "torch"),

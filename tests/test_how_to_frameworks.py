@@ -53,6 +53,7 @@ HEAD = 'kappafile = 1\n[service]\nname = "Service"\n'
 
 
 FRAMEWORKS = [
+    "Arrays, tables and files",
     pytest.param("LightGBM", marks=pytest.mark.lightgbm),
     pytest.param("skops", marks=pytest.mark.skops),
     pytest.param("ONNX", marks=pytest.mark.onnx),
@@ -65,11 +66,13 @@ FRAMEWORKS = [
 def test_the_example_of_a_framework_answers_as_the_page_shows_and_from_a_bundle(framework: str, tmp_path: Path) -> None:
     section = PAGE.read_text(encoding="utf-8").partition(f"\n## {framework}\n")[2].partition("\n## ")[0]
     blocks = dict(BLOCK.findall(section))
+    modules = [text for language, text in BLOCK.findall(section) if language == "python"]
     command, answer = blocks["console"].strip().removeprefix("$ ").split("\n")
     project = tmp_path / "project"
     project.mkdir()
     (project / "kappafile.toml").write_text(HEAD + blocks["toml"], encoding="utf-8")
-    (project / "train.py").write_text(blocks["python"], encoding="utf-8")
+    for text in modules:
+        (project / text.partition("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
     run(project, "train.py")
     (project / "train.py").unlink()
     assert shortened(run(project, "-m", *shlex.split(command))) == answer

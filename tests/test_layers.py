@@ -76,7 +76,10 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
     "kappa.frameworks": (
         {"pydantic"},
-        {"catboost", "joblib", "lightgbm", "numpy", "onnxruntime", "skops", "sklearn", "xgboost"},
+        {
+            *("catboost", "cloudpickle", "joblib", "lightgbm", "numpy", "onnxruntime", "pandas", "polars", "pyarrow"),
+            *("skops", "sklearn", "xgboost"),
+        },
     ),
     "kappa.inspection": (set(), {"ruamel"}),
     "kappa.offline": ({"orjson"}, set()),

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
-from kappa.frameworks.estimators import estimator_caller
-from kappa.inspection.pickles import (
-    PICKLE_EXTENSIONS,
-    may_hold_estimator,
-    needs_of_object,
-    needs_of_pickle,
-    sniff_pickle,
-)
+from kappa.frameworks.pickled import PickledArtifact
+from kappa.inspection.pickles import PICKLE_EXTENSIONS, may_hold_estimator
 from kappa.inspection.streams import HEAD_BYTES, compression_of
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 
 __all__ = ["PickleArtifact"]
 
@@ -45,13 +37,12 @@ def _load_with_joblib(path: Path, *, needed_for: str) -> Any:
     return joblib.load(path)
 
 
-class PickleArtifact(ArtifactPlugin):
+class PickleArtifact(PickledArtifact):
     """Any object that `pickle` or `joblib` writes."""
 
     filename: ClassVar[str] = "object.pkl"
     extensions: ClassVar[frozenset[str]] = PICKLE_EXTENSIONS
     written_by: ClassVar[str] = "`pickle.dump`"
-    is_pickle: ClassVar[bool] = True
 
     type: Literal["pickle"] = "pickle"
 
@@ -66,18 +57,5 @@ class PickleArtifact(ArtifactPlugin):
                 return _Unpickler(file).load()  # the manifest's `security.pickle` has decided
         return _load_with_joblib(path, needed_for=f"what joblib wrote, as the artifact `{self.name}` is,")
 
-    def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
-        """Return the object's method, called as an estimator's, which is what most pickles hold."""
-        return estimator_caller(model, method, super().caller(model, method, is_batch=is_batch), is_batch=is_batch)
-
     def claims(self, path: Path) -> bool:
         return super().claims(path) and not may_hold_estimator(path)
-
-    def sniff(self, path: Path) -> str | None:
-        return sniff_pickle(path)
-
-    def needs_of_file(self, path: Path) -> ModelNeeds:
-        return needs_of_pickle(path)
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:
-        return needs_of_object(model)

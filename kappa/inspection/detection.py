@@ -16,6 +16,7 @@ from kappa.inspection.folders import (
     read_transformers,
 )
 from kappa.inspection.networks import read_coreml, read_onnx, read_saved_model, read_tflite
+from kappa.inspection.numpy_files import read_numpy
 from kappa.inspection.pickle_files import read_pickle_file
 from kappa.inspection.report import Model
 from kappa.inspection.streams import head_of
@@ -31,6 +32,7 @@ _MOST_FILES = 10_000
 FILE_READERS: tuple[Callable[[Path, bytes], Model | None], ...] = (
     read_torch,
     read_zipped,
+    read_numpy,
     read_safetensors,
     read_gguf,
     read_hdf5,

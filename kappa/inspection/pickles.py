@@ -10,7 +10,7 @@ from __future__ import annotations
 import dis
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -79,10 +79,10 @@ def needs_of_pickle(path: Path) -> ModelNeeds:
         return ModelNeeds()
 
 
-def needs_of_object(value: Any) -> ModelNeeds:
+def needs_of_object(value: Any, *, dumps: Callable[..., bytes] = pickle.dumps) -> ModelNeeds:
     """Return what a pickle of ``value`` would name; nothing for what cannot be pickled. Large arrays are not copied."""
     try:
-        data = pickle.dumps(value, protocol=5, buffer_callback=lambda _: None)
+        data = dumps(value, protocol=5, buffer_callback=lambda _: None)
     except Exception:  # noqa: BLE001 - of others' classes
         return ModelNeeds()
     return read_contents(data).needs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,14 @@ def read_parquet(path: Path, head: bytes) -> Model | None:
     if not head.startswith(_PARQUET):
         return None
     with path.open("rb") as file:
-        file.seek(-4, 2)
-        is_whole = file.read() == _PARQUET
-    remark = "It is a table of data, and may be the sample that `columns_from` names; Kappa's extra `arrow` reads it."
+        size = file.seek(0, SEEK_END)
+        file.seek(max(0, size - 8))
+        end = file.read()
+    is_whole = end[4:] == _PARQUET and int.from_bytes(end[:4], "little") + 12 <= size
+    remark = (
+        "It is a table of data: the type `frame` gives it to functions, and `columns_from` takes it for a sample, with "
+        "Kappa's extra `arrow`."
+    )
     return Model(
         kind="parquet",
         certainty="certain" if is_whole else "likely",

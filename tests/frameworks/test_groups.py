@@ -19,6 +19,12 @@ def test_every_type_is_tested_with_its_framework() -> None:
     assert {framework.type for framework in frameworks()} == set(ARTIFACTS.builtins)
 
 
+def test_every_type_is_held_to_the_suite() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    classes = {path.partition(":")[2] for path in ARTIFACTS.builtins.values()}
+    assert {name for name in classes if f" artifact = {name}(" not in sources} == set()
+
+
 def test_every_framework_has_a_record_of_its_last_run() -> None:
     recorded = {
         (name, facts["group"], facts["type"], *facts["packages"])

@@ -117,7 +117,7 @@ def inspected(path: Path, data: bytes | None = None) -> Model:
             {"weights": 2, "verdict": Verdict("safe")},
             id="torch",
         ),
-        pytest.param("m.parquet", b"PAR1....PAR1", "parquet", {"certainty": "certain"}, id="parquet"),
+        pytest.param("m.parquet", b"PAR1....\4\0\0\0PAR1", "parquet", {"certainty": "certain"}, id="parquet"),
         pytest.param("m.tflite", bytes(4) + b"TFL3" + bytes(9), "tflite", {"certainty": "likely"}, id="tflite"),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_file_is_told(name: str, data: bytes, kind: str, facts: dict[str, Any]
         ("m.keras", samples.keras()),
         ("m.skops", samples.skops()),
         ("m.pt", samples.torch(samples.STATE_DICT)),
-        ("m.parquet", b"PAR1....PAR1"),
+        ("m.parquet", b"PAR1....\4\0\0\0PAR1"),
     ],
 )
 def test_the_kind_of_a_file_that_ends_too_soon_is_told(name: str, data: bytes, tmp_path: Path) -> None:

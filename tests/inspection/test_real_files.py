@@ -13,7 +13,7 @@ from kappa.inspection.detection import inspect_path
 from kappa.inspection.report import Model, Tensor
 from tests.frameworks.environments import environment
 
-pytestmark = [pytest.mark.engine, pytest.mark.index]
+pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.timeout(1800)]  # some GB are installed first
 
 PACKAGES = (
     *(

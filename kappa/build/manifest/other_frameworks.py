@@ -39,9 +39,26 @@ _IN_A_FILE = {
     "transformers": "Transformers",
 }
 """The framework by the usual name of its type. Its models are files that its own function reads."""
-_OTHER_WORDS = {"joblib": "sklearn", "lgbm": "lightgbm", "scikit": "sklearn", "scikit_learn": "sklearn"}
+_OTHER_WORDS = {
+    "array": "numpy",
+    "binary": "file",
+    "bytes": "file",
+    "dataframe": "frame",
+    "directory": "file",
+    "folder": "file",
+    "joblib": "sklearn",
+    "lgbm": "lightgbm",
+    "ndarray": "numpy",
+    "npy": "numpy",
+    "npz": "numpy",
+    "pandas": "frame",
+    "parquet": "frame",
+    "path": "file",
+    "polars": "frame",
+    "scikit": "sklearn",
+    "scikit_learn": "sklearn",
+}
 """The type by another word for it."""
-_BARE = frozenset({"binary", "bytes", "directory", "file", "folder", "path"})
 _EXTENSIONS: Mapping[str, str] = {
     ".h5": "Keras",
     ".keras": "Keras",
@@ -66,7 +83,7 @@ def advice_for_type(name: str, *, artifact: str, apis: Sequence[str] = ()) -> tu
     base = next((word.removesuffix(end) for end in ("_model", "_artifact", "") if word.endswith(end)), word)
     if base in _IN_A_FILE:
         return f"There is no type for {_IN_A_FILE[base]} yet. {_by_setup(artifact, apis)}", None
-    return (f"A file needs no type. {_by_setup(artifact, apis)}", None) if base in _BARE else None
+    return None
 
 
 def _by_setup(artifact: str, apis: Sequence[str]) -> str:

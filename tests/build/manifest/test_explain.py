@@ -107,13 +107,10 @@ def test_a_code_is_explained_in_any_case_with_an_example() -> None:
 
 def test_every_key_but_a_plugins_without_an_example_shows_one_that_is_toml() -> None:
     without = {key.key for key in keys().values() if not key.example}
-    artifacts = {f"artifact.{name}" for name in ("catboost", "json", "lightgbm", "onnx", "pickle", "skops", "xgboost")}
-    artifacts |= {
-        "artifact.catboost.estimator",
-        "artifact.onnx.providers",
-        "artifact.onnx.threads",
-        "artifact.skops.trusted",
-        "artifact.xgboost.estimator",
+    artifacts = {
+        name
+        for name in keys()
+        if name.startswith("artifact.") and name.split(".")[1] not in ("NAME", "sklearn", "text")
     }
     assert without == {*artifacts, "output.default"}
     for key in keys().values():

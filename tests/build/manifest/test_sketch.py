@@ -142,17 +142,13 @@ def test_a_type_of_a_framework_that_is_not_there_yet_names_the_way_that_works(
     ) in text
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_bare_file_needs_no_type(kind: str, write_artifact: Callable[[str], str]) -> None:
-    assert "A file needs no type. Load it in code of yours: `kappa explain KF205` prints" in write_artifact(kind)
-
-
 def test_an_artifact_that_answers_no_api_by_itself_leaves_the_apis_as_they_are() -> None:
     assert "`artifact = " not in (advice_for_type("keras", artifact="model") or ("",))[0]
 
 
 def test_another_word_for_a_type_is_told(write_artifact: Callable[[str], str]) -> None:
     assert 'Write `type = "lightgbm"` for what LightGBM\'s `save_model` wrote.' in write_artifact("lgbm")
+    assert 'Write `type = "file"` for what any program wrote.' in write_artifact("folder")
 
 
 @pytest.mark.parametrize("kind", ["joblib", "scikit-learn"])
