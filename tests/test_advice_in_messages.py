@@ -21,6 +21,7 @@ PROJECT_COMMANDS = ("validate", "test", "run", "serve", "build", "lock", "genera
 REACHED = {
     "kappa/actions/building.py": ("build",),
     "kappa/actions/images.py": ("containerize",),
+    "kappa/actions/starting.py": ("init",),
     "kappa/actions/serving.py --api": ("tune",),
     "kappa/actions/serving.py --port": ("reload",),
     "kappa/build/": PROJECT_COMMANDS,

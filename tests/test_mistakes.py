@@ -252,7 +252,7 @@ MISTAKES = [
         18,
         "A folder without a kappafile",
         "kappa serve .",
-        ["There is no kappafile", "house`", "write this as `kappafile.toml`", 'path = "house.joblib"'],
+        ["There is no kappafile", "house`", "`kappa init house.joblib` writes one"],
         {"kappafile.toml": None},
     ),
     Mistake(

@@ -40,6 +40,12 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.serving import server_settings as server_settings
     from kappa.actions.serving import tune_bundle as tune_bundle
     from kappa.actions.serving import tuning_charts as tuning_charts
+    from kappa.actions.starting import Start as Start
+    from kappa.actions.starting import first_answer as first_answer
+    from kappa.actions.starting import model_at_hand as model_at_hand
+    from kappa.actions.starting import plan_start as plan_start
+    from kappa.actions.starting import without_example as without_example
+    from kappa.actions.starting import write_start as write_start
     from kappa.actions.store import StoredBundle as StoredBundle
     from kappa.actions.store import bundle_record as bundle_record
     from kappa.actions.store import bundles_to_delete as bundles_to_delete
@@ -63,6 +69,7 @@ _HOMES = {
     "InspectedModel": "kappa.actions.inspecting",
     "ProjectTarget": "kappa.actions.targets",
     "ReportForm": "kappa.actions.kappafiles",
+    "Start": "kappa.actions.starting",
     "StoredBundle": "kappa.actions.store",
     "Target": "kappa.actions.targets",
     "api_of": "kappa.actions.targets",
@@ -77,13 +84,16 @@ _HOMES = {
     "examples_of": "kappa.actions.examples",
     "explain_name": "kappa.actions.explaining",
     "find_bundle": "kappa.actions.targets",
+    "first_answer": "kappa.actions.starting",
     "github_workflow": "kappa.actions.images",
     "inspect_model": "kappa.actions.inspecting",
     "list_bundles": "kappa.actions.store",
     "lock_project": "kappa.actions.building",
+    "model_at_hand": "kappa.actions.starting",
     "open_target": "kappa.actions.targets",
     "past_builds": "kappa.actions.building",
     "plan_of": "kappa.actions.building",
+    "plan_start": "kappa.actions.starting",
     "problem_trees": "kappa.actions.kappafiles",
     "project_to_build": "kappa.actions.building",
     "reload_server": "kappa.actions.serving",
@@ -101,6 +111,8 @@ _HOMES = {
     "tune_bundle": "kappa.actions.serving",
     "tuning_charts": "kappa.actions.serving",
     "verify_bundles": "kappa.actions.store",
+    "without_example": "kappa.actions.starting",
+    "write_start": "kappa.actions.starting",
 }
 
 __all__ = [
@@ -110,6 +122,7 @@ __all__ = [
     "InspectedModel",
     "ProjectTarget",
     "ReportForm",
+    "Start",
     "StoredBundle",
     "Target",
     "api_of",
@@ -124,13 +137,16 @@ __all__ = [
     "examples_of",
     "explain_name",
     "find_bundle",
+    "first_answer",
     "github_workflow",
     "inspect_model",
     "list_bundles",
     "lock_project",
+    "model_at_hand",
     "open_target",
     "past_builds",
     "plan_of",
+    "plan_start",
     "problem_trees",
     "project_to_build",
     "reload_server",
@@ -148,6 +164,8 @@ __all__ = [
     "tune_bundle",
     "tuning_charts",
     "verify_bundles",
+    "without_example",
+    "write_start",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -11,27 +10,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from kappa import build
 from kappa.actions.targets import ProjectTarget, Target, open_target
 from kappa.errors import BadInputError, ConfigurationError, InferenceFailedError, KappaError
 from kappa.remote.transport import unanswered
+from kappa.rendering.templates import toml_value
 from kappa.secret_urls import masked
 from kappa.services.comparison import Replay, replay_of
 from kappa.services.inference import Inference, example_payload
 from kappa.services.sample_requests import sample_request
+from kappa.services.service import LoadedService
 from kappa.services.versions import names_asked_for, say_differences, say_versions, versions_here, versions_pinned
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.service import ExampleSpec, ServiceSpec, ServingSpec
 from kappa.types import Answer, Payload
 
-__all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "say_what_ran"]
+__all__ = ["Examples", "check_examples", "examples_of", "replay_examples", "replay_in", "say_what_ran"]
 
 
 _REMOTE_TIMEOUT_S = 60.0
-_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-"""Keys of TOML that need no quotes."""
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -102,17 +100,11 @@ def _first_example(spec: ServiceSpec) -> str:
     api = spec.apis[0]
     body = sample_request(spec, api)
     request = (
-        f"input = {_toml(body)}" if body is not None else f'input_file = "request.{_FILES.get(api.input.type, "bin")}"'
+        f"input = {toml_value(body)}"
+        if body is not None
+        else f'input_file = "request.{_FILES.get(api.input.type, "bin")}"'
     )
     return f'[[examples]]\nname = "a first request"\napi = "{api.name}"\n{request}'
-
-
-def _toml(value: Any) -> str:
-    """Return a JSON value as TOML writes it, in one line."""
-    if isinstance(value, dict):
-        keys = ((key if _BARE.fullmatch(key) else json.dumps(key), _toml(item)) for key, item in value.items())
-        return f"{{ {', '.join(f'{key} = {text}' for key, text in keys)} }}"
-    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
 
 
 _FILES = {"image": "png"}
@@ -156,8 +148,13 @@ def replay_examples(
         return
     with open_target(target, environ=environ) as service:
         for example in examples.spec.examples:
-            ask = partial(_answer, service.apis[example.api], service.spec.serving)
-            yield _replay(example, examples, ask)
+            yield replay_in(service, example, examples)
+
+
+def replay_in(service: LoadedService, example: ExampleSpec, examples: Examples) -> Replay:
+    """Send an example to a service that is loaded."""
+    ask = partial(_answer, service.apis[example.api], service.spec.serving)
+    return _replay(example, examples, ask)
 
 
 def _replay(example: ExampleSpec, examples: Examples, ask: Callable[[Payload], Answer]) -> Replay:

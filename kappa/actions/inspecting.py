@@ -9,8 +9,8 @@ from typing import Any
 
 from kappa.build.code.model_names import main_problem
 from kappa.build.code.model_packages import ModelPackages, packages_of
+from kappa.build.manifest.nearby_models import command_for, find_model
 from kappa.build.manifest.other_frameworks import advice_for_type
-from kappa.build.manifest.sketch import find_model, sketch_for
 from kappa.build.packages.installed import installed_version, is_same_version
 from kappa.errors import UsageError
 from kappa.inspection.detection import inspect_path
@@ -30,7 +30,7 @@ class InspectedModel:
     other_versions: Mapping[str, str]
     """The versions installed here, by distribution, where the model was saved with others."""
     advice: str
-    """The next step, in sentences; lines of a kappafile are after a colon."""
+    """The next step, in sentences."""
 
     def to_tree(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -88,7 +88,6 @@ def _advice_for(model: Model, path: Path) -> str:
     if model.of_main:
         return main_problem(model.of_main, path.name).help
     if model.artifact_type:
-        sketch = sketch_for(path, path.parent, artifact_type=model.artifact_type)
-        return f"Write this as `kappafile.toml` beside it:\n\n{sketch}"
+        return f"{command_for(str(path))} writes a kappafile for it."
     advice = advice_for_type(model.kind, artifact="model")
     return advice[0] if advice is not None else ""

@@ -43,6 +43,8 @@ class ProjectTarget:
     """A kappafile, or a directory that should have one."""
 
     path: Path
+    text: str | None = field(default=None, repr=False)
+    """The kappafile's text, where it is not written yet."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -50,7 +52,7 @@ class ProjectTarget:
     @cached_property
     def project(self) -> build.Project:
         """The project, read once; raises `ManifestError` that carries every problem found."""
-        return build.read_project(self.path)
+        return build.read_project(self.path, text=self.text)
 
     @property
     def spec(self) -> ServiceSpec:

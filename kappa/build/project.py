@@ -63,15 +63,17 @@ class Project:
         return replace(self, spec=with_signatures(self.spec, self.root))
 
 
-def read_project(path: Path, *, models: Mapping[str, Path] | None = None) -> Project:
+def read_project(path: Path, *, models: Mapping[str, Path] | None = None, text: str | None = None) -> Project:
     """Read a kappafile, or the one of a directory; raises `ManifestError` that carries every problem found.
+
+    With ``text``, that is read in place of the kappafile at ``path``, which need not be there.
 
     A class whose declaration is not written out is imported in a process of its own. The paths of ``models``, by the
     names of artifacts, stand in place of those in the file, and may lead anywhere.
     """
-    file = kappafile_at(path.resolve())
+    file = path.resolve() if text is not None else kappafile_at(path.resolve())
     sources = {name: ArtifactSource(path=model.absolute()) for name, model in (models or {}).items()}
-    project = checked_project(file, *check_kappafile(file, runs_code=True, packed=sources.keys()))
+    project = checked_project(file, *check_kappafile(file, text=text, runs_code=True, packed=sources.keys()))
     return with_sources(project, sources)
 
 
@@ -99,6 +101,7 @@ def with_sources(project: Project, sources: Mapping[str, ArtifactSource]) -> Pro
 def check_kappafile(
     file: Path,
     *,
+    text: str | None = None,
     runs_code: bool = False,
     declaration: Declaration | None = None,
     packed: Collection[str] = (),
@@ -107,10 +110,10 @@ def check_kappafile(
 
     Unless ``runs_code``, nothing of the user's runs: a class whose declaration is not written out is then left
     unchecked, and there is no project. ``declaration`` saves reading the class; files of artifacts that are ``packed``
-    from elsewhere need not be there.
+    from elsewhere need not be there. ``text`` is read in place of the file, if it is given.
     """
     file = file.absolute()
-    document, diagnostics = read_kappafile(file)
+    document, diagnostics = read_kappafile(file, text=text)
     if document is None:
         return None, diagnostics
     draft = validate(document, diagnostics)

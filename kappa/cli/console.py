@@ -27,6 +27,7 @@ from kappa.service_log import logging_to
 __all__ = [
     "Shell",
     "current_shell",
+    "is_terminal",
     "narrating",
     "print_error",
     "print_failure",
@@ -64,6 +65,11 @@ def current_shell() -> Shell:
     """Return the shell of the running command."""
     shell: Shell = click.get_current_context().ensure_object(Shell)
     return shell
+
+
+def is_terminal() -> bool:
+    """Return whether questions can be answered: stdin is a terminal."""
+    return sys.stdin.isatty()
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str] = os_environ) -> bool:

@@ -11,6 +11,7 @@ __all__ = ["SECTIONS", "cli", "main"]
 
 SECTIONS = {
     "Declare and build": {
+        "init": "Write the first kappafile of a model.",
         "inspect": "Tell what a model file says of itself, without loading it.",
         "validate": "Report every problem of kappafiles.",
         "explain": "Explain a key of a kappafile, or the code of a problem.",

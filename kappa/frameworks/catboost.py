@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -65,6 +65,15 @@ class CatBoostModelArtifact(ArtifactPlugin):
 
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
         return named_columns(tuple(model.feature_names_ or ()))
+
+    def first_row(self, model: Any) -> Mapping[str, Any] | Sequence[Any] | None:
+        if not (names := self.feature_names_of(model)):
+            return [1.5] * len(model.feature_names_)
+        of_text = {*model.get_cat_feature_indices(), *model.get_text_feature_indices()}
+        return {name: "text" if index in of_text else 1.5 for index, name in enumerate(names)}
+
+    def input_for(self, path: Path) -> str:  # noqa: ARG002 - the binary format is not read for its columns
+        return "dataframe"
 
     def filename_of(self, path: Path) -> str:
         return _AS_JSON if head_of(path).startswith(b"{") else self.filename

@@ -6,9 +6,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from copy import copy
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
-__all__ = ["estimator_caller"]
+from kappa.inspection.detection import read_model
+
+__all__ = ["categories_of", "estimator_caller", "input_for_estimator"]
 
 _BY_VALUE = frozenset(
     {
@@ -24,6 +27,7 @@ _BY_VALUE = frozenset(
     }
 )
 """The packages whose estimators use a frame's numbers alone."""
+_OF_TEXTS = "sklearn.feature_extraction.text:"
 _BY_OUTPUT = frozenset({"predict_log_proba", "predict_proba"})
 """The methods that return a list with an array for each output, where a classifier has several."""
 
@@ -38,6 +42,41 @@ def estimator_caller(model: Any, method: str, called: Callable[..., Any], *, is_
     if _uses_values_alone(model):
         called = _on_values(model, method, called)
     return _by_row(called) if is_batch and method in _BY_OUTPUT else called
+
+
+def input_for_estimator(path: Path) -> str:
+    """Return the type of the input adapter that suits an estimator: texts for one that begins with a vectorizer."""
+    model = read_model(path)
+    first = (model.steps[0].made_of if model.steps else model.made_of) if model is not None else ""
+    return "string" if first.startswith(_OF_TEXTS) else "ndarray"
+
+
+def categories_of(model: Any) -> dict[str, Any]:
+    """Return one of the values that an encoder or a vectorizer in a fitted pipeline takes, by the columns it is for."""
+    values: dict[str, Any] = {}
+    for part, columns in _transformers_in(model, getattr(model, "feature_names_in_", ())):
+        if hasattr(part, "categories_"):
+            values.update((column, _first_of(kinds)) for column, kinds in zip(columns, part.categories_, strict=False))
+        elif hasattr(part, "vocabulary_"):
+            values.update(dict.fromkeys(columns, "some text"))
+    return {column: value for column, value in values.items() if isinstance(column, str)}
+
+
+def _transformers_in(model: Any, columns: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the parts of a pipeline, or of a transformer of columns, with the columns that each is for."""
+    if hasattr(model, "steps"):
+        for _, step in model.steps:
+            yield from _transformers_in(step, columns)
+    elif hasattr(model, "transformers_"):
+        for _, part, names in model.transformers_:
+            yield from _transformers_in(part, [names] if isinstance(names, str) else names)
+    elif isinstance(columns, list | tuple) or hasattr(columns, "tolist"):
+        yield model, columns
+
+
+def _first_of(categories: Any) -> Any:
+    values = categories.tolist()
+    return next((value for value in values if value is not None and value == value), None)
 
 
 def _uses_values_alone(model: Any) -> bool:

@@ -66,6 +66,9 @@ class LightGBMModelArtifact(ArtifactPlugin):
         booster = model if is_instance_of(model, "lightgbm.Booster") else model.booster_
         return _columns_of(booster)
 
+    def input_for(self, path: Path) -> str:  # noqa: ARG002 - all of them take arrays
+        return "ndarray"
+
     def sniff(self, path: Path) -> str | None:
         head = head_of(path)
         if head.startswith(_DUMPED):

@@ -75,6 +75,9 @@ class OnnxModelArtifact(ArtifactPlugin):
         """Return the names of the inputs of a model that has one for each column."""
         return column_names(_inputs_of(model))
 
+    def input_for(self, path: Path) -> str:  # noqa: ARG002 - all of them take arrays
+        return "ndarray"
+
     def filename_of(self, path: Path) -> str:
         return _FOLDER if path.is_dir() else self.filename
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
+from kappa.frameworks.estimators import input_for_estimator
 from kappa.frameworks.pickled import PickledArtifact
 from kappa.inspection.pickles import PICKLE_EXTENSIONS, may_hold_estimator
 
@@ -42,6 +43,9 @@ class SklearnModelArtifact(PickledArtifact):
 
     def load(self, directory: Path) -> Any:
         return _joblib().load(directory / self.filename)
+
+    def input_for(self, path: Path) -> str:
+        return input_for_estimator(path)
 
     def claims(self, path: Path) -> bool:
         return super().claims(path) and may_hold_estimator(path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import BundleError, optional_import
-from kappa.frameworks.estimators import estimator_caller
+from kappa.frameworks.estimators import categories_of, estimator_caller, input_for_estimator
 from kappa.frameworks.packing import check_packed
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.inspection.report import Model
@@ -51,6 +51,13 @@ class SkopsModelArtifact(ArtifactPlugin):
 
     def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
         return estimator_caller(model, method, super().caller(model, method, is_batch=is_batch), is_batch=is_batch)
+
+    def first_row(self, model: Any) -> Mapping[str, Any] | Sequence[Any] | None:
+        row = super().first_row(model)
+        return {**row, **categories_of(model)} if isinstance(row, Mapping) else row
+
+    def input_for(self, path: Path) -> str:
+        return input_for_estimator(path)
 
     def sniff(self, path: Path) -> str | None:
         model = _read(path)

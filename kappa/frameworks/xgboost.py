@@ -65,6 +65,9 @@ class XgboostModelArtifact(ArtifactPlugin):
         is_estimator = hasattr(model, "get_booster")
         return tuple((model.get_booster() if is_estimator else model).feature_names or ())
 
+    def input_for(self, path: Path) -> str:  # noqa: ARG002 - all of them take arrays
+        return "ndarray"
+
     def filename_of(self, path: Path) -> str:
         return _AS_JSON if head_of(path)[1:2] in _JSON_AFTER_BRACE else self.filename
 

@@ -1,11 +1,14 @@
 """Templates, filled in from contexts: a context holds everything that its template may use.
 
 Whatever a user wrote reaches a template's text only through a quoting filter of the language it stands in: `shquote`,
-`pystr`, `dockerquote`, `mdcell`. Names, versions and requirements are checked values that need none.
+`pystr`, `dockerquote`, `mdcell`, `toml`, `tomlkey`, `yaml`. Names, versions and requirements are checked values
+that need none.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from dataclasses import dataclass, fields
 from functools import cache
@@ -15,7 +18,15 @@ from kappa._resources import resource
 from kappa.errors import ConfigurationError, exception_text
 from kappa.wording import one_of
 
-__all__ = ["Context", "dockerquote", "extension_problem", "mdcell", "render", "render_extension"]
+__all__ = [
+    "Context",
+    "dockerquote",
+    "extension_problem",
+    "mdcell",
+    "render",
+    "render_extension",
+    "toml_value",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,29 @@ def mdcell(text: str) -> str:
     return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
 
 
+def toml_value(value: Any) -> str:
+    """Return a JSON value without nulls as TOML writes it, in one line."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_toml_key(key)} = {toml_value(item)}' for key, item in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _toml_key(key: str) -> str:
+    """Return a key as TOML writes it."""
+    return key if _BARE.fullmatch(key) else toml_value(key)
+
+
+def _yaml_value(value: Any) -> str:
+    """Return a JSON value as YAML writes it, in one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+"""Keys of TOML that need no quotes."""
+
+
 @cache
 def _environment() -> Any:
     import jinja2
@@ -110,5 +144,13 @@ def _environment() -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(shquote=shlex.quote, pystr=repr, dockerquote=dockerquote, mdcell=mdcell)
+    environment.filters.update(
+        shquote=shlex.quote,
+        pystr=repr,
+        dockerquote=dockerquote,
+        mdcell=mdcell,
+        toml=toml_value,
+        tomlkey=_toml_key,
+        yaml=_yaml_value,
+    )
     return environment

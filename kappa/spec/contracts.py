@@ -61,8 +61,10 @@ __all__ = [
     "Plugin",
     "PluginOfService",
     "Spec",
+    "artifact_of",
     "field_docs",
     "freeze",
+    "input_of",
     "model_files",
     "module_of",
     "plain_module",
@@ -447,6 +449,17 @@ class ArtifactPlugin(Plugin):
         """
         return tuple(map(str, getattr(model, "feature_names_in_", ())))
 
+    def first_row(self, model: Any) -> Mapping[str, Any] | Sequence[Any] | None:
+        """Return a row to call the model with first: by the columns that it was fitted with, as many values as it takes
+        if these have no names, or ``None`` if it does not know.
+
+        ``n_features_in_`` is scikit-learn's, as above.
+        """
+        if names := self.feature_names_of(model):
+            return dict.fromkeys(names, 1)
+        count = getattr(model, "n_features_in_", None)
+        return [1.5] * count if isinstance(count, int) else None
+
     def adopt(self, path: Path, directory: Path, *, link: bool = False) -> None:
         """Put a file or folder that the user made into ``directory`` as `load` expects it; ``link`` where possible."""
         target = directory / self.filename_of(path)
@@ -463,6 +476,11 @@ class ArtifactPlugin(Plugin):
         """Return what a file or folder of the user's is called inside a bundle: its format decides where `load` goes by
         that."""
         return self.filename
+
+    def input_for(self, path: Path) -> str:  # noqa: ARG002 - most formats name nothing
+        """Return the type of the input adapter that a first kappafile gives a model whose file does not say what it
+        takes."""
+        return "json"
 
     def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - most formats name nothing
         """Return what a model's file or folder names of the packages it needs; nothing of it is run."""
@@ -589,8 +607,20 @@ def _plugin_of(registry: PluginRegistry, family: type[Plugin], value: Any) -> An
     return plugin.model_validate(dict(options))
 
 
-AnyInput = Annotated[SerializeAsAny[InputAdapter], BeforeValidator(partial(_plugin_of, INPUT_ADAPTERS, InputAdapter))]
+def input_of(options: Any) -> InputAdapter:
+    """Return the input adapter that a name or a table means; raises `ValueError`."""
+    adapter: InputAdapter = _plugin_of(INPUT_ADAPTERS, InputAdapter, options)
+    return adapter
+
+
+def artifact_of(options: Any) -> ArtifactPlugin:
+    """Return the artifact that a table means; raises `ValueError`."""
+    artifact: ArtifactPlugin = _plugin_of(ARTIFACTS, ArtifactPlugin, options)
+    return artifact
+
+
+AnyInput = Annotated[SerializeAsAny[InputAdapter], BeforeValidator(input_of)]
 AnyOutput = Annotated[
     SerializeAsAny[OutputAdapter], BeforeValidator(partial(_plugin_of, OUTPUT_ADAPTERS, OutputAdapter))
 ]
-AnyArtifact = Annotated[SerializeAsAny[ArtifactPlugin], BeforeValidator(partial(_plugin_of, ARTIFACTS, ArtifactPlugin))]
+AnyArtifact = Annotated[SerializeAsAny[ArtifactPlugin], BeforeValidator(artifact_of)]

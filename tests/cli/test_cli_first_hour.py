@@ -52,17 +52,16 @@ def test_of_two_kappafiles_one_can_be_named_as_the_message_says(kappa: Kappa, fo
 
 
 @pytest.mark.parametrize("command", PROJECT_COMMANDS, ids=" ".join)
-def test_a_model_in_the_place_of_a_kappafile_is_answered_with_the_kappafile_to_write(
+def test_a_model_in_the_place_of_a_kappafile_is_answered_with_the_command_that_writes_one(
     kappa: Kappa, folder: Path, command: list[str]
 ) -> None:
     joblib.dump(LinearRegression().fit([[0.0]], [1.0]), folder / "house.joblib")
     result = kappa(*on("house.joblib", command))
     assert result.exit_code == 3
     assert "\N{REPLACEMENT CHARACTER}" not in result.output
-    advice = "This is a model. Write this beside it as `kappafile.toml`, and name that:\n\n"
-    written = result.output.partition(advice)[2].partition("\n\nFound 1 error.")[0]
-    (folder / "kappafile.toml").write_text(written, encoding="utf-8")
-    assert not [one for one in check_kappafile(folder / "kappafile.toml")[1] if one.is_error]
+    assert "This is a model: `kappa init house.joblib` writes a kappafile for it." in result.output
+    assert kappa("init", "house.joblib").exit_code == 0
+    assert not [problem for problem in check_kappafile(folder / "kappafile.toml")[1] if problem.is_error]
 
 
 @pytest.mark.parametrize("command", ["info", "serve-gunicorn", "tune", "get", "containerize"])
@@ -70,7 +69,7 @@ def test_so_it_is_where_a_bundle_is_meant(kappa: Kappa, folder: Path, command: s
     (folder / "house.pkl").write_bytes(pickle.dumps({"a": 1}))
     result = kappa(command, "./house.pkl")
     assert result.exit_code == 3
-    assert 'type = "pickle"\npath = "house.pkl"' in result.output
+    assert "`kappa init house.pkl`" in result.output
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def run(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_an_estimator_is_told_with_the_lines_that_serve_it(tmp_path: Path) -> None:
+def test_an_estimator_is_told_with_the_command_that_serves_it(tmp_path: Path) -> None:
     joblib.dump(LinearRegression().fit(np.zeros((2, 3)), [0, 1]), tmp_path / "model.joblib")
     code, text = run("model.joblib")
     assert code == 0
@@ -49,7 +49,7 @@ def test_an_estimator_is_told_with_the_lines_that_serve_it(tmp_path: Path) -> No
         f"saved with  scikit-learn {sklearn.__version__}",
         f"packages    joblib, numpy, scikit-learn=={sklearn.__version__}",
         "loading     safe",
-        'type = "sklearn"\npath = "model.joblib"',
+        "`kappa init model.joblib` writes a kappafile for it.",
     ):
         assert words in text
 

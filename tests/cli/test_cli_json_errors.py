@@ -37,6 +37,7 @@ FAILING = {
     "explain": (["KF999"], 2, "UsageError"),
     "get": (["Absent:1"], 4, "BundleNotFoundError"),
     "info": ([], 2, "UsageError"),
+    "init": (["absent"], 2, "UsageError"),
     "inspect": (["absent"], 2, "UsageError"),
     "list": (["--labels", "=="], 2, "UsageError"),
     "lock": (["absent"], 2, "UsageError"),

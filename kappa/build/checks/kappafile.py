@@ -27,10 +27,10 @@ from kappa.build.code.sampled_columns import columns_of_sample
 from kappa.build.code.tracing import Trace, links_outside, trace
 from kappa.build.code.undeclared import HowToAdd, undeclared_imports
 from kappa.build.manifest.diagnostics import Severity
+from kappa.build.manifest.nearby_models import type_of_model
 from kappa.build.manifest.other_frameworks import advice_for_type
 from kappa.build.manifest.patterns import matches_any
 from kappa.build.manifest.positions import TreePath
-from kappa.build.manifest.sketch import type_of_model
 from kappa.build.manifest.validation import Draft, deepest
 from kappa.build.manifest.words import nearest
 from kappa.build.packages.distributions import DistributionIndex

@@ -18,13 +18,13 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from kappa._version import __version__
 from kappa.build import manifest
 from kappa.build.manifest.diagnostics import Diagnostics, display_path
+from kappa.build.manifest.nearby_models import command_for, find_model, type_of_model
 from kappa.build.manifest.other_frameworks import framework_of_file
 from kappa.build.manifest.positions import Positions, Span, TextLines, TreePath
-from kappa.build.manifest.sketch import find_model, sketch_for, type_of_model
 from kappa.errors import ConfigurationError, UsageError
 from kappa.wording import quoted
 
-__all__ = ["KAPPAFILE_NAMES", "Document", "find_kappafile", "kappafile_at", "read_kappafile"]
+__all__ = ["KAPPAFILE_NAMES", "Document", "find_kappafile", "kappafile_at", "kappafiles_in", "read_kappafile"]
 
 KAPPAFILE_NAMES = ("kappafile.toml", "kappafile.yaml", "kappafile.yml")
 PYPROJECT = "pyproject.toml"
@@ -90,11 +90,15 @@ def _dotted(path: TreePath) -> str:
     return text
 
 
+def kappafiles_in(directory: Path) -> list[Path]:
+    """Return the kappafiles of ``directory``, of which there should be one."""
+    files = [directory / name for name in KAPPAFILE_NAMES if (directory / name).is_file()]
+    return [*files, directory / PYPROJECT] if _has_kappa_table(directory / PYPROJECT) else files
+
+
 def find_kappafile(directory: Path) -> Path:
     """Return the one kappafile of ``directory``; raises `ConfigurationError` for none and for two."""
-    files = [directory / name for name in KAPPAFILE_NAMES if (directory / name).is_file()]
-    if _has_kappa_table(directory / PYPROJECT):
-        files.append(directory / PYPROJECT)
+    files = kappafiles_in(directory)
     if not files:
         names = ", ".join(f"`{name}`" for name in KAPPAFILE_NAMES)
         raise ConfigurationError(
@@ -133,8 +137,7 @@ def _next_step(directory: Path) -> str:
             f"There is `{shown}`, a model of {framework}, for which there is no artifact type yet; "
             "`kappa explain KF205` shows the lines to write."
         )
-    reason = f"For `{shown}`, which is there," if model is not None else "For a model that `joblib.dump` wrote,"
-    return f"{reason} write this as `{KAPPAFILE_NAMES[0]}`:\n\n{sketch_for(model, directory).rstrip()}"
+    return f"{command_for(shown or 'MODEL_FILE')} writes one for {'the model that is there' if shown else 'a model'}."
 
 
 def _nearby(directory: Path) -> Iterator[Path]:
@@ -152,14 +155,14 @@ def _has_kappa_table(pyproject: Path) -> bool:
         return False
 
 
-def read_kappafile(file: Path) -> tuple[Document | None, Diagnostics]:
+def read_kappafile(file: Path, *, text: str | None = None) -> tuple[Document | None, Diagnostics]:
     """Read a kappafile and its mistakes of syntax; no document if nothing of it can be read.
 
-    A file that requires another version of Kappa has that as its only problem, however broken it may look to this one.
+    With ``text``, that is read in place of the file, which need not be there. A file that requires another version of
+    Kappa has that as its only problem, however broken it may look to this one.
     """
     diagnostics = Diagnostics(file, Positions())
-    text = _read(file, diagnostics)
-    if text is None:
+    if text is None and (text := _read(file, diagnostics)) is None:
         return None, diagnostics
     source = TextLines(text)
     if (other := _other_syntax(source, is_toml=file.suffix == ".toml")) is not None:
@@ -213,8 +216,7 @@ def _read(file: Path, diagnostics: Diagnostics) -> str | None:
 def _meant_by(file: Path) -> str:
     """Say what to do with a file that was named for a kappafile."""
     if type_of_model(file) is not None:
-        sketch = sketch_for(file, file.parent)
-        return f"This is a model. Write this beside it as `{KAPPAFILE_NAMES[0]}`, and name that:\n\n{sketch}"
+        return f"This is a model: {command_for(display_path(file))} writes a kappafile for it."
     if (framework := framework_of_file(file)) is not None:
         return f"This is a model of {framework}; `kappa explain KF205` shows what to write for it."
     if file.suffix == ".py":

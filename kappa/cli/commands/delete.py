@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
@@ -12,18 +11,13 @@ import click
 from kappa import actions
 from kappa.cli.arguments import bundles_at_hand, format_option, targets_argument
 from kappa.cli.command import kappa_command
-from kappa.cli.console import print_note, print_result
+from kappa.cli.console import is_terminal, print_note, print_result
 from kappa.cli.queries import stored_table
 from kappa.errors import UsageError
 from kappa.labels import parse_selector
 from kappa.spec.store import Query
 
-__all__ = ["command", "is_terminal"]
-
-
-def is_terminal() -> bool:
-    """Return whether questions can be answered: stdin is a terminal."""
-    return sys.stdin.isatty()
+__all__ = ["command"]
 
 
 @kappa_command(

@@ -1,9 +1,9 @@
-"""The first kappafile of a model that has none: what to write, with the files that lie there filled in."""
+"""Models that have no kappafile yet: the files that lie there, their types, and the command that begins with one."""
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -14,26 +14,11 @@ from kappa.build.manifest.other_frameworks import framework_of_file
 from kappa.plugins import ARTIFACTS
 from kappa.spec.contracts import ArtifactPlugin
 
-__all__ = ["find_model", "sketch_for", "type_of_model"]
+__all__ = ["command_for", "find_model", "sample_beside", "service_name_for", "type_of_model"]
 
 _SAMPLES = ("sample.csv", "sample.parquet", "samples.csv", "samples.parquet")
 _MOST_FILES = 10_000
 """How many files of a folder are looked at: it may be a home directory."""
-
-_LINES = """\
-kappafile = 1
-
-[service]
-name = {name}
-
-[artifacts.model]
-type = "{type}"
-path = {path}
-
-[apis.predict]
-input = {input}
-artifact = "model"
-"""
 
 
 def find_model(directory: Path) -> Path | None:
@@ -70,24 +55,20 @@ def _plugins() -> tuple[ArtifactPlugin, ...]:
     return tuple(ARTIFACTS.load(name)(name="model") for name in ARTIFACTS.builtins)
 
 
-def sketch_for(model: Path | None, directory: Path, *, artifact_type: str | None = None) -> str:
-    """Return what a new kappafile in ``directory`` holds: nine lines that name a model's file and, if there is one, a
-    sample of its input. Its ``artifact_type`` is that of the file's extension unless another is known."""
-    path = "model.joblib"
-    if model is not None:
-        path = (model.relative_to(directory) if model.is_relative_to(directory) else Path(model.name)).as_posix()
-    folders = dict.fromkeys(["", f"{PurePosixPath(path).parent}/".removeprefix("./")])
+def command_for(model: str) -> str:
+    """Return the command that writes the first kappafile of a model."""
+    return f"`kappa init {shlex.quote(model)}`"
+
+
+def sample_beside(model: str, directory: Path) -> str | None:
+    """Return the path of a sample of rows in a folder, or beside the ``model`` in it, if there is one."""
+    folders = dict.fromkeys(["", f"{PurePosixPath(model).parent}/".removeprefix("./")])
     samples = (f"{folder}{name}" for folder in folders for name in _SAMPLES)
-    sample = next((name for name in samples if (directory / name).is_file()), None)
-    return _LINES.format(
-        name=json.dumps(_service_name(model)),
-        type=artifact_type or (type_of_model(model) if model is not None else None) or "sklearn",
-        path=json.dumps(path, ensure_ascii=False),
-        input=f'{{ type = "dataframe", columns_from = "{sample}" }}' if sample else '"dataframe"',
-    )
+    return next((name for name in samples if (directory / name).is_file()), None)
 
 
-def _service_name(model: Path | None) -> str:
-    words = re.findall(r"[A-Za-z0-9]+", model.stem) if model is not None else []
+def service_name_for(model: Path) -> str:
+    """Return a name for the service of a model, made of that of its file."""
+    words = re.findall(r"[A-Za-z0-9]+", model.stem)
     name = "".join(word[:1].upper() + word[1:] for word in words)
     return name if name[:1].isalpha() else f"My{name or 'Service'}"

@@ -1,9 +1,10 @@
-"""A folder without a kappafile: the message says where there is one, or holds the one to write."""
+"""A folder without a kappafile: the message says where there is one, or which command writes it."""
 
 from __future__ import annotations
 
 import pickle
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from kappa.build.manifest.diagnostics import render_text
 from kappa.build.manifest.kappafile import find_kappafile
+from kappa.build.manifest.nearby_models import sample_beside, service_name_for, type_of_model
 from kappa.build.manifest.other_frameworks import advice_for_type, framework_of_file
 from kappa.build.project import check_kappafile
 from kappa.errors import ConfigurationError
@@ -27,11 +29,6 @@ def refusal(folder: Path) -> str:
     return str(refused.value)
 
 
-def lines_of(message: str) -> list[str]:
-    """Return the kappafile in a message, without its empty lines."""
-    return [line for line in message.partition("\n\n")[2].splitlines() if line]
-
-
 @pytest.mark.parametrize(
     ("name", "data", "kind", "service"),
     [
@@ -43,58 +40,36 @@ def lines_of(message: str) -> list[str]:
         ("größe.joblib", pickle.dumps([1]), "sklearn", "GrE"),
     ],
 )
-def test_nine_lines_make_a_kappafile_of_the_model_that_is_there(
+def test_a_model_that_is_there_has_a_type_and_a_name_for_its_service(
     name: str, data: bytes, kind: str, service: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a.txt").write_text("no model", encoding="utf-8")
     (tmp_path / "settings.json").write_text("{}", encoding="utf-8")
     (tmp_path / name).write_bytes(data)
-    message = refusal(tmp_path)
-    lines = lines_of(message)
-    assert f"For `{name}`, which is there, write this as `kappafile.toml`:" in message
-    assert len(lines) == 9
-    assert [f'name = "{service}"', f'type = "{kind}"', f'path = "{name}"'] == [lines[n] for n in (2, 4, 5)]
-    file = tmp_path / "kappafile.toml"
-    file.write_text(message.partition("\n\n")[2], encoding="utf-8")
-    problems = [problem for problem in check_kappafile(file)[1] if problem.severity == "error"]
-    assert not problems, render_text(problems)
-
-
-def test_a_sample_beside_the_model_tells_the_columns(tmp_path: Path) -> None:
-    (tmp_path / "house.joblib").write_bytes(pickle.dumps([1]))
-    (tmp_path / "sample.csv").write_text(SAMPLE, encoding="utf-8")
-    message = refusal(tmp_path)
-    assert 'input = { type = "dataframe", columns_from = "sample.csv" }' in lines_of(message)
-    file = tmp_path / "kappafile.toml"
-    file.write_text(message.partition("\n\n")[2], encoding="utf-8")
-    assert not list(check_kappafile(file)[1])
+    assert refusal(tmp_path).endswith(f"`kappa init {shlex.quote(name)}` writes one for the model that is there.")
+    assert (type_of_model(tmp_path / name), service_name_for(tmp_path / name)) == (kind, service)
 
 
 @pytest.mark.parametrize("folder", ["models", "models/2026-11-30"])
-def test_a_model_in_a_folder_is_named_by_its_path(folder: str, tmp_path: Path) -> None:
+def test_a_model_in_a_folder_is_named_by_its_path_and_its_sample_is_beside_it(folder: str, tmp_path: Path) -> None:
     for name in (folder, ".cache", "__pycache__"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "house.joblib").write_bytes(pickle.dumps([1]))
+    assert f"`kappa init {folder}/house.joblib`" in refusal(tmp_path)
+    assert sample_beside(f"{folder}/house.joblib", tmp_path) is None
     (tmp_path / folder / "sample.csv").write_text(SAMPLE, encoding="utf-8")
-    message = refusal(tmp_path)
-    assert f"For `{folder}/house.joblib`, which is there, write this as `kappafile.toml`:" in message
-    assert f'path = "{folder}/house.joblib"' in lines_of(message)
-    file = tmp_path / "kappafile.toml"
-    file.write_text(message.partition("\n\n")[2], encoding="utf-8")
-    assert not list(check_kappafile(file)[1])
+    assert sample_beside(f"{folder}/house.joblib", tmp_path) == f"{folder}/sample.csv"
 
 
 def test_a_model_at_the_top_comes_before_those_in_folders(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for name in ("a/b.joblib", "c.joblib"):
         (tmp_path / name).write_bytes(pickle.dumps([1]))
-    assert 'path = "c.joblib"' in lines_of(refusal(tmp_path))
+    assert "`kappa init c.joblib`" in refusal(tmp_path)
 
 
-def test_without_a_model_the_lines_name_one_to_be_made(tmp_path: Path) -> None:
-    message = refusal(tmp_path)
-    assert "For a model that `joblib.dump` wrote, write this as `kappafile.toml`:" in message
-    assert 'path = "model.joblib"' in lines_of(message)
+def test_without_a_model_the_command_names_none(tmp_path: Path) -> None:
+    assert refusal(tmp_path).endswith("`kappa init MODEL_FILE` writes one for a model.")
 
 
 @pytest.mark.parametrize(("name", "framework"), [("net.pt", "PyTorch"), ("m.keras", "Keras"), ("m.PTH", "PyTorch")])

@@ -1,0 +1,371 @@
+"""`kappa init`: from a model's file to a kappafile whose example the model has answered."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import tomli
+from click.testing import CliRunner, Result
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from kappa.actions import starting
+from kappa.actions.asking import ask_first
+from kappa.build.project import check_kappafile, read_project
+from kappa.cli.main import cli
+
+FLATS = pd.DataFrame({"area": [50.0, 60.0, 90.0, 120.0], "rooms": [2, 2, 4, 5]})
+PRICES = [100.0, 120.0, 180.0, 240.0]
+
+
+class OfTheScript:
+    """Stands for a class of a training script."""
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch run",)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask models in this process: starting another one takes a second."""
+
+    def run(arguments: Sequence[str], directory: Path, **_: Any) -> subprocess.CompletedProcess[str]:
+        order, answer = map(Path, arguments[-2:])
+        answer.write_text(json.dumps(ask_first(json.loads(order.read_text()))))
+        return subprocess.CompletedProcess(arguments, 0, "", "")
+
+    assert starting.first_answer.__kwdefaults__ is not None
+    monkeypatch.setitem(starting.first_answer.__kwdefaults__, "run", run)
+
+
+def init(*words: str, answers: str = "") -> Result:
+    return CliRunner().invoke(cli, ["init", *words], input=answers)
+
+
+def house() -> None:
+    joblib.dump(LinearRegression().fit(FLATS, PRICES), "house.joblib")
+
+
+def example() -> tuple[Any, Any]:
+    """Return the request and the answer of the first example, after `kappa test` has passed."""
+    result = CliRunner().invoke(cli, ["test", "--format", "json"])
+    assert result.exit_code == 0, result.output
+    spec = read_project(Path()).spec
+    (first,) = spec.examples
+    return json.loads(json.dumps(json.loads(result.stdout)[0]["got"])), json.loads(
+        first.model_dump_json(include={"input"})
+    )["input"]
+
+
+def blocks(language: str) -> list[str]:
+    """Return the blocks of the page about the command."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "begin-with-a-model.md"
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_model_becomes_a_service_whose_example_it_has_answered_in_a_process_of_its_own(here: Path) -> None:
+    house()
+    result = init("house.joblib", "--yes")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "Wrote `kappafile.toml`, `.gitignore`.\n"
+    assert "curl localhost:5000/predict --header 'Content-Type: application/json' --data '[[1, 1]]'" in result.stderr
+    assert (here / ".gitignore").read_text() == "/house.joblib\n"
+    text = (here / "kappafile.toml").read_text()
+    assert 'columns = [\n  "area",\n  "rooms",\n]' in text
+    assert "# A `LinearRegression`, saved with scikit-learn" in text
+    assert "sklearn" not in result.stdout
+    got, request = example()
+    assert request == [{"area": 1, "rooms": 1}]
+    assert got == [pytest.approx(2.0)]
+    assert not list(check_kappafile(here / "kappafile.toml")[1])
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_kappafile_is_the_one_of_the_page(here: Path) -> None:
+    (script,), (shown,), (console,) = blocks("python"), blocks("toml"), blocks("console")
+    exec(compile(script, "train.py", "exec"), {})
+    assert f"$ kappa init flats.joblib --yes\n{init('flats.joblib', '--yes').stdout}" in console
+    written = (here / "kappafile.toml").read_text()
+    request, answer = (tomli.loads(text)["examples"][0].pop("expect") for text in (written, shown))
+    assert request == [pytest.approx(answer[0])]
+    assert lines(written) == lines(shown)
+
+
+def lines(kappafile: str) -> list[str]:
+    """Return the lines of a kappafile without what differs between machines."""
+    shown = re.sub(r"scikit-learn [\d.]+", "scikit-learn VERSION", kappafile)
+    return [line for line in shown.splitlines() if not line.startswith("expect")]
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("words", [(), ("--yaml",)], ids=["toml", "yaml"])
+def test_whatever_columns_are_called_they_are_written_so_that_they_are_read(words: Sequence[str], here: Path) -> None:
+    names = ['a "b"', "größe", "no", "x: y # z", "1", "{{ 7 }}", "back\\slash"]
+    joblib.dump(LinearRegression().fit(pd.DataFrame(np.eye(7), columns=names), range(7)), "model.joblib")
+    assert init("model.joblib", "--yes", *words).exit_code == 0
+    assert files(here) == {"model.joblib", ".gitignore", "kappafile.yaml" if words else "kappafile.toml"}
+    assert example()[1] == [dict.fromkeys(names, 1)]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_model_without_names_takes_arrays_of_its_width() -> None:
+    joblib.dump(LinearRegression().fit(FLATS.to_numpy(), PRICES), "house.joblib")
+    assert init("house.joblib", "--yes").exit_code == 0
+    assert 'type = "ndarray"\nshape = [2]' in Path("kappafile.toml").read_text()
+    assert example()[1] == [[1.5, 1.5]]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_texts_are_taken_where_the_model_begins_with_a_vectorizer() -> None:
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["good thing", "bad thing"], ["good", "bad"])
+    joblib.dump(model, "model.joblib")
+    assert init("model.joblib", "--yes").exit_code == 0
+    assert 'type = "string"' in Path("kappafile.toml").read_text()
+    assert example()[1] == "some text"
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_column_of_categories_gets_one_that_the_model_knows() -> None:
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    flats = FLATS.assign(city=["Ulm", "Bonn", "Ulm", "Bonn"])
+    joblib.dump(make_pipeline(columns, LinearRegression()).fit(flats, PRICES), "house.joblib")
+    assert init("house.joblib", "--yes").exit_code == 0
+    assert example()[1] == [{"area": 1, "rooms": 1, "city": "Bonn"}]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_long_request_has_a_file_of_its_own(here: Path) -> None:
+    joblib.dump(LinearRegression().fit(np.eye(100), range(100)), "model.joblib")
+    result = init("model.joblib", "--yes")
+    assert result.stdout == "Wrote `samples/predict.json`, `kappafile.toml`, `.gitignore`.\n"
+    assert "--data @samples/predict.json" in result.stderr
+    assert json.loads((here / "samples/predict.json").read_text()) == [[1.5] * 100]
+    example()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_sample_beside_the_model_gives_the_dtypes_and_the_first_request() -> None:
+    house()
+    Path("sample.csv").write_text("rooms,price,area\n2,100,50.5\n")
+    assert init("house.joblib", "--yes").exit_code == 0
+    text = Path("kappafile.toml").read_text()
+    assert '[apis.predict.input.columns]\narea = { dtype = "float64", nullable = false }' in text
+    assert "price" not in text
+    assert example()[1] is None
+    assert 'input_file = "sample.csv"' in text
+
+
+def test_a_sample_that_lacks_a_column_is_refused() -> None:
+    house()
+    Path("rows.csv").write_text("area\n50\n")
+    result = init("house.joblib", "--sample", "rows.csv")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: `rows.csv` lacks columns that the model was fitted with: `rooms`.\n",
+    )
+
+
+def test_without_a_terminal_nothing_is_loaded_unless_it_is_allowed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house()
+    monkeypatch.setattr("kappa.actions.first_answer", None)
+    assert init("house.joblib").exit_code == 0
+    assert "[[examples]]" not in (here / "kappafile.toml").read_text()
+    assert not [problem for problem in check_kappafile(here / "kappafile.toml")[1] if problem.is_error]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_on_a_terminal_questions_offer_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    house()
+    monkeypatch.setattr("kappa.cli.commands.init.is_terminal", lambda: True)
+    result = init(answers="\nFlats\n\n")
+    assert result.exit_code == 0, result.output
+    assert "Model's file or folder [house.joblib]:" in result.stderr
+    assert "Name of the service [House]:" in result.stderr
+    assert "Load the model, and call it once for the first example? [Y/n]:" in result.stderr
+    assert read_project(Path()).spec.name == "Flats"
+    example()
+
+
+def test_a_no_keeps_the_model_from_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    house()
+    monkeypatch.setattr("kappa.cli.commands.init.is_terminal", lambda: True)
+    monkeypatch.setattr("kappa.actions.first_answer", None)
+    assert init("house.joblib", answers="\nn\n").exit_code == 0
+    assert not read_project(Path()).spec.examples
+
+
+def test_loading_what_no_list_has_is_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own.py").write_text("class Model:\n    def predict(self, value):\n        return value\n")
+    Path("model.pkl").write_bytes(b"\x80\x02cown\nModel\n)\x81.")
+    monkeypatch.setattr("kappa.cli.commands.init.is_terminal", lambda: True)
+    result = init("model.pkl", answers="\n\n")
+    assert result.exit_code == 0, result.output
+    assert "Loading the model may run code: no list has `own:Model`." in result.stderr
+    assert "for the first example? [y/N]:" in result.stderr
+    assert not read_project(Path()).spec.examples
+
+
+def test_json_says_what_was_written(in_process: None) -> None:
+    house()
+    result = init("house.joblib", "--yes", "--format", "json", "--name", "Flats", "--api", "price")
+    tree = json.loads(result.stdout)
+    assert tree.pop("example") == {
+        "input": [{"area": 1, "rooms": 1}],
+        "expect": [pytest.approx(2.0)],
+        "tolerance": 2e-06,
+    }
+    assert tree == {
+        "written": ["kappafile.toml", ".gitignore"],
+        "service": "Flats",
+        "artifact_type": "sklearn",
+        "model": "house.joblib",
+        "api": "price",
+        "method": "predict",
+        "input": "dataframe",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("kappafile.toml", "x"),
+        ("kappafile.yaml", "x"),
+        ("pyproject.toml", "[tool.kappa]\n"),
+        ("samples/predict.json", "x"),
+    ],
+)
+def test_nothing_is_overwritten(name: str, text: str, here: Path) -> None:
+    joblib.dump(LinearRegression().fit(np.eye(100), range(100)), "model.joblib")
+    (here / name).parent.mkdir(exist_ok=True)
+    (here / name).write_text(text)
+    before = files(here)
+    result = init("model.joblib", "--yes")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: `{name}` is there already, and `kappa init` overwrites nothing.\n",
+    )
+    assert (files(here), (here / name).read_text()) == (before, text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("*.log", "*.log\n/house.joblib\n"), ("/house.joblib\n*.log\n", "/house.joblib\n*.log\n")],
+    ids=["appended", "there already"],
+)
+def test_the_lines_of_gitignore_stay(before: str, after: str, here: Path) -> None:
+    house()
+    (here / ".gitignore").write_text(before)
+    assert init("house.joblib").exit_code == 0
+    assert (here / ".gitignore").read_text() == after
+
+
+def of_main() -> bytes:
+    return b"\x80\x02c__main__\nModel\n)\x81."
+
+
+def truncated() -> bytes:
+    return pickle.dumps(LinearRegression().fit(FLATS, PRICES))[:-40]
+
+
+MODELS: dict[str, tuple[Callable[[], bytes], int, Sequence[str]]] = {
+    "of a script": (of_main, 3, ["`Model` of the script or notebook", "Move `Model`"]),
+    "cut off": (truncated, 3, ["`model.pkl`", "it ends too soon", "Copy it again, or save the model again."]),
+    "of an unknown module": (lambda: b"\x80\x02cnobodys_module\nModel\n)\x81.", 3, ["`nobodys_module`"]),
+    "dangerous": (lambda: pickle.dumps(Bomb()), 3, [f"`{os.system.__module__}:system`", "Do not load it."]),
+    "text": (
+        lambda: b"Once upon a time",
+        3,
+        ["`model.pkl` is not a model of type `pickle`: it does not begin"],
+    ),
+    "without the method": (lambda: pickle.dumps({"a": 1}), 9, ["`dict`", "no method `predict`", "`--method`"]),
+}
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_model_that_cannot_be_served_is_refused_and_nothing_is_written(kind: str, here: Path) -> None:
+    make, code, words = MODELS[kind]
+    (here / "model.pkl").write_bytes(make())
+    result = init("model.pkl", "--yes")
+    assert result.exit_code == code, result.output
+    assert [word for word in words if word not in result.stderr] == []
+    assert files(here) == {"model.pkl"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "There is no model's file here: name one, `kappa init MODEL_FILE`."),
+        (("absent.pkl",), "There is no file or folder `absent.pkl`."),
+        (("house.joblib", "--type", "sklern"), "There is no artifact type `sklern`. Did you mean `sklearn`?"),
+        (("house.joblib", "--input", "datafram"), "There is no input adapter `datafram`. Did you mean `dataframe`?"),
+        (
+            ("house.joblib", "--type", "xgboost"),
+            "`house.joblib` is not a model of type `xgboost`: it does not begin",
+        ),
+        (("house.joblib", "--name", "My House"), "My House"),
+    ],
+    ids=["nothing", "absent", "type", "input", "wrong type", "name"],
+)
+def test_what_is_misspelt_is_told(words: Sequence[str], message: str, here: Path) -> None:
+    if words and words[0] != "absent.pkl":
+        house()
+    before = files(here)
+    result = init(*words)
+    assert result.exit_code in (2, 3)
+    assert message in result.stderr
+    assert files(here) == before
+
+
+def test_a_file_of_no_format_asks_for_its_type(here: Path) -> None:
+    (here / "model.bin").write_bytes(b"Once upon a time")
+    result = init("model.bin")
+    message = (
+        "`model.bin` has no artifact type. It has the format of no model that is known. See `kappa explain artifacts`"
+    )
+    assert (result.exit_code, result.stderr) == (3, f"error: {message}, and name one with `--type`.\n")
+
+
+def test_a_model_elsewhere_leads_to_its_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house()
+    (here / "below").mkdir()
+    monkeypatch.chdir(here / "below")
+    result = init("../house.joblib")
+    assert result.exit_code == 2
+    assert f"run `kappa init` in `{here}`" in result.stderr
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_model_of_the_projects_own_code_is_asked_with_it() -> None:
+    Path("own_model_of_init.py").write_text("class Model:\n    def predict(self, value):\n        return [value]\n")
+    Path("model.pkl").write_bytes(b"\x80\x02cown_model_of_init\nModel\n)\x81.")
+    assert init("model.pkl", "--yes").exit_code == 0
+    assert example() == ([{"key": 1}], {"key": 1})
