@@ -111,6 +111,7 @@ def api(
     input: InputAdapter,
     output: OutputAdapter | None = ...,
     batch: bool | None = ...,
+    outputs: Sequence[str] = ...,
     route: str | None = ...,
     max_batch_size: int = ...,
     max_latency_ms: float | None = ...,

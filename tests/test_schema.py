@@ -274,6 +274,7 @@ BEYOND_THE_SCHEMA = {
     "KF333": "a file",
     "KF334": "a file",
     "KF335": "a file",
+    "KF336": "a file",
     "KF340": "code, and a warning",
     "KF341": "a file",
     "KF342": "what is installed",

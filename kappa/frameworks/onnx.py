@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,6 +22,12 @@ __all__ = ["OnnxModelArtifact"]
 _FOLDER = "model"
 _DTYPES = {"bool": "bool", "double": "float64", "float": "float32", "float16": "float16", "string": "object"}
 """NumPy's names of the types of tensors, where they differ."""
+_LEVELS = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
 _ON_GPU = frozenset({"CUDAExecutionProvider", "NvTensorRTRTXExecutionProvider", "TensorrtExecutionProvider"})
 
 
@@ -37,7 +44,11 @@ class OnnxModelArtifact(ArtifactPlugin):
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     """ONNX Runtime's execution providers, the preferred one first."""
     threads: Annotated[int, Field(ge=1)] = 1
-    """How many threads one call uses; each worker has a session of its own."""
+    """How many threads one operator uses; each worker has a session of its own."""
+    inter_op_threads: Annotated[int, Field(ge=1)] = 1
+    """How many operators that do not depend on each other run at once."""
+    optimization: Literal["none", "basic", "extended", "all"] = "all"
+    """How far ONNX Runtime rewrites the graph when it is loaded."""
 
     def requires(self) -> tuple[str, ...]:
         return ("onnxruntime-gpu" if _ON_GPU.intersection(self.providers) else "onnxruntime",)
@@ -58,6 +69,10 @@ class OnnxModelArtifact(ArtifactPlugin):
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = self.inter_op_threads
+        if self.inter_op_threads > 1:
+            options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[self.optimization])
         folder = directory / _FOLDER
         path = _model_in(folder) if folder.is_dir() else directory / self.filename
         return onnxruntime.InferenceSession(path, options, providers=list(self.providers))
@@ -69,7 +84,15 @@ class OnnxModelArtifact(ArtifactPlugin):
         """
         if method != "predict":
             return super().caller(model, method, is_batch=is_batch)
-        return _Predict(model, self.name, is_batch=is_batch)
+        inputs = NamedInputs(_inputs_of(model), artifact=self.name, is_batch=is_batch)
+        return _Predict(self.name, model.run, inputs, tuple(node.name for node in model.get_outputs()))
+
+    def for_outputs(self, called: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
+        return called.with_outputs(names) if isinstance(called, _Predict) else called
+
+    def outputs_of_file(self, path: Path) -> tuple[str, ...]:
+        model, _ = onnx_of(_model_in(path) if path.is_dir() else path)
+        return tuple(tensor.name for tensor in model.outputs)
 
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
         """Return the names of the inputs of a model that has one for each column."""
@@ -103,16 +126,26 @@ def _model_in(folder: Path) -> Path:
     return next(folder.glob("*.onnx"))
 
 
+@dataclass(frozen=True, slots=True)
 class _Predict:
     """Calls a session with what an input adapter makes."""
 
-    def __init__(self, session: Any, artifact: str, *, is_batch: bool) -> None:
-        self._run = session.run
-        self._inputs = NamedInputs(_inputs_of(session), artifact=artifact, is_batch=is_batch)
-        self._outputs = [node.name for node in session.get_outputs()]
+    artifact: str
+    run: Callable[..., Any]
+    inputs: NamedInputs
+    outputs: tuple[str, ...]
+
+    def with_outputs(self, names: tuple[str, ...]) -> _Predict:
+        """Return the same with the outputs of these names alone; raises `BundleError` for one that is not there."""
+        if missing := [name for name in names if name not in self.outputs]:
+            raise BundleError(
+                f"The model of the artifact `{self.artifact}` has no output `{missing[0]}`; it has "
+                f"{listed(self.outputs)}."
+            )
+        return replace(self, outputs=names)
 
     def __call__(self, argument: Any) -> dict[str, Any]:
-        return dict(zip(self._outputs, self._run(self._outputs, self._inputs(argument)), strict=True))
+        return dict(zip(self.outputs, self.run(self.outputs, self.inputs(argument)), strict=True))
 
 
 def _inputs_of(session: Any) -> list[Tensor]:

@@ -28,12 +28,23 @@ from kappa.services.splitting import FUNCTION, InputRows, arranged, cut, is_in_o
 from kappa.services.threads import ServiceThread
 from kappa.spec.contracts import InputAdapter
 from kappa.spec.service import ApiSpec, ArtifactMethod, ExampleSpec
-from kappa.types import MEDIA_TYPES, Answer, HTTPHeaders, InferenceTask, Payload, Representation
+from kappa.types import (
+    MEDIA_TYPES,
+    Answer,
+    HTTPHeaders,
+    InferenceError,
+    InferenceResult,
+    InferenceTask,
+    Payload,
+    Representation,
+)
+from kappa.wording import listed
 
 __all__ = ["Inference", "example_payload", "extensions_of", "read_payload"]
 
 _logger = logging.getLogger("kappa.inference")
 _NO_HEADERS = HTTPHeaders()
+_ANSWERS = frozenset({InferenceError, InferenceResult})
 _GENERATORS = (GeneratorType, AsyncGeneratorType)
 _OTHER_ORDER = (
     "The function of `%s` returned its rows in another order than it was given them; they were put back by their "
@@ -233,6 +244,8 @@ class Inference:
             raise InferenceFailedError(
                 f"{self._named} returned a generator. Streaming is not supported yet: return the whole result."
             )
+        if self.spec.outputs:
+            value = self._picked(value)
         if not self.spec.batch:
             return [tasks[0].error or value]
         kept = [task for task in tasks if task.error is None]
@@ -253,6 +266,19 @@ class Inference:
             return values
         rest = iter(values)
         return [task.error or next(rest) for task in tasks]
+
+    def _picked(self, value: Any) -> Any:
+        """Return the outputs that the API names, of those that the function returned."""
+        if type(value) in _ANSWERS:
+            return value
+        if not isinstance(value, Mapping):
+            kind = type(value).__name__
+            raise InferenceFailedError(f"{self._named} returned a `{kind}`, and `outputs` names those of a mapping.")
+        if missing := [name for name in self.spec.outputs if name not in value]:
+            raise InferenceFailedError(
+                f"{self._named} returned no output `{missing[0]}`, which `outputs` names; it returned {listed(value)}."
+            )
+        return {name: value[name] for name in self.spec.outputs}
 
     @property
     def _named(self) -> str:

@@ -88,11 +88,20 @@ def _operation(api: ApiSpec, example: Any, models: dict[str, Any]) -> dict[str, 
         "responses": {
             "200": {
                 "description": "The prediction",
-                "content": _shared(_explicit(api.output.response_content()), api.name, models),
+                "content": _shared(_explicit(_answers(api)), api.name, models),
             },
             **dict.fromkeys(("400", "408", "413", "415", "422", "500", "503", "504"), _ERROR),
         },
     }
+
+
+def _answers(api: ApiSpec) -> dict[str, Any]:
+    """Return what an answer holds; outputs by name are an object of them where the adapter says nothing else."""
+    content = api.output.response_content()
+    if not api.outputs or content.get("application/json") != {"schema": {}}:
+        return content
+    schema = {"type": "object", "properties": {name: {} for name in api.outputs}, "required": list(api.outputs)}
+    return {**content, "application/json": {"schema": schema}}
 
 
 def _shared(content: dict[str, Any], owner: str, models: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from kappa.spec.manifest import BundleManifest
 from kappa.spec.service import ApiSpec, ArtifactMethod, ServiceSpec
 from kappa.wording import listed, reason_of
 
-__all__ = ["LoadedService", "answering", "load_parts", "load_service"]
+__all__ = ["LoadedService", "answering", "caller_for", "load_parts", "load_service"]
 
 _logger = logging.getLogger("kappa.service")
 
@@ -295,6 +295,12 @@ def _for_model(api: ApiSpec, artifacts: Mapping[str, Artifact], plugins: Mapping
     return api.model_copy(update={"input": api.input.for_features(names)})
 
 
+def caller_for(api: ApiSpec, target: ArtifactMethod, plugin: ArtifactPlugin, artifact: Artifact) -> Callable[..., Any]:
+    """Return what answers an API by a model's own method; raises `BundleError` if the model does not have it."""
+    called = plugin.caller(artifact.value, target.method, is_batch=api.batch)
+    return plugin.for_outputs(called, api.outputs) if api.outputs else called
+
+
 def _function_of(
     api: ApiSpec,
     instance: DeclaredService | None,
@@ -305,7 +311,7 @@ def _function_of(
 ) -> Callable[..., Any]:
     target = api.target
     if isinstance(target, ArtifactMethod):
-        return plugins[target.artifact].caller(artifacts[target.artifact].value, target.method, is_batch=api.batch)
+        return caller_for(api, target, plugins[target.artifact], artifacts[target.artifact])
     name = target.function.partition(":")[2].rpartition(".")[2]
     if instance is None:
         return _user_function(f"the API `{api.name}`", target.function, code)

@@ -442,6 +442,18 @@ class ArtifactPlugin(Plugin):
             raise BundleError(f"The artifact `{self.name}` is a `{kind}`, which has no method `{method}`.")
         return called  # type: ignore[no-any-return]
 
+    def for_outputs(self, called: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:  # noqa: ARG002 - few can
+        """Return what answers with the outputs of these ``names`` alone; ``called`` is what `caller` returned.
+
+        Others are left out of an answer anyway: this spares computing them. Raises `BundleError` for one that the model
+        does not have.
+        """
+        return called
+
+    def outputs_of_file(self, path: Path) -> tuple[str, ...]:  # noqa: ARG002 - most return a single value
+        """Return the names of the outputs of `predict`, as far as a model's file or folder tells; nothing is run."""
+        return ()
+
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
         """Return the names of the columns that the model was fitted with, in their order; none if it knows none.
 

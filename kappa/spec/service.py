@@ -111,6 +111,12 @@ def _check_route(text: str) -> str:
     return route
 
 
+def _check_outputs(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"`{twice[0]}` is named twice")
+    return names
+
+
 def _check_python(text: str) -> str:
     if _OLD_PYTHON.fullmatch(text):
         raise ValueError(f"Python {text} is too old: Kappa, which every bundle carries, needs 3.10 or newer")
@@ -162,6 +168,7 @@ ApiName = Annotated[
     AfterValidator(_check_api_name),
     Field(json_schema_extra={**shown(IDENTIFIER), "not": {"enum": sorted(RESERVED_NAMES)}}),
 ]
+OutputName = Annotated[str, Field(min_length=1)]
 Route = Annotated[
     str,
     AfterValidator(_check_route),
@@ -228,6 +235,9 @@ class ApiOptions(Spec):
     """Whether the function takes a batch of rows or requests, which must not depend on each other. If not given, it
     does where the input adapter takes nothing else, and where the adapter brings rows and a model's own method answers
     that takes them one by one."""
+    outputs: Annotated[tuple[OutputName, ...], AfterValidator(_check_outputs), AlsoCalled("output_names")] = ()
+    """The outputs that are answered, of those that the function or the model's method returns by name; all if not
+    given."""
     route: Annotated[Route | None, AlsoCalled("path url")] = None
     """The URL path; the API's name if not given."""
     max_batch_size: Annotated[

@@ -110,3 +110,16 @@ def test_a_provider_that_is_not_there_is_an_error_and_not_the_cpu(tmp_path: Path
     with pytest.raises(BundleError, match="asks for `MyProvider`, which this ONNX Runtime does not have"):
         OnnxModelArtifact("model", providers=("MyProvider",)).load(tmp_path)
     assert artifact.load(tmp_path).get_session_options().intra_op_num_threads == 1
+
+
+@pytest.mark.onnx
+def test_options_of_a_session_are_those_of_the_artifact(tmp_path: Path) -> None:
+    OnnxModelArtifact("model").save(linear_model(), tmp_path)
+    options = [
+        OnnxModelArtifact("model", **given).load(tmp_path).get_session_options()
+        for given in ({}, {"threads": 2, "inter_op_threads": 3, "optimization": "none"})
+    ]
+    assert [
+        (one.intra_op_num_threads, one.inter_op_num_threads, one.execution_mode.name, one.graph_optimization_level.name)
+        for one in options
+    ] == [(1, 1, "ORT_SEQUENTIAL", "ORT_ENABLE_ALL"), (2, 3, "ORT_PARALLEL", "ORT_DISABLE_ALL")]

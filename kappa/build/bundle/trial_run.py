@@ -24,7 +24,7 @@ from typing import Any, Literal
 from kappa.errors import KappaError, MissingDependencyError, exception_text
 from kappa.services.loading import code_of_bundle, import_reference, loading
 from kappa.services.packed import Artifact
-from kappa.services.service import load_parts
+from kappa.services.service import caller_for, load_parts
 from kappa.services.source import UNBUILT, ServiceSource, load_kept
 from kappa.spec.layout import PackageLayout
 from kappa.spec.service import ArtifactMethod, FunctionTarget, ServiceSpec
@@ -88,7 +88,7 @@ def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
     plugins = {plugin.name: plugin for plugin in spec.artifacts}
     for api in spec.apis:
         if isinstance(target := api.target, ArtifactMethod):
-            plugins[target.artifact].caller(artifacts[target.artifact].value, target.method, is_batch=api.batch)
+            caller_for(api, target, plugins[target.artifact], artifacts[target.artifact])
     for reference in _references(spec):
         import_reference(reference, code)
 

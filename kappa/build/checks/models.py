@@ -42,6 +42,8 @@ def check_models_read(draft: Draft, plugins: Mapping[str, ArtifactPlugin], packe
         path: TreePath = ("artifacts", name, "path")
         file = model_file(draft, name, plugin) if name not in packed and not draft.diagnostics.is_bad(path) else None
         model = model_of(file) if file is not None else None
+        if file is not None:
+            _check_outputs(draft, name, plugin, file)
         if file is None or model is None or not (model.artifact_type == plugin.type or _are_pickles(model, plugin)):
             continue
         models[name] = model
@@ -55,6 +57,27 @@ def check_models_read(draft: Draft, plugins: Mapping[str, ArtifactPlugin], packe
             is_right = _check_columns(draft, api, table.input, model)
             if is_right and model.feature_names:
                 _check_examples(draft, api, table.input.for_features(model.feature_names), model)
+
+
+def _check_outputs(draft: Draft, artifact: str, plugin: ArtifactPlugin, file: Path) -> None:
+    """Report outputs that a model's file does not have."""
+    for api in draft.names("apis"):
+        table = draft.parts.get(("apis", api))
+        if not isinstance(table, ApiTable) or table.artifact != artifact or table.method not in (None, "predict"):
+            continue
+        names = plugin.outputs_of_file(file) if table.outputs else ()
+        for index, name in enumerate(table.outputs if names else ()):
+            if name not in names:
+                near = nearest(name, names, cutoff=0.6)
+                draft.diagnostics.add(
+                    "KF336",
+                    f"{quoted(file.name)} has no output {quoted(name)}.",
+                    ("apis", api, "outputs", index),
+                    help=f"Did you mean `{near}`?"
+                    if near
+                    else f"It has {one_of(map(quoted, names), joined_by='and')}.",
+                    replacement=f'"{near}"' if near else None,
+                )
 
 
 def _are_pickles(model: Model, plugin: ArtifactPlugin) -> bool:

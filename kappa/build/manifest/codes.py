@@ -357,6 +357,11 @@ CODES: Mapping[str, Code] = {
         "An API that a model's own method answers refuses rows without the columns that the model was fitted with. "
         "`kappa inspect FILE` lists them.",
     ),
+    "KF336": Code(
+        "The model has no such output",
+        "The file of the model names its outputs, and `outputs` of an API that it answers names another. "
+        "`kappa inspect FILE` lists them.",
+    ),
     "KF340": Code(
         "An import cannot be followed",
         "The name of what is imported is made while the code runs, so the source does not tell which modules a "
