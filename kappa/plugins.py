@@ -105,6 +105,7 @@ ARTIFACTS = PluginRegistry(
         "frame": "kappa.frameworks.frame:FrameArtifact",
         "json": "kappa.frameworks.json:JSONArtifact",
         "lightgbm": "kappa.frameworks.lightgbm:LightGBMModelArtifact",
+        "mlflow": "kappa.frameworks.mlflow:MlflowModelArtifact",
         "numpy": "kappa.frameworks.numpy:NumpyArtifact",
         "onnx": "kappa.frameworks.onnx:OnnxModelArtifact",
         "pickle": "kappa.frameworks.pickle:PickleArtifact",

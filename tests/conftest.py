@@ -106,6 +106,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "torch": partial(absence_of_package, "torch"),
     "catboost": partial(absence_of_package, "catboost"),
     "lightgbm": partial(absence_of_package, "lightgbm"),
+    "mlflow": partial(absence_of_package, "mlflow"),
     "xgboost": partial(absence_of_package, "xgboost"),
 }
 """Engine markers, each with the function that says why the engine cannot be used here."""

@@ -56,6 +56,7 @@ FRAMEWORKS = [
     "Arrays, tables and files",
     pytest.param("LightGBM", marks=pytest.mark.lightgbm),
     pytest.param("skops", marks=pytest.mark.skops),
+    pytest.param("MLflow", marks=pytest.mark.mlflow),
     pytest.param("ONNX", marks=pytest.mark.onnx),
     pytest.param("statsmodels", marks=pytest.mark.statsmodels),
     pytest.param("CatBoost", marks=pytest.mark.catboost),

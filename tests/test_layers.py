@@ -77,8 +77,8 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.frameworks": (
         {"pydantic"},
         {
-            *("catboost", "cloudpickle", "joblib", "lightgbm", "numpy", "onnxruntime", "pandas", "polars", "pyarrow"),
-            *("skops", "sklearn", "xgboost"),
+            *("catboost", "cloudpickle", "joblib", "lightgbm", "mlflow", "numpy", "onnxruntime", "pandas", "polars"),
+            *("pyarrow", "sklearn", "skops", "xgboost"),
         },
     ),
     "kappa.inspection": (set(), {"ruamel"}),

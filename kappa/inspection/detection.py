@@ -87,7 +87,7 @@ def _with_inner_facts(model: Model, path: Path) -> Model:
         model,
         made_of=inner.made_of,
         steps=inner.steps,
-        versions=inner.versions,
+        versions={**model.versions, **inner.versions},
         classes=inner.classes,
         modules=inner.modules,
         of_main=inner.of_main,

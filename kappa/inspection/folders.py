@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,21 @@ from kappa.inspection.json_text import list_of, read_json, table_of
 from kappa.inspection.report import Model, Step
 from kappa.inspection.streams import UnreadableError
 
-__all__ = ["model_file_of_mlflow", "read_mlflow", "read_mlpackage", "read_spacy", "read_transformers"]
+__all__ = [
+    "flavors_of_mlflow",
+    "model_file_of_mlflow",
+    "read_mlflow",
+    "read_mlpackage",
+    "read_spacy",
+    "read_transformers",
+]
 
 _TEXT_BYTES = 1 << 20
 _YAML_BYTES = 1 << 18
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "tf_model.h5", "flax_model.msgpack")
 _MOST_LINES = 1_000
+_PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(\[[^\]]*\])?\s*===?\s*(?P<version>[\w.!+-]+)\s*(;.*)?")
+"""A requirement of one version."""
 
 
 def read_mlflow(folder: Path) -> Model | None:
@@ -32,14 +42,17 @@ def read_mlflow(folder: Path) -> Model | None:
     columns = [column for column in map(table_of, list_of(inputs)) if "name" in column]
     version, python = tree.get("mlflow_version"), table_of(flavors.get("python_function")).get("python_version")
     named = sorted(str(flavor) for flavor in flavors if flavor != "python_function")
+    requirements = tuple(_requirements_of(folder / "requirements.txt"))
     return Model(
         kind="mlflow",
+        artifact_type="mlflow",
         certainty="certain" if flavors else "likely",
         written_by=f"MLflow {version}" if isinstance(version, str) else "MLflow",
         feature_names=tuple(str(column["name"]) for column in columns),
         feature_types=tuple(str(column.get("type", "")) for column in columns),
         feature_count=len(columns) or None,
-        requirements=tuple(_requirements_of(folder / "requirements.txt")),
+        versions={match["name"]: match["version"] for text in requirements if (match := _PIN.fullmatch(text))},
+        requirements=requirements,
         problem="" if flavors else "its `MLmodel` names no flavour",
         remarks=tuple(
             [f"Its flavours are {', '.join(f'`{flavor}`' for flavor in named)}."] * bool(named)
@@ -48,13 +61,18 @@ def read_mlflow(folder: Path) -> Model | None:
     )
 
 
-def model_file_of_mlflow(folder: Path) -> Path | None:
-    """Return the file with the model itself, where `MLmodel` names one that lies in the folder."""
+def flavors_of_mlflow(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the flavours in the file `MLmodel` of a folder by their names; none of one that cannot be read."""
     try:
         flavors = table_of(_yaml(folder / "MLmodel").get("flavors"))
     except (UnreadableError, OSError):
-        return None
-    for flavor in map(table_of, flavors.values()):
+        return {}
+    return {str(name): table_of(flavor) for name, flavor in flavors.items()}
+
+
+def model_file_of_mlflow(folder: Path) -> Path | None:
+    """Return the file with the model itself, where `MLmodel` names one that lies in the folder."""
+    for flavor in flavors_of_mlflow(folder).values():
         for key in ("pickled_model", "model_path", "data", "model_data"):
             name = flavor.get(key)
             path = folder / name if isinstance(name, str) else folder

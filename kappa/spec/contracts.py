@@ -380,6 +380,8 @@ class ModelNeeds(NamedTuple):
     """The class of the model itself, as `module:Class`; empty if that is not told."""
     is_pickle: bool = False
     """Whether loading it runs code that the file chooses, for a type of which that holds for some files alone."""
+    requirements: tuple[str, ...] = ()
+    """The model's own list of distributions, as requirements (PEP 508)."""
 
 
 _INSIDE = "artifacts/model"

@@ -208,6 +208,8 @@ def _answer(need: _Need, users: UsersWord, evidence: Evidence, target: Target, w
             return f"user {candidate}"
     systems = users.missing(name, target)
     version = _version(need, wanted.name, evidence)
+    if version and version.startswith("==") and not wanted.specifier.contains(version[2:], prereleases=True):
+        version = None
     if version is None and not wanted.specifier and not are_bound(name, evidence.models.apart):
         warnings.append(
             f"`{wanted.name}` ({need.why}) is not installed here, and nothing tells its version: the newest one is "

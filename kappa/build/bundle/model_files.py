@@ -15,6 +15,7 @@ from kappa.build.packages.distributions import DistributionIndex
 from kappa.build.packages.installed import installed_version, is_same_version
 from kappa.build.packages.listed import listed_in
 from kappa.build.packages.lock_record import NO_RECORD, Brought, LockRecord
+from kappa.build.packages.requirements import OWN_NAMES, check_requirement, name_of
 from kappa.build.project import Project
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.spec.document import ArtifactSource
@@ -89,6 +90,11 @@ def _sort(
         elif isinstance(distribution := _brings(module, code, index, absent), str):
             named.brought.append(Brought(code.package_of(module), distribution, f"{model} ({module})"))
             beside.add(canonicalize_name(distribution))
+    for text in needs.requirements:
+        if (why := check_requirement(text)) is not None:
+            named.warnings.append(f"{subject_of(model)} lists a package: {why}.")
+        elif (name := name_of(text)) not in beside and name not in OWN_NAMES:
+            named.brought.append(Brought(name, text, f"{model} (its own list)"))
     for distribution, version in needs.versions.items():
         name = canonicalize_name(distribution)
         named.versions[name] = version

@@ -42,6 +42,7 @@ from kappa.build.packages.cuda import CUDA_RELEASES
 from kappa.build.packages.lock import LOCK_NAME, UNHASHED, Lock, LockInputs
 from kappa.build.packages.lock_record import LockRecord
 from kappa.build.packages.locking import read_lock
+from kappa.build.packages.requirements import name_of
 from kappa.build.packages.targets import Target
 from kappa.build.project import Project
 from kappa.errors import ConfigurationError, PluginNotFoundError, UsageError, printable
@@ -249,7 +250,7 @@ def plan_build(
     warnings = (*models.warnings, *users.warnings, *chosen.warnings)
     planner.warnings += [warning for warning in warnings if not any(warning in line for line in project.warned_of)]
     files = planner.code_and_includes(code)
-    brought_by_models = [brought.distribution for brought in models.brought if brought.distribution]
+    brought_by_models = [name_of(brought.distribution) for brought in models.brought if brought.distribution]
     plan = BuildPlan(
         project=project,
         version=version,

@@ -36,6 +36,7 @@ from kappa.build.manifest.words import nearest
 from kappa.build.packages.distributions import DistributionIndex
 from kappa.build.packages.listed import Listed, listed_in
 from kappa.build.packages.lock_record import LOCK_NAME, read_record
+from kappa.build.packages.requirements import check_requirement
 from kappa.build.packages.wheel import describe_kappa
 from kappa.errors import KappaError, MisplacedError
 from kappa.plugins import ARTIFACTS
@@ -287,8 +288,10 @@ def _present(draft: Draft, code: CodeBase, declaration: Declaration | None, list
     index = DistributionIndex()
     for name, plugin in plugins.items():
         if (file := model_file(draft, name, plugin)) is not None:
-            modules = (module for module in needs_of_file(plugin, file).modules if code.package_of(module))
+            needs = needs_of_file(plugin, file)
+            modules = (module for module in needs.modules if code.package_of(module))
             required += [distribution for module in modules for distribution in index.candidates(module)]
+            required += [text for text in needs.requirements if check_requirement(text) is None]
     return needed_by([*describe_kappa().runtime, *listed.names, *required])
 
 

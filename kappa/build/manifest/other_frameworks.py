@@ -22,7 +22,6 @@ _IN_A_FILE = {
     "h2o": "H2O",
     "huggingface": "Hugging Face",
     "keras": "Keras",
-    "mlflow": "MLflow",
     "mxnet": "MXNet",
     "openvino": "OpenVINO",
     "paddle": "Paddle",

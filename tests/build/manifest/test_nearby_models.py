@@ -99,7 +99,6 @@ TYPES = {
     "keras": "Keras",
     "tensorflow": "TensorFlow",
     "transformers": "Transformers",
-    "mlflow": "MLflow",
     "sentence-transformers": "Sentence Transformers",
 }
 
