@@ -80,12 +80,12 @@ class MlflowModelArtifact(ArtifactPlugin):
         model, flavors = read_model(path), flavors_of_mlflow(path)
         if model is None or model.kind != self.type:
             return ModelNeeds((_WHOLE,))
-        own = _own_modules(path, flavors)
+        brought = _modules_in(path, flavors)
         versions = {_SKINNY if name == _WHOLE else name: version for name, version in model.versions.items()}
         return ModelNeeds(
-            tuple(module for module in model.modules if module.partition(".")[0] not in own),
+            tuple(module for module in model.modules if module.partition(".")[0] not in brought),
             versions,
-            later=tuple(module for module in model.later if module.partition(".")[0] not in own),
+            later=tuple(module for module in model.later if module.partition(".")[0] not in brought),
             of_main=model.of_main,
             requirements=tuple(text for text in model.requirements if _name_of(text) not in (_WHOLE, _SKINNY)),
             is_pickle=_runs_code(path, flavors),
@@ -105,7 +105,7 @@ def _is_inside(folder: Path, name: str) -> bool:
     return path.exists() and path.resolve().is_relative_to(folder.resolve())
 
 
-def _own_modules(folder: Path, flavors: Mapping[str, Mapping[str, Any]]) -> set[str]:
+def _modules_in(folder: Path, flavors: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Return the names of the modules that a model brings: `code_paths` of `save_model`."""
     code = flavors.get(_PYFUNC, {}).get("code")
     return {path.stem for path in (folder / code).glob("*")} if isinstance(code, str) and code else set()
