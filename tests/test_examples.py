@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,14 @@ from kappa.cli.main import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/kappafile.toml"))
-TRAINED = ("*.joblib", "*.db", "__pycache__")
+TRAINED = ("*.joblib", "*.db", "*.pickle", "*.so", "*.ubj", "__pycache__")
+NEEDS = {
+    "c_library": pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler `cc`"),
+    "chained": pytest.mark.xgboost,
+    "tabular_xgboost": pytest.mark.xgboost,
+    "time_series": pytest.mark.statsmodels,
+}
+"""The mark of an example that needs more than scikit-learn."""
 
 
 def run(*command: str | Path, cwd: Path, code: int = 0) -> str:
@@ -36,13 +44,14 @@ def trained(name: str, folder: Path) -> Path:
     return project
 
 
-@pytest.fixture(scope="module", params=EXAMPLES)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=NEEDS.get(name, ())) for name in EXAMPLES])
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(request.param, tmp_path_factory.mktemp("example"))
 
 
-def test_the_three_ways_to_declare_an_api_have_an_example() -> None:
-    assert EXAMPLES == ["diabetes", "iris", "zero_code"]
+def test_each_example_has_a_line_in_the_table() -> None:
+    table = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| \[`(\w+)`\]\(\1\) \|", table, re.MULTILINE)) == EXAMPLES
 
 
 def test_example_is_valid(project: Path) -> None:
@@ -57,7 +66,9 @@ def test_example_answers_its_examples_as_it_says(project: Path) -> None:
 
 def test_training_gives_the_same_bytes_again(project: Path, tmp_path: Path) -> None:
     again = trained(project.name, tmp_path)
-    assert (again / "model.joblib").read_bytes() == (project / "model.joblib").read_bytes()
+    models = {path.name: path.read_bytes() for pattern in TRAINED for path in project.glob(pattern) if path.is_file()}
+    assert models
+    assert {name: (again / name).read_bytes() for name in models} == models
 
 
 def test_example_has_a_readme_whose_commands_exist(project: Path) -> None:
@@ -84,6 +95,17 @@ def test_variable_of_the_environment_wins_over_that_of_the_kappafile(
 ) -> None:
     monkeypatch.setenv("PATIENTS_DB", str(tmp_path / "absent.db"))
     kappa("run", ".", "predict", "--input", '{"patient": 17}', cwd=project, code=9)
+
+
+@pytest.mark.parametrize("project", [pytest.param("time_series", marks=NEEDS["time_series"])], indirect=True)
+@pytest.mark.parametrize("months", [0, 61, True, "3"])
+def test_months_that_make_no_sense_are_refused(project: Path, months: object) -> None:
+    kappa("run", ".", "forecast", "--input", json.dumps({"months": months}), cwd=project, code=9)
+
+
+@pytest.mark.parametrize("project", [pytest.param("c_library", marks=NEEDS["c_library"])], indirect=True)
+def test_rows_that_c_would_read_beyond_are_refused(project: Path) -> None:
+    kappa("run", ".", "predict", "--input", "[[48, 6]]", cwd=project, code=9)
 
 
 @pytest.mark.index
