@@ -109,6 +109,7 @@ ARTIFACTS = PluginRegistry(
         "numpy": "kappa.frameworks.numpy:NumpyArtifact",
         "onnx": "kappa.frameworks.onnx:OnnxModelArtifact",
         "pickle": "kappa.frameworks.pickle:PickleArtifact",
+        "pytorch": "kappa.frameworks.pytorch:PytorchModelArtifact",
         "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",
         "skops": "kappa.frameworks.skops:SkopsModelArtifact",
         "text": "kappa.frameworks.text:TextFileArtifact",

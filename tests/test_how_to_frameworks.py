@@ -58,6 +58,7 @@ FRAMEWORKS = [
     pytest.param("skops", marks=pytest.mark.skops),
     pytest.param("MLflow", marks=pytest.mark.mlflow),
     pytest.param("ONNX", marks=pytest.mark.onnx),
+    pytest.param("PyTorch", marks=pytest.mark.torch),
     pytest.param("statsmodels", marks=pytest.mark.statsmodels),
     pytest.param("CatBoost", marks=pytest.mark.catboost),
 ]

@@ -78,7 +78,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
         {"pydantic"},
         {
             *("catboost", "cloudpickle", "joblib", "lightgbm", "mlflow", "numpy", "onnxruntime", "pandas", "polars"),
-            *("pyarrow", "sklearn", "skops", "xgboost"),
+            *("pyarrow", "safetensors", "sklearn", "skops", "torch", "xgboost"),
         },
     ),
     "kappa.inspection": (set(), {"ruamel"}),

@@ -134,12 +134,12 @@ MISTAKES = [
         "The type of a framework that has none yet",
         "kappa validate",
         [
-            "There is no artifact type `pytorch`",
+            "There is no artifact type `tflite`",
             "kappafile.toml:7",
             "`kappa explain KF205` prints",
             'in place of `[artifacts.model]` and of `artifact = "model"` in `[apis.predict]`',
         ],
-        of_file('"sklearn"', '"pytorch"'),
+        of_file('"sklearn"', '"tflite"'),
     ),
     Mistake(
         3,

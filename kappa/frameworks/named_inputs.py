@@ -44,13 +44,13 @@ class NamedInputs:
     def _by_name(self, argument: Any) -> dict[str, Any]:
         if isinstance(argument, Mapping):
             return dict(argument)
+        if isinstance(argument, list) and argument and all(isinstance(row, Mapping) for row in argument):
+            names = dict.fromkeys(name for row in argument for name in row)
+            return {name: [row.get(name) for row in argument] for name in names}
         if len(self._inputs) == 1:
             return dict.fromkeys(self._inputs, argument)
         if hasattr(argument, "columns"):
             return {str(name): argument[name].to_numpy() for name in argument.columns}
-        if isinstance(argument, list) and argument and all(isinstance(row, Mapping) for row in argument):
-            names = dict.fromkeys(name for row in argument for name in row)
-            return {name: [row.get(name) for row in argument] for name in names}
         raise BadInputError(f"The model takes several inputs, {listed(self._inputs)}: send them by name.")
 
     def _array(self, tensor: Tensor, value: Any) -> Any:

@@ -87,7 +87,7 @@ def _end_of(file: BinaryIO, size_bytes: int) -> tuple[int, int, int]:
     file.seek(size_bytes - tail_bytes)
     tail = file.read(tail_bytes)
     at = tail.rfind(_END)
-    if at < 0:
+    if at < 0 or at + _END_BYTES > tail_bytes:
         raise TruncatedError
     count, length, offset = struct.unpack_from("<HII", tail, at + 10)
     if count == 0xFFFF or 0xFFFFFFFF in (length, offset):

@@ -11,7 +11,7 @@ from kappa.inspection.json_text import JSON_BYTES, read_json
 from kappa.inspection.report import Model
 from kappa.inspection.streams import Stream, TruncatedError, UnreadableError
 
-__all__ = ["read_gguf", "read_hdf5", "read_parquet", "read_safetensors"]
+__all__ = ["read_gguf", "read_hdf5", "read_parquet", "read_safetensors", "safetensors_of"]
 
 _GGUF = b"GGUF"
 _GGUF_WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -24,8 +24,13 @@ _PARQUET = b"PAR1"
 
 
 def read_safetensors(path: Path, head: bytes) -> Model | None:
-    """Read the header of a safetensors file: its length in 8 bytes, then JSON with the place of each tensor."""
-    if head[8:9] != b"{" or path.suffix.lower() != ".safetensors":
+    """Read the header of a safetensors file; ``None`` for one that is not named so, because its signature is weak."""
+    return safetensors_of(path, head) if path.suffix.lower() == ".safetensors" else None
+
+
+def safetensors_of(path: Path, head: bytes) -> Model | None:
+    """Read the header of what may be safetensors: its length in 8 bytes, then JSON with the place of each tensor."""
+    if head[8:9] != b"{":
         return None
     weights, problem = None, UnreadableError("")
     remarks: tuple[str, ...] = ()
@@ -49,6 +54,7 @@ def read_safetensors(path: Path, head: bytes) -> Model | None:
     return Model(
         kind="safetensors",
         certainty="likely" if str(problem) else "certain",
+        artifact_type="pytorch",
         weights=weights,
         modules=("safetensors",),
         problem=str(problem),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kappa.inspection.archives import ZIP_SIGNATURE, open_archive
+from kappa.inspection.archives import ZIP_SIGNATURE, Archive, open_archive
+from kappa.inspection.json_text import JSON_BYTES, read_json, table_of
 from kappa.inspection.opcodes import PERSISTENT, Name, Object
 from kappa.inspection.pickles import PickleContents, read_contents
 from kappa.inspection.report import Model
@@ -33,12 +34,12 @@ def read_torch(path: Path, head: bytes) -> Model | None:
     except UnreadableError as exc:
         is_torch = b"data.pkl" in head[:256] or b"PYTORCH" in head or b"\x00FBZZ" in head
         return Model(kind="pytorch", certainty="likely", **_problem(exc)) if is_torch else None
-    if any(name.endswith("models/model.json") for name in archive.names) and archive.find("archive_version"):
-        model = Model(kind="pytorch", written_by="`torch.export.save`", modules=("torch",))
+    if (program := archive.find("models/model.json")) and archive.find("archive_version"):
+        model = _exported(archive, program)
     elif not (entry := archive.find("data.pkl")):
         return None
     elif archive.find("constants.pkl"):
-        model = Model(kind="torchscript", written_by="`torch.jit.save`", modules=("torch",))
+        model = Model(kind="torchscript", artifact_type="pytorch", written_by="`torch.jit.save`", modules=("torch",))
     else:
         try:
             model = _model_of(read_contents(archive.read(entry, most=_PICKLE_BYTES)))
@@ -47,8 +48,26 @@ def read_torch(path: Path, head: bytes) -> Model | None:
     return replace(model, problem=archive.strangeness or model.problem)
 
 
+def _exported(archive: Archive, program: str) -> Model:
+    """Read the version that wrote an exported program from its description, unless that is very long."""
+    model = Model(kind="torch-export", artifact_type="pytorch", written_by="`torch.export.save`", modules=("torch",))
+    if archive.entries[program].size_bytes > JSON_BYTES:
+        return model
+    try:
+        tree = table_of(read_json(archive.read(program, most=JSON_BYTES)))
+    except UnreadableError as exc:
+        return replace(model, certainty="likely", **_problem(exc))
+    version = tree.get("torch_version")
+    return replace(model, versions={"torch": version.partition("+")[0]} if isinstance(version, str) else {})
+
+
 def _problem(exc: UnreadableError) -> dict[str, Any]:
-    return {"problem": str(exc), "is_truncated": isinstance(exc, TruncatedError), "modules": ("torch",)}
+    return {
+        "artifact_type": "pytorch",
+        "problem": str(exc),
+        "is_truncated": isinstance(exc, TruncatedError),
+        "modules": ("torch",),
+    }
 
 
 def _legacy(path: Path) -> Model:
@@ -75,6 +94,7 @@ def _model_of(contents: PickleContents) -> Model:
     weights = sum(1 for value in entries.values() if _is_tensor(value))
     return Model(
         kind="pytorch",
+        artifact_type="pytorch",
         certainty="likely" if contents.problem else "certain",
         written_by="`torch.save`",
         made_of=contents.needs.made_of,

@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from kappa.errors import BundleError, ConfigurationError, MissingDependencyError
+from kappa.plugins import load_dotted
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds, Plugin
 from kappa.testing.adapters import is_same
 from kappa.testing.plugins import PluginSuite
@@ -63,23 +64,24 @@ class ArtifactSuite(PluginSuite):
         assert self.models, "give models that it keeps in `models`"
         for model in self.models:
             with self._saved(model) as folder:
-                loaded = self.artifact.load(folder)
+                loaded = self._loaded(folder)
                 assert self.is_same(loaded, model), f"{model!r} was saved, and {loaded!r} loaded"
 
     def test_a_model_is_saved_under_the_name_of_the_type_alone(self) -> None:
         for model in self.models:
             with self._saved(model) as folder:
-                assert [path.name for path in folder.iterdir()] == [self.artifact.filename]
-                assert (folder / self.artifact.filename).is_dir() == (self.artifact.takes == "folder")
+                path = _sole(folder)
+                assert path.name == self.artifact.filename_of(path)
+                assert path.is_dir() == (self.artifact.takes == "folder")
 
     def test_what_it_saved_can_be_adopted(self) -> None:
         for model in self.models:
             for link in (False, True):
                 with self._saved(model) as folder, _folder() as other, _folder() as adopted:
-                    path = (folder / self.artifact.filename).rename(other / "a model")
+                    path = _sole(folder).rename(other / "a model")
                     assert (why := self.artifact.problem_of(path)) is None, f"its own model is refused: {why}"
                     self.artifact.adopt(path, adopted, link=link)
-                    assert self.is_same(self.artifact.load(adopted), model), "an adopted model is another one"
+                    assert self.is_same(self._loaded(adopted), model), "an adopted model is another one"
                     if not link:
                         assert not any(inside.is_symlink() for inside in adopted.rglob("*")), "a bundle holds no links"
 
@@ -109,7 +111,7 @@ class ArtifactSuite(PluginSuite):
         chance = random.Random(0)  # noqa: S311 - the same damage in every run
         for model in self.models:
             with self._saved(model) as folder:
-                path = folder / self.artifact.filename
+                path = _sole(folder)
                 files = [path] if path.is_file() else sorted(inside for inside in path.rglob("*") if inside.is_file())
                 for _ in range(_DAMAGED):
                     file = chance.choice(files)
@@ -146,11 +148,11 @@ class ArtifactSuite(PluginSuite):
         """`pickle = "forbid"` relies on it."""
         for model in self.models:
             with self._saved(model) as folder:
-                self.artifact.load(folder)  # importing a framework may read pickles of its own
+                self._loaded(folder)  # importing a framework may read pickles of its own
                 with _unpickled() as names:
-                    self.artifact.load(folder)
-                is_pickle = self.artifact.needs_of_file(folder / self.artifact.filename).is_pickle
-            assert self.artifact.is_pickle or is_pickle or not names, f"loading unpickled {names[0]}: set `is_pickle`"
+                    self._loaded(folder)
+                is_pickle = self.artifact.is_pickle or self.artifact.needs_of_file(_sole(folder)).is_pickle
+            assert is_pickle or not names, f"loading unpickled {names[0]}: set `is_pickle`"
 
     def test_without_its_library_the_command_that_installs_it_is_told(self) -> None:
         if not self.library:
@@ -158,7 +160,7 @@ class ArtifactSuite(PluginSuite):
         for model in self.models:
             with self._saved(model) as folder, _without(self.library):
                 try:
-                    self.artifact.load(folder)
+                    self._loaded(folder)
                 except MissingDependencyError as exc:
                     assert exc.requirement in self.artifact.requires(), f"`requires` does not name `{exc.requirement}`"
                 else:
@@ -178,6 +180,9 @@ class ArtifactSuite(PluginSuite):
         assert done.returncode == 0, done.stderr
         assert not done.stdout.split(), f"importing it imports {done.stdout.strip()}: do that inside its methods"
 
+    def _loaded(self, folder: Path) -> Any:
+        return self.artifact.resolved(load_dotted).load(folder)
+
     @contextmanager
     def _saved(self, model: Any) -> Iterator[Path]:
         with _folder() as folder:
@@ -189,6 +194,12 @@ class ArtifactSuite(PluginSuite):
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
         yield Path(folder)
+
+
+def _sole(folder: Path) -> Path:
+    paths = list(folder.iterdir())
+    assert len(paths) == 1, f"it saved {len(paths)} files and folders; one is needed"
+    return paths[0]
 
 
 def _written(content: Content, path: Path) -> Path:

@@ -74,7 +74,7 @@ def test_so_it_is_where_a_bundle_is_meant(kappa: Kappa, folder: Path, command: s
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("service.py", "`service:CLASS` to `kappa build`"), ("net.pt", "`kappa explain KF205` shows what to write")],
+    [("service.py", "`service:CLASS` to `kappa build`"), ("net.tflite", "`kappa explain KF205` shows what to write")],
 )
 def test_other_files_lead_on_too(kappa: Kappa, folder: Path, name: str, words: str) -> None:
     (folder / name).write_text("x = 1\n", encoding="utf-8")

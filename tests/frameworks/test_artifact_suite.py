@@ -25,18 +25,21 @@ from kappa.frameworks.lightgbm import LightGBMModelArtifact
 from kappa.frameworks.numpy import NumpyArtifact
 from kappa.frameworks.onnx import OnnxModelArtifact
 from kappa.frameworks.pickle import PickleArtifact
+from kappa.frameworks.pytorch import PytorchModelArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.frameworks.skops import SkopsModelArtifact
 from kappa.frameworks.text import TextFileArtifact
 from kappa.frameworks.xgboost import XgboostModelArtifact
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.testing.artifacts import ArtifactSuite
+from tests.frameworks import torch_models
 from tests.frameworks.acme_words import WordsArtifact
 from tests.frameworks.onnx_models import linear_model
 from tests.inspection.samples import LIGHTGBM, catboost, keras, onnx, skops
 
 LABELS = (["no", "yes", "no", "yes"], [3, 5, 7, 7], [False, True, True, False])
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
+ROWS_OF_3 = np.array([[0.0, 1.0, 2.0], [1.0, 0.5, 0.0]])
 XGBOOST_JSON = b'{"learner":{},"version":[3,2,0]}'
 
 
@@ -228,6 +231,37 @@ class TestOnnx(ArtifactSuite):
 
     def is_same(self, one: Any, other: Any) -> bool:
         return bool(one.run(None, {"rows": np.ones((1, 3), "float32")})[0].tolist() == [[2.0, 2.0]])
+
+
+class _OfTorch(ArtifactSuite):
+    foreign: ClassVar = [b"", b"PK\3\4", keras(), pickle.dumps(1), XGBOOST_JSON, {"model.pt": b""}]
+    not_models: ClassVar = [{}, LinearRegression()]
+    library: ClassVar = "torch"
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        first, second = (self.artifact.caller(model, "predict", is_batch=True)(ROWS_OF_3) for model in (one, other))
+        return bool(first.tolist() == second.tolist())
+
+
+@pytest.mark.torch
+class TestPytorch(_OfTorch):
+    artifact = PytorchModelArtifact("model")
+    models: ClassVar = []
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        models = [torch_models.linear(), torch_models.scripted(), torch_models.exported()]
+        monkeypatch.setattr(type(self), "models", models)
+
+
+@pytest.mark.torch
+class TestWeightsOfPytorch(_OfTorch):
+    artifact = PytorchModelArtifact("model", factory="tests.frameworks.torch_models:linear")
+    models: ClassVar = []
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(self), "models", [torch_models.linear()])
 
 
 def answers_of(model: Any) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def arrays(inputs: list[Tensor], argument: Any) -> dict[str, tuple[str, list[Any
 
 @pytest.mark.parametrize(
     "argument",
-    [[[1, 2]], np.array([[1.0, 2.0]]), pd.DataFrame({"a": [1], "b": [2.0]}), {"rows": [[1, 2]]}],
-    ids=["list", "array", "frame", "mapping"],
+    [[[1, 2]], np.array([[1.0, 2.0]]), pd.DataFrame({"a": [1], "b": [2.0]}), {"rows": [[1, 2]]}, [{"rows": [1, 2]}]],
+    ids=["list", "array", "frame", "mapping", "a mapping for each row"],
 )
 def test_whatever_there_is_is_the_only_input(argument: Any) -> None:
     assert arrays([ROWS], argument) == {"rows": ("float32", [[1.0, 2.0]])}

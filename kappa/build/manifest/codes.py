@@ -94,15 +94,15 @@ CODES: Mapping[str, Code] = {
         "There is no plugin of that type",
         "No adapter or artifact type of that name is built in, and none is installed. Kappa's own have no dot in "
         "their names; those of other distributions do, and come with `pip install`.\n\n"
-        "A model of a framework without a type, like PyTorch, Keras or spaCy, is a file that your own code loads: "
+        "A model of a framework without a type, like LiteRT or Core ML, is a file that your own code loads: "
         "`include` in `[bundle]` packs it, and the function that `setup` in `[service]` names returns it, once per "
         "worker, by a name that your functions take as a parameter. In `handlers.py`: `def setup()` ends with "
-        '`return {"net": torch.jit.load(Path(__file__).with_name("digits.pt"))}`, and '
+        '`return {"net": Interpreter(str(Path(__file__).with_name("digits.tflite")))}`, and '
         "`def predict(rows, net)` answers requests.",
-        '[service]\nname = "Digits"\n\n[artifacts.model]\ntype = "pytorch"\npath = "digits.pt"\n\n'
+        '[service]\nname = "Digits"\n\n[artifacts.model]\ntype = "tflite"\npath = "digits.tflite"\n\n'
         '[apis.predict]\nartifact = "model"\ninput = "ndarray"',
-        '[service]\nname = "Digits"\nsetup = "handlers:setup"\n\n[env]\npip_packages = ["torch"]\n\n'
-        '[bundle]\ninclude = ["digits.pt"]\n\n'
+        '[service]\nname = "Digits"\nsetup = "handlers:setup"\n\n[env]\npip_packages = ["ai-edge-litert"]\n\n'
+        '[bundle]\ninclude = ["digits.tflite"]\n\n'
         '[apis.predict]\nfunction = "handlers:predict"\ninput = "ndarray"',
     ),
     "KF206": Code(

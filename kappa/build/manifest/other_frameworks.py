@@ -26,15 +26,11 @@ _IN_A_FILE = {
     "openvino": "OpenVINO",
     "paddle": "Paddle",
     "pmml": "PMML",
-    "pytorch": "PyTorch",
-    "safetensors": "safetensors",
     "sentence_transformers": "Sentence Transformers",
     "spacy": "spaCy",
     "tensorflow": "TensorFlow",
     "tensorrt": "TensorRT",
     "tflite": "LiteRT",
-    "torch": "PyTorch",
-    "torchscript": "TorchScript",
     "transformers": "Transformers",
 }
 """The framework by the usual name of its type. Its models are files that its own function reads."""
@@ -54,8 +50,11 @@ _OTHER_WORDS = {
     "parquet": "frame",
     "path": "file",
     "polars": "frame",
+    "safetensors": "pytorch",
     "scikit": "sklearn",
     "scikit_learn": "sklearn",
+    "torch": "pytorch",
+    "torchscript": "pytorch",
 }
 """The type by another word for it."""
 _EXTENSIONS: Mapping[str, str] = {
@@ -64,9 +63,6 @@ _EXTENSIONS: Mapping[str, str] = {
     ".mlmodel": "Core ML",
     ".mojo": "H2O",
     ".pmml": "PMML",
-    ".pt": "PyTorch",
-    ".pth": "PyTorch",
-    ".safetensors": "safetensors",
     ".tflite": "LiteRT",
 }
 

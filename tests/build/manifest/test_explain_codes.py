@@ -33,7 +33,7 @@ def project_with(piece: str, folder: Path) -> Path:
     (folder / "handlers.py").write_text(HANDLERS, encoding="utf-8")
     (folder / "model.joblib").write_bytes(b"\x80\x05N.")
     (folder / "requirements.txt").write_text("xgboost>=2\n", encoding="utf-8")
-    (folder / "digits.pt").touch()
+    (folder / "digits.tflite").touch()
     (folder / "samples").mkdir()
     (folder / "samples" / "rows.json").write_text('[{"tenure": 3}]', encoding="utf-8")
     (folder / "lookup").mkdir()

@@ -72,7 +72,9 @@ def test_without_a_model_the_command_names_none(tmp_path: Path) -> None:
     assert refusal(tmp_path).endswith("`kappa init MODEL_FILE` writes one for a model.")
 
 
-@pytest.mark.parametrize(("name", "framework"), [("net.pt", "PyTorch"), ("m.keras", "Keras"), ("m.PTH", "PyTorch")])
+@pytest.mark.parametrize(
+    ("name", "framework"), [("net.tflite", "LiteRT"), ("m.keras", "Keras"), ("m.TFLITE", "LiteRT")]
+)
 def test_a_model_without_a_type_is_led_to_the_way_that_works(name: str, framework: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"PK\3\4")
     assert refusal(tmp_path).endswith(
@@ -93,8 +95,8 @@ def test_the_kappafile_around_is_named_in_place_of_a_new_one(folder: str, tmp_pa
 
 
 TYPES = {
-    "pytorch": "PyTorch",
-    "PyTorch": "PyTorch",
+    "tflite": "LiteRT",
+    "TFLite": "LiteRT",
     "keras_model": "Keras",
     "keras": "Keras",
     "tensorflow": "TensorFlow",
