@@ -22,8 +22,15 @@ from kappa.services.declaring import declared_spec
 from kappa.services.loading import ServiceCode, code_of_bundle, code_of_project, described
 from kappa.services.packed import Artifact, Model, frozen_metadata
 from kappa.services.snapshot import read_snapshot
-from kappa.services.versions import names_asked_for, say_differences, versions_here, versions_pinned
-from kappa.spec.contracts import ArtifactPlugin
+from kappa.services.versions import (
+    differing,
+    names_asked_for,
+    say_differences,
+    say_saved,
+    versions_here,
+    versions_pinned,
+)
+from kappa.spec.contracts import ArtifactPlugin, model_files
 from kappa.spec.document import ArtifactSource
 from kappa.spec.freezing import freeze
 from kappa.spec.manifest import BundleManifest
@@ -33,6 +40,7 @@ __all__ = ["UNBUILT", "ServiceSource", "load_kept"]
 
 _logger = logging.getLogger("kappa.service")
 
+_MOST_BYTES_READ = 1 << 26
 UNBUILT = "development"
 """The version of what is not built."""
 
@@ -104,15 +112,42 @@ class ServiceSource:
         return cls(spec, UNBUILT, code, partial(_in_memory, service), folder, _static(spec, folder), instance=service)
 
 
-def load_kept(plugin: ArtifactPlugin, directory: Path, *, shown: Path | None = None) -> Model:
-    """Load the model in a directory; whatever its framework raises becomes a `BundleError` that names the artifact."""
+def load_kept(
+    plugin: ArtifactPlugin, directory: Path, *, versions: Mapping[str, str] | None = None, shown: Path | None = None
+) -> Model:
+    """Load the model in a directory; warn if other ``versions`` are here than it was saved with.
+
+    Its file tells them where they are not given. Whatever its framework raises becomes a `BundleError` that names the
+    artifact.
+    """
+    if versions is None:
+        versions = _versions_in(plugin, directory)
+    drift = differing(versions)
     try:
-        return plugin.load(directory)
+        model = plugin.load(directory)
     except KappaError:
         raise
     except Exception as exc:
-        message = f"The artifact `{plugin.name}` ({plugin.type}) cannot be loaded from `{shown or directory}`"
-        raise BundleError(f"{message}: {described(exc)}") from exc
+        path = shown or directory
+        message = f"The artifact `{plugin.name}` ({plugin.type}) cannot be loaded from `{path}`: {described(exc)}"
+        if versions:
+            advice = (
+                "install what it was saved with, or save it again" if drift else "`kappa inspect` tells what is in it"
+            )
+            message += f" It was saved with {say_saved(drift or versions)}: {advice}."
+        raise BundleError(message) from exc
+    if drift:
+        message = "The artifact `%s` was saved with %s, so it may answer otherwise than it did."
+        _logger.warning(message, plugin.name, say_saved(drift))
+    return model
+
+
+def _versions_in(plugin: ArtifactPlugin, directory: Path) -> Mapping[str, str]:
+    """Return the versions that a model's file says it was saved with; none of a large one, which takes seconds."""
+    paths = list(directory.iterdir()) if directory.is_dir() else []
+    if len(paths) != 1 or sum(file.stat().st_size for file in model_files(paths[0])) > _MOST_BYTES_READ:
+        return {}
+    return plugin.needs_of_file(paths[0]).versions
 
 
 def _static(spec: ServiceSpec, root: Path) -> Path | None:
@@ -133,7 +168,13 @@ def _warn_of_other_versions(bundle: Bundle) -> None:
     """
     with suppress(OSError, UnicodeDecodeError):
         lock = (bundle.directory / bundle.manifest.env.lock).read_text(encoding="utf-8")
-        if differences := say_differences(versions_here(names_asked_for(lock), versions_pinned(lock))):
+        of_models = {
+            name
+            for artifact in bundle.manifest.artifacts
+            for name in differing(artifact.versions)  # which is said when that is loaded
+        }
+        names = [name for name in names_asked_for(lock) if name not in of_models]
+        if differences := say_differences(versions_here(names, versions_pinned(lock))):
             _logger.warning("%s", differences)
 
 
@@ -141,8 +182,9 @@ def _packed(bundle: Bundle, plugin: ArtifactPlugin) -> Artifact:
     directory = bundle.package.artifact(plugin.name)
     if not directory.is_dir():
         raise BundleError(f"The bundle in `{bundle.directory}` has no artifact `{plugin.name}`.")
-    metadata = next((artifact.metadata for artifact in bundle.manifest.artifacts if artifact.name == plugin.name), {})
-    return Artifact(load_kept(plugin, directory), freeze(metadata))
+    resolved = next((artifact for artifact in bundle.manifest.artifacts if artifact.name == plugin.name), None)
+    versions, metadata = (resolved.versions, resolved.metadata) if resolved is not None else ({}, {})
+    return Artifact(load_kept(plugin, directory, versions=versions), freeze(metadata))
 
 
 def _kept(folder: Path, metadata: Mapping[str, object], plugin: ArtifactPlugin) -> Artifact:

@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 from kappa.spec.pins import pins_of
 
-__all__ = ["InstalledVersion", "names_asked_for", "say_differences", "say_versions", "versions_here", "versions_pinned"]
+__all__ = [
+    "InstalledVersion",
+    "differing",
+    "names_asked_for",
+    "say_differences",
+    "say_saved",
+    "say_versions",
+    "versions_here",
+    "versions_pinned",
+]
 
 _ASKED = re.compile(
     r"^# kappa-input: (?:user|plugin|model|import) (?:.* -> )?(?:user )?([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE
@@ -48,6 +57,18 @@ def versions_here(names: Iterable[str], pinned: Mapping[str, str]) -> list[Insta
         with suppress(metadata.PackageNotFoundError):
             versions.append(InstalledVersion(name, metadata.version(name), pinned.get(name, "")))
     return versions
+
+
+def say_saved(versions: Mapping[str, str]) -> str:
+    """Say with which versions something was saved, each with the one that is installed here."""
+    here = {version.name: f" ({version.installed} here)" for version in versions_here(versions, versions)}
+    return ", ".join(f"{name} {version}{here.get(name, '')}" for name, version in versions.items())
+
+
+def differing(versions: Mapping[str, str]) -> dict[str, str]:
+    """Return those of ``versions``, by distribution, in place of which others are installed here."""
+    names = {version.name for version in versions_here(versions, versions) if version.differs}
+    return {name: version for name, version in versions.items() if name in names}
 
 
 def say_versions(versions: Iterable[InstalledVersion]) -> str:

@@ -77,6 +77,9 @@ class ResolvedArtifact(Spec):
     metadata: FrozenMapping = Field(default_factory=FrozenDict)
     size_bytes: int
     """Of all its files together."""
+    versions: FrozenMapping = Field(default_factory=FrozenDict)
+    """By distribution, the version that the model was saved with, as far as its file says it; of one that was packed
+    from Python, the installed version."""
 
 
 class BundleManifest(Spec):

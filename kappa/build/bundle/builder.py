@@ -225,6 +225,7 @@ class _Bundle:
                 name=artifact.plugin.name,
                 metadata=artifact.source.metadata or {},
                 size_bytes=self.tree.pack(artifact, self.package.artifact(artifact.plugin.name), adopt=self._adopt),
+                versions=artifact.versions,
             )
             for artifact in self.plan.artifacts
         )

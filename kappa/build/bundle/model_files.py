@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from kappa.build.code.absent import AbsentModules, Unknown
@@ -20,7 +21,7 @@ from kappa.build.project import Project
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.spec.document import ArtifactSource
 
-__all__ = ["NamedByModels", "inspect_models", "needs_of"]
+__all__ = ["NamedByModels", "inspect_models", "needs_of", "versions_at_save"]
 
 
 @dataclass(slots=True)
@@ -60,6 +61,14 @@ def needs_of(plugin: ArtifactPlugin, source: ArtifactSource) -> ModelNeeds:
     if source.path is None:
         return plugin.needs_of_model(source.value)
     return needs_of_file(plugin, source.path)
+
+
+def versions_at_save(plugin: ArtifactPlugin, source: ArtifactSource) -> dict[str, str]:
+    """Return the versions that a model was saved with, by distribution: a packed one, with those installed here."""
+    here = [Requirement(text).name for text in plugin.requires()] if source.path is None else []
+    installed = {name: version for name in here if (version := installed_version(name)) is not None}
+    versions = {**installed, **needs_of(plugin, source).versions}
+    return {canonicalize_name(name): version for name, version in versions.items()}
 
 
 def _sort(

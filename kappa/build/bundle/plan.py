@@ -25,7 +25,7 @@ from kappa.build.bundle.direct_packages import (
     choose_packages,
     users_word,
 )
-from kappa.build.bundle.model_files import inspect_models, needs_of
+from kappa.build.bundle.model_files import inspect_models, needs_of, versions_at_save
 from kappa.build.bundle.sources import Code, collect_code, project_search
 from kappa.build.checks.credentials import credential_in
 from kappa.build.checks.including import Finding, check_pattern, check_selection, unusable_name
@@ -76,6 +76,8 @@ class PlannedArtifact:
 
     plugin: ArtifactPlugin
     source: ArtifactSource
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """The versions that it was saved with, by distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +440,7 @@ class _Planner:
                 self.problems.append(f"The artifact `{plugin.name}` cannot be `{source.path}`: {reason}.")
             if not _is_plain(source.metadata or {}):
                 self.problems.append(f"The metadata of the artifact `{plugin.name}` holds more than text and numbers.")
-            planned.append(PlannedArtifact(plugin, source))
+            planned.append(PlannedArtifact(plugin, source, versions_at_save(plugin, source)))
             if plugin.is_pickle or needs_of(plugin, source).is_pickle:
                 pickles.append(f"`{plugin.name}`")
         declared = {plugin.name for plugin in self.spec.artifacts}

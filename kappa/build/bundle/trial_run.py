@@ -81,7 +81,9 @@ def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
         spec,
         UNBUILT,
         code=partial(code_of_bundle, package, order["digest"], on_path=True, paths=order["paths"]),
-        artifact_of=lambda plugin: Artifact(load_kept(plugin, PackageLayout(package).artifact(plugin.name))),
+        artifact_of=lambda plugin: Artifact(
+            load_kept(plugin, PackageLayout(package).artifact(plugin.name), versions={})
+        ),
         examples_directory=None,
     )
     spec, code, artifacts = load_parts(source)
