@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -34,19 +33,6 @@ class InferenceSession:
         return [inputs["x"] * self.factor]
 """
 """As much of the package as the page uses; its model is a number."""
-
-
-WORDS = """\
-kappafile = 1
-[service]
-name = "Vocabulary"
-[artifacts.words]
-type = "acme_words:WordsArtifact"
-path = "words"
-[apis.predict]
-function = "handlers:predict"
-input = "json"
-"""
 
 
 HEAD = 'kappafile = 1\n[service]\nname = "Service"\n'
@@ -115,20 +101,3 @@ def test_every_piece_of_python_compiles() -> None:
     for language, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
         if language == "python":
             compile(text, str(PAGE), "exec")
-
-
-def test_the_artifact_type_of_the_page_passes_its_tests_and_is_served(tmp_path: Path) -> None:
-    for language, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
-        if language == "python" and "acme_words.py" in text.partition("\n")[0]:
-            (tmp_path / text.partition("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_acme_words.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE), done.stdout
-    (tmp_path / "words").mkdir()
-    (tmp_path / "words" / "de.json").write_text('["Iris"]', encoding="utf-8")
-    (tmp_path / "handlers.py").write_text("def predict(value, words):\n    return words[value]\n", encoding="utf-8")
-    (tmp_path / "kappafile.toml").write_text(WORDS, encoding="utf-8")
-    command = [sys.executable, "-m", "kappa", "run", ".", "predict", "--input", '"de"']
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ('["Iris"]\n', "")
