@@ -49,9 +49,13 @@ class NumpyArtifact(ArtifactPlugin):
 
     def load(self, directory: Path) -> Any:
         numpy = _numpy()
-        arrays = numpy.load(directory / self.filename, mmap_mode="r", allow_pickle=False)
+        path = directory / self.filename
+        # A project's own file is linked and may be written anew: to read what was mapped of it would end the process.
+        arrays = numpy.load(path, mmap_mode=None if path.is_symlink() else "r", allow_pickle=False)
         if isinstance(arrays, numpy.ndarray):
-            return numpy.asarray(arrays)
+            array = numpy.asarray(arrays)
+            array.flags.writeable = False
+            return array
         with arrays:
             return dict(arrays)
 

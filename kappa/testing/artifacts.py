@@ -10,13 +10,14 @@ Nothing here needs pytest itself; the names of the methods are what must hold.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,6 +52,10 @@ class ArtifactSuite(PluginSuite):
     library: ClassVar[str] = ""
     """The module that `load` imports, if it needs one."""
 
+    question: ClassVar[str] = ""
+    """An expression of `model` and `artifact` whose value, as JSON, is what a model answers; it is asked in a fresh
+    process, too. Empty leaves that out."""
+
     def plugin(self) -> Plugin:
         return self.artifact
 
@@ -84,6 +89,35 @@ class ArtifactSuite(PluginSuite):
                     assert self.is_same(self._loaded(adopted), model), "an adopted model is another one"
                     if not link:
                         assert not any(inside.is_symlink() for inside in adopted.rglob("*")), "a bundle holds no links"
+
+    def test_what_is_adopted_answers_alike_in_a_fresh_process(self) -> None:
+        """There, nothing but `load` has imported anything."""
+        if not self.question:
+            return
+        with ExitStack() as stack:
+            folders = []
+            for model in self.models:
+                path = _sole(stack.enter_context(self._saved(model)))
+                folders.append(stack.enter_context(_folder()))
+                self.artifact.adopt(path, folders[-1])
+            order = {
+                "class": f"{type(self.artifact).__module__}:{type(self.artifact).__qualname__}",
+                "options": self.artifact.model_dump(mode="json", by_alias=True),
+                "question": self.question,
+                "folders": list(map(str, folders)),
+            }
+            answers = [_answer(self.artifact, self._loaded(folder), self.question) for folder in folders]
+            environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            done = subprocess.run(
+                [sys.executable, "-c", _FRESH],
+                input=json.dumps(order),
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.rpartition("\n")[2]) == answers
 
     # -- what is no such model
 
@@ -188,6 +222,22 @@ class ArtifactSuite(PluginSuite):
         with _folder() as folder:
             self.artifact.save(model, folder)
             yield folder
+
+
+def _answer(artifact: ArtifactPlugin, model: Any, question: str) -> Any:
+    return json.loads(json.dumps(eval(question, {"artifact": artifact, "model": model})))  # noqa: S307 - the suite's own
+
+
+_FRESH = """\
+import json, sys
+from pathlib import Path
+from kappa.plugins import load_dotted
+order = json.load(sys.stdin)
+artifact = load_dotted(order["class"]).model_validate(order["options"]).resolved(load_dotted)
+models = [artifact.load(Path(folder)) for folder in order["folders"]]
+answers = [eval(order["question"], {"artifact": artifact, "model": model}) for model in models]
+sys.stdout.write("\\n" + json.dumps(answers))
+"""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -40,28 +41,35 @@ from tests.inspection.samples import LIGHTGBM, catboost, keras, onnx, skops
 LABELS = (["no", "yes", "no", "yes"], [3, 5, 7, 7], [False, True, True, False])
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
 ROWS_OF_3 = np.array([[0.0, 1.0, 2.0], [1.0, 0.5, 0.0]])
+PREDICT = (
+    "artifact.caller(model, 'predict', is_batch=True)(__import__('numpy').array([[0.0, 1.0], [3.0, 0.0]])).tolist()"
+)
 XGBOOST_JSON = b'{"learner":{},"version":[3,2,0]}'
 
 
 class TestJSON(ArtifactSuite):
     artifact = JSONArtifact("model")
+    question = "model"
     models: ClassVar = [{"classes": ["setosa", "ü"], "threshold": 0.5}, [], None]
     foreign: ClassVar = [b"{", b"\xff", b"", pickle.dumps(1), {"content.json": b"{}"}]
 
 
 class TestText(ArtifactSuite):
     artifact = TextFileArtifact("model")
+    question = "model"
     models: ClassVar = ["Zeile 1\r\nZeile ü\n", ""]
     foreign: ClassVar = [b"\xff", {"content.txt": b"a"}]
 
 
 class TestLatin(ArtifactSuite):
     artifact = TextFileArtifact("model", encoding="latin-1")
+    question = "model"
     models: ClassVar = ["ü"]
 
 
 class TestPickle(ArtifactSuite):
     artifact = PickleArtifact("model")
+    question = "repr(model)"
     models: ClassVar = [{"a": {1, 2}}, complex(1, 2)]
     foreign: ClassVar = [b"", b"a,b\n1,2\n", XGBOOST_JSON, {"object.pkl": pickle.dumps(1)}]
 
@@ -69,6 +77,7 @@ class TestPickle(ArtifactSuite):
 @pytest.mark.cloudpickle
 class TestCloudpickle(ArtifactSuite):
     artifact = CloudpickleArtifact("model")
+    question = "model([1]) if callable(model) else repr(model)"
     models: ClassVar = [{"a": {1, 2}}, lambda rows: [row * 2 for row in rows]]
     foreign: ClassVar = [b"", b"a,b\n1,2\n", XGBOOST_JSON, {"object.pkl": pickle.dumps(1)}]
     library: ClassVar = "cloudpickle"
@@ -79,6 +88,7 @@ class TestCloudpickle(ArtifactSuite):
 
 class TestNumpy(ArtifactSuite):
     artifact = NumpyArtifact("model")
+    question = "repr(model)"
     models: ClassVar = [ROWS, np.array(3), np.array(["a", "ü"]), {"weights": ROWS, "bias": np.zeros(2, "f2")}]
     foreign: ClassVar = [b"", b"PK\3\4", pickle.dumps(ROWS), skops(), b"\x93NUMPY\1\0\2\0{}", {"arrays": b""}]
     not_models: ClassVar = [[1], np.array([{}])]
@@ -87,6 +97,7 @@ class TestNumpy(ArtifactSuite):
 
 class TestPandas(ArtifactSuite):
     artifact = FrameArtifact("model")
+    question = "model.to_json()"
     models: ClassVar = [pd.DataFrame({"a": [1, 2], "b": ["x", None]}), pd.DataFrame({"a": [1.5]}, index=["row"])]
     foreign: ClassVar = [b"", b"PAR1", b"PAR1PAR1", b"a,b\n1,2\n", {"frame.parquet": b""}]
     not_models: ClassVar = [{"a": [1]}, ROWS]
@@ -96,6 +107,7 @@ class TestPandas(ArtifactSuite):
 @pytest.mark.polars
 class TestPolars(ArtifactSuite):
     artifact = FrameArtifact("model", library="polars")
+    question = "model.to_dicts()"
     models: ClassVar = []
     foreign: ClassVar = TestPandas.foreign
     not_models: ClassVar = [pd.DataFrame({"a": [1]})]
@@ -113,6 +125,7 @@ class TestPolars(ArtifactSuite):
 
 class TestFile(ArtifactSuite):
     artifact = FileArtifact("model")
+    question = "model.read_text()"
     models: ClassVar = []
     not_models: ClassVar = [1, None, "no such file"]
 
@@ -127,6 +140,7 @@ class TestFile(ArtifactSuite):
 
 class TestSklearn(ArtifactSuite):
     artifact = SklearnModelArtifact("model")
+    question = PREDICT
     models: ClassVar = [make_pipeline(StandardScaler(), LinearRegression()).fit(ROWS, [0.0, 1.0, 2.0, 3.0])]
     foreign: ClassVar = [b"", b"<html>", XGBOOST_JSON, {"model.joblib": pickle.dumps(1)}]
     library: ClassVar = "joblib"
@@ -138,6 +152,7 @@ class TestSklearn(ArtifactSuite):
 @pytest.mark.xgboost
 class TestXgboost(ArtifactSuite):
     artifact = XgboostModelArtifact("model")
+    question = PREDICT
     models: ClassVar = []
     foreign: ClassVar = [b"", b"binf", b"{}", pickle.dumps(1), {"model.ubj": XGBOOST_JSON}]
     not_models: ClassVar = [LinearRegression(), {}]
@@ -163,6 +178,7 @@ class TestXgboost(ArtifactSuite):
 @pytest.mark.lightgbm
 class TestLightGBM(ArtifactSuite):
     artifact = LightGBMModelArtifact("model")
+    question = PREDICT
     models: ClassVar = []
     foreign: ClassVar = [b"", b"tree\nversion=v4\n", b'{"name": "tree"}', pickle.dumps(1), {"model.txt": LIGHTGBM}]
     not_models: ClassVar = [LinearRegression(), {}]
@@ -184,6 +200,7 @@ class TestLightGBM(ArtifactSuite):
 @pytest.mark.catboost
 class TestCatBoost(ArtifactSuite):
     artifact = CatBoostModelArtifact("model")
+    question = PREDICT
     models: ClassVar = []
     foreign: ClassVar = [b"", b"CBM1", b"CBM2\0\0\0\0", XGBOOST_JSON, pickle.dumps(1), {"model.cbm": catboost()}]
     not_models: ClassVar = [LinearRegression(), {}]
@@ -205,6 +222,7 @@ class TestCatBoost(ArtifactSuite):
 @pytest.mark.skops
 class TestSkops(ArtifactSuite):
     artifact = SkopsModelArtifact("model")
+    question = PREDICT
     models: ClassVar = [
         make_pipeline(StandardScaler(), LinearRegression()).fit(ROWS, [0.0, 1.0, 2.0, 3.0]),
         LogisticRegression().fit(ROWS, ["no", "yes", "no", "yes"]),
@@ -220,6 +238,7 @@ class TestSkops(ArtifactSuite):
 @pytest.mark.onnx
 class TestOnnx(ArtifactSuite):
     artifact = OnnxModelArtifact("model")
+    question = "artifact.caller(model, 'predict', is_batch=True)([[1.0, 1.0, 1.0]])['scores'].tolist()"
     models: ClassVar = []
     foreign: ClassVar = [b"", b"{}", pickle.dumps(1), onnx(weights_in="w.bin"), {"a.onnx": b""}, {"w.bin": onnx()}]
     not_models: ClassVar = [{}, b"\x08\x08"]
@@ -275,6 +294,7 @@ def answers_of(model: Any) -> dict[str, Any]:
 
 class TestWords(ArtifactSuite):
     artifact = WordsArtifact("words")
+    question = "model"
     models: ClassVar = [{"de": ["Iris"], "en": ["iris", "flower"]}]
     foreign: ClassVar = [b"{}", {"de.txt": b"Iris"}]
 
@@ -326,6 +346,11 @@ class _NeedsWhatItDoesNotName(WordsArtifact):
         return super().load(directory)
 
 
+class _KnowsItsProcess(WordsArtifact):
+    def load(self, directory: Path) -> Any:
+        return {**super().load(directory), "process": os.getpid()}
+
+
 class _HasEveryMethod(WordsArtifact):
     def caller(self, model: Any, method: str, *, is_batch: bool) -> Any:
         return print
@@ -342,6 +367,7 @@ class _HasEveryMethod(WordsArtifact):
         (_Links, "test_what_it_saved_can_be_adopted"),
         (_NeedsWhatItDoesNotName, "test_without_its_library_the_command_that_installs_it_is_told"),
         (WordsArtifact, "test_without_its_library_the_command_that_installs_it_is_told"),
+        (_KnowsItsProcess, "test_what_is_adopted_answers_alike_in_a_fresh_process"),
         (_HasEveryMethod, "test_a_method_that_a_model_has_not_is_a_bundle_error_that_names_the_artifact"),
     ],
 )

@@ -42,6 +42,17 @@ def test_an_array_is_mapped_so_that_workers_share_it_and_cannot_be_changed(tmp_p
         array[0, 0] = 1
 
 
+def test_an_array_of_a_project_may_be_written_anew_while_it_is_served(tmp_path: Path) -> None:
+    """A file that is mapped and cut off ends a process that reads it."""
+    np.save(tmp_path / "vectors.npy", np.arange(10_000.0))
+    (tmp_path / "linked").mkdir()
+    artifact = NumpyArtifact("m")
+    artifact.adopt(tmp_path / "vectors.npy", tmp_path / "linked", link=True)
+    array = artifact.load(tmp_path / "linked")
+    (tmp_path / "vectors.npy").write_bytes(b"")
+    assert (array.sum(), array.flags.writeable) == (49_995_000.0, False)
+
+
 @pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
 def test_several_arrays_come_by_their_names(tmp_path: Path, write: Any) -> None:
     write(tmp_path / "layers.npz", weights=np.ones((2, 2)), bias=np.zeros(2))
