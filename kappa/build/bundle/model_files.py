@@ -13,7 +13,7 @@ from kappa.build.code.model_names import dill_problem, name_problem, needs_of_fi
 from kappa.build.code.modules import CodeBase, is_pythons_own
 from kappa.build.code.tracing import is_installed
 from kappa.build.packages.distributions import DistributionIndex
-from kappa.build.packages.installed import installed_version, is_same_version
+from kappa.build.packages.installed import installed_sibling, installed_version, is_same_version
 from kappa.build.packages.listed import listed_in
 from kappa.build.packages.lock_record import NO_RECORD, Brought, LockRecord
 from kappa.build.packages.requirements import OWN_NAMES, check_requirement, name_of
@@ -107,7 +107,7 @@ def _sort(
     for distribution, version in needs.versions.items():
         name = canonicalize_name(distribution)
         named.versions[name] = version
-        installed = installed_version(distribution)
+        installed = installed_version(installed_sibling(name))
         if not is_same_version(installed, version):
             named.apart |= {name, *beside}
             if installed is not None:

@@ -15,9 +15,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from kappa.build.packages.known_modules import is_usual, siblings_of
+
 __all__ = [
     "InstalledState",
     "asked_for",
+    "installed_sibling",
     "installed_state",
     "installed_version",
     "is_same_version",
@@ -34,6 +37,16 @@ def installed_version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def installed_sibling(distribution: str) -> str:
+    """Return the distribution that is installed here in the place of one, by its normalised name: that itself, or one
+    that brings the same module, such as `tensorflow-cpu`. Nothing stands in for one that is not the usual, such as
+    `onnxruntime-gpu`."""
+    if not is_usual(distribution) or installed_version(distribution) is not None:
+        return distribution
+    others = sorted(siblings_of(distribution) - {distribution})
+    return next((name for name in others if installed_version(name) is not None), distribution)
 
 
 def is_same_version(installed: str | None, version: str) -> bool:

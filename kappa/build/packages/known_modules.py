@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["KNOWN_MODULES", "SIBLINGS", "distribution_of", "is_namespace", "modules_of", "siblings_of"]
+__all__ = ["KNOWN_MODULES", "SIBLINGS", "distribution_of", "is_namespace", "is_usual", "modules_of", "siblings_of"]
 
 _SAME = """
     accelerate aiohttp altair anthropic anyio apscheduler attrs bentoml bokeh boto3 botocore cachetools catboost
@@ -282,6 +282,11 @@ def modules_of(distribution: str) -> frozenset[str]:
     """Return the well-known modules that a distribution, by its normalised name, or a sibling of it brings."""
     family = siblings_of(distribution)
     return frozenset(module for module, distribution in KNOWN_MODULES.items() if distribution in family)
+
+
+def is_usual(distribution: str) -> bool:
+    """Return whether a distribution, by its normalised name, is the one that a well-known module means by itself."""
+    return distribution in KNOWN_MODULES.values()
 
 
 def siblings_of(distribution: str) -> frozenset[str]:

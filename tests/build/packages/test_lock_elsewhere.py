@@ -204,6 +204,44 @@ def test_what_a_plugin_needs_is_locked_as_it_was_where_the_lock_was_made(
     check(plan)
 
 
+@pytest.mark.parametrize(
+    ("needed", "here", "expected"),
+    [
+        ("kafka-python", "kafka-python-ng", ["kafka-python-ng==13.0"]),
+        ("kafka-python-ng", "kafka-python", ["kafka-python-ng"]),
+    ],
+    ids=["the usual one", "another one"],
+)
+def test_of_distributions_of_the_same_module_the_one_that_is_installed_stands_for_the_usual_one(
+    write_project: WriteProject,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    needed: str,
+    here: str,
+    expected: list[str],
+) -> None:
+    project = write_project()
+    monkeypatch.setattr(type(project.spec.artifacts[0]), "requires", lambda self: (needed,))
+    machine.install({here: ("13.0", ["kafka/__init__.py"])})
+    commit(plan_of(project))
+    machine.install({})
+    plan = plan_of(project)
+    assert asked_by_others(plan) == expected
+    check(plan)
+
+
+def test_a_model_made_with_the_version_of_a_distribution_that_stands_for_another_is_locked_at_it(
+    write_project: WriteProject, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = write_project()
+    artifact = type(project.spec.artifacts[0])
+    monkeypatch.setattr(artifact, "requires", lambda self: ("kafka-python",))
+    monkeypatch.setattr(artifact, "needs_of_file", lambda self, path: ModelNeeds(("kafka",), {"kafka-python": "13.0"}))
+    machine.install({"kafka-python-ng": ("13.0", ["kafka/__init__.py"])})
+    plan = plan_of(project)
+    assert (asked_by_others(plan), plan.warnings) == (["kafka-python-ng==13.0"], ())
+
+
 @pytest.mark.parametrize("elsewhere", ENVIRONMENTS)
 def test_what_is_installed_nowhere_is_locked_as_it_was_asked_for(
     write_project: WriteProject, machine: Machine, monkeypatch: pytest.MonkeyPatch, elsewhere: str
