@@ -112,6 +112,7 @@ ARTIFACTS = PluginRegistry(
         "pytorch": "kappa.frameworks.pytorch:PytorchModelArtifact",
         "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",
         "skops": "kappa.frameworks.skops:SkopsModelArtifact",
+        "tensorflow": "kappa.frameworks.tensorflow:TensorflowSavedModelArtifact",
         "text": "kappa.frameworks.text:TextFileArtifact",
         "xgboost": "kappa.frameworks.xgboost:XgboostModelArtifact",
     },

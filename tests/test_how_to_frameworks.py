@@ -47,6 +47,7 @@ FRAMEWORKS = [
     pytest.param("PyTorch", marks=pytest.mark.torch),
     pytest.param("statsmodels", marks=pytest.mark.statsmodels),
     pytest.param("CatBoost", marks=pytest.mark.catboost),
+    pytest.param("TensorFlow", marks=pytest.mark.tensorflow),
 ]
 
 

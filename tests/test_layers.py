@@ -77,6 +77,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.frameworks": (
         {"pydantic"},
         {
+            *("tensorflow",),
             *("catboost", "cloudpickle", "joblib", "lightgbm", "mlflow", "numpy", "onnxruntime", "pandas", "polars"),
             *("pyarrow", "safetensors", "sklearn", "skops", "torch", "xgboost"),
         },

@@ -168,6 +168,7 @@ def read_saved_model(folder: Path) -> Model | None:
         kind="tensorflow",
         certainty="likely" if str(problem) else "certain",
         written_by="TensorFlow's `saved_model.save`",
+        artifact_type="tensorflow",
         versions={"tensorflow": version} if version else {},
         inputs=tuple(inputs[:_MOST_TENSORS]),
         outputs=tuple(outputs[:_MOST_TENSORS]),

@@ -207,8 +207,8 @@ def _answer(need: _Need, users: UsersWord, evidence: Evidence, target: Target, w
         if candidate in users.names and not users.missing(candidate, target):
             return f"user {candidate}"
     systems = users.missing(name, target)
-    name = _standing_in(need, name, evidence)
-    version = _version(need, name, evidence)
+    spelled = _standing_in(need, wanted.name, evidence)
+    name, version = canonicalize_name(spelled), _version(need, spelled, evidence)
     if version and version.startswith("==") and not wanted.specifier.contains(version[2:], prereleases=True):
         version = None
     if version is None and not wanted.specifier and not are_bound(name, evidence.models.apart):
@@ -224,12 +224,16 @@ def _answer(need: _Need, users: UsersWord, evidence: Evidence, target: Target, w
     return f"{name}{extras}{version or wanted.specifier}{marker}"
 
 
-def _standing_in(need: _Need, name: str, evidence: Evidence) -> str:
+def _standing_in(need: _Need, spelled: str, evidence: Evidence) -> str:
     """Return the distribution of the same module that an earlier lock has, or that is installed here."""
     recorded = evidence.record.answer(need.asker, need.subject)
-    if recorded is not None and recorded.requirement is not None and recorded.distribution in siblings_of(name):
+    if (
+        recorded is not None
+        and recorded.requirement is not None
+        and recorded.distribution in siblings_of(name_of(spelled))
+    ):
         return recorded.distribution
-    return installed_sibling(name)
+    return installed_sibling(spelled)
 
 
 def _in_place(why: str, others: Iterable[str]) -> str:
@@ -238,13 +242,13 @@ def _in_place(why: str, others: Iterable[str]) -> str:
     return f"{why}, instead of {named}" if named else why
 
 
-def _version(need: _Need, name: str, evidence: Evidence) -> str | None:
+def _version(need: _Need, spelled: str, evidence: Evidence) -> str | None:
     """Return the end of a requirement that says the version, e.g. ``==1.9.0``; ``None`` if nothing tells it.
 
     It is the version that a model was made with, else the one of an earlier lock, else what is installed here, unless
     that stands beside a model of another version. A local part like `+cpu` is of one machine and left out.
     """
-    versions = evidence.models.versions
+    name, versions = canonicalize_name(spelled), evidence.models.versions
     made_with = next((versions[other] for other in (name, *sorted(siblings_of(name))) if other in versions), None)
     if (made_with := _public(made_with)) is not None:
         return f"=={made_with}"
@@ -254,9 +258,9 @@ def _version(need: _Need, name: str, evidence: Evidence) -> str | None:
         requirement = Requirement(text)
         return f" @ {requirement.url} " if requirement.url else str(requirement.specifier)
     is_bound = are_bound(name, evidence.models.apart)
-    if (direct := direct_origin_of(name)) is not None:
+    if (direct := direct_origin_of(spelled)) is not None:
         return f" @ {direct.url} " if direct.origin == "archive" else None
-    installed = None if is_bound else _public(installed_version(name))
+    installed = None if is_bound else _public(installed_version(spelled))
     version = installed or evidence.locked.get(name)
     return f"=={version}" if version is not None else None
 

@@ -107,7 +107,7 @@ def _sort(
     for distribution, version in needs.versions.items():
         name = canonicalize_name(distribution)
         named.versions[name] = version
-        installed = installed_version(installed_sibling(name))
+        installed = installed_version(installed_sibling(distribution))
         if not is_same_version(installed, version):
             named.apart |= {name, *beside}
             if installed is not None:

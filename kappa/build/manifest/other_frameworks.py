@@ -28,7 +28,6 @@ _IN_A_FILE = {
     "pmml": "PMML",
     "sentence_transformers": "Sentence Transformers",
     "spacy": "spaCy",
-    "tensorflow": "TensorFlow",
     "tensorrt": "TensorRT",
     "tflite": "LiteRT",
     "transformers": "Transformers",
@@ -53,6 +52,7 @@ _OTHER_WORDS = {
     "safetensors": "pytorch",
     "scikit": "sklearn",
     "scikit_learn": "sklearn",
+    "tf": "tensorflow",
     "torch": "pytorch",
     "torchscript": "pytorch",
 }

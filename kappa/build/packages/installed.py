@@ -40,13 +40,13 @@ def installed_version(distribution: str) -> str | None:
 
 
 def installed_sibling(distribution: str) -> str:
-    """Return the distribution that is installed here in the place of one, by its normalised name: that itself, or one
-    that brings the same module, such as `tensorflow-cpu`. Nothing stands in for one that is not the usual, such as
-    `onnxruntime-gpu`."""
-    if not is_usual(distribution) or installed_version(distribution) is not None:
+    """Return the distribution that is installed here in the place of one: that itself, or one that brings the same
+    module, such as `tensorflow-cpu`. Nothing stands in for one that is not the usual, such as `onnxruntime-gpu`."""
+    name = canonicalize_name(distribution)
+    if not is_usual(name) or installed_version(name) is not None:
         return distribution
-    others = sorted(siblings_of(distribution) - {distribution})
-    return next((name for name in others if installed_version(name) is not None), distribution)
+    others = sorted(siblings_of(name) - {name})
+    return next((other for other in others if installed_version(other) is not None), distribution)
 
 
 def is_same_version(installed: str | None, version: str) -> bool:

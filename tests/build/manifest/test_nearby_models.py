@@ -99,7 +99,6 @@ TYPES = {
     "TFLite": "LiteRT",
     "keras_model": "Keras",
     "keras": "Keras",
-    "tensorflow": "TensorFlow",
     "transformers": "Transformers",
     "sentence-transformers": "Sentence Transformers",
 }
@@ -125,6 +124,7 @@ def test_an_artifact_that_answers_no_api_by_itself_leaves_the_apis_as_they_are()
 def test_another_word_for_a_type_is_told(write_artifact: Callable[[str], str]) -> None:
     assert 'Write `type = "lightgbm"` for what LightGBM\'s `save_model` wrote.' in write_artifact("lgbm")
     assert 'Write `type = "file"` for what any program wrote.' in write_artifact("folder")
+    assert 'Write `type = "tensorflow"` for what `tf.saved_model.save` wrote.' in write_artifact("tf")
 
 
 @pytest.mark.parametrize("kind", ["joblib", "scikit-learn"])
