@@ -14,12 +14,15 @@ from kappa.frameworks.named_inputs import NamedInputs, column_names
 from kappa.frameworks.packing import check_packed
 from kappa.inspection.networks import onnx_of
 from kappa.inspection.report import Tensor
+from kappa.inspection.streams import head_of
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.wording import listed
 
 __all__ = ["OnnxModelArtifact"]
 
 _FOLDER = "model"
+_IR_VERSION = b"\x08"
+"""The tag of the first field (onnx.proto: `ir_version`), as protobuf writes it."""
 _DTYPES = {"bool": "bool", "double": "float64", "float": "float32", "float16": "float16", "string": "object"}
 """NumPy's names of the types of tensors, where they differ."""
 _LEVELS = {
@@ -111,6 +114,8 @@ class OnnxModelArtifact(ArtifactPlugin):
                 return f"it holds {len(models)} files `*.onnx`, and must hold one"
             return onnx_of(models[0])[0].problem or None
         model, files = onnx_of(path)
+        if model.problem and not head_of(path).startswith(_IR_VERSION):
+            return "it does not begin as the files of ONNX do"
         if files and not model.problem:
             return f"its weights are in `{files[0]}` beside it: name the folder that holds both"
         return model.problem or None

@@ -69,7 +69,7 @@ class SkopsModelArtifact(ArtifactPlugin):
         model = _read(path)
         if model is None or model.kind != self.type:
             return ModelNeeds(("sklearn", "skops"))
-        return ModelNeeds(model.modules, model.versions, made_of=model.made_of)
+        return ModelNeeds(model.modules, model.versions, of_main=model.of_main, made_of=model.made_of)
 
     def needs_of_model(self, model: Any) -> ModelNeeds:
         return ModelNeeds(("sklearn", "skops"), made_of=f"{type(model).__module__}:{type(model).__qualname__}")

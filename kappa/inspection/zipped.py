@@ -114,6 +114,7 @@ def _skops(archive: Archive) -> Model:
         feature_count=facts.feature_count,
         classes=facts.classes,
         modules=tuple(sorted({"skops", *(name.module for name in names)})),
+        of_main=tuple(name.name for name in names if name.module == "__main__"),
         verdict=verdict_on(tuple(names), (), "skops"),
     )
 

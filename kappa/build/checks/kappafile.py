@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from kappa.adapters.dataframe import DataframeInput
 from kappa.build.checks.environment import check_environment
-from kappa.build.checks.models import check_models_read, model_file
+from kappa.build.checks.models import check_models_read, model_file, report_truncated
 from kappa.build.checks.paths import PathChecks
 from kappa.build.checks.taken_names import needed_by, say_taken, taken_by
 from kappa.build.code.absent import AbsentModules, direct_imports, unknown_imports
@@ -108,17 +108,7 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
             continue
         kind = (*path, "type") if (*path, "type") in diagnostics.positions.values else path
         if file is not None and (why := _problem_of(plugin, file)) is not None:
-            message = f"{quoted(file.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
-            model = model_of(file)
-            other = type_of_model(file) or (model.artifact_type if model is not None else "")
-            help_ = ""
-            if other and other != plugin.type:
-                writer = ARTIFACTS.load(other).written_by
-                help_ = f'This file looks like one that {writer} wrote: write `type = "{other}"`.'
-            elif model is not None and model.kind and model.kind != plugin.type:
-                advice = advice_for_type(model.kind, artifact=name)
-                help_ = f"This file looks like one of the kind `{model.kind}`. {advice[0] if advice else ''}".rstrip()
-            diagnostics.add("KF309", message, (*path, "path"), labels=[diagnostics.label(kind, "the type")], help=help_)
+            _report_model(draft, name, plugin, file, why)
         if draft.get("security", "pickle") == "forbid":
             is_pickled = file is not None and needs_of_file(plugin, file).is_pickle
             if plugin.is_pickle or is_pickled:
@@ -126,6 +116,27 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
                 message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
                 labels = [diagnostics.label(("security", "pickle"), "forbidden here")]
                 diagnostics.add("KF315", message, subject, at="value" if subject != path else "key", labels=labels)
+
+
+def _report_model(draft: Draft, name: str, plugin: ArtifactPlugin, file: Path, why: str) -> None:
+    """Report a file that cannot be a model of its type, as one that is cut off or as one of another kind."""
+    path: TreePath = ("artifacts", name)
+    model = model_of(file)
+    if model is not None and model.is_truncated and why == model.problem:
+        report_truncated(draft, (*path, "path"), file, model)
+        return
+    message = f"{quoted(file.name)} is not a model of type `{plugin.type}`: {why.rstrip('.')}."
+    other = type_of_model(file) or (model.artifact_type if model is not None else "")
+    help_ = ""
+    if other and other != plugin.type:
+        writer = ARTIFACTS.load(other).written_by
+        help_ = f'This file looks like one that {writer} wrote: write `type = "{other}"`.'
+    elif model is not None and model.kind and model.kind != plugin.type:
+        advice = advice_for_type(model.kind, artifact=name)
+        help_ = f"This file looks like one of the kind `{model.kind}`. {advice[0] if advice else ''}".rstrip()
+    kind = (*path, "type") if (*path, "type") in draft.diagnostics.positions.values else path
+    label = draft.diagnostics.label(kind, "the type")
+    draft.diagnostics.add("KF309", message, (*path, "path"), labels=[label], help=help_)
 
 
 def _problem_of(plugin: ArtifactPlugin, path: Path) -> str | None:

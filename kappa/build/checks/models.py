@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from kappa.adapters.arrays import ArrayInput
 from kappa.adapters.dataframe import DataframeInput
 from kappa.build.code.model_names import model_of, size_of_model
 from kappa.build.manifest.positions import TreePath
@@ -12,13 +13,14 @@ from kappa.build.manifest.validation import Draft
 from kappa.build.manifest.words import nearest
 from kappa.errors import BadInputError, KappaError
 from kappa.inspection.report import Model
+from kappa.plugins import ARTIFACTS
 from kappa.services.inference import example_payload
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable
 from kappa.spec.service import ExampleSpec
 from kappa.wording import one_of, quoted, sentence
 
-__all__ = ["check_models_read", "model_file"]
+__all__ = ["check_models_read", "model_file", "report_truncated"]
 
 _MOST_BYTES_READ = 1 << 28
 """Larger models are read by a build alone, which reads them anyway."""
@@ -48,15 +50,22 @@ def check_models_read(draft: Draft, plugins: Mapping[str, ArtifactPlugin], packe
             continue
         models[name] = model
         if model.is_truncated:
-            message = f"{quoted(file.name)} is not a whole model: {model.problem}."
-            draft.diagnostics.add("KF333", message, path, help="Copy it again, or save the model again.")
+            report_truncated(draft, path, file, model)
     for api in draft.names("apis"):
         table = draft.parts.get(("apis", api))
         model = models.get(str(draft.get("apis", api, "artifact")))
-        if isinstance(table, ApiTable) and isinstance(table.input, DataframeInput) and model is not None:
+        if isinstance(table, ApiTable) and isinstance(table.input, ArrayInput) and model is not None:
+            _check_shape(draft, api, table.input, model)
+        elif isinstance(table, ApiTable) and isinstance(table.input, DataframeInput) and model is not None:
             is_right = _check_columns(draft, api, table.input, model)
             if is_right and model.feature_names:
                 _check_examples(draft, api, table.input.for_features(model.feature_names), model)
+
+
+def report_truncated(draft: Draft, path: TreePath, file: Path, model: Model) -> None:
+    """Report a model that is not whole, at the ``path`` of its path."""
+    message = f"{quoted(file.name)} is not a whole model: {model.problem}."
+    draft.diagnostics.add("KF333", message, path, help="Copy it again, or save the model again.")
 
 
 def _check_outputs(draft: Draft, artifact: str, plugin: ArtifactPlugin, file: Path) -> None:
@@ -82,7 +91,18 @@ def _check_outputs(draft: Draft, artifact: str, plugin: ArtifactPlugin, file: Pa
 
 def _are_pickles(model: Model, plugin: ArtifactPlugin) -> bool:
     """Return whether a type that takes pickles of some kind has one of another."""
-    return {model.artifact_type, plugin.type} == {"pickle", "sklearn"}
+    return plugin.is_pickle and bool(model.artifact_type) and ARTIFACTS.load(model.artifact_type).is_pickle
+
+
+def _check_shape(draft: Draft, api: str, adapter: ArrayInput, model: Model) -> None:
+    """Report rows of an array of another length than the model was fitted with."""
+    count = model.feature_count
+    if adapter.shape is None or count is None or adapter.shape in ((count,), (-1,)):
+        return
+    file = Path(str(draft.get("artifacts", str(draft.get("apis", api, "artifact")), "path"))).name
+    message = f"{quoted(file)} was fitted with {count} columns, and `shape` of `{api}` is {list(adapter.shape)}."
+    help_ = f"Write `shape = [{count}]`."
+    draft.diagnostics.add("KF334", message, ("apis", api, "input", "shape"), help=help_)
 
 
 def _check_columns(draft: Draft, api: str, adapter: DataframeInput, model: Model) -> bool:

@@ -349,8 +349,9 @@ CODES: Mapping[str, Code] = {
     ),
     "KF334": Code(
         "The columns are not those of the model",
-        "The file of the model tells which columns it was fitted with, or how many: a table with others would fail at "
-        "each request. Nothing was loaded to find this out; `kappa inspect FILE` lists them.",
+        "The file of the model tells which columns it was fitted with, or how many: a table with others, or an array "
+        "of another length, would fail at each request. "
+        "Nothing was loaded to find this out; `kappa inspect FILE` lists them.",
     ),
     "KF335": Code(
         "An example lacks a column of the model",

@@ -21,12 +21,20 @@ NAMED = LinearRegression().fit(ROWS, [1, 2, 3])
 COUNTED = LinearRegression().fit(ROWS.to_numpy(), [1, 2, 3])
 
 
-def problems(folder: Path, *, kind: str = "sklearn", columns: str = "", example: str = "") -> list[tuple[Any, ...]]:
+def problems(
+    folder: Path,
+    *,
+    kind: str = "sklearn",
+    path: str = "model",
+    adapter: str = 'type = "dataframe"',
+    columns: str = "",
+    example: str = "",
+) -> list[tuple[Any, ...]]:
     options = f", columns = {{ {columns} }}" if columns else ""
     (folder / "kappafile.toml").write_text(
         'kappafile = 1\n[service]\nname = "Service"\n[security]\npickle = "allow"\n'
-        f'[artifacts.model]\ntype = "{kind}"\npath = "model"\n'
-        f'[apis.price]\nartifact = "model"\ninput = {{ type = "dataframe"{options} }}\n'
+        f'[artifacts.model]\ntype = "{kind}"\npath = "{path}"\n'
+        f'[apis.price]\nartifact = "model"\ninput = {{ {adapter}{options} }}\n'
         + (f'[[examples]]\nname = "one"\napi = "price"\n{example}\n' if example else ""),
         encoding="utf-8",
     )
@@ -81,7 +89,7 @@ def test_an_example_that_lacks_a_column_of_the_model_is_an_error(example: str, i
     assert [help_ for *_, help_ in found] == ([] if is_right else ["Its model was fitted with `rooms` and `area`."])
 
 
-@pytest.mark.parametrize("kind", ["sklearn", "pickle"])
+@pytest.mark.parametrize("kind", ["sklearn", "pickle", "cloudpickle"])
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
 def test_a_pickle_that_ends_too_soon_is_an_error(kind: str, share: float, tmp_path: Path) -> None:
     joblib.dump(NAMED, tmp_path / "model")
@@ -95,6 +103,47 @@ def test_a_pickle_that_ends_too_soon_is_an_error(kind: str, share: float, tmp_pa
 def test_a_file_of_xgboost_that_ends_too_soon_is_an_error(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(data[:-20])
     assert [code for code, *_ in problems(tmp_path, kind="xgboost")] == ["KF333"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("lightgbm", samples.LIGHTGBM.partition(b"end of trees")[0]),
+        ("catboost", samples.catboost()[:-4]),
+        ("skops", samples.skops()[:-30]),
+        ("onnx", samples.onnx()[:-4]),
+    ],
+)
+def test_a_file_of_a_format_that_ends_too_soon_is_told_to_be_copied_again(
+    kind: str, data: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / f"model.{kind}").write_bytes(data)
+    (found,) = problems(tmp_path, kind=kind, path=f"model.{kind}")
+    message = f"`model.{kind}` is not a whole model: it ends too soon."
+    assert found == ("KF333", 8, message, "Copy it again, or save the model again.")
+
+
+def test_a_file_of_another_format_is_not_read_as_one_of_onnx(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(samples.ubjson(samples.XGBOOST))
+    (found,) = problems(tmp_path, kind="onnx")
+    assert found[2] == "`model` is not a model of type `onnx`: it does not begin as the files of ONNX do."
+
+
+def test_a_class_of_the_script_in_skops_format_is_named(tmp_path: Path) -> None:
+    node = samples.skops_node("Mine", None, module="__main__", loader="ObjectNode")
+    (tmp_path / "model").write_bytes(samples.skops(extra={"mine": node}))
+    (found,) = problems(tmp_path, kind="skops")
+    assert (found[0], found[2].partition(" of the script")[0]) == ("KF341", "`model` needs `Mine`")
+
+
+@pytest.mark.parametrize(("shape", "is_right"), [("[2]", True), ("[-1]", True), ("[3]", False), ("[2, 2]", False)])
+def test_rows_of_another_length_than_the_model_has_columns_are_an_error(
+    shape: str, is_right: bool, tmp_path: Path
+) -> None:
+    joblib.dump(COUNTED, tmp_path / "model")
+    found = problems(tmp_path, adapter=f'type = "ndarray", shape = {shape}')
+    message = f"`model` was fitted with 2 columns, and `shape` of `price` is {shape}."
+    assert found == ([] if is_right else [("KF334", 11, message, "Write `shape = [2]`.")])
 
 
 @pytest.mark.parametrize("kind", ["pickle", "sklearn"])

@@ -36,6 +36,7 @@ NOT_PATHS = {
     ("ApiSpec", "route"): "a part of a URL",
     ("ApiTable", "route"): "a part of a URL",
     ("Kappafile", "requires_kappa"): "versions",
+    ("PytorchModelArtifact", "factory"): "a function",
     ("TextFileArtifact", "encoding"): "an encoding",
     ("FileOutput", "filename"): "a name that clients see",
     ("FileOutput", "media_type"): "a media type",
