@@ -40,7 +40,7 @@ _LONGEST = 300
 _LONGEST_ANSWER = 4000
 _MOST_NUMBERS = 10_000
 """Numbers of a request that is made up."""
-_PRECISION = 1e-6
+_PRECISION = 1e-5
 """How far an answer may be from the first one, as a part of its largest number: machines compute differently."""
 _TABLES = frozenset({".csv", ".parquet", ".tsv"})
 
@@ -313,7 +313,7 @@ def first_answer(start: Start, *, run: Runner = run_program) -> Start:
             outcome = json.loads(answer.read_text(encoding="utf-8"))
     if "problem" in outcome:
         raise InferenceFailedError(
-            f"{quoted(start.context.path)} does not answer a first request: {outcome['problem'].rstrip('.')}. Nothing "
+            f"{quoted(start.context.path)} does not answer a first request: {_short(outcome['problem'])}. Nothing "
             "was written: give a request that it can answer with `--sample FILE`, another `--method` or `--input`, or "
             "`--no-example`."
         )
@@ -321,6 +321,12 @@ def first_answer(start: Start, *, run: Runner = run_program) -> Start:
     expectation = _expectation(outcome["got"])
     context = replace(start.context, request=outcome["request"], columns=columns, answer=expectation)
     return replace(start, context=context)
+
+
+def _short(problem: str) -> str:
+    """Return an exception's message in one line: frameworks put code between the first and the last."""
+    lines = [line for line in problem.splitlines() if line.strip()] or [""]
+    return " … ".join(dict.fromkeys([lines[0].rstrip("."), lines[-1].strip().rstrip(".")]))
 
 
 def without_example(start: Start) -> Start:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -140,6 +140,11 @@ class PytorchModelArtifact(ArtifactPlugin):
         model = _read(path)
         kind = model.kind if model is not None else ""
         return {"safetensors": _WEIGHTS, "torch-export": _EXPORTED}.get(kind, self.filename)
+
+    def first_row(self, model: Any) -> Mapping[str, Any] | Sequence[Any] | None:
+        """Return a row as wide as the first layer, where that is a matrix."""
+        weights = next((weights for weights in model.parameters() if weights.dim() > 1), None)
+        return [1.5] * weights.shape[1] if weights is not None and weights.dim() == 2 else None
 
     def input_for(self, path: Path) -> str:  # noqa: ARG002 - all of them take tensors
         return "ndarray"

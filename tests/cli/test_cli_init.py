@@ -240,7 +240,7 @@ def test_json_says_what_was_written(in_process: None) -> None:
     assert tree.pop("example") == {
         "input": [{"area": 1, "rooms": 1}],
         "expect": [pytest.approx(2.0)],
-        "tolerance": 2e-06,
+        "tolerance": 2e-05,
     }
     assert tree == {
         "written": ["kappafile.toml", ".gitignore"],
@@ -343,6 +343,15 @@ def test_what_is_misspelt_is_told(words: Sequence[str], message: str, here: Path
     assert result.exit_code in (2, 3)
     assert message in result.stderr
     assert files(here) == before
+
+
+def test_of_a_long_message_the_first_and_the_last_line_are_shown(in_process: None) -> None:
+    message = "one.\\n\\n  two\\n  three.\\n"
+    code = f"class Model:\n    def predict(self, value):\n        raise ValueError('{message}')\n"
+    Path("failing_model_of_init.py").write_text(code)
+    Path("model.pkl").write_bytes(b"\x80\x02cfailing_model_of_init\nModel\n)\x81.")
+    result = init("model.pkl", "--yes")
+    assert "`model.pkl` does not answer a first request: ValueError: one … three. Nothing was written" in result.stderr
 
 
 def test_a_file_of_no_format_asks_for_its_type(here: Path) -> None:

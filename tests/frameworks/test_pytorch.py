@@ -150,6 +150,12 @@ def test_a_file_that_pytorch_wrote_answers(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_first_row_is_as_wide_as_the_first_layer(tmp_path: Path, name: str) -> None:
+    assert of_format(name).first_row(loaded(name, tmp_path)) == [1.5] * 3
+
+
+@pytest.mark.torch
 def test_the_version_that_wrote_an_exported_program_is_told(tmp_path: Path) -> None:
     import torch
 
