@@ -75,18 +75,16 @@ def absence_of_s3() -> str | None:
     return None if importlib.util.find_spec("moto") else "`moto` is not installed"
 
 
-def absence_of_spark() -> str | None:
-    if shutil.which("java") is None:
-        return "`java` is not installed"
-    return None if importlib.util.find_spec("pyspark") else "`pyspark` is not installed"
-
-
 def absence_of_package(name: str) -> str | None:
     return None if importlib.util.find_spec(name) else f"`{name}` is not installed"
 
 
 def absence_of_onnx() -> str | None:
     return absence_of_package("onnxruntime") or absence_of_package("onnx")
+
+
+def absence_of_java_package(name: str) -> str | None:
+    return absence_of_package(name) if shutil.which("java") else "`java` is not installed"
 
 
 ENGINES: dict[str, Callable[[], str | None]] = {
@@ -96,7 +94,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "node": absence_of_node,
     "postgres": absence_of_postgres,
     "s3": absence_of_s3,
-    "spark": absence_of_spark,
+    "spark": partial(absence_of_java_package, "pyspark"),
     "tensorflow": partial(absence_of_package, "tensorflow"),
     "onnx": absence_of_onnx,
     "cloudpickle": partial(absence_of_package, "cloudpickle"),
@@ -106,6 +104,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "torch": partial(absence_of_package, "torch"),
     "catboost": partial(absence_of_package, "catboost"),
     "lightgbm": partial(absence_of_package, "lightgbm"),
+    "h2o": partial(absence_of_java_package, "h2o"),
     "mlflow": partial(absence_of_package, "mlflow"),
     "xgboost": partial(absence_of_package, "xgboost"),
 }

@@ -42,6 +42,8 @@ FRAMEWORKS = [
     "Arrays, tables and files",
     pytest.param("LightGBM", marks=pytest.mark.lightgbm),
     pytest.param("skops", marks=pytest.mark.skops),
+    pytest.param("H2O", marks=pytest.mark.h2o),
+    pytest.param("PySpark", marks=[pytest.mark.spark, pytest.mark.timeout(900)]),
     pytest.param("MLflow", marks=pytest.mark.mlflow),
     pytest.param("ONNX", marks=pytest.mark.onnx),
     pytest.param("PyTorch", marks=pytest.mark.torch),

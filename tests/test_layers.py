@@ -77,9 +77,8 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.frameworks": (
         {"pydantic"},
         {
-            *("tensorflow",),
-            *("catboost", "cloudpickle", "joblib", "lightgbm", "mlflow", "numpy", "onnxruntime", "pandas", "polars"),
-            *("pyarrow", "safetensors", "sklearn", "skops", "torch", "xgboost"),
+            *("catboost", "cloudpickle", "h2o", "joblib", "lightgbm", "mlflow", "numpy", "onnxruntime", "pandas"),
+            *("polars", "pyarrow", "pyspark", "safetensors", "sklearn", "skops", "tensorflow", "torch", "xgboost"),
         },
     ),
     "kappa.inspection": (set(), {"ruamel"}),

@@ -13,6 +13,7 @@ from kappa.inspection.folders import (
     read_mlflow,
     read_mlpackage,
     read_spacy,
+    read_spark,
     read_transformers,
 )
 from kappa.inspection.networks import read_coreml, read_onnx, read_saved_model, read_tflite
@@ -50,6 +51,7 @@ FOLDER_READERS: tuple[Callable[[Path], Model | None], ...] = (
     read_mlflow,
     read_saved_model,
     read_spacy,
+    read_spark,
     read_transformers,
     read_mlpackage,
 )

@@ -1,8 +1,10 @@
-"""Folders that are a model: MLflow, Transformers, spaCy, and a package of Core ML."""
+"""Folders that are a model: MLflow, Spark, Transformers, spaCy, and a package of Core ML."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ __all__ = [
     "read_mlflow",
     "read_mlpackage",
     "read_spacy",
+    "read_spark",
     "read_transformers",
 ]
 
@@ -79,6 +82,73 @@ def model_file_of_mlflow(folder: Path) -> Path | None:
             if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
                 return path
     return None
+
+
+def read_spark(folder: Path) -> Model | None:
+    """Read the metadata of a model or a pipeline of Spark ML's, and of each stage in it."""
+    metadata = _spark_metadata(folder)
+    if metadata is None:
+        return None
+    uids = [uid for uid in list_of(table_of(metadata.get("paramMap")).get("stageUids")) if isinstance(uid, str)]
+    folders = {path.name.partition("_")[2]: path for path in islice((folder / "stages").glob("*_*"), _MOST_LINES)}
+    stages = [_spark_metadata(folders[uid]) if uid in folders else None for uid in uids]
+    absent = next((uid for uid, stage in zip(uids, stages, strict=True) if stage is None), None)
+    kinds = [_spark_class(stage or {}) for stage in stages]
+    made_of, version = _spark_class(metadata), metadata.get("sparkVersion")
+    columns = _spark_columns([stage for stage in stages if stage is not None])
+    return Model(
+        kind="pyspark",
+        written_by="Spark ML's `save`",
+        artifact_type="pyspark" if made_of.endswith(":PipelineModel") else "",
+        made_of=made_of,
+        steps=tuple(Step(uid, kind) for uid, kind in zip(uids, kinds, strict=True)),
+        versions={"pyspark": version} if isinstance(version, str) else {},
+        feature_names=columns,
+        feature_count=len(columns) or None,
+        modules=("pyspark", *(kind.partition(":")[0] for kind in kinds if kind and not kind.startswith(_OF_SPARK))),
+        problem=f"the stage `{absent}` of it is not in it" if absent is not None else "",
+    )
+
+
+_OF_SPARK = ("org.apache.spark.", "pyspark.")
+
+
+def _spark_metadata(folder: Path) -> dict[str, Any] | None:
+    """Return what Spark wrote of a model or a stage; ``None`` of a folder that is neither."""
+    for path in islice((folder / "metadata").glob("part-*"), 1):
+        with suppress(UnreadableError, OSError):
+            tree = table_of(read_json(_text_of(path, _TEXT_BYTES).encode()))
+            if isinstance(tree.get("class"), str) and "uid" in tree:
+                return tree
+    return None
+
+
+def _spark_class(metadata: dict[str, Any]) -> str:
+    module, _, name = str(metadata.get("class", "")).rpartition(".")
+    return f"{module}:{name}" if name else ""
+
+
+def _spark_columns(stages: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the columns that a pipeline takes: those that its stages name and none before them makes.
+
+    Stages that take columns without naming them, as a formula does, leave nothing to tell.
+    """
+    made: set[str] = set()
+    taken: dict[str, None] = {}
+    for stage in stages:
+        options = {**table_of(stage.get("defaultParamMap")), **table_of(stage.get("paramMap"))}
+        names = [options[key] for key in ("inputCol", "featuresCol") if isinstance(options.get(key), str)]
+        names += [name for name in list_of(options.get("inputCols")) if isinstance(name, str)]
+        if not names:
+            return ()
+        taken.update(dict.fromkeys(name for name in names if name not in made))
+        outputs = [name for key, name in options.items() if key.endswith("Col") and key not in _TAKEN]
+        made.update(name for name in (*outputs, *list_of(options.get("outputCols"))) if isinstance(name, str))
+    return tuple(taken)
+
+
+_TAKEN = frozenset({"censorCol", "featuresCol", "inputCol", "itemCol", "labelCol", "userCol", "weightCol"})
+"""The options of a stage that name columns which it takes; others that end in `Col` name those that it makes."""
 
 
 def read_transformers(folder: Path) -> Model | None:

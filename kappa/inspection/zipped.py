@@ -191,6 +191,7 @@ def _mojo(archive: Archive) -> Model:
     features = columns[: int(info["n_features"])] if info.get("n_features", "").isdecimal() else columns
     return Model(
         kind="h2o",
+        artifact_type="h2o",
         written_by="H2O's `download_mojo`",
         made_of="",
         versions={"h2o": info["h2o_version"]} if "h2o_version" in info else {},

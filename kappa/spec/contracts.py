@@ -414,6 +414,10 @@ class ArtifactPlugin(Plugin):
     those, and about the others of which `ModelNeeds` says so."""
     thread_bound: ClassVar[bool] = False
     """Whether a server must call the model in its API's thread, and never on the event loop."""
+    system_packages: ClassVar[tuple[str, ...]] = ()
+    """The Debian packages that it needs in an image, beside `requires`; in one with conda, `conda_packages` instead."""
+    conda_packages: ClassVar[tuple[str, ...]] = ()
+    """The same of conda's, for a service that takes packages from there."""
 
     row_methods: ClassVar[frozenset[str]] = frozenset()
     """The model's own methods for which the rows of their argument do not depend on each other: an API that such a

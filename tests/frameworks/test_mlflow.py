@@ -191,6 +191,7 @@ class TestMlflow(ArtifactSuite):
     foreign: ClassVar = [b"", {"model.pkl": b""}, {"MLmodel": b"{"}, {"MLmodel": samples.MLMODEL.encode()}]
     not_models: ClassVar = [LinearRegression(), {}]
     library: ClassVar = "mlflow"
+    question = "model.predict(__import__('numpy').ones((1, 2))).tolist()"
 
     @pytest.fixture(autouse=True)
     def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,13 @@ TRANSFORMERS = {
     "auto_map": {"AutoModel": "own.Own"},
 }
 SPACY = {"pipeline": ["ner"], "spacy_version": ">=3.8", "name": "x"}
+SPARK = {
+    "class": "org.apache.spark.ml.PipelineModel",
+    "uid": "Pipeline_0",
+    "sparkVersion": "4.1.0",
+    "paramMap": {"stageUids": ["Pipeline_0"], "inputCol": "age", "inputCols": ["age"], "outputCols": ["x"]},
+    "defaultParamMap": {"outputCol": "y"},
+}
 SAFETENSORS = {"__metadata__": {"format": "pt"}, "weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 KERAS = {
     "module": "keras",
@@ -108,6 +115,14 @@ def as_keras(tree: Any) -> bytes:
     return samples.zipped({"metadata.json": metadata, "config.json": as_json(tree), "model.weights.h5": b""})
 
 
+def as_spark(folder: Path, tree: Any) -> Path:
+    """Write a pipeline whose stage has the same metadata."""
+    for inside in (folder, folder / "stages" / "0_Pipeline_0"):
+        (inside / "metadata").mkdir(parents=True, exist_ok=True)
+        (inside / "metadata" / "part-00000").write_bytes(as_json(tree))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("tree", "write"),
     [
@@ -125,6 +140,7 @@ def as_keras(tree: Any) -> bytes:
         ),
         pytest.param(MLFLOW, folder_with("MLmodel", "model.pkl"), id="mlflow"),
         pytest.param(TRANSFORMERS, folder_with("config.json", "model.safetensors"), id="transformers"),
+        pytest.param(SPARK, as_spark, id="pyspark"),
         pytest.param(SPACY, folder_with("meta.json", "config.cfg"), id="spacy"),
     ],
 )

@@ -216,6 +216,7 @@ def plan_build(
     over whatever is installed here, but for ``packages``, and for everything with ``upgrade``. Unless it
     ``imports_code``, classes of the user's are not asked what requests look like: no lock depends on it.
     """
+    project = replace(project, spec=_with_packages_of_types(project.spec))
     if imports_code:
         project = replace(project, spec=with_schemas(project.spec, project.root))
     if version is not None:
@@ -286,6 +287,18 @@ def plan_build(
     if planner.problems:
         raise ConfigurationError(_say_all(project, tuple(dict.fromkeys(planner.problems))))
     return plan
+
+
+def _with_packages_of_types(spec: ServiceSpec) -> ServiceSpec:
+    """Add what artifact types need in an image, and pip does not have, to the packages that the user names."""
+    is_conda = uses_conda(spec.env)
+    key = "conda_dependencies" if is_conda else "system_packages"
+    named: tuple[str, ...] = getattr(spec.env, key)
+    wanted = [
+        name for plugin in spec.artifacts for name in (plugin.conda_packages if is_conda else plugin.system_packages)
+    ]
+    added = [name for name in dict.fromkeys(wanted) if not any(re.match(rf"(.*::)?{name}\b", text) for text in named)]
+    return spec.model_copy(update={"env": spec.env.model_copy(update={key: (*named, *added)})}) if added else spec
 
 
 def _lock_inputs(users: UsersWord, chosen: Packages, target: Target, resolver: str) -> LockInputs:

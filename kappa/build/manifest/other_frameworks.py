@@ -19,7 +19,6 @@ _IN_A_FILE = {
     "fasttext": "fastText",
     "flax": "Flax",
     "gluon": "Gluon",
-    "h2o": "H2O",
     "huggingface": "Hugging Face",
     "keras": "Keras",
     "mxnet": "MXNet",
@@ -61,7 +60,6 @@ _EXTENSIONS: Mapping[str, str] = {
     ".h5": "Keras",
     ".keras": "Keras",
     ".mlmodel": "Core ML",
-    ".mojo": "H2O",
     ".pmml": "PMML",
     ".tflite": "LiteRT",
 }
