@@ -14,7 +14,7 @@ WORKERS ?= auto
 
 .PHONY: help venv demo test test-engines test-frameworks coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests lint format \
   generate bench-adapters bench-build bench-serve bench-one-client bench-versions bench-structure bench-cli bench-validate bench-images \
-  bench-manifest-errors bench-tune bench-ablation bench-peers clean
+  bench-manifest-errors bench-tune bench-ablation bench-peers bench-compile clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -111,6 +111,10 @@ bench-tune: $(INSTALLED) ## what `kappa tune` simulates beside a live server
 
 bench-peers: $(INSTALLED) ## Kappa beside six other servers; installs them, and takes more than an hour (`PEERS=--quick`: minutes)
 	$(PYTHON) benchmarks/peers/run.py $(or $(PEERS),--write)
+
+bench-compile: $(INSTALLED) ## models compiled to ONNX beside scikit-learn's in Kappa, FastAPI and LitServe; ten minutes
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check onnx onnxmltools onnxruntime skl2onnx
+	$(PYTHON) benchmarks/compile.py --write
 
 bench-ablation: $(INSTALLED) ## what each mechanism of batching is worth; forty minutes (`ROUNDS=2` for less)
 	$(PYTHON) benchmarks/ablation.py --rounds $(or $(ROUNDS),5) --write

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["BatchPlacement", "ExamplesUse"]
+__all__ = ["ALL_MODELS", "BatchPlacement", "ExamplesUse"]
+
+ALL_MODELS = "*"
+"""In place of an artifact's name: each that a build can compile."""
 
 ExamplesUse = Literal["gate", "warn", "skip"]
 BatchPlacement = Literal["auto", "no-pause", "thread"]

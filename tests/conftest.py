@@ -87,6 +87,10 @@ def absence_of_java_package(name: str) -> str | None:
     return absence_of_package(name) if shutil.which("java") else "`java` is not installed"
 
 
+def absence_of_skl2onnx() -> str | None:
+    return absence_of_package("skl2onnx") or absence_of_package("onnxmltools") or absence_of_package("onnxruntime")
+
+
 ENGINES: dict[str, Callable[[], str | None]] = {
     "docker": absence_of_docker,
     "podman": absence_of_podman,
@@ -99,6 +103,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "onnx": absence_of_onnx,
     "cloudpickle": partial(absence_of_package, "cloudpickle"),
     "polars": partial(absence_of_package, "polars"),
+    "skl2onnx": absence_of_skl2onnx,
     "skops": partial(absence_of_package, "skops"),
     "statsmodels": partial(absence_of_package, "statsmodels"),
     "torch": partial(absence_of_package, "torch"),

@@ -279,6 +279,11 @@ BEYOND_THE_SCHEMA = {
     "KF341": "a file",
     "KF342": "what is installed",
     "KF343": "what is installed",
+    "KF350": "the model",
+    "KF351": "the model",
+    "KF352": "examples and the model",
+    "KF353": "code, and another table",
+    "KF354": "a warning",
     "KF401": "code",
     "KF402": "code",
 }

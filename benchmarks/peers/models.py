@@ -85,6 +85,12 @@ def load(name: str, folder: Path) -> Callable[[Sequence[Any]], list[Any]]:
 
         model = joblib.load(folder / f"{name}.joblib")
         return lambda rows: model.predict(np.asarray(rows, dtype="float64")).tolist()
+    if name == "films":  # of `benchmarks/compile.py`
+        import joblib
+        import pandas as pd
+
+        pipeline = joblib.load(folder / f"{name}.joblib")
+        return lambda rows: pipeline.predict(pd.DataFrame(rows).fillna({"price": float("nan")})).tolist()
     if name == "simulated":
         return lambda values: _sleep(values, 0.005, 0.0001)
     if name == "overload":
@@ -114,6 +120,8 @@ def request_of(name: str, folder: Path) -> Any:
         return [5.1, 3.5, 1.4, 0.2]
     if name == "forest":
         return [17.99, 10.38, 122.8, 1001.0, 0.1184, 0.2776, 0.3001, 0.1471, 0.2419, 0.07871] * 3
+    if name == "films":
+        return {"length": 96.0, "price": None, "country": "Japan", "review": "good plot bad music good end"}
     if name == "cnn":
         return (folder / IMAGE).read_bytes()
     return 1.5

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kappa import build
+from kappa.choices import ALL_MODELS
 from kappa.containers.choosing import choose_engine
 from kappa.environment import home_directory
-from kappa.errors import DestinationExistsError
+from kappa.errors import DestinationExistsError, UsageError
 from kappa.log import listening, log, to_logging
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.store import Query, Store
 from kappa.tag import Tag
+from kappa.wording import listed
 
 if TYPE_CHECKING:
     from kappa.services.declared import DeclaredService
@@ -49,15 +51,38 @@ class Built:
     manifest: BundleManifest
 
 
-def project_to_build(target: str | Path, *, models: Mapping[str, Path] | None = None) -> build.Project:
+def project_to_build(
+    target: str | Path, *, models: Mapping[str, Path] | None = None, compiled: Collection[str] = ()
+) -> build.Project:
     """Read the project that a user names: a kappafile, its directory, or a class as ``module:Class``.
 
     ``models`` says where models lie, by the names of artifacts: those of a class, or others than a kappafile names.
+    Those of the artifacts ``compiled`` are compiled, too; `ALL_MODELS` among them means each that can be.
     Raises `ConfigurationError`, or `ManifestError` that carries every problem found.
     """
     if _CLASS.fullmatch(str(target)) and not Path(target).exists():
-        return build.read_class_project(str(target), Path.cwd(), models=models)
-    return build.read_project(Path(target), models=models)
+        project = build.read_class_project(str(target), Path.cwd(), models=models)
+    else:
+        project = build.read_project(Path(target), models=models)
+    return _with_compiled(project, compiled) if compiled else project
+
+
+def _with_compiled(project: build.Project, names: Collection[str]) -> build.Project:
+    declared = {artifact.name: artifact for artifact in project.spec.artifacts}
+    able = [name for name, artifact in declared.items() if "compile" in type(artifact).model_fields]
+    for name in names:
+        if name not in (*able, ALL_MODELS):
+            why = f"is of the type `{declared[name].type}`" if name in declared else "is not declared"
+            named = f"Those that can be compiled are {listed(able)}." if able else "No artifact can be compiled."
+            raise UsageError(f"`--compile {name}`: the artifact `{name}` {why}. {named}")
+    if not able:
+        raise UsageError(f"`--compile`: `{project.spec.name}` has no artifact that can be compiled.")
+    chosen = able if ALL_MODELS in names else names
+    artifacts = tuple(
+        artifact.with_options(compile="onnx") if name in chosen and artifact.compiling is None else artifact
+        for name, artifact in declared.items()
+    )
+    return replace(project, spec=project.spec.model_copy(update={"artifacts": artifacts}))
 
 
 def plan_of(

@@ -32,6 +32,7 @@ __all__ = [
     "Kind",
     "Orient",
     "RowLabels",
+    "Table",
     "check_size",
     "columns_of_values",
     "distinct_names",
@@ -158,6 +159,52 @@ def frame_of(forms: Sequence[Columns]) -> Any:
     if first.labels is not None:
         frame.index = pd.Index(first.labels.values)
     return frame
+
+
+class Table:
+    """The columns of several requests of one group, in request order, for a model that needs no frame.
+
+    It has what such a model asks a frame for: `columns`, `to_numpy`, and a column by its name. PERF: for one row, some
+    5 µs in place of 20 (numbers alone) to 170 (text beside them).
+    """
+
+    __slots__ = ("_kinds", "_values", "columns")
+
+    def __init__(self, forms: Sequence[Columns]) -> None:
+        first = forms[0]
+        self.columns = first.names
+        self._kinds = first.kinds
+        self._values: Sequence[Sequence[Any]] = first.values
+        if len(forms) > 1:
+            parts = zip(*(form.values for form in forms), strict=True)
+            self._values = [_joined(column, kind) for column, kind in zip(parts, first.kinds, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self._values[0])
+
+    def __getitem__(self, name: Hashable) -> _TableColumn:
+        return _TableColumn(self._values[self.columns.index(name)])
+
+    def to_numpy(self) -> Any:
+        """Return the numbers of all columns, a row each."""
+        import numpy as np
+
+        return np.array(self._values, dtype=_FLOAT64).T
+
+    @staticmethod
+    def holds(forms: Sequence[Columns]) -> bool:
+        """Return whether forms are plain: lists of values, without labels of rows."""
+        return all(form.labels is None and set(map(type, form.values)) <= _LISTS for form in forms)
+
+
+class _TableColumn:
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._values = values
+
+    def to_numpy(self) -> Any:
+        return self._values
 
 
 def _column_labels(names: tuple[Hashable, ...]) -> Any:

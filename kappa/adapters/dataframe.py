@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kappa.adapters.arrow import (
     ARROW_FILE,
@@ -24,6 +24,7 @@ from kappa.adapters.arrow import (
 from kappa.adapters.columns import (
     Columns,
     Orient,
+    Table,
     frame_of,
     import_pandas,
     nbytes_of,
@@ -111,6 +112,8 @@ class DataframeInput(InputAdapter):
     extra_columns: ExtraColumns = "ignore"
     """What happens to a request's columns beyond `columns`: `ignore` leaves them out, `pass` puts them after the
     others, `forbid` refuses the request with 422."""
+    _is_light: bool = PrivateAttr(default=False)
+
     prefer_dtypes: _Dtypes | None = None
     """Dtypes by column, to which a request's columns are brought where no value changes; others stay as they are, and
     batch apart. Without `columns`, a build records those of the API's examples."""
@@ -224,6 +227,11 @@ class DataframeInput(InputAdapter):
         is_open = self.columns is None and self.columns_from is None
         return self.with_options(columns=names) if names and is_open else self
 
+    def without_frames(self) -> DataframeInput:
+        light = self.model_copy()
+        light._is_light = True  # noqa: SLF001 - of this class
+        return light
+
     def group_of(self, form: Columns) -> Hashable:
         return form[:2] if form.labels is None else (form.names, form.kinds, form.labels)
 
@@ -234,7 +242,7 @@ class DataframeInput(InputAdapter):
         return nbytes_of(form)
 
     def merge(self, forms: Sequence[Columns]) -> Any:
-        return frame_of(forms)
+        return Table(forms) if self._is_light and Table.holds(forms) else frame_of(forms)
 
     def sample_body(self) -> Any:
         return sample_table(self.columns or ["column"], self.orient or "records")

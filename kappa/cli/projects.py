@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from kappa.choices import ALL_MODELS
 from kappa.errors import UsageError
 from kappa.plugins import RESOLVERS
 
-__all__ = ["artifact_option", "models_of", "project_arguments", "project_of", "resolver_option"]
+__all__ = ["artifact_option", "compile_option", "models_of", "project_arguments", "project_of", "resolver_option"]
 
 
 def project_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,6 +54,19 @@ def models_of(artifacts: Sequence[str]) -> dict[str, Path]:
             raise UsageError(f"`--artifact {text}`: write it as `NAME=PATH`, once for each model.")
         models[name] = Path(path).expanduser()
     return models
+
+
+def compile_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--compile`, which `project_to_build` of the actions takes."""
+    return click.option(
+        "--compile",
+        "compiled",
+        is_flag=False,
+        flag_value=ALL_MODELS,
+        multiple=True,
+        metavar="[ARTIFACT]",
+        help="Compile this model to ONNX, or each that can be; repeatable.",
+    )(command)
 
 
 def resolver_option(command: Callable[..., Any]) -> Callable[..., Any]:

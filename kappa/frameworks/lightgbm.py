@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import ConfigurationError, optional_import
+from kappa.frameworks.compiled import CompilableArtifact
 from kappa.frameworks.packing import check_packed, is_instance_of
 from kappa.inspection.boosters import named_columns, read_lightgbm
 from kappa.inspection.streams import head_of
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ModelNeeds
 
 __all__ = ["LightGBMModelArtifact"]
 
@@ -23,7 +24,7 @@ _LAST_LINE = b"\npandas_categorical:"
 _DUMPED = b'{"name": "tree"'
 
 
-class LightGBMModelArtifact(ArtifactPlugin):
+class LightGBMModelArtifact(CompilableArtifact):
     """A booster or an estimator of LightGBM's, as `save_model` writes it (text)."""
 
     filename: ClassVar[str] = "model.txt"

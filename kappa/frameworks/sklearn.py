@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
+from kappa.frameworks.compiled import CompilableArtifact
 from kappa.frameworks.estimators import input_for_estimator
 from kappa.frameworks.pickled import PickledArtifact
 from kappa.inspection.pickles import PICKLE_EXTENSIONS, may_hold_estimator
@@ -13,7 +14,7 @@ from kappa.inspection.pickles import PICKLE_EXTENSIONS, may_hold_estimator
 __all__ = ["SklearnModelArtifact"]
 
 
-class SklearnModelArtifact(PickledArtifact):
+class SklearnModelArtifact(PickledArtifact, CompilableArtifact):
     """A fitted estimator or pipeline, as `joblib.dump` writes it."""
 
     filename: ClassVar[str] = "model.joblib"

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import BundleError, optional_import
+from kappa.frameworks.compiled import CompilableArtifact
 from kappa.frameworks.estimators import categories_of, estimator_caller, input_for_estimator
 from kappa.frameworks.packing import check_packed
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.inspection.report import Model
 from kappa.inspection.streams import head_of
 from kappa.inspection.zipped import read_zipped
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ModelNeeds
 
 __all__ = ["SkopsModelArtifact"]
 
 
-class SkopsModelArtifact(ArtifactPlugin):
+class SkopsModelArtifact(CompilableArtifact):
     """A fitted estimator or pipeline of scikit-learn's, as `skops.io.dump` writes it: no pickle."""
 
     filename: ClassVar[str] = "model.skops"

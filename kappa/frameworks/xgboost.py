@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import optional_import
+from kappa.frameworks.compiled import CompilableArtifact
 from kappa.frameworks.packing import check_packed
 from kappa.inspection.boosters import XGBOOST_ESTIMATORS, read_xgboost
 from kappa.inspection.streams import head_of
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ModelNeeds
 
 __all__ = ["XgboostModelArtifact"]
 
@@ -23,7 +24,7 @@ _JSON_AFTER_BRACE = b'" \t\r\n'
 """Bytes that may follow the first `{` of an object in JSON; in UBJSON it is the type of a length."""
 
 
-class XgboostModelArtifact(ArtifactPlugin):
+class XgboostModelArtifact(CompilableArtifact):
     """A booster or an estimator of XGBoost's, as `save_model` writes it (UBJSON or JSON)."""
 
     filename: ClassVar[str] = "model.ubj"

@@ -291,8 +291,9 @@ def _for_model(api: ApiSpec, artifacts: Mapping[str, Artifact], plugins: Mapping
     """Return an API whose requests are brought to the columns of the model that answers them, if it knows any."""
     if not isinstance(target := api.target, ArtifactMethod):
         return api
-    names = plugins[target.artifact].feature_names_of(artifacts[target.artifact].value)
-    return api.model_copy(update={"input": api.input.for_features(names)})
+    plugin = plugins[target.artifact]
+    adapter = api.input.for_features(plugin.feature_names_of(artifacts[target.artifact].value))
+    return api.model_copy(update={"input": adapter if plugin.takes_frames_alone else adapter.without_frames()})
 
 
 def caller_for(api: ApiSpec, target: ArtifactMethod, plugin: ArtifactPlugin, artifact: Artifact) -> Callable[..., Any]:

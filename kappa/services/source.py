@@ -79,7 +79,7 @@ class ServiceSource:
         """
         manifest = bundle.manifest
         return cls(
-            manifest.service,
+            manifest.service.as_kept(),
             manifest.version,
             partial(_verified_code, bundle, on_path=on_path),
             partial(_packed, bundle),

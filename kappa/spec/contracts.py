@@ -261,6 +261,11 @@ class InputAdapter(Plugin):
         """Return this adapter for a model that was fitted with columns of these names, if nothing else is declared."""
         return self
 
+    def without_frames(self) -> InputAdapter:
+        """Return this adapter for a model that takes what has `columns`, `to_numpy` and columns by name as well as a
+        frame of pandas', and faster."""
+        return self
+
     def decoder(self, load: Callable[[str], Any]) -> Callable[[Payload], Any]:  # noqa: ARG002 - few refer to code
         """Return `decode`, or what does its work once ``load`` has imported the `references`.
 
@@ -419,9 +424,21 @@ class ArtifactPlugin(Plugin):
     conda_packages: ClassVar[tuple[str, ...]] = ()
     """The same of conda's, for a service that takes packages from there."""
 
+    takes_frames_alone: ClassVar[bool] = True
+    """Whether the model needs frames to be those of pandas (see `InputAdapter.without_frames`)."""
     row_methods: ClassVar[frozenset[str]] = frozenset()
     """The model's own methods for which the rows of their argument do not depend on each other: an API that such a
     method answers is batched unless it says otherwise."""
+
+    @property
+    def compiling(self) -> Any:
+        """How a build compiles the model (`kappa.spec.compiling.CompileOptions`); ``None`` if it does not."""
+        return None
+
+    @property
+    def kept(self) -> ArtifactPlugin:
+        """What keeps the model inside of a bundle: this plugin, unless a build compiles the model."""
+        return self
 
     def __init__(self, name: str | None = None, /, **options: Any) -> None:
         named = {} if name is None else {"name": name}  # validation passes it by keyword, users by position

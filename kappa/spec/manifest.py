@@ -16,6 +16,7 @@ from ruamel.yaml.representer import SafeRepresenter
 
 from kappa._files import digest_of_lines, strangeness
 from kappa.errors import BundleError
+from kappa.spec.compiling import CompileProof
 from kappa.spec.contracts import FrozenMapping, Spec
 from kappa.spec.freezing import FrozenDict
 from kappa.spec.layout import MANIFEST_NAME, BundleLayout
@@ -80,6 +81,8 @@ class ResolvedArtifact(Spec):
     versions: FrozenMapping = Field(default_factory=FrozenDict)
     """By distribution, the version that the model was saved with, as far as its file says it; of one that was packed
     from Python, the installed version."""
+    compiled: CompileProof | None = None
+    """What proves that the model answers as the one that it was compiled from; nothing for one that was not."""
 
 
 class BundleManifest(Spec):
@@ -116,6 +119,9 @@ class BundleManifest(Spec):
     def to_tree(self) -> dict[str, Any]:
         """Return plain dicts and lists, in the order of the fields: what `kappa.yml` holds."""
         tree: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        for artifact in tree["artifacts"]:
+            if artifact["compiled"] is None:
+                del artifact["compiled"]
         tree["service"] = self.service.model_dump(mode="json", by_alias=True, exclude_none=True)
         return tree
 

@@ -508,6 +508,10 @@ class ServiceSpec(ServiceFacts, _Named):  # the fields of the last base come fir
     serving: ServingSpec = ServingSpec()
     security: SecuritySpec = SecuritySpec()
 
+    def as_kept(self) -> ServiceSpec:
+        """Return the service with what keeps its models inside of a bundle (see `ArtifactPlugin.kept`)."""
+        return self.model_copy(update={"artifacts": tuple(artifact.kept for artifact in self.artifacts)})
+
     @model_validator(mode="after")
     def _consistent(self) -> ServiceSpec:
         artifacts = [artifact.name for artifact in self.artifacts]

@@ -12,11 +12,12 @@ from pathlib import Path, PurePosixPath
 from kappa._files import say_taken_place, staged_directory
 from kappa._version import __version__
 from kappa.build.bundle.own_types import adopt_by_class, say_needs
-from kappa.build.bundle.plan import BuildPlan
-from kappa.build.bundle.writer import BundleTree, adopt_itself
+from kappa.build.bundle.plan import BuildPlan, PlannedArtifact
+from kappa.build.bundle.writer import BundleTree, keep_model
 from kappa.build.checks.setup_scripts import shell_of
 from kappa.build.checks.taken_names import say_taken, taken_by
 from kappa.build.code.undeclared import say_undeclared
+from kappa.build.compile.compiling import CompiledFiles, compile_models
 from kappa.build.packages.lock import LOCK_NAME, Lock, check_lock
 from kappa.build.packages.locking import LockMode, lock_packages
 from kappa.build.packages.wheel import describe_kappa, kappa_wheel
@@ -40,7 +41,7 @@ from kappa.rendering.templates import render
 from kappa.services.bundle import open_bundle
 from kappa.services.openapi import openapi_document
 from kappa.services.versions import names_asked_for, say_differences, versions_here
-from kappa.spec.contracts import ArtifactPlugin, PluginOfService, thaw
+from kappa.spec.contracts import PluginOfService, thaw
 from kappa.spec.layout import BundleLayout
 from kappa.spec.manifest import (
     MAX_SIZE_BYTES,
@@ -106,6 +107,7 @@ def build_bundle(
         log(warning, kind="warning")
     try:
         is_replaced = _holds_bundle_of(plan.spec.name, destination)
+        compiled = _compiled(plan, environ, watch)
         with watch.step("lock"):
             lock = lock_packages(
                 plan.lock_inputs, committed=plan.project.root / LOCK_NAME, environ=environ, mode=lock_mode
@@ -122,7 +124,7 @@ def build_bundle(
         log(f"Packing {plan.spec.name}", kind="step")
         with staged_directory(destination, is_replaced=is_replaced) as staging:
             with watch.step("write"):
-                manifest = _Bundle(plan, lock, at, BundleTree(staging), is_taken).write()
+                manifest = _Bundle(plan, lock, at, BundleTree(staging), is_taken, compiled).write()
             if check is not None:
                 with watch.step("try"):
                     check(staging, manifest, lock)
@@ -158,13 +160,33 @@ def _holds_bundle_of(name: str, destination: Path) -> bool:
     return True
 
 
+def _compiled(plan: BuildPlan, environ: Mapping[str, str], watch: Stopwatch) -> Mapping[str, CompiledFiles]:
+    planned = {artifact.plugin.name: artifact for artifact in plan.artifacts}
+    if all(artifact.plugin.compiling is None for artifact in plan.artifacts):
+        return {}
+    with watch.step("compile"):
+        return compile_models(
+            plan.project,
+            lambda plugin, folder: keep_model(planned[plugin.name], folder),
+            code=[*plan.code.values(), *plan.includes.values()],
+            environ=environ,
+        )
+
+
 class _Bundle:
     """One bundle in the making; each step needs those before it."""
 
     def __init__(
-        self, plan: BuildPlan, lock: Lock, at: datetime, tree: BundleTree, is_taken: Callable[[str], bool]
+        self,
+        plan: BuildPlan,
+        lock: Lock,
+        at: datetime,
+        tree: BundleTree,
+        is_taken: Callable[[str], bool],
+        compiled: Mapping[str, CompiledFiles],
     ) -> None:
         self.plan, self.lock, self.at, self.tree, self.is_taken = plan, lock, at, tree, is_taken
+        self.compiled = compiled
         self.spec, self.name = plan.spec, plan.spec.name
         self.layout = BundleLayout(PurePosixPath())
         self.package = self.layout.package(self.name)
@@ -224,8 +246,9 @@ class _Bundle:
             ResolvedArtifact(
                 name=artifact.plugin.name,
                 metadata=artifact.source.metadata or {},
-                size_bytes=self.tree.pack(artifact, self.package.artifact(artifact.plugin.name), adopt=self._adopt),
+                size_bytes=self.tree.pack(artifact, self.package.artifact(artifact.plugin.name), fill=self._fill),
                 versions=artifact.versions,
+                compiled=files.proof if (files := self.compiled.get(artifact.plugin.name)) is not None else None,
             )
             for artifact in self.plan.artifacts
         )
@@ -236,11 +259,15 @@ class _Bundle:
             self.tree.write(self.layout.conda_environment, self.plan.conda_environment)
         return artifacts
 
-    def _adopt(self, plugin: ArtifactPlugin, path: Path, directory: Path) -> None:
-        if isinstance(plugin, PluginOfService):
+    def _fill(self, artifact: PlannedArtifact, directory: Path) -> None:
+        """Write the model of an artifact into its folder."""
+        plugin, path = artifact.plugin, artifact.source.path
+        if (files := self.compiled.get(plugin.name)) is not None:
+            files.pack(directory)
+        elif isinstance(plugin, PluginOfService) and path is not None:
             adopt_by_class(plugin, path, directory, project=self.plan.project, lock=self.lock)
         else:
-            adopt_itself(plugin, path, directory)
+            keep_model(artifact, directory)
 
     def _write_generated(self, version: str, content: str) -> None:
         """Write what follows from the content, the version and the Kappa that builds."""

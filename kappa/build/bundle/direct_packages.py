@@ -321,7 +321,8 @@ def _from_file(project: Project, name: str) -> UsersWord:
 
 def _plugins(spec: ServiceSpec) -> Iterator[tuple[Plugin, str]]:
     for artifact in spec.artifacts:
-        yield artifact, f"the artifact `{artifact.name}` ({artifact.type})"
+        compiled = ", compiled" if artifact.compiling is not None else ""
+        yield artifact.kept, f"the artifact `{artifact.name}` ({artifact.type}{compiled})"
     for api in spec.apis:
         yield api.input, f"the input of `{api.name}` ({api.input.type})"
         yield api.output, f"the output of `{api.name}` ({api.output.type})"

@@ -52,7 +52,7 @@ def inspect_models(project: Project, code: CodeBase, record: LockRecord = NO_REC
         source = project.sources.get(plugin.name)
         if source is not None:
             model = source.path.name if source.path is not None else f"the artifact `{plugin.name}`"
-            _sort(needs_of(plugin, source), model, named, code=code, index=index, absent=absent)
+            _sort(needs_of(plugin.kept, source), model, named, code=code, index=index, absent=absent)
     return named
 
 

@@ -250,6 +250,7 @@ def plan_build(
     is_locked = committed is not None and committed.inputs == inputs.digest
     planner.check_resolver(resolver, target, is_locked=is_locked)
     planner.problems += [*models.problems, *users.problems]
+    planner.warn_of_frameworks(code.distributions)
     warnings = (*models.warnings, *users.warnings, *chosen.warnings)
     planner.warnings += [warning for warning in warnings if not any(warning in line for line in project.warned_of)]
     files = planner.code_and_includes(code)
@@ -453,8 +454,9 @@ class _Planner:
                 self.problems.append(f"The artifact `{plugin.name}` cannot be `{source.path}`: {reason}.")
             if not _is_plain(source.metadata or {}):
                 self.problems.append(f"The metadata of the artifact `{plugin.name}` holds more than text and numbers.")
-            planned.append(PlannedArtifact(plugin, source, versions_at_save(plugin, source)))
-            if plugin.is_pickle or needs_of(plugin, source).is_pickle:
+            kept = plugin.kept
+            planned.append(PlannedArtifact(plugin, source, versions_at_save(kept, source)))
+            if kept.is_pickle or needs_of(kept, source).is_pickle:
                 pickles.append(f"`{plugin.name}`")
         declared = {plugin.name for plugin in self.spec.artifacts}
         self.problems += [
@@ -471,6 +473,16 @@ class _Planner:
                     'you trust; `pickle = "allow"` in `[security]` silences this.'
                 )
         return tuple(planned)
+
+    def warn_of_frameworks(self, imported: Mapping[str, str]) -> None:
+        """Name the libraries of compiled models that the bundle has all the same, because the code imports them."""
+        for plugin in self.spec.artifacts:
+            for text in plugin.requires() if plugin.compiling is not None else ():
+                if (where := imported.get(text)) is not None:
+                    self.warnings.append(
+                        f"`{plugin.name}` is compiled and needs no `{text}`, but the code imports it ({where}), so "
+                        "the bundle has it all the same."
+                    )
 
     # -- environment
 

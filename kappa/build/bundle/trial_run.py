@@ -78,7 +78,7 @@ def run(order: Mapping[str, Any]) -> TrialOutcome:
 @loading()
 def _load(spec: ServiceSpec, package: Path, order: Mapping[str, Any]) -> None:
     source = ServiceSource(
-        spec,
+        spec.as_kept(),
         UNBUILT,
         code=partial(code_of_bundle, package, order["digest"], on_path=True, paths=order["paths"]),
         artifact_of=lambda plugin: Artifact(

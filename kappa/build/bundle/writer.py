@@ -11,16 +11,18 @@ from pathlib import Path, PurePosixPath
 from kappa._files import entries_of, sha256_of_file, strangeness, walk_files
 from kappa.build.bundle.plan import PlannedArtifact
 from kappa.errors import BuildError, KappaError, printable
-from kappa.spec.contracts import ArtifactPlugin
 
-__all__ = ["BundleTree", "adopt_itself"]
+__all__ = ["BundleTree", "keep_model"]
 
-Adopt = Callable[[ArtifactPlugin, Path, Path], None]
+Fill = Callable[[PlannedArtifact, Path], None]
 
 
-def adopt_itself(plugin: ArtifactPlugin, path: Path, directory: Path) -> None:
-    """Let a plugin take a file that the user made."""
-    plugin.adopt(path, directory)
+def keep_model(artifact: PlannedArtifact, directory: Path) -> None:
+    """Let an artifact's plugin put its model into a folder: a file that the user made, or an object."""
+    if artifact.source.path is not None:
+        artifact.plugin.adopt(artifact.source.path, directory)
+    else:
+        artifact.plugin.save(artifact.source.value, directory)
 
 
 class BundleTree:
@@ -46,25 +48,18 @@ class BundleTree:
             shutil.copyfile(source, target)
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
-    def pack(self, artifact: PlannedArtifact, folder: PurePosixPath, *, adopt: Adopt = adopt_itself) -> int:
-        """Let an artifact's plugin fill ``folder`` with its model; return the size of its files in bytes.
-
-        ``adopt`` takes a file that the user made.
-        """
-        name, source = artifact.plugin.name, artifact.source
+    def pack(self, artifact: PlannedArtifact, folder: PurePosixPath, *, fill: Fill = keep_model) -> int:
+        """Let ``fill`` write the model of an artifact into ``folder``; return the size of its files in bytes."""
+        name, plugin = artifact.plugin.name, artifact.plugin
         directory = self.root / folder
         directory.mkdir(parents=True)
         try:
-            if source.path is not None:
-                adopt(artifact.plugin, source.path, directory)
-            else:
-                artifact.plugin.save(source.value, directory)
+            fill(artifact, directory)
         except (OSError, KappaError):
             raise
         except Exception as exc:  # the model's own code runs here, and may raise anything
             raise BuildError(
-                f"The model of the artifact `{name}` cannot be kept as `{artifact.plugin.type}`: "
-                f"{type(exc).__name__}: {exc}"
+                f"The model of the artifact `{name}` cannot be kept as `{plugin.type}`: {type(exc).__name__}: {exc}"
             ) from exc
         entries = entries_of(directory, inside=folder.as_posix())
         for path, strange in entries:
@@ -75,7 +70,7 @@ class BundleTree:
             if path not in files and not path.is_dir():
                 path.unlink()  # no digest would cover it
         if not files:
-            raise BuildError(f"The artifact `{name}` wrote no file: its type `{artifact.plugin.type}` is at fault.")
+            raise BuildError(f"The artifact `{name}` wrote no file: its type `{plugin.type}` is at fault.")
         for path in files:
             path.chmod(0o644)
         return sum(path.stat().st_size for path in files)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from kappa.adapters.dataframe import DataframeInput
+from kappa.build.checks.compiling import check_compiled
 from kappa.build.checks.environment import check_environment
 from kappa.build.checks.models import check_models_read, model_file, report_truncated
 from kappa.build.checks.paths import PathChecks
@@ -82,6 +83,7 @@ def check_references(
     _check_names_in_models(draft, code, declaration, packed)
     check_models_read(draft, _plugins(draft, declaration), packed)
     _check_methods(draft, code, packed)
+    check_compiled(draft, code, declaration, _plugins(draft, declaration))
 
 
 def _report_unknown(
@@ -110,8 +112,8 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
         if file is not None and (why := _problem_of(plugin, file)) is not None:
             _report_model(draft, name, plugin, file, why)
         if draft.get("security", "pickle") == "forbid":
-            is_pickled = file is not None and needs_of_file(plugin, file).is_pickle
-            if plugin.is_pickle or is_pickled:
+            is_pickled = file is not None and needs_of_file(plugin.kept, file).is_pickle
+            if plugin.kept.is_pickle or is_pickled:
                 subject = kind if plugin.is_pickle else (*path, "path")
                 message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
                 labels = [diagnostics.label(("security", "pickle"), "forbidden here")]
@@ -294,7 +296,8 @@ def _present(draft: Draft, code: CodeBase, declaration: Declaration | None, list
     plugins = _plugins(draft, declaration)
     apis: list[ApiTable | ApiSpec] = [table for table in draft.parts.values() if isinstance(table, ApiTable)]
     apis += declaration.spec.apis if declaration is not None else ()
-    every = [*plugins.values(), *(plugin for api in apis for plugin in (api.input, api.output))]
+    kept = [plugin.kept for plugin in plugins.values() if plugin is not None]
+    every = [*kept, *(plugin for api in apis for plugin in (api.input, api.output))]
     required = [text for plugin in every if plugin is not None for text in plugin.requires()]
     index = DistributionIndex()
     for name, plugin in plugins.items():
@@ -380,7 +383,11 @@ def _check_service(draft: Draft, name: str, traced: Trace, listed: Listed) -> No
     if not isinstance(name, str) or not name:
         return
     tables = [table for table in draft.parts.values() if isinstance(table, ApiTable)]
-    plugins = [*draft.plugins.values(), *(table.input for table in tables), *(table.output for table in tables)]
+    plugins = [
+        *(plugin.kept for plugin in draft.plugins.values()),
+        *(table.input for table in tables),
+        *(table.output for table in tables),
+    ]
     required = [text for plugin in plugins if plugin is not None for text in plugin.requires()]
     taken = taken_by(name, needed_by([*describe_kappa().runtime, *listed.names, *required]))
     imported = next((foreign for foreign in traced.foreign if foreign.partition(".")[0].lower() == name.lower()), None)

@@ -385,6 +385,44 @@ CODES: Mapping[str, Code] = {
         "the distribution that brought it. The bundle would not have it, and would fail where it is imported. Name it "
         "in `pip_packages`, or let `infer_pip_packages = true` name what the code imports.",
     ),
+    "KF350": Code(
+        "A model cannot be compiled",
+        'With `compile = "onnx"`, the build converts the model to ONNX. The message names the step that has no '
+        "conversion, and why; the how-to about compiled models has a table of what can be converted. A function of "
+        "your own inside of a pipeline can not: compute what it computes before the model is asked.",
+    ),
+    "KF351": Code(
+        "The compiled model answers otherwise",
+        "The build asks the model and its conversion the same rows: those of the examples, of `samples`, and rows that "
+        "it draws round the model's own thresholds and from its categories. Each label must be equal, and each other "
+        "number within `rtol` and `atol`. The message shows rows for which that is not so. Rows that only numbers "
+        "of another width tell apart are a reason for a larger tolerance; other labels are a reason not to compile.",
+    ),
+    "KF352": Code(
+        "Nothing proves a compiled model",
+        "A compiled model is packed only if it answers as before. That is compared on the rows of the service's "
+        "examples, and on those of the file that `samples` names: CSV with a header line, JSON, JSON lines or Parquet, "
+        'with the columns of the model. `samples = "none"` says that rows which the build draws are enough.',
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"\ncompile = "onnx"',
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"\n'
+        'compile = { to = "onnx", samples = "samples/rows.csv" }',
+    ),
+    "KF353": Code(
+        "A compiled model has no such attribute",
+        "Compiled models have `predict`, `predict_proba` or `transform`, as the model had them, with `classes_`, "
+        "`n_features_in_`, `feature_names_in_`, and `session`, which is ONNX Runtime's. Everything else stays behind "
+        "with the training framework. Ask for one of these, or serve the model without `compile`.",
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"\ncompile = "onnx"\n\n'
+        '[apis.score]\nartifact = "model"\nmethod = "decision_function"\ninput = "dataframe"',
+        '[artifacts.model]\ntype = "sklearn"\npath = "model.joblib"\ncompile = "onnx"\n\n'
+        '[apis.score]\nartifact = "model"\nmethod = "predict_proba"\ninput = "dataframe"',
+    ),
+    "KF354": Code(
+        "A compiled model may answer less exactly",
+        "`rtol` and `atol` say by how much a number of the compiled model may differ from the model's own: "
+        "`atol + rtol * |number|`. By default that is 1e-5 and 1e-4. With more, whoever reads the answers should know "
+        "it; `kappa info` shows the largest difference that there was.",
+    ),
     "KF401": Code(
         "The class and the kappafile both set a key",
         "With `class`, the decorators are the declaration, and the kappafile holds only what they do not say: where "

@@ -17,7 +17,14 @@ from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
-from kappa.cli.projects import artifact_option, models_of, project_arguments, project_of, resolver_option
+from kappa.cli.projects import (
+    artifact_option,
+    compile_option,
+    models_of,
+    project_arguments,
+    project_of,
+    resolver_option,
+)
 from kappa.errors import UsageError
 from kappa.labels import parse_labels
 
@@ -34,6 +41,7 @@ __all__ = ["command"]
         "kappa build --locked",
         "kappa build --dry-run",
         "kappa build --artifact model=/models/2026-11-30/model.joblib",
+        "kappa build --compile",
         "kappa build iris_classifier:IrisClassifier --artifact model=model.joblib",
     ],
 )
@@ -45,6 +53,7 @@ __all__ = ["command"]
     help="Write the bundle to this directory instead of the store, replacing an earlier one of the service.",
 )
 @artifact_option
+@compile_option
 @click.option("--version", help="The version.  [default: made from the time and the content]")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label the bundle; repeatable.")
 @click.option("--locked", is_flag=True, help="Use `kappafile.lock`, and fail if it is out of date.")
@@ -60,6 +69,7 @@ def command(
     file: Path | None,
     output: Path | None,
     artifacts: Sequence[str],
+    compiled: Sequence[str],
     version: str | None,
     labels: Sequence[str],
     resolver: str | None,
@@ -76,7 +86,7 @@ def command(
     also be a class as `module:Class`, looked for in the current directory. The bundle goes to the store, where its tag
     names it from now on. The last line on stdout is its path.
     """
-    read = partial(actions.project_to_build, project_of(target, file), models=models_of(artifacts))
+    read = partial(actions.project_to_build, project_of(target, file), models=models_of(artifacts), compiled=compiled)
     parsed = parse_labels(labels)
     if locked and upgrade:
         raise UsageError("`--locked` and `--upgrade` exclude each other.")
