@@ -116,6 +116,7 @@ ARTIFACTS = PluginRegistry(
         "skops": "kappa.frameworks.skops:SkopsModelArtifact",
         "tensorflow": "kappa.frameworks.tensorflow:TensorflowSavedModelArtifact",
         "text": "kappa.frameworks.text:TextFileArtifact",
+        "transformers": "kappa.frameworks.transformers:TransformersModelArtifact",
         "xgboost": "kappa.frameworks.xgboost:XgboostModelArtifact",
     },
 )

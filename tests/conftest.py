@@ -107,6 +107,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "skops": partial(absence_of_package, "skops"),
     "statsmodels": partial(absence_of_package, "statsmodels"),
     "torch": partial(absence_of_package, "torch"),
+    "transformers": partial(absence_of_package, "transformers"),
     "catboost": partial(absence_of_package, "catboost"),
     "lightgbm": partial(absence_of_package, "lightgbm"),
     "h2o": partial(absence_of_java_package, "h2o"),

@@ -47,6 +47,7 @@ FRAMEWORKS = [
     pytest.param("MLflow", marks=pytest.mark.mlflow),
     pytest.param("ONNX", marks=pytest.mark.onnx),
     pytest.param("PyTorch", marks=pytest.mark.torch),
+    pytest.param("Transformers", marks=pytest.mark.transformers),
     pytest.param("statsmodels", marks=pytest.mark.statsmodels),
     pytest.param("CatBoost", marks=pytest.mark.catboost),
     pytest.param("TensorFlow", marks=pytest.mark.tensorflow),

@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from kappa.errors import BundleError, optional_import
 from kappa.frameworks.packing import check_packed, is_instance_of
-from kappa.frameworks.torch_calls import TensorCall, import_torch
+from kappa.frameworks.torch_calls import Device, TensorCall, device_here, import_torch
 from kappa.inspection.archives import ZIP_SIGNATURE
 from kappa.inspection.pickles import needs_of_object
 from kappa.inspection.report import Model
@@ -25,7 +25,6 @@ from kappa.spec.service import Reference
 __all__ = ["PytorchModelArtifact"]
 
 _EXPORTED, _WEIGHTS = "model.pt2", "model.safetensors"
-_DEVICES = r"auto|cpu|(cuda|mps|xpu)(:\d+)?"
 
 
 class PytorchModelArtifact(ArtifactPlugin):
@@ -41,7 +40,7 @@ class PytorchModelArtifact(ArtifactPlugin):
     factory: Reference | None = None
     """The function of the service's own code, as `module:make`, that returns the module for a file of weights alone: a
     state dict, as safetensors or by `torch.save`."""
-    device: Annotated[str, Field(pattern=f"^({_DEVICES})$")] = "auto"
+    device: Device = "auto"
     """The device of the weights and of calls, in PyTorch's words; `auto` is the GPU if there is one, else the CPU."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """How many threads one operation uses, for all models of a process; the worker's share of the processors if not
@@ -80,7 +79,7 @@ class PytorchModelArtifact(ArtifactPlugin):
     def load(self, directory: Path) -> Any:
         """Read the module back onto its device; raises `BundleError` for a device that is not there."""
         torch = import_torch(self.type)
-        device = self._device_here(torch)
+        device = device_here(torch, self.device, artifact=self.name)
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         paths = (directory / name for name in (_WEIGHTS, _EXPORTED, self.filename))
@@ -97,18 +96,6 @@ class PytorchModelArtifact(ArtifactPlugin):
             maker = f"`{self.factory}` returned" if self.factory is not None else "holds"
             raise BundleError(f"The artifact `{self.name}` {maker} a `{type(module).__name__}`, which is not a module.")
         return module.to(device).eval()
-
-    def _device_here(self, torch: Any) -> Any:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            torch.empty(0, device=self.device)
-        except (AssertionError, NotImplementedError, RuntimeError) as exc:
-            reason = (str(exc).splitlines() or [""])[0]
-            raise BundleError(
-                f"The artifact `{self.name}` asks for the device `{self.device}`, which is not here: {reason}"
-            ) from exc
-        return torch.device(self.device)
 
     def _filled(self, path: Path, torch: Any) -> Any:
         """Return the factory's module with the weights of a file, in its memory where their types are the same."""

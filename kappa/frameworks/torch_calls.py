@@ -5,15 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
-from kappa.errors import BadInputError, optional_import
+from pydantic import Field
+
+from kappa.errors import BadInputError, BundleError, optional_import
 from kappa.frameworks.named_inputs import NamedInputs
 from kappa.frameworks.packing import is_instance_of
 from kappa.inspection.report import Tensor
 from kappa.wording import listed
 
-__all__ = ["TensorCall", "arrays_of", "import_torch"]
+__all__ = ["Device", "TensorCall", "device_here", "import_torch"]
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|mps|xpu)(:\d+)?)$")]
+"""A device in PyTorch's words, or `auto`: the GPU if there is one, else the CPU."""
 
 _LOOK_UP = frozenset({"Embedding", "EmbeddingBag"})
 """Layers that take integers."""
@@ -23,6 +28,19 @@ def import_torch(artifact_type: str) -> Any:
     with optional_import("torch", needed_for=f"the artifact type `{artifact_type}`"):
         import torch
     return torch
+
+
+def device_here(torch: Any, device: str, *, artifact: str) -> Any:
+    """Return the device that is meant; raises `BundleError` for one that is not here."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as exc:
+        reason = (str(exc).splitlines() or [""])[0]
+        message = f"The artifact `{artifact}` asks for the device `{device}`, which is not here: {reason}"
+        raise BundleError(message) from exc
+    return torch.device(device)
 
 
 class TensorCall:
@@ -53,7 +71,7 @@ class TensorCall:
                 and len({getattr(row, "shape", None) for row in argument}) > 1
             ):
                 return self._by_shape(argument)
-            return arrays_of(self._call(argument))
+            return _arrays_of(self._call(argument))
 
     def _call(self, argument: Any) -> Any:
         if self._inputs is not None:
@@ -79,7 +97,7 @@ class TensorCall:
             indices.setdefault(getattr(item, "shape", None), []).append(index)
         results: list[Any] = [None] * len(items)
         for group in indices.values():
-            rows = _rows_of(arrays_of(self._call([items[index] for index in group])))
+            rows = _rows_of(_arrays_of(self._call([items[index] for index in group])))
             for index, row in zip(group, rows, strict=True):
                 results[index] = row
         return results
@@ -152,7 +170,7 @@ def _array_of(value: Any, name: str) -> Any:
     return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
 
 
-def arrays_of(output: Any) -> Any:
+def _arrays_of(output: Any) -> Any:
     """Return what a module returned, with NumPy's arrays in place of tensors; the parts of a tuple get names."""
     if hasattr(output, "detach"):
         tensor = output.detach().cpu()
@@ -160,11 +178,11 @@ def arrays_of(output: Any) -> Any:
             tensor = tensor.to_dense()
         return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()  # which NumPy has not
     if isinstance(output, Mapping):
-        return {str(name): arrays_of(part) for name, part in output.items() if part is not None}
+        return {str(name): _arrays_of(part) for name, part in output.items() if part is not None}
     if isinstance(output, tuple):
         names = getattr(type(output), "__match_args__", [f"output_{number}" for number in range(len(output))])
-        return arrays_of(dict(zip(names, output, strict=True)))
-    return [arrays_of(part) for part in output] if isinstance(output, list) else output
+        return _arrays_of(dict(zip(names, output, strict=True)))
+    return [_arrays_of(part) for part in output] if isinstance(output, list) else output
 
 
 def _rows_of(result: Any) -> list[Any]:

@@ -166,6 +166,7 @@ def read_transformers(folder: Path) -> Model | None:
     version, labels = config.get("transformers_version"), table_of(config.get("id2label"))
     return Model(
         kind="transformers",
+        artifact_type="transformers",
         certainty="certain" if has_weights else "likely",
         written_by="Transformers' `save_pretrained`",
         made_of=f"transformers:{classes[0]}" if classes else "",

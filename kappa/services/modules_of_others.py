@@ -15,13 +15,15 @@ __all__ = ["MODULES_OF_OTHERS", "is_needed_from_elsewhere", "is_regular", "regul
 MODULES_OF_OTHERS = frozenset(
     {
         *("PIL", "alembic", "annotated_types", "anyio", "catboost", "certifi", "charset_normalizer", "click"),
-        *("cloudpickle", "dateutil", "docker", "falcon", "filelock", "fsspec", "greenlet", "gunicorn", "h11", "h2o"),
-        *("httpcore", "httpx", "idna", "jinja2", "joblib", "lightgbm", "mako", "markdown_it", "markupsafe", "mdurl"),
-        *("mlflow", "mpmath", "networkx", "numpy", "onnxruntime", "orjson", "packaging", "pandas", "polars"),
-        *("prometheus_client", "pyarrow", "pydantic", "pydantic_core", "pygments", "pyspark", "pytz", "requests"),
-        *("rich", "ruamel", "safetensors", "scipy", "six", "sklearn", "skops", "sniffio", "sqlalchemy", "sympy"),
-        *("tensorflow", "threadpoolctl", "tinydb", "tomli", "torch", "tree_sitter", "tree_sitter_toml"),
+        *("cloudpickle", "dateutil", "docker", "falcon", "filelock", "fsspec", "greenlet", "gunicorn", "h11"),
+        *("h2o", "httpcore", "httpx", "huggingface_hub", "idna", "jinja2", "joblib", "lightgbm", "mako"),
+        *("markdown_it", "markupsafe", "mdurl", "mlflow", "mpmath", "networkx", "numpy", "onnxruntime"),
+        *("orjson", "packaging", "pandas", "polars", "prometheus_client", "pyarrow", "pydantic"),
+        *("pydantic_core", "pygments", "pyspark", "pytz", "regex", "requests", "rich", "ruamel", "safetensors"),
+        *("scipy", "six", "sklearn", "skops", "sniffio", "sqlalchemy", "sympy", "tensorflow", "threadpoolctl"),
+        *("tinydb", "tokenizers", "tomli", "torch", "tqdm", "transformers", "tree_sitter", "tree_sitter_toml"),
         *("typing_extensions", "typing_inspection", "tzdata", "urllib3", "uvicorn", "uvloop", "xgboost"),
+        *("yaml",),
     }
 )
 """Top-level names: of what Kappa imports, and of what that needs in turn."""

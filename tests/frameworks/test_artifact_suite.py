@@ -30,10 +30,11 @@ from kappa.frameworks.pytorch import PytorchModelArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.frameworks.skops import SkopsModelArtifact
 from kappa.frameworks.text import TextFileArtifact
+from kappa.frameworks.transformers import TransformersModelArtifact
 from kappa.frameworks.xgboost import XgboostModelArtifact
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.testing.artifacts import ArtifactSuite
-from tests.frameworks import torch_models
+from tests.frameworks import torch_models, transformers_models
 from tests.frameworks.acme_words import WordsArtifact
 from tests.frameworks.onnx_models import linear_model
 from tests.inspection.samples import LIGHTGBM, catboost, keras, onnx, skops
@@ -281,6 +282,26 @@ class TestWeightsOfPytorch(_OfTorch):
     @pytest.fixture(autouse=True)
     def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(type(self), "models", [torch_models.linear()])
+
+
+@pytest.mark.transformers
+class TestTransformers(ArtifactSuite):
+    artifact = TransformersModelArtifact("model")
+    models: ClassVar = []
+    foreign: ClassVar = [b"{}", {"config.json": b"{}"}, {"config.json": b'{"model_type": "bert"}'}]
+    not_models: ClassVar = [{}, LinearRegression(), {"model": LinearRegression()}]
+    library: ClassVar = "transformers"
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(self), "models", [transformers_models.text_pipeline(), transformers_models.parts()])
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        first, second = (
+            (transformers_models.text_pipeline() if isinstance(model, dict) else model)(transformers_models.TEXTS)
+            for model in (one, other)
+        )
+        return bool(first == second)
 
 
 def answers_of(model: Any) -> dict[str, Any]:

@@ -19,7 +19,6 @@ _IN_A_FILE = {
     "fasttext": "fastText",
     "flax": "Flax",
     "gluon": "Gluon",
-    "huggingface": "Hugging Face",
     "keras": "Keras",
     "mxnet": "MXNet",
     "openvino": "OpenVINO",
@@ -29,7 +28,6 @@ _IN_A_FILE = {
     "spacy": "spaCy",
     "tensorrt": "TensorRT",
     "tflite": "LiteRT",
-    "transformers": "Transformers",
 }
 """The framework by the usual name of its type. Its models are files that its own function reads."""
 _OTHER_WORDS = {
@@ -39,6 +37,7 @@ _OTHER_WORDS = {
     "dataframe": "frame",
     "directory": "file",
     "folder": "file",
+    "huggingface": "transformers",
     "joblib": "sklearn",
     "lgbm": "lightgbm",
     "ndarray": "numpy",

@@ -99,7 +99,6 @@ TYPES = {
     "TFLite": "LiteRT",
     "keras_model": "Keras",
     "keras": "Keras",
-    "transformers": "Transformers",
     "sentence-transformers": "Sentence Transformers",
 }
 
