@@ -28,6 +28,7 @@ from kappa.actions import starting
 from kappa.actions.asking import ask_first
 from kappa.build.project import check_kappafile, read_project
 from kappa.cli.main import cli
+from kappa.errors import UsageError
 
 FLATS = pd.DataFrame({"area": [50.0, 60.0, 90.0, 120.0], "rooms": [2, 2, 4, 5]})
 PRICES = [100.0, 120.0, 180.0, 240.0]
@@ -273,6 +274,15 @@ def test_nothing_is_overwritten(name: str, text: str, here: Path) -> None:
         f"error: `{name}` is there already, and `kappa init` overwrites nothing.\n",
     )
     assert (files(here), (here / name).read_text()) == (before, text)
+
+
+def test_a_kappafile_that_has_come_meanwhile_stays(here: Path) -> None:
+    house()
+    start = starting.plan_start(Path("house.joblib"), here)
+    (here / "kappafile.toml").write_text("x")
+    with pytest.raises(UsageError, match="could not be written: File exists"):
+        starting.write_start(start)
+    assert (here / "kappafile.toml").read_text() == "x"
 
 
 @pytest.mark.parametrize(
