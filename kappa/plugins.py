@@ -112,6 +112,7 @@ ARTIFACTS = PluginRegistry(
         "pickle": "kappa.frameworks.pickle:PickleArtifact",
         "pyspark": "kappa.frameworks.pyspark:PysparkModelArtifact",
         "pytorch": "kappa.frameworks.pytorch:PytorchModelArtifact",
+        "pytorch_lightning": "kappa.frameworks.pytorch_lightning:PytorchLightningModelArtifact",
         "sklearn": "kappa.frameworks.sklearn:SklearnModelArtifact",
         "skops": "kappa.frameworks.skops:SkopsModelArtifact",
         "tensorflow": "kappa.frameworks.tensorflow:TensorflowSavedModelArtifact",

@@ -110,6 +110,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "transformers": partial(absence_of_package, "transformers"),
     "catboost": partial(absence_of_package, "catboost"),
     "lightgbm": partial(absence_of_package, "lightgbm"),
+    "lightning": partial(absence_of_package, "pytorch_lightning"),
     "h2o": partial(absence_of_java_package, "h2o"),
     "mlflow": partial(absence_of_package, "mlflow"),
     "xgboost": partial(absence_of_package, "xgboost"),

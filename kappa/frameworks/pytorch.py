@@ -22,7 +22,7 @@ from kappa.inspection.torch_files import read_torch
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.spec.service import Reference
 
-__all__ = ["PytorchModelArtifact"]
+__all__ = ["PytorchModelArtifact", "without_deprecations"]
 
 _EXPORTED, _WEIGHTS = "model.pt2", "model.safetensors"
 
@@ -66,7 +66,7 @@ class PytorchModelArtifact(ArtifactPlugin):
         else all of it, as a pickle."""
         check_packed(self, model, "torch.Module", "torch.ExportedProgram")
         torch = import_torch(self.type)
-        with _without_deprecations():
+        with without_deprecations():
             if is_instance_of(model, "torch.ExportedProgram"):
                 torch.export.save(model, directory / _EXPORTED)
             elif is_instance_of(model, "torch.ScriptModule"):
@@ -86,7 +86,7 @@ class PytorchModelArtifact(ArtifactPlugin):
         path = next(path for path in paths if path.exists())
         model = _read(path)
         kind = model.kind if model is not None else ""
-        with _without_deprecations():
+        with without_deprecations():
             if kind == "torch-export":
                 return _exported(torch.export.load(path), device)
             if kind == "torchscript":
@@ -185,7 +185,7 @@ def _holds_weights(model: Model) -> bool:
 
 
 @contextmanager
-def _without_deprecations() -> Iterator[None]:
+def without_deprecations() -> Iterator[None]:
     """Leave out what PyTorch says of formats that it still reads: whoever serves a file has not chosen its format."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -27,6 +27,7 @@ from kappa.frameworks.numpy import NumpyArtifact
 from kappa.frameworks.onnx import OnnxModelArtifact
 from kappa.frameworks.pickle import PickleArtifact
 from kappa.frameworks.pytorch import PytorchModelArtifact
+from kappa.frameworks.pytorch_lightning import PytorchLightningModelArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
 from kappa.frameworks.skops import SkopsModelArtifact
 from kappa.frameworks.text import TextFileArtifact
@@ -282,6 +283,18 @@ class TestWeightsOfPytorch(_OfTorch):
     @pytest.fixture(autouse=True)
     def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(type(self), "models", [torch_models.linear()])
+
+
+@pytest.mark.lightning
+class TestPytorchLightning(_OfTorch):
+    artifact = PytorchLightningModelArtifact("model")
+    models: ClassVar = []
+
+    @pytest.fixture(autouse=True)
+    def with_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        models = [torch_models.lightning()]
+        monkeypatch.setattr(type(self), "models", models)
+        monkeypatch.setattr(type(self), "not_models", [{}, torch_models.linear()])
 
 
 @pytest.mark.transformers

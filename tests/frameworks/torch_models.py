@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FORMATS", "exported", "linear", "scripted", "write"]
+__all__ = ["FORMATS", "exported", "lightning", "linear", "scripted", "write"]
 
 FORMATS = ("script.pt", "program.pt2", "module.pt", "weights.safetensors", "weights.pt", "legacy.pth")
 
@@ -27,6 +27,19 @@ def scripted() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.jit.script(linear())
+
+
+def lightning() -> Any:
+    """Return the same as a module of Lightning's."""
+    import torch
+    from pytorch_lightning import LightningModule
+
+    class Net(torch.nn.Linear, LightningModule):  # type: ignore[misc]
+        pass
+
+    net = Net(3, 2, bias=False)
+    net.load_state_dict(linear().state_dict())
+    return net
 
 
 def exported(*, length: int | None = None) -> Any:
