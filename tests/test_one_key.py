@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.engine
 COPIED = (
     *("kappa", "schemas", "templates", "kappafile.example.toml", "docs/generate.py", "docs/reference"),
-    *("tests/promises.toml", "tests/golden/mistakes.json"),
+    *("tests/promises.toml", "tests/frameworks/groups.toml", "tests/golden/mistakes.json"),
 )
 OPTION = '''    experimental_limit: Annotated[int, Field(ge=1)] = 7
     """How many may be had at once."""

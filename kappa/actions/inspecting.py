@@ -15,6 +15,7 @@ from kappa.build.packages.installed import installed_version, is_same_version
 from kappa.errors import UsageError
 from kappa.inspection.detection import inspect_path
 from kappa.inspection.report import Model
+from kappa.plugins import ARTIFACTS
 from kappa.wording import quoted
 
 __all__ = ["InspectedModel", "inspect_model"]
@@ -89,5 +90,7 @@ def _advice_for(model: Model, path: Path) -> str:
         return main_problem(model.of_main, path.name).help
     if model.artifact_type:
         return f"{command_for(str(path))} writes a kappafile for it."
+    if model.kind in ARTIFACTS.builtins and ARTIFACTS.load(model.kind)(name="model").problem_of(path) is None:
+        return f'Write `type = "{model.kind}"` for it; a function receives it by the artifact\'s name.'
     advice = advice_for_type(model.kind, artifact="model")
     return advice[0] if advice is not None else ""

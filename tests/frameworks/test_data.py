@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kappa.actions.inspecting import inspect_model
 from kappa.errors import ConfigurationError, MissingDependencyError
 from kappa.frameworks.cloudpickle import CloudpickleArtifact
 from kappa.frameworks.file import FileArtifact
@@ -122,6 +123,10 @@ def test_inspection_tells_what_arrays_and_tables_are(tmp_path: Path) -> None:
     assert [model.remarks[0] for model in models[:2] if model is not None] == [
         "It is an array of `<f4`, 2 x 3.",
         "It holds the arrays `a`, `b`.",
+    ]
+    assert [inspect_model(tmp_path / name).advice for name in ("one.npy", "frame.parquet")] == [
+        'Write `type = "numpy"` for it; a function receives it by the artifact\'s name.',
+        'Write `type = "frame"` for what `to_parquet` or `write_parquet` wrote.',
     ]
 
 
