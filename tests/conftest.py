@@ -98,6 +98,8 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "node": absence_of_node,
     "postgres": absence_of_postgres,
     "s3": absence_of_s3,
+    "spacy": partial(absence_of_package, "spacy"),
+    "keras": partial(absence_of_package, "keras"),
     "spark": partial(absence_of_java_package, "pyspark"),
     "tensorflow": partial(absence_of_package, "tensorflow"),
     "onnx": absence_of_onnx,

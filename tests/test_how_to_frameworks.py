@@ -51,6 +51,8 @@ FRAMEWORKS = [
     pytest.param("statsmodels", marks=pytest.mark.statsmodels),
     pytest.param("CatBoost", marks=pytest.mark.catboost),
     pytest.param("TensorFlow", marks=pytest.mark.tensorflow),
+    pytest.param("Keras", marks=pytest.mark.keras),
+    pytest.param("spaCy", marks=pytest.mark.spacy),
 ]
 
 

@@ -77,7 +77,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.frameworks": (
         {"pydantic"},
         {
-            *("PIL", "transformers"),
+            *("PIL", "h5py", "keras", "spacy", "transformers"),
             *("catboost", "cloudpickle", "h2o", "joblib", "lightgbm", "mlflow", "numpy", "onnxruntime", "pandas"),
             *("polars", "pyarrow", "pyspark", "safetensors", "sklearn", "skops", "tensorflow", "torch", "xgboost"),
         },

@@ -34,6 +34,11 @@ class NamedInputs:
                 "for its API, or export it with a first dimension that may vary."
             )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs, in their order."""
+        return tuple(self._inputs)
+
     def __call__(self, argument: Any) -> dict[str, Any]:
         """Return an array for each input; raises `BadInputError` for other names, types and shapes."""
         values = self._by_name(argument)

@@ -60,6 +60,11 @@ class TensorflowSavedModelArtifact(ArtifactPlugin):
             )
         return super().caller(model, method, is_batch=is_batch)
 
+    def outputs_of_file(self, path: Path) -> tuple[str, ...]:
+        """Return the names of the outputs of `serving_default`."""
+        model = read_saved_model(path)
+        return () if model is None else tuple(tensor.name for tensor in model.outputs)
+
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
         """Return the names of the inputs of a signature that has one for each column."""
         signatures = dict(getattr(model, "signatures", {}))

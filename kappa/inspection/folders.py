@@ -26,6 +26,8 @@ _TEXT_BYTES = 1 << 20
 _YAML_BYTES = 1 << 18
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "tf_model.h5", "flax_model.msgpack")
 _MOST_LINES = 1_000
+_LOWEST = re.compile(r">=(\d+\.\d+\.\d+),<")
+"""The range of versions that a pipeline of spaCy's asks for begins with the one that wrote it."""
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(\[[^\]]*\])?\s*===?\s*(?P<version>[\w.!+-]+)\s*(;.*)?")
 """A requirement of one version."""
 
@@ -187,9 +189,12 @@ def read_spacy(folder: Path) -> Model | None:
     if meta is None:
         return Model(kind="spacy", certainty="likely", problem="its `meta.json` is not JSON")
     asked = meta.get("spacy_version")
+    lowest = _LOWEST.match(asked) if isinstance(asked, str) else None
     return Model(
         kind="spacy",
         written_by="spaCy's `to_disk`",
+        artifact_type="spacy",
+        versions={"spacy": lowest[1]} if lowest is not None else {},
         steps=tuple(Step(step, "") for step in list_of(meta.get("pipeline")) if isinstance(step, str)),
         requirements=(f"spacy{asked}",) if isinstance(asked, str) and asked[:1] in "<>=~!" else (),
         modules=("spacy",),

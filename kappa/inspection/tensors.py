@@ -125,14 +125,34 @@ def _gguf_value(stream: Stream) -> str:
 
 
 def read_hdf5(path: Path, head: bytes) -> Model | None:
-    """Know a file of HDF5, in which Keras 2 and others keep models, by its signature."""
+    """Know a file of HDF5, in which Keras 2 and others keep models, by its signature, and its length by what follows.
+
+    The superblock is that of the HDF5 File Format Specification 3.0, section II.A.
+    """
     if not head.startswith(_HDF5):
         return None
-    is_keras = path.suffix.lower() in (".h5", ".keras")
+    is_keras = path.suffix.lower() in (".h5", ".hdf5", ".keras")
     remark = (
         "Its signature is all that is read here: `pip install h5py`, and `h5dump` or `h5py.File`, tell what is in it."
     )
-    return Model(kind="keras" if is_keras else "hdf5", certainty="likely", written_by="HDF5", remarks=(remark,))
+    is_truncated = path.stat().st_size < _end_of_hdf5(head)
+    return Model(
+        kind="keras" if is_keras else "hdf5",
+        certainty="likely",
+        written_by="HDF5",
+        artifact_type="keras" if is_keras else "",
+        modules=("keras",) if is_keras else (),
+        problem=str(TruncatedError()) if is_truncated else "",
+        is_truncated=is_truncated,
+        remarks=(remark,),
+    )
+
+
+def _end_of_hdf5(head: bytes) -> int:
+    """Return the length that a superblock gives; 0 where its numbers are not those of 8 bytes that libraries write."""
+    at, widths = (40, head[13:15]) if head[8:9] in (b"\x00", b"\x01") else (28, head[9:11])
+    at += 4 if head[8:9] == b"\x01" else 0
+    return int.from_bytes(head[at : at + 8], "little") if widths == b"\x08\x08" else 0
 
 
 def read_parquet(path: Path, head: bytes) -> Model | None:

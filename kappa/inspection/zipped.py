@@ -56,7 +56,7 @@ def _keras(archive: Archive) -> Model:
     version = facts.get("keras_version")
     layers = [table_of(layer) for layer in list_of(table_of(config.get("config")).get("layers"))]
     classes = [*map(_keras_class, [config, *layers])]
-    modules = {name.partition(":")[0] for name in classes if name.partition(":")[0]}
+    modules = {str(layer["module"]) for layer in (config, *layers) if layer.get("module")}
     packages = tuple(sorted(module for module in modules if module.partition(".")[0] not in ("keras", "builtins")))
     lambdas = any(name.endswith(":Lambda") for name in classes)
     reasons = ("holds code of a layer `Lambda`",) if lambdas else ()
@@ -64,6 +64,7 @@ def _keras(archive: Archive) -> Model:
     return Model(
         kind="keras",
         written_by="Keras' `save`",
+        artifact_type="keras",
         made_of=classes[0],
         steps=tuple(
             Step(str(table_of(layer.get("config")).get("name", "")), name)

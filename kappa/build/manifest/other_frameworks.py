@@ -19,13 +19,11 @@ _IN_A_FILE = {
     "fasttext": "fastText",
     "flax": "Flax",
     "gluon": "Gluon",
-    "keras": "Keras",
     "mxnet": "MXNet",
     "openvino": "OpenVINO",
     "paddle": "Paddle",
     "pmml": "PMML",
     "sentence_transformers": "Sentence Transformers",
-    "spacy": "spaCy",
     "tensorrt": "TensorRT",
     "tflite": "LiteRT",
 }
@@ -56,8 +54,6 @@ _OTHER_WORDS = {
 }
 """The type by another word for it."""
 _EXTENSIONS: Mapping[str, str] = {
-    ".h5": "Keras",
-    ".keras": "Keras",
     ".mlmodel": "Core ML",
     ".pmml": "PMML",
     ".tflite": "LiteRT",

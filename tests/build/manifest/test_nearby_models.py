@@ -72,9 +72,7 @@ def test_without_a_model_the_command_names_none(tmp_path: Path) -> None:
     assert refusal(tmp_path).endswith("`kappa init MODEL_FILE` writes one for a model.")
 
 
-@pytest.mark.parametrize(
-    ("name", "framework"), [("net.tflite", "LiteRT"), ("m.keras", "Keras"), ("m.TFLITE", "LiteRT")]
-)
+@pytest.mark.parametrize(("name", "framework"), [("net.tflite", "LiteRT"), ("m.pmml", "PMML"), ("m.TFLITE", "LiteRT")])
 def test_a_model_without_a_type_is_led_to_the_way_that_works(name: str, framework: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"PK\3\4")
     assert refusal(tmp_path).endswith(
@@ -97,8 +95,6 @@ def test_the_kappafile_around_is_named_in_place_of_a_new_one(folder: str, tmp_pa
 TYPES = {
     "tflite": "LiteRT",
     "TFLite": "LiteRT",
-    "keras_model": "Keras",
-    "keras": "Keras",
     "sentence-transformers": "Sentence Transformers",
 }
 
@@ -117,7 +113,7 @@ def test_a_type_of_a_framework_that_is_not_there_yet_names_the_way_that_works(
 
 
 def test_an_artifact_that_answers_no_api_by_itself_leaves_the_apis_as_they_are() -> None:
-    assert "`artifact = " not in (advice_for_type("keras", artifact="model") or ("",))[0]
+    assert "`artifact = " not in (advice_for_type("tflite", artifact="model") or ("",))[0]
 
 
 def test_another_word_for_a_type_is_told(write_artifact: Callable[[str], str]) -> None:
