@@ -61,7 +61,7 @@ EXPECTED: dict[str, tuple[str, dict[str, Any]]] = {
         "pickle",
         {"made_of": "statsmodels.regression.linear_model:RegressionResultsWrapper", "artifact_type": "pickle"},
     ),
-    "torch-export.pt2": ("pytorch", {"written_by": "`torch.export.save`"}),
+    "torch-export.pt2": ("torch-export", {"written_by": "`torch.export.save`", "artifact_type": "pytorch"}),
     "torch-legacy.pt": ("pytorch", {"weights": 4}),
     "torch-module.pt": ("pytorch", {"made_of": "torch.nn.modules.container:Sequential"}),
     "torch-script.pt": ("torchscript", {}),

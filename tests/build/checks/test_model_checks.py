@@ -167,7 +167,7 @@ def test_what_is_whole_is_right_whatever_is_in_it(kind: str, tmp_path: Path) -> 
     ("data", "words"),
     [
         (samples.LIGHTGBM, 'This file looks like one that LightGBM\'s `save_model` wrote: write `type = "lightgbm"`.'),
-        (samples.torch(samples.STATE_DICT), "This file looks like one of the kind `pytorch`. There is no type for"),
+        (samples.torch(samples.STATE_DICT), 'This file looks like one that PyTorch wrote: write `type = "pytorch"`.'),
         (
             samples.ubjson(samples.XGBOOST),
             'This file looks like one that XGBoost\'s `save_model` wrote: write `type = "xgboost"`.',
