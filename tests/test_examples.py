@@ -15,11 +15,12 @@ from kappa.cli.main import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/kappafile.toml"))
-TRAINED = ("*.joblib", "*.db", "*.pickle", "*.so", "*.ubj", "__pycache__")
+TRAINED = ("*.joblib", "*.db", "*.pickle", "*.safetensors", "*.so", "*.ubj", "__pycache__")
 NEEDS = {
     "c_library": pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler `cc`"),
     "chained": pytest.mark.xgboost,
     "compiled_pipeline": pytest.mark.skl2onnx,
+    "digits_cnn": pytest.mark.torch,
     "tabular_xgboost": pytest.mark.xgboost,
     "time_series": pytest.mark.statsmodels,
 }
