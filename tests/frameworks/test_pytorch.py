@@ -196,6 +196,20 @@ def test_weights_of_one_name_are_shared_by_all_names_that_the_module_has_for_the
 
 
 @pytest.mark.torch
+def test_loading_weights_runs_nothing_of_a_file(tmp_path: Path) -> None:
+    import torch
+
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "was here",)
+
+    torch.save({"weight": Hostile()}, tmp_path / "model.pt")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        artifact(factory=FACTORY).load(tmp_path)
+    assert not (tmp_path / "was here").exists()
+
+
+@pytest.mark.torch
 def test_weights_that_the_module_lacks_are_an_error(tmp_path: Path) -> None:
     import torch
 
