@@ -43,8 +43,10 @@ def train(folder: Path = HERE) -> Path:
         sparse_threshold=0,
     )
     model = Pipeline([("columns", columns), ("boosting", HistGradientBoostingClassifier(random_state=0))])
+    model.fit(*films())
+    vars(model["columns"].named_transformers_["review"]).pop("_stop_words_id", None)  # an address: of each process
     path = folder / "model.joblib"
-    joblib.dump(model.fit(*films()), path)
+    joblib.dump(model, path)
     return path
 
 

@@ -182,9 +182,8 @@ def rows() -> list[str]:
             try:
                 proof = compiled(artifact, model, output=Path(folder), root=Path())["proof"]
             except Exception as exc:  # noqa: BLE001 - what is not one of a build's problems is raised there
-                reason = " ".join(
-                    failure_of(exc)["message"].removeprefix("It cannot be converted to ONNX: ").splitlines()[0].split()
-                )
+                message = failure_of(exc)["message"].removeprefix("It cannot be converted to ONNX: ")
+                reason = " ".join(message.splitlines()[0].rstrip(":").split())
                 lines.append(f"| {name} | no | | {reason.replace('|', ' ')} |")
                 continue
         methods = ", ".join(f"`{method}`" for method in proof["methods"])
