@@ -45,12 +45,13 @@ class DeclaredService:
 
     def pack(self: Service, name: str, model: Model, *, metadata: Mapping[str, Any] | None = None) -> Service:
         """Give the declared artifact ``name`` its model; returns the service, so that calls can be chained."""
-        declared = [artifact.name for artifact in declared_artifacts(type(self))]
+        declared = {artifact.name: artifact for artifact in declared_artifacts(type(self))}
         if name not in declared:
             names = ", ".join(f"`{declared_name}`" for declared_name in declared) or "none"
             raise ConfigurationError(f"`{type(self).__name__}` declares no artifact `{name}`; declared are {names}.")
         if not (metadata is None or isinstance(metadata, Mapping)):
             raise ConfigurationError(f"The metadata of `{name}` must be a mapping, not `{type(metadata).__name__}`.")
+        declared[name].check(model)
         packed = Artifact(model, frozen_metadata(name, metadata))
         self.__dict__["_artifacts"] = Artifacts({**self.artifacts, name: packed})
         return self

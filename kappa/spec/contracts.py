@@ -444,6 +444,9 @@ class ArtifactPlugin(Plugin):
         named = {} if name is None else {"name": name}  # validation passes it by keyword, users by position
         super().__init__(**named, **options)
 
+    def check(self, model: Any) -> None:
+        """Raise `ConfigurationError` for an object that it cannot keep; called when one is packed."""
+
     def save(self, model: Any, directory: Path) -> None:
         """Write ``model`` into ``directory``, which exists and is empty."""
         raise NotImplementedError
