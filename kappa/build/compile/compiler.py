@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kappa.adapters.dataframe import DataframeInput
 from kappa.build.compile.conversion import Width, convert, widths_of
@@ -91,6 +91,16 @@ class Calls:
     example: str = ""
 
 
+class _Observed(CompiledArtifact):
+    """The artifact while its examples are answered by the model itself, which needs frames to be those of pandas."""
+
+    takes_frames_alone: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, kept: ArtifactPlugin) -> _Observed:
+        return cls.model_validate(dict(kept))
+
+
 def _observed(spec: ServiceSpec, plugin: ArtifactPlugin, models: Path, root: Path) -> tuple[Any, Calls]:
     """Load a model and answer the examples with it; return it with the calls that were made."""
     calls, loaded = Calls(), dict[str, Artifact]()
@@ -105,7 +115,9 @@ def _observed(spec: ServiceSpec, plugin: ArtifactPlugin, models: Path, root: Pat
         artifact = original(asked.name)
         return Artifact(_recorder(artifact.value, plugin, calls)) if asked.name == plugin.name else artifact
 
-    kept = tuple(artifact.kept if artifact.name == plugin.name else artifact for artifact in spec.artifacts)
+    kept = tuple(
+        _Observed.of(artifact.kept) if artifact.name == plugin.name else artifact for artifact in spec.artifacts
+    )
     source = ServiceSource.of_project(spec.model_copy(update={"artifacts": kept}), {}, root=root)
     source = replace(source, artifact_of=artifact_of)
     load_parts(source)
