@@ -15,13 +15,14 @@ from kappa.cli.main import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/kappafile.toml"))
-TRAINED = ("*.joblib", "*.db", "*.pickle", "*.safetensors", "*.so", "*.ubj", "__pycache__")
+TRAINED = ("*.joblib", "*.db", "*.pickle", "*.safetensors", "*.so", "*.spacy", "*.ubj", "__pycache__")
 NEEDS = {
     "c_library": pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler `cc`"),
     "chained": pytest.mark.xgboost,
     "compiled_pipeline": pytest.mark.skl2onnx,
     "digits_cnn": pytest.mark.torch,
     "tabular_xgboost": pytest.mark.xgboost,
+    "text_spacy": pytest.mark.spacy,
     "time_series": pytest.mark.statsmodels,
 }
 """The mark of an example that needs more than scikit-learn."""
@@ -68,7 +69,12 @@ def test_example_answers_its_examples_as_it_says(project: Path) -> None:
 
 def test_training_gives_the_same_bytes_again(project: Path, tmp_path: Path) -> None:
     again = trained(project.name, tmp_path)
-    models = {path.name: path.read_bytes() for pattern in TRAINED for path in project.glob(pattern) if path.is_file()}
+    written = {path for pattern in TRAINED for top in project.glob(pattern) for path in (top, *top.rglob("*"))}
+    models = {
+        path.relative_to(project): path.read_bytes()
+        for path in written
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert models
     assert {name: (again / name).read_bytes() for name in models} == models
 
