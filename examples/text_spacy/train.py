@@ -35,7 +35,12 @@ MESSAGES = {
 def main() -> None:
     fix_random_seed(1)
     pipeline = spacy.blank("en")
-    model = {"@architectures": "spacy.TextCatBOW.v3", "exclusive_classes": True, "ngram_size": 1, "no_output_layer": False}
+    model = {
+        "@architectures": "spacy.TextCatBOW.v3",
+        "exclusive_classes": True,
+        "ngram_size": 1,
+        "no_output_layer": False,
+    }
     pipeline.add_pipe("textcat", config={"model": model})
     examples = [
         Example.from_dict(pipeline.make_doc(text), {"cats": {label: float(label == team) for label in MESSAGES}})

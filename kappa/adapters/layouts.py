@@ -106,6 +106,10 @@ _ROWS_AT_ONCE = 10_000
 
 
 def _from_records(records: list[Any], limits: DecodingLimits) -> Columns:
+    if (shared := _shared_names(records)) is not None:
+        check_size(len(records), len(shared), limits)
+        rows = [tuple(record.values()) for record in records]
+        return columns_of_values(shared, _transposed(rows, len(shared)), len(rows))
     names: dict[str, None] = {}
     for number, record in enumerate(records):
         if not isinstance(record, dict):
@@ -118,6 +122,17 @@ def _from_records(records: list[Any], limits: DecodingLimits) -> Columns:
     check_size(len(records), len(names), limits)
     values = [[record.get(name) for record in records] for name in names]
     return columns_of_values(tuple(names), values, len(records))
+
+
+def _shared_names(records: Sequence[Any]) -> tuple[str, ...] | None:
+    """Return the names of some records that all have the same ones in the same order.
+
+    PERF: a table is put together by name otherwise, which takes twice as long.
+    """
+    if not 0 < len(records) <= _ROWS_AT_ONCE or not isinstance(records[0], dict):
+        return None
+    names = tuple(records[0])
+    return names if all(isinstance(record, dict) and tuple(record) == names for record in records) else None
 
 
 def _from_split(body: dict[str, Any], limits: DecodingLimits) -> Columns:
