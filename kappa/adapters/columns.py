@@ -189,6 +189,9 @@ class Table:
         """Return the numbers of all columns, a row each."""
         import numpy as np
 
+        rows = len(self)
+        if rows == 1:  # PERF: NumPy looks into each of nested sequences
+            return np.array([value for (value,) in self._values], dtype=_FLOAT64).reshape(1, -1)
         return np.array(self._values, dtype=_FLOAT64).T
 
     @staticmethod
