@@ -32,6 +32,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from versions import revision_of
+
 __all__ = ["main"]
 
 ROOT = Path(__file__).parents[1]
@@ -301,7 +303,8 @@ Closed loop, one row per request, {rounds} rounds of {seconds:g} s for each line
 generator shares the processors with the server. Start-up is the time from the start of the process to its first answer.
 Images of the bundles were not built: they differ by the installed packages.
 
-{datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors, Python {sys.version.split()[0]}, {packages}.
+Commit {revision_of("HEAD")}, {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors,
+Python {sys.version.split()[0]}, {packages}.
 """
 
 
