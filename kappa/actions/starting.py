@@ -22,9 +22,8 @@ from kappa.build.code.child import Runner, run_program
 from kappa.build.code.sampled_columns import columns_of_sample
 from kappa.build.manifest.kappafile import KAPPAFILE_NAMES, kappafiles_in
 from kappa.build.manifest.nearby_models import find_model, sample_beside, service_name_for, type_of_model
-from kappa.build.manifest.other_frameworks import advice_for_type
 from kappa.errors import ConfigurationError, InferenceFailedError, UsageError
-from kappa.inspection.report import Model, Tensor
+from kappa.inspection.report import Model
 from kappa.log import log
 from kappa.rendering.starters import KappafileContext, YamlKappafileContext
 from kappa.rendering.templates import render
@@ -178,12 +177,14 @@ def _plugin(inspected: InspectedModel, artifact_type: str | None) -> ArtifactPlu
         names = listed(model.verdict.dangerous) or "what runs commands"
         raise ConfigurationError(f"{shown} runs or reaches {names} when it is loaded. Do not load it.")
     kind = artifact_type or model.artifact_type or type_of_model(inspected.path)
+    if not kind and model.is_truncated:
+        raise ConfigurationError(f"{shown} is not a whole model: {model.problem}. {inspected.advice}")
     if not kind:
-        advice = advice_for_type(model.kind, artifact="model") if model.kind else None
+        advice = inspected.advice if model.kind else ""
         problem = sentence(model.problem) if model.problem else f"It is a model of the format `{model.kind}`."
         raise ConfigurationError(
             f"{shown} has no artifact type. {problem} "
-            f"{advice[0] if advice else 'See `kappa explain artifacts`, and name one with `--type`.'}"
+            f"{advice or 'See `kappa explain artifacts`, and name one with `--type`.'}"
         )
     try:
         return artifact_of({"type": kind, "name": "model"})
@@ -222,16 +223,11 @@ def _input(
 
 def _columns(model: Model) -> Sequence[str] | Mapping[str, str]:
     """Return the columns that a model takes, with dtypes where its file says all of them."""
-    names, dtypes = model.feature_names, model.feature_types
-    if not names and len(model.inputs) > 1 and all(_is_column(tensor) for tensor in model.inputs):
-        names = tuple(tensor.name for tensor in model.inputs)
+    names, dtypes = model.columns, model.feature_types
+    if not model.feature_names:
         dtypes = tuple("str" if tensor.dtype == "string" else tensor.dtype for tensor in model.inputs)
     is_typed = len(dtypes) == len(names) and all(dtype in DTYPES for dtype in dtypes)
     return dict(zip(names, dtypes, strict=True)) if names and is_typed else names
-
-
-def _is_column(tensor: Tensor) -> bool:
-    return len(tensor.shape) == 1 or (len(tensor.shape) == 2 and tensor.shape[1] == 1)
 
 
 def _of_sample(adapter: DataframeInput, names: Sequence[str], sample: Path) -> DataframeInput:
@@ -249,7 +245,7 @@ def _request(adapter: Any, model: Model) -> Any:
     """Return a first request, as a JSON value; ``None`` for an adapter of files, and for more numbers than that."""
     if adapter.type != "ndarray" or adapter.shape is None:
         return adapter.sample_body()
-    sizes = [_rows(model), *(1 if size == -1 else size for size in adapter.shape)]
+    sizes = [model.rows or 1, *(1 if size == -1 else size for size in adapter.shape)]
     if math.prod(sizes) > _MOST_NUMBERS:
         return None
     value: Any = 1.5
@@ -262,19 +258,10 @@ def _request(adapter: Any, model: Model) -> Any:
 
 def _batch(model: Model, plugin: ArtifactPlugin, adapter: Any, method: str) -> bool | None:
     """Return `batch` where nothing else tells that a network cannot, or that a method takes the list of requests."""
-    if _takes_fixed_number(model):
+    if model.rows is not None:
         return False
     takes_list = method in plugin.row_methods and adapter.supports_batch and not adapter.brings_rows()
     return True if takes_list and adapter.supports_single else None
-
-
-def _takes_fixed_number(model: Model) -> bool:
-    """Return whether a network takes a fixed number of rows, and so not the rows of several requests."""
-    return any(tensor.shape and isinstance(tensor.shape[0], int) and tensor.shape[0] > 0 for tensor in model.inputs)
-
-
-def _rows(model: Model) -> int:
-    return int(model.inputs[0].shape[0]) if _takes_fixed_number(model) else 1
 
 
 def _in_words(model: Model) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import BundleError, optional_import
-from kappa.frameworks.named_inputs import NamedInputs, column_names
+from kappa.frameworks.named_inputs import NamedInputs
 from kappa.frameworks.packing import check_packed
-from kappa.inspection.report import Model, Tensor
+from kappa.inspection.report import Model, Tensor, column_names
 from kappa.inspection.streams import head_of
 from kappa.inspection.tensors import read_hdf5
 from kappa.inspection.zipped import read_zipped
@@ -93,8 +93,21 @@ class KerasModelArtifact(ArtifactPlugin):
         head = head_of(path)
         return self.filename if read_hdf5(path, head) is None else _AS_HDF5
 
+    def input_for(self, path: Path) -> str:  # noqa: ARG002 - all of them take arrays
+        return "ndarray"
+
+    def first_row(self, model: Any) -> Mapping[str, Any] | Sequence[Any] | None:
+        """Return a row as wide as the only input, where that is a matrix."""
+        if self.feature_names_of(model):
+            return super().first_row(model)
+        shapes = [tensor.shape for tensor in _inputs_of(model).values()]
+        width = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) == 2 else None
+        return [1.5] * width if isinstance(width, int) and width > 0 else None
+
     def sniff(self, path: Path) -> str | None:
         model = _read(path)
+        if model is not None and model.kind == "keras-weights" and not model.problem:
+            return "it holds weights alone"
         if model is None:
             return "it does not begin as Keras' formats do, which `model.save` writes"
         if model.verdict is not None and self.safe_mode and not model.problem:
@@ -146,7 +159,7 @@ class KerasModelArtifact(ArtifactPlugin):
 def _read(path: Path) -> Model | None:
     head = head_of(path)
     model = read_zipped(path, head) or read_hdf5(path, head)
-    return model if model is not None and model.kind in ("hdf5", "keras") else None
+    return model if model is not None and model.kind in ("hdf5", "keras", "keras-weights") else None
 
 
 def _inputs_of(model: Any) -> dict[Any, Tensor]:

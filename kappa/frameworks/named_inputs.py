@@ -9,13 +9,7 @@ from kappa.errors import BadInputError, BundleError
 from kappa.inspection.report import Tensor
 from kappa.wording import listed
 
-__all__ = ["NamedInputs", "column_names"]
-
-
-def column_names(inputs: Sequence[Tensor]) -> tuple[str, ...]:
-    """Return the names of the inputs of a network that has one for each column of a table; none for another one."""
-    is_by_column = len(inputs) > 1 and all(tensor.shape and tensor.shape[1:] in ((), (1,)) for tensor in inputs)
-    return tuple(tensor.name for tensor in inputs) if is_by_column else ()
+__all__ = ["NamedInputs"]
 
 
 class NamedInputs:

@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from kappa.errors import BundleError, optional_import
-from kappa.frameworks.named_inputs import NamedInputs, column_names
+from kappa.frameworks.named_inputs import NamedInputs
 from kappa.frameworks.packing import check_packed
 from kappa.inspection.networks import onnx_of
-from kappa.inspection.report import Tensor
+from kappa.inspection.report import Tensor, column_names
 from kappa.inspection.streams import head_of
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.wording import listed

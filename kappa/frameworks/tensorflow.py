@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import BadInputError, BundleError, optional_import
-from kappa.frameworks.named_inputs import NamedInputs, column_names
+from kappa.frameworks.named_inputs import NamedInputs
 from kappa.frameworks.packing import check_packed, is_instance_of
 from kappa.inspection.networks import SAVED_MODEL, read_saved_model
-from kappa.inspection.report import Tensor
+from kappa.inspection.report import Tensor, column_names
 from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.wording import listed
 
@@ -70,6 +70,9 @@ class TensorflowSavedModelArtifact(ArtifactPlugin):
         signatures = dict(getattr(model, "signatures", {}))
         name = _name_of_signature("predict", tuple(signatures))
         return column_names(_inputs_of(signatures[name])) if name is not None else ()
+
+    def input_for(self, path: Path) -> str:  # noqa: ARG002 - all of them take arrays
+        return "ndarray"
 
     def sniff(self, path: Path) -> str | None:
         model = read_saved_model(path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from kappa.inspection.verdicts import Verdict
 
-__all__ = ["Certainty", "Model", "Step", "Tensor"]
+__all__ = ["Certainty", "Model", "Step", "Tensor", "column_names"]
 
 Certainty = Literal["certain", "likely", "unknown"]
 
@@ -30,6 +30,18 @@ class Tensor:
     dtype: str = ""
     shape: tuple[int | str, ...] = ()
     """Names, and -1, stand for lengths that differ from call to call."""
+
+    @property
+    def rows(self) -> int | None:
+        """The number of rows of each call; ``None`` if it may differ."""
+        first = self.shape[0] if self.shape else None
+        return first if isinstance(first, int) and first > 0 else None
+
+
+def column_names(inputs: Sequence[Tensor]) -> tuple[str, ...]:
+    """Return the names of the inputs of a network that has one for each column of a table; none for another one."""
+    is_by_column = len(inputs) > 1 and all(tensor.shape and tensor.shape[1:] in ((), (1,)) for tensor in inputs)
+    return tuple(tensor.name for tensor in inputs) if is_by_column else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +89,16 @@ class Model:
     is_truncated: bool = False
     remarks: tuple[str, ...] = ()
     """Further facts, in sentences."""
+
+    @property
+    def rows(self) -> int | None:
+        """The number of rows that a network takes with each call; ``None`` if it may differ."""
+        return next((tensor.rows for tensor in self.inputs if tensor.rows is not None), None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of the table that it takes."""
+        return self.feature_names or column_names(self.inputs)
 
     def to_tree(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -132,20 +132,27 @@ def read_hdf5(path: Path, head: bytes) -> Model | None:
     if not head.startswith(_HDF5):
         return None
     is_keras = path.suffix.lower() in (".h5", ".hdf5", ".keras")
+    is_weights = path.name.lower().endswith(".weights.h5") and not _has_model(path)
     remark = (
         "Its signature is all that is read here: `pip install h5py`, and `h5dump` or `h5py.File`, tell what is in it."
     )
     is_truncated = path.stat().st_size < _end_of_hdf5(head)
     return Model(
-        kind="keras" if is_keras else "hdf5",
+        kind="keras-weights" if is_weights else "keras" if is_keras else "hdf5",
         certainty="likely",
-        written_by="HDF5",
-        artifact_type="keras" if is_keras else "",
+        written_by="Keras' `save_weights`" if is_weights else "HDF5",
+        artifact_type="keras" if is_keras and not is_weights else "",
         modules=("keras",) if is_keras else (),
         problem=str(TruncatedError()) if is_truncated else "",
         is_truncated=is_truncated,
         remarks=(remark,),
     )
+
+
+def _has_model(path: Path) -> bool:
+    """Return whether a file has the attribute in which Keras keeps a model's layers; it is written first."""
+    with path.open("rb") as file:
+        return b"model_config" in file.read(_MOST_TEXT_BYTES)
 
 
 def _end_of_hdf5(head: bytes) -> int:

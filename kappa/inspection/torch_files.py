@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kappa.inspection.archives import ZIP_SIGNATURE, Archive, open_archive
-from kappa.inspection.json_text import JSON_BYTES, read_json, table_of
+from kappa.inspection.json_text import JSON_BYTES, list_of, read_json, table_of
 from kappa.inspection.opcodes import PERSISTENT, Name, Object
 from kappa.inspection.pickles import PickleContents, read_contents
-from kappa.inspection.report import Model
+from kappa.inspection.report import Model, Tensor
 from kappa.inspection.streams import TruncatedError, UnreadableError
 from kappa.inspection.verdicts import verdict_on
 
@@ -19,6 +19,18 @@ __all__ = ["read_torch"]
 
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickle of the number that files before version 1.6 begin with."""
+_DTYPES = {
+    1: "uint8",
+    2: "int8",
+    3: "int16",
+    4: "int32",
+    5: "int64",
+    6: "float16",
+    7: "float32",
+    8: "float64",
+    12: "bool",
+    13: "bfloat16",
+}
 _PICKLE_BYTES = 1 << 26
 _MOST_PICKLES = 4
 
@@ -57,8 +69,24 @@ def _exported(archive: Archive, program: str) -> Model:
         tree = table_of(read_json(archive.read(program, most=JSON_BYTES)))
     except UnreadableError as exc:
         return replace(model, certainty="likely", **_problem(exc))
-    version = tree.get("torch_version")
-    return replace(model, versions={"torch": version.partition("+")[0]} if isinstance(version, str) else {})
+    version, module = tree.get("torch_version"), table_of(tree.get("graph_module"))
+    specs = map(table_of, list_of(table_of(module.get("signature")).get("input_specs")))
+    arguments = [table_of(table_of(spec["user_input"]).get("arg")) for spec in specs if "user_input" in spec]
+    tensors = table_of(table_of(module.get("graph")).get("tensor_values"))
+    names = [str(table_of(argument.get("as_tensor")).get("name", "")) for argument in arguments]
+    return replace(
+        model,
+        versions={"torch": version.partition("+")[0]} if isinstance(version, str) else {},
+        inputs=tuple(_input(name, table_of(tensors[name])) for name in names if name in tensors),
+    )
+
+
+def _input(name: str, tensor: dict[str, Any]) -> Tensor:
+    """Return an input of an exported program, by its `TensorMeta` (torch/_export/serde/schema.py)."""
+    sizes = (table_of(size).get("as_int") for size in list_of(tensor.get("sizes")))
+    dtype = tensor.get("dtype")
+    known = _DTYPES.get(dtype, "") if isinstance(dtype, int) else ""
+    return Tensor(name, known, tuple(size if type(size) is int else -1 for size in sizes))
 
 
 def _problem(exc: UnreadableError) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,12 @@ def test_the_lines_of_gitignore_stay(before: str, after: str, here: Path) -> Non
     assert (here / ".gitignore").read_text() == after
 
 
+def npy() -> bytes:
+    file = BytesIO()
+    np.save(file, np.arange(3.0))
+    return file.getvalue()
+
+
 def of_main() -> bytes:
     return b"\x80\x02c__main__\nModel\n)\x81."
 
@@ -371,6 +378,26 @@ def test_a_file_of_no_format_asks_for_its_type(here: Path) -> None:
         "`model.bin` has no artifact type. It has the format of no model that is known. See `kappa explain artifacts`"
     )
     assert (result.exit_code, result.stderr) == (3, f"error: {message}, and name one with `--type`.\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        (
+            "a.npy",
+            npy(),
+            'no artifact type. It is a model of the format `numpy`. Write `type = "numpy"` for it; a function',
+        ),
+        ("a.npy", npy()[:-1], "`a.npy` is not a whole model: it ends too soon. Save the model again,"),
+        ("a.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), 'Save the model itself, `model.save("model.keras")`'),
+    ],
+    ids=["array", "part of an array", "weights"],
+)
+def test_what_answers_no_request_is_refused_with_what_to_do(name: str, data: bytes, message: str, here: Path) -> None:
+    (here / name).write_bytes(data)
+    result = init(name)
+    assert (result.exit_code, files(here)) == (3, {name})
+    assert message in result.stderr
 
 
 def test_a_model_elsewhere_leads_to_its_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,18 @@ def onnx_value(name: str, dtype: int, *lengths: int | str) -> bytes:
     return field(1, name) + field(2, field(1, field(1, dtype) + field(2, dimensions)))
 
 
+def onnx_of_shape(*lengths: int | str) -> bytes:
+    """Return a model that takes and returns one tensor of numbers."""
+    graph = field(11, onnx_value("rows", 1, *lengths)) + field(12, onnx_value("out", 1, *lengths))
+    return field(1, 9) + field(7, graph)
+
+
+def onnx_of_columns(*names: str) -> bytes:
+    """Return a model that has an input for each column."""
+    inputs = b"".join(field(11, onnx_value(name, 1, "n", 1)) for name in names)
+    return field(1, 9) + field(7, inputs + field(12, onnx_value("out", 1, "n", 1)))
+
+
 def onnx(*, weights_in: str = "") -> bytes:
     external = field(13, field(1, "location") + field(2, weights_in)) + field(14, 1) if weights_in else b""
     graph = field(2, "graph") + field(5, field(8, "W") + external)
@@ -140,6 +152,19 @@ def mojo() -> bytes:
         "[columns]\nage\nincome\nchurn\n\n[domains]\n2: 2 d000.txt\n"
     )
     return zipped({"model.ini": ini.encode(), "domains/d000.txt": b"no\nyes\n"}, method=zipfile.ZIP_DEFLATED)
+
+
+def torch_export(*sizes: int | None) -> bytes:
+    """Return an exported program with weights and one input, of which some lengths may differ."""
+    lengths = [{"as_expr": {"expr_str": "s0"}} if size is None else {"as_int": size} for size in sizes]
+    specs = [
+        {"parameter": {"arg": {"name": "p_weight"}, "parameter_name": "weight"}},
+        {"user_input": {"arg": {"as_tensor": {"name": "rows"}}}},
+    ]
+    tensors = {"p_weight": {"dtype": 7, "sizes": []}, "rows": {"dtype": 7, "sizes": lengths}}
+    module = {"signature": {"input_specs": specs}, "graph": {"tensor_values": tensors}}
+    tree = json.dumps({"torch_version": "2.13.0+cpu", "graph_module": module}).encode()
+    return zipped({"m/models/model.json": tree, "m/archive_version": b"0"})
 
 
 def torch(pickled: bytes, *, folder: str = "archive") -> bytes:

@@ -92,6 +92,19 @@ def inspected(path: Path, data: bytes | None = None) -> Model:
         ),
         pytest.param("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "keras", {"certainty": "likely"}, id="hdf5"),
         pytest.param(
+            "m.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "keras-weights", {"artifact_type": ""}, id="keras weights"
+        ),
+        pytest.param(
+            "m.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(9) + b"model_config", "keras", {}, id="keras named weights"
+        ),
+        pytest.param(
+            "m.pt2",
+            samples.torch_export(None, 3),
+            "torch-export",
+            {"inputs": (Tensor("rows", "float32", (-1, 3)),), "versions": {"torch": "2.13.0"}},
+            id="torch export",
+        ),
+        pytest.param(
             "m.skops",
             samples.skops(),
             "skops",

@@ -133,7 +133,7 @@ def _report_model(draft: Draft, name: str, plugin: ArtifactPlugin, file: Path, w
     if other and other != plugin.type:
         writer = ARTIFACTS.load(other).written_by
         help_ = f'This file looks like one that {writer} wrote: write `type = "{other}"`.'
-    elif model is not None and model.kind and model.kind != plugin.type:
+    elif model is not None and model.kind and plugin.type not in (model.kind, model.artifact_type):
         advice = advice_for_type(model.kind, artifact=name)
         help_ = f"This file looks like one of the kind `{model.kind}`. {advice[0] if advice else ''}".rstrip()
     kind = (*path, "type") if (*path, "type") in draft.diagnostics.positions.values else path
@@ -231,6 +231,11 @@ def _check_batch(draft: Draft, path: TreePath) -> None:
     """Warn of a model's own method whose requests could share calls, and do not."""
     table = draft.parts.get(path)
     if not isinstance(table, ApiTable) or table.batch is not False or draft.diagnostics.is_bad((*path, "batch")):
+        return
+    artifact = str(table.artifact)
+    file = model_file(draft, artifact, draft.plugins[artifact]) if artifact in draft.plugins else None
+    model = model_of(file) if file is not None else None
+    if model is not None and model.rows is not None:  # it takes no more of them
         return
     if batch_by_default(draft.own_adapters.get(path) or table.input, is_row_wise=table.is_row_wise(draft.plugins)):
         message = f"`{path[1]}` answers one request at a time, though its model takes rows one by one."

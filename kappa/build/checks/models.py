@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kappa.adapters.arrays import ArrayInput
@@ -54,12 +55,14 @@ def check_models_read(draft: Draft, plugins: Mapping[str, ArtifactPlugin], packe
     for api in draft.names("apis"):
         table = draft.parts.get(("apis", api))
         model = models.get(str(draft.get("apis", api, "artifact")))
+        if model is not None and isinstance(table, ApiTable) and table.method not in (None, "forward", "predict"):
+            model = replace(model, inputs=())  # those of another method are not known
         if isinstance(table, ApiTable) and isinstance(table.input, ArrayInput) and model is not None:
             _check_shape(draft, api, table.input, model)
         elif isinstance(table, ApiTable) and isinstance(table.input, DataframeInput) and model is not None:
             is_right = _check_columns(draft, api, table.input, model)
-            if is_right and model.feature_names:
-                _check_examples(draft, api, table.input.for_features(model.feature_names), model)
+            if is_right and model.columns:
+                _check_examples(draft, api, table.input.for_features(model.columns), model)
 
 
 def report_truncated(draft: Draft, path: TreePath, file: Path, model: Model) -> None:
@@ -95,32 +98,53 @@ def _are_pickles(model: Model, plugin: ArtifactPlugin) -> bool:
 
 
 def _check_shape(draft: Draft, api: str, adapter: ArrayInput, model: Model) -> None:
-    """Report rows of an array of another length than the model was fitted with."""
+    """Report rows of an array of another length than the model was fitted with, or of another shape than it takes."""
     count = model.feature_count
-    if adapter.shape is None or count is None or adapter.shape in ((count,), (-1,)):
+    taken = (count,) if count is not None else _row_shape(model)
+    is_column = bool(model.inputs) and taken == (1,) and adapter.shape == ()
+    if adapter.shape is None or taken is None or is_column or _may_fit(adapter.shape, taken):
         return
     file = Path(str(draft.get("artifacts", str(draft.get("apis", api, "artifact")), "path"))).name
-    message = f"{quoted(file)} was fitted with {count} columns, and `shape` of `{api}` is {list(adapter.shape)}."
-    help_ = f"Write `shape = [{count}]`."
+    takes = f"was fitted with {count} columns" if count is not None else f"takes rows of the shape {list(taken)}"
+    message = f"{quoted(file)} {takes}, and `shape` of `{api}` is {list(adapter.shape)}."
+    help_ = f"Write `shape = {list(taken)}`."
     draft.diagnostics.add("KF334", message, ("apis", api, "input", "shape"), help=help_)
+
+
+def _row_shape(model: Model) -> tuple[int, ...] | None:
+    """Return the shape of a row of a network's only input, -1 where any size will do; ``None`` if it is not known."""
+    if len(model.inputs) != 1 or not model.inputs[0].shape:
+        return None
+    return tuple(size if isinstance(size, int) and size > 0 else -1 for size in model.inputs[0].shape[1:])
+
+
+def _may_fit(shape: Sequence[int], taken: Sequence[int]) -> bool:
+    """Return whether rows of a ``shape`` may be ones that a model takes."""
+    return len(shape) == len(taken) and all(
+        size == other or -1 in (size, other) for size, other in zip(shape, taken, strict=True)
+    )
 
 
 def _check_columns(draft: Draft, api: str, adapter: DataframeInput, model: Model) -> bool:
     """Report columns of a table that its model cannot take; return whether there are none."""
     if adapter.columns is None or adapter.columns_from is not None or adapter.extra_columns == "pass":
         return True
-    columns, names, count = [*adapter.columns], model.feature_names, model.feature_count
+    columns, names, count = [*adapter.columns], model.columns, model.feature_count
+    shape = _row_shape(model) or ()
+    if count is None and len(shape) == 1 and shape[0] > 0:
+        count = shape[0]
+    takes = "takes" if model.inputs else "was fitted with"
     file = Path(str(draft.get("artifacts", str(draft.get("apis", api, "artifact")), "path"))).name
     lacking = [name for name in names if name not in columns]
     help_ = ""
     if lacking:
         listed = one_of([quoted(name) for name in lacking[:5]], joined_by="and")
-        message = f"{quoted(file)} was fitted with {listed}, which `columns` of `{api}` has not."
+        message = f"{quoted(file)} {takes} {listed}, which `columns` of `{api}` has not."
         near = {name: nearest(name, columns, cutoff=0.6) for name in lacking}
         pairs = [f"`{other}` is perhaps {quoted(name)}" for name, other in near.items() if other and other not in names]
         help_ = f"{sentence(one_of(pairs, joined_by='and'))}" if pairs else ""
     elif not names and count is not None and count != len(columns):
-        message = f"{quoted(file)} was fitted with {count} columns, and `columns` of `{api}` has {len(columns)}."
+        message = f"{quoted(file)} {takes} {count} columns, and `columns` of `{api}` has {len(columns)}."
     else:
         return True
     draft.diagnostics.add("KF334", message, ("apis", api, "input", "columns"), help=help_)
@@ -144,8 +168,9 @@ def _check_examples(draft: Draft, api: str, adapter: DataframeInput, model: Mode
         except BadInputError as exc:
             if exc.http_status == 422:
                 at: TreePath = ("examples", index, "input_file" if file is not None else "input")
-                columns = one_of([quoted(name) for name in model.feature_names[:8]], joined_by="and")
+                columns = one_of([quoted(name) for name in model.columns[:8]], joined_by="and")
+                takes = "takes" if model.inputs else "was fitted with"
                 message = f"`{api}` would refuse this example: {exc}"
-                draft.diagnostics.add("KF335", message, at, help=f"Its model was fitted with {columns}.")
+                draft.diagnostics.add("KF335", message, at, help=f"Its model {takes} {columns}.")
         except (KappaError, OSError):
             continue

@@ -69,6 +69,8 @@ def advice_for_type(name: str, *, artifact: str, apis: Sequence[str] = ()) -> tu
     if (kind := _OTHER_WORDS.get(word)) is not None:
         return f'Write `type = "{kind}"` for what {ARTIFACTS.load(kind).written_by} wrote.', kind
     base = next((word.removesuffix(end) for end in ("_model", "_artifact", "") if word.endswith(end)), word)
+    if word == "keras_weights":
+        return 'Save the model itself, `model.save("model.keras")`: weights alone are not a model.', None
     if base in _IN_A_FILE:
         return f"There is no type for {_IN_A_FILE[base]} yet. {_by_setup(artifact, apis)}", None
     return None

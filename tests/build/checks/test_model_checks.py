@@ -29,12 +29,13 @@ def problems(
     adapter: str = 'type = "dataframe"',
     columns: str = "",
     example: str = "",
+    api: str = "",
 ) -> list[tuple[Any, ...]]:
     options = f", columns = {{ {columns} }}" if columns else ""
     (folder / "kappafile.toml").write_text(
         'kappafile = 1\n[service]\nname = "Service"\n[security]\npickle = "allow"\n'
         f'[artifacts.model]\ntype = "{kind}"\npath = "{path}"\n'
-        f'[apis.price]\nartifact = "model"\ninput = {{ {adapter}{options} }}\n'
+        f'[apis.price]\nartifact = "model"\ninput = {{ {adapter}{options} }}\n{api}'
         + (f'[[examples]]\nname = "one"\napi = "price"\n{example}\n' if example else ""),
         encoding="utf-8",
     )
@@ -179,3 +180,74 @@ def test_a_model_of_another_kind_is_told_by_its_kind(data: bytes, words: str, tm
     (found,) = problems(tmp_path)
     assert found[0] == "KF309"
     assert found[3].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_right"),
+    [("[2]", True), ("[-1]", True), ("[3]", False), ("[2, 2]", False), ("[]", False)],
+)
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [("onnx", samples.onnx_of_shape("n", 2)), ("pytorch", samples.torch_export(None, 2))],
+    ids=["onnx", "pytorch"],
+)
+def test_rows_of_another_shape_than_a_network_takes_are_an_error(
+    kind: str, data: bytes, shape: str, is_right: bool, tmp_path: Path
+) -> None:
+    (tmp_path / f"model.{kind}").write_bytes(data)
+    found = problems(tmp_path, kind=kind, path=f"model.{kind}", adapter=f'type = "ndarray", shape = {shape}')
+    message = f"`model.{kind}` takes rows of the shape [2], and `shape` of `price` is {shape}."
+    assert found == ([] if is_right else [("KF334", 11, message, "Write `shape = [2]`.")])
+
+
+def test_what_only_another_method_takes_is_not_held_against_rows(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(samples.onnx_of_shape("n", 2))
+    assert (
+        problems(
+            tmp_path, kind="onnx", path="model.onnx", adapter='type = "ndarray", shape = [3]', api='method = "run"\n'
+        )
+        == []
+    )
+
+
+def test_numbers_are_the_rows_of_a_network_that_takes_a_column(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(samples.onnx_of_shape("n", 1))
+    assert problems(tmp_path, kind="onnx", path="model.onnx", adapter='type = "ndarray", shape = []') == []
+
+
+def test_columns_of_a_network_with_an_input_for_each_are_held_against_tables_and_examples(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(samples.onnx_of_columns("area", "rooms"))
+    (found,) = problems(tmp_path, kind="onnx", path="model.onnx", columns='area = "float64", room = "float64"')
+    message = "`model.onnx` takes `rooms`, which `columns` of `price` has not."
+    assert found == ("KF334", 11, message, "`room` is perhaps `rooms`.")
+    (found,) = problems(tmp_path, kind="onnx", path="model.onnx", example="input = [{ area = 1.0, size = 2.0 }]")
+    assert (found[0], found[1], found[3]) == ("KF335", 15, "Its model takes `area` and `rooms`.")
+
+
+def test_the_number_of_columns_is_held_against_the_rows_of_a_network(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(samples.keras())
+    (found,) = problems(tmp_path, kind="keras", columns='a = "float64"')
+    assert found[:3] == ("KF334", 11, "`model` takes 3 columns, and `columns` of `price` has 1.")
+
+
+@pytest.mark.parametrize(("rows", "is_advised"), [("n", True), (4, False)])
+def test_only_a_network_that_takes_any_number_of_rows_is_advised_to_be_batched(
+    rows: int | str, is_advised: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(samples.onnx_of_shape(rows, 2))
+    assert problems(tmp_path, kind="onnx", path="model.onnx", adapter='type = "ndarray"', api="batch = false\n") == []
+    found = check_kappafile(tmp_path / "kappafile.toml")[1]
+    assert [problem.code for problem in found] == (["KF325"] if is_advised else [])
+
+
+def test_weights_of_pytorch_are_not_told_to_be_of_the_type_that_they_have(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(samples.safetensors())
+    (found,) = problems(tmp_path, kind="pytorch", path="model.safetensors")
+    assert (found[0], found[3]) == ("KF309", "")
+
+
+def test_weights_of_keras_lead_to_the_model(tmp_path: Path) -> None:
+    (tmp_path / "model.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99))
+    (found,) = problems(tmp_path, kind="keras", path="model.weights.h5")
+    assert found[2] == "`model.weights.h5` is not a model of type `keras`: it holds weights alone."
+    assert 'Save the model itself, `model.save("model.keras")`' in found[3]
