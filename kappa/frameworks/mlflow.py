@@ -54,15 +54,19 @@ class MlflowModelArtifact(ArtifactPlugin):
         return _pyfunc().load_model(str(path), suppress_warnings=True)
 
     def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
-        """Return the model's method; `predict` brings the numbers of a table to the types of the signature."""
+        """Return the model's method; `predict` brings numbers to the types of the signature."""
         called = super().caller(model, method, is_batch=is_batch)
-        return _on_columns(called, _columns_of(model)) if method == "predict" else called
+        return _on_columns(called, _columns_of(model), _dtype_of(model)) if method == "predict" else called
 
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
         """Return the names of the signature's columns, unless some of them may be left out."""
         columns = _columns_of(model)
         is_complete = all(getattr(column, "required", True) for column in columns.values())
         return tuple(columns) if is_complete else ()
+
+    def input_for(self, path: Path) -> str:
+        model = read_model(path)
+        return "ndarray" if model is not None and model.feature_count and not model.feature_names else "dataframe"
 
     def sniff(self, path: Path) -> str | None:
         model = read_mlflow(path)
@@ -141,16 +145,26 @@ def _columns_of(model: Any) -> dict[str, Any]:
     return {column.name: column for column in schema.inputs}
 
 
-def _on_columns(predict: Callable[[Any], Any], columns: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """Bring a table's numbers to the types of the columns: MLflow refuses an `int64` of JSON's for a `float`."""
+def _dtype_of(model: Any) -> Any:
+    """Return the type of the only array of a model's signature; ``None`` if it takes something else."""
+    schema = model.metadata.get_input_schema()
+    is_array = schema is not None and schema.is_tensor_spec() and not schema.has_input_names()
+    return schema.inputs[0].type if is_array else None
+
+
+def _on_columns(predict: Callable[[Any], Any], columns: Mapping[str, Any], dtype: Any) -> Callable[[Any], Any]:
+    """Bring a table's numbers to the types of the columns, and an array's to its own: MLflow refuses an `int64` of
+    JSON's for a `float`."""
     from mlflow.exceptions import MlflowException
 
-    dtypes = {name: dtype for name, column in columns.items() if (dtype := _NUMBERS.get(str(column.type.name)))}
+    dtypes = {name: kind for name, column in columns.items() if (kind := _NUMBERS.get(str(column.type.name)))}
 
     @wraps(predict)
     def on_columns(argument: Any) -> Any:
         if hasattr(argument, "columns"):
-            argument = argument.astype({name: dtype for name, dtype in dtypes.items() if _fits(argument, name, dtype)})
+            argument = argument.astype({name: kind for name, kind in dtypes.items() if _fits(argument, name, kind)})
+        elif dtype is not None and dtype.kind == "f" and hasattr(argument, "dtype") and argument.dtype.kind in "fiu":
+            argument = argument.astype(dtype)
         try:
             return predict(argument)
         except MlflowException as exc:

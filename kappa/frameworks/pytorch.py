@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from kappa.errors import BundleError, optional_import
 from kappa.frameworks.packing import check_packed, is_instance_of
-from kappa.frameworks.torch_calls import Device, TensorCall, device_here, import_torch
+from kappa.frameworks.torch_calls import Device, TensorCall, device_here, import_torch, looks_up
 from kappa.inspection.archives import ZIP_SIGNATURE
 from kappa.inspection.pickles import needs_of_object
 from kappa.inspection.report import Model
@@ -129,9 +129,13 @@ class PytorchModelArtifact(ArtifactPlugin):
         return {"safetensors": _WEIGHTS, "torch-export": _EXPORTED}.get(kind, self.filename)
 
     def first_row(self, model: Any) -> Mapping[str, Any] | Sequence[Any] | None:
-        """Return a row as wide as the first layer, where that is a matrix."""
-        weights = next((weights for weights in model.parameters() if weights.dim() > 1), None)
-        return [1.5] * weights.shape[1] if weights is not None and weights.dim() == 2 else None
+        """Return a row as wide as the first layer, where that is a matrix, or an index where it looks these up."""
+        for layer in model.modules():
+            weights = next((weights for weights in layer.parameters(recurse=False) if weights.dim() > 1), None)
+            if weights is not None:
+                row = [0] if looks_up(layer) else [1.5] * weights.shape[1]
+                return row if weights.dim() == 2 else None
+        return None
 
     def input_for(self, path: Path) -> str:  # noqa: ARG002 - all of them take tensors
         return "ndarray"

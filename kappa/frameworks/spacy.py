@@ -51,6 +51,9 @@ class SpacyModelArtifact(ArtifactPlugin):
 
         return answer
 
+    def input_for(self, path: Path) -> str:  # noqa: ARG002 - all of them take texts
+        return "string"
+
     def sniff(self, path: Path) -> str | None:
         model = read_spacy(path)
         return "it holds no `meta.json` and `config.cfg`" if model is None else model.problem or None

@@ -15,7 +15,7 @@ from kappa.frameworks.packing import is_instance_of
 from kappa.inspection.report import Tensor
 from kappa.wording import listed
 
-__all__ = ["Device", "TensorCall", "device_here", "import_torch"]
+__all__ = ["Device", "TensorCall", "device_here", "import_torch", "looks_up"]
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|mps|xpu)(:\d+)?)$")]
 """A device in PyTorch's words, or `auto`: the GPU if there is one, else the CPU."""
@@ -57,7 +57,7 @@ class TensorCall:
         weights = [*module.parameters(), *module.buffers()]
         self._device = weights[0].device if weights else None
         self._dtype = next((tensor.dtype for tensor in weights if tensor.is_floating_point()), None)
-        self._keeps_integers = any(_kind_of(layer) in _LOOK_UP for layer in module.modules())
+        self._keeps_integers = any(map(looks_up, module.modules()))
         inputs = _inputs_of(module) if called is module else []
         self._inputs = NamedInputs(inputs, artifact=artifact, is_batch=is_batch) if inputs else None
         with suppress(NotImplementedError):  # of exported programs, which stay in the mode that they were exported in
@@ -145,8 +145,9 @@ def _signature_of(called: Any) -> inspect.Signature | None:
     return None
 
 
-def _kind_of(layer: Any) -> str:
-    return str(getattr(layer, "original_name", type(layer).__name__))  # TorchScript's have one class
+def looks_up(layer: Any) -> bool:
+    """Return whether a layer takes integers, which it looks up."""
+    return getattr(layer, "original_name", type(layer).__name__) in _LOOK_UP  # TorchScript's have one class
 
 
 def _by_name(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

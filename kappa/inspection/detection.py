@@ -85,8 +85,11 @@ def _with_inner_facts(model: Model, path: Path) -> Model:
     inner = read_model(file) if file is not None else None
     if inner is None:
         return model
+    is_signed = bool(model.feature_names or model.feature_count or model.inputs)
     return replace(
         model,
+        feature_names=model.feature_names if is_signed else inner.feature_names,
+        feature_count=model.feature_count if is_signed else inner.feature_count,
         made_of=inner.made_of,
         steps=inner.steps,
         versions={**model.versions, **inner.versions},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kappa.inspection.json_text import list_of, read_json, table_of
-from kappa.inspection.report import Model, Step
+from kappa.inspection.report import Model, Step, Tensor
 from kappa.inspection.streams import UnreadableError
 
 __all__ = [
@@ -26,6 +26,7 @@ _TEXT_BYTES = 1 << 20
 _YAML_BYTES = 1 << 18
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "tf_model.h5", "flax_model.msgpack")
 _MOST_LINES = 1_000
+_MOST_NAMES = 10
 _LOWEST = re.compile(r">=(\d+\.\d+\.\d+),<")
 """The range of versions that a pipeline of spaCy's asks for begins with the one that wrote it."""
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(\[[^\]]*\])?\s*===?\s*(?P<version>[\w.!+-]+)\s*(;.*)?")
@@ -44,7 +45,10 @@ def read_mlflow(folder: Path) -> Model | None:
     except UnreadableError as exc:
         return Model(kind="mlflow", certainty="likely", problem=str(exc))
     flavors = table_of(tree.get("flavors"))
-    columns = [column for column in map(table_of, list_of(inputs)) if "name" in column]
+    fields = [*map(table_of, list_of(inputs))]
+    columns = [column for column in fields if "name" in column and column.get("required") is not False]
+    optional = [f"`{column['name']}`" for column in fields if "name" in column and column.get("required") is False]
+    tensors = [table_of(tensor.get("tensor-spec")) for tensor in fields if "name" not in tensor]
     version, python = tree.get("mlflow_version"), table_of(flavors.get("python_function")).get("python_version")
     named = sorted(str(flavor) for flavor in flavors if flavor != "python_function")
     requirements = tuple(_requirements_of(folder / "requirements.txt"))
@@ -55,15 +59,23 @@ def read_mlflow(folder: Path) -> Model | None:
         written_by=f"MLflow {version}" if isinstance(version, str) else "MLflow",
         feature_names=tuple(str(column["name"]) for column in columns),
         feature_types=tuple(str(column.get("type", "")) for column in columns),
-        feature_count=len(columns) or None,
+        feature_count=(len(columns) or None) if not optional else None,
+        inputs=tuple(_tensor(tensor) for tensor in tensors if tensor),
         versions={match["name"]: match["version"] for text in requirements if (match := _PIN.fullmatch(text))},
         requirements=requirements,
         problem="" if flavors else "its `MLmodel` names no flavour",
         remarks=tuple(
             [f"Its flavours are {', '.join(f'`{flavor}`' for flavor in named)}."] * bool(named)
             + [f"It was saved on Python {python}."] * isinstance(python, str)
+            + [f"Its optional columns are {', '.join(optional[:_MOST_NAMES])}."] * bool(optional)
         ),
     )
+
+
+def _tensor(spec: dict[str, Any]) -> Tensor:
+    """Return the only input of a model whose signature is that of an array."""
+    shape = [size if type(size) is int else -1 for size in list_of(spec.get("shape"))]
+    return Tensor("array", str(spec.get("dtype", "")), tuple(shape))
 
 
 def flavors_of_mlflow(folder: Path) -> dict[str, dict[str, Any]]:

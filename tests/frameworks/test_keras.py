@@ -158,6 +158,14 @@ def test_columns_of_a_table_are_inputs_and_several_outputs_have_names(tmp_path: 
 
 
 @pytest.mark.keras
+def test_a_first_row_is_as_wide_as_the_only_input_and_has_the_names_of_several(tmp_path: Path) -> None:
+    artifact = KerasModelArtifact("m")
+    assert artifact.input_for(tmp_path) == "ndarray"
+    assert artifact.first_row(linear()) == [1.5] * 3
+    assert artifact.first_row(by_name("list")) == {"age": 1, "income": 1}
+
+
+@pytest.mark.keras
 def test_what_is_no_input_of_the_model_is_the_clients_error(tmp_path: Path) -> None:
     artifact = KerasModelArtifact("model")
     artifact.save(linear(), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -158,6 +159,29 @@ def test_a_table_against_the_signature_is_the_clients_error(row: dict[str, Any],
     assert artifact.feature_names_of(model) == ("age", "rooms")
     with pytest.raises(BadInputError, match=r"age|rooms"):
         artifact.caller(model, "predict", is_batch=True)(pd.DataFrame([row]))
+
+
+@in_its_own
+@pytest.mark.mlflow
+def test_an_array_is_brought_to_the_type_of_the_signature(tmp_path: Path) -> None:
+    import mlflow.sklearn
+
+    rows = TABLE.to_numpy(dtype="float32")
+    model = LinearRegression().fit(rows, [1.0, 2.0, 3.0, 4.0])
+    signature = mlflow.models.infer_signature(rows, model.predict(rows))
+    mlflow.sklearn.save_model(model, tmp_path / "own", signature=signature, pip_requirements=["scikit-learn"])
+    adapter = '{ type = "ndarray", shape = [2] }'
+    got = answers(tmp_path, "mlflow", "own", [[[20.0, 1.0]], [[20, 1]]], input_adapter=adapter)
+    assert got == [[pytest.approx(1.0, rel=1e-4)]] * 2
+
+
+def test_a_first_kappafile_takes_arrays_of_a_model_that_knows_no_names(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "model")
+    artifact = MlflowModelArtifact("m")
+    assert artifact.input_for(folder) == "dataframe"
+    (folder / "MLmodel").write_text((folder / "MLmodel").read_text().partition("signature")[0])
+    (folder / "model.pkl").write_bytes(pickle.dumps(LinearRegression().fit([[1.0, 2.0]], [1.0])))
+    assert artifact.input_for(folder) == "ndarray"
 
 
 @in_its_own

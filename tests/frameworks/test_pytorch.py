@@ -156,6 +156,16 @@ def test_a_first_row_is_as_wide_as_the_first_layer(tmp_path: Path, name: str) ->
 
 
 @pytest.mark.torch
+def test_a_first_row_of_a_module_that_looks_embeddings_up_is_an_index() -> None:
+    import torch
+
+    module = torch.nn.Sequential(torch.nn.Embedding(2, 3), torch.nn.Flatten(), torch.nn.Linear(3, 1))
+    row = of_format("module.pt").first_row(module)
+    assert row == [0]
+    assert caller(module)([row]).shape == (1, 1)
+
+
+@pytest.mark.torch
 def test_the_version_that_wrote_an_exported_program_is_told(tmp_path: Path) -> None:
     import torch
 

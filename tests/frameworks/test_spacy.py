@@ -70,6 +70,10 @@ def test_a_folder_tells_the_version_that_wrote_it(tmp_path: Path) -> None:
         assert artifact.needs_of_file(folder) == ModelNeeds(("spacy",))
 
 
+def test_a_first_kappafile_takes_texts(tmp_path: Path) -> None:
+    assert SpacyModelArtifact("m").input_for(tmp_path) == "string"
+
+
 def test_a_folder_of_another_kind_is_refused_by_validate(tmp_path: Path) -> None:
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")

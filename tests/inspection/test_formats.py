@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from kappa.inspection.detection import inspect_path
 from kappa.inspection.report import Model, Step, Tensor
@@ -250,6 +252,33 @@ def test_a_folder_of_mlflow_is_told_with_the_model_in_it(tmp_path: Path) -> None
     assert (model.feature_names, model.feature_types) == (("age",), ("double",))
     assert model.requirements == ("mlflow==3.17.2", "scikit-learn==1.9.1")
     assert model.verdict == Verdict("safe")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "facts"),
+    [
+        (
+            [{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}],
+            {"inputs": (Tensor("array", "float32", (-1, 2)),), NAMES: (), COUNT: None},
+        ),
+        (
+            [{"type": "double", "name": "age"}, {"type": "double", "name": "rooms", "required": False}],
+            {NAMES: ("age",), COUNT: None, "remarks": ("Its optional columns are `rooms`.",)},
+        ),
+        ([], {NAMES: ("a", "b"), COUNT: 2}),
+    ],
+    ids=["array", "optional column", "no signature"],
+)
+def test_what_a_model_of_mlflow_takes_is_told(inputs: list[Any], facts: dict[str, Any], tmp_path: Path) -> None:
+    flavors = {"python_function": {}, "sklearn": {"pickled_model": "model.pkl"}}
+    tree = {"flavors": flavors, "signature": {"inputs": json.dumps(inputs)}}
+    (tmp_path / "MLmodel").write_text(json.dumps(tree))
+    model = LinearRegression().fit(pd.DataFrame({"a": [1.0], "b": [2.0]}), [1.0])
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(model))
+    found = inspected(tmp_path)
+    told = {**{key: getattr(found, key) for key in facts}}
+    told["remarks"] = tuple(remark for remark in found.remarks if "flavours" not in remark)
+    assert told == {"remarks": (), **facts}
 
 
 def test_a_model_that_mlflow_says_is_elsewhere_is_not_read(tmp_path: Path) -> None:
