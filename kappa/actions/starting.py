@@ -113,6 +113,7 @@ def plan_start(
     *,
     name: str | None = None,
     artifact_type: str | None = None,
+    factory: str | None = None,
     api: str = "predict",
     method: str = "predict",
     input_type: str | None = None,
@@ -129,7 +130,7 @@ def plan_start(
         raise UsageError(f"{quoted(there[0].name)} is there already, and `kappa init` overwrites nothing.")
     inspected = inspect_model(path)
     model, inside = inspected.model, _inside(inspected.path, root)
-    plugin = _plugin(inspected, artifact_type)
+    plugin = _plugin(inspected, artifact_type, factory)
     if sample is None:
         text = sample_beside(inside, root)
         sample = root / text if text is not None else None
@@ -143,6 +144,7 @@ def plan_start(
         service=name or service_name_for(inspected.path),
         artifact_type=plugin.type,
         path=inside,
+        factory=factory or "",
         model=_in_words(model),
         is_pickle=plugin.is_pickle or plugin.needs_of_file(inspected.path).is_pickle,
         api=api,
@@ -170,7 +172,7 @@ def _inside(path: Path, root: Path) -> str:
         ) from None
 
 
-def _plugin(inspected: InspectedModel, artifact_type: str | None) -> ArtifactPlugin:
+def _plugin(inspected: InspectedModel, artifact_type: str | None, factory: str | None) -> ArtifactPlugin:
     """Return the artifact type of a model; raises `ConfigurationError` for one that cannot be served."""
     model, shown = inspected.model, quoted(inspected.path.name)
     if model.verdict is not None and model.verdict.state == "dangerous":
@@ -187,9 +189,17 @@ def _plugin(inspected: InspectedModel, artifact_type: str | None) -> ArtifactPlu
             f"{advice or 'See `kappa explain artifacts`, and name one with `--type`.'}"
         )
     try:
-        return artifact_of({"type": kind, "name": "model"})
+        plugin = artifact_of({"type": kind, "name": "model"})
     except ValueError as exc:
         raise UsageError(sentence(str(exc))) from None
+    takes_factory = "factory" in type(plugin).model_fields
+    if factory is not None and not takes_factory:
+        raise UsageError(f"The artifact type `{plugin.type}` has no option `factory`.")
+    if factory is None and takes_factory and model.weights:
+        raise ConfigurationError(
+            f"{shown} holds weights alone: name the function of yours that makes their module, `--factory nets:make`."
+        )
+    return plugin
 
 
 def _input(

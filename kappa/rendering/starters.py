@@ -18,6 +18,8 @@ class KappafileContext(Context):
     service: str
     artifact_type: str
     path: str
+    factory: str
+    """The function that makes the module for a file of weights; empty for another file."""
     model: str
     """The class of the model and what it was saved with, in words; may be empty."""
     is_pickle: bool

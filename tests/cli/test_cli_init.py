@@ -30,6 +30,7 @@ from kappa.actions.asking import ask_first
 from kappa.build.project import check_kappafile, read_project
 from kappa.cli.main import cli
 from kappa.errors import UsageError
+from tests.inspection import samples
 
 FLATS = pd.DataFrame({"area": [50.0, 60.0, 90.0, 120.0], "rooms": [2, 2, 4, 5]})
 PRICES = [100.0, 120.0, 180.0, 240.0]
@@ -398,6 +399,26 @@ def test_what_answers_no_request_is_refused_with_what_to_do(name: str, data: byt
     result = init(name)
     assert (result.exit_code, files(here)) == (3, {name})
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("net.safetensors", samples.safetensors()), ("net.pt", samples.torch(samples.STATE_DICT))],
+    ids=["safetensors", "state dict"],
+)
+def test_weights_alone_ask_for_the_function_that_makes_their_module(name: str, data: bytes, here: Path) -> None:
+    (here / name).write_bytes(data)
+    result = init(name)
+    message = (
+        f"`{name}` holds weights alone: name the function of yours that makes their module, `--factory nets:make`."
+    )
+    assert (result.exit_code, result.stderr) == (3, f"error: {message}\n")
+
+
+def test_a_function_that_makes_modules_is_none_of_other_types() -> None:
+    house()
+    result = init("house.joblib", "--factory", "nets:make")
+    assert (result.exit_code, result.stderr) == (2, "error: The artifact type `sklearn` has no option `factory`.\n")
 
 
 def test_a_model_elsewhere_leads_to_its_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

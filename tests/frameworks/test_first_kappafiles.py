@@ -16,6 +16,7 @@ from kappa.actions.asking import ask_first
 from kappa.actions.starting import plan_start
 from kappa.cli.main import cli
 from kappa.rendering.templates import render
+from tests.frameworks import torch_models
 
 FLATS = pd.DataFrame({"area": [50.0, 60.0, 90.0, 120.0], "rooms": [2, 2, 4, 5]})
 PRICES = [100.0, 120.0, 180.0, 240.0]
@@ -98,3 +99,20 @@ def test_categories_are_texts_in_the_first_request(tmp_path: Path, monkeypatch: 
     assert CliRunner().invoke(cli, ["init", "model.cbm", "--yes"]).exit_code == 0
     result = CliRunner().invoke(cli, ["test", "--format", "json"])
     assert (result.exit_code, [replay["problems"] for replay in json.loads(result.stdout)]) == (0, [[]])
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("words", [(), ("--yaml",)], ids=["toml", "yaml"])
+def test_weights_are_asked_in_the_module_that_a_function_makes(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    code = "import torch\n\n\ndef make():\n    return torch.nn.Linear(3, 2, bias=False)\n"
+    module = f"nets_of_init_{len(words)}"
+    (tmp_path / f"{module}.py").write_text(code)
+    torch_models.write(tmp_path, "weights.safetensors")
+    result = CliRunner().invoke(cli, ["init", "weights.safetensors", "--factory", f"{module}:make", "--yes", *words])
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(cli, ["test", "--format", "json"])
+    assert [(replay["got"], replay["problems"]) for replay in json.loads(result.stdout)] == [([[3.0, 3.0]], [])]

@@ -39,6 +39,7 @@ def _complete_input(_: click.Context, __: click.Parameter, incomplete: str) -> l
         "kappa init model.joblib --name HousePrice --yes",
         "kappa init model.pkl --sample houses.csv --method predict_proba",
         "kappa init model.onnx --yaml --no-example",
+        "kappa init digits.safetensors --factory nets:make",
     ],
 )
 @click.argument("model", metavar="[MODEL_FILE]", required=False, shell_complete=_complete)
@@ -49,6 +50,9 @@ def _complete_input(_: click.Context, __: click.Parameter, incomplete: str) -> l
     metavar="TYPE",
     shell_complete=_complete_type,
     help="The artifact type, as `kappa explain artifacts` lists them.  [default: what the file says]",
+)
+@click.option(
+    "--factory", metavar="MODULE:FUNCTION", help="The function of yours that makes the module for weights of PyTorch."
 )
 @click.option("--api", default="predict", show_default=True, metavar="NAME", help="The name of the API.")
 @click.option("--method", default="predict", show_default=True, help="The model's method that answers.")
