@@ -85,8 +85,8 @@ def _input(name: str, tensor: dict[str, Any]) -> Tensor:
     """Return an input of an exported program, by its `TensorMeta` (torch/_export/serde/schema.py)."""
     sizes = (table_of(size).get("as_int") for size in list_of(tensor.get("sizes")))
     dtype = tensor.get("dtype")
-    known = _DTYPES.get(dtype, "") if isinstance(dtype, int) else ""
-    return Tensor(name, known, tuple(size if type(size) is int else -1 for size in sizes))
+    word = _DTYPES.get(dtype, "") if isinstance(dtype, int) else ""
+    return Tensor(name, word, tuple(size if type(size) is int else -1 for size in sizes))
 
 
 def _problem(exc: UnreadableError) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from kappa.errors import BadInputError, BundleError
-from kappa.frameworks.named_inputs import NamedInputs, column_names
-from kappa.inspection.report import Tensor
+from kappa.frameworks.named_inputs import NamedInputs
+from kappa.inspection.report import Tensor, column_names
 
 ROWS = Tensor("rows", "float32", (-1, 2))
 AGE, CITY = Tensor("age", "int64", ("n", 1)), Tensor("city", "object", (-1,))
