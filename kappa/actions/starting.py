@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -82,8 +83,10 @@ class Start:
     def curl(self) -> str:
         """Return the command that asks a server on this machine."""
         project, _ = build.check_kappafile(self.kappafile, text=render(self.context))
-        if project is None or self.request_file:
-            body = f"--header 'Content-Type: application/json' --data @{self.request_file}"
+        sample = self.context.request.get("input_file", "")
+        file = self.request_file or (sample if sample.endswith(".json") else "")
+        if project is None or file:
+            body = f"--header 'Content-Type: application/json' --data {shlex.quote(f'@{file}')}"
         else:
             body = arguments_for_curl(project.spec, project.spec.api(self.context.api))
         return f"curl localhost:5000/{self.context.api} {body}"

@@ -186,6 +186,15 @@ def test_a_sample_beside_the_model_gives_the_dtypes_and_the_first_request() -> N
     assert 'input_file = "sample.csv"' in text
 
 
+@pytest.mark.usefixtures("in_process")
+def test_a_sample_that_is_a_request_is_what_curl_sends() -> None:
+    joblib.dump(LinearRegression().fit(FLATS.to_numpy(), PRICES), "house.joblib")
+    Path("a row.json").write_text("[[50, 2]]")
+    result = init("house.joblib", "--yes", "--sample", "a row.json")
+    assert "--header 'Content-Type: application/json' --data '@a row.json'\n" in result.stderr
+    assert 'input_file = "a row.json"' in Path("kappafile.toml").read_text()
+
+
 def test_a_sample_that_lacks_a_column_is_refused() -> None:
     house()
     Path("rows.csv").write_text("area\n50\n")
