@@ -63,6 +63,8 @@ class CompiledFacts(Spec):
     columns: tuple[CompiledColumn, ...]
     has_names: bool
     """Whether the model was fitted with the names of its columns."""
+    checks_names: bool = True
+    """Whether a frame must have them; else its columns are taken by their places."""
     methods: dict[str, CompiledMethod]
     classes: tuple[Any, ...] | None = None
     classes_dtype: str = ""
@@ -107,10 +109,10 @@ class CompiledModel:
     def _matrix(self, argument: Any) -> dict[str, Any]:
         np, facts = self._np, self._facts
         if hasattr(argument, "columns"):
-            if facts.has_names and list(argument.columns) != self._names:
+            if facts.has_names and facts.checks_names and list(argument.columns) != self._names:
                 raise ValueError(_other_columns(self._names, argument.columns))
             argument = argument.to_numpy()
-        array = np.ascontiguousarray(argument, dtype=facts.width)
+        array = self._numbers(argument)
         if array.ndim != 2 or array.shape[1] != len(self._names):
             raise ValueError(f"the model takes rows of {len(self._names)} columns, not an array of shape {array.shape}")
         if not isfinite(np.vdot(array, array)):  # PERF: one pass; of large numbers it is infinite, too
@@ -122,7 +124,9 @@ class CompiledModel:
         np, facts = self._np, self._facts
         if not hasattr(argument, "columns"):
             raise ValueError("the model was fitted with a frame, and finds its columns by their names")
-        if missing := [name for name in self._names if name not in argument.columns]:
+        if missing := [
+            column.name for column in facts.columns if column.is_used and column.name not in argument.columns
+        ]:
             raise ValueError(f"columns are missing: {listed(missing)}")
         feed = {}
         for index, column in enumerate(facts.columns):
@@ -132,7 +136,7 @@ class CompiledModel:
             if column.is_text:
                 feed[f"column_{index}"] = self._text(values, column).reshape(-1, 1)
             else:
-                numbers = np.ascontiguousarray(values, dtype=facts.width)
+                numbers = self._numbers(values)
                 if not isfinite(np.vdot(numbers, numbers)):
                     self._check(numbers, column)
                 feed[f"column_{index}"] = numbers.reshape(-1, 1)
@@ -146,11 +150,20 @@ class CompiledModel:
         for index, value in enumerate(values):
             if isinstance(value, str):
                 texts[index] = value
-            elif (value is None or value != value) and column.takes_missing:  # NaN and NaT
+            elif _is_missing(value) and column.takes_missing:
                 texts[index] = ""
             else:
                 raise ValueError(f"`{column.name}` holds {value!r}, where the model takes text")
         return texts
+
+    def _numbers(self, values: Any) -> Any:
+        np, width = self._np, self._facts.width
+        try:
+            return np.ascontiguousarray(values, dtype=width)
+        except TypeError:  # pandas' own missing value is none of NumPy's
+            values = np.array(values, dtype=object)
+            values[np.vectorize(_is_missing, otypes=[bool])(values)] = None
+            return np.ascontiguousarray(values, dtype=width)
 
     def _check(self, numbers: Any, column: CompiledColumn) -> None:
         np = self._np
@@ -158,6 +171,11 @@ class CompiledModel:
             raise ValueError(f"`{column.name}` holds a missing value, which the model does not take")
         if not column.takes_infinity and np.isinf(numbers).any():
             raise ValueError(f"`{column.name}` holds an infinite value, which the model does not take")
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is ``None``, NaN, or pandas' `NaT` or `NA`, which does not say whether it is itself."""
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
 def _caller(run: Callable[..., Any], feed: Callable[[Any], Any], method: CompiledMethod) -> Callable[[Any], Any]:

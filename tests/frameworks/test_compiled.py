@@ -26,13 +26,15 @@ from sklearn.ensemble import (
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from kappa.actions.building import build_project, project_to_build
-from kappa.errors import BundleError, KappaError, ManifestError
+from kappa.errors import BuildError, BundleError, KappaError, ManifestError
 from kappa.log import Kind, listening
 from kappa.services.bundle import open_bundle
 from kappa.services.service import LoadedService, load_service
@@ -392,6 +394,47 @@ UNCONVERTIBLE: Mapping[str, tuple[Callable[[], Any], Any, Any, str]] = {
         TWO,
         "step `columns.review` cannot be converted to ONNX: text is converted with",
     ),
+    "stop words between words that are joined": (
+        lambda: make_pipeline(CountVectorizer(stop_words="english", ngram_range=(1, 2)), LogisticRegression()),
+        FILMS["review"].tolist(),
+        TWO,
+        "step `countvectorizer` cannot be converted to ONNX: `stop_words` are left out before",
+    ),
+    "a text in place of missing ones": (
+        lambda: make_pipeline(
+            ColumnTransformer(
+                [
+                    (
+                        "country",
+                        make_pipeline(SimpleImputer(strategy="constant", fill_value="none"), OneHotEncoder()),
+                        ["country of origin"],
+                    )
+                ]
+            ),
+            LogisticRegression(),
+        ),
+        FILMS,
+        TWO,
+        "step `columntransformer.country.simpleimputer` cannot be converted to ONNX",
+    ),
+    "texts in columns without names": (
+        lambda: make_pipeline(ColumnTransformer([("country", OneHotEncoder(), [3])]), LogisticRegression()),
+        FILMS.to_numpy(dtype=object),
+        TWO,
+        "columns of text are converted where the model was fitted with a frame",
+    ),
+    "frames as answers": (
+        lambda: StandardScaler().set_output(transform="pandas"),
+        FILMS[["length"]],
+        None,
+        "its `transform` returns a `DataFrame`, and a compiled model returns arrays",
+    ),
+    "boosting of lines": (
+        lambda: xgboost("XGBClassifier", booster="gblinear"),
+        NUMBERS,
+        TWO,
+        "a booster `gblinear` has no conversion",
+    ),
     "splits by category": (
         lambda: HistGradientBoostingClassifier(max_iter=3, categorical_features=[0]),
         np.column_stack([TWO, NUMBERS[:, 1:]]),
@@ -529,3 +572,128 @@ def test_a_file_that_the_library_wrote_is_compiled(kind: str, tmp_path: Path) ->
     assert (twin.predict(GAPS) == model.predict(GAPS)).all()
     lock = (project / "bundle" / "requirements.txt").read_text(encoding="utf-8")
     assert kind not in lock.replace("kappa", "")
+
+
+SHOPS = FILMS.assign(shop=RANDOM.integers(100, 140, 300), sold=RANDOM.random(300) < 0.5)
+"""Numbers and truth values that are categories, more of them than a build draws numbers for."""
+
+
+@pytest.mark.parametrize("unknown", ["ignore", "error"])
+def test_a_number_between_categories_is_none_of_them(unknown: str, tmp_path: Path) -> None:
+    encoder = OneHotEncoder(handle_unknown=unknown)
+    model = make_pipeline(ColumnTransformer([("shop", encoder, ["shop", "sold"])]), LogisticRegression())
+    model.fit(SHOPS, TWO)
+    twin = compiled(model, tmp_path / "project")
+    for shop in (104, 104.5, 99.0, float("nan")):
+        rows = SHOPS.head(3).assign(shop=shop)
+        if unknown == "ignore" or shop == 104:
+            np.testing.assert_allclose(twin.predict_proba(rows), model.predict_proba(rows), rtol=1e-5)
+        else:
+            with pytest.raises(Exception, match=r"OneHotEncoder|missing value"):
+                twin.predict(rows)
+
+
+def test_the_columns_of_xgboost_may_have_any_names(tmp_path: Path) -> None:
+    rows = pd.DataFrame(GAPS, columns=["f2", "price of it", "f0", "é"])
+    model = xgboost("XGBClassifier").fit(rows, THREE)
+    names = model.get_booster().feature_names
+    twin = compiled(model, tmp_path / "project")
+    assert (twin.predict(rows) == model.predict(rows)).all()
+    assert model.get_booster().feature_names == names == list(twin.feature_names_in_)
+
+
+def test_columns_are_taken_by_their_places_where_the_model_does_so(tmp_path: Path) -> None:
+    """LightGBM writes other names than those of the frame."""
+    rows = pd.DataFrame(GAPS, columns=["a b", "c", "d", "e"])
+    model = lightgbm("LGBMClassifier").fit(rows, TWO)
+    example = '[[examples]]\nname = "one"\napi = "answer"\ninput = [{ "a b" = 1, c = 2, d = 3, e = 4 }]\n'
+    adapter = '{ type = "dataframe", columns = ["a b", "c", "d", "e"] }'
+    twin = compiled(model, tmp_path / "project", compiled='"onnx"', adapter=adapter, more=example)
+    assert list(twin.feature_names_in_) == ["a_b", "c", "d", "e"]
+    assert (twin.predict(rows) == model.predict(rows)).all()
+
+
+def test_columns_that_no_step_takes_may_hold_anything_and_may_be_absent(tmp_path: Path) -> None:
+    frame = FILMS.assign(title="a title")
+    model = Pipeline([("columns", columns()), ("it", LogisticRegression(max_iter=2000))]).fit(frame, TEXTS)
+    project = write(tmp_path / "project", model, compiled='{ samples = "films.csv" }')
+    frame.drop(columns="unused").head(9).to_csv(project / "films.csv", index=False)
+    bundle = build(project)
+    (artifact,) = open_bundle(bundle).manifest.artifacts
+    assert artifact.compiled is not None
+    assert artifact.compiled.samples == 9
+    rows = frame.drop(columns=["unused", "title"])
+    assert (load(bundle).artifacts.model.predict(rows) == model.predict(rows)).all()
+
+
+def test_missing_values_of_pandas_are_missing_values(tmp_path: Path) -> None:
+    model, _ = fitted("a pipeline of columns")
+    rows = FILMS.head(4).astype({"length": "Int64", "country of origin": "string"})
+    rows.loc[1, ["length", "country of origin"]] = pd.NA
+    twin = compiled(model, tmp_path / "project")
+    np.testing.assert_allclose(twin.predict_proba(rows), model.predict_proba(rows), rtol=1e-5)
+    boosted = HistGradientBoostingClassifier(max_iter=3).fit(FILMS[["length", "price"]], TWO)
+    twin = compiled(boosted, tmp_path / "other")
+    assert (twin.predict(rows[["length", "price"]]) == boosted.predict(rows[["length", "price"]])).all()
+
+
+def test_the_model_that_a_search_has_chosen_is_compiled(tmp_path: Path) -> None:
+    pipeline = Pipeline([("columns", columns()), ("it", LogisticRegression(max_iter=2000))])
+    search = GridSearchCV(pipeline, {"it__C": [0.1, 1.0]}, cv=2).fit(FILMS, TEXTS)
+    twin = compiled(search, tmp_path / "project")
+    assert (twin.predict(FILMS) == search.predict(FILMS)).all()
+
+
+def test_numbers_of_float32_are_answered_in_float64(tmp_path: Path) -> None:
+    rows = NUMBERS.astype("float32")
+    model = LinearRegression().fit(rows, AMOUNTS)
+    assert model.predict(rows).dtype == "float32"
+    example = '[[examples]]\nname = "one"\napi = "answer"\ninput = [[1, 2, 3, 4]]\n'
+    adapter = '{ type = "ndarray", dtype = "float32" }'
+    twin = compiled(model, tmp_path / "project", compiled='"onnx"', adapter=adapter, more=example)
+    np.testing.assert_allclose(twin.predict(rows), model.predict(rows), rtol=1e-4)
+
+
+def test_the_share_of_equal_labels_is_of_rows(tmp_path: Path) -> None:
+    model = OneVsRestClassifier(LogisticRegression()).fit(NUMBERS, np.column_stack([TWO, 1 - TWO, TWO]))
+    (artifact,) = open_bundle(build(write(tmp_path / "project", model))).manifest.artifacts
+    assert artifact.compiled is not None
+    assert artifact.compiled.equal_labels == 1.0
+
+
+def test_a_process_that_dies_says_how(tmp_path: Path) -> None:
+    target = 'function = "handlers:answer"\nbatch = true'
+    more = '[[examples]]\nname = "two"\napi = "answer"\ninput = [[0.5, 1, 2, 3]]\n'
+    project = write(tmp_path / "project", fitted("a tree")[0], target=target, more=more)
+    endings = {
+        "os.kill(os.getpid(), signal.SIGKILL)": "its process was ended by SIGKILL, as it is when",
+        "os._exit(3)": "its process ended with exit code 3 and without an answer",
+    }
+    for line, message in endings.items():
+        code = f"import os, signal\ndef answer(rows, model):\n    {line}\n"
+        (project / "handlers.py").write_text(code, encoding="utf-8")
+        with pytest.raises(BuildError, match=f"Compiling `model` failed: {message}"):
+            build(project)
+
+
+def test_an_exception_that_nobody_expects_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "site"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(
+        "import kappa.build.compile.compiler as compiler\ndef draw(*args): raise ZeroDivisionError('of it')\n"
+        "compiler.draw = draw\n",
+        encoding="utf-8",
+    )
+    project = write(tmp_path / "project", fitted("a tree")[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(broken))
+        with pytest.raises(BuildError, match="`model` cannot be compiled: ZeroDivisionError: of it"):
+            build(project)
+
+
+def test_a_model_that_refuses_every_row_says_why(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"age": NUMBERS[:, 0], "town": pd.Categorical(TEXTS)})
+    model = lightgbm("LGBMClassifier").fit(frame, THREE)
+    ((code, _, message),) = refused(write(tmp_path / "project", model))
+    assert code == "KF352"
+    assert "refuses each row that it was asked: ValueError: train and valid dataset categorical_feature" in message

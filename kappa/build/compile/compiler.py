@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -54,12 +55,12 @@ def run(order: Mapping[str, Any]) -> dict[str, Any]:
     try:
         model, calls = _observed(spec, plugin, Path(order["models"]), root)
         return compiled(plugin, model, output=Path(order["output"]), root=root, calls=calls)
-    except (ConversionError, _RefusedError, KappaError) as exc:
+    except Exception as exc:  # noqa: BLE001 - a model and its library may raise anything
         return failure_of(exc)
 
 
 def failure_of(exc: Exception) -> dict[str, str]:
-    """Return what a build is told of an exception of `compiled`; raises any that is not meant for it."""
+    """Return what a build is told of an exception of `compiled`; prints where it was raised if nobody expects it."""
     if isinstance(exc, ConversionError):
         step = f"its step `{exc.step}`" if exc.step else "it"
         return {"problem": "unconvertible", "message": sentence(f"{step} cannot be converted to ONNX: {exc}")}
@@ -67,7 +68,8 @@ def failure_of(exc: Exception) -> dict[str, str]:
         return {"problem": exc.kind, "message": str(exc)}
     if isinstance(exc, KappaError):
         return {"problem": "failed", "message": str(exc)}
-    raise exc
+    traceback.print_exception(exc)
+    return {"problem": "failed", "message": sentence(exception_text(exc))}
 
 
 class _RefusedError(Exception):
@@ -186,7 +188,7 @@ def compiled(
     The file of samples is found in ``root``; ``calls`` are those of the examples. Raises `ConversionError`, or another
     exception that `failure_of` explains.
     """
-    calls = calls or Calls()
+    calls, model = calls or Calls(), _chosen(model)
     options: CompileOptions = plugin.compiling
     if calls.absent:
         raise _RefusedError("attribute", f"An example asks the model for {listed(dict.fromkeys(calls.absent))}.")
@@ -230,6 +232,12 @@ def compiled(
     }
 
 
+def _chosen(model: Any) -> Any:
+    """Return the estimator that a search of scikit-learn's has chosen, which answers in its place; else the model."""
+    is_search = type(model).__module__.startswith("sklearn.model_selection.")
+    return getattr(model, "best_estimator_", model) if is_search else model
+
+
 def _check_kind(model: Any) -> None:
     if _is_booster(model):
         raise ConversionError("", "it is a booster by itself: save the estimator (`XGBClassifier`, `LGBMRegressor`, …)")
@@ -261,7 +269,9 @@ def _samples(options: CompileOptions, inputs: Inputs, root: Path) -> _Rows | Non
     argument = frame
     if inputs.layout == "texts":
         argument = frame.iloc[:, 0].tolist()
-    elif inputs.has_names and (missing := [name for name in inputs.names if name not in frame.columns]):
+    elif inputs.has_names and not (missing := inputs.missing_in(frame.columns)):
+        argument = frame.reindex(columns=inputs.names)
+    elif inputs.has_names and inputs.checks_names:
         raise _RefusedError(
             "samples", f"`{options.samples}` has no column {listed(missing[:5])}, which the model takes."
         )
@@ -290,13 +300,18 @@ def _facts(model: Any, inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> Com
     offered = offered if "predict" not in offered else [name for name in offered if name != "transform"]
     if not hasattr(model, "classes_"):
         offered = [name for name in offered if name != "predict_proba"]
+    reasons = [_refusal(model, offered[0], inputs, row) for row in rows[:1]]
     whole = next((row for row in rows[:100] if _takes(model, offered[0], inputs, row)), None)
     if whole is None:
-        raise _RefusedError("unproven", "The model refuses each row that it was asked: name a file of `samples`.")
+        reason = f"The model refuses each row that it was asked: {printable(' '.join(reasons)[:300]).rstrip('.')}"
+        raise _RefusedError("unproven", f"{reason}. If rows of its own kind are needed, name a file of `samples`.")
     methods = {}
     for name in offered:
         answer = getattr(model, name)(inputs.argument(_table(inputs, [whole])))
         answer = answer.toarray() if hasattr(answer, "toarray") else answer
+        if not hasattr(answer, "dtype"):
+            kind = type(answer).__name__
+            raise ConversionError("", f"its `{name}` returns a `{kind}`, and a compiled model returns arrays")
         methods[name] = CompiledMethod(output="", dtype=answer.dtype.str, is_flat=answer.ndim == 1)
     missing = _tolerated(model, offered[0], inputs, whole, lambda column: None if column.is_text else float("nan"))
     infinite = _tolerated(model, offered[0], inputs, whole, lambda _: float("inf"), texts=False)
@@ -315,6 +330,7 @@ def _facts(model: Any, inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> Com
             for column in inputs.columns
         ),
         has_names=inputs.has_names,
+        checks_names=inputs.checks_names,
         methods=methods,
         classes=tuple(classes.tolist()) if classes is not None else None,
         classes_dtype=classes.dtype.str if classes is not None else "",
@@ -323,11 +339,16 @@ def _facts(model: Any, inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> Com
 
 
 def _takes(model: Any, method: str, inputs: Inputs, row: Mapping[str, Any]) -> bool:
+    return not _refusal(model, method, inputs, row)
+
+
+def _refusal(model: Any, method: str, inputs: Inputs, row: Mapping[str, Any]) -> str:
+    """Return the exception that a model raises for a row; empty if it answers."""
     try:
         getattr(model, method)(inputs.argument(_table(inputs, [row])))
-    except Exception:  # noqa: BLE001 - a model may raise anything
-        return False
-    return True
+    except Exception as exc:  # noqa: BLE001 - a model may raise anything
+        return exception_text(exc)
+    return ""
 
 
 def _tolerated(

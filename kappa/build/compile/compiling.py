@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -147,7 +148,7 @@ def _proof(
         for line in (done.stdout + done.stderr).splitlines():
             log(line, kind="output")
         if not answer.is_file():
-            raise BuildError(f"Compiling `{plugin.name}` failed: the process ended with {done.returncode}.")
+            raise BuildError(f"Compiling `{plugin.name}` failed: its process {_ending_of(done.returncode)}.")
         outcome = json.loads(answer.read_text(encoding="utf-8"))
     if "problem" in outcome:
         _refuse(plugin, project, outcome)
@@ -155,6 +156,13 @@ def _proof(
         log(f"An example could not be asked when `{plugin.name}` was compiled: {text}", kind="warning")
     proof: dict[str, Any] = outcome["proof"]
     return proof
+
+
+def _ending_of(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code} and without an answer; what it printed is above"
+    name = signal.Signals(-code).name
+    return f"was ended by {name}{', as it is when memory runs out' if name == 'SIGKILL' else ''}"
 
 
 def _environment(project: Project, environ: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -110,7 +111,13 @@ def _is_own(node: Any) -> bool:
 
 
 def _step_at_fault(model: Any, exc: Exception) -> str:
-    """Return the name of the innermost part whose class an error names; empty for the model itself."""
+    """Return the name of the part that was converted when an error was raised, or else of the innermost one whose class
+    it names; empty for the model itself."""
+    names = {id(part): name for name, part in parts_of(model)}
+    for frame, _ in reversed([*traceback.walk_tb(exc.__traceback__)]):
+        part = getattr(frame.f_locals.get("operator"), "raw_operator", None)
+        if id(part) in names:
+            return names[id(part)]
     text = str(exc)
     named = [name for name, part in parts_of(model) if type(part).__name__ in text]
     return named[-1] if named else ""

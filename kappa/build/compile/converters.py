@@ -10,6 +10,8 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from numbers import Real
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from kappa.errors import optional_import
@@ -71,6 +73,10 @@ def _text_options(name: str, vectorizer: Any) -> dict[str, Any]:
         raise ConversionError(
             name, "text is converted with `analyzer='word'`, and without a `tokenizer`, `preprocessor`, `strip_accents`"
         )
+    if vectorizer.stop_words and tuple(vectorizer.ngram_range) != (1, 1):
+        raise ConversionError(
+            name, "`stop_words` are left out before words are joined (`ngram_range`), and not in ONNX"
+        )
     pattern = vectorizer.token_pattern
     if pattern not in _PATTERNS and re.search(r"\\[bwdsWDSB]|\(\?", pattern):
         raise ConversionError(name, f"the `token_pattern` `{pattern}` means something else in RE2, which ONNX uses")
@@ -99,6 +105,14 @@ def register_converters() -> None:
             update(kind, f"Kappa{kind.__name__}", classifier, _forest_classifier, options=options)
         for kind in (sklearn.RandomForestRegressor, sklearn.ExtraTreesRegressor, tree.DecisionTreeRegressor):
             update(kind, f"Kappa{kind.__name__}", regressor, _forest_regressor)
+    if (encoding := sys.modules.get("sklearn.preprocessing")) is not None:
+        from skl2onnx.operator_converters.one_hot_encoder import convert_sklearn_one_hot_encoder
+        from skl2onnx.shape_calculators.one_hot_encoder import (
+            calculate_sklearn_one_hot_encoder_output_shapes as encoded,
+        )
+
+        convert = partial(_one_hot, convert_sklearn_one_hot_encoder)
+        skl2onnx.update_registered_converter(encoding.OneHotEncoder, "KappaOneHotEncoder", encoded, convert)
     if (imputing := sys.modules.get("sklearn.impute")) is not None:
         from skl2onnx.operator_converters.imputer_op import convert_sklearn_imputer
         from skl2onnx.shape_calculators.imputer import calculate_sklearn_imputer_output_shapes as imputed
@@ -108,14 +122,41 @@ def register_converters() -> None:
     if (xgboost := sys.modules.get("xgboost")) is not None:
         with optional_import(_EXTRA, needed_for='`compile = "onnx"` of an XGBoost model'):
             from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-        skl2onnx.update_registered_converter(
-            xgboost.XGBClassifier, "XGBoostXGBClassifier", classifier, convert_xgboost, options=options
-        )
-        skl2onnx.update_registered_converter(xgboost.XGBRegressor, "XGBoostXGBRegressor", regressor, convert_xgboost)
+        update, convert = skl2onnx.update_registered_converter, partial(_xgboost, convert_xgboost)
+        update(xgboost.XGBClassifier, "XGBoostXGBClassifier", classifier, convert, options=options)
+        update(xgboost.XGBRegressor, "XGBoostXGBRegressor", regressor, convert)
     if (lightgbm := sys.modules.get("lightgbm")) is not None:
         update = skl2onnx.update_registered_converter
         update(lightgbm.LGBMClassifier, "KappaLightGBMClassifier", classifier, _lightgbm_classifier, options=options)
         update(lightgbm.LGBMRegressor, "KappaLightGBMRegressor", regressor, _lightgbm_regressor)
+
+
+# -- categories --------------------------------------------------------------------------------------------------------
+
+
+def _one_hot(convert: Any, scope: Any, operator: Any, container: Any) -> None:
+    """Write an encoder of categories; skl2onnx truncates numbers to whole ones, and takes 3.5 for the category 3."""
+    import numpy as np
+
+    model = operator.raw_operator
+    numbers = [value for values in model.categories_ for value in values if isinstance(value, (Real, np.bool_))]
+    inputs = []
+    for source in operator.inputs:
+        name, tensor = source.full_name, _tensor_of(source)
+        if numbers and tensor is not None:
+            unknown = scope.get_unique_variable_name("unknown")
+            container.add_initializer(unknown, tensor, [1], [float(min(numbers)) - 1.0])
+            is_whole = _add(scope, container, "Equal", [name, _add(scope, container, "Floor", [name])])
+            name = _add(scope, container, "Where", [is_whole, name, unknown])
+        inputs.append(SimpleNamespace(full_name=name, type=source.type))
+    names = operator.output_full_names
+    convert(scope, SimpleNamespace(raw_operator=model, inputs=inputs, output_full_names=names), container)
+
+
+def _tensor_of(variable: Any) -> int | None:
+    """Return ONNX' number of the type of a variable of floats; ``None`` for one of another type."""
+    is_float = type(variable.type).__name__ in ("DoubleTensorType", "FloatTensorType")
+    return _number_of(variable) if is_float else None
 
 
 # -- missing values ----------------------------------------------------------------------------------------------------
@@ -211,6 +252,22 @@ def _boosted_scores(scope: Any, operator: Any, container: Any) -> str:
     for (at, tree), weight in zip(trees, weights, strict=True):
         weight[:, at] = tree["value"]
     return _write_trees(scope, operator, container, nodes, weights, base=baseline)
+
+
+def _xgboost(convert: Any, scope: Any, operator: Any, container: Any) -> None:
+    """Write a model of XGBoost's; onnxmltools reads the names of columns as their numbers."""
+    model = operator.raw_operator
+    if model.booster not in (None, "gbtree"):
+        raise NotImplementedError(f"a booster `{model.booster}` has no conversion")
+    booster = model.get_booster()
+    names, types = booster.feature_names, booster.feature_types
+    if "c" in (types or ()):
+        raise NotImplementedError("its splits by category have no conversion")
+    try:
+        booster.feature_names = None
+        convert(scope, operator, container)
+    finally:
+        booster.feature_names, booster.feature_types = names, types
 
 
 def _lightgbm_classifier(scope: Any, operator: Any, container: Any) -> None:

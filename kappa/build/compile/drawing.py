@@ -6,6 +6,7 @@ The same model always draws the same rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 from kappa.build.compile.converters import parts_of
@@ -17,6 +18,8 @@ _MIXED = 200
 """How many rows have each value from another row, or from the model's own values."""
 _AT_THRESHOLDS = 1000
 """How many rows have one value at a threshold, or beside it."""
+_NEIGHBOURS = 5
+"""How many numbers that a column's steps have learned are drawn with a step beside them."""
 _UNSEEN = "a value that was never seen"
 _ODD_WORDS = ("Ünïcode", "don't", "x", "42", "naïve-café", "A")
 
@@ -45,6 +48,10 @@ def draw(model: Any, inputs: Inputs, base: Sequence[Table]) -> list[dict[str, An
             row = whole[random.integers(len(whole))] if whole else mixed()
             rows.append({**row, name: beside})
     rows += [{**mixed(), column.name: _UNSEEN} for column in inputs.columns if column.is_text]
+    for column in inputs.columns:
+        numbers = [] if column.is_text else [float(value) for value in _learned(model, inputs).get(column.name, ())]
+        close = [number + step for number in [*numbers[:_NEIGHBOURS], *numbers[-1:]] for step in (0.5, 1.0)]
+        rows += [{**mixed(), column.name: number} for number in close]
     return rows
 
 
@@ -70,12 +77,12 @@ def _pools(
         values = [value for table in base for value in list(table[column.name])[:1000]]
         if column.is_text:
             pool = [value for value in values if isinstance(value, str)]
-            pool += [value for value in learned.get(column.name, ()) if isinstance(value, str)]
+            pool += learned.get(column.name, ())
             pool += words if inputs.layout == "texts" or column.name not in learned else []
             pools[column.name] = pool or [_UNSEEN]
         else:
             numbers = [float(value) for value in values if value == value]  # no missing ones
-            numbers += [float(value) for value in learned.get(column.name, ()) if not isinstance(value, str)]
+            numbers += [float(value) for value in learned.get(column.name, ())]
             close = thresholds.get(column.name, [])
             numbers += [float(value) for value in close[:: max(1, len(close) // 200)]]
             if len(numbers) < 20:
@@ -103,6 +110,8 @@ def _words_of(model: Any, random: Any) -> list[str]:
 
 def _learned(model: Any, inputs: Inputs) -> dict[str, list[Any]]:
     """Return the categories that encoders have learned, and the means and fillings of numbers, by column."""
+    import numpy as np
+
     learned: dict[str, list[Any]] = {}
     _, first = first_step(model)
     if not hasattr(first, "transformers_"):
@@ -117,9 +126,10 @@ def _learned(model: Any, inputs: Inputs) -> dict[str, list[Any]]:
                     continue
                 for index, value in zip(indices, values, strict=True):
                     if index < len(inputs.columns):
+                        kind = str if inputs.columns[index].is_text else (Real, np.bool_)
                         listed = list(value) if name == "categories_" else [value]
                         learned.setdefault(inputs.names[index], []).extend(
-                            x for x in listed if x == x
+                            x for x in listed if isinstance(x, kind) and x == x
                         )  # without missing ones
     return learned
 
@@ -156,7 +166,8 @@ def _thresholds(model: Any) -> Iterator[tuple[int, float]]:
                     yield int(node["feature_idx"]), float(node["num_threshold"])
     booster = getattr(model, "get_booster", None)
     if booster is not None:
-        frame = booster().trees_to_dataframe()
+        is_of_trees = model.booster in (None, "gbtree", "dart")
+        frame = booster().trees_to_dataframe() if is_of_trees else {"Feature": (), "Split": ()}
         names = booster().feature_names
         for name, value in zip(frame["Feature"], frame["Split"], strict=True):
             if name != "Leaf" and value == value:  # a split by category has none

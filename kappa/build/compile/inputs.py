@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ class Inputs:
     layout: Literal["matrix", "columns", "texts"]
     columns: tuple[Column, ...]
     has_names: bool
+    checks_names: bool = True
+    """Whether the model refuses a frame whose columns have other names; LightGBM's take them by their places."""
 
     @property
     def names(self) -> list[str]:
@@ -57,10 +59,11 @@ class Inputs:
             texts = [*argument]
             return {self.names[0]: texts} if all(isinstance(text, str) for text in texts) else None
         if hasattr(argument, "columns"):
-            if self.has_names and not {*self.names} <= {*argument.columns}:
-                return None
-            chosen = argument[self.names] if self.has_names else argument
-            argument = chosen.astype(object).to_numpy()
+            if self.has_names and self.checks_names:
+                if self.missing_in(argument.columns):
+                    return None
+                argument = argument.reindex(columns=self.names)
+            argument = argument.astype(object).to_numpy(na_value=None)
         try:
             array = np.asarray(argument, dtype=object)
         except ValueError:
@@ -68,12 +71,20 @@ class Inputs:
         if array.ndim != 2 or array.shape[1] != len(self.columns):
             return None
         try:
-            return {
-                column.name: array[:, index].tolist() if column.is_text else array[:, index].astype(float)  # type: ignore[misc]
-                for index, column in enumerate(self.columns)
-            }
+            return {column.name: _values(array[:, index], column) for index, column in enumerate(self.columns)}
         except (TypeError, ValueError):
             return None
+
+    def missing_in(self, names: Iterable[Any]) -> list[str]:
+        """Return the columns that the model looks at and that are not among these names."""
+        return [column.name for column in self.columns if column.is_used and column.name not in names]
+
+
+def _values(values: Any, column: Column) -> Any:
+    """Return the values of a column; nothing but gaps of one that no step looks at, which may hold anything."""
+    if not column.is_used:
+        return [float("nan")] * len(values)
+    return values.tolist() if column.is_text else values.astype(float)
 
 
 def inputs_of(model: Any, names: Sequence[str]) -> Inputs:
@@ -88,10 +99,14 @@ def inputs_of(model: Any, names: Sequence[str]) -> Inputs:
         uses = _uses(first, len(names))
         columns = [Column(name, uses.get(index, False), index in uses) for index, name in enumerate(names)]
         return Inputs("columns", tuple(columns), has_names=True)
+    if hasattr(first, "transformers_") and any(_uses(first, count).values()):
+        raise ConversionError(
+            name, "columns of text are converted where the model was fitted with a frame that names them"
+        )
     if _takes_text(first):
         raise ConversionError(name, "columns of text are converted inside of a `ColumnTransformer` that names them")
     columns = [Column(names[index] if names else f"column {index}") for index in range(count)]
-    return Inputs("matrix", tuple(columns), has_names=bool(names))
+    return Inputs("matrix", tuple(columns), has_names=bool(names), checks_names=not hasattr(model, "booster_"))
 
 
 def first_step(model: Any, name: str = "") -> tuple[str, Any]:
