@@ -480,6 +480,20 @@ def test_samples_without_a_column_of_the_model_are_refused(tmp_path: Path) -> No
     assert "`rows.csv` has no column `price`, which the model takes." in message
 
 
+def test_samples_of_another_kind_are_refused_with_their_row(tmp_path: Path) -> None:
+    project = write(tmp_path / "project", fitted("a pipeline of columns")[0], compiled='{ samples = "rows.csv" }')
+    FILMS.assign(length=[90, "long", *[1] * 298]).head(3).to_csv(project / "rows.csv", index=False)
+    ((code, _, message),) = refused(project)
+    assert code == "KF352"
+    assert "`rows.csv` cannot be asked: `length` of its row 2 is 'long', and no number." in message
+    model = make_pipeline(CountVectorizer(), LogisticRegression()).fit(FILMS["review"].tolist(), TWO)
+    project = write(tmp_path / "other", model, compiled='{ samples = "rows.json" }')
+    (project / "rows.json").write_text('[{"text": "good"}, {"text": 7}]', encoding="utf-8")
+    ((code, _, message),) = refused(project)
+    assert code == "KF352"
+    assert "`rows.json` cannot be asked: `text` of its row 2 is 7, and no text." in message
+
+
 def test_code_that_imports_the_training_framework_keeps_it_and_is_named(tmp_path: Path) -> None:
     target = 'function = "handlers:answer"\nbatch = true'
     more = "[env]\ninfer_pip_packages = true\n"

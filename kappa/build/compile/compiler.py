@@ -278,9 +278,30 @@ def _samples(options: CompileOptions, inputs: Inputs, root: Path) -> _Rows | Non
     table = inputs.table(argument)
     if table is None:
         count = len(inputs.columns)
-        raise _RefusedError("samples", f"`{options.samples}` does not hold rows of the {count} columns of the model.")
+        why = _misfit(inputs, frame) or f"it does not hold rows of the {count} columns of the model"
+        raise _RefusedError("samples", f"`{options.samples}` cannot be asked: {why}.")
     names = [f"row {at + 1} of `{options.samples}`" for at in range(len(frame))]
     return _Rows("samples", table, names)
+
+
+def _misfit(inputs: Inputs, frame: Any) -> str:
+    """Return which value of a table the model does not take; empty if the columns are others."""
+    names = inputs.names if inputs.has_names else [*frame.columns]
+    for name, column in zip(names, inputs.columns, strict=False):
+        for at, value in enumerate(frame[name] if column.is_used and name in frame.columns else ()):
+            if inputs.layout == "texts" and not isinstance(value, str):
+                return f"`{name}` of its row {at + 1} is {value!r}, and no text"
+            if not column.is_text and not _is_number(value):
+                return f"`{name}` of its row {at + 1} is {value!r}, and no number"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(0.0 if value is None else value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _each(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
