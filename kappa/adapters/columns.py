@@ -196,8 +196,9 @@ class Table:
 
     @staticmethod
     def holds(forms: Sequence[Columns]) -> bool:
-        """Return whether forms are plain: lists of values, without labels of rows."""
-        return all(form.labels is None and set(map(type, form.values)) <= _LISTS for form in forms)
+        """Return whether forms are plain: lists of values as they are, without labels of rows."""
+        is_rounded = "float32" in forms[0].kinds
+        return not is_rounded and all(form.labels is None and set(map(type, form.values)) <= _LISTS for form in forms)
 
 
 class _TableColumn:

@@ -548,6 +548,15 @@ def test_the_option_of_the_command_compiles_what_the_kappafile_does_not(tmp_path
         project_to_build(project, compiled=["other"])
 
 
+def test_a_forbidden_pickle_that_could_be_compiled_says_so(tmp_path: Path) -> None:
+    project = write(tmp_path / "project", fitted("a tree")[0], compiled='"onnx"')
+    file = project / "kappafile.toml"
+    text = file.read_text(encoding="utf-8").replace('compile = "onnx"\n', "").replace('"allow"', '"forbid"')
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ManifestError, match='Write `compile = "onnx"` under it: the bundle then holds no pickle'):
+        project_to_build(project, compiled=["model"])
+
+
 def test_a_compiled_model_without_its_runtime_names_it(tmp_path: Path) -> None:
     bundle = build(write(tmp_path / "project", fitted("a tree")[0]))
     with pytest.MonkeyPatch.context() as patch:
@@ -666,6 +675,14 @@ def test_numbers_of_float32_are_answered_in_float64(tmp_path: Path) -> None:
     adapter = '{ type = "ndarray", dtype = "float32" }'
     twin = compiled(model, tmp_path / "project", compiled='"onnx"', adapter=adapter, more=example)
     np.testing.assert_allclose(twin.predict(rows), model.predict(rows), rtol=1e-4)
+
+
+def test_columns_of_float32_are_rounded_before_the_model_is_asked(tmp_path: Path) -> None:
+    model = LinearRegression().fit(pd.DataFrame({"size": [0.0, 1.0]}), [0.0, 1.0])
+    adapter = '{ type = "dataframe", columns = { size = "float32" } }'
+    service = load(build(write(tmp_path / "project", model, adapter=adapter)))
+    answer = service.apis["answer"].answer_payload(Payload(b'[{"size": 0.1}]'))
+    assert json.loads(answer.body) == pytest.approx([float(np.float32(0.1))], rel=1e-12)
 
 
 def test_the_share_of_equal_labels_is_of_rows(tmp_path: Path) -> None:

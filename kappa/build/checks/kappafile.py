@@ -117,7 +117,11 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
                 subject = kind if plugin.is_pickle else (*path, "path")
                 message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
                 labels = [diagnostics.label(("security", "pickle"), "forbidden here")]
-                diagnostics.add("KF315", message, subject, at="value" if subject != path else "key", labels=labels)
+                able = "compile" in type(plugin).model_fields
+                help_ = 'Write `compile = "onnx"` under it: the bundle then holds no pickle.' if able else None
+                diagnostics.add(
+                    "KF315", message, subject, at="value" if subject != path else "key", help=help_, labels=labels
+                )
 
 
 def _report_model(draft: Draft, name: str, plugin: ArtifactPlugin, file: Path, why: str) -> None:
