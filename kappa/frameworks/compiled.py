@@ -181,8 +181,8 @@ def _is_missing(value: Any) -> bool:
 def _caller(run: Callable[..., Any], feed: Callable[[Any], Any], method: CompiledMethod) -> Callable[[Any], Any]:
     outputs, dtype, is_flat = [method.output], method.dtype, method.is_flat
 
-    def call(rows: Any) -> Any:
-        (values,) = run(outputs, feed(rows))
+    def call(X: Any) -> Any:  # noqa: N803 - as scikit-learn's methods call it
+        (values,) = run(outputs, feed(X))
         if is_flat and values.ndim != 1:
             values = values.reshape(-1)
         return values.astype(dtype, copy=False)

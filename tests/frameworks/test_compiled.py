@@ -325,7 +325,7 @@ def test_a_function_gets_the_compiled_model_and_its_examples_prove_it(tmp_path: 
     more = '[[examples]]\nname = "two"\napi = "answer"\ninput = [[0.5, 1, 2, 3], [1, 2, 3, 4]]\n'
     target = 'function = "handlers:answer"\nbatch = true'
     project = write(tmp_path / "project", fitted("a forest")[0], compiled='"onnx"', target=target, more=more)
-    code = "def answer(rows, model):\n    return model.predict_proba(rows[:, ::-1])[:, 0]\n"
+    code = "def answer(rows, model):\n    return model.predict_proba(X=rows[:, ::-1])[:, 0]\n"
     (project / "handlers.py").write_text(code, encoding="utf-8")
     bundle = build(project, no_try=False)
     (artifact,) = open_bundle(bundle).manifest.artifacts

@@ -159,10 +159,10 @@ def _recorder(model: Any, plugin: ArtifactPlugin, calls: Calls) -> Any:
                 calls.absent.append(name)
             raise AttributeError(f"a compiled `{type(model).__name__}` has no `{name}`")
 
-        def _call(self, name: str, method: Callable[[Any], Any], argument: Any) -> Any:
-            copied = argument.copy() if hasattr(argument, "copy") else argument
+        def _call(self, name: str, method: Callable[[Any], Any], X: Any) -> Any:  # noqa: N803 - as scikit-learn has it
+            copied = X.copy() if hasattr(X, "copy") else X
             calls.made.append((calls.example, name, copied))
-            return method(argument)
+            return method(X)
 
     Recorder.__name__ = type(model).__name__
     return Recorder()
