@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -38,6 +37,8 @@ class CompiledColumn(Spec):
     takes_missing: bool = False
     """Whether the model takes a missing value there; else it raises `ValueError`, as before."""
     takes_infinity: bool = False
+    takes_large: bool = True
+    """Whether the model takes numbers that float32 does not hold."""
     is_used: bool = True
     """Whether the graph has an input for it."""
 
@@ -82,7 +83,9 @@ class CompiledModel:
         self.n_features_in_ = len(facts.columns)
         self._facts, self._np, self._run = facts, np, session.run
         self._names = [column.name for column in facts.columns]
-        self._is_strict = [not (column.takes_missing and column.takes_infinity) for column in facts.columns]
+        self._largest = np.float64(np.finfo("float32").max)
+        takes_large = all(column.takes_large for column in facts.columns)
+        self._longest = float(np.finfo("float64").max if takes_large else self._largest**2)
         if facts.has_names:
             self.feature_names_in_ = np.array(self._names, dtype=object)
         if facts.classes is not None:
@@ -107,7 +110,7 @@ class CompiledModel:
         return f"<{self._facts.source}, compiled to ONNX>"
 
     def _matrix(self, argument: Any) -> dict[str, Any]:
-        np, facts = self._np, self._facts
+        facts = self._facts
         if hasattr(argument, "columns"):
             if facts.has_names and facts.checks_names and list(argument.columns) != self._names:
                 raise ValueError(_other_columns(self._names, argument.columns))
@@ -115,13 +118,13 @@ class CompiledModel:
         array = self._numbers(argument)
         if array.ndim != 2 or array.shape[1] != len(self._names):
             raise ValueError(f"the model takes rows of {len(self._names)} columns, not an array of shape {array.shape}")
-        if not isfinite(np.vdot(array, array)):  # PERF: one pass; of large numbers it is infinite, too
+        if not self._is_usual(array):
             for index, column in enumerate(facts.columns):
                 self._check(array[:, index], column)
         return {"columns": array}
 
     def _by_column(self, argument: Any) -> dict[str, Any]:
-        np, facts = self._np, self._facts
+        facts = self._facts
         if not hasattr(argument, "columns"):
             raise ValueError("the model was fitted with a frame, and finds its columns by their names")
         if missing := [
@@ -137,7 +140,7 @@ class CompiledModel:
                 feed[f"column_{index}"] = self._text(values, column).reshape(-1, 1)
             else:
                 numbers = self._numbers(values)
-                if not isfinite(np.vdot(numbers, numbers)):
+                if not self._is_usual(numbers):
                     self._check(numbers, column)
                 feed[f"column_{index}"] = numbers.reshape(-1, 1)
         return feed
@@ -165,12 +168,18 @@ class CompiledModel:
             values[np.vectorize(_is_missing, otypes=[bool])(values)] = None
             return np.ascontiguousarray(values, dtype=width)
 
+    def _is_usual(self, numbers: Any) -> bool:
+        """Return whether all numbers are taken; if not, `_check` looks at each: few large ones have the same sum."""
+        return float(self._np.vdot(numbers, numbers)) <= self._longest  # PERF: one pass
+
     def _check(self, numbers: Any, column: CompiledColumn) -> None:
         np = self._np
         if not column.takes_missing and np.isnan(numbers).any():
             raise ValueError(f"`{column.name}` holds a missing value, which the model does not take")
         if not column.takes_infinity and np.isinf(numbers).any():
             raise ValueError(f"`{column.name}` holds an infinite value, which the model does not take")
+        if not column.takes_large and (np.abs(numbers[np.isfinite(numbers)]) > self._largest).any():
+            raise ValueError(f"`{column.name}` holds a number beyond float32, which the model does not take")
 
 
 def _is_missing(value: Any) -> bool:

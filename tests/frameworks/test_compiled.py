@@ -235,6 +235,21 @@ def test_what_the_model_refuses_is_refused_as_before(tmp_path: Path) -> None:
         forest.predict([[0.0]])
 
 
+def test_a_number_that_float32_does_not_hold_is_refused_by_forests_as_before(tmp_path: Path) -> None:
+    forest = fitted("a forest")[0]
+    twin = compiled(forest, tmp_path / "project")
+    largest = float(np.finfo("float32").max)
+    for row in ([0.0, largest, 0.0, 0.0], [0.0, 0.0, -largest, 0.0]):
+        assert twin.predict([row]) == forest.predict([row])
+        with np.errstate(over="ignore"), pytest.raises(ValueError, match="too large"):
+            forest.predict([[value * 2 for value in row]])
+        with pytest.raises(ValueError, match="holds a number beyond float32, which the model does not take"):
+            twin.predict([[value * 2 for value in row]])
+    boosted = fitted("boosting with gaps")[0]
+    rows = [[1e300, -1e300, float("nan"), float("inf")]]
+    assert compiled(boosted, tmp_path / "other").predict(rows) == boosted.predict(rows)
+
+
 def test_another_attribute_is_an_error_that_names_it(tmp_path: Path) -> None:
     twin = compiled(fitted("a forest")[0], tmp_path / "project")
     with pytest.raises(

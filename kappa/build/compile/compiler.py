@@ -336,6 +336,7 @@ def _facts(model: Any, inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> Com
         methods[name] = CompiledMethod(output="", dtype=answer.dtype.str, is_flat=answer.ndim == 1)
     missing = _tolerated(model, offered[0], inputs, whole, lambda column: None if column.is_text else float("nan"))
     infinite = _tolerated(model, offered[0], inputs, whole, lambda _: float("inf"), texts=False)
+    large = _tolerated(model, offered[0], inputs, whole, lambda _: 1e300, texts=False)
     classes = getattr(model, "classes_", None)
     return CompiledFacts(
         layout=inputs.layout,
@@ -346,6 +347,7 @@ def _facts(model: Any, inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> Com
                 is_text=column.is_text,
                 takes_missing=column.name in missing,
                 takes_infinity=column.name in infinite,
+                takes_large=column.is_text or column.name in large,
                 is_used=column.is_used,
             )
             for column in inputs.columns
