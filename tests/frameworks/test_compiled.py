@@ -430,7 +430,7 @@ UNCONVERTIBLE: Mapping[str, tuple[Callable[[], Any], Any, Any, str]] = {
         ),
         FILMS,
         TWO,
-        "step `columntransformer.country.simpleimputer` cannot be converted to ONNX",
+        "step `columntransformer.country.simpleimputer` cannot be converted to ONNX: missing text has no conversion",
     ),
     "texts in columns without names": (
         lambda: make_pipeline(ColumnTransformer([("country", OneHotEncoder(), [3])]), LogisticRegression()),

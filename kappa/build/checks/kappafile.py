@@ -118,7 +118,7 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
                 message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
                 labels = [diagnostics.label(("security", "pickle"), "forbidden here")]
                 able = "compile" in type(plugin).model_fields
-                help_ = 'Write `compile = "onnx"` under it: the bundle then holds no pickle.' if able else None
+                help_ = 'Write `compile = "onnx"` under it: the bundle then holds no pickle.' if able else ""
                 diagnostics.add(
                     "KF315", message, subject, at="value" if subject != path else "key", help=help_, labels=labels
                 )

@@ -168,6 +168,8 @@ def _imputer(convert: Any, scope: Any, operator: Any, container: Any) -> None:
     from onnx import TensorProto
 
     model, (source, *more) = operator.raw_operator, operator.inputs
+    if type(source.type).__name__ == "StringTensorType" and not isinstance(model.missing_values, str):
+        raise NotImplementedError("missing text has no conversion")
     is_double = type(source.type).__name__ == "DoubleTensorType"
     is_plain = not more and not getattr(model, "add_indicator", False)
     if not (
