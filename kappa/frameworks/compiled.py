@@ -85,7 +85,7 @@ class CompiledModel:
         self._names = [column.name for column in facts.columns]
         self._largest = np.float64(np.finfo("float32").max)
         takes_large = all(column.takes_large for column in facts.columns)
-        self._longest = float(np.finfo("float64").max if takes_large else self._largest**2)
+        self._bound = float(np.finfo("float64").max if takes_large else self._largest**2)
         if facts.has_names:
             self.feature_names_in_ = np.array(self._names, dtype=object)
         if facts.classes is not None:
@@ -169,8 +169,8 @@ class CompiledModel:
             return np.ascontiguousarray(values, dtype=width)
 
     def _is_usual(self, numbers: Any) -> bool:
-        """Return whether all numbers are taken; if not, `_check` looks at each: few large ones have the same sum."""
-        return float(self._np.vdot(numbers, numbers)) <= self._longest  # PERF: one pass
+        """Return whether no number needs a closer look: none is missing or infinite, and none is large."""
+        return float(self._np.vdot(numbers, numbers)) <= self._bound  # PERF: one pass
 
     def _check(self, numbers: Any, column: CompiledColumn) -> None:
         np = self._np
