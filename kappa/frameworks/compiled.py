@@ -146,6 +146,8 @@ class CompiledModel:
         return feed
 
     def _texts(self, argument: Any) -> dict[str, Any]:
+        if isinstance(argument, str) or not hasattr(argument, "__len__"):
+            raise ValueError(f"the model takes a list of texts, not a `{type(argument).__name__}`")
         return {"texts": self._text(self._np.asarray(argument, dtype=object), self._facts.columns[0]).reshape(-1, 1)}
 
     def _text(self, values: Any, column: CompiledColumn) -> Any:

@@ -485,6 +485,19 @@ def test_examples_that_do_not_ask_the_model_prove_nothing(tmp_path: Path) -> Non
     )
 
 
+def test_examples_that_the_model_refuses_prove_nothing(tmp_path: Path) -> None:
+    model, rows = fitted("a model of texts")
+    more = '[[examples]]\nname = "one"\napi = "answer"\ninput = "a text by itself"\n'
+    project = write(tmp_path / "project", model, compiled='"onnx"', adapter='"string"', more=more)
+    ((code, _, message),) = refused(project)
+    assert code == "KF352"
+    assert "The examples could not be answered: the example `one`: ValueError: Iterable over raw text" in message
+    twin = compiled(model, tmp_path / "other")
+    assert (twin.predict(rows[:2]) == model.predict(rows[:2])).all()
+    with pytest.raises(ValueError, match="the model takes a list of texts, not a `str`"):
+        twin.predict("a text by itself")
+
+
 def test_samples_without_a_column_of_the_model_are_refused(tmp_path: Path) -> None:
     project = write(
         tmp_path / "project", fitted("a pipeline of columns")[0], compiled='{ samples = "rows.csv" }', more=""

@@ -161,8 +161,9 @@ def _recorder(model: Any, plugin: ArtifactPlugin, calls: Calls) -> Any:
 
         def _call(self, name: str, method: Callable[[Any], Any], X: Any) -> Any:  # noqa: N803 - as scikit-learn has it
             copied = X.copy() if hasattr(X, "copy") else X
+            answer = method(X)
             calls.made.append((calls.example, name, copied))
-            return method(X)
+            return answer
 
     Recorder.__name__ = type(model).__name__
     return Recorder()
