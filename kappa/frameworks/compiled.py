@@ -213,6 +213,7 @@ class CompiledArtifact(ArtifactPlugin):
     """A compiled model inside of a bundle, in place of an artifact of the type that was declared."""
 
     filename: ClassVar[str] = _GRAPH
+    files: ClassVar[tuple[str, ...]] = (_GRAPH, _FACTS)
     takes_frames_alone: ClassVar[bool] = False
     row_methods: ClassVar[frozenset[str]] = frozenset(METHODS)
 

@@ -336,6 +336,16 @@ def test_what_was_compiled_once_is_taken_again(tmp_path: Path) -> None:
     assert steps == ["Compiling `model` to ONNX, and asking both models the same rows"] * 2
 
 
+def test_what_was_compiled_and_is_damaged_is_compiled_again(tmp_path: Path) -> None:
+    project = write(tmp_path / "project", fitted("a tree")[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAPPA_HOME", str(tmp_path / "home"))
+        build_project(lambda: project_to_build(project), output=tmp_path / "first", no_try=True)
+        (graph,) = (tmp_path / "home" / "compiled").glob("*/model.onnx")
+        graph.unlink()
+        assert load(build(project)).artifacts.model.n_features_in_ == 4
+
+
 def test_a_function_gets_the_compiled_model_and_its_examples_prove_it(tmp_path: Path) -> None:
     more = '[[examples]]\nname = "two"\napi = "answer"\ninput = [[0.5, 1, 2, 3], [1, 2, 3, 4]]\n'
     target = 'function = "handlers:answer"\nbatch = true'

@@ -27,6 +27,7 @@ from kappa.build.manifest.positions import Span
 from kappa.build.project import Project
 from kappa.environment import home_directory
 from kappa.errors import BuildError, DestinationExistsError, ManifestError
+from kappa.frameworks.compiled import CompiledArtifact
 from kappa.log import log
 from kappa.spec.compiling import NO_SAMPLES, CompileProof
 from kappa.spec.contracts import ArtifactPlugin, model_files
@@ -85,7 +86,8 @@ def compile_models(
         for plugin in wanted:
             digests = _digests(models / plugin.name)
             folder = home_directory(environ) / "compiled" / _key(plugin, project, models, code)
-            if not (folder / _PROOF).is_file():
+            if not all((folder / file).is_file() for file in (_PROOF, *CompiledArtifact.files)):
+                shutil.rmtree(folder, ignore_errors=True)
                 log(f"Compiling `{plugin.name}` to ONNX, and asking both models the same rows", kind="step")
                 size = sum(path.stat().st_size for path in model_files(models / plugin.name))
                 source = {"source_digest": digest_of_lines(digests), "source_bytes": size}
