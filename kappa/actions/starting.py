@@ -9,7 +9,6 @@ import json
 import math
 import shlex
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +18,12 @@ from kappa import build
 from kappa.actions.inspecting import InspectedModel, inspect_model
 from kappa.adapters.dataframe import DataframeInput
 from kappa.adapters.signature import DTYPES
-from kappa.build.code.child import Runner, run_program
+from kappa.build.code.child import Runner, run_program, send_order
 from kappa.build.code.sampled_columns import columns_of_sample
 from kappa.build.manifest.kappafile import KAPPAFILE_NAMES, kappafiles_in
 from kappa.build.manifest.nearby_models import find_model, sample_beside, service_name_for, type_of_model
 from kappa.errors import ConfigurationError, InferenceFailedError, UsageError
 from kappa.inspection.report import Model
-from kappa.log import log
 from kappa.rendering.starters import KappafileContext, YamlKappafileContext
 from kappa.rendering.templates import render
 from kappa.services.sample_requests import arguments_for_curl
@@ -300,17 +298,14 @@ def first_answer(start: Start, *, run: Runner = run_program) -> Start:
 
     Raises `InferenceFailedError` if it does not answer.
     """
-    with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
-        order, answer = Path(folder, "order.json"), Path(folder, "answer.json")
-        request = {"file": str(start.kappafile), "api": start.context.api, "request": start.context.request}
-        text = render(replace(start.context, request={}))
-        order.write_text(json.dumps({**request, "text": text}), encoding="utf-8")
-        done = run([sys.executable, "-m", "kappa.actions.asking", str(order), str(answer)], Path(folder))
-        for line in (done.stdout + done.stderr).splitlines():
-            log(line, kind="output")
-        outcome: dict[str, Any] = {"problem": f"its process ended with {done.returncode}"}
-        if answer.is_file():
-            outcome = json.loads(answer.read_text(encoding="utf-8"))
+    order = {
+        "file": str(start.kappafile),
+        "text": render(replace(start.context, request={})),
+        "api": start.context.api,
+        "request": start.context.request,
+    }
+    reply = send_order([sys.executable, "-m", "kappa.actions.asking"], order, run=run)
+    outcome: dict[str, Any] = reply.answer or {"problem": f"its process ended with {reply.exit_code}"}
     if "problem" in outcome:
         raise InferenceFailedError(
             f"{quoted(start.context.path)} does not answer a first request: {_short(outcome['problem'])}. Nothing "

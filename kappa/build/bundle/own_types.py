@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from kappa.build.code.child import Runner, run_program
+from kappa.build.code.child import Runner, run_program, send_order
 from kappa.build.packages.lock import Lock
 from kappa.build.project import Project
 from kappa.errors import BuildError, ConfigurationError
@@ -30,23 +28,16 @@ def adopt_by_class(
     Raises `BuildError` if it cannot, and `ConfigurationError` for a pickle where the project forbids them.
     """
     name, root = plugin.name, project.root
-    with tempfile.TemporaryDirectory(prefix="kappa-") as folder:
-        order, answer = Path(folder, "order.json"), Path(folder, "answer.json")
-        request = {
-            "artifact": plugin.model_dump(mode="json", by_alias=True),
-            "path": str(path.resolve()),
-            "directory": str(directory),
-            "root": str(root),
-            "paths": project.spec.files.paths,
-            "on_path": paths_on_path(root),
-        }
-        order.write_text(json.dumps(request), encoding="utf-8")
-        done = run([sys.executable, "-m", "kappa.build.code.adopt_models", str(order), str(answer)], Path(folder))
-        for line in (done.stdout + done.stderr).splitlines():
-            log(line, kind="output")
-        outcome = {"problem": f"the process ended with {done.returncode}"}
-        if answer.is_file():
-            outcome = json.loads(answer.read_text(encoding="utf-8"))
+    order = {
+        "artifact": plugin.model_dump(mode="json", by_alias=True),
+        "path": str(path.resolve()),
+        "directory": str(directory),
+        "root": str(root),
+        "paths": project.spec.files.paths,
+        "on_path": paths_on_path(root),
+    }
+    reply = send_order([sys.executable, "-m", "kappa.build.code.adopt_models"], order, run=run)
+    outcome = reply.answer or {"problem": f"the process ended with {reply.exit_code}"}
     if "problem" in outcome:
         raise BuildError(f"The model of the artifact `{name}` cannot be kept as `{plugin.type}`: {outcome['problem']}")
     if outcome["is_pickle"] and project.spec.security.pickle == "forbid":

@@ -7,7 +7,6 @@ been tried is remembered by its content, the interpreter and the packages that a
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -25,7 +24,15 @@ from kappa import _version
 from kappa._files import sha256_of_bytes, write_atomically
 from kappa.build.bundle.plan import BuildPlan
 from kappa.build.bundle.sources import project_search
-from kappa.build.code.child import Runner, run_program
+from kappa.build.code.child import (
+    KAPPA_FOLDER,
+    SECRET_PLACEHOLDER,
+    Runner,
+    run_program,
+    send_order,
+    start_appended,
+    variables_for,
+)
 from kappa.build.code.modules import CodeBase, Module
 from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.manifest.positions import Span
@@ -49,7 +56,6 @@ _SMALL_BYTES = 8 * 1024 * 1024
 """Files that are smaller are copied in any case."""
 _FICLONE = 0x40049409
 """Linux's request that two files share their data until one is written to (`ioctl_ficlone(2)`): Btrfs, XFS."""
-_SECRET = "kappa-placeholder-of-"  # noqa: S105 - stands for a secret
 
 
 def try_bundle(
@@ -120,7 +126,6 @@ def _outcome(
     plan: BuildPlan, bundle: Path, manifest: BundleManifest, environ: Mapping[str, str], run: Runner
 ) -> dict[str, Any]:
     """Run `kappa.build.bundle.trial_run` and return its outcome."""
-    kappa = str(Path(_version.__file__).parents[1])
     search, staged = project_search(plan.project), bundle / plan.spec.name
     with tempfile.TemporaryDirectory(prefix="kappa-try-") as name:
         folder = Path(name).resolve()
@@ -128,39 +133,26 @@ def _outcome(
         _copy(staged, package)
         copied, kept = _state(package), _state(staged)
         empty.mkdir()
-        order, answer = folder / "order.json", folder / "answer.json"
-        order.write_text(
-            json.dumps(
-                {
-                    "package": str(package),
-                    "spec": plan.spec.model_dump(mode="json", by_alias=True),
-                    "paths": manifest.code_paths,
-                    "digest": manifest.bundle_digest,
-                    "kappa": kappa,
-                    "project": str(plan.project.root),
-                    "outside": [str(folder) for folder in (*search.local, *search.fallback)],
-                }
-            ),
-            encoding="utf-8",
-        )
-        start = f"import sys; sys.path.append({kappa!r}); from kappa.build.bundle.trial_run import main; main()"
+        order = {
+            "package": str(package),
+            "spec": plan.spec.model_dump(mode="json", by_alias=True),
+            "paths": manifest.code_paths,
+            "digest": manifest.bundle_digest,
+            "kappa": str(KAPPA_FOLDER),
+            "project": str(plan.project.root),
+            "outside": [str(folder) for folder in (*search.local, *search.fallback)],
+        }
+        program, variables = start_appended("kappa.build.bundle.trial_run"), _environment(plan, environ)
         try:
-            done = run(
-                [sys.executable, "-c", start, str(order), str(answer)],
-                empty,
-                environ=_environment(plan, environ),
-                timeout_s=TIME_LIMIT_S,
-            )
+            reply = send_order(program, order, empty, run=run, environ=variables, timeout_s=TIME_LIMIT_S)
         except subprocess.TimeoutExpired:
             return {"kind": "failed", "message": f"it had not ended after {TIME_LIMIT_S:.0f} seconds", "file": ""}
         finally:
             _check_unchanged(package, copied, staged, kept)
-        for line in (done.stdout + done.stderr).splitlines():
-            log(line, kind="output")
-        if not answer.is_file():
-            ended = f"the process ended with {done.returncode} while it was loaded"
+        if reply.answer is None:
+            ended = f"the process ended with {reply.exit_code} while it was loaded"
             return {"kind": "failed", "message": ended, "file": ""}
-        outcome: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        outcome: dict[str, Any] = reply.answer
         subject = outcome["subject"]
         if outcome["kind"] == "file" and Path(subject).is_relative_to(package):
             outcome["subject"], outcome["is_inside"] = Path(subject).relative_to(package).as_posix(), True
@@ -169,11 +161,9 @@ def _outcome(
 
 
 def _environment(plan: BuildPlan, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the service finds: those it declares too, and placeholders for secrets."""
-    env = plan.spec.env
+    """Return the variables that the service finds, without those that say where to import from."""
     kept = {name: value for name, value in environ.items() if name not in ("PYTHONPATH", "PYTHONSTARTUP")}
-    secrets = {name: f"{_SECRET}{name}" for name in env.secrets}
-    return {**dict(env.variables), **kept, **secrets, "PYTHONDONTWRITEBYTECODE": "1"}
+    return variables_for(plan.spec.env, kept)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -261,8 +251,8 @@ def _pinned(module: str, plan: BuildPlan, lock: Lock) -> str:
 def _warning(outcome: Mapping[str, Any]) -> str | None:
     """Return the warning for a problem of this machine alone; ``None`` for a problem wherever it is served."""
     where = f" ({outcome['file']}:{outcome['line']})" if outcome["file"] else ""
-    if outcome["kind"] == "file" and _SECRET in outcome["subject"]:
-        secret = outcome["subject"].partition(_SECRET)[2].partition("/")[0]
+    if outcome["kind"] == "file" and SECRET_PLACEHOLDER in outcome["subject"]:
+        secret = outcome["subject"].partition(SECRET_PLACEHOLDER)[2].partition("/")[0]
         return (
             f"The bundle was not tried to the end: it wants the secret `{secret}`{where}, which a build does not have."
         )

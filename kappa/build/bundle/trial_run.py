@@ -7,7 +7,6 @@ print.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from kappa.build.code.child import answer_order
 from kappa.errors import KappaError, MissingDependencyError, exception_text
 from kappa.services.loading import code_of_bundle, import_reference, loading
 from kappa.services.packed import Artifact
@@ -243,9 +243,4 @@ def _frame(frames: Any, package: Path, *, is_innermost_first: bool) -> tuple[str
 
 
 def main() -> None:
-    order, answer = Path(sys.argv[1]), Path(sys.argv[2])
-    outcome = run(json.loads(order.read_text(encoding="utf-8")))
-    answer.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(0)  # threads that the user's code has started must not keep the build waiting
+    answer_order(lambda order: asdict(run(order)))

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Runner", "run_program"]
+from kappa import _version
+from kappa.log import log
+from kappa.spec.service import EnvSpec
+
+__all__ = [
+    "KAPPA_FOLDER",
+    "SECRET_PLACEHOLDER",
+    "Reply",
+    "Runner",
+    "answer_order",
+    "run_program",
+    "send_order",
+    "start_appended",
+    "variables_for",
+]
+
+KAPPA_FOLDER = Path(_version.__file__).parents[1]
+"""The folder that Kappa itself is imported from."""
+SECRET_PLACEHOLDER = "kappa-placeholder-of-"  # noqa: S105 - stands for a secret, before its name
 
 
 class Runner(Protocol):
@@ -47,3 +69,58 @@ def run_program(
         timeout=timeout_s,
         check=False,
     )
+
+
+class Reply(NamedTuple):
+    """How a program ended that was given an order."""
+
+    answer: Any
+    """What it answered; ``None`` if it ended before that."""
+    exit_code: int
+
+
+def send_order(
+    program: Sequence[str],
+    order: Mapping[str, Any],
+    directory: Path | None = None,
+    *,
+    run: Runner = run_program,
+    environ: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Reply:
+    """Run a program whose last arguments are two files of JSON, its order and its answer; what it prints is logged.
+
+    The answer goes to a file, because the user's code may print. The working directory is a temporary one if not given.
+    Raises `subprocess.TimeoutExpired`.
+    """
+    with tempfile.TemporaryDirectory(prefix="kappa-") as name:
+        sent, answer = Path(name, "order.json"), Path(name, "answer.json")
+        sent.write_text(json.dumps(order), encoding="utf-8")
+        arguments = [*program, str(sent), str(answer)]
+        done = run(arguments, directory or Path(name), environ=environ, timeout_s=timeout_s)
+        for line in (done.stdout + done.stderr).splitlines():
+            log(line, kind="output")
+        text = answer.read_text(encoding="utf-8") if answer.is_file() else "null"
+        return Reply(json.loads(text), done.returncode)
+
+
+def start_appended(module: str) -> list[str]:
+    """Return a program that runs the ``main`` of a module of Kappa's, with Kappa the last place to import from."""
+    start = f"import sys; sys.path.append({str(KAPPA_FOLDER)!r}); from {module} import main; main()"
+    return [sys.executable, "-c", start]
+
+
+def answer_order(carry_out: Callable[[Mapping[str, Any]], Any]) -> None:
+    """Carry out the order that `send_order` gave this process, write the answer, and end the process."""
+    order, answer = Path(sys.argv[1]), Path(sys.argv[2])
+    outcome = carry_out(json.loads(order.read_text(encoding="utf-8")))
+    answer.write_text(json.dumps(outcome), encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)  # threads that the user's code has started must not keep the build waiting
+
+
+def variables_for(env: EnvSpec, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a service finds: those that it declares too, and placeholders for secrets."""
+    secrets = {name: f"{SECRET_PLACEHOLDER}{name}" for name in env.secrets}
+    return {**dict(env.variables), **environ, **secrets, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -5,9 +5,6 @@ The order names folders with the models of the service, each as its type keeps i
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kappa.adapters.dataframe import DataframeInput
+from kappa.build.code.child import answer_order
 from kappa.build.compile.conversion import Width, convert, widths_of
 from kappa.build.compile.converters import ConversionError
 from kappa.build.compile.drawing import draw
@@ -507,9 +505,4 @@ def _versions(plugin: ArtifactPlugin) -> dict[str, str]:
 
 
 def main() -> None:
-    order, answer = Path(sys.argv[1]), Path(sys.argv[2])
-    outcome = run(json.loads(order.read_text(encoding="utf-8")))
-    answer.write_text(json.dumps(outcome), encoding="utf-8")
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(0)  # threads that the user's code has started must not keep the build waiting
+    answer_order(run)

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from kappa import _version
 from kappa._files import digest_of_lines, sha256_of_file, staged_directory
-from kappa.build.code.child import Runner, run_program
+from kappa.build.code.child import Runner, run_program, send_order, start_appended, variables_for
 from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.manifest.kappafile import read_kappafile
 from kappa.build.manifest.positions import Span
@@ -126,32 +126,21 @@ def _proof(
     plugin: ArtifactPlugin, project: Project, models: Path, output: Path, environ: Mapping[str, str], run: Runner
 ) -> dict[str, Any]:
     """Compile one model into the folder ``output``; return what proves it."""
-    kappa = str(Path(_version.__file__).parents[1])
-    with tempfile.TemporaryDirectory(prefix="kappa-") as name:
-        order, answer = Path(name, "order.json"), Path(name, "answer.json")
-        facts = {
-            "artifact": plugin.name,
-            "spec": project.spec.model_dump(mode="json", by_alias=True),
-            "root": str(project.root),
-            "models": str(models),
-            "output": str(output),
-        }
-        order.write_text(json.dumps(facts), encoding="utf-8")
-        start = f"import sys; sys.path.append({kappa!r}); from kappa.build.compile.compiler import main; main()"
-        try:
-            done = run(
-                [sys.executable, "-c", start, str(order), str(answer)],
-                project.root,
-                environ=_environment(project, environ),
-                timeout_s=TIME_LIMIT_S,
-            )
-        except subprocess.TimeoutExpired:
-            raise BuildError(f"Compiling `{plugin.name}` had not ended after {TIME_LIMIT_S:.0f} seconds.") from None
-        for line in (done.stdout + done.stderr).splitlines():
-            log(line, kind="output")
-        if not answer.is_file():
-            raise BuildError(f"Compiling `{plugin.name}` failed: its process {_ending_of(done.returncode)}.")
-        outcome = json.loads(answer.read_text(encoding="utf-8"))
+    order = {
+        "artifact": plugin.name,
+        "spec": project.spec.model_dump(mode="json", by_alias=True),
+        "root": str(project.root),
+        "models": str(models),
+        "output": str(output),
+    }
+    program, variables = start_appended("kappa.build.compile.compiler"), variables_for(project.spec.env, environ)
+    try:
+        reply = send_order(program, order, project.root, run=run, environ=variables, timeout_s=TIME_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"Compiling `{plugin.name}` had not ended after {TIME_LIMIT_S:.0f} seconds.") from None
+    if reply.answer is None:
+        raise BuildError(f"Compiling `{plugin.name}` failed: its process {_ending_of(reply.exit_code)}.")
+    outcome = reply.answer
     if "problem" in outcome:
         _refuse(plugin, project, outcome)
     for text in outcome["warnings"]:
@@ -165,13 +154,6 @@ def _ending_of(code: int) -> str:
         return f"ended with exit code {code} and without an answer; what it printed is above"
     name = signal.Signals(-code).name
     return f"was ended by {name}{', as it is when memory runs out' if name == 'SIGKILL' else ''}"
-
-
-def _environment(project: Project, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the service finds: those that it declares too, and placeholders for secrets."""
-    env = project.spec.env
-    secrets = {name: f"kappa-placeholder-of-{name}" for name in env.secrets}
-    return {**dict(env.variables), **environ, **secrets, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _refuse(plugin: ArtifactPlugin, project: Project, outcome: Mapping[str, str]) -> NoReturn:
