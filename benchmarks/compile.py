@@ -32,6 +32,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from serve import load
 from versions import revision_of
 
 __all__ = ["main"]
@@ -169,10 +170,10 @@ def install(name: str, requirements: list[str], environments: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        for group in ([text] for text in requirements if text.startswith("--requirement")):
-            subprocess.run([*pip, *group[0].split(" ", 1)], check=True)
-        if others := [text for text in requirements if not text.startswith("--requirement")]:
-            subprocess.run([*pip, *others], check=True)
+        locks = [text.split(" ", 1) for text in requirements if text.startswith("--requirement")]
+        others = [text for text in requirements if not text.startswith("--requirement")]
+        for arguments in filter(None, (*locks, others)):
+            subprocess.run([*pip, *arguments], check=True)
         mark.write_text("\n".join(requirements), encoding="utf-8")
     return folder / "bin" / "python"
 
@@ -240,13 +241,10 @@ def answers(case: Case, port: int) -> bool:
     return False
 
 
-def load(case: Case, folder: Path, port: int, *, connections: int, seconds: float) -> Sample:
+def sample(case: Case, folder: Path, port: int, *, connections: int, seconds: float) -> Sample:
     (folder / "body").write_bytes(case.body)
-    command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), f"127.0.0.1:{port}/predict"]
-    command += ["--body", f"@{folder / 'body'}", "--connections", str(connections), "--seconds", str(seconds)]
-    outcome = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    if set(outcome["statuses"]) != {"200"} or outcome["lost"]:
-        raise SystemExit(f"{TITLES[case.server]} with {connections} connections: {outcome}")
+    body = ("--body", f"@{folder / 'body'}")
+    outcome = load(TITLES[case.server], port, *body, connections=connections, seconds=seconds)
     return Sample(outcome["rate"], outcome["p99_ms"])
 
 
@@ -340,9 +338,9 @@ def main(arguments: list[str]) -> None:
             for case in cases if number % 2 == 0 else reversed(cases):
                 with serving(case, folder, options.port) as start_s:
                     measured.starts.setdefault((case.model, case.server), []).append(start_s)
-                    load(case, folder, options.port, connections=16, seconds=0.5)  # teaches the estimators
+                    sample(case, folder, options.port, connections=16, seconds=0.5)  # teaches the estimators
                     for connections in CONNECTIONS:
-                        run = load(case, folder, options.port, connections=connections, seconds=options.seconds)
+                        run = sample(case, folder, options.port, connections=connections, seconds=options.seconds)
                         measured.samples.setdefault((case.model, case.server, connections), []).append(run)
     lines = table(measured)
     print("\n".join(lines))

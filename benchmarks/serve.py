@@ -217,17 +217,26 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def sample(server: Server, *arguments: str, connections: int, seconds: float, may_refuse: bool = False) -> Sample:
-    """Load a server once, in a closed loop if ``arguments`` of the load generator ask for nothing else.
+def load(
+    name: str, port: int, *arguments: str, connections: int, seconds: float, may_refuse: bool = False
+) -> dict[str, Any]:
+    """Load the server at a port by the load generator, and return what it found; anything but 200 ends the benchmark.
 
-    With a target among them, the rate is that of the answers within it.
+    ``name`` is what a failure calls the server; the loop is closed if ``arguments`` ask for nothing else.
     """
-    before = cpu_seconds(server.worker)
-    command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), f"127.0.0.1:{server.port}/predict", *arguments]
+    command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), f"127.0.0.1:{port}/predict", *arguments]
     command += ["--connections", str(connections), "--seconds", str(seconds)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    if not may_refuse and (set(found["statuses"]) != {"200"} or found["lost"]):
-        raise SystemExit(f"{NAMES.get(server.name, server.name)} with {connections} connections: {found}")
+    outcome: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    if not may_refuse and (set(outcome["statuses"]) != {"200"} or outcome["lost"]):
+        raise SystemExit(f"{name} with {connections} connections: {outcome}")
+    return outcome
+
+
+def sample(server: Server, *arguments: str, connections: int, seconds: float, may_refuse: bool = False) -> Sample:
+    """Load a server once (see `load`); with a target among ``arguments``, the rate is that of the answers within it."""
+    before = cpu_seconds(server.worker)
+    name = NAMES.get(server.name, server.name)
+    found = load(name, server.port, *arguments, connections=connections, seconds=seconds, may_refuse=may_refuse)
     cpu_us = 1e6 * (cpu_seconds(server.worker) - before) / found["requests"]
     return Sample(found.get("goodput", found["rate"]), found["p50_ms"], found["p99_ms"], cpu_us)
 
