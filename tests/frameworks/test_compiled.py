@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -358,21 +359,28 @@ def test_a_function_gets_the_compiled_model_and_its_examples_prove_it(tmp_path: 
     assert artifact.compiled.examples == 2
 
 
-def test_a_model_that_answers_otherwise_is_refused_with_the_rows(tmp_path: Path) -> None:
-    project = write(tmp_path / "project", fitted("boosting with gaps")[0], compiled='{ samples = "rows.csv" }')
-    np.savetxt(project / "rows.csv", NUMBERS[:10], delimiter=",", header="a,b,c,d", comments="")
-    broken = tmp_path / "site"
-    broken.mkdir()
-    (broken / "sitecustomize.py").write_text(
+@contextmanager
+def thresholds(folder: Path, changed: str) -> Iterator[None]:
+    """Let the processes that convert trees change their thresholds, as a converter with a mistake would."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
         "import kappa.build.compile.converters as converters\n"
         "_nodes = converters._Nodes\n"
-        "def moved(leaves, feature, threshold, *rest):\n"
-        "    return _nodes(leaves, feature, threshold + (feature == 1) * 1e-3, *rest)\n"
-        "converters._Nodes = moved\n",
+        "def changed(leaves, feature, threshold, *rest):\n"
+        f"    return _nodes(leaves, feature, {changed}, *rest)\n"
+        "converters._Nodes = changed\n",
         encoding="utf-8",
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(broken))
+        patch.setenv("PYTHONPATH", str(site))
+        yield
+
+
+def test_a_model_that_answers_otherwise_is_refused_with_the_rows(tmp_path: Path) -> None:
+    project = write(tmp_path / "project", fitted("boosting with gaps")[0], compiled='{ samples = "rows.csv" }')
+    np.savetxt(project / "rows.csv", NUMBERS[:10], delimiter=",", header="a,b,c,d", comments="")
+    with thresholds(tmp_path, "threshold + (feature == 1) * 1e-3"):
         ((code, line, message),) = refused(project)
     assert (code, line) == ("KF351", 7)
     assert message.startswith("The artifact `model` cannot be compiled: Converted to ONNX, ")
@@ -384,18 +392,7 @@ def test_rows_between_the_widths_of_numbers_are_found(tmp_path: Path) -> None:
     """skl2onnx' own converter rounds the thresholds of boosting to float32: rows at them tell it apart."""
     model, _ = fitted("boosting with gaps")
     project = write(tmp_path / "project", model)
-    patched = tmp_path / "site"
-    patched.mkdir()
-    (patched / "sitecustomize.py").write_text(
-        "import numpy as np\nimport kappa.build.compile.converters as converters\n"
-        "_nodes = converters._Nodes\n"
-        "def rounded(leaves, feature, threshold, *rest):\n"
-        "    return _nodes(leaves, feature, threshold.astype('float32').astype('float64'), *rest)\n"
-        "converters._Nodes = rounded\n",
-        encoding="utf-8",
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(patched))
+    with thresholds(tmp_path, "threshold.astype('float32').astype('float64')"):
         ((code, _, message),) = refused(project)
     assert code == "KF351"
     assert "- drawn row " in message
