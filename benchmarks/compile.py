@@ -169,7 +169,7 @@ def install(name: str, requirements: list[str], environments: Path) -> Path:
         print(f"Installing {TITLES[name]}.", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         locks = [text.split(" ", 1) for text in requirements if text.startswith("--requirement")]
         others = [text for text in requirements if not text.startswith("--requirement")]
         for arguments in filter(None, (*locks, others)):
