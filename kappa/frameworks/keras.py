@@ -78,8 +78,8 @@ class KerasModelArtifact(ArtifactPlugin):
     def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
         """Return the model's method; `predict` takes inputs and returns outputs by name, where there are several.
 
-        PERF: it is `predict_on_batch`, which took 1.0 ms for one row on TensorFlow, 0.2 on JAX and 1.3 on PyTorch;
-        a call of the model took 3.6, 1.5 and 1.3 ms, and its own `predict`, which is made for data sets, 130, 1 and 5.
+        PERF: it is `predict_on_batch`, which took 1.0 ms for one row on TensorFlow, 0.2 on JAX and 1.6 on PyTorch;
+        a call of the model took 3.6, 1.5 and 1.3 ms, and its own `predict`, which is made for data sets, 146, 1 and 5.
         """
         if method != "predict":
             return super().caller(model, method, is_batch=is_batch)
