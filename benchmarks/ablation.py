@@ -15,6 +15,7 @@ all of them: what it shows is noise.
     python benchmarks/ablation.py                  # about forty minutes
     python benchmarks/ablation.py --rounds 2       # less exact; `--functions svc` and `--only paused-loop` measure less
     python benchmarks/ablation.py --write          # puts the result into docs/benchmarks/ablation.md
+    python benchmarks/ablation.py --resume --write   # goes on after an earlier run, which keeps each function's rates
 """
 
 from __future__ import annotations
@@ -421,18 +422,22 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--functions", default=",".join(FUNCTIONS))
     parser.add_argument("--only", default=",".join(MECHANISMS), help="the mechanisms to take away")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/ablation.md")
+    parser.add_argument("--resume", action="store_true", help="measure only what an earlier `--write` did not come to")
     options = parser.parse_args(arguments)
     variants = options.only.split(",")
-    rates: dict[str, Rates] = {}
+    rates: dict[str, Rates] = json.loads(RAW.read_text(encoding="utf-8")) if options.resume and RAW.exists() else {}
     measurements: dict[str, Ratios] = {}
     tables: list[str] = []
     with tempfile.TemporaryDirectory(prefix="kappa-bench-") as root:
         for name in options.functions.split(","):
-            folder = Path(root) / name
-            folder.mkdir()
             function = FUNCTIONS[name]
-            function.write(folder)
-            rates[name] = measured(function, folder, variants, rounds=options.rounds, seconds=options.seconds)
+            if name not in rates:
+                folder = Path(root) / name
+                folder.mkdir()
+                function.write(folder)
+                rates[name] = measured(function, folder, variants, rounds=options.rounds, seconds=options.seconds)
+            if options.write:
+                RAW.write_text(json.dumps(rates, indent=1, default=float) + "\n", encoding="utf-8")
             measurements[name] = {
                 cell: {variant: ratio_of(row, variant) for variant in variants} for cell, row in rates[name].items()
             }
@@ -442,7 +447,6 @@ def main(arguments: list[str]) -> None:
     tables = [*verdicts(measurements, variants), *tables]
     print("\n".join(verdicts(measurements, variants)))
     if options.write:
-        RAW.write_text(json.dumps(rates, indent=1, default=float) + "\n", encoding="utf-8")
         PAGE.write_text(page(tables, rounds=options.rounds, seconds=options.seconds), encoding="utf-8")
         print(f"Wrote {PAGE.relative_to(ROOT)}.")
 
