@@ -112,7 +112,7 @@ bench-tune: $(INSTALLED) ## what `kappa tune` simulates beside a live server
 bench-peers: $(INSTALLED) ## Kappa beside six other servers; installs them, and takes more than an hour (`PEERS=--quick`: minutes)
 	$(PYTHON) benchmarks/peers/run.py $(or $(PEERS),--write)
 
-bench-compile: $(INSTALLED) ## models compiled to ONNX beside scikit-learn's in Kappa, FastAPI and LitServe; ten minutes
+bench-compile: $(INSTALLED) ## models compiled to ONNX beside scikit-learn's in Kappa, FastAPI and LitServe, and their images; a quarter of an hour
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check onnx onnxmltools onnxruntime skl2onnx
 	$(PYTHON) benchmarks/compile.py --write
 

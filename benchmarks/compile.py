@@ -5,9 +5,10 @@ boosting of numbers that may be missing. Kappa serves each from two bundles with
 each bundle in an environment with what its lock names and nothing else. FastAPI and LitServe call `predict` of the
 same pickle, as `benchmarks/peers` has them. The *no-op* answers three bytes on Kappa's own server stack. One server
 runs at a time, with one worker; they take turns, every other round goes backwards, and a ratio is the median of each
-round's.
+round's. Where a Docker engine answers, each bundle also becomes an image, all from one base image.
 
-    python benchmarks/compile.py --write       # less than ten minutes, on a quiet machine; docs/benchmarks/compile.md
+    python benchmarks/compile.py --write       # a quarter of an hour, on a quiet machine; docs/benchmarks/compile.md
+    python benchmarks/compile.py --images-only # the images alone
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+import compile_images
 from serve import load
 from versions import revision_of
 
@@ -41,6 +43,9 @@ ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
 CONNECTIONS = (1, 16, 128)
 MODELS = ("forest", "films")
+KINDS = ("compiled", "pickled")
+BASE = "python:3.11-slim"
+NO_ENGINE = "Images of the bundles were not made: no Docker engine answered. They differ by the installed packages."
 START_S = 60.0
 LEARNING = [f"scikit-learn=={version('scikit-learn')}", "joblib", "numpy", "pandas"]
 ENVIRONMENTS: Mapping[str, list[str]] = {
@@ -62,6 +67,8 @@ name = "{name}"
 type = "sklearn"
 path = "model.joblib"
 {compiled}
+[env]
+docker_base_image = "{base}"
 [apis.predict]
 artifact = "model"
 input = {{ type = "dataframe", columns = {{ {columns} }} }}
@@ -138,8 +145,8 @@ def request_of(model: str) -> Any:
     return models.request_of(model, Path())
 
 
-def build(folder: Path, model: str, *, compiled: bool) -> Path:
-    """Build the bundle of a model; return its folder."""
+def build(folder: Path, model: str, *, compiled: bool, base: str) -> Path:
+    """Build the bundle of a model for images that begin with ``base``; return its folder."""
     project = folder / f"{model}-{'compiled' if compiled else 'pickled'}"
     project.mkdir()
     shutil.copyfile(folder / f"{model}.joblib", project / "model.joblib")
@@ -149,6 +156,7 @@ def build(folder: Path, model: str, *, compiled: bool) -> Path:
         columns = [f'{name} = "{"str" if isinstance(value, str) else "float64"}"' for name, value in row.items()]
     text = KAPPAFILE.format(
         name=model.capitalize(),
+        base=base,
         columns=", ".join(columns),
         compiled='compile = { samples = "none" }' if compiled else "",
     )
@@ -195,7 +203,7 @@ def cases_of(
     rows, wrapped = json.dumps([row]).encode(), json.dumps({"rows": [row]}).encode()
     noop = [sys.executable, str(ROOT / "benchmarks" / "serve.py"), "--serve", "noop", "--port", str(port)]
     cases = [Case("noop", model, [*noop, "--folder", str(folder)], rows)]
-    for server in ("compiled", "pickled"):
+    for server in KINDS:
         serve = [str(pythons[server]), "-m", "kappa", "serve-gunicorn", str(bundles[f"{model}-{server}"])]
         cases.append(Case(server, model, [*serve, "--port", str(port), "--workers", "1"], rows))
     for server in ("fastapi", "litserve"):
@@ -298,12 +306,44 @@ Written by `python benchmarks/compile.py --write`; do not edit.
 {chr(10).join(lines)}
 
 Closed loop, one row per request, {rounds} rounds of {seconds:g} s for each line, medians over the rounds. The load
-generator shares the processors with the server. Start-up is the time from the start of the process to its first answer.
-Images of the bundles were not built: they differ by the installed packages.
+generator shares the processors with the server. Start-up is the time from the start of the process,
+or of `docker run`, to the first answer.
 
 Commit {revision_of("HEAD")}, {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} processors,
 Python {sys.version.split()[0]}, {packages}.
 """
+
+
+def measure(bundles: Mapping[str, Path], folder: Path, options: argparse.Namespace) -> Measured:
+    """Load every server in turns."""
+    measured = Measured({}, {}, {})
+    wanted = dict(ENVIRONMENTS)
+    for kind in KINDS:
+        bundle = bundles[f"films-{kind}"]
+        lock = options.environments / f"{kind}.txt"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.write_bytes((bundle / "requirements.txt").read_bytes())
+        wanted[kind] = [f"--requirement {lock}", *map(str, bundle.glob("*/_kappa/*.whl"))]
+        shutil.rmtree(options.environments / kind, ignore_errors=True)
+    pythons = {server: install(server, texts, options.environments) for server, texts in wanted.items()}
+    measured.sizes.update({server: size_mb(python) for server, python in pythons.items()})
+    cases = [case for model in MODELS for case in cases_of(model, bundles, pythons, folder, options.port)]
+    for number in range(options.rounds):
+        for case in cases if number % 2 == 0 else reversed(cases):
+            with serving(case, folder, options.port) as start_s:
+                measured.starts.setdefault((case.model, case.server), []).append(start_s)
+                sample(case, folder, options.port, connections=16, seconds=0.5)  # teaches the estimators
+                for connections in CONNECTIONS:
+                    run = sample(case, folder, options.port, connections=connections, seconds=options.seconds)
+                    measured.samples.setdefault((case.model, case.server, connections), []).append(run)
+    return measured
+
+
+def images_of(bundles: Mapping[str, Path], *, base: str, rounds: int) -> list[str]:
+    """Make the images, and return the lines of their table."""
+    bodies = {f"{model}-{kind}": json.dumps([request_of(model)]).encode() for model in MODELS for kind in KINDS}
+    images = compile_images.measure(bundles, bodies, base=base, rounds=rounds)
+    return compile_images.table(images, MODELS, titles={kind: TITLES[kind] for kind in KINDS})
 
 
 def main(arguments: list[str]) -> None:
@@ -311,38 +351,24 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each load run")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/compile.md")
+    parser.add_argument("--images-only", action="store_true", help="make and start the images alone")
     parser.add_argument("--port", type=int, default=17840)
     parser.add_argument("--environments", type=Path, default=ROOT / ".venv" / "compile")
     options = parser.parse_args(arguments)
-    measured = Measured({}, {}, {})
+    has_engine = compile_images.engine_answers()
+    if options.images_only and (options.write or not has_engine):
+        parser.error("`--images-only` needs a Docker engine that answers, and writes no page.")
     with tempfile.TemporaryDirectory(prefix="kappa-bench-") as name:
         folder = Path(name)
         train(folder)
+        base = compile_images.base_of(folder / "base") if has_engine else BASE
         bundles = {
-            f"{model}-{kind}": build(folder, model, compiled=kind == "compiled")
+            f"{model}-{kind}": build(folder, model, compiled=kind == "compiled", base=base)
             for model in MODELS
-            for kind in ("compiled", "pickled")
+            for kind in KINDS
         }
-        wanted = dict(ENVIRONMENTS)
-        for kind in ("compiled", "pickled"):
-            bundle = bundles[f"films-{kind}"]
-            lock = options.environments / f"{kind}.txt"
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            lock.write_bytes((bundle / "requirements.txt").read_bytes())
-            wanted[kind] = [f"--requirement {lock}", *map(str, bundle.glob("*/_kappa/*.whl"))]
-            shutil.rmtree(options.environments / kind, ignore_errors=True)
-        pythons = {server: install(server, texts, options.environments) for server, texts in wanted.items()}
-        measured.sizes.update({server: size_mb(python) for server, python in pythons.items()})
-        cases = [case for model in MODELS for case in cases_of(model, bundles, pythons, folder, options.port)]
-        for number in range(options.rounds):
-            for case in cases if number % 2 == 0 else reversed(cases):
-                with serving(case, folder, options.port) as start_s:
-                    measured.starts.setdefault((case.model, case.server), []).append(start_s)
-                    sample(case, folder, options.port, connections=16, seconds=0.5)  # teaches the estimators
-                    for connections in CONNECTIONS:
-                        run = sample(case, folder, options.port, connections=connections, seconds=options.seconds)
-                        measured.samples.setdefault((case.model, case.server, connections), []).append(run)
-    lines = table(measured)
+        lines = [] if options.images_only else [*table(measure(bundles, folder, options)), ""]
+        lines += images_of(bundles, base=base, rounds=options.rounds) if has_engine else [NO_ENGINE]
     print("\n".join(lines))
     if options.write:
         path = ROOT / "docs" / "benchmarks" / "compile.md"

@@ -58,21 +58,27 @@ FRAMEWORKS = [
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_example_of_a_framework_answers_as_the_page_shows_and_from_a_bundle(framework: str, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    command, answer = write_project(framework, project)
+    assert shortened(run(project, "-m", *shlex.split(command))) == answer
+    run(project, "-m", "kappa", "build", "--resolver", "installed")
+    of_bundle = command.replace("run .", "run Service:latest")
+    assert shortened(run(tmp_path, "-m", *shlex.split(of_bundle))) == answer
+
+
+def write_project(framework: str, project: Path) -> tuple[str, str]:
+    """Make the project of a framework's section, train its model, and return the command that asks, and the answer."""
     section = PAGE.read_text(encoding="utf-8").partition(f"\n## {framework}\n")[2].partition("\n## ")[0]
     blocks = dict(BLOCK.findall(section))
     modules = [text for language, text in BLOCK.findall(section) if language == "python"]
     command, answer = blocks["console"].strip().removeprefix("$ ").split("\n")
-    project = tmp_path / "project"
     project.mkdir()
     (project / "kappafile.toml").write_text(HEAD + blocks["toml"], encoding="utf-8")
     for text in modules:
         (project / text.partition("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
     run(project, "train.py")
     (project / "train.py").unlink()
-    assert shortened(run(project, "-m", *shlex.split(command))) == answer
-    run(project, "-m", "kappa", "build", "--resolver", "installed")
-    of_bundle = command.replace("run .", "run Service:latest")
-    assert shortened(run(tmp_path, "-m", *shlex.split(of_bundle))) == answer
+    return command, answer
 
 
 def run(folder: Path, *words: str) -> str:

@@ -147,7 +147,7 @@ def plan_start(
         path=inside,
         factory=factory or "",
         model=_in_words(model),
-        is_pickle=plugin.is_pickle or plugin.needs_of_file(inspected.path).is_pickle,
+        is_pickle=plugin.runs_code(plugin.needs_of_file(inspected.path)),
         api=api,
         method=method,
         input_type=adapter.type,

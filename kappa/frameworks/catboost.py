@@ -26,6 +26,7 @@ class CatBoostModelArtifact(ArtifactPlugin):
     extensions: ClassVar[frozenset[str]] = frozenset({".cbm", ".json"})
     written_by: ClassVar[str] = "CatBoost's `save_model`"
     row_methods: ClassVar[frozenset[str]] = frozenset({"predict", "predict_log_proba", "predict_proba"})
+    needed_modules: ClassVar[tuple[str, ...]] = ("catboost",)
 
     type: Literal["catboost"] = "catboost"
     estimator: _Estimator | None = None
@@ -86,10 +87,7 @@ class CatBoostModelArtifact(ArtifactPlugin):
 
     def needs_of_file(self, path: Path) -> ModelNeeds:
         model = read_catboost(path, head_of(path))
-        return ModelNeeds(("catboost",), model.versions if model is not None else {})
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("catboost",))
+        return ModelNeeds(self.needed_modules, model.versions if model is not None else {})
 
 
 def _on_labels(predict: Callable[..., Any]) -> Callable[..., Any]:

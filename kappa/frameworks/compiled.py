@@ -10,7 +10,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from kappa.errors import optional_import
 from kappa.spec.compiling import CompileOptions
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds, Spec
+from kappa.spec.contracts import ArtifactPlugin, Spec
 from kappa.wording import listed
 
 __all__ = [
@@ -216,6 +216,7 @@ class CompiledArtifact(ArtifactPlugin):
     files: ClassVar[tuple[str, ...]] = (_GRAPH, _FACTS)
     takes_frames_alone: ClassVar[bool] = False
     row_methods: ClassVar[frozenset[str]] = frozenset(METHODS)
+    needed_modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     type: str = ""
     """The type that was declared."""
@@ -242,12 +243,6 @@ class CompiledArtifact(ArtifactPlugin):
         facts = CompiledFacts.model_validate_json((directory / _FACTS).read_bytes())
         session = onnxruntime.InferenceSession(directory / _GRAPH, options, providers=["CPUExecutionProvider"])
         return CompiledModel(session, facts)
-
-    def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - the model that it was made from is not packed
-        return ModelNeeds(("onnxruntime",))
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002
-        return ModelNeeds(("onnxruntime",))
 
     @staticmethod
     def write(directory: Path, graph: bytes, facts: CompiledFacts) -> None:

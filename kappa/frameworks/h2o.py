@@ -34,6 +34,7 @@ class H2oModelArtifact(ArtifactPlugin):
     extensions: ClassVar[frozenset[str]] = frozenset({".mojo", ".zip"})
     written_by: ClassVar[str] = "H2O's `download_mojo`"
     row_methods: ClassVar[frozenset[str]] = frozenset({"predict"})
+    needed_modules: ClassVar[tuple[str, ...]] = ("h2o",)
     thread_bound: ClassVar[bool] = True
     system_packages: ClassVar[tuple[str, ...]] = DEBIAN_JAVA
     conda_packages: ClassVar[tuple[str, ...]] = CONDA_JAVA
@@ -70,10 +71,7 @@ class H2oModelArtifact(ArtifactPlugin):
 
     def needs_of_file(self, path: Path) -> ModelNeeds:
         model = _read(path)
-        return ModelNeeds(("h2o",), model.versions if model is not None and model.kind == self.type else {})
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("h2o",))
+        return ModelNeeds(self.needed_modules, model.versions if model is not None and model.kind == self.type else {})
 
 
 class H2oModel:

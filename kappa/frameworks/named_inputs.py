@@ -9,7 +9,7 @@ from kappa.errors import BadInputError, BundleError
 from kappa.inspection.report import Tensor
 from kappa.wording import listed
 
-__all__ = ["NamedInputs"]
+__all__ = ["NamedInputs", "values_by_name"]
 
 
 class NamedInputs:
@@ -44,8 +44,7 @@ class NamedInputs:
         if isinstance(argument, Mapping):
             return dict(argument)
         if isinstance(argument, list) and argument and all(isinstance(row, Mapping) for row in argument):
-            names = dict.fromkeys(name for row in argument for name in row)
-            return {name: [row.get(name) for row in argument] for name in names}
+            return values_by_name(argument)
         if len(self._inputs) == 1:
             return dict.fromkeys(self._inputs, argument)
         if hasattr(argument, "columns"):
@@ -66,6 +65,18 @@ class NamedInputs:
             shapes = " and not ".join(f"[{', '.join(map(str, shape))}]" for shape in (tensor.shape, array.shape))
             raise BadInputError(f"The input `{tensor.name}` has the shape {shapes}.")
         return array
+
+
+def values_by_name(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each name in the rows of a batch.
+
+    Raises `BadInputError` for rows of different names: a value that one row lacks is not made up because another row,
+    of whatever request, has it.
+    """
+    names = rows[0].keys()
+    if any(row.keys() != names for row in rows):
+        raise BadInputError(f"Each item needs the same names, {listed(map(str, names))}.")
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | str]) -> bool:

@@ -10,7 +10,7 @@ from kappa.errors import ConfigurationError, optional_import
 from kappa.frameworks.packing import check_packed
 from kappa.inspection.numpy_files import read_numpy
 from kappa.inspection.streams import head_of
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ArtifactPlugin
 
 __all__ = ["NumpyArtifact"]
 
@@ -23,6 +23,7 @@ class NumpyArtifact(ArtifactPlugin):
 
     filename: ClassVar[str] = "arrays"
     written_by: ClassVar[str] = "`numpy.save` or `numpy.savez`"
+    needed_modules: ClassVar[tuple[str, ...]] = ("numpy",)
 
     type: Literal["numpy"] = "numpy"
 
@@ -64,12 +65,6 @@ class NumpyArtifact(ArtifactPlugin):
         if model is None:
             return "it does not begin as NumPy's formats do, which `numpy.save` and `numpy.savez` write"
         return model.problem or None
-
-    def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("numpy",))
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002
-        return ModelNeeds(("numpy",))
 
 
 def _numpy() -> Any:

@@ -15,7 +15,7 @@ from kappa.frameworks.packing import check_packed
 from kappa.inspection.networks import onnx_of
 from kappa.inspection.report import Tensor, column_names
 from kappa.inspection.streams import head_of
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ArtifactPlugin
 from kappa.wording import listed
 
 __all__ = ["OnnxModelArtifact"]
@@ -42,6 +42,7 @@ class OnnxModelArtifact(ArtifactPlugin):
     extensions: ClassVar[frozenset[str]] = frozenset({".onnx"})
     written_by: ClassVar[str] = "an exporter to ONNX"
     row_methods: ClassVar[frozenset[str]] = frozenset({"predict"})
+    needed_modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     type: Literal["onnx"] = "onnx"
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
@@ -119,12 +120,6 @@ class OnnxModelArtifact(ArtifactPlugin):
         if files and not model.problem:
             return f"its weights are in `{files[0]}` beside it: name the folder that holds both"
         return model.problem or None
-
-    def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("onnxruntime",))
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002
-        return ModelNeeds(("onnxruntime",))
 
 
 def _model_in(folder: Path) -> Path:

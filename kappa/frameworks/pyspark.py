@@ -26,6 +26,7 @@ class PysparkModelArtifact(ArtifactPlugin):
     takes: ClassVar[Literal["file", "folder", "file or folder"]] = "folder"
     written_by: ClassVar[str] = "the `save` of a `PipelineModel`"
     row_methods: ClassVar[frozenset[str]] = frozenset({"predict", "transform"})
+    needed_modules: ClassVar[tuple[str, ...]] = ("pyspark",)
     thread_bound: ClassVar[bool] = True
     system_packages: ClassVar[tuple[str, ...]] = DEBIAN_JAVA
     conda_packages: ClassVar[tuple[str, ...]] = CONDA_JAVA
@@ -76,13 +77,10 @@ class PysparkModelArtifact(ArtifactPlugin):
     def needs_of_file(self, path: Path) -> ModelNeeds:
         model = read_spark(path)
         if model is None:
-            return ModelNeeds(("pyspark",))
+            return ModelNeeds(self.needed_modules)
         kinds = [model.made_of, *(step.made_of for step in model.steps)]
         is_pickle = not all(kind.startswith(_JVM_CLASSES) for kind in kinds)  # Python's are imported by their name
         return ModelNeeds(model.modules, model.versions, is_pickle=is_pickle)
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("pyspark",))
 
 
 class PysparkModel:

@@ -35,6 +35,7 @@ class PytorchModelArtifact(ArtifactPlugin):
     extensions: ClassVar[frozenset[str]] = frozenset({".pt", ".pt2", ".pth", ".safetensors"})
     written_by: ClassVar[str] = "PyTorch"
     row_methods: ClassVar[frozenset[str]] = frozenset({"forward", "predict"})
+    needed_modules: ClassVar[tuple[str, ...]] = ("torch",)
 
     type: Literal["pytorch"] = "pytorch"
     factory: Reference | None = None
@@ -163,17 +164,17 @@ class PytorchModelArtifact(ArtifactPlugin):
     def needs_of_file(self, path: Path) -> ModelNeeds:
         model = _read(path)
         if model is None:
-            return ModelNeeds(("torch",))
+            return ModelNeeds(self.needed_modules)
         if _holds_weights(model):
-            return ModelNeeds(("safetensors", "torch") if model.kind == "safetensors" else ("torch",))
+            return ModelNeeds(("safetensors", "torch") if model.kind == "safetensors" else self.needed_modules)
         is_pickle = model.kind != "torchscript"
         return ModelNeeds(model.modules, model.versions, model.later, model.of_main, model.made_of, is_pickle)
 
     def needs_of_model(self, model: Any) -> ModelNeeds:
         if is_instance_of(model, "torch.ExportedProgram"):
-            return ModelNeeds(("torch",), is_pickle=True)
+            return ModelNeeds(self.needed_modules, is_pickle=True)
         if is_instance_of(model, "torch.ScriptModule"):
-            return ModelNeeds(("torch",))
+            return ModelNeeds(self.needed_modules)
         if self.factory is not None:
             return ModelNeeds(("safetensors", "torch"))
         return needs_of_object(model)._replace(is_pickle=True)

@@ -37,4 +37,4 @@ class PytorchLightningModelArtifact(PytorchModelArtifact):
         return model.problem or None
 
     def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("torch",))
+        return ModelNeeds(self.needed_modules)

@@ -21,6 +21,7 @@ class SpacyModelArtifact(ArtifactPlugin):
     takes: ClassVar[Literal["file", "folder", "file or folder"]] = "folder"
     written_by: ClassVar[str] = "spaCy's `nlp.to_disk`"
     row_methods: ClassVar[frozenset[str]] = frozenset({"pipe", "predict"})
+    needed_modules: ClassVar[tuple[str, ...]] = ("spacy",)
 
     type: Literal["spacy"] = "spacy"
 
@@ -60,10 +61,7 @@ class SpacyModelArtifact(ArtifactPlugin):
 
     def needs_of_file(self, path: Path) -> ModelNeeds:
         model = read_spacy(path)
-        return ModelNeeds(("spacy",), {} if model is None else model.versions)
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("spacy",))
+        return ModelNeeds(self.needed_modules, {} if model is None else model.versions)
 
 
 def _texts(argument: Any) -> list[str]:

@@ -27,6 +27,7 @@ class TensorflowSavedModelArtifact(ArtifactPlugin):
     takes: ClassVar[Literal["file", "folder", "file or folder"]] = "folder"
     written_by: ClassVar[str] = "`tf.saved_model.save`"
     row_methods: ClassVar[frozenset[str]] = frozenset({"predict"})
+    needed_modules: ClassVar[tuple[str, ...]] = ("tensorflow",)
 
     type: Literal["tensorflow"] = "tensorflow"
 
@@ -80,10 +81,7 @@ class TensorflowSavedModelArtifact(ArtifactPlugin):
 
     def needs_of_file(self, path: Path) -> ModelNeeds:
         model = read_saved_model(path)
-        return ModelNeeds(("tensorflow",), {} if model is None else model.versions)
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("tensorflow",))
+        return ModelNeeds(self.needed_modules, {} if model is None else model.versions)
 
 
 def _name_of_signature(method: str, names: tuple[str, ...]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from kappa.errors import BadInputError, BundleError, optional_import
-from kappa.frameworks.named_inputs import NamedInputs
+from kappa.frameworks.named_inputs import NamedInputs, values_by_name
 from kappa.frameworks.packing import is_instance_of
 from kappa.inspection.report import Tensor
 from kappa.wording import listed
@@ -77,7 +77,7 @@ class TensorCall:
         if self._inputs is not None:
             argument = self._inputs(argument)
         elif isinstance(argument, list) and argument and all(isinstance(item, Mapping) for item in argument):
-            argument = _by_name(argument)
+            argument = values_by_name(argument)
         if not isinstance(argument, Mapping):
             return self._called(self._tensor(argument))
         tensors = {str(name): self._tensor(value, str(name)) for name, value in argument.items()}
@@ -148,14 +148,6 @@ def _signature_of(called: Any) -> inspect.Signature | None:
 def looks_up(layer: Any) -> bool:
     """Return whether a layer takes integers, which it looks up."""
     return getattr(layer, "original_name", type(layer).__name__) in _LOOK_UP  # TorchScript's have one class
-
-
-def _by_name(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return the values of each name in the requests of a batch."""
-    names = items[0].keys()
-    if any(item.keys() != names for item in items):
-        raise BadInputError(f"Each item needs the same names, {listed(map(str, names))}.")
-    return {name: [item[name] for item in items] for name in names}
 
 
 def _array_of(value: Any, name: str) -> Any:

@@ -56,6 +56,7 @@ class TransformersModelArtifact(ArtifactPlugin):
     takes: ClassVar[Literal["file", "folder", "file or folder"]] = "folder"
     written_by: ClassVar[str] = "Transformers' `save_pretrained`"
     row_methods: ClassVar[frozenset[str]] = frozenset({"predict"})
+    needed_modules: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     type: Literal["transformers"] = "transformers"
     task: _Task | None = None
@@ -133,12 +134,9 @@ class TransformersModelArtifact(ArtifactPlugin):
     def needs_of_file(self, path: Path) -> ModelNeeds:
         model = read_transformers(path)
         versions = model.versions if model is not None else {}
-        modules = ("PIL", "torch", "transformers") if self.input_for(path) == "image" else ("torch", "transformers")
+        modules = ("PIL", *self.needed_modules) if self.input_for(path) == "image" else self.needed_modules
         is_pickle = not any(path.glob(_SAFETENSORS)) and any(path.glob(_PICKLED))
         return ModelNeeds(modules, versions, is_pickle=is_pickle)
-
-    def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002 - all of them need the same
-        return ModelNeeds(("torch", "transformers"))
 
 
 def _transformers() -> Any:

@@ -16,12 +16,13 @@ from kappa.inspection.folders import (
     read_spark,
     read_transformers,
 )
+from kappa.inspection.gguf import read_gguf
 from kappa.inspection.networks import read_coreml, read_onnx, read_saved_model, read_tflite
 from kappa.inspection.numpy_files import read_numpy
 from kappa.inspection.pickle_files import read_pickle_file
 from kappa.inspection.report import Model
 from kappa.inspection.streams import head_of
-from kappa.inspection.tensors import read_gguf, read_hdf5, read_parquet, read_safetensors
+from kappa.inspection.tensors import read_hdf5, read_parquet, read_safetensors
 from kappa.inspection.torch_files import read_torch
 from kappa.inspection.zipped import read_zipped
 from kappa.spec.contracts import model_files

@@ -102,6 +102,11 @@ class Stream:
         return line.removesuffix(b"\n")
 
     @property
+    def position(self) -> int:
+        """The number of bytes before the next one."""
+        return self._file.tell()
+
+    @property
     def rest_bytes(self) -> int | None:
         """The number of bytes left; ``None`` for a compressed file, where it is not known."""
         return None if self._size_bytes is None else self._size_bytes - self._file.tell()

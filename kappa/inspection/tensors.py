@@ -1,4 +1,4 @@
-"""Files of tensors with a header: safetensors, GGUF, and the signatures of HDF5 and Parquet."""
+"""Files of tensors with a header: safetensors, and the signatures of HDF5 and Parquet."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ from kappa.inspection.json_text import JSON_BYTES, read_json
 from kappa.inspection.report import Model
 from kappa.inspection.streams import Stream, TruncatedError, UnreadableError
 
-__all__ = ["read_gguf", "read_hdf5", "read_parquet", "read_safetensors", "safetensors_of"]
+__all__ = ["read_hdf5", "read_parquet", "read_safetensors", "safetensors_of"]
 
-_GGUF = b"GGUF"
-_GGUF_WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_TEXT, _ARRAY = 8, 9
-_GGUF_WORDS = ("general.architecture", "general.name")
-_MOST_PAIRS = 200
 _MOST_TEXT_BYTES = 1 << 16
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PARQUET = b"PAR1"
@@ -70,58 +65,6 @@ def _end_of(tensor: Any) -> int:
         raise UnreadableError("a tensor in its header has no place")
     end: int = offsets[1]
     return end
-
-
-def read_gguf(path: Path, head: bytes) -> Model | None:
-    """Read the beginning of a GGUF file: how many tensors there are, and the first words about the model."""
-    if not head.startswith(_GGUF):
-        return None
-    words: dict[str, str] = {}
-    weights, problem = None, UnreadableError("")
-    try:
-        with path.open("rb") as file:
-            stream = Stream(file, path.stat().st_size)
-            _, weights, pairs = struct.unpack("<4xIQQ", stream.read(24))
-            for _ in range(min(pairs, _MOST_PAIRS)):
-                key, value = _gguf_text(stream), _gguf_value(stream)
-                if key in _GGUF_WORDS:
-                    words[key] = value
-                if len(words) == len(_GGUF_WORDS):
-                    break
-    except UnreadableError as exc:
-        problem = exc
-    return Model(
-        kind="gguf",
-        certainty="likely" if str(problem) else "certain",
-        weights=weights,
-        problem=str(problem),
-        is_truncated=isinstance(problem, TruncatedError),
-        remarks=tuple(f"`{key}` is `{value}`." for key, value in words.items()),
-    )
-
-
-def _gguf_text(stream: Stream) -> str:
-    (length,) = struct.unpack("<Q", stream.read(8))
-    if length > _MOST_TEXT_BYTES:
-        stream.skip(length)
-        return ""
-    return stream.read(length).decode("utf-8", "replace")
-
-
-def _gguf_value(stream: Stream) -> str:
-    (kind,) = struct.unpack("<I", stream.read(4))
-    if kind == _TEXT:
-        return _gguf_text(stream)
-    if kind in _GGUF_WIDTHS:
-        stream.skip(_GGUF_WIDTHS[kind])
-    elif kind == _ARRAY:
-        inner, count = struct.unpack("<IQ", stream.read(12))
-        if inner not in _GGUF_WIDTHS:
-            raise UnreadableError("a list of texts comes before what is looked for")
-        stream.skip(count * _GGUF_WIDTHS[inner])
-    else:
-        raise UnreadableError("a value in its header is of a kind that there is not")
-    return ""
 
 
 def read_hdf5(path: Path, head: bytes) -> Model | None:

@@ -417,6 +417,9 @@ class ArtifactPlugin(Plugin):
     is_pickle: ClassVar[bool] = False
     """Whether loading its files always runs code that they choose; the manifest's ``security.pickle`` decides about
     those, and about the others of which `ModelNeeds` says so."""
+    needed_modules: ClassVar[tuple[str, ...]] = ()
+    """Dotted names of the modules that loading any of its models imports; where these differ from model to model,
+    `needs_of_file` and `needs_of_model` name them."""
     thread_bound: ClassVar[bool] = False
     """Whether a server must call the model in its API's thread, and never on the event loop."""
     system_packages: ClassVar[tuple[str, ...]] = ()
@@ -522,11 +525,15 @@ class ArtifactPlugin(Plugin):
 
     def needs_of_file(self, path: Path) -> ModelNeeds:  # noqa: ARG002 - most formats name nothing
         """Return what a model's file or folder names of the packages it needs; nothing of it is run."""
-        return ModelNeeds()
+        return ModelNeeds(self.needed_modules)
 
     def needs_of_model(self, model: Any) -> ModelNeeds:  # noqa: ARG002
         """Return the same for a model that is packed from Python."""
-        return ModelNeeds()
+        return ModelNeeds(self.needed_modules)
+
+    def runs_code(self, needs: ModelNeeds) -> bool:
+        """Return whether loading a model of these ``needs`` runs code that its file chooses."""
+        return self.is_pickle or needs.is_pickle
 
     def problem_of(self, path: Path) -> str | None:
         """Return why ``path``, a file or folder of the user's, cannot be such a model; ``None`` if it may be one."""

@@ -185,7 +185,7 @@ class ArtifactSuite(PluginSuite):
                 self._loaded(folder)  # importing a framework may read pickles of its own
                 with _unpickled() as names:
                     self._loaded(folder)
-                is_pickle = self.artifact.is_pickle or self.artifact.needs_of_file(_sole(folder)).is_pickle
+                is_pickle = self.artifact.runs_code(self.artifact.needs_of_file(_sole(folder)))
             assert is_pickle or not names, f"loading unpickled {names[0]}: set `is_pickle`"
 
     def test_without_its_library_the_command_that_installs_it_is_told(self) -> None:

@@ -26,7 +26,12 @@ from tests.frameworks.environments import ROOT, environment, install
 __all__ = ["RECORDS", "Framework", "frameworks", "main"]
 
 RECORDS = ROOT / "docs" / "reference" / "frameworks.json"
-_WITH_MARKERS = ("tests/frameworks", "tests/test_how_to_frameworks.py", "tests/test_examples.py")
+_WITH_MARKERS = (
+    "tests/frameworks",
+    "tests/inspection/test_real_files.py",
+    "tests/test_how_to_frameworks.py",
+    "tests/test_examples.py",
+)
 """Where the tests are that are marked with a framework's name."""
 _VERSIONS = """\
 import json, sys

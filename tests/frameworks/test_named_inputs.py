@@ -47,8 +47,9 @@ def test_several_inputs_are_taken_by_name(argument: Any) -> None:
         ([ROWS], [["x", 2]], "The input `rows` cannot be made an array of `float32`"),
         ([ROWS], {"row": [[1, 2]]}, "The model takes the inputs `rows`, not `row`."),
         ([AGE, CITY], [[1, 2]], "The model takes several inputs, `age`, `city`: send them by name."),
+        ([AGE, CITY], [{"age": 1, "city": "Ulm"}, {"age": 2}], "Each item needs the same names, `age`, `city`."),
     ],
-    ids=["size", "rank", "type", "name", "no names"],
+    ids=["size", "rank", "type", "name", "no names", "a name of some rows"],
 )
 def test_what_does_not_fit_is_the_clients_error(inputs: list[Tensor], argument: Any, message: str) -> None:
     with pytest.raises(BadInputError, match=message):

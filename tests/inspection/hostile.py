@@ -283,6 +283,13 @@ def _lengths() -> Iterator[Hostile]:
     for count in (1 << 40, (1 << 64) - 1):
         yield f"pairs {count}.gguf", b"GGUF" + struct.pack("<IQQ", 3, count, count) + b"\xff" * 8
     yield "a huge list.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<QIIQ", 0, 9, 12, 1 << 60)
+    yield "a huge list of texts.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<QIIQ", 0, 9, 8, 1 << 60)
+    yield "many texts.gguf", samples.gguf(samples.gguf_list("words", *[""] * 1_100_000))
+    yield "a list in a list.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<QIIQ", 0, 9, 9, 1)
+    many_lengths = samples.gguf_text("w") + struct.pack("<I", 1 << 31)
+    yield "many dimensions.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + many_lengths
+    beyond = samples.gguf_text("w") + struct.pack("<IQIQ", 1, (1 << 64) - 1, 0, (1 << 64) - 1)
+    yield "tensors beyond.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + beyond
     yield "a huge text.gguf", b"GGUF" + struct.pack("<IQQQ", 3, 1, 1, 1 << 60)
     yield "a huge body.cbm", b"CBM1\xff\xff\xff\xff"
     yield "deep.cbm", b"CBM1\x00\x00\x00\x00" + b'{"classes_count":' * 50_000

@@ -105,13 +105,23 @@ def safetensors(header: dict[str, Any] | None = None, *, data: bytes = bytes(8))
     return struct.pack("<Q", len(text)) + text + data
 
 
-def gguf() -> bytes:
-    def text(value: str) -> bytes:
-        return struct.pack("<Q", len(value)) + value.encode()
+def gguf_text(value: str) -> bytes:
+    return struct.pack("<Q", len(value)) + value.encode()
 
-    pairs = [("general.architecture", "llama"), ("general.name", "Tiny")]
-    body = b"".join(text(key) + struct.pack("<I", 8) + text(value) for key, value in pairs)
-    return b"GGUF" + struct.pack("<IQQ", 3, 5, len(pairs)) + body
+
+def gguf(*pairs: bytes, tensors: int = 2) -> bytes:
+    """Return a file of tensors of two numbers each, whose header has words about the model and further ``pairs``."""
+    words = {"general.architecture": "llama", "general.name": "Tiny"}
+    named = [gguf_text(key) + struct.pack("<I", 8) + gguf_text(value) for key, value in words.items()]
+    every = b"".join([*pairs, *named])
+    places = [gguf_text(f"weight {number}") + struct.pack("<IQIQ", 1, 2, 0, 32 * number) for number in range(tensors)]
+    header = b"GGUF" + struct.pack("<IQQ", 3, tensors, len(named) + len(pairs)) + every + b"".join(places)
+    return header + bytes(-len(header) % 32) + bytes(max(32 * tensors - 24, 0))
+
+
+def gguf_list(key: str, *texts: str) -> bytes:
+    """Return a pair whose value is a list of texts."""
+    return gguf_text(key) + struct.pack("<IIQ", 9, 8, len(texts)) + b"".join(map(gguf_text, texts))
 
 
 CLASSES_OF_CATBOOST = b'{"classes_count":2,"class_names":["no","yes"]}'

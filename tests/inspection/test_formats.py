@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import pickle
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,14 @@ def inspected(path: Path, data: bytes | None = None) -> Model:
             id="onnx",
         ),
         pytest.param("m.safetensors", samples.safetensors(), "safetensors", {"weights": 1}, id="safetensors"),
-        pytest.param("m.gguf", samples.gguf(), "gguf", {"weights": 5}, id="gguf"),
+        pytest.param(
+            "m.gguf",
+            samples.gguf(),
+            "gguf",
+            {"weights": 2, "remarks": ("`general.architecture` is `llama`.", "`general.name` is `Tiny`.")},
+            id="gguf",
+        ),
+        pytest.param("m.gguf", samples.gguf(tensors=0), "gguf", {"weights": 0, "problem": ""}, id="gguf of no tensors"),
         pytest.param(
             "m.keras",
             samples.keras(),
@@ -151,6 +159,7 @@ def test_a_file_is_told(name: str, data: bytes, kind: str, facts: dict[str, Any]
         ("m.cbm", samples.catboost()),
         ("m.onnx", samples.onnx()),
         ("m.safetensors", samples.safetensors()),
+        ("m.gguf", samples.gguf()),
         ("m.keras", samples.keras()),
         ("m.skops", samples.skops()),
         ("m.pt", samples.torch(samples.STATE_DICT)),
@@ -182,6 +191,18 @@ def test_an_entry_that_would_leave_its_folder_is_a_problem(name: str, tmp_path: 
 def test_a_tensor_that_lies_behind_the_end_of_its_file_is_missing(tmp_path: Path) -> None:
     assert not inspected(tmp_path / "m.safetensors", samples.safetensors()).is_truncated
     assert inspected(tmp_path / "m.safetensors", samples.safetensors(data=bytes(7))).is_truncated
+
+
+def test_words_of_gguf_behind_a_list_of_texts_are_read_and_so_is_the_length_of_blocks(tmp_path: Path) -> None:
+    words = samples.gguf_list("tokenizer.ggml.tokens", *map(str, range(1000)))
+    model = inspected(tmp_path / "m.gguf", samples.gguf(words))
+    assert (model.problem, model.remarks[1]) == ("", "`general.name` is `Tiny`.")
+    quantized = samples.gguf(tensors=1).replace(struct.pack("<QIQ", 2, 0, 0), struct.pack("<QIQ", 64, 2, 0))
+    assert inspected(tmp_path / "q.gguf", quantized).is_truncated  # it needs two blocks of 18 bytes, and has 8
+    assert inspected(tmp_path / "q.gguf", quantized + bytes(28)).problem == ""
+    assert inspected(tmp_path / "old.gguf", b"GGUF" + struct.pack("<IQQ", 1, 0, 0)).problem == (
+        "its version 1 of the format is not read"
+    )
 
 
 @pytest.mark.parametrize("pack", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])

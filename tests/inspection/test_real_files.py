@@ -1,9 +1,15 @@
-"""What is told of files that the frameworks themselves wrote, in an environment of their own."""
+"""What is told of files that the frameworks themselves wrote, in an environment of their own.
+
+The frameworks that go together with no others write theirs where their own tests run (`make test-frameworks`).
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +17,7 @@ import pytest
 
 from kappa.inspection.detection import inspect_path
 from kappa.inspection.report import Model, Tensor
+from kappa.plugins import ARTIFACTS
 from tests.frameworks.environments import environment
 
 pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.timeout(1800)]  # some GB are installed first
@@ -19,6 +26,7 @@ PACKAGES = (
     *(
         "catboost",
         "cloudpickle",
+        "gguf",
         "joblib",
         "keras",
         "lightgbm",
@@ -57,6 +65,10 @@ EXPECTED: dict[str, tuple[str, dict[str, Any]]] = {
     "pipeline.lz4.joblib": ("joblib", {"certainty": "likely"}),
     "pipeline.skops": ("skops", {"made_of": "sklearn.pipeline:Pipeline", "feature_names": NAMES, **CLASSIFIER}),
     "spacy": ("spacy", {"modules": ("spacy",)}),
+    "tiny.gguf": (
+        "gguf",
+        {"weights": 3, "remarks": ("`general.architecture` is `llama`.", "`general.name` is `Tiny`.")},
+    ),
     "statsmodels.pickle": (
         "pickle",
         {"made_of": "statsmodels.regression.linear_model:RegressionResultsWrapper", "artifact_type": "pickle"},
@@ -116,3 +128,70 @@ def test_half_of_a_file_is_never_whole(name: str, folder: Path, tmp_path: Path) 
     model = inspected(tmp_path / name)
     assert model.problem or model.certainty != "certain"
     assert model.verdict is None or model.verdict.state == "unknown"
+
+
+# -- by frameworks that need an environment of their own ---------------------------------------------------------------
+
+H2O = pytest.param("h2o", "mojo.zip", marks=pytest.mark.h2o)
+PYSPARK = pytest.param("pyspark", "pyspark", marks=pytest.mark.spark)
+TENSORFLOW = pytest.param("tensorflow-cpu", "saved-model", marks=pytest.mark.tensorflow)
+TRANSFORMERS = pytest.param("transformers", "transformers", marks=pytest.mark.transformers)
+EXPECTED_ELSEWHERE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "mojo.zip": ("h2o", "h2o", {"feature_names": NAMES, "feature_count": 3, "classes": ("no", "yes")}),
+    "pyspark": ("pyspark", "pyspark", {"feature_names": NAMES, "made_of": "org.apache.spark.ml:PipelineModel"}),
+    "saved-model": (
+        "tensorflow",
+        "tensorflow",
+        {
+            "inputs": (Tensor("rows", "float32", (-1, 3)),),
+            "outputs": (Tensor("scores", "float32", (-1, 2)),),
+            "remarks": ("Its signatures are `serving_default`.",),
+        },
+    ),
+    "transformers": (
+        "transformers",
+        "transformers",
+        {"made_of": "transformers:BertForSequenceClassification", "classes": ("glad", "sad")},
+    ),
+}
+CUT = {
+    "mojo.zip": "mojo.zip",
+    "pyspark": "pyspark/stages",
+    "saved-model": "saved-model/saved_model.pb",
+    "transformers": "transformers/model.safetensors",
+}
+"""What is cut of each: a file, or of a folder of folders the last one."""
+
+
+@pytest.fixture
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return the folder with the model of a framework that is installed here."""
+    command = [sys.executable, Path(__file__).with_name("write_models.py"), tmp_path, request.param]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+each_elsewhere = pytest.mark.parametrize(
+    ("elsewhere", "name"), [H2O, PYSPARK, TENSORFLOW, TRANSFORMERS], indirect=["elsewhere"]
+)
+
+
+@each_elsewhere
+def test_a_model_of_a_framework_with_an_environment_of_its_own_is_described(elsewhere: Path, name: str) -> None:
+    model = inspected(elsewhere / name)
+    distribution, kind, facts = EXPECTED_ELSEWHERE[name]
+    assert (model.kind, model.artifact_type, model.certainty, model.problem) == (kind, kind, "certain", "")
+    assert model.versions == {distribution: version(distribution)}
+    assert {key: getattr(model, key) for key in facts} == facts
+
+
+@each_elsewhere
+def test_a_part_of_such_a_model_is_never_whole(elsewhere: Path, name: str) -> None:
+    part = elsewhere / CUT[name]
+    if part.is_dir():
+        shutil.rmtree(max(part.iterdir()))
+    else:
+        part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    artifact_type = EXPECTED_ELSEWHERE[name][1]
+    assert inspected(elsewhere / name).problem or ARTIFACTS.load(artifact_type)("m").problem_of(elsewhere / name)

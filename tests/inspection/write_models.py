@@ -1,4 +1,7 @@
-"""Write a tiny model with each framework that is installed, in each of its own formats, into the folder named."""
+"""Write a tiny model with each framework that is installed, in each of its own formats, into the folder named.
+
+After the folder, the distributions may be named whose models are written alone.
+"""
 
 from __future__ import annotations
 
@@ -118,6 +121,80 @@ def write_spacy() -> None:
     nlp.to_disk(FOLDER / "spacy")
 
 
+def write_gguf() -> None:
+    import gguf
+
+    writer = gguf.GGUFWriter(FOLDER / "tiny.gguf", "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([f"word {number}" for number in range(300)])
+    writer.add_name("Tiny")
+    writer.add_custom_alignment(64)
+    weights = np.linspace(-1, 1, 4 * 64, dtype=np.float32).reshape(4, 64)
+    writer.add_tensor("output.weight", weights)
+    writer.add_tensor("half.weight", weights[:1].astype(np.float16))
+    q8 = gguf.GGMLQuantizationType.Q8_0
+    writer.add_tensor("packed.weight", gguf.quantize(weights, q8), raw_dtype=q8)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_h2o() -> None:
+    import h2o
+    from h2o.backend import H2OLocalServer
+    from h2o.estimators import H2OGradientBoostingEstimator
+
+    ROWS.assign(churn=LABELS.map({0: "no", 1: "yes"})).to_csv(FOLDER / "table.csv", index=False)
+    h2o.connect(server=H2OLocalServer.start(nthreads=1, max_mem_size=1 << 29, verbose=False), verbose=False)
+    frame = h2o.import_file(str(FOLDER / "table.csv"), col_types={"churn": "enum"})
+    model = H2OGradientBoostingEstimator(ntrees=3, min_rows=1, seed=1)
+    model.train(x=NAMES, y="churn", training_frame=frame)
+    model.download_mojo(path=str(FOLDER / "mojo.zip"))
+    (FOLDER / "table.csv").unlink()
+
+
+def write_pyspark() -> None:
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import LogisticRegression
+    from pyspark.ml.feature import VectorAssembler
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    frame = session.createDataFrame(ROWS.assign(label=LABELS.astype(float)))
+    stages = [VectorAssembler(inputCols=NAMES, outputCol="features"), LogisticRegression(maxIter=5)]
+    Pipeline(stages=stages).fit(frame).save((FOLDER / "pyspark").resolve().as_uri())
+
+
+def write_tensorflow() -> None:
+    import tensorflow as tf
+
+    class Scores(tf.Module):  # type: ignore[misc] # TensorFlow has no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = tf.Variable(np.ones((3, 2), "float32"))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="rows")])
+        def score(self, rows):  # type: ignore[no-untyped-def]
+            return {"scores": rows @ self.weights}
+
+    model = Scores()
+    tf.saved_model.save(model, str(FOLDER / "saved-model"), signatures={"serving_default": model.score})
+
+
+def write_transformers() -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    words = {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3}
+    labels = {0: "glad", 1: "sad"}
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(FOLDER / "transformers")
+    config = BertConfig(vocab_size=len(words), id2label=labels, **sizes)
+    BertForSequenceClassification(config).save_pretrained(FOLDER / "transformers")
+
+
 WRITERS = {
     "xgboost-cpu": write_xgboost,
     "lightgbm": write_lightgbm,
@@ -129,12 +206,19 @@ WRITERS = {
     "statsmodels": write_statsmodels,
     "mlflow-skinny": write_mlflow,
     "spacy": write_spacy,
+    "gguf": write_gguf,
+    "h2o": write_h2o,
+    "pyspark": write_pyspark,
+    "tensorflow-cpu": write_tensorflow,
+    "transformers": write_transformers,
 }
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     versions = {}
     for name, write in WRITERS.items():
+        if sys.argv[2:] and name not in sys.argv[2:]:
+            continue
         try:
             versions[name] = version(name)
         except ImportError:

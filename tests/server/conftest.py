@@ -43,14 +43,14 @@ class Running:
             self._is_over = True
             self._arrived.notify_all()
 
-    def wait_for(self, text: str, *, times: int = 1) -> None:
+    def wait_for(self, text: str, *, times: int = 1, timeout_s: float = 60) -> None:
         """Wait until ``text`` was in its log ``times`` times; fails if it ends before."""
 
         def is_there() -> bool:
             return sum(text in line for line in self.lines) >= times
 
         with self._arrived:
-            self._arrived.wait_for(lambda: is_there() or self._is_over, timeout=60)
+            self._arrived.wait_for(lambda: is_there() or self._is_over, timeout=timeout_s)
             assert is_there(), f"the server did not say {text!r}: {''.join(self.lines)}"
 
     @property

@@ -456,7 +456,7 @@ class _Planner:
                 self.problems.append(f"The metadata of the artifact `{plugin.name}` holds more than text and numbers.")
             kept = plugin.kept
             planned.append(PlannedArtifact(plugin, source, versions_at_save(kept, source)))
-            if kept.is_pickle or needs_of(kept, source).is_pickle:
+            if kept.runs_code(needs_of(kept, source)):
                 pickles.append(f"`{plugin.name}`")
         declared = {plugin.name for plugin in self.spec.artifacts}
         self.problems += [

@@ -42,7 +42,7 @@ from kappa.build.packages.wheel import describe_kappa
 from kappa.errors import KappaError, MisplacedError
 from kappa.plugins import ARTIFACTS
 from kappa.services.inference import extensions_of
-from kappa.spec.contracts import ArtifactPlugin
+from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
 from kappa.spec.document import ApiTable, ArtifactTable
 from kappa.spec.layout import PackageLayout
 from kappa.spec.service import ApiSpec, EnvSpec, batch_by_default
@@ -112,8 +112,8 @@ def _check_models(draft: Draft, paths: PathChecks, declaration: Declaration | No
         if file is not None and (why := _problem_of(plugin, file)) is not None:
             _report_model(draft, name, plugin, file, why)
         if draft.get("security", "pickle") == "forbid":
-            is_pickled = file is not None and needs_of_file(plugin.kept, file).is_pickle
-            if plugin.kept.is_pickle or is_pickled:
+            needs = needs_of_file(plugin.kept, file) if file is not None else ModelNeeds()
+            if plugin.kept.runs_code(needs):
                 subject = kind if plugin.is_pickle else (*path, "path")
                 message = f"The artifact `{name}` is a pickle, whose loading runs code that the file chooses."
                 labels = [diagnostics.label(("security", "pickle"), "forbidden here")]

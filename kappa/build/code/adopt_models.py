@@ -36,8 +36,7 @@ def adopt_model(order: Mapping[str, Any]) -> dict[str, Any]:
         return {"problem": str(exc)}
     except Exception as exc:  # noqa: BLE001 - the user's code runs here, and may raise anything
         return {"problem": exception_text(exc)}
-    is_pickle = plugin.is_pickle or plugin.needs_of_file(path).is_pickle
-    return {"is_pickle": is_pickle, "requires": list(plugin.requires())}
+    return {"is_pickle": plugin.runs_code(plugin.needs_of_file(path)), "requires": list(plugin.requires())}
 
 
 def main() -> None:
