@@ -1,7 +1,8 @@
 """Names, versions and tags of bundles.
 
-A *tag* is ``Name:version``. A *reference* is what a user types where a bundle is wanted: a tag, ``Name`` or
-``Name:latest`` for the newest, ``Name@sha256:…`` for one exact content. The grammar of versions and their mapping to
+A *tag* is ``Name:version``, or ``namespace/Name:version`` outside of the namespace `default`. A *reference* is what a
+user types where a bundle is wanted: a tag, ``Name`` or ``Name:latest`` for the newest, ``Name@sha256:…`` for one exact
+content, ``Name:alias``. The grammar of versions and their mapping to
 PEP 440 is part of the bundle format: the mapping is one to one, so a tag can be read back from an installed package.
 """
 
@@ -15,17 +16,21 @@ from datetime import datetime, timezone
 from kappa.errors import UsageError
 
 __all__ = [
+    "DEFAULT_NAMESPACE",
     "IDENTIFIER",
     "BundleReference",
     "Tag",
     "check_identifier",
     "check_name",
+    "check_namespace",
     "check_version",
     "default_version",
     "from_pep440",
     "to_pep440",
 ]
 
+DEFAULT_NAMESPACE = "default"
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PREFIX = r"((?:(?:0|[1-9][0-9]*)\.){2})?"  # what `@kappa.ver` puts before a version
@@ -58,6 +63,16 @@ def check_identifier(text: str) -> str:
     return text
 
 
+def check_namespace(namespace: str) -> str:
+    """Return ``namespace`` if it fits the grammar of a DNS label (RFC 1123)."""
+    if not _NAMESPACE.fullmatch(namespace):
+        raise ValueError(
+            f"`{namespace}` is not a namespace: use 1 to 63 lower-case letters, digits and `-`, beginning and ending "
+            "with a letter or a digit"
+        )
+    return namespace
+
+
 def check_version(version: str) -> str:
     """Return ``version`` if it fits the grammar; ``latest`` is reserved in any case."""
     if not _VERSION.fullmatch(version):
@@ -72,21 +87,32 @@ def check_version(version: str) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tag:
-    """``name:version`` of one bundle."""
+    """``name:version`` of one bundle, in a namespace."""
 
     name: str
     version: str
+    namespace: str = DEFAULT_NAMESPACE
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.version}"
+        return f"{_prefix_of(self.namespace)}{self.name}:{self.version}"
 
     @classmethod
     def parse(cls, text: str) -> Tag:
-        """Read ``Name:version``; a `ValueError` says which half is wrong."""
-        name, colon, version = text.partition(":")
+        """Read ``Name:version`` or ``namespace/Name:version``; a `ValueError` says which part is wrong."""
+        namespace, rest = _split_namespace(text)
+        name, colon, version = rest.partition(":")
         if not colon:
             raise ValueError(f"`{text}` has no version: write `{text}:<version>`")
-        return cls(check_name(name), check_version(version))
+        return cls(check_name(name), check_version(version), namespace)
+
+
+def _split_namespace(text: str) -> tuple[str, str]:
+    namespace, slash, rest = text.partition("/")
+    return (check_namespace(namespace), rest) if slash else (DEFAULT_NAMESPACE, text)
+
+
+def _prefix_of(namespace: str) -> str:
+    return "" if namespace == DEFAULT_NAMESPACE else f"{namespace}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +121,32 @@ class BundleReference:
 
     name: str
     version: str | None = None
+    """A version or an alias: their grammar is one, and the store knows which it is."""
     digest: str | None = None
+    namespace: str = DEFAULT_NAMESPACE
+
+    def __str__(self) -> str:
+        if self.digest is not None:
+            return f"{_prefix_of(self.namespace)}{self.name}@{self.digest}"
+        return f"{_prefix_of(self.namespace)}{self.name}:{self.version or 'latest'}"
 
     @classmethod
     def parse(cls, text: str) -> BundleReference:
-        """Read ``Name``, ``Name:version``, ``Name:latest`` or ``Name@sha256:…``; raises `UsageError`."""
+        """Read ``[namespace/]Name`` alone, with ``:version``, ``:alias``, ``:latest`` or ``@sha256:…``.
+
+        Raises `UsageError`.
+        """
         try:
-            if "@" in text:
-                name, _, digest = text.partition("@")
+            namespace, rest = _split_namespace(text)
+            if "@" in rest:
+                name, _, digest = rest.partition("@")
                 if not _DIGEST.fullmatch(digest):
                     raise ValueError(f"`{digest}` is not a digest: expected `sha256:` and 6 to 64 hex digits")
-                return cls(check_name(name), digest=digest)
-            name, colon, version = text.partition(":")
+                return cls(check_name(name), digest=digest, namespace=namespace)
+            name, colon, version = rest.partition(":")
             if not colon or version.lower() == "latest":
-                return cls(check_name(name))
-            return cls(check_name(name), version=check_version(version))
+                return cls(check_name(name), namespace=namespace)
+            return cls(check_name(name), version=check_version(version), namespace=namespace)
         except ValueError as exc:
             raise UsageError(f"{exc}.") from None
 

@@ -24,8 +24,8 @@ from kappa.gamma.records import record_of
 from kappa.gamma.settling import Trees
 from kappa.gamma.storage import BundleStorage
 from kappa.spec.manifest import BundleManifest
-from kappa.spec.store import NAMESPACE, BundleRecord, Query
-from kappa.tag import BundleReference, Tag
+from kappa.spec.store import BundleRecord, Query
+from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
 __all__ = ["GammaService", "local_service"]
 
@@ -103,7 +103,7 @@ class GammaService:
             uri = self._storage.put(staged, manifest)
             directory = self._storage.fetch(uri)
             with engine.begin() as connection:
-                add_bundle(connection, NAMESPACE, record_of(directory, manifest, uri=uri))
+                add_bundle(connection, DEFAULT_NAMESPACE, record_of(directory, manifest, uri=uri))
         return directory
 
     def delete(self, tags: Sequence[Tag]) -> list[Tag]:
@@ -117,7 +117,7 @@ class GammaService:
                     if free is not None:
                         removed[tag] = free
                     with engine.begin() as connection:
-                        remove_bundle(connection, NAMESPACE, tag)
+                        remove_bundle(connection, DEFAULT_NAMESPACE, tag)
         finally:
             for free in removed.values():
                 free()
@@ -173,7 +173,7 @@ class GammaService:
     def _names(self) -> list[str]:
         self._settle()
         with self._failing_explained(), reading(self._engine) as connection:
-            return names_of(connection, NAMESPACE)
+            return names_of(connection, DEFAULT_NAMESPACE)
 
 
 def _enumerate(items: Sequence[Tag] | Sequence[str]) -> str:

@@ -16,8 +16,8 @@ from kappa.gamma.queries import add_bundle, misfit_of, remove_bundle, tags_of
 from kappa.gamma.records import record_of
 from kappa.log import log
 from kappa.spec.manifest import read_manifest
-from kappa.spec.store import NAMESPACE, BundleRecord
-from kappa.tag import Tag
+from kappa.spec.store import BundleRecord
+from kappa.tag import DEFAULT_NAMESPACE, Tag
 
 __all__ = ["Trees"]
 
@@ -30,16 +30,16 @@ class Trees:
 
     def are_known(self, connection: Connection) -> bool:
         """Return whether the database knows exactly the bundles that are there."""
-        return tags_of(connection, NAMESPACE) == self._storage.tags()
+        return tags_of(connection, DEFAULT_NAMESPACE) == self._storage.tags()
 
     def settle(self, connection: Connection) -> None:
         """Add the bundles that the database lacks, and remove those that are not there."""
-        there, recorded = self._storage.tags(), tags_of(connection, NAMESPACE)
+        there, recorded = self._storage.tags(), tags_of(connection, DEFAULT_NAMESPACE)
         for tag in recorded - there:
-            remove_bundle(connection, NAMESPACE, tag)
+            remove_bundle(connection, DEFAULT_NAMESPACE, tag)
         for tag in sorted(there - recorded, key=self._age):
             if (record := self._record_or_warning(tag)) is not None:
-                add_bundle(connection, NAMESPACE, record)
+                add_bundle(connection, DEFAULT_NAMESPACE, record)
 
     def _age(self, tag: Tag) -> float:
         with suppress(OSError):
