@@ -17,6 +17,7 @@ The tree, with the exit code of each class (a subclass keeps its parent's unless
     │       └── IndexUnreachableError
     ├── ContainerError .........................  6
     ├── GammaError .............................  7
+    │   └── GammaUnreachableError ..............     a Gamma server that does not answer; what was sent may be repeated
     ├── DeployError ............................  8
     ├── InferenceFailedError ...................  9  the user's code or a model failed
     │   ├── BadInputError ......................     a request that its adapter refuses: HTTP 4xx
@@ -47,6 +48,7 @@ __all__ = [
     "DestinationExistsError",
     "ExampleFailedError",
     "GammaError",
+    "GammaUnreachableError",
     "IndexUnreachableError",
     "InferenceFailedError",
     "KappaError",
@@ -142,6 +144,10 @@ class ContainerError(KappaError):
 
 class GammaError(KappaError):
     exit_code = 7
+
+
+class GammaUnreachableError(GammaError):
+    """A Gamma server does not answer, or the connection to it broke and did not come back."""
 
 
 class DeployError(KappaError):

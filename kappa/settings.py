@@ -6,6 +6,7 @@ Order: command-line flag, environment, the kappafile's `[serving]` (frozen in `k
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,8 +19,15 @@ from kappa.choices import BatchPlacement, ExamplesUse
 from kappa.environment import home_directory
 from kappa.errors import ConfigurationError
 from kappa.origins import check_origin
+from kappa.secret_urls import secret_in
+from kappa.tag import DEFAULT_NAMESPACE, check_namespace
 
-__all__ = ["ServerSettings", "Settings", "read_settings"]
+__all__ = ["CacheSettings", "GammaSettings", "ServerSettings", "Settings", "read_settings", "settings_path"]
+
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})")
+_URL = re.compile(r"(grpcs?|https?)://[^\s/?#]+[^\s?#]*")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|kB|MB|GB|TB)?", re.IGNORECASE)
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 def _listed(value: Any) -> Any:
@@ -48,6 +56,70 @@ class ServerSettings(BaseModel):
     """The web pages of other sites that may ask in a browser, where a service does not say; `*` means all."""
 
 
+def _check_gamma_url(url: str) -> str:
+    """Return the URL of a Gamma server if it is one of the forms that clients take."""
+    if secret_in(url if "://" in url else f"grpc://{url}"):
+        raise ValueError("it holds a user or a password: put the token into a file, and name it in `token_file`")
+    if not (_HOST_AND_PORT.fullmatch(url) or _URL.fullmatch(url)):
+        raise ValueError(
+            f"`{url}` is not the URL of a Gamma server: write `host:50051`, `grpcs://host:50051` or `https://host:3000`"
+        )
+    return url
+
+
+def _check_size(size: str) -> str:
+    if not _SIZE.fullmatch(size):
+        raise ValueError(f"`{size}` is not a size: write it like `500 MB` or `20 GB`")
+    return size
+
+
+def _nothing_for_empty(value: Any) -> Any:
+    """Return ``None`` for empty text: so a variable can take a setting away."""
+    return None if value == "" else value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(_nothing_for_empty)]
+
+
+class GammaSettings(BaseModel):
+    """What this machine knows of its team's Gamma server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    url: Annotated[Annotated[str, AfterValidator(_check_gamma_url)] | None, BeforeValidator(_nothing_for_empty)] = None
+    """The server that bundles are saved to and taken from: `host:port` or `grpc://` for gRPC, `grpcs://` for gRPC with
+    TLS, `http://` or `https://` for its HTTP door. Without it, bundles stay in the store of this machine."""
+    tls_ca: OptionalText = None
+    """A file with the certificates (PEM) that its certificate must descend from, in place of the system's."""
+    tls_cert: OptionalText = None
+    """A file with the certificate that this client shows (PEM)."""
+    tls_key: OptionalText = None
+    """A file with the key of that certificate (PEM)."""
+    namespace: Annotated[str, AfterValidator(check_namespace)] = DEFAULT_NAMESPACE
+    """The namespace that a tag without one is in."""
+    timeout: float = Field(default=30.0, gt=0, le=3600)
+    """How many seconds an answer may take; of a transfer, how long no byte may come."""
+    token_file: OptionalText = None
+    """A file with the token that is sent to the server."""
+    allow_plaintext: bool = False
+    """Whether a token may be sent without TLS to another machine."""
+    on_unreachable: Literal["fail", "keep"] = "fail"
+    """What a build does where the server is away: it keeps the bundle on this machine, and fails or only warns."""
+
+
+class CacheSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    max_size: Annotated[str, AfterValidator(_check_size)] = "20 GB"
+    """How much room fetched bundles may take; those that were not used for longest go first."""
+
+    @property
+    def max_size_bytes(self) -> int:
+        match = _SIZE.fullmatch(self.max_size)
+        assert match is not None  # noqa: S101 - the validator has seen to it
+        return int(float(match[1]) * _UNITS[(match[2] or "B").lower()])
+
+
 class Settings(BaseModel):
     """`config.yml`, every key optional."""
 
@@ -55,18 +127,27 @@ class Settings(BaseModel):
 
     server: ServerSettings = ServerSettings()
     """Defaults of the API server."""
+    gamma_service: GammaSettings = GammaSettings()
+    """The Gamma server of a team, which `kappa config set gamma_service.url=…` names."""
+    cache: CacheSettings = CacheSettings()
+    """Bundles that were fetched from a Gamma server."""
     default_docker_base_image: str | None = None
     """The image that bundles start from when their kappafile names none."""
 
 
+def settings_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return ``$KAPPA_CONFIG`` or ``$KAPPA_HOME/config.yml``, which need not exist."""
+    named = environ.get("KAPPA_CONFIG")
+    return Path(named).expanduser() if named else home_directory(environ) / "config.yml"
+
+
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read ``$KAPPA_CONFIG`` or ``$KAPPA_HOME/config.yml``, then variables like ``KAPPA_SERVER__PORT`` over it.
+    """Read `settings_path`, then variables like ``KAPPA_SERVER__PORT`` over it.
 
     Raises `ConfigurationError` for a file that cannot be read or a key that is not known.
     """
-    named = environ.get("KAPPA_CONFIG")
-    path = Path(named).expanduser() if named else home_directory(environ) / "config.yml"
-    if named and not path.is_file():
+    path = settings_path(environ)
+    if environ.get("KAPPA_CONFIG") and not path.is_file():
         raise ConfigurationError(f"`KAPPA_CONFIG` names `{path}`, which is not a file.")
     values = _read_values(path) if path.is_file() else {}
     for variable, text in environ.items():

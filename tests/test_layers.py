@@ -39,6 +39,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.secret_urls",
         "kappa.service_log",
         "kappa.settings",
+        "kappa.settings_file",
         "kappa.tag",
         "kappa.types",
         "kappa.wording",
@@ -72,6 +73,7 @@ REGISTRY = "kappa.plugins"
 
 THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.settings": ({"pydantic", "ruamel"}, set()),
+    "kappa.settings_file": ({"pydantic", "ruamel"}, {"filelock"}),
     "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, {"ruamel"}),
     "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
     "kappa.frameworks": (
@@ -107,7 +109,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.containers": (set(), {"docker", "requests"}),
     "kappa.gamma": ({"alembic", "sqlalchemy"}, {"alembic", "filelock"}),
     "kappa.server": ({"falcon", "gunicorn", "h11", "prometheus_client", "uvicorn"}, {"uvloop"}),
-    "kappa.cli": ({"click", "orjson"}, {"rich"}),
+    "kappa.cli": ({"click", "orjson"}, {"rich", "ruamel"}),
     "kappa.testing": ({"falcon", "packaging", "pytest"}, set()),
 }
 """What each unit imports of others' packages: when it is imported itself, and only inside functions."""

@@ -61,6 +61,12 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.targets import resolve_target as resolve_target
     from kappa.actions.targets import service_at as service_at
     from kappa.actions.targets import stored_tags as stored_tags
+    from kappa.settings_file import change_settings as change_settings
+    from kappa.settings_file import reset_settings as reset_settings
+    from kappa.settings_file import setting_in_effect as setting_in_effect
+    from kappa.settings_file import setting_keys as setting_keys
+    from kappa.settings_file import settings_in_effect as settings_in_effect
+    from kappa.settings_file import settings_in_file as settings_in_file
 
 _HOMES = {
     "Built": "kappa.actions.building",
@@ -76,6 +82,7 @@ _HOMES = {
     "build_project": "kappa.actions.building",
     "bundle_record": "kappa.actions.store",
     "bundles_to_delete": "kappa.actions.store",
+    "change_settings": "kappa.settings_file",
     "check_kappafiles": "kappa.actions.kappafiles",
     "check_project_lock": "kappa.actions.building",
     "compose_file": "kappa.actions.images",
@@ -99,6 +106,7 @@ _HOMES = {
     "reload_server": "kappa.actions.serving",
     "replay_examples": "kappa.actions.examples",
     "report": "kappa.actions.kappafiles",
+    "reset_settings": "kappa.settings_file",
     "resolve_target": "kappa.actions.targets",
     "save_service": "kappa.actions.building",
     "say_what_ran": "kappa.actions.examples",
@@ -106,6 +114,10 @@ _HOMES = {
     "serve_project": "kappa.actions.serving",
     "server_settings": "kappa.actions.serving",
     "service_at": "kappa.actions.targets",
+    "setting_in_effect": "kappa.settings_file",
+    "setting_keys": "kappa.settings_file",
+    "settings_in_effect": "kappa.settings_file",
+    "settings_in_file": "kappa.settings_file",
     "start_dev_server": "kappa.actions.dev_server",
     "stored_tags": "kappa.actions.targets",
     "tune_bundle": "kappa.actions.serving",
@@ -129,6 +141,7 @@ __all__ = [
     "build_project",
     "bundle_record",
     "bundles_to_delete",
+    "change_settings",
     "check_kappafiles",
     "check_project_lock",
     "compose_file",
@@ -152,6 +165,7 @@ __all__ = [
     "reload_server",
     "replay_examples",
     "report",
+    "reset_settings",
     "resolve_target",
     "save_service",
     "say_what_ran",
@@ -159,6 +173,10 @@ __all__ = [
     "serve_project",
     "server_settings",
     "service_at",
+    "setting_in_effect",
+    "setting_keys",
+    "settings_in_effect",
+    "settings_in_file",
     "start_dev_server",
     "stored_tags",
     "tune_bundle",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kappa import build, gamma
 from kappa.errors import BundleNotFoundError, KappaError, UsageError, optional_import
@@ -110,7 +110,7 @@ Target = ProjectTarget | BundleTarget
 def local_store(environ: Mapping[str, str] = os.environ) -> Store:
     """Return the store below ``$KAPPA_HOME``."""
     with optional_import("kappa-ml", needed_for="finding bundles by their names"):
-        return gamma.local_service(environ)
+        return cast("Store", gamma.local_service(environ))
 
 
 def stored_tags(environ: Mapping[str, str] = os.environ) -> list[Tag]:

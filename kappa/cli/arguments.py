@@ -17,6 +17,7 @@ __all__ = [
     "api_argument",
     "bundles_at_hand",
     "choice_argument",
+    "complete_setting",
     "format_option",
     "target_argument",
     "targets_argument",
@@ -128,3 +129,9 @@ def _complete_target(_: click.Context, __: click.Parameter, incomplete: str) -> 
 
     tags = [tag for tag in map(str, actions.stored_tags()) if tag.startswith(incomplete)]
     return [CompletionItem(tag) for tag in tags] or [CompletionItem(incomplete, type="file")]
+
+
+def complete_setting(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the key of a setting."""
+    end = "=" if ctx.params.get("action") == "set" else ""
+    return [CompletionItem(f"{key}{end}") for key in actions.setting_keys() if key.startswith(incomplete)]

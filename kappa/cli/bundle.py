@@ -46,7 +46,7 @@ def _bound(original: click.Command, target: actions.BundleTarget, *, program: st
         return original
     fixed = {name: value for name, value in {"target": target, "examples_from": None}.items() if name in names}
     bound = copy(original)
-    bound.params = [parameter for parameter in original.params if parameter.name not in fixed]
+    bound.params = [parameter for parameter in original.params if parameter.name not in {*fixed, "local", "namespace"}]
     bound.callback = partial(original.callback, **fixed)
     paragraphs = (original.help or "").split("\n\n")
     bound.help = "\n\n".join(paragraph for paragraph in paragraphs if "TARGET" not in paragraph)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import keyword
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -28,11 +31,21 @@ class KappaArgument(click.Argument):
 
 
 class KappaCommand(click.Command):
-    """A command with `--quiet`, `--verbose` and examples in its help; what it returns is the exit code."""
+    """A command with `--quiet`, `--verbose` and examples in its help; what it returns is the exit code.
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), is_live: bool = False, **kwargs: Any) -> None:
+    Each takes `--local` and `--namespace` as well; the help of those shows it that work on the bundles of a store.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[str] = (),
+        is_live: bool = False,
+        uses_store: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.params += _common_options()
+        self.params += [*_store_options(hidden=not uses_store), *_common_options()]
         self.examples = tuple(examples)
         self.is_live = is_live
         self.fixed: Mapping[str, Any] = {}
@@ -48,7 +61,7 @@ class KappaCommand(click.Command):
             raise click.UsageError(message, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        with narrating(ctx.ensure_object(Shell), live=self.is_live):
+        with _environment(ctx.meta.get(_OVERRIDES, {})), narrating(ctx.ensure_object(Shell), live=self.is_live):
             return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -125,16 +138,25 @@ class LazyGroup(click.Group):
 
 def load_command(name: str) -> click.Command:
     """Import the command ``name`` of `kappa.cli.commands`."""
-    module = import_module(f"kappa.cli.commands.{name.replace('-', '_')}")
+    module_name = f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
+    module = import_module(f"kappa.cli.commands.{module_name}")
     command: click.Command = module.command
     return command
 
 
 def kappa_command(
-    name: str, *, examples: Sequence[str], is_live: bool = False, cls: type[KappaCommand] = KappaCommand
+    name: str,
+    *,
+    examples: Sequence[str],
+    is_live: bool = False,
+    uses_store: bool = False,
+    cls: type[KappaCommand] = KappaCommand,
 ) -> Callable[[Any], KappaCommand]:
-    """Make a function the command ``name``; its docstring is the help, ``is_live`` allows a spinner while it runs."""
-    return click.command(name, cls=cls, examples=examples, is_live=is_live)
+    """Make a function the command ``name``; its docstring is the help.
+
+    ``is_live`` allows a spinner while it runs; ``uses_store`` shows the options that say which store is meant.
+    """
+    return click.command(name, cls=cls, examples=examples, is_live=is_live, uses_store=uses_store)
 
 
 def _common_options() -> list[click.Option]:
@@ -151,13 +173,65 @@ def _common_options() -> list[click.Option]:
             is_flag=True,
             expose_value=False,
             callback=remember("is_quiet"),
-            help="Print results and errors only.",
+            help="Hide all warnings and info logs",
         ),
         click.Option(
-            ["--verbose"],
+            ["--verbose", "--debug", "verbose"],
             is_flag=True,
             expose_value=False,
             callback=remember("is_verbose"),
-            help="Print more, with the traceback of a failure.",
+            help="Show debug logs when running the command",
         ),
     ]
+
+
+def _store_options(*, hidden: bool) -> list[click.Option]:
+    return [
+        click.Option(
+            ["--local"],
+            is_flag=True,
+            expose_value=False,
+            hidden=hidden,
+            callback=_setting_of("url", lambda value: "" if value else None),
+            help="Use the store of this machine, whatever server is configured.",
+        ),
+        click.Option(
+            ["--namespace"],
+            metavar="NAMESPACE",
+            expose_value=False,
+            hidden=hidden,
+            callback=_setting_of("namespace", lambda value: value),
+            help="The namespace of names without one.  [default: `default`, or as configured]",
+        ),
+    ]
+
+
+def _setting_of(
+    key: str, text_of: Callable[[Any], str | None]
+) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Return a callback that lets an option override a setting of `gamma_service` for as long as the command runs."""
+
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if not ctx.resilient_parsing and (text := text_of(value)) is not None:
+            overrides = ctx.meta.setdefault(_OVERRIDES, {})
+            overrides[f"KAPPA_GAMMA_SERVICE__{key.upper()}"] = text
+
+    return callback
+
+
+_OVERRIDES = "kappa.cli.command.overrides"
+
+
+@contextmanager
+def _environment(overrides: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables until the block ends: processes that the command starts see them, too."""
+    before = {name: os.environ.get(name) for name in overrides}
+    os.environ.update(overrides)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

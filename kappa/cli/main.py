@@ -41,6 +41,7 @@ SECTIONS = {
         "generate": "Write a Compose file or a workflow for a service.",
     },
     "Shell": {
+        "config": "Show and change the settings of this machine.",
         "completion": "Print the script that completes commands in a shell.",
     },
 }

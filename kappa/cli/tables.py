@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-__all__ = ["age_of", "bundle_table", "size_of", "text_table"]
+__all__ = ["age_of", "bundle_table", "size_of", "text_table", "yaml_text"]
 
 _UNITS = (("year", 31_557_600), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 _CELL_WIDTH = 60
@@ -73,3 +74,15 @@ def size_of(size_bytes: int) -> str:
     while size >= 1000 and unit < len(_SIZES) - 1:
         size, unit = size / 1000, unit + 1
     return f"{size:.3g} {_SIZES[unit]}" if size < 999.5 or not unit else f"{size:.0f} {_SIZES[unit]}"
+
+
+def yaml_text(tree: Any) -> str:
+    """Return plain values as YAML, without a newline at the end."""
+    from ruamel.yaml import YAML
+
+    buffer = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(tree, buffer)
+    return buffer.getvalue().removesuffix("\n").removesuffix("\n...")
