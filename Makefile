@@ -90,6 +90,7 @@ format: $(INSTALLED) ## rewrite the sources as `make lint` wants them
 
 generate: $(INSTALLED) ## rewrite the generated files; a test compares them
 	$(PYTHON) docs/generate.py
+	$(PYTHON) docs/generate_proto.py
 
 bench-build: $(INSTALLED) ## the first and the second build of the iris example, with each resolver
 	$(PYTHON) benchmarks/build.py

@@ -199,11 +199,12 @@ class MissingDependencyError(KappaError):
 
     exit_code = 10
 
-    def __init__(self, requirement: str, *, needed_for: str) -> None:
+    def __init__(self, requirement: str, *, needed_for: str, otherwise: str = "") -> None:
         subject = needed_for[0].upper() + needed_for[1:]
         package = requirement.replace("kappa-ml", "path/to/kappa")  # which no index has yet
         package = f"'{package}'" if "[" in package else package
-        super().__init__(f"{subject} needs `{requirement}`, which is not installed here. Run `pip install {package}`.")
+        advice = f"Run `pip install {package}`{', or ' if otherwise else ''}{otherwise}."
+        super().__init__(f"{subject} needs `{requirement}`, which is not installed here. {advice}")
         self.requirement = requirement
 
 

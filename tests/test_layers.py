@@ -107,7 +107,13 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
         {"numpy", "onnx", "onnxmltools", "pandas", "ruamel", "skl2onnx", "sklearn", "uv"},
     ),
     "kappa.containers": (set(), {"docker", "requests"}),
-    "kappa.gamma": ({"alembic", "sqlalchemy"}, {"alembic", "filelock"}),
+    "kappa.gamma": (
+        {
+            *("alembic", "falcon", "google", "grpc", "grpc_health", "grpc_reflection", "httpx", "prometheus_client"),
+            *("pydantic", "sqlalchemy", "uvicorn"),
+        },
+        {"alembic", "filelock", "google"},
+    ),
     "kappa.server": ({"falcon", "gunicorn", "h11", "prometheus_client", "uvicorn"}, {"uvloop"}),
     "kappa.cli": ({"click", "orjson"}, {"rich", "ruamel"}),
     "kappa.testing": ({"falcon", "packaging", "pytest"}, set()),

@@ -18,7 +18,7 @@ from typing import Protocol
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import BundleReference, Tag
 
-__all__ = ["BundleFile", "Commit", "Garbage", "Registry", "RegistryInfo", "Upload"]
+__all__ = ["BundleFile", "Commit", "Garbage", "Registry", "RegistryInfo", "RemoteRegistry", "Upload"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -134,7 +134,9 @@ class Registry(Protocol):
 
     # -- writing
 
-    def begin_upload(self, manifest: bytes, files: Sequence[BundleFile], *, operation: str) -> Upload:
+    def begin_upload(
+        self, manifest: bytes, files: Sequence[BundleFile], *, namespace: str = ..., operation: str
+    ) -> Upload:
         """Begin to upload a bundle: ``manifest`` is its `kappa.yml`, which is one of ``files``.
 
         Raises `DestinationExistsError` for a tag that has other bytes, naming both digests, and `BundleError` for a
@@ -164,3 +166,13 @@ class Registry(Protocol):
 
     def collect_garbage(self, *, grace: timedelta, dry_run: bool = True) -> Garbage:
         """Find, and unless ``dry_run`` remove, what no bundle and no live upload needs and is older than ``grace``."""
+
+
+class RemoteRegistry(Registry, Protocol):
+    """A registry on another machine, with connections that are kept.
+
+    Every operation raises `GammaUnreachableError` where the server does not answer; what was asked may be asked again.
+    """
+
+    def close(self) -> None:
+        """Close the connections."""

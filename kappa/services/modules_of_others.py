@@ -23,7 +23,7 @@ MODULES_OF_OTHERS = frozenset(
         *("scipy", "six", "sklearn", "skops", "sniffio", "sqlalchemy", "sympy", "tensorflow", "threadpoolctl"),
         *("tinydb", "tokenizers", "tomli", "torch", "tqdm", "transformers", "tree_sitter", "tree_sitter_toml"),
         *("typing_extensions", "typing_inspection", "tzdata", "urllib3", "uvicorn", "uvloop", "xgboost"),
-        *("h5py", "keras", "spacy", "yaml"),
+        *("google", "grpc", "grpc_health", "grpc_reflection", "h5py", "keras", "obstore", "spacy", "yaml"),
     }
 )
 """Top-level names: of what Kappa imports, and of what that needs in turn."""

@@ -1,0 +1,24 @@
+"""What users are told of a server that does not answer."""
+
+from __future__ import annotations
+
+from kappa.errors import GammaUnreachableError
+from kappa.gamma.addresses import Address
+
+__all__ = ["unreachable"]
+
+
+def unreachable(address: Address, reason: str) -> GammaUnreachableError:
+    """Return the failure of a server that does not answer, for a reason."""
+    text = reason.strip().rstrip(".") or "the connection broke"
+    encrypted = "certificate" in text.lower() or "ssl" in text.lower()
+    advice = (
+        "Name the file of the certificates that signed the server's in `gamma_service.tls_ca`"
+        if encrypted
+        else "See that `kappa gamma-service-start` runs there, correct the address with `kappa config set "
+        "gamma_service.url=HOST:PORT`"
+    )
+    return GammaUnreachableError(
+        f"The Gamma server `{address}` does not answer: {text}. {advice}, or use the store of this machine with "
+        "`--local`."
+    )

@@ -1,0 +1,1 @@
+"""The wire format of gRPC: `registry.proto`, what is generated from it, and how values become messages."""

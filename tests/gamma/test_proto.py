@@ -1,0 +1,45 @@
+"""`registry.proto` and what is made of it."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from kappa.gamma.proto import messages
+from kappa.gamma.proto.descriptors import SERVICE, descriptor_pool, methods
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_is_made_of_the_proto_is_what_it_says() -> None:
+    generated: dict[Path, bytes] = runpy.run_path(str(ROOT / "docs" / "generate_proto.py"))["generated"]()
+    for path, content in generated.items():
+        committed = path.read_bytes()
+        if path.suffix == ".binpb":  # compilers differ in how they write what is the same
+            own = [file for file in FileDescriptorSet.FromString(content).file if file.package.startswith("kappa")]
+            ours = [file for file in FileDescriptorSet.FromString(committed).file if file.package.startswith("kappa")]
+            assert ours == own, "run `make generate`"
+        else:
+            assert committed == content, "run `make generate`"
+
+
+def test_no_name_of_ours_is_in_the_pool_that_all_packages_share() -> None:
+    from google.protobuf.descriptor_pool import Default
+
+    assert messages.Tag(name="Iris").name == "Iris"
+    try:
+        Default().FindFileByName("registry.proto")
+    except KeyError:
+        pass
+    else:
+        raise AssertionError("`registry.proto` is in the default pool")
+    assert descriptor_pool().FindServiceByName(SERVICE).full_name == SERVICE
+
+
+def test_the_methods_are_those_of_the_service() -> None:
+    assert len(methods()) == 17
+    read, write = methods()["ReadBlob"], methods()["WriteBlob"]
+    assert (read.path, read.takes_stream, read.returns_stream) == ("/kappa.gamma.v1.Registry/ReadBlob", False, True)
+    assert (write.takes_stream, write.returns_stream) == (True, False)
