@@ -14,7 +14,7 @@ WORKERS ?= auto
 
 .PHONY: help venv demo test test-engines test-frameworks coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests lint format \
   generate bench-adapters bench-build bench-serve bench-one-client bench-versions bench-structure bench-cli bench-validate bench-images \
-  bench-manifest-errors bench-tune bench-ablation bench-peers bench-compile clean
+  bench-manifest-errors bench-tune bench-ablation bench-peers bench-compile bench-registry clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -116,6 +116,9 @@ bench-peers: $(INSTALLED) ## Kappa beside six other servers; installs them, and 
 bench-compile: $(INSTALLED) ## models compiled to ONNX beside scikit-learn's in Kappa, FastAPI and LitServe, and their images; a quarter of an hour
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check onnx onnxmltools onnxruntime skl2onnx
 	$(PYTHON) benchmarks/compile.py --write
+
+bench-registry: $(INSTALLED) ## queries among 100,000 bundles, on SQLite and PostgreSQL; ten minutes
+	$(PYTHON) benchmarks/registry.py --write
 
 bench-ablation: $(INSTALLED) ## what each mechanism of batching is worth; forty minutes (`ROUNDS=2` for less)
 	$(PYTHON) benchmarks/ablation.py --rounds $(or $(ROUNDS),5) --write

@@ -87,31 +87,46 @@ _WORDS = frozenset({"in", "notin", "exists", "doesnotexist"})
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:
-    """Read a selector; raises `UsageError` that shows the part at fault."""
+    """Read a selector; raises `UsageError` that shows the part at fault and its column, counted from 1."""
     try:
-        return tuple(_requirement(part) for part in _split(text))
-    except ValueError as exc:
+        return tuple(_placed_requirement(part, begin) for part, begin in _split(text))
+    except _SelectorError as exc:
         raise UsageError(
-            f"The label selector `{text}` cannot be read: {exc}. Requirements are `key=value`, `key!=value`, "
-            "`key In (a, b)`, `key NotIn (a, b)`, `key Exists` and `key DoesNotExist`, joined by commas."
+            f"The label selector `{text}` cannot be read at column {exc.column}: {exc}. Requirements are `key=value`, "
+            "`key!=value`, `key In (a, b)`, `key NotIn (a, b)`, `key Exists` and `key DoesNotExist`, joined by commas."
         ) from None
 
 
-def _split(text: str) -> Iterator[str]:
-    """Yield the parts between commas that stand outside of parentheses."""
+class _SelectorError(ValueError):
+    def __init__(self, message: str, column: int) -> None:
+        super().__init__(message)
+        self.column = column
+
+
+def _split(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the parts between commas that stand outside of parentheses, and where each begins."""
     position = 0
     while True:
         match = _PARTS.match(text, position)
-        part = (match[0] if match else "").strip()
-        position += len(match[0]) if match else 0
+        whole = match[0] if match else ""
+        part = whole.strip()
+        begin = position + len(whole) - len(whole.lstrip())
+        position += len(whole)
         if not part:
-            raise ValueError("a requirement is empty" if text.strip() else "it is empty")
-        yield part
+            raise _SelectorError("a requirement is empty" if text.strip() else "it is empty", begin + 1)
+        yield part, begin
         if position == len(text):
             return
         if text[position] != ",":
-            raise ValueError(f"`{text[position]}` is not expected after `{part}`")
+            raise _SelectorError(f"`{text[position]}` is not expected after `{part}`", position + 1)
         position += 1
+
+
+def _placed_requirement(part: str, begin: int) -> Requirement:
+    try:
+        return _requirement(part)
+    except ValueError as exc:
+        raise _SelectorError(str(exc), begin + 1) from None
 
 
 def _requirement(part: str) -> Requirement:

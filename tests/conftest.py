@@ -17,7 +17,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +26,7 @@ from coverage import Coverage
 from hypothesis import settings
 
 from kappa.build.packages.wheel import describe_kappa, write_zip
-from kappa.spec.manifest import BundleManifest, ResolvedEnv
-from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
+from tests.gamma.bare_bundles import write_bundle
 
 pytest_plugins = ("pytester",)
 
@@ -200,37 +199,7 @@ def kappa_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture
 def stage_bundle() -> Callable[..., Path]:
     """Return a function that writes a bundle of nothing but its manifest and a lock of two packages."""
-
-    def stage(
-        directory: Path,
-        name: str,
-        version: str,
-        *,
-        created: str = "2026-01-01T00:00:00Z",
-        digest: str = "aa",
-        labels: Mapping[str, str] | None = None,
-    ) -> Path:
-        manifest = BundleManifest(
-            kappa_version="0.1.0",
-            version=version,
-            created_at=created,
-            service=ServiceSpec(
-                name=name,
-                apis=(ApiSpec(name="predict", target=FunctionTarget(function="handlers:predict"), input="json"),),
-            ),
-            env=ResolvedEnv(python_version="3.11", docker_base_image="x", requirements=(), resolver="none"),
-            labels=labels or {},
-            content_digest="sha256:" + "0" * 64,
-            files={},
-            bundle_digest="sha256:" + (digest * 64)[:64],
-        )
-        directory.mkdir(parents=True)
-        (directory / "kappa.yml").write_text(manifest.to_yaml(), encoding="utf-8")
-        lock = "apple==1.0 \\\n    --hash=sha256:00\npear==2.0 ; sys_platform == 'linux' \\\n    --hash=sha256:01\n"
-        (directory / "requirements.txt").write_text(lock, encoding="utf-8")
-        return directory
-
-    return stage
+    return write_bundle
 
 
 def tiny_wheel(folder: Path, name: str, version: str, requires: Sequence[str] = ()) -> None:

@@ -61,29 +61,32 @@ def test_a_selector(text: str, expected: list[Requirement]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("text", "column", "problem"),
     [
-        ("", "it is empty"),
-        ("  ", "it is empty"),
-        ("a,,b", "a requirement is empty"),
-        ("a=b,", "a requirement is empty"),
-        ("a==b", "`a==b` is not a requirement"),
-        ("a=", "`` cannot be the value of a label"),
-        ("a In ()", "`` cannot be the value of a label"),
-        ("a In b", "`a In b` is not a requirement"),
-        ("a Foo (b)", "`a Foo (b)` is not a requirement"),
-        ("in", "`in` has no key before it"),
-        ("exists", "`exists` has no key before it"),
-        ("-a=b", "`-a` cannot be the key of a label"),
-        ("a=b c", "`a=b c` is not a requirement"),
-        ("a in (b))", "`)` is not expected after `a in (b)`"),
-        ("a b c", "`a b c` is not a requirement"),
+        ("", 1, "it is empty"),
+        ("  ", 3, "it is empty"),
+        ("a,,b", 3, "a requirement is empty"),
+        ("a=b,", 5, "a requirement is empty"),
+        ("a==b", 1, "`a==b` is not a requirement"),
+        ("a=", 1, "`` cannot be the value of a label"),
+        ("a In ()", 1, "`` cannot be the value of a label"),
+        ("a In b", 1, "`a In b` is not a requirement"),
+        ("a Foo (b)", 1, "`a Foo (b)` is not a requirement"),
+        ("in", 1, "`in` has no key before it"),
+        ("exists", 1, "`exists` has no key before it"),
+        ("-a=b", 1, "`-a` cannot be the key of a label"),
+        ("a=b c", 1, "`a=b c` is not a requirement"),
+        ("a in (b))", 9, "`)` is not expected after `a in (b)`"),
+        ("a b c", 1, "`a b c` is not a requirement"),
+        ("a=b,  c In (d), e f", 17, "`e f` is not a requirement"),
+        ("a In (b, c), d=-", 14, "`-` cannot be the value of a label"),
+        ("a In (b), , c", 11, "a requirement is empty"),
     ],
 )
-def test_what_is_no_selector(text: str, problem: str) -> None:
+def test_what_is_no_selector(text: str, column: int, problem: str) -> None:
     with pytest.raises(UsageError) as error:
         parse_selector(text)
-    assert str(error.value).startswith(f"The label selector `{text}` cannot be read: {problem}")
+    assert str(error.value).startswith(f"The label selector `{text}` cannot be read at column {column}: {problem}")
 
 
 OPERATORS = ("in", "notin", "exists", "doesnotexist")

@@ -110,7 +110,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.gamma": (
         {
             *("alembic", "falcon", "google", "grpc", "grpc_health", "grpc_reflection", "httpx", "prometheus_client"),
-            *("pydantic", "sqlalchemy", "uvicorn"),
+            *("packaging", "pydantic", "sqlalchemy", "uvicorn"),
         },
         {"alembic", "filelock", "google"},
     ),

@@ -17,8 +17,8 @@ from kappa.environment import home_directory
 from kappa.errors import DestinationExistsError, UsageError
 from kappa.log import listening, log, to_logging
 from kappa.spec.manifest import BundleManifest
-from kappa.spec.store import Query, Store
-from kappa.tag import Tag
+from kappa.spec.store import Store
+from kappa.tag import BundleReference, Tag
 from kappa.wording import listed
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _into_store(
 
 def _warn_of_newer(store: Store, tag: Tag) -> None:
     """Warn if another bundle stays the latest, because a clock was ahead, or `SOURCE_DATE_EPOCH` is behind."""
-    newest = store.list_bundles(Query(name=tag.name, limit=1))[0]
+    newest = store.resolve(BundleReference(tag.name, namespace=tag.namespace))
     if newest.tag != tag:
         log(
             f"`{tag.name}:latest` stays `{newest.tag}`, which says that it was built later, at "

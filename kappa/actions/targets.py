@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kappa import build, gamma
 from kappa.errors import BundleNotFoundError, KappaError, UsageError, optional_import
@@ -110,7 +110,7 @@ Target = ProjectTarget | BundleTarget
 def local_store(environ: Mapping[str, str] = os.environ) -> Store:
     """Return the store below ``$KAPPA_HOME``."""
     with optional_import("kappa-ml", needed_for="finding bundles by their names"):
-        return cast("Store", gamma.local_service(environ))
+        return gamma.local_store(environ)
 
 
 def stored_tags(environ: Mapping[str, str] = os.environ) -> list[Tag]:
@@ -124,7 +124,7 @@ def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Pa
     PERF: a version names its directory; only other references need the database, which takes 0.2 s to import.
     """
     if reference.version is not None:
-        storage, tag = local_storage(environ), Tag(reference.name, reference.version)
+        storage, tag = local_storage(environ), Tag(reference.name, reference.version, reference.namespace)
         if storage.has(tag):
             return storage.path_of(tag)
     return local_store(environ).find(reference)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from kappa._facade import lazy_names
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
-    from kappa.gamma.service import local_service as local_service
+    from kappa.gamma.local_store import local_store as local_store
 
 _HOMES = {
-    "local_service": "kappa.gamma.service",
+    "local_store": "kappa.gamma.local_store",
 }
 
 __all__ = [
-    "local_service",
+    "local_store",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

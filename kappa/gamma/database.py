@@ -28,13 +28,24 @@ from sqlalchemy import (
     make_url,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from kappa.errors import GammaError, optional_import
 from kappa.gamma.tables import REVISION, metadata
 
-__all__ = ["explained", "migrate", "open_copy", "open_database", "reading", "sqlite_url", "upgrade"]
+__all__ = [
+    "explained",
+    "hold",
+    "insert_unless_there",
+    "migrate",
+    "open_copy",
+    "open_database",
+    "reading",
+    "sqlite_url",
+    "upgrade",
+]
 
 _BUSY_TIMEOUT_S = 30.0
 _READS = {"kappa_reads": True}
@@ -108,6 +119,23 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """Yield a connection that only reads, and so waits for no writer of an SQLite file."""
     with engine.connect().execution_options(**_READS) as connection:
         yield connection
+
+
+def insert_unless_there(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return the statement that adds rows to a table and passes over those whose key is there."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
+
+
+def hold(connection: Connection, *names: str) -> None:
+    """Wait until no other transaction holds one of these names, and hold them until this one ends.
+
+    An SQLite file has one writer at a time anyway. In PostgreSQL these are advisory locks.
+    """
+    if connection.dialect.name == "postgresql":
+        for name in sorted(set(names)):
+            statement = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+            connection.execute(statement, {"name": f"kappa {name}"})
 
 
 def upgrade(connection: Connection) -> None:

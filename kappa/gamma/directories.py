@@ -1,5 +1,7 @@
 """Bundles as plain trees: ``<root>/<name>/<version>``, complete or absent, never half.
 
+Those of other namespaces than `default` lie at ``<root>/@<namespace>/<name>/<version>``.
+
 A bundle is visible by its tree: it is staged beside the others and moved to its place in one step, and moved away in
 one step before it is deleted. Names that begin with a dot are work in progress and never bundles.
 """
@@ -12,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -20,10 +23,12 @@ from kappa.environment import home_directory
 from kappa.errors import DestinationExistsError, GammaError
 from kappa.spec.layout import MANIFEST_NAME
 from kappa.spec.manifest import BundleManifest, read_manifest
-from kappa.tag import Tag
+from kappa.tag import DEFAULT_NAMESPACE, Tag, check_namespace
 
 __all__ = ["DirectoryStorage", "local_storage"]
 
+_NAMESPACE = "@"
+"""What the folder of a namespace begins with; no name of a service does."""
 _STAGING, _TRASH = ".staging-", ".trash-"
 _COARSEST_NS = 2_000_000_000
 """FAT keeps times by two seconds: for so long a folder may change without another time of change."""
@@ -40,8 +45,8 @@ class DirectoryStorage:
     def __init__(self, root: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
         self.root = root
         self._clock = clock
-        self._listings: dict[Path, tuple[tuple[int, ...], list[str]]] = {}
-        """Of each folder, its state when it was read, and what it held."""
+        self._listings: dict[str, tuple[frozenset[str], str]] = {}
+        """Of each folder, what it held, and its state when it was read."""
 
     @property
     def location(self) -> str:
@@ -74,7 +79,12 @@ class DirectoryStorage:
 
     def path_of(self, tag: Tag) -> Path:
         """Return where the bundle of ``tag`` is kept, whether or not it is there."""
-        return self.root / tag.name / tag.version
+        return Path(self._folder_of(tag.namespace, tag.name), tag.version)
+
+    def _folder_of(self, namespace: str, name: str) -> str:
+        """Return the folder of a service; text, because paths are slow to make."""
+        inside = name if namespace == DEFAULT_NAMESPACE else f"{_NAMESPACE}{namespace}/{name}"
+        return f"{self.root}/{inside}"
 
     def has(self, tag: Tag) -> bool:
         """Return whether the bundle of ``tag`` is there."""
@@ -86,24 +96,52 @@ class DirectoryStorage:
         A folder is read again when it has changed. It is read each time while its clock may not yet tell the next
         change apart, or a bundle is being copied into it.
         """
-        names = self._listing(self.root, lambda _: True)
-        return {Tag(name, version) for name in names for version in self._listing(self.root / name, _is_bundle)}
+        return {
+            Tag(name, version, namespace)
+            for namespace, name in self.services()
+            for version in self.versions_of(namespace, name)[0]
+        }
 
-    def _listing(self, folder: Path, is_whole: Callable[[Path], bool]) -> list[str]:
-        """Return the names of the folders below ``folder`` that are whole."""
+    def services(self) -> set[tuple[str, str]]:
+        """Return namespace and name of each service that has a folder."""
+        names, _ = self._listing(str(self.root))
+        services = {(DEFAULT_NAMESPACE, name) for name in names if not name.startswith(_NAMESPACE)}
+        for folder in names:
+            if folder.startswith(_NAMESPACE) and _is_namespace(folder[1:]):
+                services.update((folder[1:], name) for name in self._listing(f"{self.root}/{folder}")[0])
+        return services
+
+    def versions_of(self, namespace: str, name: str) -> tuple[frozenset[str], str]:
+        """Return the versions of a service, and the state of its folder.
+
+        The state is empty while a bundle is being copied into the folder, and while its clock may not yet tell the next
+        change apart: it may change unseen then.
+        """
+        return self._listing(self._folder_of(namespace, name), holds_bundles=True)
+
+    def state_of(self, namespace: str, name: str) -> str:
+        """Return the state of a service's folder, which is another one after each change; empty if it is not there."""
         try:
-            stat = folder.stat()
-            state = stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
-            remembered = self._listings.get(folder)
-            if remembered is not None and remembered[0] == state:
-                return remembered[1]
-            now, names = self._clock(), list(_directories(folder))
+            return _state(os.stat(self._folder_of(namespace, name)))  # noqa: PTH116 - a path costs as much as the call
         except (FileNotFoundError, NotADirectoryError):
-            return []
-        whole = [name for name in names if is_whole(folder / name)]
-        if now - max(state[1:]) > _COARSEST_NS and len(whole) == len(names):
-            self._listings[folder] = state, whole
-        return whole
+            return ""
+
+    def _listing(self, folder: str, *, holds_bundles: bool = False) -> tuple[frozenset[str], str]:
+        """Return the names of the folders below ``folder``, of bundles the whole ones alone, and its state."""
+        try:
+            stat = os.stat(folder)  # noqa: PTH116
+            state = _state(stat)
+            remembered = self._listings.get(folder)
+            if remembered is not None and remembered[1] == state:
+                return remembered
+            now, names = self._clock(), frozenset(_directories(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset(), ""
+        whole = frozenset(name for name in names if _is_bundle(f"{folder}/{name}")) if holds_bundles else names
+        if now - max(stat.st_mtime_ns, stat.st_ctime_ns) <= _COARSEST_NS or len(whole) < len(names):
+            return whole, ""
+        self._listings[folder] = whole, state
+        return whole, state
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -117,8 +155,13 @@ class DirectoryStorage:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def put(self, staged: Path, manifest: BundleManifest) -> str:
-        destination = self.path_of(manifest.tag)
+    def put(self, staged: Path, manifest: BundleManifest, *, namespace: str = DEFAULT_NAMESPACE) -> str:
+        """Take the complete bundle ``staged`` from such a directory; return its URI, which `fetch` takes.
+
+        A bundle of the same tag stays as it is: fine if it has the same bytes, `DestinationExistsError` if not.
+        """
+        tag = replace(manifest.tag, namespace=namespace)
+        destination = self.path_of(tag)
         destination.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.replace(staged, destination)  # noqa: PTH105 - one atomic step; it fails on a directory that is not empty
@@ -127,10 +170,10 @@ class DirectoryStorage:
                 raise
             if read_manifest(destination).bundle_digest != manifest.bundle_digest:
                 raise DestinationExistsError(
-                    f"`{manifest.tag}` is already in the store, and this bundle is not identical to it; a version "
+                    f"`{tag}` is already in the store, and this bundle is not identical to it; a version "
                     "never changes. Give another `--version`, or none to get one made from the time and the content."
                 ) from None
-        return self.uri_of(manifest.tag)
+        return self.uri_of(tag)
 
     def uri_of(self, tag: Tag) -> str:
         """Return the URI of the bundle of ``tag``, whether or not it is there."""
@@ -153,6 +196,8 @@ class DirectoryStorage:
             return None
         with suppress(OSError):
             directory.parent.rmdir()  # unless it holds other versions
+            if tag.namespace != DEFAULT_NAMESPACE:
+                directory.parent.parent.rmdir()
         return partial(shutil.rmtree, trash, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
@@ -162,10 +207,22 @@ class DirectoryStorage:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_bundle(directory: Path) -> bool:
-    return (directory / MANIFEST_NAME).is_file()
+def _state(stat: os.stat_result) -> str:
+    return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
 
 
-def _directories(folder: Path) -> Iterator[str]:
+def _is_bundle(directory: str) -> bool:
+    return os.path.isfile(f"{directory}/{MANIFEST_NAME}")  # noqa: PTH113
+
+
+def _is_namespace(text: str) -> bool:
+    try:
+        check_namespace(text)
+    except ValueError:
+        return False
+    return text != DEFAULT_NAMESPACE
+
+
+def _directories(folder: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         yield from (entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())

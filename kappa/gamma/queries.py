@@ -1,155 +1,134 @@
-"""The records of bundles as rows: added, found, listed and removed on a connection of the caller's."""
+"""The records of bundles, read on a connection of the caller's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, String, Table, and_, delete, exists, insert, not_, select
+from sqlalchemy import Connection, Row, Select, select
 
-from kappa.gamma.tables import bundles, labels, locked_packages
-from kappa.labels import Requirement
+from kappa.gamma.clock import aware
+from kappa.gamma.selection import selected_ids
+from kappa.gamma.tables import bundles, labels, refs
 from kappa.spec.store import BundleRecord, Query
 from kappa.tag import Tag
 
-__all__ = ["add_bundle", "find_bundles", "misfit_of", "names_of", "remove_bundle", "tags_of"]
+__all__ = [
+    "bundle_of",
+    "find_bundles",
+    "latest_of",
+    "names_of",
+    "records_of",
+    "reference_of",
+    "referenced",
+    "tags_of",
+    "versions_of",
+]
+
+_PART = 10_000
+"""How many parameters a statement gets; SQLite takes 32,766."""
 
 
-def add_bundle(connection: Connection, namespace: str, record: BundleRecord) -> None:
-    """Add a bundle, in place of one of the same tag."""
-    remove_bundle(connection, namespace, record.tag)
-    (bundle_id,) = connection.execute(insert(bundles).values(_row(namespace, record))).inserted_primary_key or (None,)
-    owner = {"namespace": namespace, "bundle_id": bundle_id}
-    for table, rows in _rows_beside(record):
-        if rows:
-            connection.execute(insert(table), [{**owner, **row} for row in rows])
+def find_bundles(connection: Connection, query: Query) -> list[BundleRecord]:
+    """Return the bundles that a query selects, in its order; those of one moment in the order they were added.
 
-
-def misfit_of(record: BundleRecord) -> str | None:
-    """Return the column for which a text of a record is too long or holds a NUL; ``None`` if all fit.
-
-    PostgreSQL refuses such a row, and SQLite takes it.
+    Raises `UsageError` for what ``requires`` cannot mean.
     """
-    for table, rows in ((bundles, [_row("", record)]), *_rows_beside(record)):
-        lengths = {column.name: column.type.length for column in table.c if isinstance(column.type, String)}
-        for name, text in ((name, text) for row in rows for name, text in row.items() if name in lengths):
-            if len(text) > (lengths[name] or len(text)) or "\0" in text:
-                return name
-    return None
+    return records_of(connection, selected_ids(connection, query))
 
 
-def _row(namespace: str, record: BundleRecord) -> dict[str, Any]:
-    return {
-        "namespace": namespace,
-        "name": record.tag.name,
-        "version": record.tag.version,
-        "created_at": record.created_at,
-        "uri": record.uri,
-        "kappa_version": record.kappa_version,
-        "content_digest": record.content_digest,
-        "bundle_digest": record.bundle_digest,
-        "size_bytes": record.size_bytes,
-        "view": dict(record.view),
-    }
+def records_of(connection: Connection, ids: Sequence[int]) -> list[BundleRecord]:
+    """Return the bundles of these rows, in this order."""
+    rows = {row.id: row for row in _in_parts(connection, select(bundles), bundles.c.id, ids)}
+    own_labels: dict[int, dict[str, str]] = {}
+    for row in _in_parts(connection, select(labels).order_by(labels.c.key), labels.c.bundle_id, ids):
+        own_labels.setdefault(row.bundle_id, {})[row.key] = row.value
+    aliases: dict[int, list[str]] = {}
+    is_alias = select(refs.c.bundle_id, refs.c.ref).where(refs.c.kind == "alias").order_by(refs.c.ref)
+    for row in _in_parts(connection, is_alias, refs.c.bundle_id, ids):
+        aliases.setdefault(row.bundle_id, []).append(row.ref)
+    return [_record(rows[id_], own_labels.get(id_, {}), aliases.get(id_, ())) for id_ in ids if id_ in rows]
 
 
-def _rows_beside(record: BundleRecord) -> list[tuple[Table, list[dict[str, str]]]]:
-    """Return the rows of other tables, without the columns that say whose they are."""
-    packages = dict.fromkeys(record.packages)
-    return [
-        (labels, [{"key": key, "value": value} for key, value in record.labels.items()]),
-        (locked_packages, [{"distribution": name, "version": version} for name, version in packages]),
-    ]
+def bundle_of(connection: Connection, tag: Tag) -> BundleRecord | None:
+    """Return the bundle of a tag; its version may not be an alias."""
+    statement = select(bundles.c.id).where(
+        bundles.c.namespace == tag.namespace, bundles.c.name == tag.name, bundles.c.version == tag.version
+    )
+    return _only(connection, statement)
 
 
-def remove_bundle(connection: Connection, namespace: str, tag: Tag) -> None:
-    """Remove a bundle, with its labels and its lock; one that is not there is no error."""
-    connection.execute(delete(bundles).where(*_is(namespace, tag)))
+def referenced(connection: Connection, namespace: str, name: str, ref: str) -> BundleRecord | None:
+    """Return the bundle that a version or an alias means."""
+    statement = select(refs.c.bundle_id).where(
+        refs.c.namespace == namespace, refs.c.name == name, refs.c.ref == ref, refs.c.bundle_id.is_not(None)
+    )
+    return _only(connection, statement)
+
+
+def latest_of(connection: Connection, namespace: str, name: str) -> BundleRecord | None:
+    """Return what ``latest`` means: the bundle with the greatest time of build or registration, whichever is earlier.
+
+    A clock that is ahead makes nothing newer than its registration. Of two that are equal, the last one that was added.
+    """
+    statement = (
+        select(bundles.c.id)
+        .where(bundles.c.namespace == namespace, bundles.c.name == name)
+        .order_by(bundles.c.ranked_at.desc(), bundles.c.id.desc())
+        .limit(1)
+    )
+    return _only(connection, statement)
+
+
+def reference_of(connection: Connection, namespace: str, name: str, ref: str) -> Any:
+    """Return the row of a version or an alias, if any: kind, digest, time of change, and the version that it means."""
+    statement = (
+        select(refs.c.kind, refs.c.bundle_digest, refs.c.changed_at, bundles.c.version)
+        .select_from(refs.outerjoin(bundles))
+        .where(refs.c.namespace == namespace, refs.c.name == name, refs.c.ref == ref)
+    )
+    return connection.execute(statement).one_or_none()
 
 
 def tags_of(connection: Connection, namespace: str) -> set[Tag]:
     """Return the tags of all bundles."""
     rows = connection.execute(select(bundles.c.name, bundles.c.version).where(bundles.c.namespace == namespace))
-    return {Tag(name, version) for name, version in rows}
+    return {Tag(name, version, namespace) for name, version in rows}
+
+
+def versions_of(connection: Connection, namespace: str, name: str) -> set[str]:
+    """Return the versions of a service."""
+    statement = select(bundles.c.version).where(bundles.c.namespace == namespace, bundles.c.name == name)
+    return set(connection.execute(statement).scalars())
 
 
 def names_of(connection: Connection, namespace: str) -> list[str]:
     """Return the names of all services that have a bundle, sorted."""
-    rows = connection.execute(
-        select(bundles.c.name).where(bundles.c.namespace == namespace).distinct().order_by(bundles.c.name)
-    )
-    return [name for (name,) in rows]
+    statement = select(bundles.c.name).where(bundles.c.namespace == namespace).distinct().order_by(bundles.c.name)
+    return list(connection.execute(statement).scalars())
 
 
-def find_bundles(connection: Connection, query: Query) -> list[BundleRecord]:
-    """Return the bundles that a query selects, in its order; those of one moment in the order they were added."""
-    statement = select(bundles).where(*_conditions(query))
-    rows = connection.execute(_ordered(statement, query).limit(query.limit).offset(query.offset)).all()
-    labels_by_id = _labels_of(connection, [row.id for row in rows])
-    return [_record(row, labels_by_id.get(row.id, {})) for row in rows]
+def _only(connection: Connection, ids: Select[Any]) -> BundleRecord | None:
+    records = records_of(connection, list(connection.execute(ids).scalars()))
+    return records[0] if records else None
 
 
-def _conditions(query: Query) -> Iterable[ColumnElement[bool]]:
-    yield bundles.c.namespace == query.namespace
-    if query.name is not None:
-        yield bundles.c.name == query.name
-    if query.version is not None:
-        yield bundles.c.version == query.version
-    if query.digest is not None:
-        yield bundles.c.bundle_digest.startswith(query.digest, autoescape=True)
-    for requirement in query.selector:
-        yield _selected(requirement)
+def _in_parts(connection: Connection, statement: Select[Any], column: Any, ids: Sequence[int]) -> Iterator[Row[Any]]:
+    for start in range(0, len(ids), _PART):
+        yield from connection.execute(statement.where(column.in_(ids[start : start + _PART])))
 
 
-def _selected(requirement: Requirement) -> ColumnElement[bool]:
-    """Say in SQL what `Requirement.holds` says of one set of labels."""
-    condition = and_(labels.c.bundle_id == bundles.c.id, labels.c.key == requirement.key)
-    if requirement.operator == "in":
-        condition = and_(condition, labels.c.value.in_(requirement.values))
-    elif requirement.operator == "notin":
-        condition = and_(condition, labels.c.value.not_in(requirement.values))
-    matches = exists().where(condition)
-    return not_(matches) if requirement.operator == "doesnotexist" else matches
-
-
-def _ordered(statement: Select[Any], query: Query) -> Select[Any]:
-    age = [bundles.c.created_at, bundles.c.id]
-    if query.order_by == "created_at":
-        return statement.order_by(*(age if query.ascending else [column.desc() for column in age]))
-    name = bundles.c.name if query.ascending else bundles.c.name.desc()
-    return statement.order_by(name, *(column.desc() for column in age))
-
-
-def _labels_of(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, str]]:
-    labels_by_id: dict[int, dict[str, str]] = {}
-    for start in range(0, len(ids), 500):  # SQLite takes a limited number of parameters
-        part = select(labels.c.bundle_id, labels.c.key, labels.c.value).where(
-            labels.c.bundle_id.in_(ids[start : start + 500])
-        )
-        for bundle_id, key, value in connection.execute(part.order_by(labels.c.key)):
-            labels_by_id.setdefault(bundle_id, {})[key] = value
-    return labels_by_id
-
-
-def _record(row: Row[Any], own_labels: Mapping[str, str]) -> BundleRecord:
-    created: datetime = row.created_at
+def _record(row: Row[Any], own_labels: Mapping[str, str], aliases: Iterable[str]) -> BundleRecord:
     return BundleRecord(
-        tag=Tag(row.name, row.version),
-        created_at=created.astimezone(timezone.utc) if created.tzinfo else created.replace(tzinfo=timezone.utc),
+        tag=Tag(row.name, row.version, row.namespace),
+        created_at=aware(row.created_at),
         uri=row.uri,
         kappa_version=row.kappa_version,
         content_digest=row.content_digest,
         bundle_digest=row.bundle_digest,
         size_bytes=row.size_bytes,
-        view=row.view,
+        view={**row.view, "labels": dict(own_labels)},
         labels=own_labels,
-    )
-
-
-def _is(namespace: str, tag: Tag) -> tuple[ColumnElement[bool], ...]:
-    return (
-        bundles.c.namespace == namespace,
-        bundles.c.name == tag.name,
-        bundles.c.version == tag.version,
+        registered_at=aware(row.registered_at),
+        aliases=tuple(aliases),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -9,11 +10,14 @@ from kappa.spec.manifest import BundleManifest
 from kappa.spec.pins import pins_of
 from kappa.spec.store import BundleRecord
 from kappa.spec.views import metadata_view
+from kappa.tag import DEFAULT_NAMESPACE
 
 __all__ = ["record_of"]
 
 
-def record_of(directory: Path, manifest: BundleManifest, *, uri: str) -> BundleRecord:
+def record_of(
+    directory: Path, manifest: BundleManifest, *, uri: str, namespace: str = DEFAULT_NAMESPACE
+) -> BundleRecord:
     """Return the record of the bundle in ``directory``, which is kept at ``uri``."""
     lock = directory / manifest.env.lock
     try:
@@ -21,7 +25,7 @@ def record_of(directory: Path, manifest: BundleManifest, *, uri: str) -> BundleR
     except (OSError, UnicodeDecodeError):
         pins = ()  # `kappa verify` reports it; a bundle without its lock can still be found and deleted
     return BundleRecord(
-        tag=manifest.tag,
+        tag=replace(manifest.tag, namespace=namespace),
         created_at=datetime.fromisoformat(manifest.created_at.replace("Z", "+00:00")),
         uri=uri,
         kappa_version=manifest.kappa_version,

@@ -1,4 +1,4 @@
-"""The store: bundles in a storage, and their records in a database, behind one set of operations.
+"""The registry: bundles in a storage, and their records in a database, behind one set of operations.
 
 Commands call it in their own process, on the store of this machine; the Gamma server offers the same operations to
 others.
@@ -10,118 +10,194 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from pathlib import Path
+from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
-from kappa.environment import home_directory
-from kappa.errors import BundleError, BundleNotFoundError
-from kappa.gamma.database import explained, open_copy, open_database, reading, sqlite_url
-from kappa.gamma.directories import local_storage
-from kappa.gamma.queries import add_bundle, find_bundles, names_of, remove_bundle
-from kappa.gamma.records import record_of
-from kappa.gamma.settling import Trees
+from kappa._version import __version__
+from kappa.errors import BundleError, BundleNotFoundError, GammaError
+from kappa.gamma.aliases import aliases_of, delete_alias, history_of, set_alias
+from kappa.gamma.database import explained, open_copy, open_database, reading
+from kappa.gamma.directories import DirectoryStorage
+from kappa.gamma.operations import answer_of, keep_answer
+from kappa.gamma.queries import bundle_of, find_bundles, latest_of, names_of, referenced
+from kappa.gamma.registry import RegistryInfo
+from kappa.gamma.rows import add_bundle, change_labels, check_free, free_version, lock_service, remove_bundle
+from kappa.gamma.settling import Service, Trees
 from kappa.gamma.storage import BundleStorage
-from kappa.spec.manifest import BundleManifest
-from kappa.spec.store import BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
-__all__ = ["GammaService", "local_service"]
+__all__ = ["GammaService"]
 
 _ALL = Query()
 _SHOWN = 5
 
-
-def local_service(environ: Mapping[str, str]) -> GammaService:
-    """Return the store of this machine, below ``$KAPPA_HOME``; nothing is read or made before it is used."""
-    storage = local_storage(environ)
-    return GammaService(storage, sqlite_url(home_directory(environ) / "storage.db"), trees=Trees(storage))
+T = TypeVar("T")
 
 
 class GammaService:
-    """A `Store` of one storage and one database.
+    """A `Registry` of one storage and one database.
 
-    With ``trees``, they decide which bundles exist; else the database does.
+    In a storage of directories, trees decide which bundles exist; else the database does. With ``watches_trees`` they
+    are looked at before each operation, else once.
     """
 
-    def __init__(self, storage: BundleStorage, database_url: str, *, trees: Trees | None = None) -> None:
+    def __init__(self, storage: BundleStorage, database_url: str, *, watches_trees: bool = False) -> None:
         self._storage = storage
         self._database_url = database_url
-        self._trees = trees
+        self._trees = Trees(storage) if isinstance(storage, DirectoryStorage) else None
+        self._is_settled = False
+        self._watches_trees = watches_trees
+
+    @property
+    def location(self) -> str:
+        return self._storage.location
+
+    def info(self) -> RegistryInfo:
+        return RegistryInfo(kappa_version=__version__)
 
     # -- reading
 
-    def find(self, reference: BundleReference) -> Path:
-        """Return the directory that ``reference`` means; raises `BundleNotFoundError` that says what there is."""
-        records = self.list_bundles(
-            Query(name=reference.name, version=reference.version, digest=reference.digest, limit=2)
-        )
-        text = (
-            f"{reference.name}@{reference.digest}"
-            if reference.digest
-            else f"{reference.name}:{reference.version or 'latest'}"
-        )
-        if not records:
-            raise BundleNotFoundError(self._absence(text, reference.name))
-        if reference.digest is not None and len({record.bundle_digest for record in records}) > 1:
-            tags = [record.tag for record in records]
-            raise BundleError(f"`{text}` is short for more than one bundle: {_enumerate(tags)}. Give more digits.")
-        return self.path_of(records[0])
+    def resolve(self, reference: BundleReference) -> BundleRecord:
+        """Return the bundle that a reference means.
+
+        Raises `BundleNotFoundError` that says what there is, and `BundleError` for a digest that is short for several.
+        """
+        if not self._storage.exists():
+            raise BundleNotFoundError(self._absence(reference))
+        service = reference.namespace, reference.name
+        with self._read(service) as connection:
+            if reference.digest is not None:
+                record = self._of_digest(connection, reference)
+            elif reference.version is not None:
+                record = referenced(connection, *service, reference.version)
+            else:
+                record = latest_of(connection, *service)
+        if record is None:
+            raise BundleNotFoundError(self._absence(reference))
+        return record
 
     def list_bundles(self, query: Query = _ALL) -> list[BundleRecord]:
         """Return the bundles that a query selects, in its order."""
         if not self._storage.exists():
             return []
-        self._settle()
-        with self._failing_explained(), reading(self._engine) as connection:
+        with self._read((query.namespace, query.name) if query.name is not None else None) as connection:
             return find_bundles(connection, query)
 
-    def path_of(self, record: BundleRecord) -> Path:
-        """Return a directory that holds the bundle of a record."""
-        return self._storage.fetch(record.uri)
+    # -- labels and aliases
 
-    def has(self, tag: Tag) -> bool:
-        """Return whether a version exists."""
-        return bool(self.list_bundles(Query(name=tag.name, version=tag.version, limit=1)))
+    def set_labels(self, tag: Tag, changes: Mapping[str, str | None], *, operation: str) -> BundleRecord:
+        """Set labels of a bundle, and remove those whose value is ``None``; raises `BundleNotFoundError`."""
+        request = "set_labels", str(tag), dict(changes)
+        return self._write(tag, operation, request, BundleRecord, lambda to: change_labels(to, tag, changes))
+
+    def aliases(self, name: str, *, namespace: str = DEFAULT_NAMESPACE) -> list[Alias]:
+        """Return the aliases of a service, by alias."""
+        if not self._storage.exists():
+            return []
+        with self._read((namespace, name)) as connection:
+            return aliases_of(connection, namespace, name)
+
+    def set_alias(self, tag: Tag, alias: str, *, expect: str | None = None, operation: str) -> AliasChange:
+        """Let an alias name a version; with ``expect``, only if it names that one now (``""``: none).
+
+        Raises `BundleNotFoundError` for a version that is not there, `UsageError` for an alias that is a version, and
+        `GammaError` where it names another version than expected.
+        """
+        request = "set_alias", str(tag), alias, expect
+        return self._write(tag, operation, request, AliasChange, lambda to: set_alias(to, tag, alias, expect=expect))
+
+    def delete_alias(
+        self,
+        name: str,
+        alias: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        expect: str | None = None,
+        operation: str,
+    ) -> AliasChange:
+        """Remove an alias; raises `BundleNotFoundError` where there is none."""
+
+        def change(connection: Connection) -> AliasChange:
+            return delete_alias(connection, namespace, name, alias, expect=expect)
+
+        request = "delete_alias", namespace, name, alias, expect
+        return self._write(Tag(name, alias, namespace), operation, request, AliasChange, change)
+
+    def alias_history(self, name: str, alias: str, *, namespace: str = DEFAULT_NAMESPACE) -> list[AliasChange]:
+        """Return the changes of an alias, the newest first."""
+        if not self._storage.exists():
+            return []
+        with self._read((namespace, name)) as connection:
+            return history_of(connection, namespace, name, alias)
 
     # -- writing
 
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
-        """Yield an empty directory to build in; what is left there is removed."""
-        with self._storage.staging() as staging:
-            yield staging
+    def adopt(self, tag: Tag, place: Callable[[], BundleRecord]) -> BundleRecord:
+        """Add the bundle that ``place`` puts into the storage, where trees decide what exists.
 
-    def put(self, staged: Path, manifest: BundleManifest) -> Path:
-        """Take the complete bundle ``staged`` from such a directory, and return where it is.
-
-        A bundle of the same tag stays as it is: fine if it has the same bytes, `DestinationExistsError` if not.
+        The version of a deleted bundle is free again: this store belongs to who runs this process. Raises
+        `DestinationExistsError` for one of other bytes, and `UsageError` for a version that is an alias.
         """
         engine = self._engine
         with self._storage.exclusive(), self._failing_explained():
-            uri = self._storage.put(staged, manifest)
-            directory = self._storage.fetch(uri)
+            self._settle_alone((tag.namespace, tag.name))
             with engine.begin() as connection:
-                add_bundle(connection, DEFAULT_NAMESPACE, record_of(directory, manifest, uri=uri))
-        return directory
+                free_version(connection, tag)
+                if bundle_of(connection, tag) is None:
+                    check_free(connection, tag, "")
+                if self._trees is not None:
+                    self._trees.begin(connection, (tag.namespace, tag.name))
+            record = place()
+            with engine.begin() as connection:
+                row = bundle_of(connection, tag)
+                if row is not None and row.bundle_digest != record.bundle_digest:
+                    remove_bundle(connection, tag)  # the tree is another one than before
+                return add_bundle(connection, record)
 
-    def delete(self, tags: Sequence[Tag]) -> list[Tag]:
-        """Delete bundles and return those that were there."""
+    def delete(self, tags: Sequence[Tag], *, force: bool = False, operation: str) -> list[Tag]:
+        """Delete bundles and return those that were there; their tags stay reserved for their digests.
+
+        A tag that an alias names raises `GammaError` unless ``force``, and then nothing is deleted.
+        """
+        request = "delete", sorted(map(str, tags)), force
+        frees: list[Callable[[], None]] = []
+        failure: OSError | None = None
         engine = self._engine
-        removed: dict[Tag, Callable[[], None]] = {}
         try:
             with self._storage.exclusive(), self._failing_explained():
-                for tag in tags:
-                    free = self._storage.remove(tag)
-                    if free is not None:
-                        removed[tag] = free
-                    with engine.begin() as connection:
-                        remove_bundle(connection, DEFAULT_NAMESPACE, tag)
+                for service in sorted({(tag.namespace, tag.name) for tag in tags}):
+                    self._settle_alone(service)
+                with engine.begin() as connection:
+                    if (answer := answer_of(connection, operation, request, list[Tag])) is not None:
+                        return answer
+                    self._refuse_named(connection, tags, is_forced=force)
+                    deleted: list[Tag] = []
+                    for tag in dict.fromkeys(tags):
+                        try:
+                            free = self._storage.remove(tag)
+                        except OSError as exc:
+                            failure = exc
+                            break  # what is deleted already stays so
+                        if free is not None:
+                            frees.append(free)
+                        if remove_bundle(connection, tag, is_reserved=True) or free is not None:
+                            deleted.append(tag)
+                    if failure is None:
+                        keep_answer(connection, operation, request, deleted, list[Tag])
         finally:
-            for free in removed.values():
+            for free in frees:
                 free()
-        return list(removed)
+        if failure is not None:
+            raise failure
+        return deleted
+
+    def open(self) -> None:
+        """Open the database, bring its tables to the newest, and the rows in line with trees; raises `GammaError`."""
+        with self._read(None):
+            pass
 
     def close(self) -> None:
         """Close the connections to the database; they are opened again when they are needed."""
@@ -144,36 +220,94 @@ class GammaService:
         except DatabaseError as exc:
             raise explained(exc, "The registry's database") from exc
 
-    def _settle(self) -> None:
-        """Bring the database in line with the trees, if it is not."""
-        if self._trees is None:
+    @contextmanager
+    def _read(self, service: Service | None) -> Iterator[Connection]:
+        """Yield a connection that reads what is there now, at least of one service."""
+        self._settle(service)
+        with self._failing_explained(), reading(self._engine) as connection:
+            yield connection
+
+    def _write(
+        self,
+        tag: Tag,
+        operation: str,
+        request: tuple[object, ...],
+        kind: type[T],
+        change: Callable[[Connection], T],
+    ) -> T:
+        """Change rows of a tag's service in one transaction; a repeated operation gets the first answer."""
+        if self._storage.why_read_only:
+            raise GammaError(f"The store `{self.location}` cannot be changed: {self._storage.why_read_only}.")
+        self._settle((tag.namespace, tag.name))
+        with self._failing_explained(), self._engine.begin() as connection:
+            answer = answer_of(connection, operation, request, kind)
+            if answer is None:
+                answer = change(connection)
+                keep_answer(connection, operation, request, answer, kind)
+            return answer
+
+    def _settle(self, service: Service | None) -> None:
+        """Bring the database in line with the trees, at least of one service, if it is not."""
+        trees = self._trees
+        if trees is None or (self._is_settled and not self._watches_trees):
             return
+        service = service if self._watches_trees else None
         engine = self._engine
         with self._failing_explained():
             with reading(engine) as connection:
-                if self._trees.are_known(connection):
-                    return
-            alone = nullcontext() if self._storage.why_read_only else self._storage.exclusive()
-            with alone, engine.begin() as connection:
-                self._trees.settle(connection)
+                unsettled = trees.unsettled(connection, service)
+            is_read_only = bool(self._storage.why_read_only)
+            if unsettled or (trees.has_much_to_write() and not is_read_only):
+                with nullcontext() if is_read_only else self._storage.exclusive(), engine.begin() as connection:
+                    trees.settle(connection, unsettled)
+        self._is_settled = self._is_settled or service is None
 
-    def _absence(self, text: str, name: str) -> str:
-        if not self._storage.exists() or not (names := self._names()):
+    def _settle_alone(self, service: Service) -> None:
+        """Do the same for one service, where nobody else changes bundles now."""
+        if self._trees is not None:
+            with self._engine.begin() as connection:
+                self._trees.settle(connection, self._trees.unsettled(connection, service))
+
+    def _refuse_named(self, connection: Connection, tags: Sequence[Tag], *, is_forced: bool) -> None:
+        """Raise for tags that aliases name, after which nobody else lets an alias name one."""
+        for namespace, name in sorted({(tag.namespace, tag.name) for tag in tags}):
+            lock_service(connection, namespace, name)
+        records = [record for tag in tags if (record := bundle_of(connection, tag)) is not None]
+        named = [f"`{record.tag}` ({', '.join(record.aliases)})" for record in records if record.aliases]
+        if named and not is_forced:
+            raise GammaError(
+                f"Nothing is deleted, because aliases name {', '.join(named)}. Let them name other versions, or say "
+                "`--force` to delete both."
+            )
+
+    def _of_digest(self, connection: Connection, reference: BundleReference) -> BundleRecord | None:
+        query = Query(name=reference.name, digest=reference.digest, limit=2, namespace=reference.namespace)
+        records = find_bundles(connection, query)
+        if len({record.bundle_digest for record in records}) > 1:
+            tags = [record.tag for record in records]
+            raise BundleError(f"`{reference}` is short for more than one bundle: {_enumerate(tags)}. Give more digits.")
+        return records[0] if records else None
+
+    def _absence(self, reference: BundleReference) -> str:
+        namespace, name = reference.namespace, reference.name
+        if not self._storage.exists() or not (names := self._names(namespace)):
+            where = "" if namespace == DEFAULT_NAMESPACE else f"the namespace `{namespace}` of "
             return (
-                f"There is no bundle `{text}`: the store `{self._storage.location}` is empty. "
+                f"There is no bundle `{reference}`: {where}the store `{self.location}` is empty. "
                 "Run `kappa build` in the folder of the kappafile, and give the tag that it prints."
             )
         if name in names:
-            versions = [record.tag for record in self.list_bundles(Query(name=name))]
-            return f"There is no bundle `{text}` in the store. Of `{name}` it holds {_enumerate(versions)}."
+            versions = [record.tag for record in self.list_bundles(Query(name=name, namespace=namespace, limit=50))]
+            aliases = [f"{reference.name}:{one.alias}" for one in self.aliases(name, namespace=namespace)]
+            also = f" Its aliases are {_enumerate(aliases)}." if aliases else ""
+            return f"There is no bundle `{reference}` in the store. Of `{name}` it holds {_enumerate(versions)}.{also}"
         if near := difflib.get_close_matches(name, names, n=1, cutoff=0.5):
-            return f"There is no bundle `{text}` in the store. Did you mean `{near[0]}`?"
-        return f"There is no bundle `{text}` in the store. It holds {_enumerate(names)}."
+            return f"There is no bundle `{reference}` in the store. Did you mean `{near[0]}`?"
+        return f"There is no bundle `{reference}` in the store. It holds {_enumerate(names)}."
 
-    def _names(self) -> list[str]:
-        self._settle()
-        with self._failing_explained(), reading(self._engine) as connection:
-            return names_of(connection, DEFAULT_NAMESPACE)
+    def _names(self, namespace: str) -> list[str]:
+        with self._read(None) as connection:
+            return names_of(connection, namespace)
 
 
 def _enumerate(items: Sequence[Tag] | Sequence[str]) -> str:

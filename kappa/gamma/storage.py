@@ -1,13 +1,11 @@
-"""Where the bytes of bundles are kept: what every kind of storage offers to the service that keeps the records."""
+"""Where the bytes of bundles are kept: what every kind of storage offers to the registry that keeps the records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
-from kappa.spec.manifest import BundleManifest
 from kappa.tag import Tag
 
 __all__ = ["BundleStorage"]
@@ -29,18 +27,6 @@ class BundleStorage(Protocol):
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep other processes from changing bundles and their records; raises `GammaError` where it is read-only."""
-
-    def staging(self) -> AbstractContextManager[Path]:
-        """Yield an empty directory to build in; what is left there is removed."""
-
-    def put(self, staged: Path, manifest: BundleManifest) -> str:
-        """Take the complete bundle ``staged`` from such a directory; return its URI, which `fetch` takes.
-
-        A bundle of the same tag stays as it is: fine if it has the same bytes, `DestinationExistsError` if not.
-        """
-
-    def fetch(self, uri: str) -> Path:
-        """Return a directory that holds a bundle."""
 
     def remove(self, tag: Tag) -> Callable[[], None] | None:
         """Make a bundle invisible in one step; return what frees its room, or ``None`` if it is not there."""

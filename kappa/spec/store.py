@@ -112,7 +112,7 @@ class Store(Protocol):
     def staging(self) -> AbstractContextManager[Path]:
         """Yield an empty directory to build in; what is left there is removed."""
 
-    def put(self, staged: Path, manifest: BundleManifest) -> Path:
+    def put(self, staged: Path, manifest: BundleManifest, *, namespace: str = DEFAULT_NAMESPACE) -> Path:
         """Take the complete bundle ``staged`` from such a directory, and return where it is.
 
         A bundle of the same tag stays as it is: fine if it has the same bytes, `DestinationExistsError` if not.

@@ -61,7 +61,10 @@ def test_a_selector_says_nothing_where_a_version_is_named(kappa: Kappa, stored: 
 def test_a_selector_that_cannot_be_read_is_shown(kappa: Kappa, stored: Path) -> None:
     result = kappa("list", "--labels", "stage In test")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "The label selector `stage In test` cannot be read: `stage In test` is not a requirement." in result.stderr
+    assert (
+        "The label selector `stage In test` cannot be read at column 1: `stage In test` is not a requirement."
+        in result.stderr
+    )
 
 
 def test_labels_that_nothing_has_are_a_remark(kappa: Kappa, stored: Path) -> None:

@@ -155,8 +155,8 @@ def reads(monkeypatch: pytest.MonkeyPatch, storage: DirectoryStorage) -> Reads:
     scandir, paths = os.scandir, Reads()
 
     def scan(path: Any) -> Any:
-        if isinstance(path, Path):  # `shutil` reads by descriptors
-            paths.append(path.relative_to(storage.root).as_posix())
+        if isinstance(path, str | Path) and Path(path).is_relative_to(storage.root):  # `shutil` reads by descriptors
+            paths.append(Path(path).relative_to(storage.root).as_posix())
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", scan)

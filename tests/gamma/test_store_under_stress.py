@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from kappa._files import write_atomically
 from kappa.actions.building import plan_of
 from kappa.build.bundle.ledger import read_builds
 from kappa.build.packages.lock import Lock
-from kappa.gamma.service import local_service
+from kappa.gamma.local_store import local_store
 from kappa.services.bundle import open_bundle
 
 pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parents[2]
 
 WORKER = """
 import random, sys
@@ -79,12 +82,12 @@ def finish(processes: Sequence[subprocess.Popen[str]]) -> list[list[str]]:
 
 def assert_sound(home: Path) -> set[str]:
     """Assert that trees and rows agree and that every bundle is as it was built; return the tags."""
-    service = local_service(os.environ)
-    records = {str(record.tag): record for record in service.list_bundles()}
+    store = local_store(os.environ)
+    records = {str(record.tag): record for record in store.list_bundles()}
     trees = {f"{path.parent.name}:{path.name}" for path in (home / "repository").glob("[!.]*/*")}
     assert records.keys() == trees
     for record in records.values():
-        bundle = open_bundle(service.path_of(record))
+        bundle = open_bundle(store.path_of(record))
         bundle.verify()
         assert (bundle.manifest.bundle_digest, bundle.manifest.tag) == (record.bundle_digest, record.tag)
     return trees
@@ -95,6 +98,68 @@ def test_eight_processes_build_list_and_delete_at_once(lockable: Path, kappa_hom
     assert assert_sound(kappa_home) == {tag for tags in outcomes for tag in tags}
     assert len(read_builds(kappa_home)) == 48
     assert [path.name for path in (kappa_home / "repository").glob(".*")] == []
+
+
+REGISTRAR = """
+import random, sys
+from kappa.actions.targets import local_store
+from kappa.errors import GammaError
+from kappa.labels import parse_selector
+from kappa.spec.manifest import read_manifest
+from kappa.spec.store import Query
+from kappa.tag import BundleReference, Tag
+from tests.gamma.bare_bundles import write_bundle
+
+number, rounds = int(sys.argv[1]), int(sys.argv[2])
+choose = random.Random(number)
+store = local_store()
+own, labels = f"worker-{number}", {}
+for count in range(rounds):
+    version = f"{number}.{count}"
+    tag = Tag("Greeter", version)
+    with store.staging() as staging:
+        staged = write_bundle(staging / "bundle", "Greeter", version, digest=f"{number:02x}{count:02x}")
+        store.put(staged, read_manifest(staged))
+    labels[tag] = {"worker": str(number), "round": str(count)}
+    assert dict(store.set_labels(tag, labels[tag]).labels) == labels[tag]
+    assert store.set_alias(tag, own).version == version
+    assert store.resolve(BundleReference("Greeter", own)).tag == tag
+    try:  # compare and set, against all others
+        current = [alias.version for alias in store.aliases("Greeter") if alias.alias == "shared"]
+        store.set_alias(tag, "shared", expect=current[0] if current else "")
+    except GammaError as exc:
+        assert "as expected" in str(exc), exc
+    if choose.random() < 0.4:
+        tag = choose.choice(list(labels))
+        try:
+            assert store.delete([tag]) == [tag]
+        except GammaError:
+            assert store.resolve(BundleReference("Greeter", tag.version)).tag == tag
+            assert store.delete([tag], force=True) == [tag]
+        del labels[tag]
+    listed = store.list_bundles(Query(selector=parse_selector(f"worker={number}")))
+    assert {record.tag: dict(record.labels) for record in listed} == labels
+print(*labels)
+"""
+
+
+def test_many_that_save_label_alias_and_delete_at_once_lose_nothing(kappa_home: Path, tmp_path: Path) -> None:
+    """Let 8 processes save, label, alias and delete 30 bundles each; what they announced is there, and nothing else."""
+    outcomes = finish([start(REGISTRAR, number, 30, cwd=ROOT) for number in range(8)])
+    store = local_store(os.environ)
+    records = {str(record.tag): record for record in store.list_bundles()}
+    assert records.keys() == {tag for tags in outcomes for tag in tags}
+    assert records.keys() == {f"Greeter:{path.name}" for path in (kappa_home / "repository" / "Greeter").iterdir()}
+    for tag, record in records.items():
+        number, _, count = tag.partition(":")[2].partition(".")
+        assert dict(record.labels) == {"worker": number, "round": count}
+    history = store.alias_history("Greeter", "shared")
+    assert len(history) > 8
+    for newer, older in pairwise(history):
+        assert newer.previous == older.version
+    assert [alias.version for alias in store.aliases("Greeter") if alias.alias == "shared"] == [
+        change.version for change in history[:1] if change.version is not None
+    ]
 
 
 KILLER = """
