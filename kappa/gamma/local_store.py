@@ -77,11 +77,11 @@ class LocalStore:
         `UsageError` for a version that is an alias.
         """
 
-        def place() -> BundleRecord:
+        def move_in() -> BundleRecord:
             uri = self._storage.put(staged, manifest, namespace=namespace)
             return record_of(self._storage.fetch(uri), manifest, uri=uri, namespace=namespace)
 
-        return self.path_of(self.registry.adopt(replace(manifest.tag, namespace=namespace), place))
+        return self.path_of(self.registry.adopt(replace(manifest.tag, namespace=namespace), move_in))
 
     def delete(self, tags: Sequence[Tag], *, force: bool = False) -> list[Tag]:
         """Delete bundles and return those that were there.

@@ -142,13 +142,12 @@ def _looked_up(
     """Yield the conditions that no driver stands for, for the bundle of each row."""
     for wish in query.selector:
         if driver is None or driver.requirement is not wish:
-            own = labels.alias()
-            row = exists().where(own.c.bundle_id == bundle_id, own.c.key == wish.key, *_values_in(own, wish))
+            table = labels.alias()
+            row = exists().where(table.c.bundle_id == bundle_id, table.c.key == wish.key, *_values_in(table, wish))
             yield not_(row) if wish.operator == "doesnotexist" else row
     if affected is not None and (driver is None or driver.requirement is not None):
-        own = locks.alias()
-        is_affected = [own.c.bundle_id == bundle_id, own.c.package_id.in_(affected.package_ids)]
-        yield exists().where(*is_affected)
+        lock = locks.alias()
+        yield exists().where(lock.c.bundle_id == bundle_id, lock.c.package_id.in_(affected.package_ids))
 
 
 def _values_in(table: FromClause, wish: Requirement) -> Iterable[ColumnElement[bool]]:

@@ -135,8 +135,8 @@ class GammaService:
 
     # -- writing
 
-    def adopt(self, tag: Tag, place: Callable[[], BundleRecord]) -> BundleRecord:
-        """Add the bundle that ``place`` puts into the storage, where trees decide what exists.
+    def adopt(self, tag: Tag, move_in: Callable[[], BundleRecord]) -> BundleRecord:
+        """Add the bundle that ``move_in`` puts into the storage, where trees decide what exists.
 
         The version of a deleted bundle is free again: this store belongs to who runs this process. Raises
         `DestinationExistsError` for one of other bytes, and `UsageError` for a version that is an alias.
@@ -150,7 +150,7 @@ class GammaService:
                     check_free(connection, tag, "")
                 if self._trees is not None:
                     self._trees.begin(connection, (tag.namespace, tag.name))
-            record = place()
+            record = move_in()
             with engine.begin() as connection:
                 row = bundle_of(connection, tag)
                 if row is not None and row.bundle_digest != record.bundle_digest:
@@ -298,7 +298,7 @@ class GammaService:
             )
         if name in names:
             versions = [record.tag for record in self.list_bundles(Query(name=name, namespace=namespace, limit=50))]
-            aliases = [f"{reference.name}:{one.alias}" for one in self.aliases(name, namespace=namespace)]
+            aliases = [f"{name}:{alias.alias}" for alias in self.aliases(name, namespace=namespace)]
             also = f" Its aliases are {_enumerate(aliases)}." if aliases else ""
             return f"There is no bundle `{reference}` in the store. Of `{name}` it holds {_enumerate(versions)}.{also}"
         if near := difflib.get_close_matches(name, names, n=1, cutoff=0.5):
