@@ -90,6 +90,10 @@ def absence_of_skl2onnx() -> str | None:
     return absence_of_package("skl2onnx") or absence_of_package("onnxmltools") or absence_of_package("onnxruntime")
 
 
+def absence_of_onnxscript() -> str | None:
+    return absence_of_package("onnxscript") or absence_of_package("onnx") or absence_of_package("onnxruntime")
+
+
 ENGINES: dict[str, Callable[[], str | None]] = {
     "docker": absence_of_docker,
     "podman": absence_of_podman,
@@ -102,6 +106,7 @@ ENGINES: dict[str, Callable[[], str | None]] = {
     "spark": partial(absence_of_java_package, "pyspark"),
     "tensorflow": partial(absence_of_package, "tensorflow"),
     "onnx": absence_of_onnx,
+    "onnxscript": absence_of_onnxscript,
     "cloudpickle": partial(absence_of_package, "cloudpickle"),
     "polars": partial(absence_of_package, "polars"),
     "skl2onnx": absence_of_skl2onnx,

@@ -104,7 +104,10 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
             "tree_sitter",
             "tree_sitter_toml",
         },
-        {"numpy", "onnx", "onnxmltools", "pandas", "ruamel", "skl2onnx", "sklearn", "uv"},
+        {
+            *("keras", "numpy", "onnx", "onnxmltools", "onnxscript", "pandas", "ruamel", "skl2onnx", "sklearn"),
+            *("tf2onnx", "uv"),
+        },
     ),
     "kappa.containers": (set(), {"docker", "requests"}),
     "kappa.gamma": (

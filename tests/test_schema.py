@@ -275,6 +275,7 @@ BEYOND_THE_SCHEMA = {
     "KF334": "a file",
     "KF335": "a file",
     "KF336": "a file",
+    "KF337": "a file",
     "KF340": "code, and a warning",
     "KF341": "a file",
     "KF342": "what is installed",

@@ -40,9 +40,12 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.serving import server_settings as server_settings
     from kappa.actions.serving import tune_bundle as tune_bundle
     from kappa.actions.serving import tuning_charts as tuning_charts
+    from kappa.actions.starting import ModelFacts as ModelFacts
     from kappa.actions.starting import Start as Start
+    from kappa.actions.starting import check_vacancy as check_vacancy
     from kappa.actions.starting import first_answer as first_answer
     from kappa.actions.starting import model_at_hand as model_at_hand
+    from kappa.actions.starting import model_facts as model_facts
     from kappa.actions.starting import plan_start as plan_start
     from kappa.actions.starting import without_example as without_example
     from kappa.actions.starting import write_start as write_start
@@ -73,6 +76,7 @@ _HOMES = {
     "BundleTarget": "kappa.actions.targets",
     "Containerized": "kappa.actions.images",
     "InspectedModel": "kappa.actions.inspecting",
+    "ModelFacts": "kappa.actions.starting",
     "ProjectTarget": "kappa.actions.targets",
     "ReportForm": "kappa.actions.kappafiles",
     "Start": "kappa.actions.starting",
@@ -85,6 +89,7 @@ _HOMES = {
     "change_settings": "kappa.settings_file",
     "check_kappafiles": "kappa.actions.kappafiles",
     "check_project_lock": "kappa.actions.building",
+    "check_vacancy": "kappa.actions.starting",
     "compose_file": "kappa.actions.images",
     "containerize": "kappa.actions.images",
     "delete_bundles": "kappa.actions.store",
@@ -97,6 +102,7 @@ _HOMES = {
     "list_bundles": "kappa.actions.store",
     "lock_project": "kappa.actions.building",
     "model_at_hand": "kappa.actions.starting",
+    "model_facts": "kappa.actions.starting",
     "open_target": "kappa.actions.targets",
     "past_builds": "kappa.actions.building",
     "plan_of": "kappa.actions.building",
@@ -132,6 +138,7 @@ __all__ = [
     "BundleTarget",
     "Containerized",
     "InspectedModel",
+    "ModelFacts",
     "ProjectTarget",
     "ReportForm",
     "Start",
@@ -144,6 +151,7 @@ __all__ = [
     "change_settings",
     "check_kappafiles",
     "check_project_lock",
+    "check_vacancy",
     "compose_file",
     "containerize",
     "delete_bundles",
@@ -156,6 +164,7 @@ __all__ = [
     "list_bundles",
     "lock_project",
     "model_at_hand",
+    "model_facts",
     "open_target",
     "past_builds",
     "plan_of",

@@ -30,7 +30,17 @@ from kappa.services.sample_requests import arguments_for_curl
 from kappa.spec.contracts import ArtifactPlugin, artifact_of, input_of
 from kappa.wording import listed, quoted, sentence
 
-__all__ = ["Start", "first_answer", "model_at_hand", "plan_start", "without_example", "write_start"]
+__all__ = [
+    "ModelFacts",
+    "Start",
+    "check_vacancy",
+    "first_answer",
+    "model_at_hand",
+    "model_facts",
+    "plan_start",
+    "without_example",
+    "write_start",
+]
 
 _GITIGNORE = ".gitignore"
 _LONGEST = 300
@@ -108,6 +118,29 @@ def model_at_hand(root: Path) -> Path | None:
     return find_model(root)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model's file says before anything is decided about it."""
+
+    artifact_type: str
+    """The type that takes it; empty if the file does not tell."""
+    holds_weights: bool
+    """Whether it holds weights alone, whose module a function of the user's makes."""
+
+
+def model_facts(path: Path) -> ModelFacts:
+    """Read a model's file or folder; raises `UsageError` for a path that is not there."""
+    inspected = inspect_model(path)
+    kind = inspected.model.artifact_type or type_of_model(inspected.path) or ""
+    return ModelFacts(kind, bool(inspected.model.weights))
+
+
+def check_vacancy(root: Path) -> None:
+    """Raise `UsageError` for a folder that has a kappafile."""
+    if there := kappafiles_in(root.resolve()):
+        raise UsageError(f"{quoted(there[0].name)} is there already, and `kappa init` overwrites nothing.")
+
+
 def plan_start(
     path: Path,
     root: Path,
@@ -127,8 +160,7 @@ def plan_start(
     Raises `UsageError` for paths that cannot be meant, `ConfigurationError` for a model that could not be served.
     """
     root = root.resolve()
-    if there := kappafiles_in(root):
-        raise UsageError(f"{quoted(there[0].name)} is there already, and `kappa init` overwrites nothing.")
+    check_vacancy(root)
     inspected = inspect_model(path)
     model, inside = inspected.model, _inside(inspected.path, root)
     plugin = _plugin(inspected, artifact_type, factory)

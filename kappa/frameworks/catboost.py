@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import ConfigurationError, optional_import
+from kappa.frameworks.compiled import CompilableArtifact
+from kappa.frameworks.estimators import labels_by_row
 from kappa.frameworks.packing import check_packed, is_instance_of
 from kappa.inspection.boosters import named_columns, read_catboost
 from kappa.inspection.streams import head_of
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ModelNeeds
 
 __all__ = ["CatBoostModelArtifact"]
 
@@ -19,7 +20,7 @@ _AS_JSON = "model.json"
 _Estimator = Literal["CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor"]
 
 
-class CatBoostModelArtifact(ArtifactPlugin):
+class CatBoostModelArtifact(CompilableArtifact):
     """A model of CatBoost's, as `save_model` writes it (cbm or JSON)."""
 
     filename: ClassVar[str] = "model.cbm"
@@ -59,7 +60,7 @@ class CatBoostModelArtifact(ArtifactPlugin):
         """Return the model's method; the labels of several classes, which are a column, become one label for a row."""
         called = super().caller(model, method, is_batch=is_batch)
         return (
-            _on_labels(called)
+            labels_by_row(called)
             if method == "predict" and is_instance_of(model, "catboost.CatBoostClassifier")
             else called
         )
@@ -88,12 +89,3 @@ class CatBoostModelArtifact(ArtifactPlugin):
     def needs_of_file(self, path: Path) -> ModelNeeds:
         model = read_catboost(path, head_of(path))
         return ModelNeeds(self.needed_modules, model.versions if model is not None else {})
-
-
-def _on_labels(predict: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(predict)
-    def on_labels(rows: Any) -> Any:
-        labels = predict(rows)
-        return labels[:, 0] if getattr(labels, "ndim", 1) == 2 else labels
-
-    return on_labels

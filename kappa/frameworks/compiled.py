@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from kappa.errors import optional_import
+from kappa.frameworks.compiled_network import CompiledNetwork, NetworkFacts
+from kappa.frameworks.estimators import labels_by_row
 from kappa.spec.compiling import CompileOptions
 from kappa.spec.contracts import ArtifactPlugin, Spec
 from kappa.wording import listed
@@ -23,7 +26,7 @@ __all__ = [
     "CompiledModel",
 ]
 
-METHODS = ("predict", "predict_proba", "transform")
+METHODS = ("predict", "predict_proba", "decision_function", "transform")
 """The methods of a model that are compiled, as far as it has them."""
 _FACTS = "compiled.json"
 _GRAPH = "model.onnx"
@@ -51,7 +54,7 @@ class CompiledMethod(Spec):
     dtype: str
     """NumPy's name of the type of what it returns."""
     is_flat: bool
-    """Whether it returns one value for each row, and not a row of values."""
+    """Whether it returns one value for each row, and not a row of values: the last one where the output has more."""
 
 
 class CompiledFacts(Spec):
@@ -67,6 +70,8 @@ class CompiledFacts(Spec):
     checks_names: bool = True
     """Whether a frame must have them; else its columns are taken by their places."""
     methods: dict[str, CompiledMethod]
+    absent: dict[str, str] = Field(default_factory=dict)
+    """The model's other methods of `METHODS`, each with the reason why it was not compiled."""
     classes: tuple[Any, ...] | None = None
     classes_dtype: str = ""
     source: str
@@ -101,6 +106,8 @@ class CompiledModel:
         offered = [*facts.methods, "n_features_in_", "session"]
         offered += ["classes_"] if facts.classes is not None else []
         offered += ["feature_names_in_"] if facts.has_names else []
+        if name in facts.absent:
+            raise AttributeError(f"a compiled `{facts.source}` has no `{name}`: {facts.absent[name]}")
         raise AttributeError(
             f"a compiled `{facts.source}` has no `{name}`; it has {listed(offered)}. Without `compile`, a bundle holds "
             "the model itself"
@@ -108,6 +115,12 @@ class CompiledModel:
 
     def __repr__(self) -> str:
         return f"<{self._facts.source}, compiled to ONNX>"
+
+    @property
+    def has_label_column(self) -> bool:
+        """Whether `predict` returns labels as a column."""
+        method = self._facts.methods.get("predict")
+        return self._facts.classes is not None and method is not None and not method.is_flat
 
     def _matrix(self, argument: Any) -> dict[str, Any]:
         facts = self._facts
@@ -194,8 +207,8 @@ def _caller(run: Callable[..., Any], feed: Callable[[Any], Any], method: Compile
 
     def call(X: Any) -> Any:  # noqa: N803 - as scikit-learn's methods call it
         (values,) = run(outputs, feed(X))
-        if is_flat and values.ndim != 1:
-            values = values.reshape(-1)
+        if is_flat != (values.ndim == 1):
+            values = values[:, -1] if is_flat else values.reshape(-1, 1)
         return values.astype(dtype, copy=False)
 
     return call
@@ -215,7 +228,7 @@ class CompiledArtifact(ArtifactPlugin):
     filename: ClassVar[str] = _GRAPH
     files: ClassVar[tuple[str, ...]] = (_GRAPH, _FACTS)
     takes_frames_alone: ClassVar[bool] = False
-    row_methods: ClassVar[frozenset[str]] = frozenset(METHODS)
+    row_methods: ClassVar[frozenset[str]] = frozenset({*METHODS, "forward"})
     needed_modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     type: str = ""
@@ -234,18 +247,28 @@ class CompiledArtifact(ArtifactPlugin):
     def requires(self) -> tuple[str, ...]:
         return ("numpy", "onnxruntime")
 
-    def load(self, directory: Path) -> CompiledModel:
+    def load(self, directory: Path) -> CompiledModel | CompiledNetwork:
         with optional_import("onnxruntime", needed_for="a model that is compiled to ONNX"):
             import onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        facts = CompiledFacts.model_validate_json((directory / _FACTS).read_bytes())
+        tree = json.loads((directory / _FACTS).read_bytes())
         session = onnxruntime.InferenceSession(directory / _GRAPH, options, providers=["CPUExecutionProvider"])
-        return CompiledModel(session, facts)
+        if tree["layout"] == "network":
+            return CompiledNetwork(session, NetworkFacts.model_validate(tree), artifact=self.name)
+        return CompiledModel(session, CompiledFacts.model_validate(tree))
+
+    def caller(self, model: Any, method: str, *, is_batch: bool) -> Callable[..., Any]:
+        """Return the model's method; labels that are a column, as CatBoost's are, become one label for a row."""
+        called = super().caller(model, method, is_batch=is_batch)
+        if isinstance(model, CompiledNetwork):
+            return model.caller(is_batch=is_batch)
+        has_column = method == "predict" and isinstance(model, CompiledModel) and model.has_label_column
+        return labels_by_row(called) if has_column else called
 
     @staticmethod
-    def write(directory: Path, graph: bytes, facts: CompiledFacts) -> None:
+    def write(directory: Path, graph: bytes, facts: CompiledFacts | NetworkFacts) -> None:
         """Write a compiled model where `load` reads it."""
         (directory / _GRAPH).write_bytes(graph)
         (directory / _FACTS).write_text(f"{facts.model_dump_json(indent=2)}\n", encoding="utf-8")
@@ -253,6 +276,11 @@ class CompiledArtifact(ArtifactPlugin):
 
 class CompilableArtifact(ArtifactPlugin):
     """A model that a build may compile to ONNX."""
+
+    compiled_methods: ClassVar[tuple[str, ...]] = METHODS
+    """The methods that a compiled model may have."""
+    compiled_attributes: ClassVar[tuple[str, ...]] = ("classes_", "n_features_in_", "feature_names_in_", "session")
+    """What else it may have."""
 
     compile: Literal["onnx"] | CompileOptions | None = None
     """`"onnx"`: the build converts the model to ONNX and proves that it answers as before; the bundle then holds no

@@ -11,7 +11,7 @@ from typing import Any
 
 from kappa.inspection.detection import read_model
 
-__all__ = ["categories_of", "estimator_caller", "input_for_estimator"]
+__all__ = ["categories_of", "estimator_caller", "input_for_estimator", "labels_by_row"]
 
 _BY_VALUE = frozenset(
     {
@@ -42,6 +42,17 @@ def estimator_caller(model: Any, method: str, called: Callable[..., Any], *, is_
     if _uses_values_alone(model):
         called = _on_values(model, method, called)
     return _by_row(called) if is_batch and method in _BY_OUTPUT else called
+
+
+def labels_by_row(predict: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a `predict` return a label for each row where it returns a column of labels, as CatBoost's does."""
+
+    @wraps(predict)
+    def by_row(rows: Any) -> Any:
+        labels = predict(rows)
+        return labels[:, 0] if getattr(labels, "ndim", 1) == 2 else labels
+
+    return by_row
 
 
 def input_for_estimator(path: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from kappa.errors import BundleError, optional_import
+from kappa.frameworks.compiled import CompilableArtifact
 from kappa.frameworks.named_inputs import NamedInputs
 from kappa.frameworks.packing import check_packed
 from kappa.inspection.report import Model, Tensor, column_names
@@ -18,9 +19,9 @@ from kappa.inspection.streams import head_of
 from kappa.inspection.tensors import read_hdf5
 from kappa.inspection.zipped import read_zipped
 from kappa.plugins import load_dotted
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ModelNeeds
 
-__all__ = ["KerasModelArtifact"]
+__all__ = ["KerasCall", "KerasModelArtifact"]
 
 Backend = Literal["jax", "tensorflow", "torch"]
 _BACKENDS: tuple[Backend, ...] = ("tensorflow", "jax", "torch")
@@ -31,13 +32,15 @@ _LAMBDA = re.compile(r'"class_name"\s*:\s*"Lambda"')
 _NO_LAMBDA = "holds code in a layer `Lambda`, which only `safe_mode = false` loads"
 
 
-class KerasModelArtifact(ArtifactPlugin):
+class KerasModelArtifact(CompilableArtifact):
     """A model of Keras 3, as `model.save` writes it (`.keras`, or the older `.h5`)."""
 
     filename: ClassVar[str] = "model.keras"
     extensions: ClassVar[frozenset[str]] = frozenset({".h5", ".hdf5", ".keras"})
     written_by: ClassVar[str] = "Keras' `model.save`"
     row_methods: ClassVar[frozenset[str]] = frozenset({"predict"})
+    compiled_methods: ClassVar[tuple[str, ...]] = ("predict", "predict_on_batch")
+    compiled_attributes: ClassVar[tuple[str, ...]] = ("session",)
 
     type: Literal["keras"] = "keras"
     backend: Backend | None = None
@@ -83,7 +86,7 @@ class KerasModelArtifact(ArtifactPlugin):
         """
         if method != "predict":
             return super().caller(model, method, is_batch=is_batch)
-        return _Predict(model, self.name, is_batch=is_batch)
+        return KerasCall(model, self.name, is_batch=is_batch)
 
     def feature_names_of(self, model: Any) -> tuple[str, ...]:
         """Return the names of the inputs of a model that has one for each column."""
@@ -179,30 +182,37 @@ def _described(name: str, tensor: Any) -> Tensor:
     return Tensor(name, dtype, tuple(-1 if size is None else size for size in tensor.shape))
 
 
-class _Predict:
+class KerasCall:
     """Calls a model with what an input adapter makes."""
 
     def __init__(self, model: Any, artifact: str, *, is_batch: bool) -> None:
         self._model = model
         inputs = _inputs_of(model)
         self._is_by_name = any(isinstance(key, str) for key in inputs)
-        self._inputs = NamedInputs([*inputs.values()], artifact=artifact, is_batch=is_batch) if inputs else None
-        self._outputs = getattr(model, "output_names", ())
+        self.inputs = NamedInputs([*inputs.values()], artifact=artifact, is_batch=is_batch) if inputs else None
+        """What makes its inputs; ``None`` for a model of the user's own class, which takes what it takes."""
 
     def __call__(self, argument: Any) -> Any:
         outputs = self._model.predict_on_batch(self._arguments(argument))
-        if isinstance(outputs, list | tuple):
-            return dict(zip(self._outputs or map("output_{}".format, range(len(outputs))), outputs, strict=False))
-        return outputs
+        return self.named(outputs) if isinstance(outputs, list | tuple) else outputs
+
+    def named(self, outputs: Sequence[Any]) -> dict[str, Any]:
+        """Return several outputs by their names."""
+        names = getattr(self._model, "output_names", ()) or map("output_{}".format, range(len(outputs)))
+        return dict(zip(names, outputs, strict=False))
+
+    def arranged(self, arrays: Mapping[str, Any]) -> Any:
+        """Return inputs as the model takes them: by name, as a list, or a single one by itself."""
+        if self._is_by_name:
+            return arrays
+        ordered = [*arrays.values()]
+        return ordered if len(ordered) > 1 else ordered[0]
 
     def _arguments(self, argument: Any) -> Any:
         import numpy as np
 
-        if self._inputs is None:  # a model of the user's own class, which takes what it takes
+        if self.inputs is None:
             is_table = isinstance(argument, Mapping)
             return {name: np.asarray(value) for name, value in argument.items()} if is_table else np.asarray(argument)
-        arrays = self._inputs(argument)
-        if self._is_by_name:
-            return arrays
-        ordered = [arrays[name] for name in self._inputs.names]
-        return ordered if len(ordered) > 1 else ordered[0]
+        arrays = self.inputs(argument)
+        return self.arranged({name: arrays[name] for name in self.inputs.names})

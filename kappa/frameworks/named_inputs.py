@@ -55,7 +55,9 @@ class NamedInputs:
         import numpy as np
 
         try:
-            array = np.asarray(value, dtype=tensor.dtype)
+            array = np.asarray(value)
+            _check_numbers(array, np.dtype(tensor.dtype))
+            array = array.astype(tensor.dtype, copy=False)
         except (TypeError, ValueError) as exc:
             message = f"The input `{tensor.name}` cannot be made an array of `{tensor.dtype}`: {exc}."
             raise BadInputError(message) from exc
@@ -77,6 +79,17 @@ def values_by_name(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     if any(row.keys() != names for row in rows):
         raise BadInputError(f"Each item needs the same names, {listed(map(str, names))}.")
     return {name: [row[name] for row in rows] for name in names}
+
+
+def _check_numbers(array: Any, dtype: Any) -> None:
+    """Raise `ValueError` for what NumPy would make other numbers of: text, and fractions where integers are taken."""
+    if dtype.kind not in "biuf":
+        return
+    kind = array.dtype.kind
+    if kind in "US" or (kind == "O" and any(isinstance(item, str) for item in array.flat)):
+        raise ValueError("it holds text")
+    if dtype.kind in "iu" and kind == "f" and not (array == array.round()).all():
+        raise ValueError("it holds numbers that are not whole")
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from kappa.errors import BundleError, optional_import
+from kappa.frameworks.compiled import CompilableArtifact
 from kappa.frameworks.packing import check_packed, is_instance_of
 from kappa.frameworks.torch_calls import Device, TensorCall, device_here, import_torch, looks_up
 from kappa.inspection.archives import ZIP_SIGNATURE
@@ -19,7 +20,7 @@ from kappa.inspection.report import Model
 from kappa.inspection.streams import head_of
 from kappa.inspection.tensors import safetensors_of
 from kappa.inspection.torch_files import read_torch
-from kappa.spec.contracts import ArtifactPlugin, ModelNeeds
+from kappa.spec.contracts import ModelNeeds
 from kappa.spec.service import Reference
 
 __all__ = ["PytorchModelArtifact", "without_deprecations"]
@@ -27,7 +28,7 @@ __all__ = ["PytorchModelArtifact", "without_deprecations"]
 _EXPORTED, _WEIGHTS = "model.pt2", "model.safetensors"
 
 
-class PytorchModelArtifact(ArtifactPlugin):
+class PytorchModelArtifact(CompilableArtifact):
     """A module of PyTorch's: TorchScript, an exported program, a whole module, or weights and the function that makes
     their module; functions receive the module."""
 
@@ -36,6 +37,8 @@ class PytorchModelArtifact(ArtifactPlugin):
     written_by: ClassVar[str] = "PyTorch"
     row_methods: ClassVar[frozenset[str]] = frozenset({"forward", "predict"})
     needed_modules: ClassVar[tuple[str, ...]] = ("torch",)
+    compiled_methods: ClassVar[tuple[str, ...]] = ("forward", "predict")
+    compiled_attributes: ClassVar[tuple[str, ...]] = ("session",)
 
     type: Literal["pytorch"] = "pytorch"
     factory: Reference | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from kappa.errors import BadInputError, BundleError, optional_import
+from kappa.frameworks.by_shape import answer_by_shape, are_of_several_shapes
 from kappa.frameworks.named_inputs import NamedInputs, values_by_name
 from kappa.frameworks.packing import is_instance_of
 from kappa.inspection.report import Tensor
@@ -65,42 +66,31 @@ class TensorCall:
 
     def __call__(self, argument: Any) -> Any:
         with self._torch.inference_mode():
-            if (
-                self._is_batch
-                and isinstance(argument, list)
-                and len({getattr(row, "shape", None) for row in argument}) > 1
-            ):
-                return self._by_shape(argument)
-            return _arrays_of(self._call(argument))
+            if self._is_batch and are_of_several_shapes(argument):
+                return answer_by_shape(self._answer, argument)
+            return self._answer(argument)
 
-    def _call(self, argument: Any) -> Any:
+    def _answer(self, argument: Any) -> Any:
+        arguments, named = self.tensors(argument)
+        return _arrays_of(self._called(*arguments, **named))
+
+    def tensors(self, argument: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the tensors of a call, by position and by name; raises `BadInputError` for what makes none."""
         if self._inputs is not None:
             argument = self._inputs(argument)
         elif isinstance(argument, list) and argument and all(isinstance(item, Mapping) for item in argument):
             argument = values_by_name(argument)
         if not isinstance(argument, Mapping):
-            return self._called(self._tensor(argument))
+            return (self._tensor(argument),), {}
         tensors = {str(name): self._tensor(value, str(name)) for name, value in argument.items()}
         if self._signature is None:
-            return self._called(**tensors)
+            return (), tensors
         try:
             bound = self._signature.bind(**tensors)
         except TypeError:
             names = listed(self._signature.parameters)
             raise BadInputError(f"The model takes {names}, not {listed(tensors) or 'nothing'}.") from None
-        return self._called(*bound.args, **bound.kwargs)
-
-    def _by_shape(self, items: Sequence[Any]) -> list[Any]:
-        """Call it once for the arrays of each shape, and return the results in the order of the arrays."""
-        indices: dict[Any, list[int]] = {}
-        for index, item in enumerate(items):
-            indices.setdefault(getattr(item, "shape", None), []).append(index)
-        results: list[Any] = [None] * len(items)
-        for group in indices.values():
-            rows = _rows_of(_arrays_of(self._call([items[index] for index in group])))
-            for index, row in zip(group, rows, strict=True):
-                results[index] = row
-        return results
+        return bound.args, bound.kwargs
 
     def _tensor(self, value: Any, name: str = "") -> Any:
         if not isinstance(value, self._torch.Tensor):
@@ -176,9 +166,3 @@ def _arrays_of(output: Any) -> Any:
         names = getattr(type(output), "__match_args__", [f"output_{number}" for number in range(len(output))])
         return _arrays_of(dict(zip(names, output, strict=True)))
     return [_arrays_of(part) for part in output] if isinstance(output, list) else output
-
-
-def _rows_of(result: Any) -> list[Any]:
-    if not isinstance(result, Mapping):
-        return list(result)
-    return [dict(zip(result, row, strict=True)) for row in zip(*result.values(), strict=True)]

@@ -8,8 +8,9 @@ import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from kappa.inspection.flatbuffers import root_table
 from kappa.inspection.json_text import JSON_BYTES, first_value_of, list_of, read_json, table_of
 from kappa.inspection.report import Certainty, Model
 from kappa.inspection.streams import Stream, TruncatedError, UnreadableError, stream_of
@@ -26,6 +27,12 @@ _WINDOW_BYTES = 1 << 20
 _OLD_XGBOOST = b"binf"
 _HEADER_BYTES = 1 << 22
 _CBM = b"CBM1"
+_CORE_AT = 8
+"""Where the table of a `.cbm` begins: behind its mark and its size (catboost/libs/model/flatbuffers/model.fbs)."""
+_TREES_OF_CBM = 1
+_FEATURES_OF_CBM = {4: (1, 2), 5: (2, 4), 12: (1, 2)}
+"""The vectors of its trees that hold the features of categories, of numbers and of texts, each with the fields
+`FlatIndex` and `FeatureId` of a feature."""
 _RELEASE = re.compile(rb"CatBoost release (\d+(?:\.\d+)+)")
 
 
@@ -121,7 +128,7 @@ def read_lightgbm(path: Path, head: bytes) -> Model | None:
         header = file.read(_HEADER_BYTES).partition(b"\n\n")[0]
         file.seek(max(0, path.stat().st_size - _WINDOW_BYTES))
         tail = file.read()
-    is_whole = b"\nend of trees" in tail and (b"\nparameters:" not in tail or b"\nend of parameters" in tail)
+    is_whole = _is_whole_lightgbm(tail)
     pairs = (line.partition("=") for line in header.decode("utf-8", "replace").splitlines())
     facts = {key: value for key, is_pair, value in pairs if is_pair}
     last = _integer(facts.get("max_feature_idx"))
@@ -142,30 +149,54 @@ def read_lightgbm(path: Path, head: bytes) -> Model | None:
     )
 
 
+def _is_whole_lightgbm(tail: bytes) -> bool:
+    """Return whether a text ends as LightGBM's does: with closed parameters, and with the line of JSON that its Python
+    package writes behind them."""
+    _, trees, rest = tail.partition(b"\nend of trees")
+    if not trees or not rest.endswith(b"\n"):
+        return False
+    has_parameters = b"\nparameters:" in rest
+    if has_parameters:
+        _, end, rest = rest.partition(b"\nend of parameters\n")
+        if not end:
+            return False
+    _, key, categories = rest.rpartition(b"pandas_categorical:")
+    if not key:
+        return not (has_parameters and rest.strip())
+    try:
+        json.loads(categories)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def read_catboost(path: Path, head: bytes) -> Model | None:
     """Read CatBoost's own binary, of which the JSON in it is looked at, or the JSON that it exports."""
     is_binary = head.startswith(_CBM)
     if not is_binary and not (head.startswith(b"{") and b'"features_info"' in head):
         return None
     problem, is_truncated, tree, release = "", False, dict[str, Any](), ""
+    columns: dict[int, str] = {}
     try:
         with path.open("rb") as file:
             data = file.read(JSON_BYTES + 1)
-        if is_binary:
-            if len(head) < 8 or 8 + struct.unpack_from("<I", head, 4)[0] > path.stat().st_size:
-                raise TruncatedError
-            match = _RELEASE.search(data)
-            release = match[1].decode() if match else ""
-            tree = {"model_info": {"class_params": _class_parameters(data)}}
-        else:
-            tree = table_of(read_json(data))
+            if is_binary:
+                size_bytes = struct.unpack_from("<I", head, 4)[0] if len(head) >= _CORE_AT else 0
+                if len(head) < _CORE_AT or _CORE_AT + size_bytes > path.stat().st_size:
+                    raise TruncatedError
+                match = _RELEASE.search(data)
+                release = match[1].decode() if match else ""
+                tree = {"model_info": {"class_params": _class_parameters(data)}}
+                columns = _columns_of_cbm(file, size_bytes)
+            else:
+                tree = table_of(read_json(data))
     except UnreadableError as exc:
         problem, is_truncated = str(exc), isinstance(exc, TruncatedError)
-    features = [
-        table for kind in table_of(tree.get("features_info")).values() for table in map(table_of, list_of(kind))
-    ]
-    features.sort(key=lambda feature: _integer(feature.get("flat_feature_index")) or 0)
-    names = tuple(str(feature.get("feature_id") or feature.get("flat_feature_index")) for feature in features)
+    for kind in table_of(tree.get("features_info")).values():
+        for feature in map(table_of, list_of(kind)):
+            number = _integer(feature.get("flat_feature_index"))
+            columns[len(columns) if number is None else number] = str(feature.get("feature_id") or number)
+    names = tuple(name for _, name in sorted(columns.items()))
     classes = table_of(table_of(tree.get("model_info")).get("class_params"))
     return Model(
         kind="catboost",
@@ -181,6 +212,22 @@ def read_catboost(path: Path, head: bytes) -> Model | None:
         problem=problem,
         is_truncated=is_truncated,
     )
+
+
+def _columns_of_cbm(file: BinaryIO, size_bytes: int) -> dict[int, str]:
+    """Return the names of a model's columns by their numbers; none where its table is not read, or has kinds of
+    features that are not known here."""
+    columns: dict[int, str] = {}
+    with suppress(UnreadableError):
+        trees = root_table(file, start=_CORE_AT, size_bytes=size_bytes).table(_TREES_OF_CBM)
+        if trees is None:
+            return {}
+        for kind, (flat_index, name) in _FEATURES_OF_CBM.items():
+            for feature in trees.tables(kind):
+                number = feature.integer(flat_index, -1)
+                columns[number] = feature.text(name) or str(number)
+        return columns if sorted(columns) == [*range(len(columns))] else {}
+    return {}
 
 
 def _class_parameters(data: bytes) -> Any:

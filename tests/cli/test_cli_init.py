@@ -213,17 +213,96 @@ def test_without_a_terminal_nothing_is_loaded_unless_it_is_allowed(here: Path, m
     assert not [problem for problem in check_kappafile(here / "kappafile.toml")[1] if problem.is_error]
 
 
-@pytest.mark.usefixtures("in_process")
-def test_on_a_terminal_questions_offer_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    house()
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kappa.cli.commands.init.is_terminal", lambda: True)
-    result = init(answers="\nFlats\n\n")
+
+
+QUESTIONS = [
+    "Model's file or folder [house.joblib]: ",
+    "Artifact type [sklearn]: ",
+    "Input adapter [dataframe]: ",
+    "Name of the API [predict]: ",
+    "Name of the service [House]: ",
+    "Load the model, and call it once for the first example? [Y/n]: ",
+]
+
+
+@pytest.mark.usefixtures("in_process", "on_terminal")
+def test_on_a_terminal_questions_offer_what_is_there() -> None:
+    house()
+    result = init(answers="\n\n\nprice\nFlats\n\n")
     assert result.exit_code == 0, result.output
-    assert "Model's file or folder [house.joblib]:" in result.stderr
-    assert "Name of the service [House]:" in result.stderr
-    assert "Load the model, and call it once for the first example? [Y/n]:" in result.stderr
-    assert read_project(Path()).spec.name == "Flats"
+    assert [question for question in QUESTIONS if question not in result.stderr] == []
+    spec = read_project(Path()).spec
+    assert (spec.name, [api.name for api in spec.apis]) == ("Flats", ["price"])
     example()
+
+
+@pytest.mark.usefixtures("in_process", "on_terminal")
+def test_what_an_option_says_is_not_asked() -> None:
+    joblib.dump(LinearRegression().fit(FLATS.to_numpy(), PRICES), "house.joblib")
+    result = init("--type", "sklearn", "--input", "ndarray", "--api", "price", "--name", "Flats", answers="\n\n")
+    assert result.exit_code == 0, result.output
+    assert [question for question in QUESTIONS if question in result.stderr] == [QUESTIONS[0], QUESTIONS[-1]]
+    assert 'type = "ndarray"' in Path("kappafile.toml").read_text()
+
+
+@pytest.mark.usefixtures("in_process", "on_terminal")
+def test_a_question_is_asked_again_until_its_answer_can_be_meant() -> None:
+    house()
+    answers = "absent.joblib\nhouse.joblib\nsklern\nsklearn\nndarry\nndarray\n2nd\nprice\nFlats\nn\n"
+    result = init(answers=answers)
+    assert result.exit_code == 0, result.output
+    assert "Error: there is no file or folder `absent.joblib`." in result.stderr
+    assert "There is no artifact type `sklern`. Did you mean `sklearn`?" in result.stderr
+    assert "There is no input adapter `ndarry`. Did you mean `ndarray`?" in result.stderr
+    assert "`2nd` is not a name" in result.stderr
+    assert 'type = "ndarray"' in Path("kappafile.toml").read_text()
+
+
+@pytest.mark.usefixtures("on_terminal")
+def test_weights_alone_ask_for_their_function_too() -> None:
+    Path("net.safetensors").write_bytes(samples.safetensors())
+    Path("nets.py").write_text("def make(): ...\n")
+    result = init("--no-example", answers="\n\nnets:make\n\n\nNet\n")
+    assert result.exit_code == 0, result.output
+    assert "Function of yours that makes their module (MODULE:FUNCTION): " in result.stderr
+    assert 'factory = "nets:make"' in Path("kappafile.toml").read_text()
+
+
+@pytest.mark.usefixtures("on_terminal")
+def test_a_file_of_no_known_format_is_asked_for_its_type_without_a_default() -> None:
+    Path("model.bin").write_bytes(b"Once upon a time")
+    result = init("--no-example", answers="model.bin\n\nfile\n\n\nStory\n")
+    assert "Artifact type: " in result.stderr
+    assert result.exit_code in (0, 3), result.output
+
+
+@pytest.mark.usefixtures("on_terminal")
+def test_nothing_is_asked_where_a_kappafile_is_there(here: Path) -> None:
+    house()
+    (here / "kappafile.toml").write_text("x")
+    result = init(answers="\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: `kappafile.toml` is there already, and `kappa init` overwrites nothing.\n",
+    )
+
+
+def test_without_a_terminal_the_options_are_named() -> None:
+    result = init()
+    assert result.exit_code == 2
+    for word in ("kappa init MODEL_FILE", "--type", "--input", "--api", "--method", "--name"):
+        assert f"`{word}`" in result.stderr
+
+
+@pytest.mark.usefixtures("on_terminal")
+def test_questions_that_are_left_write_nothing(here: Path) -> None:
+    house()
+    result = init(answers="\nsklearn\n")
+    assert result.exit_code != 0
+    assert files(here) == {"house.joblib"}
 
 
 def test_a_no_keeps_the_model_from_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -26,12 +27,12 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from kappa.actions.building import build_project, project_to_build
@@ -209,6 +210,58 @@ def test_a_compiled_model_answers_as_before(name: str, tmp_path: Path) -> None:
     if hasattr(model, "n_features_in_"):
         assert twin.n_features_in_ == model.n_features_in_
     assert hasattr(twin, "feature_names_in_") == hasattr(model, "feature_names_in_")
+
+
+SCORED: Mapping[str, tuple[Callable[[], Any], Any, Any]] = {
+    "logistic regression": (LogisticRegression, NUMBERS, TEXTS),
+    "logistic regression of three": (LogisticRegression, NUMBERS, THREE),
+    "linear support vectors": (LinearSVC, NUMBERS, THREE),
+    "scaled support vectors": (lambda: make_pipeline(StandardScaler(), LinearSVC()), NUMBERS, TWO),
+    "support vectors": (SVC, NUMBERS, TEXTS),
+    "ridge": (RidgeClassifier, NUMBERS, THREE),
+    "stochastic gradients": (lambda: SGDClassifier(random_state=0), NUMBERS, TWO),
+    "discriminants": (LinearDiscriminantAnalysis, NUMBERS, THREE),
+    "boosting": (lambda: HistGradientBoostingClassifier(max_iter=9), GAPS, TEXTS),
+    "boosting of three": (lambda: HistGradientBoostingClassifier(max_iter=9), GAPS, THREE),
+    "columns": (lambda: Pipeline([("columns", columns()), ("it", LogisticRegression())]), FILMS, TEXTS),
+}
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_a_decision_function_is_compiled_too(name: str, tmp_path: Path) -> None:
+    make, rows, labels = SCORED[name]
+    model = make().fit(rows, labels)
+    adapter = '"dataframe"' if rows is FILMS else '"ndarray"'
+    target = 'artifact = "model"\nmethod = "decision_function"'
+    twin = compiled(model, tmp_path / "project", target=target, adapter=adapter)
+    before, after = model.decision_function(rows), twin.decision_function(rows)
+    assert (before.dtype, before.shape) == (after.dtype, after.shape)
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+    assert (twin.predict(rows) == model.predict(rows)).all()
+    if hasattr(model, "predict_proba"):
+        np.testing.assert_allclose(twin.predict_proba(rows), model.predict_proba(rows), rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_decision_function_shares_with_the_labels_is_in_the_graph_once(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = HistGradientBoostingClassifier(max_iter=9).fit(GAPS, TEXTS)
+    bundle = build(write(tmp_path / "project", model))
+    graph = onnx.load(bundle / "Service" / "artifacts" / "model" / "model.onnx").graph
+    assert [node.op_type for node in graph.node].count("TreeEnsembleRegressor") == 1
+    assert [output.name for output in graph.output][2:] == ["decision_function"]
+
+
+def test_a_decision_function_without_conversion_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
+    model = OneVsRestClassifier(LogisticRegression()).fit(NUMBERS, THREE)
+    twin = compiled(model, tmp_path / "project")
+    assert (twin.predict(NUMBERS) == model.predict(NUMBERS)).all()
+    if "decision_function" not in vars(twin):
+        with pytest.raises(AttributeError, match="a compiled `OneVsRestClassifier` has no `decision_function`: "):
+            twin.decision_function(NUMBERS)
+        target = 'artifact = "model"\nmethod = "decision_function"'
+        ((code, _, message),) = refused(write(tmp_path / "other", model, target=target))
+        assert code in ("KF350", "KF351")
+        assert "decision_function" in message
 
 
 def test_votes_that_are_equal_have_the_outcome_that_they_had(tmp_path: Path) -> None:

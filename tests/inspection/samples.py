@@ -132,6 +132,55 @@ def catboost() -> bytes:
     return b"CBM1" + struct.pack("<I", len(body)) + body
 
 
+def flatbuffer(fields: dict[int, Any]) -> bytes:
+    """Write tables as FlatBuffers has them: a field is a number of 32 bits, a text, a table or a list of tables."""
+    body, at = _flat_table(fields, 4)
+    return struct.pack("<I", at) + body
+
+
+def _flat_table(fields: dict[int, Any], start: int) -> tuple[bytes, int]:
+    """Return a table that begins at a place with the offsets of its fields, and where it is itself."""
+    count = max(fields, default=-1) + 1
+    offsets = [4 + 4 * number if number in fields else 0 for number in range(count)]
+    head = struct.pack(f"<{2 + count}H", 4 + 2 * count, 4 + 4 * count, *offsets)
+    at = start + len(head)
+    slots, rest = struct.pack("<i", len(head)), b""
+    end = at + 4 + 4 * count
+    for number in range(count):
+        value = fields.get(number, 0)
+        if isinstance(value, int):
+            slots += struct.pack("<i", value)
+            continue
+        part, target = _flat_part(value, end + len(rest))
+        slots += struct.pack("<I", target - (at + 4 + 4 * number))
+        rest += part
+    return head + slots + rest, at
+
+
+def _flat_part(value: Any, start: int) -> tuple[bytes, int]:
+    if isinstance(value, dict):
+        return _flat_table(value, start)
+    if isinstance(value, str):
+        return struct.pack("<I", len(value.encode())) + value.encode() + b"\0", start
+    slots, rest = struct.pack("<I", len(value)), b""
+    for number, table in enumerate(value):
+        part, target = _flat_table(table, start + 4 + 4 * len(value) + len(rest))
+        slots += struct.pack("<I", target - (start + 4 + 4 * number))
+        rest += part
+    return slots + rest, start
+
+
+def catboost_of(*names: str, categories: tuple[str, ...] = ()) -> bytes:
+    """Return a model of columns of numbers, and of categories behind them."""
+    numbers = [{1: index, 2: index, 4: name} for index, name in enumerate(names)]
+    texts = [{0: index, 1: len(names) + index, 2: name} for index, name in enumerate(categories)]
+    body = flatbuffer({0: "FlabuffersModel_v1", 1: {0: 1, 4: texts, 5: numbers}})
+    return b"CBM1" + struct.pack("<I", len(body)) + body
+
+
+LIGHTGBM_TAIL = b"\nfeature_importances:\nage=2\n\nparameters:\n[boosting: gbdt]\n\nend of parameters\n"
+
+
 def keras(*, layer: dict[str, Any] | None = None) -> bytes:
     layers: list[dict[str, Any]] = [
         {"module": "keras.layers", "class_name": "InputLayer", "config": {"name": "row", "batch_shape": [None, 3]}},

@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 NAMES = ("age", "income", "tenure")
 CLASSIFIER = {"feature_count": 3, "classes": (0, 1)}
 EXPECTED: dict[str, tuple[str, dict[str, Any]]] = {
-    "catboost.cbm": ("catboost", {"classes": ("no", "yes"), "certainty": "certain"}),
+    "catboost.cbm": ("catboost", {"feature_names": NAMES, "classes": ("no", "yes"), "certainty": "certain"}),
     "catboost.json": ("catboost", {"feature_names": NAMES, "classes": ("no", "yes")}),
     "forest.onnx": ("onnx", {"inputs": (Tensor("X", "float32", (-1, 3)),)}),
     "keras.keras": ("keras", {"made_of": "keras:Sequential", "inputs": (Tensor("row", "float32", (-1, 3)),)}),

@@ -17,7 +17,7 @@ from kappa.build.packages.installed import with_needs
 from kappa.services.modules_of_others import MODULES_OF_OTHERS
 
 ROOT = Path(__file__).parents[2]
-BUILD_TOOLS = frozenset({"onnx", "onnxmltools", "pip", "piptools", "pytest", "skl2onnx", "uv"})
+BUILD_TOOLS = frozenset({"onnx", "onnxmltools", "onnxscript", "pip", "piptools", "pytest", "skl2onnx", "tf2onnx", "uv"})
 """Are imported where no service is loaded, or by a process of their own."""
 APIS = ("predict", "asked", "scored")
 INSTALLED = sorted(name for name in MODULES_OF_OTHERS if PathFinder.find_spec(name) is not None)

@@ -101,7 +101,7 @@ def watched_files(project: Project) -> Iterator[Path]:
 def _named_modules(spec: ServiceSpec) -> Iterator[str]:
     """Yield the modules that a service names: of its functions, its class, its plugins, `setup` and `teardown`."""
     targets = [api.target.function for api in spec.apis if isinstance(api.target, FunctionTarget)]
-    plugins = [*spec.artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
+    plugins = [*spec.as_kept().artifacts, *(plugin for api in spec.apis for plugin in (api.input, api.output))]
     of_plugins = [reference for plugin in plugins for reference in (plugin.reference, *plugin.references())]
     for reference in (spec.service_class, *targets, *of_plugins, spec.setup, spec.teardown):
         if reference is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from kappa.build.code.declarations import Declaration
 from kappa.build.code.functions import Definition, find_definition
@@ -11,21 +11,23 @@ from kappa.build.code.modules import CodeBase
 from kappa.build.manifest.diagnostics import Diagnostic
 from kappa.build.manifest.positions import Span, TreePath
 from kappa.build.manifest.validation import Draft
-from kappa.frameworks.compiled import METHODS
+from kappa.frameworks.compiled import CompilableArtifact
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.service import FunctionTarget
 from kappa.wording import listed
 
 __all__ = ["check_compiled"]
 
-_OFFERED = (*METHODS, "classes_", "n_features_in_", "feature_names_in_", "session")
-
 
 def check_compiled(
     draft: Draft, code: CodeBase, declaration: Declaration | None, plugins: Mapping[str, ArtifactPlugin]
 ) -> None:
     """Report artifacts that nothing would prove, looser tolerances, and attributes that compiled models have not."""
-    compiled = {name: plugin for name, plugin in plugins.items() if plugin.compiling is not None}
+    compiled = {
+        name: plugin
+        for name, plugin in plugins.items()
+        if isinstance(plugin, CompilableArtifact) and plugin.compiling is not None
+    }
     for name, plugin in compiled.items():
         _check_proof(draft, declaration, name, plugin)
     if compiled:
@@ -59,15 +61,16 @@ def _declared_at(draft: Draft, name: str) -> TreePath:
     return (*path, "compile") if draft.document.at((*path, "compile")) is not None else path
 
 
-def _check_methods(draft: Draft, compiled: Collection[str]) -> None:
+def _check_methods(draft: Draft, compiled: Mapping[str, CompilableArtifact]) -> None:
     for api in draft.names("apis"):
         name, method = draft.get("apis", api, "artifact"), draft.get("apis", api, "method")
-        if isinstance(method, str) and name in compiled and method not in METHODS:
+        methods = compiled[name].compiled_methods if name in compiled else ()
+        if isinstance(method, str) and methods and method not in methods:
             draft.diagnostics.add(
                 "KF353",
                 f"A compiled model has no method `{method}`.",
                 ("apis", api, "method"),
-                help=f"It has {listed(METHODS)}, as far as the model has them.",
+                help=f"It has {listed(methods)}, as far as the model has them.",
                 labels=[draft.diagnostics.label(_declared_at(draft, name), "compiled here")],
             )
 
@@ -82,7 +85,7 @@ def _functions(draft: Draft, declaration: Declaration | None) -> Iterator[str]:
             yield function
 
 
-def _check_function(draft: Draft, code: CodeBase, reference: str, compiled: Collection[str]) -> None:
+def _check_function(draft: Draft, code: CodeBase, reference: str, compiled: Mapping[str, CompilableArtifact]) -> None:
     """Report attributes of a compiled model that a function reads and that it has not."""
     module_name, _, qualname = reference.partition(":")
     module = code.resolve(module_name)
@@ -91,7 +94,9 @@ def _check_function(draft: Draft, code: CodeBase, reference: str, compiled: Coll
         return
     for node in ast.walk(definition.node):
         name = _artifact_of(node.value) if isinstance(node, ast.Attribute) else None
-        if isinstance(node, ast.Attribute) and name in compiled and node.attr not in _OFFERED:
+        plugin = compiled.get(name or "")
+        offered = (*plugin.compiled_methods, *plugin.compiled_attributes) if plugin is not None else ()
+        if isinstance(node, ast.Attribute) and offered and node.attr not in offered:
             end = node.end_col_offset or node.col_offset
             span = Span(node.lineno, node.col_offset + 1, node.end_lineno or node.lineno, end + 1)
             draft.diagnostics.append(
@@ -100,7 +105,7 @@ def _check_function(draft: Draft, code: CodeBase, reference: str, compiled: Coll
                     f"`{name}` is compiled, and a compiled model has no `{node.attr}`.",
                     definition.file,
                     span,
-                    help=f"It has {listed(_OFFERED)}. Leave `compile` out to keep the model as it is.",
+                    help=f"It has {listed(offered)}. Leave `compile` out to keep the model as it is.",
                     labels=(draft.diagnostics.label(_declared_at(draft, str(name)), "compiled here"),),
                 )
             )

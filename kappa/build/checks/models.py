@@ -18,7 +18,7 @@ from kappa.plugins import ARTIFACTS
 from kappa.services.inference import example_payload
 from kappa.spec.contracts import ArtifactPlugin
 from kappa.spec.document import ApiTable
-from kappa.spec.service import ExampleSpec
+from kappa.spec.service import ExampleSpec, batch_by_default
 from kappa.wording import one_of, quoted, sentence
 
 __all__ = ["check_models_read", "model_file", "report_truncated"]
@@ -57,6 +57,8 @@ def check_models_read(draft: Draft, plugins: Mapping[str, ArtifactPlugin], packe
         model = models.get(str(draft.get("apis", api, "artifact")))
         if model is not None and isinstance(table, ApiTable) and table.method not in (None, "forward", "predict"):
             model = replace(model, inputs=())  # those of another method are not known
+        if isinstance(table, ApiTable) and model is not None and model.rows is not None:
+            _check_rows(draft, api, table, model.rows)
         if isinstance(table, ApiTable) and isinstance(table.input, ArrayInput) and model is not None:
             _check_shape(draft, api, table.input, model)
         elif isinstance(table, ApiTable) and isinstance(table.input, DataframeInput) and model is not None:
@@ -97,6 +99,29 @@ def _are_pickles(model: Model, plugin: ArtifactPlugin) -> bool:
     return plugin.is_pickle and bool(model.artifact_type) and ARTIFACTS.load(model.artifact_type).is_pickle
 
 
+def _check_rows(draft: Draft, api: str, table: ApiTable, rows: int) -> None:
+    """Report an API that is batched, and whose network takes one number of ``rows``."""
+    path: TreePath = ("apis", api)
+    adapter = draft.own_adapters.get(path) or table.input
+    by_default = batch_by_default(adapter, is_row_wise=table.is_row_wise(draft.plugins))
+    if not (by_default if table.batch is None else table.batch):
+        return
+    file = _file_of(draft, api)
+    message = f"{quoted(file)} takes exactly {rows} at a time, and `{api}` is batched: calls have any number of rows."
+    help_ = "Write `batch = false`, or export the model with a first dimension that may vary."
+    if not adapter.supports_single:
+        help_ = f"Export the model with a first dimension that may vary: `{adapter.type}` is always batched."
+    if table.batch is None or not adapter.supports_single:
+        draft.diagnostics.add("KF337", message, path, at="key", help=help_)
+    else:
+        draft.diagnostics.add("KF337", message, (*path, "batch"), help=help_, replacement="false")
+
+
+def _file_of(draft: Draft, api: str) -> str:
+    """Return the name of the file of the model that answers an API."""
+    return Path(str(draft.get("artifacts", str(draft.get("apis", api, "artifact")), "path"))).name
+
+
 def _check_shape(draft: Draft, api: str, adapter: ArrayInput, model: Model) -> None:
     """Report rows of an array of another length than the model was fitted with, or of another shape than it takes."""
     count = model.feature_count
@@ -104,7 +129,7 @@ def _check_shape(draft: Draft, api: str, adapter: ArrayInput, model: Model) -> N
     is_column = bool(model.inputs) and taken == (1,) and adapter.shape == ()
     if adapter.shape is None or taken is None or is_column or _may_fit(adapter.shape, taken):
         return
-    file = Path(str(draft.get("artifacts", str(draft.get("apis", api, "artifact")), "path"))).name
+    file = _file_of(draft, api)
     takes = f"was fitted with {count} columns" if count is not None else f"takes rows of the shape {list(taken)}"
     message = f"{quoted(file)} {takes}, and `shape` of `{api}` is {list(adapter.shape)}."
     help_ = f"Write `shape = {list(taken)}`."
@@ -134,7 +159,7 @@ def _check_columns(draft: Draft, api: str, adapter: DataframeInput, model: Model
     if count is None and len(shape) == 1 and shape[0] > 0:
         count = shape[0]
     takes = "takes" if model.inputs else "was fitted with"
-    file = Path(str(draft.get("artifacts", str(draft.get("apis", api, "artifact")), "path"))).name
+    file = _file_of(draft, api)
     lacking = [name for name in names if name not in columns]
     help_ = ""
     if lacking:
@@ -145,6 +170,11 @@ def _check_columns(draft: Draft, api: str, adapter: DataframeInput, model: Model
         help_ = f"{sentence(one_of(pairs, joined_by='and'))}" if pairs else ""
     elif not names and count is not None and count != len(columns):
         message = f"{quoted(file)} {takes} {count} columns, and `columns` of `{api}` has {len(columns)}."
+    elif not names and _row_shape(model) is not None and len(shape) != 1:
+        message = (
+            f"{quoted(file)} takes rows of the shape {[*shape]}, and `columns` of `{api}` makes rows of {len(columns)}."
+        )
+        help_ = f'Take arrays: `input = {{ type = "ndarray", shape = {[*shape]} }}`.'
     else:
         return True
     draft.diagnostics.add("KF334", message, ("apis", api, "input", "columns"), help=help_)

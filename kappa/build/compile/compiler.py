@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from importlib import metadata
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from kappa.adapters.dataframe import DataframeInput
 from kappa.build.code.child import answer_order
+from kappa.build.compile.calls import Calls
+from kappa.build.compile.catboost_models import CatBoostEstimator
 from kappa.build.compile.conversion import Width, convert, widths_of
 from kappa.build.compile.converters import ConversionError
 from kappa.build.compile.drawing import draw
+from kappa.build.compile.graphs import with_output
 from kappa.build.compile.inputs import Inputs, Table, inputs_of
-from kappa.build.compile.proof import Comparison
+from kappa.build.compile.networks import compiled_network, network_of
+from kappa.build.compile.proof import Comparison, RefusedError, versions_of
+from kappa.build.compile.recording import observed
 from kappa.errors import BadInputError, KappaError, exception_text, printable
 from kappa.frameworks.compiled import (
     METHODS,
@@ -30,20 +33,16 @@ from kappa.frameworks.compiled import (
     CompiledMethod,
     CompiledModel,
 )
-from kappa.services.inference import example_payload, read_payload
-from kappa.services.packed import Artifact
-from kappa.services.service import answering, load_parts, load_service
-from kappa.services.source import ServiceSource, load_kept
+from kappa.services.inference import read_payload
 from kappa.spec.compiling import NO_SAMPLES, CompileOptions
 from kappa.spec.contracts import ArtifactPlugin
-from kappa.spec.service import ServiceSpec
+from kappa.spec.service import ArtifactMethod, ServiceSpec
 from kappa.wording import listed, sentence
 
-__all__ = ["Calls", "compiled", "failure_of", "main", "run"]
+__all__ = ["compiled", "failure_of", "main", "run"]
 
-_PACKAGES = ("onnx", "onnxmltools", "onnxruntime", "skl2onnx")
-_ATTRIBUTES = ("classes_", "feature_names_in_", "n_features_in_")
 _LONGEST_ROW = 200
+_SCORES = "decision_function"
 
 
 def run(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,10 +50,21 @@ def run(order: Mapping[str, Any]) -> dict[str, Any]:
     spec, root = ServiceSpec.model_validate(order["spec"]), Path(order["root"])
     plugin = next(artifact for artifact in spec.artifacts if artifact.name == order["artifact"])
     try:
-        model, calls = _observed(spec, plugin, Path(order["models"]), root)
+        model, calls = observed(spec, plugin, Path(order["models"]), root)
+        calls.methods.update(_methods_of_apis(spec, plugin.name))
+        network = network_of(plugin, model)
+        if network is not None:
+            return compiled_network(plugin, network, output=Path(order["output"]), root=root, calls=calls)
         return compiled(plugin, model, output=Path(order["output"]), root=root, calls=calls)
     except Exception as exc:  # noqa: BLE001 - a model and its library may raise anything
         return failure_of(exc)
+
+
+def _methods_of_apis(spec: ServiceSpec, artifact: str) -> Iterator[str]:
+    """Yield the methods of a model that answer APIs by themselves."""
+    for api in spec.apis:
+        if isinstance(api.target, ArtifactMethod) and api.target.artifact == artifact:
+            yield api.target.method
 
 
 def failure_of(exc: Exception) -> dict[str, str]:
@@ -62,112 +72,12 @@ def failure_of(exc: Exception) -> dict[str, str]:
     if isinstance(exc, ConversionError):
         step = f"its step `{exc.step}`" if exc.step else "it"
         return {"problem": "unconvertible", "message": sentence(f"{step} cannot be converted to ONNX: {exc}")}
-    if isinstance(exc, _RefusedError):
+    if isinstance(exc, RefusedError):
         return {"problem": exc.kind, "message": str(exc)}
     if isinstance(exc, KappaError):
         return {"problem": "failed", "message": str(exc)}
     traceback.print_exception(exc)
     return {"problem": "failed", "message": sentence(exception_text(exc))}
-
-
-class _RefusedError(Exception):
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-# -- the calls of the examples -----------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Calls:
-    """How a service calls a model when it answers its examples."""
-
-    made: list[tuple[str, str, Any]] = field(default_factory=list)
-    """The example, the method and its argument."""
-    failures: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
-    """Attributes that a compiled model has not."""
-    example: str = ""
-
-
-class _Observed(CompiledArtifact):
-    """The artifact while its examples are answered by the model itself, which needs frames to be those of pandas."""
-
-    takes_frames_alone: ClassVar[bool] = True
-
-    @classmethod
-    def of(cls, kept: ArtifactPlugin) -> _Observed:
-        return cls.model_validate(dict(kept))
-
-
-def _observed(spec: ServiceSpec, plugin: ArtifactPlugin, models: Path, root: Path) -> tuple[Any, Calls]:
-    """Load a model and answer the examples with it; return it with the calls that were made."""
-    calls, loaded = Calls(), dict[str, Artifact]()
-    originals = {artifact.name: artifact for artifact in spec.artifacts}
-
-    def original(name: str) -> Artifact:
-        if name not in loaded:
-            loaded[name] = Artifact(load_kept(originals[name], models / name))
-        return loaded[name]
-
-    def artifact_of(asked: ArtifactPlugin) -> Artifact:
-        artifact = original(asked.name)
-        return Artifact(_recorder(artifact.value, plugin, calls)) if asked.name == plugin.name else artifact
-
-    kept = tuple(
-        _Observed.of(artifact.kept) if artifact.name == plugin.name else artifact for artifact in spec.artifacts
-    )
-    source = ServiceSource.of_project(spec.model_copy(update={"artifacts": kept}), {}, root=root)
-    source = replace(source, artifact_of=artifact_of)
-    load_parts(source)
-    if spec.examples:
-        try:
-            _answer_examples(spec, source, calls, root)
-        except KappaError as exc:
-            calls.failures.append(str(exc))
-    return loaded[plugin.name].value, calls
-
-
-def _answer_examples(spec: ServiceSpec, source: ServiceSource, calls: Calls, root: Path) -> None:
-    with answering(partial(load_service, source), name=spec.name) as service:
-        for example in spec.examples:
-            calls.example = example.name
-            try:
-                payload = example_payload(example, root)._replace(limits=spec.serving.decoding_limits)
-                service.apis[example.api].answer_payload(payload)
-            except Exception as exc:  # noqa: BLE001 - the user's function may raise anything
-                calls.failures.append(f"the example `{example.name}`: {exception_text(exc)}")
-
-
-def _recorder(model: Any, plugin: ArtifactPlugin, calls: Calls) -> Any:
-    """Return what stands for a model: it has what a compiled one has, and keeps what its methods are given."""
-
-    class Recorder:
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            if name == "feature_names_in_" and (names := plugin.feature_names_of(model)):
-                return list(names)
-            if name in _ATTRIBUTES:
-                return getattr(model, name)
-            if name in METHODS:
-                return partial(self._call, name, getattr(model, name))
-            if hasattr(model, name):
-                calls.absent.append(name)
-            raise AttributeError(f"a compiled `{type(model).__name__}` has no `{name}`")
-
-        def _call(self, name: str, method: Callable[[Any], Any], X: Any) -> Any:  # noqa: N803 - as scikit-learn has it
-            copied = X.copy() if hasattr(X, "copy") else X
-            answer = method(X)
-            calls.made.append((calls.example, name, copied))
-            return answer
-
-    Recorder.__name__ = type(model).__name__
-    return Recorder()
-
-
-# -- conversion and proof ----------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -190,7 +100,7 @@ def compiled(
     calls, model = calls or Calls(), _chosen(model)
     options: CompileOptions = plugin.compiling
     if calls.absent:
-        raise _RefusedError("attribute", f"An example asks the model for {listed(dict.fromkeys(calls.absent))}.")
+        raise RefusedError("attribute", f"An example asks the model for {listed(dict.fromkeys(calls.absent))}.")
     names = plugin.feature_names_of(model) if not _is_booster(model) else ()
     _check_kind(model)
     inputs = inputs_of(model, names)
@@ -198,7 +108,7 @@ def compiled(
     recorded = [(example, method, argument) for example, method, argument in calls.made if _count(argument)]
     if not recorded and samples is None and options.samples != NO_SAMPLES:
         why = f" The examples could not be answered: {'; '.join(calls.failures)}." if calls.failures else ""
-        raise _RefusedError("unproven", f"No example asks the model anything, and no samples are named.{why}")
+        raise RefusedError("unproven", f"No example asks the model anything, and no samples are named.{why}")
     base = [table for _, _, argument in recorded if (table := inputs.table(argument)) is not None]
     base += [samples.table] if samples is not None else []
     drawn = draw(model, inputs, base)
@@ -207,16 +117,16 @@ def compiled(
     rows += [_Rows("drawn", _table(inputs, drawn), [f"drawn row {at + 1}" for at in range(len(drawn))])]
     odd = _odd(facts, drawn)
     rows += [_Rows("drawn", _table(inputs, odd), [f"drawn row {len(drawn) + at + 1}" for at in range(len(odd))])]
-    attempt, compared = _best(model, inputs, facts, recorded, rows, options)
+    attempt, compared = _best(model, inputs, facts, recorded, rows, options, wanted=calls.methods)
     if compared.count:
-        raise _RefusedError("differs", _say_differences(compared, rows))
+        raise RefusedError("differs", _say_differences(compared, rows))
     graph, facts = attempt
     CompiledArtifact.write(output, graph, facts)
     examples = sum(_count(argument) for _, _, argument in recorded)
     return {
         "proof": {
             "to": options.to,
-            "versions": _versions(plugin),
+            "versions": versions_of(plugin),
             "methods": list(facts.methods),
             "examples": examples,
             "samples": len(samples.names) if samples is not None else 0,
@@ -232,7 +142,10 @@ def compiled(
 
 
 def _chosen(model: Any) -> Any:
-    """Return the estimator that a search of scikit-learn's has chosen, which answers in its place; else the model."""
+    """Return the estimator that a search of scikit-learn's has chosen, which answers in its place, and a model of
+    CatBoost's as an estimator; else the model."""
+    if type(model).__module__.startswith("catboost."):
+        return CatBoostEstimator(model)
     is_search = type(model).__module__.startswith("sklearn.model_selection.")
     return getattr(model, "best_estimator_", model) if is_search else model
 
@@ -264,21 +177,21 @@ def _samples(options: CompileOptions, inputs: Inputs, root: Path) -> _Rows | Non
     try:
         frame = adapter.merge([adapter.decode(read_payload(path))])
     except BadInputError as exc:
-        raise _RefusedError("samples", f"`{options.samples}` does not hold rows of a table: {exc}") from None
+        raise RefusedError("samples", f"`{options.samples}` does not hold rows of a table: {exc}") from None
     argument = frame
     if inputs.layout == "texts":
         argument = frame.iloc[:, 0].tolist()
     elif inputs.has_names and not (missing := inputs.missing_in(frame.columns)):
         argument = frame.reindex(columns=inputs.names)
     elif inputs.has_names and inputs.checks_names:
-        raise _RefusedError(
+        raise RefusedError(
             "samples", f"`{options.samples}` has no column {listed(missing[:5])}, which the model takes."
         )
     table = inputs.table(argument)
     if table is None:
         count = len(inputs.columns)
         why = _misfit(inputs, frame) or f"it does not hold rows of the {count} columns of the model"
-        raise _RefusedError("samples", f"`{options.samples}` cannot be asked: {why}.")
+        raise RefusedError("samples", f"`{options.samples}` cannot be asked: {why}.")
     names = [f"row {at + 1} of `{options.samples}`" for at in range(len(frame))]
     return _Rows("samples", table, names)
 
@@ -324,7 +237,7 @@ def _facts(model: Any, inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> Com
     whole = next((row for row in rows[:100] if _takes(model, offered[0], inputs, row)), None)
     if whole is None:
         reason = f"The model refuses each row that it was asked: {printable(' '.join(reasons)[:300]).rstrip('.')}"
-        raise _RefusedError("unproven", f"{reason}. If rows of its own kind are needed, name a file of `samples`.")
+        raise RefusedError("unproven", f"{reason}. If rows of its own kind are needed, name a file of `samples`.")
     methods = {}
     for name in offered:
         answer = getattr(model, name)(inputs.argument(_table(inputs, [whole])))
@@ -356,7 +269,7 @@ def _facts(model: Any, inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> Com
         methods=methods,
         classes=tuple(classes.tolist()) if classes is not None else None,
         classes_dtype=classes.dtype.str if classes is not None else "",
-        source=type(model).__name__,
+        source=getattr(model, "source", type(model).__name__),
     )
 
 
@@ -412,17 +325,27 @@ def _best(
     recorded: Sequence[tuple[str, str, Any]],
     rows: Sequence[_Rows],
     options: CompileOptions,
+    *,
+    wanted: Collection[str],
 ) -> tuple[_Attempt, Comparison]:
-    """Convert a model in one way after the other until one answers as before; return the best, and how it compares."""
+    """Convert a model in one way after the other until one answers as before; return the best, and how it compares.
+
+    A ``decision_function`` that answers otherwise is left out, unless the service is known to call it.
+    """
     attempts: list[tuple[_Attempt, Comparison]] = []
     failures: list[ConversionError] = []
     for width in widths_of(model):
         try:
-            graph, compiled_facts, twin = _converted(model, inputs, facts, width)
+            graph, compiled_facts, twin = _converted(model, inputs, facts, width, wanted=wanted)
         except ConversionError as exc:
             failures.append(exc)
             continue
-        compared = _compare(model, twin, inputs, recorded, rows, options)
+        if _SCORES in compiled_facts.methods and _SCORES not in wanted:
+            scored = _compare(model, twin, inputs, (), rows, options, methods=[_SCORES])
+            if scored.count:
+                reason = f"converted to ONNX, it answers otherwise ({scored.differences[0]})"
+                compiled_facts = _without_scores(compiled_facts, reason)
+        compared = _compare(model, twin, inputs, recorded, rows, options, methods=[*compiled_facts.methods])
         attempts.append(((graph, compiled_facts), compared))
         if not compared.count:
             break
@@ -432,27 +355,54 @@ def _best(
 
 
 def _converted(
-    model: Any, inputs: Inputs, facts: CompiledFacts, width: Width
+    model: Any, inputs: Inputs, facts: CompiledFacts, width: Width, *, wanted: Collection[str]
 ) -> tuple[bytes, CompiledFacts, CompiledModel]:
     graph = convert(model, inputs, width)
+    if _SCORES in facts.methods:
+        try:
+            graph = _with_scores(graph, model, inputs, width)
+        except ConversionError as exc:
+            if _SCORES in wanted:
+                raise ConversionError(exc.step, f"its `{_SCORES}` has no conversion: {exc}") from exc
+            facts = _without_scores(facts, f"it has no conversion: {exc}")
     with tempfile.TemporaryDirectory(prefix="kappa-") as name:
         folder, artifact = Path(name), CompiledArtifact(name="model")
         facts = facts.model_copy(update={"width": width})
         CompiledArtifact.write(folder, graph, facts.model_copy(update={"methods": {}}))
         try:
             outputs = [output.name for output in artifact.load(folder).session.get_outputs()]
+            places = {"predict_proba": outputs[min(1, len(outputs) - 1)], _SCORES: outputs[-1]}
             methods = {
-                name: method.model_copy(update={"output": outputs[1 if name == "predict_proba" else 0]})
+                name: method.model_copy(update={"output": places.get(name, outputs[0])})
                 for name, method in facts.methods.items()
             }
             facts = facts.model_copy(update={"methods": methods})
             CompiledArtifact.write(folder, graph, facts)
-            return graph, facts, artifact.load(folder)
+            twin = artifact.load(folder)
         except KappaError:
             raise
         except Exception as exc:  # ONNX Runtime has no class of its own for what it does not implement
             text = " ".join(str(exc).split())
             raise ConversionError("", f"ONNX Runtime does not run the result: {printable(text[:200])}") from exc
+    if not isinstance(twin, CompiledModel):
+        raise TypeError(f"an estimator was written, and a `{type(twin).__name__}` was read")
+    return graph, facts, twin
+
+
+def _with_scores(graph: bytes, model: Any, inputs: Inputs, width: Width) -> bytes:
+    """Return a graph whose last output is what `decision_function` returns."""
+    if not hasattr(model, "classes_"):
+        return graph  # a detector of outliers has it as its second output
+    scored = convert(model, inputs, width, is_scored=True)
+    try:
+        return with_output(graph, scored, output=1, name=_SCORES)
+    except Exception as exc:  # ONNX' checker, or a name that only a graph inside of a node knows
+        raise ConversionError("", "its graph does not go together with that of the labels") from exc
+
+
+def _without_scores(facts: CompiledFacts, reason: str) -> CompiledFacts:
+    methods = {name: method for name, method in facts.methods.items() if name != _SCORES}
+    return facts.model_copy(update={"methods": methods, "absent": {_SCORES: reason}})
 
 
 def _compare(
@@ -462,8 +412,9 @@ def _compare(
     recorded: Sequence[tuple[str, str, Any]],
     rows: Sequence[_Rows],
     options: CompileOptions,
+    *,
+    methods: Sequence[str],
 ) -> Comparison:
-    methods = [name for name in METHODS if name in vars(twin)]
     labels = frozenset({"predict"} if _predicts_labels(model, twin) else ())
     compared = Comparison(options.rtol, options.atol, labels)
     for example, method, argument in recorded:
@@ -496,12 +447,6 @@ def _say_differences(compared: Comparison, rows: Sequence[_Rows]) -> str:
         lines.append(f"- and {more} more")
     answers = "one answer is" if compared.count == 1 else f"{compared.count} answers are"
     return "\n".join([f"Converted to ONNX, {answers} another:", *lines])
-
-
-def _versions(plugin: ArtifactPlugin) -> dict[str, str]:
-    wanted = {*_PACKAGES, *plugin.requires()}
-    installed = {package.name.lower().replace("_", "-"): package.version for package in metadata.distributions()}
-    return {name: installed[name] for name in sorted(wanted) if name in installed}
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from kappa import _version
 from kappa._files import digest_of_lines, sha256_of_file, staged_directory
 from kappa.build.code.child import Runner, run_program, send_order, start_appended, variables_for
+from kappa.build.compile.cache import mark_used, remove_least_recent
 from kappa.build.manifest.diagnostics import Diagnostic, render_text
 from kappa.build.manifest.kappafile import read_kappafile
 from kappa.build.manifest.positions import Span
@@ -77,7 +78,7 @@ def compile_models(
     answers otherwise then, or that nothing proves, and `BuildError` for what fails on the way.
     """
     wanted = [plugin for plugin in project.spec.artifacts if plugin.compiling is not None]
-    compiled = {}
+    compiled, cache = {}, home_directory(environ) / "compiled"
     with tempfile.TemporaryDirectory(prefix="kappa-compile-") as name:
         models = Path(name).resolve()
         for plugin in project.spec.artifacts:
@@ -85,7 +86,7 @@ def compile_models(
             keep(plugin, models / plugin.name)
         for plugin in wanted:
             digests = _digests(models / plugin.name)
-            folder = home_directory(environ) / "compiled" / _key(plugin, project, models, code)
+            folder = cache / _key(plugin, project, models, code)
             if not all((folder / file).is_file() for file in (_PROOF, *CompiledArtifact.files)):
                 shutil.rmtree(folder, ignore_errors=True)
                 log(f"Compiling `{plugin.name}` to ONNX, and asking both models the same rows", kind="step")
@@ -94,9 +95,12 @@ def compile_models(
                 with suppress(DestinationExistsError), staged_directory(folder) as staging:  # another build was faster
                     proof = _proof(plugin, project, models, staging, environ, run)
                     (staging / _PROOF).write_text(json.dumps({**proof, **source}), encoding="utf-8")
+            mark_used(folder)
             compiled[plugin.name] = CompiledFiles(
                 folder, CompileProof.model_validate_json((folder / _PROOF).read_bytes())
             )
+    with suppress(OSError):
+        remove_least_recent(cache)
     return compiled
 
 
@@ -145,6 +149,8 @@ def _proof(
         _refuse(plugin, project, outcome)
     for text in outcome["warnings"]:
         log(f"An example could not be asked when `{plugin.name}` was compiled: {text}", kind="warning")
+    for text in outcome.get("notes", ()):
+        log(f"`{plugin.name}` is compiled: {text}.", kind="warning")
     proof: dict[str, Any] = outcome["proof"]
     return proof
 

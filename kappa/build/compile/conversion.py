@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from kappa.build.compile.catboost_models import CatBoostEstimator
 from kappa.build.compile.converters import ConversionError, options_of, parts_of, register_converters
 from kappa.build.compile.inputs import Inputs
 
@@ -23,16 +24,26 @@ _IN_FLOAT32 = ("sklearn.ensemble._gb", "xgboost.")
 
 def widths_of(model: Any) -> tuple[Width, ...]:
     """Return the types that the numbers of a converted model may have, the most exact one first."""
-    return ("float32",) if type(model).__module__.startswith("xgboost.") else ("float64", "float32")
+    is_float32 = isinstance(model, CatBoostEstimator) or type(model).__module__.startswith("xgboost.")
+    return ("float32",) if is_float32 else ("float64", "float32")
 
 
-def convert(model: Any, inputs: Inputs, width: Width) -> bytes:
-    """Return the bytes of a model as ONNX; raises `ConversionError` that names the step that cannot be converted."""
-    register_converters()
+def convert(model: Any, inputs: Inputs, width: Width, *, is_scored: bool = False) -> bytes:
+    """Return the bytes of a model as ONNX; raises `ConversionError` that names the step that cannot be converted.
+
+    The second output of a classifier is its probabilities, or what its `decision_function` returns if it ``is_scored``.
+    """
     import onnx
+
+    if isinstance(model, CatBoostEstimator):
+        graph = model.to_onnx()
+        _rename(graph.graph, {graph.graph.input[0].name: "columns"})
+        onnx.checker.check_model(graph)
+        return bytes(graph.SerializeToString(deterministic=True))
+    register_converters()
     import skl2onnx
 
-    options = options_of(model)
+    options = options_of(model, is_scored=is_scored)
     with _quiet(), _without_passthrough(model):
         try:
             graph = skl2onnx.convert_sklearn(

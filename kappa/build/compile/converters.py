@@ -55,16 +55,22 @@ def parts_of(model: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from parts_of(part, f"{name}.{inner}" if name else str(inner))
 
 
-def options_of(model: Any) -> dict[int, dict[str, Any]]:
-    """Return the options of skl2onnx for each estimator; raises `ConversionError`."""
+def options_of(model: Any, *, is_scored: bool = False) -> dict[int, dict[str, Any]]:
+    """Return the options of skl2onnx for each estimator; raises `ConversionError`.
+
+    A model that ``is_scored`` has raw scores in place of probabilities.
+    """
     options: dict[int, dict[str, Any]] = {}
     for name, part in parts_of(model):
         kinds = {kind.__name__ for kind in type(part).__mro__}
         if kinds & {"CountVectorizer", "TfidfVectorizer"}:
             options[id(part)] = _text_options(name, part)
     last = model.steps[-1][1] if hasattr(model, "steps") else model
-    if hasattr(last, "classes_") and type(last).__name__ != "LinearSVC":  # which returns no mapping anyway
-        options.setdefault(id(last), {})["zipmap"] = False
+    if hasattr(last, "classes_"):
+        is_mapped = type(last).__name__ != "LinearSVC"  # which returns no mapping, and has no such option
+        options.setdefault(id(last), {}).update({"zipmap": False} if is_mapped else {"raw_scores": is_scored})
+    if is_scored:
+        options.setdefault(id(last), {})["raw_scores"] = True
     return options
 
 
@@ -95,11 +101,12 @@ def register_converters() -> None:
     )
 
     options: dict[str, Any] = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    scored = {**options, "raw_scores": [True, False]}
     if (sklearn := sys.modules.get("sklearn.ensemble")) is not None:
         from sklearn import tree
 
         update = skl2onnx.update_registered_converter
-        update(sklearn.HistGradientBoostingClassifier, "KappaHist", classifier, _boosted_classifier, options=options)
+        update(sklearn.HistGradientBoostingClassifier, "KappaHist", classifier, _boosted_classifier, options=scored)
         update(sklearn.HistGradientBoostingRegressor, "KappaHistRegressor", regressor, _boosted_regressor)
         for kind in (sklearn.RandomForestClassifier, sklearn.ExtraTreesClassifier, tree.DecisionTreeClassifier):
             update(kind, f"Kappa{kind.__name__}", classifier, _forest_classifier, options=options)
@@ -215,7 +222,9 @@ def _boosted_classifier(scope: Any, operator: Any, container: Any) -> None:
     model = operator.raw_operator
     label, probabilities = (output.full_name for output in operator.outputs)
     scores = _boosted_scores(scope, operator, container)
-    if len(model.classes_) == 2:
+    if container.get_options(model, {"raw_scores": False})["raw_scores"]:
+        _add(scope, container, "Identity", [scores], probabilities)
+    elif len(model.classes_) == 2:
         _two_classes(scope, operator, container, scores, probabilities)
     else:
         _add(scope, container, "Softmax", [scores], probabilities, axis=1)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import Any
 
+from kappa.build.compile.catboost_models import CatBoostEstimator
 from kappa.build.compile.converters import parts_of
 from kappa.build.compile.inputs import Inputs, Table, column_transformers, first_step
 
@@ -152,6 +153,8 @@ def thresholds_of(model: Any, inputs: Inputs) -> dict[str, list[float]]:
 def _thresholds(model: Any) -> Iterator[tuple[int, float]]:
     import numpy as np
 
+    if isinstance(model, CatBoostEstimator):
+        yield from ((index, value) for index, values in model.thresholds.items() for value in values)
     members = np.ravel(np.asarray(getattr(model, "estimators_", ()), dtype=object))
     trees = [member.tree_ for member in members if hasattr(member, "tree_")]
     trees += [model.tree_] if hasattr(model, "tree_") else []

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
-__all__ = ["Comparison", "Difference"]
+from kappa.spec.contracts import ArtifactPlugin
+
+__all__ = ["Comparison", "Difference", "RefusedError", "versions_of"]
 
 _MOST_NAMED = 5
+_PACKAGES = ("onnx", "onnxmltools", "onnxruntime", "onnxscript", "skl2onnx", "tf2onnx")
+
+
+class RefusedError(Exception):
+    """A model that is not compiled, for a reason of a ``kind`` that a build knows."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,9 @@ class Comparison:
     rtol: float
     atol: float
     is_label: frozenset[str]
+    is_by_row: bool = False
+    """Whether the relative tolerance is one of the largest number of a row: the sums of a network's layers cancel out
+    in some of its outputs, whose errors are those of the others."""
     labels: int = 0
     equal_labels: int = 0
     largest: float = 0.0
@@ -71,9 +86,9 @@ class Comparison:
             self.labels += len(names)
             self.equal_labels += int(equal.sum())
         else:
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 apart = np.abs(expected - actual)
-                equal = (apart <= self.atol + self.rtol * np.abs(expected)) | (expected == actual)
+                equal = (apart <= self.atol + self.rtol * self._sizes(expected, len(names))) | (expected == actual)
             equal |= np.isnan(expected) & np.isnan(actual)
             apart = np.where(np.isfinite(apart), apart, 0.0).reshape(len(names), -1).max(axis=1, initial=0.0)
             at = int(apart.argmax())
@@ -82,6 +97,16 @@ class Comparison:
             equal = equal.reshape(len(names), -1).all(axis=1)
         for at in (~equal).nonzero()[0].tolist():
             self._differ(names[at], method, _shown(expected[at]), _shown(actual[at]))
+
+    def _sizes(self, expected: Any, rows: int) -> Any:
+        """Return the numbers of which the relative tolerance is a part."""
+        import numpy as np
+
+        sizes = np.abs(expected)
+        if not self.is_by_row:
+            return sizes
+        finite = np.where(np.isfinite(sizes), sizes, 0.0).reshape(rows, -1)
+        return finite.max(axis=1, initial=0.0).reshape(rows, *[1] * (sizes.ndim - 1))
 
     def _differ(self, row: str, method: str, before: str, after: str) -> None:
         self.count += 1
@@ -107,3 +132,10 @@ def _shown(value: Any) -> str:
     tolist = getattr(value, "tolist", None)
     text = repr(tolist() if tolist is not None else value)
     return f"`{text if len(text) <= 80 else f'{text[:80]}…'}`"
+
+
+def versions_of(plugin: ArtifactPlugin) -> dict[str, str]:
+    """Return the versions of the packages that convert models, and of a type's own, as far as they are installed."""
+    wanted = {*_PACKAGES, *plugin.requires()}
+    installed = {package.name.lower().replace("_", "-"): package.version for package in metadata.distributions()}
+    return {name: installed[name] for name in sorted(wanted) if name in installed}

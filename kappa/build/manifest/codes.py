@@ -363,6 +363,12 @@ CODES: Mapping[str, Code] = {
         "The file of the model names its outputs, and `outputs` of an API that it answers names another. "
         "`kappa inspect FILE` lists them.",
     ),
+    "KF337": Code(
+        "The model takes a fixed number of rows",
+        "The file of the network fixes how many rows one call has, and an API that is batched calls it with as many as "
+        "wait: no server would start. With `batch = false` each request is a call by itself; an export whose first "
+        "dimension may vary can be batched.",
+    ),
     "KF340": Code(
         "An import cannot be followed",
         "The name of what is imported is made while the code runs, so the source does not tell which modules a "

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import is_terminal, print_note, print_result
-from kappa.errors import UsageError
-from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS
+from kappa.errors import PluginNotFoundError, UsageError
+from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, PluginRegistry
+from kappa.tag import check_identifier, check_name
 from kappa.wording import listed
 
 __all__ = ["command"]
@@ -35,6 +38,7 @@ def _complete_input(_: click.Context, __: click.Parameter, incomplete: str) -> l
 @kappa_command(
     "init",
     examples=[
+        "kappa init",
         "kappa init model.joblib",
         "kappa init model.joblib --name HousePrice --yes",
         "kappa init model.pkl --sample houses.csv --method predict_proba",
@@ -86,16 +90,22 @@ def command(
 ) -> None:
     """Write the first kappafile of a model.
 
-    MODEL_FILE is a model's file or folder, by default the one that is here. The kappafile is written into the current
-    directory, by what the model says of itself, with nothing of it run. Its first example holds the model's own answer:
-    for that it is loaded and called once, in a process of its own, if a question on the terminal or `--yes` allows it.
-    Nothing that is there is overwritten.
+    MODEL_FILE is a model's file or folder. Without it, a terminal is asked for it and for what options do not say: the
+    type, the input adapter, the API and the name; where there is no terminal, it is the model that is here. The
+    kappafile is written into the current directory, by what the model says of itself, with nothing of it run. Its first
+    example holds the model's own answer: for that it is loaded and called once, in a process of its own, if a question
+    on the terminal or `--yes` allows it. Nothing that is there is overwritten.
     """
     asks = is_terminal() and not yes
-    path = Path(model) if model is not None else _model(asks=asks)
+    actions.check_vacancy(Path())
+    if model is None and asks:
+        path = _asked_model()
+        options = _asked_options(path, options)
+    else:
+        path = _model_here() if model is None else Path(model)
     start = actions.plan_start(path, Path(), name=name, has_example=not no_example, **options)
     if asks and name is None:
-        chosen = click.prompt("Name of the service", default=start.context.service, err=True)
+        chosen = _asked("Name of the service", start.context.service, _checked_by(check_name))
         start = actions.plan_start(path, Path(), name=chosen, has_example=not no_example, **options)
     if start.context.request and (yes or (asks and _may_load(start))):
         start = actions.first_answer(start)
@@ -109,15 +119,78 @@ def command(
         _say_next(start)
 
 
-def _model(*, asks: bool) -> Path:
-    """Return the model's file that lies here, or the answer to a question for it."""
+def _model_here() -> Path:
+    """Return the model's file that lies here; raises `UsageError` if there is none."""
     model = actions.model_at_hand(Path())
-    if asks:
-        shown = str(model) if model is not None else None
-        return Path(click.prompt("Model's file or folder", default=shown, err=True)).expanduser()
     if model is None:
-        raise UsageError("There is no model's file here: name one, `kappa init MODEL_FILE`.")
+        raise UsageError(
+            "There is no model's file here: name one, `kappa init MODEL_FILE`. What its file does not say, `--type`, "
+            "`--input`, `--api`, `--method` and `--name` do; a terminal is asked for all of it."
+        )
     return model
+
+
+# -- questions ---------------------------------------------------------------------------------------------------------
+
+
+def _asked(question: str, default: str | None, checked: Callable[[str], str]) -> str:
+    """Return the answer to a question, which is asked again until it is one that is ``checked``."""
+    answer: str = click.prompt(question, default=default, value_proc=checked, err=True)
+    return answer
+
+
+def _asked_model() -> Path:
+    model = actions.model_at_hand(Path())
+    return Path(_asked("Model's file or folder", str(model) if model is not None else None, _checked_path))
+
+
+def _asked_options(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with the answers to the questions that no option answers."""
+    answers, facts = dict(options), actions.model_facts(path)
+    if answers["artifact_type"] is None:
+        answers["artifact_type"] = _asked("Artifact type", facts.artifact_type or None, _one_of(ARTIFACTS))
+    if answers["factory"] is None and facts.holds_weights and answers["artifact_type"] == "pytorch":
+        answers["factory"] = _asked("Function of yours that makes their module (MODULE:FUNCTION)", None, str)
+    if answers["input_type"] is None:
+        default = actions.plan_start(path, Path(), has_example=False, **answers).context.input_type
+        chosen = _asked("Input adapter", default, _one_of(INPUT_ADAPTERS))
+        answers["input_type"] = chosen if chosen != default else None
+    source = click.get_current_context().get_parameter_source("api")
+    if source is ParameterSource.DEFAULT:
+        answers["api"] = _asked("Name of the API", answers["api"], _checked_by(check_identifier))
+    return answers
+
+
+def _one_of(registry: PluginRegistry) -> Callable[[str], str]:
+    """Return what checks the name of a plugin."""
+
+    def checked(name: str) -> str:
+        try:
+            registry.load(name)
+        except PluginNotFoundError as exc:
+            raise click.UsageError(f"{exc} There are {', '.join(registry.names())}.") from None
+        return name
+
+    return checked
+
+
+def _checked_path(text: str) -> str:
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise click.UsageError(f"there is no file or folder `{text}`.")
+    return str(path)
+
+
+def _checked_by(check: Callable[[str], str]) -> Callable[[str], str]:
+    """Return what has a question asked again where ``check`` raises `ValueError`."""
+
+    def checked(text: str) -> str:
+        try:
+            return check(text)
+        except ValueError as exc:
+            raise click.UsageError(str(exc)) from None
+
+    return checked
 
 
 def _may_load(start: actions.Start) -> bool:
