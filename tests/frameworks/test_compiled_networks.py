@@ -20,6 +20,7 @@ from kappa.build.compile.converters import ConversionError
 from kappa.build.compile.networks import compiled_network, network_of
 from kappa.errors import BadInputError, ManifestError
 from kappa.frameworks.compiled import CompiledArtifact
+from kappa.frameworks.compiled_network import CompiledNetwork
 from kappa.frameworks.pytorch import PytorchModelArtifact
 from kappa.services.bundle import open_bundle
 from kappa.services.service import LoadedService, load_service
@@ -252,9 +253,11 @@ def test_an_attribute_that_only_the_module_has_is_an_error_at_its_line(tmp_path:
 
 def test_an_exported_program_is_compiled_and_torchscript_is_not(tmp_path: Path) -> None:
     artifact, calls = PytorchModelArtifact("model", compile={"samples": "none"}), Calls()
-    network = network_of(artifact, exported().module())
-    assert network is not None
-    compiled_network(artifact, network, output=tmp_path, root=tmp_path, calls=calls)
-    assert CompiledArtifact(name="model").load(tmp_path)([[1.0, 2.0, 3.0]]).tolist() == [[4.0, 5.0]]
+    program = network_of(artifact, exported().module())
+    assert program is not None
+    compiled_network(artifact, program, output=tmp_path, root=tmp_path, calls=calls)
+    network = CompiledArtifact(name="model").load(tmp_path)
+    assert isinstance(network, CompiledNetwork)
+    assert network([[1.0, 2.0, 3.0]]).tolist() == [[4.0, 5.0]]
     with pytest.raises(ConversionError, match="TorchScript has no conversion"):
         network_of(artifact, scripted())

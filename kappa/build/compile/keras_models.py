@@ -26,7 +26,7 @@ __all__ = ["KerasNetwork"]
 class KerasNetwork:
     """A model of Keras', on any of its backends."""
 
-    methods = ("predict", "predict_on_batch")
+    methods: tuple[str, ...] = ("predict", "predict_on_batch")
 
     def __init__(self, model: Any, plugin: ArtifactPlugin) -> None:
         self._model, self._plugin = model, plugin

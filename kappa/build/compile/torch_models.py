@@ -42,7 +42,9 @@ class TorchNetwork:
             )
         self._plugin, self._module = plugin, model.cpu()
         self.source = type(model).__name__
-        self.methods = ("forward",) if callable(getattr(model, "predict", None)) else ("predict", "forward")
+        self.methods: tuple[str, ...] = (
+            ("forward",) if callable(getattr(model, "predict", None)) else ("predict", "forward")
+        )
         self._call = TensorCall(self._module, self._module, torch=torch, artifact=plugin.name, is_batch=False)
         self._names = [
             parameter.name
