@@ -46,7 +46,7 @@ class NamedInputs:
         if isinstance(argument, list) and argument and all(isinstance(row, Mapping) for row in argument):
             return values_by_name(argument)
         if len(self._inputs) == 1:
-            return dict.fromkeys(self._inputs, argument)
+            return dict.fromkeys(self._inputs, argument.to_numpy() if hasattr(argument, "to_numpy") else argument)
         if hasattr(argument, "columns"):
             return {str(name): argument[name].to_numpy() for name in argument.columns}
         raise BadInputError(f"The model takes several inputs, {listed(self._inputs)}: send them by name.")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from kappa.actions.building import build_project, project_to_build
+from kappa.adapters.dataframe import DataframeInput
 from kappa.build.compile.calls import Calls
 from kappa.build.compile.converters import ConversionError
 from kappa.build.compile.networks import compiled_network, network_of
@@ -130,6 +131,14 @@ def test_a_compiled_network_answers_as_before(name: str, tmp_path: Path) -> None
     assert 0 < proof["largest_difference"] < 1e-5
     assert proof["largest_at"]
     assert {"onnxscript", "torch"} <= proof["versions"].keys()
+
+
+def test_a_table_is_the_only_input_of_a_network(tmp_path: Path) -> None:
+    network, _ = network_and_proof("dense", [np.array(ROW)], tmp_path)
+    after = CompiledArtifact(name="model").caller(network, "predict", is_batch=True)
+    adapter = DataframeInput(columns=["a", "b", "c", "d"]).without_frames()
+    table = adapter.merge([adapter.decode(Payload(json.dumps(ROW * 2).encode(), "application/json"))])
+    assert largest_difference(after(table), after(np.array(ROW * 2))) == 0
 
 
 def test_rows_of_several_lengths_share_a_batch_as_before(tmp_path: Path) -> None:
