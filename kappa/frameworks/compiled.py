@@ -175,6 +175,12 @@ class CompiledModel:
         return texts
 
     def _numbers(self, values: Any) -> Any:
+        if self._facts.width == "float64":
+            return self._converted(values)
+        with self._np.errstate(over="ignore"):  # numbers beyond float32 become infinite, as in the library's own arrays
+            return self._converted(values)
+
+    def _converted(self, values: Any) -> Any:
         np, width = self._np, self._facts.width
         try:
             return np.ascontiguousarray(values, dtype=width)
