@@ -115,7 +115,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
             *("alembic", "falcon", "google", "grpc", "grpc_health", "grpc_reflection", "httpx", "prometheus_client"),
             *("packaging", "pydantic", "sqlalchemy", "uvicorn"),
         },
-        {"alembic", "filelock", "google"},
+        {"alembic", "boto3", "filelock", "google", "obstore"},
     ),
     "kappa.server": ({"falcon", "gunicorn", "h11", "prometheus_client", "uvicorn"}, {"uvloop"}),
     "kappa.cli": ({"click", "orjson"}, {"rich", "ruamel"}),

@@ -33,6 +33,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from kappa.errors import GammaError, optional_import
+from kappa.gamma import transfer_tables
 from kappa.gamma.tables import REVISION, metadata
 
 __all__ = [
@@ -145,6 +146,7 @@ def upgrade(connection: Connection) -> None:
     """
     current = _revision_of(connection)
     if current is None and not inspect(connection).get_table_names():
+        assert transfer_tables.blobs.metadata is metadata  # noqa: S101 - its tables, too, are made
         metadata.create_all(connection)
         _REVISIONS.create(connection)
         connection.execute(_REVISIONS.insert().values(version_num=REVISION))

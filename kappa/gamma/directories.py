@@ -3,33 +3,39 @@
 Those of other namespaces than `default` lie at ``<root>/@<namespace>/<name>/<version>``.
 
 A bundle is visible by its tree: it is staged beside the others and moved to its place in one step, and moved away in
-one step before it is deleted. Names that begin with a dot are work in progress and never bundles.
+one step before it is deleted. Names that begin with a dot are work in progress and never bundles: so are the uploads,
+whose blobs become files of a tree when they are all there. A file that another bundle has, too, is a hard link to it
+where the file system has such, so that it takes no room twice.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from kappa._files import in_use, is_abandoned
+from kappa._files import in_use, is_abandoned, sha256_of_file, walk_files
 from kappa.environment import home_directory
-from kappa.errors import DestinationExistsError, GammaError
+from kappa.errors import BundleError, DestinationExistsError, GammaError
+from kappa.gamma.registry import BundleFile
+from kappa.gamma.spool import Spool
+from kappa.gamma.storage import CHUNK_BYTES, Blob, BlobsLostError, BlobSource
 from kappa.spec.layout import MANIFEST_NAME
 from kappa.spec.manifest import BundleManifest, read_manifest
 from kappa.tag import DEFAULT_NAMESPACE, Tag, check_namespace
 
-__all__ = ["DirectoryStorage", "local_storage"]
+__all__ = ["DirectoryStorage", "PendingTree", "local_storage"]
 
 _NAMESPACE = "@"
 """What the folder of a namespace begins with; no name of a service does."""
-_STAGING, _TRASH = ".staging-", ".trash-"
+_STAGING, _TRASH, _INCOMING = ".staging-", ".trash-", ".incoming"
 _COARSEST_NS = 2_000_000_000
 """FAT keeps times by two seconds: for so long a folder may change without another time of change."""
 
@@ -42,8 +48,11 @@ def local_storage(environ: Mapping[str, str]) -> DirectoryStorage:
 class DirectoryStorage:
     """The bundles below ``root``, which need not exist; a `BundleStorage` whose URIs are paths relative to it."""
 
+    shares_blobs = False
+
     def __init__(self, root: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
         self.root = root
+        self._incoming = Spool(root / _INCOMING)
         self._clock = clock
         self._listings: dict[str, tuple[frozenset[str], str]] = {}
         """Of each folder, what it held, and its state when it was read."""
@@ -200,6 +209,99 @@ class DirectoryStorage:
                 directory.parent.parent.rmdir()
         return partial(shutil.rmtree, trash, ignore_errors=True)
 
+    def check(self) -> None:
+        if self.exists() and not os.access(self.root, os.R_OK | os.X_OK):
+            raise GammaError(f"The store `{self.root}` cannot be read.")
+
+    # -- uploads
+
+    def received(self, session: str, blob: Blob) -> int:
+        return self._incoming.received(session, blob)
+
+    def receive(self, session: str, blob: Blob, offset: int, chunks: Iterable[bytes]) -> int:
+        with self._incoming.arriving(session, blob) as arrival:
+            for _ in arrival.append(offset, chunks):
+                pass
+            if arrival.is_whole:
+                arrival.keep()
+            return arrival.size_bytes
+
+    def size_of(self, session: str) -> int:
+        return self._incoming.size_of(session)
+
+    def discard(self, session: str) -> int:
+        return self._incoming.discard(session)
+
+    def sessions(self) -> set[str]:
+        return self._incoming.sessions()
+
+    @contextmanager
+    def pending(
+        self, session: str, tag: Tag, files: Sequence[BundleFile], sources: Mapping[str, BlobSource]
+    ) -> Iterator[PendingTree]:
+        """Prepare a bundle as a tree beside the others; what another bundle has is compared with its digest."""
+        with self.staging() as staging:
+            tree = staging / "bundle"
+            tree.mkdir()
+            lost = [file.digest for file in files if not self._add_file(session, tree, file, sources)]
+            if lost:
+                raise BlobsLostError(list(dict.fromkeys(lost)), location=self.location)
+            yield PendingTree(tree, self.path_of(tag), self.uri_of(tag))
+
+    def _add_file(self, session: str, tree: Path, file: BundleFile, sources: Mapping[str, BlobSource]) -> bool:
+        """Put one file into a tree; return whether its blob is there."""
+        blob, target = Blob(file.digest, file.size_bytes), tree / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        arrived = self._incoming.path_of(session, blob)
+        if arrived.is_file() and arrived.stat().st_size == blob.size_bytes:  # it was compared when it became whole
+            _copy(arrived, target, is_executable=file.is_executable)
+            return True
+        source = sources.get(file.digest)
+        if source is None or not (original := self.root / source.uri / source.path).is_file():
+            return False
+        _copy(original, target, is_executable=file.is_executable)
+        return sha256_of_file(target) == blob.hex
+
+    # -- bundles
+
+    def files_of(self, uri: str) -> tuple[BundleFile, ...]:
+        """List a tree; digests are its manifest's, but for the manifests themselves, which are read."""
+        directory = self.fetch(uri)
+        digests = read_manifest(directory).files
+        try:
+            return tuple(
+                BundleFile(
+                    path.as_posix(),
+                    f"sha256:{digests.get(path.as_posix()) or sha256_of_file(directory / path)}",
+                    (status := (directory / path).stat()).st_size,
+                    bool(status.st_mode & stat.S_IXUSR),
+                )
+                for path in walk_files(directory)
+            )
+        except OSError as exc:
+            raise BundleError(f"The bundle in `{directory}` cannot be read: {exc}.") from exc
+
+    def read(self, uri: str, file: BundleFile, *, offset: int = 0) -> Iterator[bytes]:
+        path = self.fetch(uri) / file.path
+        try:
+            content = path.open("rb")
+        except OSError as exc:
+            raise BundleError(f"`{path}` cannot be read: {exc.strerror}.") from exc
+
+        def chunks() -> Iterator[bytes]:
+            with content:
+                content.seek(offset)
+                while chunk := content.read(CHUNK_BYTES):
+                    yield chunk
+
+        return chunks()
+
+    def remove_blobs(self, digests: Sequence[str]) -> None:
+        """Do nothing: each bundle has its files."""
+
+    def sweep(self) -> None:
+        self._remove_abandoned()
+
     def _remove_abandoned(self) -> None:
         """Remove what killed processes left behind."""
         left = [path for path in self.root.glob(f"{_STAGING}*") if is_abandoned(path)]
@@ -226,3 +328,36 @@ def _is_namespace(text: str) -> bool:
 def _directories(folder: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         yield from (entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+class PendingTree:
+    """A tree that is complete, beside its place."""
+
+    def __init__(self, tree: Path, destination: Path, uri: str) -> None:
+        self.uri = uri
+        self._tree = tree
+        self._destination = destination
+
+    def content_of(self, file: BundleFile) -> bytes:
+        return (self._tree / file.path).read_bytes()
+
+    def publish(self) -> None:
+        """Move the tree to its place; the same bundle may be there already, from a process that died after that."""
+        self._destination.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(self._tree, self._destination)  # noqa: PTH105 - one atomic step
+        except OSError:
+            if not _is_bundle(str(self._destination)):
+                raise
+            if read_manifest(self._destination).bundle_digest != read_manifest(self._tree).bundle_digest:
+                raise
+
+
+def _copy(source: Path, target: Path, *, is_executable: bool) -> None:
+    """Link a file, or copy it where the two cannot be one."""
+    if bool(source.stat().st_mode & stat.S_IXUSR) == is_executable:
+        with suppress(OSError):  # another file system, or one without links, or too many of them
+            target.hardlink_to(source)
+            return
+    shutil.copyfile(source, target)
+    target.chmod(0o755 if is_executable else 0o644)

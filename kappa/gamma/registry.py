@@ -139,14 +139,16 @@ class Registry(Protocol):
     ) -> Upload:
         """Begin to upload a bundle: ``manifest`` is its `kappa.yml`, which is one of ``files``.
 
-        Raises `DestinationExistsError` for a tag that has other bytes, naming both digests, and `BundleError` for a
-        manifest that does not describe ``files``.
+        While an upload of the same bundle is alive, it is that one, with what it has received. Raises
+        `DestinationExistsError` for a tag that has other bytes, naming both digests, and `BundleError` for a manifest
+        that does not describe ``files``.
         """
 
     def write_blob(self, session: str, digest: str, offset: int, chunks: Iterable[bytes]) -> int:
         """Append to a blob of an upload from ``offset`` on; return how many bytes of it are there now.
 
-        A blob that is whole is compared with its digest: raises `BundleError` where they differ, and it begins again.
+        Bytes that are there already are passed over. A blob that is whole is compared with its digest: raises
+        `BundleError` where they differ, and it begins again. Raises `GammaError` for an offset behind what is there.
         """
 
     def upload_state(self, session: str) -> Upload:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, String, Table, and_, delete, insert, select
 
 from kappa.errors import BundleNotFoundError, DestinationExistsError, UsageError
+from kappa.gamma.bundle_files import release_blobs
 from kappa.gamma.clock import aware, database_time, microseconds
 from kappa.gamma.database import hold
 from kappa.gamma.packages import package_ids
@@ -103,6 +104,7 @@ def remove_bundle(connection: Connection, tag: Tag, *, is_reserved: bool = False
         take_alias_away(connection, tag, alias)
     if is_kept:
         _keep(connection, record)
+    release_blobs(connection, tag)
     connection.execute(delete(bundles).where(*_is_bundle(tag)))  # what refers to it goes with it
     if is_reserved:
         now = database_time(connection)

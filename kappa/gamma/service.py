@@ -7,8 +7,9 @@ others.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,10 +23,11 @@ from kappa.gamma.database import explained, open_copy, open_database, reading
 from kappa.gamma.directories import DirectoryStorage
 from kappa.gamma.operations import answer_of, keep_answer
 from kappa.gamma.queries import bundle_of, find_bundles, latest_of, names_of, referenced
-from kappa.gamma.registry import RegistryInfo
+from kappa.gamma.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
 from kappa.gamma.rows import add_bundle, change_labels, check_free, free_version, lock_service, remove_bundle
 from kappa.gamma.settling import Service, Trees
 from kappa.gamma.storage import BundleStorage
+from kappa.gamma.transfers import Transfers
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
@@ -50,6 +52,7 @@ class GammaService:
         self._trees = Trees(storage) if isinstance(storage, DirectoryStorage) else None
         self._is_settled = False
         self._watches_trees = watches_trees
+        self._transfers = Transfers(storage, lambda: self._engine, on_publish=self._note_tree)
 
     @property
     def location(self) -> str:
@@ -193,6 +196,50 @@ class GammaService:
         if failure is not None:
             raise failure
         return deleted
+
+    # -- files (`Transfers`)
+
+    def files_of(self, tag: Tag) -> tuple[BundleFile, ...]:
+        """Return the files of a bundle by path, the manifests among them; raises `BundleNotFoundError`."""
+        self._settle((tag.namespace, tag.name))
+        return self._transfers.files_of(tag)
+
+    def read_blob(self, tag: Tag, digest: str, *, offset: int = 0) -> Iterator[bytes]:
+        """Yield the content of a file of a bundle from ``offset`` on; raises `BundleNotFoundError` at the call."""
+        self._settle((tag.namespace, tag.name))
+        return self._transfers.read_blob(tag, digest, offset=offset)
+
+    def begin_upload(
+        self, manifest: bytes, files: Sequence[BundleFile], *, namespace: str = DEFAULT_NAMESPACE, operation: str
+    ) -> Upload:
+        """Begin to upload a bundle, or go on with the upload of the same one that is alive."""
+        self._settle(None)
+        return self._transfers.begin_upload(manifest, files, namespace=namespace, operation=operation)
+
+    def write_blob(self, session: str, digest: str, offset: int, chunks: Iterable[bytes]) -> int:
+        """Append to a blob of an upload from ``offset`` on; return how many bytes of it are there now."""
+        return self._transfers.write_blob(session, digest, offset, chunks)
+
+    def upload_state(self, session: str) -> Upload:
+        """Return what an upload still lacks; raises `GammaError` for one that was given up."""
+        return self._transfers.upload_state(session)
+
+    def commit_upload(self, session: str, *, operation: str) -> Commit:
+        """Make the bundle of a complete upload visible, in one transaction; each blob is checked once more."""
+        self._settle(None)
+        return self._transfers.commit_upload(session, operation=operation)
+
+    def abort_upload(self, session: str) -> None:
+        """Give an upload up; one that is gone is no error."""
+        self._transfers.abort_upload(session)
+
+    def collect_garbage(self, *, grace: timedelta, dry_run: bool = True) -> Garbage:
+        """Find, and unless ``dry_run`` remove, what no bundle and no live upload needs and is older than ``grace``."""
+        return self._transfers.collect_garbage(grace=grace, dry_run=dry_run)
+
+    def _note_tree(self, connection: Connection, tag: Tag) -> None:
+        if self._trees is not None:
+            self._trees.begin(connection, (tag.namespace, tag.name))
 
     def open(self) -> None:
         """Open the database, bring its tables to the newest, and the rows in line with trees; raises `GammaError`."""

@@ -39,7 +39,7 @@ __all__ = [
     "refs",
 ]
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: what a database must be at."""
 
 metadata = MetaData(

@@ -23,7 +23,8 @@ MODULES_OF_OTHERS = frozenset(
         *("scipy", "six", "sklearn", "skops", "sniffio", "sqlalchemy", "sympy", "tensorflow", "threadpoolctl"),
         *("tinydb", "tokenizers", "tomli", "torch", "tqdm", "transformers", "tree_sitter", "tree_sitter_toml"),
         *("typing_extensions", "typing_inspection", "tzdata", "urllib3", "uvicorn", "uvloop", "xgboost"),
-        *("google", "grpc", "grpc_health", "grpc_reflection", "h5py", "keras", "obstore", "spacy", "yaml"),
+        *("boto3", "botocore", "google", "grpc", "grpc_health", "grpc_reflection", "h5py", "jmespath", "keras"),
+        *("obstore", "s3transfer", "spacy", "yaml"),
     }
 )
 """Top-level names: of what Kappa imports, and of what that needs in turn."""

@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -33,6 +33,7 @@ __all__ = [
     "canonical_json",
     "content_digest",
     "manifest_of",
+    "parse_tree",
     "read_manifest",
     "read_tree",
 ]
@@ -180,7 +181,7 @@ def read_manifest(directory: Path) -> BundleManifest:
     return manifest_of(read_tree(directory), directory)
 
 
-def manifest_of(tree: Mapping[str, Any], directory: Path) -> BundleManifest:
+def manifest_of(tree: Mapping[str, Any], directory: PurePath) -> BundleManifest:
     """Return the manifest that `read_tree` found in ``directory``; raises `BundleError` for one that is broken."""
     try:
         return BundleManifest.model_validate(tree)
@@ -201,11 +202,22 @@ def read_tree(directory: Path) -> dict[str, Any]:
         if strange := strangeness(path):
             raise BundleError(f"`{path}` is {strange}; a bundle's manifest is a plain file.")
         if (size := path.stat().st_size) > MAX_SIZE_BYTES:
-            raise BundleError(f"`{path}` has {size} bytes; a manifest over {MAX_SIZE_BYTES} bytes is refused.")
-        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+            raise _too_large(path, size)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise BundleError(f"`{directory}` is not a bundle: it has no `{MANIFEST_NAME}`.") from None
-    except (OSError, ValueError, RecursionError, YAMLError) as exc:
+    except OSError as exc:
+        raise BundleError(f"`{path}` cannot be read: {exc}") from exc
+    return parse_tree(data, path)
+
+
+def parse_tree(data: bytes, path: PurePath) -> dict[str, Any]:
+    """Do the same with the content of a `kappa.yml`; ``path`` is what messages call it."""
+    if len(data) > MAX_SIZE_BYTES:
+        raise _too_large(path, len(data))
+    try:
+        tree = YAML(typ="safe", pure=True).load(data.decode("utf-8"))
+    except (ValueError, RecursionError, YAMLError) as exc:
         raise BundleError(f"`{path}` cannot be read: {exc}") from exc
     version = tree.get("schema_version") if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or not isinstance(version, int):
@@ -218,6 +230,10 @@ def read_tree(directory: Path) -> dict[str, Any]:
     if _has_aliases(tree, set()):
         raise BundleError(f"`{path}` is not a bundle's manifest: it refers to parts of itself.")
     return tree
+
+
+def _too_large(path: PurePath, size_bytes: int) -> BundleError:
+    return BundleError(f"`{path}` has {size_bytes} bytes; a manifest over {MAX_SIZE_BYTES} bytes is refused.")
 
 
 def _has_aliases(tree: Any, seen: set[int]) -> bool:

@@ -12,9 +12,13 @@ from sqlalchemy import Connection
 from kappa.gamma.database import open_database, sqlite_url
 from kappa.gamma.directories import DirectoryStorage
 from kappa.gamma.local_store import LocalStore
+from kappa.gamma.opening import open_storage
+from kappa.gamma.service import GammaService
+from kappa.gamma.storage import BundleStorage
 from kappa.spec.manifest import read_manifest
 from kappa.tag import DEFAULT_NAMESPACE
 from tests.gamma.postgres_server import running_postgres
+from tests.gamma.s3 import environment, make_bucket, s3_server
 
 pytest.register_assert_rewrite("tests.gamma.registry_contract")
 
@@ -90,3 +94,46 @@ def put(store: LocalStore, stage_bundle: Stage) -> Put:
             return store.put(staged, read_manifest(staged), namespace=namespace)
 
     return put_bundle
+
+
+# -- storages of every kind --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start an S3 server of this run's own, and return its endpoint."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
+
+
+ENGINE_S3 = pytest.param("s3", marks=[pytest.mark.engine, pytest.mark.s3])
+
+
+@pytest.fixture(params=["directory", "file", "memory", ENGINE_S3])
+def registry_storage(request: pytest.FixtureRequest, tmp_path: Path) -> BundleStorage:
+    """Return an empty storage of each kind in turn."""
+    environ = {"KAPPA_HOME": str(tmp_path / "home")}
+    if request.param == "s3":
+        endpoint: str = request.getfixturevalue("s3")
+        return open_storage(f"s3://{make_bucket(endpoint)}/bundles", environ={**environ, **environment(endpoint)})
+    urls = {"directory": str(tmp_path / "repository"), "file": f"file://{tmp_path}/objects", "memory": "memory://"}
+    return open_storage(urls[request.param], environ=environ)
+
+
+@pytest.fixture
+def open_registry(registry_storage: BundleStorage, database_url: str) -> Iterator[Callable[[], GammaService]]:
+    """Return a function that opens a registry on that storage anew."""
+    opened: list[GammaService] = []
+
+    def open_anew() -> GammaService:
+        opened.append(GammaService(registry_storage, database_url))
+        return opened[-1]
+
+    yield open_anew
+    for service in opened:
+        service.close()
+
+
+@pytest.fixture
+def registry(open_registry: Callable[[], GammaService]) -> GammaService:
+    return open_registry()

@@ -18,12 +18,12 @@ from packaging.version import Version
 
 from kappa.errors import BundleNotFoundError, DestinationExistsError, GammaError, KappaError, UsageError
 from kappa.gamma.database import open_database, sqlite_url
+from kappa.gamma.opening import open_storage
 from kappa.gamma.rows import add_bundle
 from kappa.gamma.service import GammaService
 from kappa.labels import Requirement, matches
 from kappa.spec.store import BundleRecord, Order, Query
 from kappa.tag import BundleReference, Tag
-from tests.gamma.test_other_storage import ArchiveStorage
 
 NAMES = st.sampled_from(["Iris", "Wine"])
 NAMESPACES = st.sampled_from(["default", "default", "team-b"])
@@ -123,9 +123,8 @@ class RegistryMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         root = Path(self.folder.name)
-        (root / "archives").mkdir()
         self.url = type(self).new_url(root)
-        self.service = GammaService(ArchiveStorage(root / "archives"), self.url)
+        self.service = GammaService(open_storage("memory://", environ={"KAPPA_HOME": str(root)}), self.url)
         self.service.open()
         self.engine = open_database(self.url)
 
