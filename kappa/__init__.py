@@ -18,10 +18,10 @@ _MODULES = {
     "BentoService": "kappa.bento",
     "async_client": "kappa.remote.client",
     "client": "kappa.remote.client",
-    "load": "kappa.bundle",
+    "load": "kappa.actions.loading",
 }
 """Where the names are that no decorator has."""
-_PACKAGES = frozenset({"adapters", "errors", "frameworks", "testing", "types"})
+_PACKAGES = frozenset({"adapters", "errors", "frameworks", "gamma", "testing", "types"})
 """Parts of Kappa that `import kappa` alone makes usable, as `kappa.types.InferenceResult`."""
 
 __all__ = [

@@ -8,8 +8,8 @@ from kappa import errors as errors
 from kappa import frameworks as frameworks
 from kappa import testing as testing
 from kappa import types as types
+from kappa.actions.loading import load as load
 from kappa.bento import BentoService as BentoService
-from kappa.bundle import load as load
 from kappa.remote.client import async_client as async_client
 from kappa.remote.client import client as client
 from kappa.spec.contracts import ArtifactPlugin, InputAdapter, OutputAdapter

@@ -30,6 +30,7 @@ __all__ = [
     "sha256_of_bytes",
     "sha256_of_file",
     "staged_directory",
+    "staged_file",
     "strangeness",
     "walk_files",
     "write_atomically",
@@ -183,6 +184,24 @@ def staged_directory(destination: Path, *, is_replaced: bool = False) -> Iterato
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+@contextmanager
+def staged_file(destination: Path, *, is_replaced: bool = False) -> Iterator[Path]:
+    """Yield a path beside ``destination``; the file written there takes its place when the block ends without an error.
+
+    Unless a file that is there ``is_replaced``, it is a `DestinationExistsError`. On an error nothing is left.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    beside = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}")
+    try:
+        if destination.exists() and not is_replaced:
+            raise DestinationExistsError(f"`{destination}` exists; nothing was written. Name another file.")
+        yield beside
+        os.replace(beside, destination)  # noqa: PTH105
+    finally:
+        with suppress(OSError):
+            beside.unlink()
 
 
 def _remove_abandoned(destination: Path) -> None:

@@ -100,7 +100,7 @@ class GammaSettings(BaseModel):
     timeout: float = Field(default=30.0, gt=0, le=3600)
     """How many seconds an answer may take; of a transfer, how long no byte may come."""
     token_file: OptionalText = None
-    """A file with the token that is sent to the server."""
+    """A file with the token for a server that asks for one; none does yet."""
     allow_plaintext: bool = False
     """Whether a token may be sent without TLS to another machine."""
     on_unreachable: Literal["fail", "keep"] = "fail"

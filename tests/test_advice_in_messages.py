@@ -35,7 +35,11 @@ REACHED = {
     "kappa/cli/run_arguments.py": ("run",),
     "kappa/containers/": ("containerize",),
     "kappa/images.py": ("containerize",),
+    "kappa/actions/stores.py": ("info", "serve", "run", "containerize"),
+    "kappa/gamma/clients/": ("list", "get", "build"),
     "kappa/gamma/directories.py": ("build",),
+    "kappa/gamma/rows.py": ("build",),
+    "kappa/gamma/service.py --force": ("delete",),
     "kappa/offline/answering.py": ("run",),
     "kappa/server/": ("serve", "serve-gunicorn"),
 }

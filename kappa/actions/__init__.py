@@ -50,20 +50,40 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.starting import without_example as without_example
     from kappa.actions.starting import write_start as write_start
     from kappa.actions.store import StoredBundle as StoredBundle
+    from kappa.actions.store import alias_history as alias_history
+    from kappa.actions.store import aliases_of as aliases_of
     from kappa.actions.store import bundle_record as bundle_record
     from kappa.actions.store import bundles_to_delete as bundles_to_delete
+    from kappa.actions.store import delete_alias as delete_alias
     from kappa.actions.store import delete_bundles as delete_bundles
+    from kappa.actions.store import difference_of as difference_of
+    from kappa.actions.store import label_bundle as label_bundle
     from kappa.actions.store import list_bundles as list_bundles
+    from kappa.actions.store import parse_label_changes as parse_label_changes
+    from kappa.actions.store import set_alias as set_alias
     from kappa.actions.store import verify_bundles as verify_bundles
+    from kappa.actions.stores import default_namespace as default_namespace
+    from kappa.actions.stores import gamma_url as gamma_url
+    from kappa.actions.stores import names_service as names_service
+    from kappa.actions.stores import reference_of as reference_of
     from kappa.actions.targets import BundleTarget as BundleTarget
     from kappa.actions.targets import ProjectTarget as ProjectTarget
     from kappa.actions.targets import Target as Target
     from kappa.actions.targets import api_of as api_of
     from kappa.actions.targets import find_bundle as find_bundle
+    from kappa.actions.targets import names_path as names_path
     from kappa.actions.targets import open_target as open_target
     from kappa.actions.targets import resolve_target as resolve_target
     from kappa.actions.targets import service_at as service_at
     from kappa.actions.targets import stored_tags as stored_tags
+    from kappa.actions.targets import tags_in_store as tags_in_store
+    from kappa.actions.transfer import Moved as Moved
+    from kappa.actions.transfer import collect_garbage as collect_garbage
+    from kappa.actions.transfer import export_bundle as export_bundle
+    from kappa.actions.transfer import import_bundle as import_bundle
+    from kappa.actions.transfer import pull_bundle as pull_bundle
+    from kappa.actions.transfer import push_bundle as push_bundle
+    from kappa.actions.transfer import retrieve_bundle as retrieve_bundle
     from kappa.settings_file import change_settings as change_settings
     from kappa.settings_file import reset_settings as reset_settings
     from kappa.settings_file import setting_in_effect as setting_in_effect
@@ -77,11 +97,14 @@ _HOMES = {
     "Containerized": "kappa.actions.images",
     "InspectedModel": "kappa.actions.inspecting",
     "ModelFacts": "kappa.actions.starting",
+    "Moved": "kappa.actions.transfer",
     "ProjectTarget": "kappa.actions.targets",
     "ReportForm": "kappa.actions.kappafiles",
     "Start": "kappa.actions.starting",
     "StoredBundle": "kappa.actions.store",
     "Target": "kappa.actions.targets",
+    "alias_history": "kappa.actions.store",
+    "aliases_of": "kappa.actions.store",
     "api_of": "kappa.actions.targets",
     "build_project": "kappa.actions.building",
     "bundle_record": "kappa.actions.store",
@@ -90,42 +113,59 @@ _HOMES = {
     "check_kappafiles": "kappa.actions.kappafiles",
     "check_project_lock": "kappa.actions.building",
     "check_vacancy": "kappa.actions.starting",
+    "collect_garbage": "kappa.actions.transfer",
     "compose_file": "kappa.actions.images",
     "containerize": "kappa.actions.images",
+    "default_namespace": "kappa.actions.stores",
+    "delete_alias": "kappa.actions.store",
     "delete_bundles": "kappa.actions.store",
+    "difference_of": "kappa.actions.store",
     "examples_of": "kappa.actions.examples",
     "explain_name": "kappa.actions.explaining",
+    "export_bundle": "kappa.actions.transfer",
     "find_bundle": "kappa.actions.targets",
     "first_answer": "kappa.actions.starting",
+    "gamma_url": "kappa.actions.stores",
     "github_workflow": "kappa.actions.images",
+    "import_bundle": "kappa.actions.transfer",
     "inspect_model": "kappa.actions.inspecting",
+    "label_bundle": "kappa.actions.store",
     "list_bundles": "kappa.actions.store",
     "lock_project": "kappa.actions.building",
     "model_at_hand": "kappa.actions.starting",
     "model_facts": "kappa.actions.starting",
+    "names_path": "kappa.actions.targets",
+    "names_service": "kappa.actions.stores",
     "open_target": "kappa.actions.targets",
+    "parse_label_changes": "kappa.actions.store",
     "past_builds": "kappa.actions.building",
     "plan_of": "kappa.actions.building",
     "plan_start": "kappa.actions.starting",
     "problem_trees": "kappa.actions.kappafiles",
     "project_to_build": "kappa.actions.building",
+    "pull_bundle": "kappa.actions.transfer",
+    "push_bundle": "kappa.actions.transfer",
+    "reference_of": "kappa.actions.stores",
     "reload_server": "kappa.actions.serving",
     "replay_examples": "kappa.actions.examples",
     "report": "kappa.actions.kappafiles",
     "reset_settings": "kappa.settings_file",
     "resolve_target": "kappa.actions.targets",
+    "retrieve_bundle": "kappa.actions.transfer",
     "save_service": "kappa.actions.building",
     "say_what_ran": "kappa.actions.examples",
     "serve_bundle": "kappa.actions.serving",
     "serve_project": "kappa.actions.serving",
     "server_settings": "kappa.actions.serving",
     "service_at": "kappa.actions.targets",
+    "set_alias": "kappa.actions.store",
     "setting_in_effect": "kappa.settings_file",
     "setting_keys": "kappa.settings_file",
     "settings_in_effect": "kappa.settings_file",
     "settings_in_file": "kappa.settings_file",
     "start_dev_server": "kappa.actions.dev_server",
     "stored_tags": "kappa.actions.targets",
+    "tags_in_store": "kappa.actions.targets",
     "tune_bundle": "kappa.actions.serving",
     "tuning_charts": "kappa.actions.serving",
     "verify_bundles": "kappa.actions.store",
@@ -139,11 +179,14 @@ __all__ = [
     "Containerized",
     "InspectedModel",
     "ModelFacts",
+    "Moved",
     "ProjectTarget",
     "ReportForm",
     "Start",
     "StoredBundle",
     "Target",
+    "alias_history",
+    "aliases_of",
     "api_of",
     "build_project",
     "bundle_record",
@@ -152,42 +195,59 @@ __all__ = [
     "check_kappafiles",
     "check_project_lock",
     "check_vacancy",
+    "collect_garbage",
     "compose_file",
     "containerize",
+    "default_namespace",
+    "delete_alias",
     "delete_bundles",
+    "difference_of",
     "examples_of",
     "explain_name",
+    "export_bundle",
     "find_bundle",
     "first_answer",
+    "gamma_url",
     "github_workflow",
+    "import_bundle",
     "inspect_model",
+    "label_bundle",
     "list_bundles",
     "lock_project",
     "model_at_hand",
     "model_facts",
+    "names_path",
+    "names_service",
     "open_target",
+    "parse_label_changes",
     "past_builds",
     "plan_of",
     "plan_start",
     "problem_trees",
     "project_to_build",
+    "pull_bundle",
+    "push_bundle",
+    "reference_of",
     "reload_server",
     "replay_examples",
     "report",
     "reset_settings",
     "resolve_target",
+    "retrieve_bundle",
     "save_service",
     "say_what_ran",
     "serve_bundle",
     "serve_project",
     "server_settings",
     "service_at",
+    "set_alias",
     "setting_in_effect",
     "setting_keys",
     "settings_in_effect",
     "settings_in_file",
     "start_dev_server",
     "stored_tags",
+    "tags_in_store",
     "tune_bundle",
     "tuning_charts",
     "verify_bundles",

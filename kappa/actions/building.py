@@ -14,8 +14,10 @@ from kappa import build
 from kappa.choices import ALL_MODELS
 from kappa.containers.choosing import choose_engine
 from kappa.environment import home_directory
-from kappa.errors import DestinationExistsError, UsageError
+from kappa.errors import DestinationExistsError, GammaError, GammaUnreachableError, UsageError
+from kappa.gamma.copying import put_copy
 from kappa.log import listening, log, to_logging
+from kappa.settings import read_settings
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.store import Store
 from kappa.tag import BundleReference, Tag
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from kappa.services.declared import DeclaredService
 
 from kappa.actions.failures import failing_writes_explained
-from kappa.actions.targets import local_store
+from kappa.actions.stores import bundle_store, default_namespace, gamma_url, is_remote, local_store
 
 __all__ = [
     "Built",
@@ -206,21 +208,54 @@ def _into_store(
 
     With ``SOURCE_DATE_EPOCH`` they do: the same inputs make the same bundle.
     """
-    store = local_store(environ)
+    store, namespace = bundle_store(environ), default_namespace(environ)
     is_free = plan.version is None and not environ.get("SOURCE_DATE_EPOCH")
-    is_taken = (lambda version: store.has(Tag(plan.spec.name, version))) if is_free else lambda _: False
+
+    def is_taken(version: str) -> bool:
+        return is_free and _has(store, Tag(plan.spec.name, version, namespace), environ)
+
     for attempts_left in reversed(range(_ATTEMPTS)):
         with store.staging() as staging:
             made = build_into(staging / "bundle", is_taken=is_taken)
             try:
                 with record.step("store"):
-                    directory = store.put(staging / "bundle", made.manifest)
-                    _warn_of_newer(store, made.manifest.tag)
+                    directory = _put(store, staging / "bundle", made.manifest, namespace, environ)
                     return made, directory
             except DestinationExistsError:
                 if not (is_free and attempts_left):
                     raise  # else another process was faster, with a bundle of the same content in the same second
     raise AssertionError("the last attempt returns or raises")
+
+
+def _has(store: Store, tag: Tag, environ: Mapping[str, str]) -> bool:
+    try:
+        return store.has(tag)
+    except GammaUnreachableError:  # then the bundle is kept here
+        return local_store(environ).has(tag)
+
+
+def _put(store: Store, staged: Path, manifest: BundleManifest, namespace: str, environ: Mapping[str, str]) -> Path:
+    """Put a bundle into the store; where that is on a server that is away, into this machine's.
+
+    Then that is a warning or a `GammaError`, as `gamma_service.on_unreachable` says.
+    """
+    tag = Tag(manifest.name, manifest.version, namespace)
+    try:
+        if is_remote(environ):
+            log(f"Pushing `{tag}` to `{gamma_url(environ)}`", kind="step")
+        directory = store.put(staged, manifest, namespace=namespace)
+    except GammaUnreachableError as exc:
+        directory = put_copy(local_store(environ), staged, namespace=namespace)
+        message = (
+            f"{exc} The bundle is kept in the store of this machine, in `{directory}`: `kappa push {tag}` sends it "
+            "when the server is back."
+        )
+        if read_settings(environ).gamma_service.on_unreachable == "fail":
+            raise GammaError(message) from exc
+        log(message, kind="warning")
+        return directory
+    _warn_of_newer(store, tag)
+    return directory
 
 
 def _warn_of_newer(store: Store, tag: Tag) -> None:

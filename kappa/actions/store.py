@@ -1,4 +1,4 @@
-"""The bundles of the store: listed, shown, verified and deleted."""
+"""The bundles of the store: listed, shown, labelled, compared, verified and deleted."""
 
 from __future__ import annotations
 
@@ -9,24 +9,36 @@ from pathlib import Path
 from typing import Any
 
 from kappa.actions.failures import failing_writes_explained
-from kappa.actions.targets import find_bundle, local_store, stored_tags
+from kappa.actions.stores import bundle_store, local_environment, reference_of
+from kappa.actions.targets import find_bundle, names_path, stored_tags
 from kappa.errors import BundleError, UsageError
-from kappa.spec.store import BundleRecord, Query
+from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
+from kappa.gamma.remote_store import RemoteStore
+from kappa.labels import check_label
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.spec.views import bundle_view, metadata_view
-from kappa.tag import BundleReference, Tag
+from kappa.tag import Tag
 
 __all__ = [
     "StoredBundle",
     "Verified",
+    "alias_history",
+    "aliases_of",
     "bundle_record",
     "bundles_to_delete",
+    "delete_alias",
     "delete_bundles",
+    "difference_of",
+    "label_bundle",
     "list_bundles",
+    "parse_label_changes",
+    "set_alias",
     "verify_bundles",
 ]
 
 
 _ALL = Query()
+_URI_TYPES = {"s3": "S3", "gs": "GCS", "az": "AZURE", "file": "LOCAL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +46,16 @@ class StoredBundle:
     """The record of a bundle, and where it is."""
 
     record: BundleRecord
-    directory: Path
+    uri: str
+    """Its folder, or the address that its server gives."""
+    uri_type: str = "LOCAL"
 
     @property
     def view(self) -> dict[str, Any]:
-        """The whole record, as `kappa get` prints it."""
-        return bundle_view(self.record.view, uri=str(self.directory))
+        """The whole record, as `kappa get` prints it, with the labels and aliases that it has now."""
+        metadata = {**self.record.view, "labels": dict(self.record.labels)}
+        view = bundle_view(metadata, uri=self.uri, uri_type=self.uri_type)
+        return {**view, "aliases": list(self.record.aliases)} if self.record.aliases else view
 
 
 def list_bundles(query: Query = _ALL, *, environ: Mapping[str, str] = os.environ) -> list[StoredBundle]:
@@ -47,17 +63,29 @@ def list_bundles(query: Query = _ALL, *, environ: Mapping[str, str] = os.environ
 
     Raises `BundleNotFoundError` for a name that has no bundle at all.
     """
-    store = local_store(environ)
+    store = bundle_store(environ)
     records = store.list_bundles(query)
     if not records and query.name is not None:
-        store.find(BundleReference.parse(query.name))
-    return [StoredBundle(record, store.path_of(record)) for record in records]
+        store.resolve(reference_of(f"{query.namespace}/{query.name}"))
+    return [_stored(store, record) for record in records]
+
+
+def _stored(store: Any, record: BundleRecord) -> StoredBundle:
+    if not isinstance(store, RemoteStore):
+        return StoredBundle(record, str(store.path_of(record)))
+    scheme, separator, _ = record.uri.partition("://")
+    if separator:
+        return StoredBundle(record, record.uri, _URI_TYPES.get(scheme, scheme.upper()))
+    return StoredBundle(record, f"{store.registry.location}/{record.uri}", "GAMMA")
 
 
 def bundle_record(text: str, *, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the whole record of one bundle, wherever it is."""
-    bundle = find_bundle(text, environ=environ).bundle
-    return bundle_view(metadata_view(bundle.manifest), uri=str(bundle.directory))
+    if names_path(text):
+        bundle = find_bundle(text, environ=environ).bundle
+        return bundle_view(metadata_view(bundle.manifest), uri=str(bundle.directory))
+    store = bundle_store(environ)
+    return _stored(store, store.resolve(reference_of(text, environ))).view
 
 
 def bundles_to_delete(
@@ -70,28 +98,121 @@ def bundles_to_delete(
     """
     if not targets:
         return list_bundles(query, environ=environ) if query is not None else []
+    store = bundle_store(environ)
     chosen: dict[Tag, StoredBundle] = {}
     for target in targets:
-        reference = BundleReference.parse(target)
-        if target == reference.name:
+        reference = reference_of(target, environ)
+        if target.removeprefix("gamma:") in (reference.name, f"{reference.namespace}/{reference.name}"):
             if query is None:
                 raise UsageError(
                     f"`{target}` names every version of a service: say `{target} --all` for all of them, "
                     f"`{target}:latest` for the newest, or name a version."
                 )
-            named = list_bundles(replace(query, name=target), environ=environ)
+            of_name = replace(query, name=reference.name, namespace=reference.namespace)
+            named = list_bundles(of_name, environ=environ)
         else:
-            directory = local_store(environ).find(reference)
-            versions = list_bundles(Query(name=reference.name), environ=environ)
-            named = [stored for stored in versions if stored.directory == directory]
+            named = [_stored(store, store.resolve(reference))]
         chosen.update({stored.record.tag: stored for stored in named})
     return list(chosen.values())
 
 
-def delete_bundles(tags: Sequence[Tag], *, environ: Mapping[str, str] = os.environ) -> list[Tag]:
-    """Delete bundles from the store and return those that were there."""
+def delete_bundles(tags: Sequence[Tag], *, force: bool = False, environ: Mapping[str, str] = os.environ) -> list[Tag]:
+    """Delete bundles from the store and return those that were there.
+
+    Raises `GammaError` where an alias names one, unless ``force``; then nothing is deleted.
+    """
     with failing_writes_explained("The store"):
-        return local_store(environ).delete(tags)
+        return bundle_store(environ).delete(tags, force=force)
+
+
+# -- labels and aliases
+
+
+def label_bundle(
+    text: str, changes: Mapping[str, str | None], *, environ: Mapping[str, str] = os.environ
+) -> StoredBundle:
+    """Set labels of one bundle, remove those whose value is ``None``, and return it as it is then."""
+    store = bundle_store(environ)
+    tag = store.resolve(reference_of(text, environ)).tag
+    return _stored(store, store.set_labels(tag, changes))
+
+
+def parse_label_changes(words: Sequence[str]) -> dict[str, str | None]:
+    """Read ``key=value`` to set a label and ``key-`` to remove one, as given on a command line; raises `UsageError`."""
+    changes: dict[str, str | None] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals and not word.endswith("-"):
+            raise UsageError(
+                f"`{word}` is not a change of a label: write `{word}=<value>` to set it, `{word}-` to remove it."
+            )
+        key = key if equals else word[:-1]
+        try:
+            check_label(key, part="key")
+            if equals:
+                check_label(value)
+        except ValueError as exc:
+            raise UsageError(f"{exc}.") from None
+        if key in changes:
+            raise UsageError(f"The label `{key}` is given twice.")
+        changes[key] = value if equals else None
+    return changes
+
+
+def aliases_of(text: str, *, environ: Mapping[str, str] = os.environ) -> list[Alias]:
+    """Return the aliases of a service, or of one of its versions; raises `BundleNotFoundError` where it has none."""
+    store, reference = bundle_store(environ), reference_of(text, environ)
+    record = store.resolve(reference)
+    aliases = store.aliases(reference.name, namespace=reference.namespace)
+    is_one = reference.version is not None or reference.digest is not None
+    return [alias for alias in aliases if not is_one or alias.version == record.tag.version]
+
+
+def set_alias(
+    text: str, alias: str, *, expect: str | None = None, environ: Mapping[str, str] = os.environ
+) -> AliasChange:
+    """Let an alias name the version that ``text`` means; with ``expect``, only if it names that one now."""
+    store = bundle_store(environ)
+    return store.set_alias(store.resolve(reference_of(text, environ)).tag, alias, expect=expect)
+
+
+def delete_alias(text: str, *, expect: str | None = None, environ: Mapping[str, str] = os.environ) -> AliasChange:
+    """Remove the alias that ``text`` names as ``Name:alias``; raises `BundleNotFoundError` where there is none."""
+    name, alias, namespace = _alias_in(text, environ)
+    return bundle_store(environ).delete_alias(name, alias, namespace=namespace, expect=expect)
+
+
+def alias_history(text: str, *, environ: Mapping[str, str] = os.environ) -> list[AliasChange]:
+    """Return the changes of the alias that ``text`` names as ``Name:alias``, the newest first."""
+    name, alias, namespace = _alias_in(text, environ)
+    return bundle_store(environ).alias_history(name, alias, namespace=namespace)
+
+
+def _alias_in(text: str, environ: Mapping[str, str]) -> tuple[str, str, str]:
+    reference = reference_of(text, environ)
+    if reference.version is None:
+        raise UsageError(f"`{text}` names no alias: write `{reference.name}:<alias>`.")
+    return reference.name, reference.version, reference.namespace
+
+
+# -- comparing
+
+
+def difference_of(before: str, after: str, *, environ: Mapping[str, str] = os.environ) -> BundleDifference:
+    """Compare two bundles; of one on a server only the files that are compared are fetched."""
+    return compare_bundles(_source(before, environ), _source(after, environ))
+
+
+def _source(text: str, environ: Mapping[str, str]) -> BundleSource:
+    store = None if names_path(text) else bundle_store(environ)
+    if not isinstance(store, RemoteStore):
+        return DirectorySource.opened(find_bundle(text, environ=environ).bundle.directory)
+    record = store.resolve(reference_of(text, environ))
+    cached = store.cache.find(record.bundle_digest)
+    return DirectorySource.opened(cached) if cached is not None else store.source_of(record)
+
+
+# -- verifying
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +239,11 @@ class Verified:
 def verify_bundles(
     targets: Sequence[str], *, everything: bool = False, environ: Mapping[str, str] = os.environ
 ) -> Iterator[Verified]:
-    """Compare every file of bundles with its digest; with ``everything``, of all that the store holds too."""
-    stored = [str(tag) for tag in stored_tags(environ)] if everything else []
-    for target in [*targets, *stored]:
-        yield _verified(target, environ)
+    """Compare every file of bundles with its digest; with ``everything``, of all in the store of this machine too."""
+    yield from (_verified(target, environ) for target in targets)
+    if everything:
+        here = local_environment(environ)
+        yield from (_verified(str(tag), here) for tag in stored_tags(environ))
 
 
 def _verified(target: str, environ: Mapping[str, str]) -> Verified:

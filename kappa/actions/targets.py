@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from kappa import build, gamma
-from kappa.errors import BundleNotFoundError, KappaError, UsageError, optional_import
+from kappa import build
+from kappa.actions.stores import (
+    bundle_store,
+    default_namespace,
+    is_remote,
+    local_store,
+    reference_of,
+    with_local_hint,
+)
+from kappa.errors import BundleNotFoundError, KappaError, UsageError
 from kappa.gamma.directories import local_storage
 from kappa.services.bundle import Bundle, open_bundle
 from kappa.services.inference import Inference
@@ -21,7 +29,7 @@ from kappa.services.service import LoadedService, answering, load_service
 from kappa.services.source import UNBUILT, ServiceSource
 from kappa.spec.layout import MANIFEST_NAME
 from kappa.spec.service import ServiceSpec
-from kappa.spec.store import Store
+from kappa.spec.store import Query
 from kappa.tag import BundleReference, Tag
 
 __all__ = [
@@ -30,12 +38,18 @@ __all__ = [
     "Target",
     "api_of",
     "find_bundle",
-    "local_store",
+    "names_path",
     "open_target",
     "resolve_target",
     "service_at",
     "stored_tags",
+    "tags_in_store",
 ]
+
+_OF_STORE = "gamma:"
+"""What a reference may begin with, so that no path is meant."""
+_COMPLETED = 200
+"""How many bundles of a server are offered to complete a word."""
 
 
 @dataclass(frozen=True)
@@ -107,22 +121,43 @@ class BundleTarget:
 Target = ProjectTarget | BundleTarget
 
 
-def local_store(environ: Mapping[str, str] = os.environ) -> Store:
-    """Return the store below ``$KAPPA_HOME``."""
-    with optional_import("kappa-ml", needed_for="finding bundles by their names"):
-        return gamma.local_store(environ)
-
-
 def stored_tags(environ: Mapping[str, str] = os.environ) -> list[Tag]:
     """Return the tags of all bundles below ``$KAPPA_HOME``, sorted; quicker than a query of the database."""
     return sorted(local_storage(environ).tags())
 
 
-def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Path:
+def tags_in_store(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the tags and aliases that can be named now, for completion: of the Gamma server that is configured, too.
+
+    Nothing is raised: of a server that is away, or a store that cannot be read, there are none.
+    """
+    try:
+        if not is_remote(environ):
+            names = [str(tag) for tag in stored_tags(environ)]
+            services = {(tag.namespace, tag.name) for tag in stored_tags(environ)}
+        else:
+            records = bundle_store(environ).list_bundles(Query(limit=_COMPLETED, namespace=default_namespace(environ)))
+            names = [str(record.tag) for record in records]
+            services = {(record.tag.namespace, record.tag.name) for record in records}
+        store = bundle_store(environ)
+        aliases = [alias for namespace, name in services for alias in store.aliases(name, namespace=namespace)]
+    except (KappaError, OSError):
+        return []
+    return sorted([*names, *(str(Tag(alias.name, alias.alias, alias.namespace)) for alias in aliases)])
+
+
+def _stored_bundle(
+    reference: BundleReference, environ: Mapping[str, str], on_progress: Callable[[int, int], None] | None
+) -> Path:
     """Return the directory of a stored bundle.
 
     PERF: a version names its directory; only other references need the database, which takes 0.2 s to import.
     """
+    if is_remote(environ):
+        try:
+            return bundle_store(environ, on_progress=on_progress).find(reference)
+        except BundleNotFoundError as exc:
+            raise with_local_hint(exc, reference, environ) from None
     if reference.version is not None:
         storage, tag = local_storage(environ), Tag(reference.name, reference.version, reference.namespace)
         if storage.has(tag):
@@ -130,37 +165,68 @@ def _stored_bundle(reference: BundleReference, environ: Mapping[str, str]) -> Pa
     return local_store(environ).find(reference)
 
 
-def resolve_target(text: str | Target, *, environ: Mapping[str, str] = os.environ) -> Target:
+def resolve_target(
+    text: str | Target,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Target:
     """Return what ``text`` names: a bundle's directory, a kappafile or its directory, or a reference to the store.
 
-    References are ``Name``, ``Name:version``, ``Name:latest`` and ``Name@sha256:…``. What exists as a bundle or a
-    project in the file system wins. What is a target already stays it. Raises `BundleNotFoundError` or `UsageError`.
+    References are ``Name``, ``Name:version``, ``Name:alias``, ``Name:latest`` and ``Name@sha256:…``, with a namespace
+    before them or not. What exists as a bundle or a project in the file system wins, unless the reference is written
+    ``gamma:…``; a path that begins with ``.`` is never a reference. What is a target already stays it. Raises
+    `BundleNotFoundError` or `UsageError`.
     """
     if not isinstance(text, str):
         return text
-    path = Path(text).expanduser()
-    if path.is_file():
-        return BundleTarget(path.parent, text) if path.name == MANIFEST_NAME else ProjectTarget(path)
-    is_word = not any(separator in text for separator in "/\\") and not text.startswith((".", "~"))
-    if path.is_dir():
-        if (path / MANIFEST_NAME).is_file():
-            return BundleTarget(path, text)
-        if not is_word or any(path.glob("kappafile.*")) or (path / "pyproject.toml").is_file():
-            return ProjectTarget(path)
-    if not is_word:
+    if (target := _target_at(text)) is not None:
+        return target
+    if not _may_be_reference(text):
         raise BundleNotFoundError(f"There is nothing at `{text}`.")
     try:
-        reference = BundleReference.parse(text)
-        return BundleTarget(_stored_bundle(reference, environ), text)
+        return BundleTarget(_stored_bundle(reference_of(text, environ), environ, on_progress), text)
     except (UsageError, BundleNotFoundError) as exc:
         if _is_class(text):
             raise UsageError(f"`{text}` is a class: build it with `kappa build {text}`, and name the bundle.") from None
         if isinstance(exc, UsageError):
+            if "/" in text:
+                raise BundleNotFoundError(f"There is nothing at `{text}`.") from None
             raise UsageError(f"`{text}` is neither a path that exists nor the tag of a bundle: {exc}") from None
-        if not stored_tags(environ) and (here := service_at(Path())) is not None:
+        if not (is_remote(environ) or stored_tags(environ)) and (here := service_at(Path())) is not None:
             message = f"{exc} The kappafile here is of `{here}`: after `kappa build`, write `{here}:latest`."
             raise BundleNotFoundError(message) from None
+        if "/" in text and not text.startswith(_OF_STORE):
+            raise BundleNotFoundError(f"There is nothing at `{text}`. {exc}") from None
         raise
+
+
+def names_path(text: str) -> bool:
+    """Return whether text names a bundle or a project in the file system, and not one in the store."""
+    return _target_at(text) is not None or not _may_be_reference(text)
+
+
+def _target_at(text: str) -> Target | None:
+    """Return the bundle or the project at a path; ``None`` where there is neither."""
+    if text.startswith(_OF_STORE):
+        return None
+    path = Path(text).expanduser()
+    if path.is_file():
+        return BundleTarget(path.parent, text) if path.name == MANIFEST_NAME else ProjectTarget(path)
+    if path.is_dir():
+        if (path / MANIFEST_NAME).is_file():
+            return BundleTarget(path, text)
+        is_path = any(separator in text for separator in "/\\") or text.startswith((".", "~"))
+        if is_path or any(path.glob("kappafile.*")) or (path / "pyproject.toml").is_file():
+            return ProjectTarget(path)
+    return None
+
+
+def _may_be_reference(text: str) -> bool:
+    """Return whether text that names nothing in the file system may name a bundle of the store."""
+    if text.startswith((".", "/", "~")) or "\\" in text:
+        return False
+    return text.partition("@")[0].count("/") <= 1
 
 
 def service_at(directory: Path) -> str | None:
@@ -180,9 +246,18 @@ def _is_class(text: str) -> bool:
     return bool(colon) and (file.with_suffix(".py").is_file() or (file / "__init__.py").is_file())
 
 
-def find_bundle(text: str | Target, *, environ: Mapping[str, str] = os.environ, asked_by: str = "") -> BundleTarget:
-    """Return the bundle that ``text`` names; a project is not one. ``asked_by`` is the command that says so."""
-    target = resolve_target(text, environ=environ)
+def find_bundle(
+    text: str | Target,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    asked_by: str = "",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> BundleTarget:
+    """Return the bundle that ``text`` names; a project is not one. ``asked_by`` is the command that says so.
+
+    ``on_progress`` is called with the bytes that are fetched, and those of the whole.
+    """
+    target = resolve_target(text, environ=environ, on_progress=on_progress)
     if isinstance(target, BundleTarget):
         return target
     if target.path.suffix not in ("", ".toml", ".yaml", ".yml") and target.path.is_file():

@@ -15,9 +15,12 @@ from kappa.errors import KappaError
 
 __all__ = [
     "api_argument",
+    "bundle_argument",
+    "bundles_argument",
     "bundles_at_hand",
     "choice_argument",
     "complete_setting",
+    "file_argument",
     "format_option",
     "target_argument",
     "targets_argument",
@@ -45,6 +48,34 @@ def target_argument(*, default: str | None = None, takes_projects: bool = False)
 def targets_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument `TARGET...`, none or several bundles."""
     return click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=_complete_target)(command)
+
+
+def bundle_argument(name: str) -> Callable[[Any], Any]:
+    """Add a required argument that is one bundle."""
+    return click.argument(
+        name,
+        cls=KappaArgument,
+        meaning=lambda ctx: f"a bundle, by its tag or its path. {bundles_at_hand(ctx)}",
+        shell_complete=_complete_target,
+    )
+
+
+def bundles_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument `TARGET...`, one or several bundles."""
+    return click.argument(
+        "targets",
+        metavar="TARGET...",
+        nargs=-1,
+        required=True,
+        cls=KappaArgument,
+        meaning=lambda ctx: f"one or several bundles, by their tags or paths. {bundles_at_hand(ctx)}",
+        shell_complete=_complete_target,
+    )(command)
+
+
+def file_argument(name: str, *, meaning: str) -> Callable[[Any], Any]:
+    """Add a required argument that is a file; ``meaning`` says which."""
+    return click.argument(name, cls=KappaArgument, type=click.Path(path_type=Path), meaning=lambda _: meaning)
 
 
 def api_argument(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,7 +158,7 @@ def _complete_api(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
 
 def _complete_target(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
 
-    tags = [tag for tag in map(str, actions.stored_tags()) if tag.startswith(incomplete)]
+    tags = [tag for tag in actions.tags_in_store() if tag.startswith(incomplete)]
     return [CompletionItem(tag) for tag in tags] or [CompletionItem(incomplete, type="file")]
 
 

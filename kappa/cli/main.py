@@ -31,6 +31,12 @@ SECTIONS = {
         "list": "List the bundles in the store.",
         "get": "Show one bundle, or the versions of a service.",
         "info": "Print the manifest of a bundle.",
+        "label": "Set and remove labels of a bundle.",
+        "alias": "Let an alias name a version, and show aliases.",
+        "diff": "Show what changed between two bundles.",
+        "retrieve": "Retrieves BentoService artifacts into a target directory",
+        "export": "Write a bundle as one file.",
+        "import": "Take a bundle from one file into the store.",
         "verify": "Compare every file of bundles with the digests in their manifests.",
         "delete": "Remove bundles from the store.",
         "builds": "Show what was built on this machine, and how.",
@@ -39,6 +45,11 @@ SECTIONS = {
     "Images": {
         "containerize": "Make an image of a bundle, and push it.",
         "generate": "Write a Compose file or a workflow for a service.",
+    },
+    "Team": {
+        "push": "Send bundles of this machine to the Gamma server.",
+        "pull": "Bring bundles of the Gamma server into the store of this machine.",
+        "gc": "Remove what no bundle needs.",
     },
     "Shell": {
         "config": "Show and change the settings of this machine.",

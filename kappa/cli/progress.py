@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import accumulate
 
 from kappa import offline
-from kappa.cli.console import wants_colour
+from kappa.cli.console import current_shell, wants_colour
 
-__all__ = ["watching"]
+__all__ = ["showing_bytes", "watching"]
 
 _LONG_BYTES = 8 << 20
 
@@ -42,3 +42,28 @@ def watching(sources: Sequence[offline.Source], *, is_wanted: bool) -> Iterator[
             return replace(source, on_read=lambda position: bar.update(task, completed=start + position))
 
         yield [moving(source, start) for source, start in zip(sources, before, strict=False)]
+
+
+@contextmanager
+def showing_bytes(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield what moves a bar when it is called with the bytes that are done and those of the whole.
+
+    The bar is on stderr, appears with the first bytes, and goes when the block ends; ``None`` without a terminal.
+    """
+    is_shown = not current_shell().is_quiet and sys.stderr.isatty() and wants_colour(sys.stderr)
+    if not is_shown or not find_spec("rich"):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import wraps
@@ -10,11 +11,11 @@ from typing import Any
 import click
 
 from kappa import actions
-from kappa.cli.tables import bundle_table, size_of
+from kappa.cli.tables import bundle_table, size_of, yaml_text
 from kappa.labels import parse_selector
 from kappa.spec.store import Order, Query
 
-__all__ = ["query_options", "stored_table"]
+__all__ = ["printed_bundles", "query_options", "stored_table"]
 
 
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,6 +29,7 @@ def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
         offset: int,
         order_by: Order,
         ascending: bool,
+        requires: str | None,
         **options: Any,
     ) -> Any:
         query = Query(
@@ -36,6 +38,8 @@ def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
             offset=offset,
             order_by=order_by,
             ascending=ascending,
+            requires=requires,
+            namespace=actions.default_namespace(),
         )
         return command(*args, query=query, **options)
 
@@ -51,6 +55,11 @@ _OPTIONS = (
         metavar="SELECTOR",
         help="Only bundles with these labels, e.g. 'framework=xgboost, stage In (test, live)'.",
     ),
+    click.option(
+        "--requires",
+        metavar="REQUIREMENT",
+        help="Only bundles that lock a version of a package, e.g. 'pillow<11.1'.",
+    ),
     click.option("--limit", type=click.IntRange(min=1), help="The maximum number of bundles."),
     click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip this many."),
     click.option(
@@ -65,9 +74,20 @@ _OPTIONS = (
 
 
 def stored_table(bundles: Sequence[actions.StoredBundle], *, now: datetime | None = None, is_wide: bool = False) -> str:
-    """Return one line per bundle; wide with its labels and its size."""
+    """Return one line per bundle; wide with its aliases, its labels and its size."""
     more: dict[str, Callable[[int], str]] = {
+        "ALIASES": lambda number: ", ".join(bundles[number].record.aliases),
         "LABELS": lambda number: ", ".join(f"{key}={value}" for key, value in bundles[number].record.labels.items()),
         "SIZE": lambda number: size_of(bundles[number].record.size_bytes),
     }
-    return bundle_table([bundle.record.view for bundle in bundles], now=now, more=more if is_wide else None)
+    views = [(str(bundle.record.tag), bundle.record.view) for bundle in bundles]
+    return bundle_table(views, now=now, more=more if is_wide else None)
+
+
+def printed_bundles(bundles: Sequence[actions.StoredBundle], output_format: str, *, now: datetime | None = None) -> str:
+    """Return bundles as `-o` asks: a table, with ``now`` of ages, or their whole records as JSON or YAML."""
+    if output_format in ("json", "yaml"):
+        views = [bundle.view for bundle in bundles]
+        return json.dumps(views, indent=2) if output_format == "json" else yaml_text(views)
+    is_wide = output_format == "wide"
+    return stored_table(bundles, now=None if is_wide else now, is_wide=is_wide)

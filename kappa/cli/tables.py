@@ -15,23 +15,23 @@ _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
 def bundle_table(
-    views: Sequence[Mapping[str, Any]],
+    bundles: Sequence[tuple[str, Mapping[str, Any]]],
     *,
     now: datetime | None = None,
     more: Mapping[str, Callable[[int], str]] | None = None,
 ) -> str:
-    """Return one line per bundle, of which ``views`` are the metadata (`kappa.spec.views`).
+    """Return one line per bundle, each given as its tag and its metadata (`kappa.spec.views`).
 
     With its age if ``now`` is given, else with the time it was built, in this machine's time zone. ``more`` are further
     columns: by heading, what the row of a number holds.
     """
     further = more or {}
     rows = [["MODEL_VERSION", "CREATED_AT" if now is None else "AGE", "APIS", "ARTIFACTS", *further]]
-    for number, view in enumerate(views):
+    for number, (tag, view) in enumerate(bundles):
         created = datetime.fromisoformat(view["createdAt"].replace("Z", "+00:00"))
         rows.append(
             [
-                f"{view['name']}:{view['version']}",
+                tag,
                 f"{created.astimezone():%Y-%m-%d %H:%M}" if now is None else age_of(created, now=now),
                 _enumerated([f"{api['name']}<{api['InputType']}>" for api in view["apis"]]),
                 _enumerated([f"{artifact['name']}<{artifact['artifactType']}>" for artifact in view["artifacts"]]),

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING
 from kappa._facade import lazy_names
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
-    from kappa.gamma.local_store import local_store as local_store
+    from kappa.gamma.choosing import open_remote_store as open_remote_store
+    from kappa.gamma.local_store import open_local_store as open_local_store
+    from kappa.gamma.programs import async_client as async_client
+    from kappa.gamma.programs import client as client
 
 _HOMES = {
-    "local_store": "kappa.gamma.local_store",
+    "async_client": "kappa.gamma.programs",
+    "client": "kappa.gamma.programs",
+    "open_local_store": "kappa.gamma.local_store",
+    "open_remote_store": "kappa.gamma.choosing",
 }
 
 __all__ = [
-    "local_store",
+    "async_client",
+    "client",
+    "open_local_store",
+    "open_remote_store",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -16,14 +16,14 @@ from kappa.spec.manifest import BundleManifest
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
-__all__ = ["LocalStore", "local_store"]
+__all__ = ["LocalStore", "open_local_store"]
 
 _ALL = Query()
 _ONCE = ""
 """The id of an operation that nobody repeats: nothing is lost on the way to a registry in this process."""
 
 
-def local_store(environ: Mapping[str, str]) -> LocalStore:
+def open_local_store(environ: Mapping[str, str]) -> LocalStore:
     """Return the store of this machine, below ``$KAPPA_HOME``; nothing is read or made before it is used."""
     return LocalStore(local_storage(environ), sqlite_url(home_directory(environ) / "storage.db"))
 

@@ -106,14 +106,14 @@ def test_times_of_build_are_those_of_the_machines_clock(
 def test_a_line_stays_short_whatever_a_service_has(count: int, cell: str) -> None:
     apis = [{"name": f"api_{number}", "InputType": "JsonInput"} for number in range(count)]
     view = {"name": "S", "version": "1", "createdAt": "2026-01-02T03:04:05.678901Z", "apis": apis, "artifacts": []}
-    _, row = bundle_table([view], now=datetime(2026, 1, 2, 3, 4, 6, tzinfo=timezone.utc)).splitlines()
+    _, row = bundle_table([("S:1", view)], now=datetime(2026, 1, 2, 3, 4, 6, tzinfo=timezone.utc)).splitlines()
     assert row == f"S:1            0 seconds  {cell}"
 
 
 def test_one_long_name_is_shown_whole() -> None:
     apis = [{"name": "a" * 80, "InputType": "JsonInput"}, {"name": "b", "InputType": "JsonInput"}]
     view = {"name": "S", "version": "1", "createdAt": "2026-01-02T03:04:05Z", "apis": apis, "artifacts": []}
-    assert f"{'a' * 80}<JsonInput> and 1 more" in bundle_table([view])
+    assert f"{'a' * 80}<JsonInput> and 1 more" in bundle_table([("S:1", view)])
 
 
 @pytest.mark.parametrize("arguments", [["list", "-o", "wide"], ["get", "Scaler", "-o", "wide"]])
@@ -121,7 +121,7 @@ def test_a_wide_table_has_labels_and_sizes_too(kappa: Kappa, bundle: Path, argum
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     head, row = PLAIN.splitlines()
     result = kappa(*arguments)
-    expected = f"{head}             LABELS       SIZE\n{row}  team=growth  {size / 1000:.3g} kB\n"
+    expected = f"{head}             ALIASES  LABELS       SIZE\n{row}           team=growth  {size / 1000:.3g} kB\n"
     assert (result.exit_code, result.stdout) == (0, expected)
 
 

@@ -86,7 +86,9 @@ def test_every_command_has_examples_that_call_it(name: str) -> None:
 
 
 def test_there_is_a_module_for_each_command_and_no_other() -> None:
-    modules = {path.stem.replace("_", "-") for path in (ROOT / "kappa" / "cli" / "commands").glob("[!_]*.py")}
+    modules = {
+        path.stem.rstrip("_").replace("_", "-") for path in (ROOT / "kappa" / "cli" / "commands").glob("[!_]*.py")
+    }
     assert modules == set(COMMANDS)
 
 

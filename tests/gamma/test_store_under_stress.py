@@ -16,7 +16,7 @@ from kappa._files import write_atomically
 from kappa.actions.building import plan_of
 from kappa.build.bundle.ledger import read_builds
 from kappa.build.packages.lock import Lock
-from kappa.gamma.local_store import local_store
+from kappa.gamma.local_store import open_local_store
 from kappa.services.bundle import open_bundle
 
 pytestmark = pytest.mark.engine
@@ -82,7 +82,7 @@ def finish(processes: Sequence[subprocess.Popen[str]]) -> list[list[str]]:
 
 def assert_sound(home: Path) -> set[str]:
     """Assert that trees and rows agree and that every bundle is as it was built; return the tags."""
-    store = local_store(os.environ)
+    store = open_local_store(os.environ)
     records = {str(record.tag): record for record in store.list_bundles()}
     trees = {f"{path.parent.name}:{path.name}" for path in (home / "repository").glob("[!.]*/*")}
     assert records.keys() == trees
@@ -102,7 +102,7 @@ def test_eight_processes_build_list_and_delete_at_once(lockable: Path, kappa_hom
 
 REGISTRAR = """
 import random, sys
-from kappa.actions.targets import local_store
+from kappa.actions.stores import local_store
 from kappa.errors import GammaError
 from kappa.labels import parse_selector
 from kappa.spec.manifest import read_manifest
@@ -146,7 +146,7 @@ print(*labels)
 def test_many_that_save_label_alias_and_delete_at_once_lose_nothing(kappa_home: Path, tmp_path: Path) -> None:
     """Let 8 processes save, label, alias and delete 30 bundles each; what they announced is there, and nothing else."""
     outcomes = finish([start(REGISTRAR, number, 30, cwd=ROOT) for number in range(8)])
-    store = local_store(os.environ)
+    store = open_local_store(os.environ)
     records = {str(record.tag): record for record in store.list_bundles()}
     assert records.keys() == {tag for tags in outcomes for tag in tags}
     assert records.keys() == {f"Greeter:{path.name}" for path in (kappa_home / "repository" / "Greeter").iterdir()}
@@ -166,7 +166,7 @@ KILLER = """
 import os, random, signal, sys, time
 from kappa.actions.building import build_project, project_to_build
 from kappa.actions.store import delete_bundles, verify_bundles
-from kappa.actions.targets import local_store
+from kappa.actions.stores import local_store
 
 def work(number, say):
     for count in range(1000):

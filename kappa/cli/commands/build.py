@@ -33,6 +33,7 @@ __all__ = ["command"]
 
 @kappa_command(
     "build",
+    uses_store=True,
     is_live=True,
     examples=[
         "kappa build",

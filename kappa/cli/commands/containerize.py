@@ -22,6 +22,7 @@ __all__ = ["command"]
 
 @kappa_command(
     "containerize",
+    uses_store=True,
     is_live=True,
     examples=[
         f"kappa containerize {EXAMPLE_TAG}",

@@ -22,6 +22,7 @@ __all__ = ["command"]
 
 @kappa_command(
     "delete",
+    uses_store=True,
     examples=[
         "kappa delete IrisClassifier:20261122195729_851BAB",
         "kappa delete IrisClassifier --labels 'stage=test' --yes",
@@ -31,9 +32,12 @@ __all__ = ["command"]
 @targets_argument
 @click.option("--labels", "selector", metavar="SELECTOR", help="Only bundles with these labels.")
 @click.option("--all", "everything", is_flag=True, help="Every version of the names given; without a name, everything.")
+@click.option("--force", is_flag=True, help="Delete those that an alias names, too.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @format_option("text", "json")
-def command(targets: Sequence[str], selector: str | None, *, everything: bool, yes: bool, output_format: str) -> None:
+def command(
+    targets: Sequence[str], selector: str | None, *, everything: bool, force: bool, yes: bool, output_format: str
+) -> None:
     """Remove bundles from the store.
 
     Each TARGET is one bundle, by tag or digest, or a name together with `--labels` or `--all`. Nothing is deleted that
@@ -43,13 +47,15 @@ def command(targets: Sequence[str], selector: str | None, *, everything: bool, y
         raise UsageError(
             f"Nothing is named: give a bundle, or `--labels` or `--all`. {bundles_at_hand(click.get_current_context())}"
         )
-    query = Query(selector=parse_selector(selector)) if selector is not None else Query() if everything else None
+    labels = parse_selector(selector) if selector is not None else ()
+    is_query = selector is not None or everything
+    query = Query(selector=labels, namespace=actions.default_namespace()) if is_query else None
     bundles = actions.bundles_to_delete(targets, query)
     if not bundles:
         print_note("There is no such bundle; nothing was deleted.")
     elif not yes:
         _ask(bundles)
-    deleted = actions.delete_bundles([bundle.record.tag for bundle in bundles])
+    deleted = actions.delete_bundles([bundle.record.tag for bundle in bundles], force=force)
     if output_format == "json":
         print_result(json.dumps([str(tag) for tag in deleted], indent=2))
     else:

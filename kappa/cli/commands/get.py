@@ -11,7 +11,8 @@ from kappa import actions
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
-from kappa.cli.queries import query_options, stored_table
+from kappa.cli.queries import printed_bundles, query_options
+from kappa.cli.tables import yaml_text
 from kappa.spec.store import Query
 
 __all__ = ["command"]
@@ -19,6 +20,7 @@ __all__ = ["command"]
 
 @kappa_command(
     "get",
+    uses_store=True,
     examples=[
         "kappa get IrisClassifier",
         "kappa get IrisClassifier --labels 'key1=value1, key2 In (value2, value3)'",
@@ -29,7 +31,7 @@ __all__ = ["command"]
 @target_argument()
 @click.option("--print-location", is_flag=True, help="Print where the bundle is, and nothing else.")
 @query_options
-@format_option("text", "wide", "json")
+@format_option("table", "wide", "json", "yaml")
 def command(target: str, *, print_location: bool, output_format: str, query: Query) -> None:
     """Show one bundle, or the versions of a service.
 
@@ -38,13 +40,12 @@ def command(target: str, *, print_location: bool, output_format: str, query: Que
     """
     if print_location:
         print_result(str(actions.find_bundle(target).bundle.directory))
-    elif target.isidentifier():
-        bundles = actions.list_bundles(replace(query, name=target))
-        if output_format == "json":
-            print_result(json.dumps([bundle.view for bundle in bundles], indent=2))
-            return
-        print_result(stored_table(bundles, is_wide=output_format == "wide"))
-        if not bundles:
+    elif actions.names_service(target) and not ("/" in target and actions.names_path(target)):
+        reference = actions.reference_of(target)
+        bundles = actions.list_bundles(replace(query, name=reference.name, namespace=reference.namespace))
+        print_result(printed_bundles(bundles, output_format))
+        if not bundles and output_format in ("table", "wide"):
             print_note(f"No version of `{target}` has these labels.")
     else:
-        print_result(json.dumps(actions.bundle_record(target), indent=2))
+        record = actions.bundle_record(target)
+        print_result(yaml_text(record) if output_format == "yaml" else json.dumps(record, indent=2))

@@ -14,6 +14,7 @@ __all__ = ["command"]
 
 @kappa_command(
     "info",
+    uses_store=True,
     examples=["kappa info IrisClassifier:latest", "kappa info IrisClassifier:latest --format json | jq .service.apis"],
 )
 @target_argument()

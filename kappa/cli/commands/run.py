@@ -30,6 +30,7 @@ _BYTES_PER_CALL = 32 << 20  # of inputs that are answered together: pictures gro
 
 @kappa_command(
     "run",
+    uses_store=True,
     cls=RunCommand,
     examples=[
         "kappa run IrisClassifier:latest predict --input '[[5.1, 3.5, 1.4, 0.2]]'",

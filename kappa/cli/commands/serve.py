@@ -23,6 +23,7 @@ _USUAL_SERVER: Server = "uvicorn" if sys.platform == "win32" else "gunicorn"
 
 @kappa_command(
     "serve",
+    uses_store=True,
     examples=["kappa serve", "kappa serve IrisClassifier:latest", "kappa serve IrisClassifier:latest --port 8080"],
 )
 @target_argument(default=".")

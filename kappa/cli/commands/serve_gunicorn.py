@@ -14,6 +14,7 @@ __all__ = ["command"]
 
 @kappa_command(
     "serve-gunicorn",
+    uses_store=True,
     examples=[
         "kappa serve-gunicorn IrisClassifier:latest --workers 2 --port 3000",
         "kappa serve-gunicorn ./dist/iris --workers auto --max-latency-ms 50",

@@ -20,6 +20,7 @@ __all__ = ["command"]
 
 @kappa_command(
     "test",
+    uses_store=True,
     examples=[
         "kappa test",
         "kappa test IrisClassifier:latest",

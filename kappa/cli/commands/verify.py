@@ -18,6 +18,7 @@ __all__ = ["command"]
 
 @kappa_command(
     "verify",
+    uses_store=True,
     examples=[
         "kappa verify IrisClassifier:latest",
         "kappa verify dist/iris",

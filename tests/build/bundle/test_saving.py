@@ -26,7 +26,7 @@ from kappa.build.class_project import project_of
 from kappa.build.packages.lock import Lock, LockInputs, Resolution
 from kappa.build.project import read_project
 from kappa.errors import ConfigurationError, DestinationExistsError, ManifestError, UsageError
-from kappa.gamma.local_store import local_store
+from kappa.gamma.local_store import open_local_store
 from kappa.plugins import RESOLVERS
 from kappa.services.bundle import open_bundle
 from kappa.services.declaring import declared_spec
@@ -460,9 +460,9 @@ def test_another_process_may_take_a_version_while_one_builds(
     stand_still(monkeypatch)
     seed(greeter, seed_lock)
     first = Path(greeter.save())
-    store, answers = local_store(os.environ), iter([False])
+    store, answers = open_local_store(os.environ), iter([False])
     monkeypatch.setattr(store, "has", lambda tag, has=store.has: next(answers, None) is None and has(tag))
-    monkeypatch.setattr(building, "local_store", lambda environ: store)
+    monkeypatch.setattr(building, "bundle_store", lambda environ: store)
     again = Path(greeter.save(labels={"team": "growth"}))
     assert (first.name[:14], again.name[:14]) == ("20260102030405", "20260102030406")
 

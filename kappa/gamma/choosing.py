@@ -1,0 +1,27 @@
+"""The store that the settings name: on a Gamma server, with the cache of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kappa.errors import UsageError
+from kappa.gamma.cache import local_cache
+from kappa.gamma.connecting import connect
+from kappa.gamma.remote_store import RemoteStore
+from kappa.gamma.transferring import Progress
+from kappa.settings import Settings
+
+__all__ = ["open_remote_store"]
+
+
+def open_remote_store(
+    settings: Settings, environ: Mapping[str, str], *, on_progress: Progress | None = None
+) -> RemoteStore:
+    """Return the store of the Gamma server that is configured; raises `UsageError` where none is."""
+    url = settings.gamma_service.url
+    if url is None:
+        raise UsageError(
+            "No Gamma server is configured: `kappa config set gamma_service.url=HOST:PORT` names the one of your team."
+        )
+    cache = local_cache(environ, max_size_bytes=settings.cache.max_size_bytes)
+    return RemoteStore(connect(url, settings.gamma_service), cache, on_progress=on_progress)

@@ -1,0 +1,165 @@
+"""A store whose bundles are in a registry elsewhere, and come to this machine's cache when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kappa.errors import BundleError, GammaUnreachableError
+from kappa.gamma.cache import BundleCache
+from kappa.gamma.fetching import fetch_bundle, read_file
+from kappa.gamma.registry import BundleFile, Commit, Registry
+from kappa.gamma.sending import send_bundle
+from kappa.gamma.transferring import Progress, new_operation
+from kappa.log import log
+from kappa.services.bundle import Bundle, open_bundle
+from kappa.spec.layout import MANIFEST_NAME
+from kappa.spec.manifest import MAX_SIZE_BYTES, BundleManifest, manifest_of, read_tree
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
+
+__all__ = ["RemoteSource", "RemoteStore"]
+
+_ALL = Query()
+
+
+@dataclass(frozen=True)
+class RemoteStore:
+    """A `Store` over any `Registry`, with a verified cache."""
+
+    registry: Registry
+    cache: BundleCache
+    on_progress: Progress | None = None
+
+    # -- reading
+
+    def resolve(self, reference: BundleReference) -> BundleRecord:
+        """Return the bundle that ``reference`` means; raises `BundleNotFoundError` that says what there is."""
+        record = self.registry.resolve(reference)
+        if reference.digest is not None and not record.bundle_digest.startswith(reference.digest):
+            raise BundleError(f"`{self.registry.location}` answers for `{reference}` with {record.bundle_digest}.")
+        return record
+
+    def find(self, reference: BundleReference) -> Path:
+        """Return a directory that holds what ``reference`` means, fetched if it is not in the cache.
+
+        The registry is asked which bundle a reference means. Where it is away, an exact version or digest that is in
+        the cache is good enough, with a warning; raises `GammaUnreachableError` for everything else.
+        """
+        try:
+            return self.path_of(self.resolve(reference))
+        except GammaUnreachableError as exc:
+            if (directory := self._cached(reference)) is None:
+                raise
+            log(f"{exc} `{reference}` comes from the cache of this machine.", kind="warning")
+            return directory
+
+    def list_bundles(self, query: Query = _ALL) -> list[BundleRecord]:
+        """Return the bundles that a query selects, in its order."""
+        return self.registry.list_bundles(query)
+
+    def path_of(self, record: BundleRecord) -> Path:
+        """Return a directory that holds the bundle of a record, fetched if it is not in the cache."""
+        directory = self.cache.find(record.bundle_digest)
+        if directory is None:
+            log(f"Fetching `{record.tag}` from `{self.registry.location}`.", kind="step")
+            with self.cache.staging() as staging:
+                fetch_bundle(self.registry, record, staging / "bundle", on_progress=self.on_progress)
+                directory = self.cache.put(staging / "bundle", record.bundle_digest)
+        self.cache.remember(self.registry.location, record.tag, record.bundle_digest)
+        return directory
+
+    def has(self, tag: Tag) -> bool:
+        """Return whether a version exists."""
+        return bool(self.registry.list_bundles(Query(tag.name, tag.version, namespace=tag.namespace, limit=1)))
+
+    def manifest_of(self, record: BundleRecord) -> BundleManifest:
+        """Return the manifest of a bundle, without fetching the rest; raises `BundleError` for a broken one."""
+        return self.source_of(record).manifest
+
+    def source_of(self, record: BundleRecord) -> RemoteSource:
+        """Return a bundle whose files are read one by one."""
+        files = {file.path: file for file in self.registry.files_of(record.tag)}
+        if MANIFEST_NAME not in files or files[MANIFEST_NAME].size_bytes > MAX_SIZE_BYTES:
+            raise BundleError(f"`{record.tag}` in `{self.registry.location}` has no manifest that can be read.")
+        with self.cache.staging() as folder:
+            content = read_file(self.registry, record.tag, files[MANIFEST_NAME])
+            (folder / MANIFEST_NAME).write_bytes(content)
+            manifest = manifest_of(read_tree(folder), folder)
+        return RemoteSource(self.registry, record.tag, files, manifest)
+
+    def _cached(self, reference: BundleReference) -> Path | None:
+        if reference.version is not None:
+            tag = Tag(reference.name, reference.version, reference.namespace)
+            digest = self.cache.digest_of(self.registry.location, tag)
+            return None if digest is None else self.cache.find(digest)
+        is_whole = reference.digest is not None and len(reference.digest) == len("sha256:") + 64
+        return self.cache.find(reference.digest) if is_whole and reference.digest is not None else None
+
+    # -- writing
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Yield an empty directory to build in; what is left there is removed."""
+        with self.cache.staging() as staging:
+            yield staging
+
+    def put(self, staged: Path, manifest: BundleManifest, *, namespace: str = DEFAULT_NAMESPACE) -> Path:
+        """Send the complete bundle ``staged`` from such a directory, keep it in the cache, and return where it is."""
+        self.send(open_bundle(staged), namespace=namespace)
+        return self.cache.put(staged, manifest.bundle_digest)
+
+    def send(self, bundle: Bundle, *, namespace: str = DEFAULT_NAMESPACE) -> Commit:
+        """Send a bundle from any directory, verified first; the directory stays as it is."""
+        bundle.verify()
+        commit = send_bundle(self.registry, bundle, namespace=namespace, on_progress=self.on_progress)
+        self.cache.remember(self.registry.location, commit.record.tag, bundle.manifest.bundle_digest)
+        return commit
+
+    def delete(self, tags: Sequence[Tag], *, force: bool = False) -> list[Tag]:
+        """Delete bundles and return those that were there.
+
+        A tag that an alias names raises `GammaError` unless ``force``, and then nothing is deleted.
+        """
+        return self.registry.delete(tags, force=force, operation=new_operation())
+
+    # -- labels and aliases
+
+    def set_labels(self, tag: Tag, changes: Mapping[str, str | None]) -> BundleRecord:
+        """Set labels of a bundle, and remove those whose value is ``None``; raises `BundleNotFoundError`."""
+        return self.registry.set_labels(tag, changes, operation=new_operation())
+
+    def aliases(self, name: str, *, namespace: str = DEFAULT_NAMESPACE) -> list[Alias]:
+        """Return the aliases of a service, by alias."""
+        return self.registry.aliases(name, namespace=namespace)
+
+    def set_alias(self, tag: Tag, alias: str, *, expect: str | None = None) -> AliasChange:
+        """Let an alias name a version; with ``expect``, only if it names that one now (``""``: none)."""
+        return self.registry.set_alias(tag, alias, expect=expect, operation=new_operation())
+
+    def delete_alias(
+        self, name: str, alias: str, *, namespace: str = DEFAULT_NAMESPACE, expect: str | None = None
+    ) -> AliasChange:
+        """Remove an alias; raises `BundleNotFoundError` where there is none."""
+        return self.registry.delete_alias(name, alias, namespace=namespace, expect=expect, operation=new_operation())
+
+    def alias_history(self, name: str, alias: str, *, namespace: str = DEFAULT_NAMESPACE) -> list[AliasChange]:
+        """Return the changes of an alias, the newest first."""
+        return self.registry.alias_history(name, alias, namespace=namespace)
+
+
+@dataclass(frozen=True)
+class RemoteSource:
+    """A bundle in a registry whose files are read one by one."""
+
+    registry: Registry
+    tag: Tag
+    files: Mapping[str, BundleFile]
+    manifest: BundleManifest
+
+    def read(self, path: str, *, limit: int) -> bytes | None:
+        """Return the content of a file; ``None`` for one that has more than ``limit`` bytes or is not there."""
+        file = self.files.get(path)
+        return None if file is None or file.size_bytes > limit else read_file(self.registry, self.tag, file)
