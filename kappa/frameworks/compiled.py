@@ -87,6 +87,7 @@ class CompiledModel:
         self.session = session
         self.n_features_in_ = len(facts.columns)
         self._facts, self._np, self._run = facts, np, session.run
+        self._dtype = np.dtype(facts.width)
         self._names = [column.name for column in facts.columns]
         self._largest = np.float64(np.finfo("float32").max)
         takes_large = all(column.takes_large for column in facts.columns)
@@ -181,13 +182,13 @@ class CompiledModel:
             return self._converted(values)
 
     def _converted(self, values: Any) -> Any:
-        np, width = self._np, self._facts.width
+        np, dtype = self._np, self._dtype
         try:
-            return np.ascontiguousarray(values, dtype=width)
+            return np.ascontiguousarray(values, dtype=dtype)
         except TypeError:  # pandas' own missing value is none of NumPy's
             values = np.array(values, dtype=object)
             values[np.vectorize(_is_missing, otypes=[bool])(values)] = None
-            return np.ascontiguousarray(values, dtype=width)
+            return np.ascontiguousarray(values, dtype=dtype)
 
     def _is_usual(self, numbers: Any) -> bool:
         """Return whether no number needs a closer look: none is missing or infinite, and none is large."""

@@ -31,8 +31,13 @@ from sklearn import (
     tree,
 )
 
+from kappa.build.compile.calls import Calls
 from kappa.build.compile.compiler import compiled, failure_of
+from kappa.build.compile.networks import compiled_network
+from kappa.build.compile.torch_models import TorchNetwork
+from kappa.frameworks.pytorch import PytorchModelArtifact
 from kappa.frameworks.sklearn import SklearnModelArtifact
+from tests.frameworks import compiled_nets
 from tests.frameworks.environments import ROOT
 
 __all__ = ["KINDS", "main", "rows"]
@@ -42,6 +47,7 @@ RANDOM = np.random.default_rng(3)
 NUMBERS = RANDOM.normal(size=(200, 4))
 GAPS = np.where(RANDOM.random(NUMBERS.shape) < 0.1, np.nan, NUMBERS)
 LABELS = np.where(NUMBERS[:, 0] + NUMBERS[:, 1] > 0, "yes", "no")
+THREE = (NUMBERS[:, 0] > 0).astype(int) + (NUMBERS[:, 1] > 0.5)
 AMOUNTS = NUMBERS[:, 0] * 3 - NUMBERS[:, 2]
 TABLE = pd.DataFrame(
     {
@@ -72,6 +78,19 @@ def _plus_one(values: Any) -> Any:
 
 
 TEXT = feature_extraction.text
+QUIET = {"iterations": 50, "verbose": False, "allow_writing_files": False}
+NETWORKS: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "`Linear`, `ReLU`, `BatchNorm1d`, `Softmax`": ("dense", (1, 4)),
+    "`Conv2d`, `MaxPool2d`, `Flatten`, `Dropout`": ("pictures", (1, 1, 8, 8)),
+    "`TransformerEncoderLayer`": ("attention", (1, 3, 8)),
+    "weights of float64": ("doubles", (1, 4)),
+    "several outputs": ("several", (1, 4)),
+    "outputs by name": ("mapping", (1, 4)),
+    "code that branches by numbers": ("branches", (5, 4)),
+    "code that fixes the number of rows": ("fixed_rows", (5, 4)),
+}
+"""Modules of PyTorch by what they are called in the table, each with its function of `compiled_nets` and the shape that
+it takes."""
 KINDS: Mapping[str, tuple[Callable[[], Any], Any, Any]] = {
     "`LogisticRegression`": (linear_model.LogisticRegression, NUMBERS, LABELS),
     "`LinearRegression`": (linear_model.LinearRegression, NUMBERS, AMOUNTS),
@@ -79,6 +98,14 @@ KINDS: Mapping[str, tuple[Callable[[], Any], Any, Any]] = {
     "`SGDClassifier`": (lambda: linear_model.SGDClassifier(random_state=0), NUMBERS, LABELS),
     "`SVC`": (svm.SVC, NUMBERS, LABELS),
     "`LinearSVC`": (svm.LinearSVC, NUMBERS, LABELS),
+    "`StandardScaler`, `LinearSVC`": (
+        lambda: pipeline.make_pipeline(preprocessing.StandardScaler(), svm.LinearSVC()),
+        NUMBERS,
+        LABELS,
+    ),
+    "`RidgeClassifier`": (linear_model.RidgeClassifier, NUMBERS, LABELS),
+    "`LogisticRegression`, three classes": (linear_model.LogisticRegression, NUMBERS, THREE),
+    "`SVC`, three classes": (svm.SVC, NUMBERS, THREE),
     "`SVR`": (svm.SVR, NUMBERS, AMOUNTS),
     "`DecisionTreeClassifier`": (lambda: tree.DecisionTreeClassifier(random_state=0), NUMBERS, LABELS),
     "`DecisionTreeRegressor`": (lambda: tree.DecisionTreeRegressor(random_state=0), NUMBERS, AMOUNTS),
@@ -167,6 +194,19 @@ KINDS: Mapping[str, tuple[Callable[[], Any], Any, Any]] = {
     "XGBoost's `XGBRegressor`, missing values": (of("xgboost", "XGBRegressor"), GAPS, AMOUNTS),
     "LightGBM's `LGBMClassifier`, missing values": (of("lightgbm", "LGBMClassifier", verbose=-1), GAPS, LABELS),
     "LightGBM's `LGBMRegressor`, missing values": (of("lightgbm", "LGBMRegressor", verbose=-1), GAPS, AMOUNTS),
+    "CatBoost's `CatBoostClassifier`, missing values": (of("catboost", "CatBoostClassifier", **QUIET), GAPS, LABELS),
+    "CatBoost's `CatBoostClassifier`, three classes": (of("catboost", "CatBoostClassifier", **QUIET), GAPS, THREE),
+    "CatBoost's `CatBoostRegressor`, missing values": (of("catboost", "CatBoostRegressor", **QUIET), GAPS, AMOUNTS),
+    "CatBoost's `CatBoostClassifier`, columns of categories": (
+        of("catboost", "CatBoostClassifier", cat_features=["town", "note"], **QUIET),
+        TABLE,
+        LABELS,
+    ),
+    "CatBoost's `CatBoostClassifier`, trees that are not symmetric": (
+        of("catboost", "CatBoostClassifier", grow_policy="Lossguide", **QUIET),
+        GAPS,
+        LABELS,
+    ),
 }
 """Models by what they are called in the table, each with what it is fitted on."""
 
@@ -191,10 +231,31 @@ def rows() -> list[str]:
     return lines
 
 
+def network_rows() -> list[str]:
+    """Return a row of the table for each module of PyTorch."""
+    artifact, lines = PytorchModelArtifact("model", compile="onnx"), []
+    for name, (make, shape) in NETWORKS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                network = TorchNetwork(getattr(compiled_nets, make)().eval(), artifact)
+                calls = Calls(made=[("one", "predict", network.inputs(RANDOM.normal(size=shape)))])
+                outcome = compiled_network(artifact, network, output=Path(folder), root=Path(), calls=calls)
+            except Exception as exc:  # noqa: BLE001 - what is not one of a build's problems is raised there
+                message = failure_of(exc)["message"].removeprefix("It cannot be converted to ONNX: ")
+                lines.append(f"| {name} | no | {message} |")
+                continue
+        notes = "".join(f"; {note}" for note in outcome["notes"])
+        lines.append(f"| {name} | yes | {outcome['proof']['largest_difference']:.0e}{notes} |")
+    return lines
+
+
 def main() -> None:
-    packages = ("scikit-learn", "xgboost-cpu", "lightgbm", "skl2onnx", "onnxmltools", "onnxruntime")
+    packages = (
+        *("scikit-learn", "xgboost-cpu", "lightgbm", "catboost", "torch"),
+        *("skl2onnx", "onnxmltools", "onnxscript", "onnxruntime"),
+    )
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    table = "\n".join(rows())
+    table, networks = "\n".join(rows()), "\n".join(network_rows())
     PAGE.write_text(
         f"""# Compiled models
 
@@ -207,6 +268,12 @@ the reason why there is no compiled model.
 | model | compiled | methods | |
 |---|---|---|---|
 {table}
+
+## Modules of PyTorch
+
+| module | compiled | |
+|---|---|---|
+{networks}
 
 {datetime.now(timezone.utc):%Y-%m-%d}, {versions}.
 """,
