@@ -12,9 +12,9 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines test-frameworks coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests lint format \
+.PHONY: help venv demo test test-engines test-frameworks coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests soak-transfers lint format \
   generate bench-adapters bench-build bench-serve bench-one-client bench-versions bench-structure bench-cli bench-validate bench-images \
-  bench-manifest-errors bench-tune bench-ablation bench-peers bench-compile bench-registry clean
+  bench-manifest-errors bench-tune bench-ablation bench-peers bench-compile bench-registry bench-transfer clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -72,6 +72,9 @@ soak-tests: $(INSTALLED) ## `make test` 50 times in a row, ten of them on a busy
 soak-attacks: $(INSTALLED) ## every known attack at both doors, and what others notice of it; writes docs/benchmarks/attacks.md
 	$(PYTHON) tests/soaks/attacks.py --report docs/benchmarks/attacks.md
 
+soak-transfers: $(INSTALLED) ## 200 uploads and 100 downloads on every storage, killed at random points; writes docs/benchmarks/transfers.md
+	$(PYTHON) -m tests.soaks.transfers --uploads 200 --downloads 100 --report docs/benchmarks/transfers.md
+
 $(FUZZING): $(INSTALLED)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@touch $(FUZZING)
@@ -122,6 +125,9 @@ bench-registry: $(INSTALLED) ## queries among 100,000 bundles, on SQLite and Pos
 
 bench-ablation: $(INSTALLED) ## what each mechanism of batching is worth; forty minutes (`ROUNDS=2` for less)
 	$(PYTHON) benchmarks/ablation.py --rounds $(or $(ROUNDS),5) --write
+
+bench-transfer: $(INSTALLED) ## a bundle of 1 GB to and from a registry, beside a plain copy and MLflow; installs it, and takes minutes
+	$(PYTHON) benchmarks/transfer.py --mlflow .venv/mlflow --write
 
 bench-structure: $(INSTALLED) ## cycles, sizes and attributes of the code beside those of an earlier commit
 	$(PYTHON) benchmarks/structure.py

@@ -106,8 +106,9 @@ def touch_blobs(connection: Connection, named: Iterable[Blob]) -> None:
 def release_blobs(connection: Connection, tag: Tag) -> None:
     """Note when a bundle that is about to be deleted had its blobs: their grace begins now."""
     held = select(bundle_files.c.digest).join(bundles).where(*_is(tag))
-    statement = update(blobs).where(blobs.c.digest.in_(held)).values(touched_at=database_time(connection))
-    connection.execute(statement)
+    is_held = blobs.c.digest.in_(held)
+    connection.execute(select(blobs.c.digest).where(is_held).order_by(blobs.c.digest).with_for_update())  # as above
+    connection.execute(update(blobs).where(is_held).values(touched_at=database_time(connection)))
 
 
 def unused_blobs(connection: Connection, *, before: datetime, limit: int) -> list[Blob]:

@@ -78,10 +78,7 @@ class ObjectStorage:
                     return self._receive_small(blob, chunks)
                 self._pass_on(arrival, chunks)
             else:
-                for _ in arrival.append(offset, chunks):
-                    pass
-                if arrival.is_whole:
-                    self._put(blob, arrival.path)
+                self._spool_and_put(arrival, offset, chunks)
             if arrival.is_whole:
                 arrival.remove()
             return arrival.size_bytes
@@ -100,12 +97,16 @@ class ObjectStorage:
         return blob.size_bytes
 
     def _pass_on(self, arrival: Arrival, chunks: Iterable[bytes]) -> None:
-        """Send what arrives to the store at once; where it ends early, the store keeps nothing and the spool all."""
+        """Send what arrives to the store at once; where it ends early, the store keeps nothing and the spool all.
+
+        Where the store fails meanwhile, the rest is spooled, and all of it sent at the end.
+        """
+        source = iter(chunks)
         ends: list[BaseException] = []
 
         def passing() -> Iterator[memoryview]:
             try:
-                yield from arrival.append(0, chunks)
+                yield from arrival.append(0, source)
                 if not arrival.is_whole:
                     raise _BrokenOffError  # or what arrived would become the object
             except BaseException as exc:
@@ -113,19 +114,37 @@ class ObjectStorage:
                 raise
 
         try:
-            self._put(arrival.blob, passing())
+            self._put_once(arrival.blob, passing())
         except BaseException as exc:
-            if not ends:
+            if not ends and not isinstance(exc, GammaError):
                 raise
-            if not isinstance(ends[0], _BrokenOffError):
+            if not ends:
+                self._spool_and_put(arrival, arrival.size_bytes, source)
+            elif not isinstance(ends[0], _BrokenOffError):
                 raise ends[0] from exc
 
-    def _put(self, blob: Blob, content: bytes | Path | Iterator[memoryview]) -> None:
+    def _spool_and_put(self, arrival: Arrival, offset: int, chunks: Iterable[bytes]) -> None:
+        for _ in arrival.append(offset, chunks):
+            pass
+        if arrival.is_whole:
+            self._put(arrival.blob, arrival.path)
+
+    def _put(self, blob: Blob, content: bytes | Path) -> None:
+        """Store a whole blob; a second time where the first one fails."""
+        try:
+            self._put_once(blob, content)
+        except GammaError:
+            self._put_once(blob, content)
+
+    def _put_once(self, blob: Blob, content: bytes | Path | Iterator[memoryview]) -> None:
         part_bytes = max(_PART_BYTES, -(-blob.size_bytes // _MAX_PARTS))
-        with self._failing_explained():
-            self._obstore.put(
-                self._store, _key(blob.digest), content, chunk_size=part_bytes, max_concurrency=_PARTS_AT_ONCE
-            )
+        try:
+            with self._failing_explained():
+                self._obstore.put(
+                    self._store, _key(blob.digest), content, chunk_size=part_bytes, max_concurrency=_PARTS_AT_ONCE
+                )
+        except FileNotFoundError as exc:  # no bucket, or an upload that was completed though the answer was lost
+            raise self._failure(exc) from exc
 
     def size_of(self, session: str) -> int:
         return self._spool.size_of(session)
@@ -233,7 +252,10 @@ class ObjectStorage:
         except FileNotFoundError:
             raise
         except (self._obstore.exceptions.BaseError, OSError, ValueError) as exc:
-            raise GammaError(f"The object store `{self.location}` failed: {_reason(exc)}") from exc
+            raise self._failure(exc) from exc
+
+    def _failure(self, exc: Exception) -> GammaError:
+        return GammaError(f"The object store `{self.location}` failed: {_reason(exc)}")
 
 
 class PendingObjects:

@@ -22,13 +22,8 @@ from kappa.secret_urls import masked
 
 __all__ = ["open_storage"]
 
-_IDLE = timedelta(seconds=30)
-_CLIENT: Mapping[str, Any] = {
-    "connect_timeout": timedelta(seconds=5),
-    "read_timeout": _IDLE,
-    "timeout": timedelta(days=1),
-}
-"""A transfer ends when nothing moves, and not after a time."""
+IDLE = timedelta(seconds=30)
+"""How long a store may send nothing before a request is given up."""
 _RETRIES: Any = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=45),
@@ -75,6 +70,11 @@ def open_storage(url: str, *, environ: Mapping[str, str] = os.environ) -> Bundle
             ) from exc
 
 
+def _client() -> dict[str, Any]:
+    """Return how long to wait for a store: a transfer ends when nothing moves, and not after a time."""
+    return {"connect_timeout": timedelta(seconds=5), "read_timeout": IDLE, "timeout": timedelta(days=1)}
+
+
 def _s3(url: str, environ: Mapping[str, str]) -> ObjectStore:
     from obstore.store import S3Store
 
@@ -82,7 +82,7 @@ def _s3(url: str, environ: Mapping[str, str]) -> ObjectStore:
     endpoint = next((environ[name] for name in _ENDPOINTS if environ.get(name)), None)
     if endpoint is not None:
         config["endpoint"] = endpoint
-    options: Any = {**_CLIENT, "allow_http": endpoint is not None and endpoint.startswith("http://")}
+    options: Any = {**_client(), "allow_http": endpoint is not None and endpoint.startswith("http://")}
     provider = _credentials_of_profile(environ, config)
     more: dict[str, Any] = {"credential_provider": provider} if provider is not None else {}
     return S3Store.from_url(url, config=config, client_options=options, retry_config=_RETRIES, **more)
@@ -136,7 +136,7 @@ _FILES = {"AWS_SHARED_CREDENTIALS_FILE": "credentials", "AWS_CONFIG_FILE": "conf
 def _cloud(name: str, url: str) -> ObjectStore:
     from obstore import store
 
-    made: ObjectStore = getattr(store, name).from_url(url, client_options=dict(_CLIENT), retry_config=dict(_RETRIES))
+    made: ObjectStore = getattr(store, name).from_url(url, client_options=_client(), retry_config=dict(_RETRIES))
     return made
 
 

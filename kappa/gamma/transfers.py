@@ -175,6 +175,8 @@ class Transfers:
             commit = self._publish(upload, operation, request)
         except BlobsLostError as exc:
             with self._writing() as connection:
+                if live_upload(connection, session).is_committed:  # meanwhile, and its blobs are used
+                    return _commit(connection, _record(connection, upload.tag), was_there=True)
                 mark_lost(connection, session, exc.digests)
             raise
         except OSError as exc:

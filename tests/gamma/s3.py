@@ -69,7 +69,8 @@ class FaultyProxy:
     """Forwards requests to an S3 server; ``fault`` says of each what goes wrong.
 
     It returns a status (``500``) for an answer of it, ``half`` for an answer that breaks off, ``nothing`` for a
-    connection that is closed without one, ``silent`` for none until the proxy ends, and ``""`` for no fault.
+    connection that is closed without one, ``silent`` for none until the proxy ends, ``drops`` for one
+    in a thousand bytes at a time, and ``""`` for no fault.
     """
 
     endpoint: str
@@ -129,14 +130,15 @@ class FaultyProxy:
                 self.end_headers()
                 connection.close()
                 if fault == "half":
-                    self.wfile.write(content[: len(content) // 2])
-                    self.wfile.flush()
                     self.close_connection = True
                     with suppress(OSError):
+                        self.wfile.write(content[: len(content) // 2])
                         self.connection.shutdown(socket.SHUT_RDWR)
                     return
                 if self.command != "HEAD":
-                    self.wfile.write(content)
+                    for start in range(0, len(content), 1000 if fault == "drops" else 1 << 20):
+                        self.wfile.write(content[start : start + (1000 if fault == "drops" else 1 << 20)])
+                        self.wfile.flush()
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward
 

@@ -258,6 +258,27 @@ def test_a_commit_that_is_repeated_gets_the_first_answer(registry: GammaService)
     assert registry.commit_upload(upload.session, operation="3") == replace(first, was_there=True)
 
 
+def test_of_two_that_commit_one_upload_at_once_both_succeed(open_registry: Open) -> None:
+    registry = open_registry()
+    bundle = seal(contents={MODEL: BIG})
+    upload = registry.begin_upload(bundle.manifest, bundle.files, operation="1")
+    write_missing(registry, bundle, upload)
+    answers: list[bool] = []
+    gate = Barrier(3)
+
+    def finish(own: GammaService, number: int) -> None:
+        gate.wait()
+        answers.append(own.commit_upload(upload.session, operation=f"commit {number}").was_there)
+
+    threads = [Thread(target=finish, args=(open_registry(), number)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [False, True, True]
+    assert pull(registry, bundle.tag) == bundle.contents
+
+
 def test_an_upload_that_was_given_up_says_so(registry: GammaService) -> None:
     session, missing = begin(registry, seal())
     registry.write_blob(session, digest_of(seal(), MODEL), 0, [b"model"])
