@@ -17,7 +17,7 @@ from kappa.gamma.clock import database_time
 from kappa.gamma.database import reading
 from kappa.gamma.registry import Garbage
 from kappa.gamma.storage import BundleStorage
-from kappa.gamma.uploads import end_upload, expired_sessions, remove_upload, sessions
+from kappa.gamma.uploads import committed_sessions, end_upload, expired_sessions, remove_upload, sessions
 
 __all__ = ["collect_garbage"]
 
@@ -32,11 +32,13 @@ def collect_garbage(
     stored = storage.sessions()  # before the rows are read: an upload has a row before it has anything else
     with reading(engine) as connection:
         ended = [*expired_sessions(connection), *sorted(stored - sessions(connection))]
+        finished = sorted((stored & committed_sessions(connection)) - set(ended))  # by a process that died after that
         count, size_bytes = count_unused(connection, before=database_time(connection) - grace)
     if dry_run:
-        return Garbage(count, size_bytes + _size_of(storage, ended), len(ended), is_removed=False)
+        return Garbage(count, size_bytes + _size_of(storage, [*ended, *finished]), len(ended), is_removed=False)
     storage.sweep()
     sent_bytes = sum(_remove_upload(storage, engine, session) for session in ended)
+    sent_bytes += sum(storage.discard(session) for session in finished)
     count, size_bytes = 0, 0
     while True:
         with engine.begin() as connection:

@@ -27,6 +27,7 @@ __all__ = [
     "UploadedBlob",
     "add_upload",
     "blobs_of",
+    "committed_sessions",
     "end_upload",
     "expired_sessions",
     "live_upload",
@@ -187,6 +188,11 @@ def expired_sessions(connection: Connection) -> list[str]:
 def sessions(connection: Connection) -> set[str]:
     """Return all uploads that have a row."""
     return {session for (session,) in connection.execute(select(uploads.c.session))}
+
+
+def committed_sessions(connection: Connection) -> set[str]:
+    """Return the uploads whose bundle is there."""
+    return set(connection.execute(select(uploads.c.session).where(uploads.c.is_committed.is_(True))).scalars())
 
 
 def end_upload(connection: Connection, session: str) -> bool:

@@ -134,6 +134,22 @@ def test_an_upload_whose_time_is_over_goes_with_all_that_it_sent(
         registry.upload_state(session)
 
 
+def test_what_a_process_left_that_died_after_its_commit_is_removed(
+    registry: GammaService, registry_storage: BundleStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = seal(contents={MODEL: BIG})
+    upload = registry.begin_upload(bundle.manifest, bundle.files, operation="1")
+    write_missing(registry, bundle, upload)
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_storage, "discard", lambda session: 0)
+        registry.commit_upload(upload.session, operation="2")
+    assert registry_storage.sessions() == {upload.session}
+    assert collect(registry).uploads == 0
+    assert registry_storage.sessions() == set()
+    assert pull(registry, bundle.tag) == bundle.contents
+    assert registry.commit_upload(upload.session, operation="2").record.tag == bundle.tag
+
+
 def test_what_no_row_knows_is_removed(
     registry: GammaService, registry_storage: BundleStorage, connected: Connected
 ) -> None:
