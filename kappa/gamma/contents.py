@@ -11,22 +11,21 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath
 
 from kappa._files import sha256_of_bytes
 from kappa.errors import BundleError, printable
 from kappa.gamma.registry import BundleFile
 from kappa.spec.layout import MANIFEST_NAME, BundleLayout
 from kappa.spec.manifest import BundleManifest, bundle_digest, manifest_of, parse_tree
+from kappa.spec.portable_paths import why_not_portable
 from kappa.tag import Tag, check_name, check_namespace, check_version
 
-__all__ = ["MAX_BLOB_BYTES", "MAX_FILES", "MAX_PATH_BYTES", "manifest_digest", "read_contents"]
+__all__ = ["MAX_BLOB_BYTES", "MAX_FILES", "manifest_digest", "read_contents"]
 
 MAX_FILES = 100_000
-MAX_PATH_BYTES = 1024
 MAX_BLOB_BYTES = 5 << 40
 """What one object of S3 can have."""
-_MAX_NAME_BYTES = 255
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MANIFEST = PurePosixPath(MANIFEST_NAME)
 
@@ -79,8 +78,8 @@ def _problems(files: Sequence[BundleFile]) -> Iterator[str]:
     spellings: dict[str, str] = {}
     for file in files:
         path = f"`{printable(file.path)}`"
-        if (problem := _path_problem(file.path)) is not None:
-            yield f"{path} {problem}"
+        if reason := why_not_portable(file.path):
+            yield f"{path}, {reason}"
             continue
         if not _DIGEST.fullmatch(file.digest):
             yield f"the digest of {path} is not `sha256:` and 64 hex digits"
@@ -96,21 +95,6 @@ def _problems(files: Sequence[BundleFile]) -> Iterator[str]:
     for spelling, path in spellings.items():
         if any(str(parent) in spellings for parent in PurePosixPath(spelling).parents):
             yield f"`{printable(path)}` lies in what is a file itself"
-
-
-def _path_problem(path: str) -> str | None:
-    try:
-        encoded = path.encode()
-    except UnicodeEncodeError:
-        return "is not Unicode"
-    parts = path.split("/")
-    if len(encoded) > MAX_PATH_BYTES or any(len(part.encode()) > _MAX_NAME_BYTES for part in parts):
-        return "is too long"
-    if any(unicodedata.category(character) == "Cc" for character in path):
-        return "has a control character"
-    if "\\" in path or PureWindowsPath(path).drive or any(part in ("", ".", "..") for part in parts):
-        return "is not a path inside of a bundle"
-    return None
 
 
 def _folded(path: str) -> str:

@@ -352,18 +352,18 @@ def test_a_blob_is_read_through_its_bundle_alone(registry: GammaService) -> None
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 BAD_PATHS = {
-    "../x": "not a path inside",
-    "a/../../x": "not a path inside",
-    "/etc/passwd": "not a path inside",
-    "a//b": "not a path inside",
-    "./a": "not a path inside",
-    "a\\b": "not a path inside",
-    "C:evil": "not a path inside",
-    "a\0b": "control character",
-    "a\nb": "control character",
-    "a/" + "x" * 256: "too long",
-    "x/" * 600 + "x": "too long",
-    "\ud800": "not Unicode",
+    "../x": "leads out of its folder",
+    "a/../../x": "leads out of its folder",
+    "/etc/passwd": "is absolute",
+    "C:evil": "is absolute",
+    "a//b": "is not in its shortest form",
+    "./a": "is not in its shortest form",
+    "a\\b": "has characters that",
+    "a\0b": "has characters that",
+    "a\nb": "has characters that",
+    "a/" + "x" * 256: "is too long",
+    "x/" * 600 + "x": "is too long",
+    "\ud800": "is not text",
 }
 
 
