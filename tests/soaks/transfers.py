@@ -4,7 +4,8 @@ Each process counts its steps (chunks, statements of the database, commits) and 
 upload is killed, begun again by another process, perhaps killed again, and finished; between them the garbage
 collector runs without any grace and is killed, too. After each kill a bundle is whole or not there; what was
 acknowledged is there to the end; every byte is compared with its digest; and when all is done, nothing is left of the
-broken transfers.
+broken transfers. In half of the uploads, a server that answers over gRPC is killed in the same way and started again,
+while a client sends.
 
     python -m tests.soaks.transfers --uploads 20 --downloads 10 --storage directory
     python -m tests.soaks.transfers --uploads 200 --downloads 100 --report docs/benchmarks/transfers.md
@@ -18,28 +19,34 @@ import argparse
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
+from select import select
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Engine, event
 
 from kappa._files import staged_directory
-from kappa.errors import BundleNotFoundError
+from kappa.errors import BundleNotFoundError, GammaUnreachableError
+from kappa.gamma.connecting import connect
 from kappa.gamma.database import sqlite_url
+from kappa.gamma.doors.running import GammaServer
 from kappa.gamma.opening import open_storage
 from kappa.gamma.registry import Garbage
+from kappa.gamma.sending import send_bundle
 from kappa.gamma.service import GammaService
+from kappa.services.bundle import open_bundle
 from kappa.tag import Tag
 from tests.gamma.s3 import environment, make_bucket, s3_server
 from tests.gamma.sealed import Bundle, pieces, pull, seal
@@ -119,6 +126,25 @@ def upload(place: Place, bundle: Bundle, steps: Steps) -> None:
     registry.commit_upload(begun.session, operation=uuid4().hex)
 
 
+def serve(place: Place, port: int, steps: Steps) -> None:
+    """Answer over gRPC until this process is killed."""
+    del steps
+    registry = place.open()
+    registry.open()
+    GammaServer(registry).start("127.0.0.1", port)
+    signal.pause()
+
+
+def send(port: int, directory: Path, steps: Steps) -> None:
+    """Send a bundle to a server as `kappa push` does, as often as the server goes away."""
+    del steps
+    while True:
+        with closing(connect(f"grpc://127.0.0.1:{port}")) as registry, suppress(GammaUnreachableError):
+            send_bundle(registry, open_bundle(directory))
+            return
+        time.sleep(0.05)
+
+
 def download(place: Place, tag: Tag, target: Path, steps: Steps) -> None:
     """Download a bundle into a folder, which is whole or not there."""
     registry = place.open()
@@ -138,6 +164,12 @@ def collect(place: Place, steps: Steps) -> Garbage:
 
 def run(act: Callable[[Steps], object], *, last: int | None = None) -> int | None:
     """Run something in a process of its own; return how many steps it made, ``None`` if it was killed."""
+    child, reading = started(act, last=last)
+    return ended(child, reading)
+
+
+def started(act: Callable[[Steps], object], *, last: int | None = None) -> tuple[int, int]:
+    """Start a process; return its id, and a pipe from which its steps can be read."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -155,6 +187,11 @@ def run(act: Callable[[Steps], object], *, last: int | None = None) -> int | Non
         finally:
             os._exit(status)
     os.close(writing)
+    return child, reading
+
+
+def ended(child: int, reading: int) -> int | None:
+    """Wait until a process ends; return how many steps it made, ``None`` if it was killed."""
     with os.fdopen(reading, "rb") as result:
         text = result.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -170,6 +207,10 @@ def soak(place: Place, folder: Path, *, uploads: int, downloads: int, chance: ra
     steps = run(partial(upload, place, bundle_of(0))) or 1
     for number in range(1, uploads):
         bundle = bundle_of(number)
+        if number % 2 == 0:
+            served_and_killed(place, bundle.write(folder / f"bundle-{number}"), chance, tally)
+            run(partial(whole, place, bundle))
+            continue
         for _ in range(chance.randint(1, MOST_KILLS)):
             if run(partial(upload, place, bundle), last=chance.randint(1, steps)) is None:
                 tally.counts["uploads killed"] += 1
@@ -192,6 +233,36 @@ def soak(place: Place, folder: Path, *, uploads: int, downloads: int, chance: ra
         tally.check(has(target, bundle), f"`{target}` is not `{bundle.tag}`")
         tally.counts["downloads finished"] += 1
     run(partial(settle, place, uploads))
+
+
+def served_and_killed(place: Place, directory: Path, chance: random.Random, tally: Tally) -> None:
+    """Send a bundle to a server that is killed meanwhile and started again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    client, sent = started(partial(send, port, directory))
+    kills = chance.randint(1, MOST_KILLS)
+    server: int | None = None
+    while not select([sent], [], [], 0.02)[0]:  # it says how many steps it made when it has ended
+        if server is None:
+            last = chance.randint(10, 100) if kills > 0 else None
+            server, steps = started(partial(serve, place, port), last=last)
+            os.close(steps)
+        elif os.waitpid(server, os.WNOHANG)[0]:
+            server, kills = None, kills - 1
+            tally.counts["servers killed"] += 1
+    if ended(client, sent) is None:
+        tally.faults.append("a client was killed")
+    if server is not None:
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
+    tally.counts["uploads to servers finished"] += 1
+
+
+def whole(place: Place, bundle: Bundle, _: Steps) -> None:
+    """Look at a bundle that was acknowledged."""
+    if pull(place.open(), bundle.tag) != bundle.contents:
+        raise SystemExit(f"`{bundle.tag}` is not what was sent")
 
 
 def whole_or_absent(place: Place, bundle: Bundle, _: Steps) -> None:
