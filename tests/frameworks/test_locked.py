@@ -25,7 +25,7 @@ from tests.test_how_to_frameworks import FRAMEWORKS, run, write_project
 
 pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.timeout(1800)]  # some hundred MB are installed
 
-_AREAS = range(50, 122, 6)
+_AREAS = range(50, 230, 15)
 
 
 def _flats(*districts: str) -> list[Any]:
