@@ -18,9 +18,9 @@ from kappa.gamma.tables import bundles, labels, locks
 from kappa.labels import Requirement
 from kappa.spec.store import Query
 
-__all__ = ["selected_ids", "selection"]
+__all__ = ["FEW", "selected_ids", "selection"]
 
-_FEW = 1_000
+FEW = 1_000
 """So many rows are sorted in an instant, whatever they are sorted by."""
 
 
@@ -90,13 +90,13 @@ def _best(connection: Connection, drivers: Sequence[_Driver]) -> tuple[_Driver |
     """Return the driver with the fewest rows, counted up to a limit, and whether these are few."""
     if not drivers:
         return None, False
-    counts = [_FEW if not driver.is_cheap and len(drivers) > 1 else _count(connection, driver) for driver in drivers]
+    counts = [FEW if not driver.is_cheap and len(drivers) > 1 else _count(connection, driver) for driver in drivers]
     least = min(counts)
-    return drivers[counts.index(least)], least < _FEW
+    return drivers[counts.index(least)], least < FEW
 
 
 def _count(connection: Connection, driver: _Driver) -> int:
-    rows = select(driver.table.c.bundle_id).where(driver.condition).limit(_FEW).subquery()
+    rows = select(driver.table.c.bundle_id).where(driver.condition).limit(FEW).subquery()
     return connection.execute(select(func.count()).select_from(rows)).scalar_one()
 
 

@@ -17,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from kappa.errors import BundleNotFoundError, DestinationExistsError, GammaError, KappaError, UsageError
+from kappa.gamma import selection
 from kappa.gamma.database import open_database, sqlite_url
 from kappa.gamma.opening import open_storage
 from kappa.gamma.rows import add_bundle
@@ -315,11 +316,13 @@ def run(new_url: Callable[[Path], str], *, examples: int, steps: int) -> None:
     run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=steps))
 
 
-def test_the_registry_agrees_with_its_model_on_sqlite() -> None:
-    run(lambda folder: sqlite_url(folder / "storage.db"), examples=40, steps=40)
+@pytest.mark.parametrize("few", [1, 1000], ids=["all-are-many", "all-are-few"])
+def test_the_registry_agrees_with_its_model_on_sqlite(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "FEW", few)  # what decides how a page is found
+    run(lambda folder: sqlite_url(folder / "storage.db"), examples=15, steps=40)
 
 
 @pytest.mark.engine
 @pytest.mark.postgres
 def test_the_registry_agrees_with_its_model_on_postgresql(postgres: Callable[[], str]) -> None:
-    run(lambda _: postgres(), examples=25, steps=40)
+    run(lambda _: postgres(), examples=15, steps=40)
