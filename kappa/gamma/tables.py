@@ -152,8 +152,8 @@ locks = Table(
     "locks",
     metadata,
     Column("bundle_id", Integer, ForeignKey("bundles.id", ondelete="CASCADE"), primary_key=True),
+    Column("distribution_id", Integer, primary_key=True),
     Column("package_id", Integer, ForeignKey("packages.id"), primary_key=True),  # a universal lock may have several
-    Column("distribution_id", Integer, nullable=False),
     Column("created_us", BigInteger, nullable=False),  # as in `labels`
     Index(None, "distribution_id", "created_us", "bundle_id", "package_id"),
     sqlite_with_rowid=False,

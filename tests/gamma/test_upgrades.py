@@ -22,13 +22,13 @@ from sqlalchemy.pool import NullPool
 from kappa.errors import DestinationExistsError
 from kappa.gamma import migrations
 from kappa.gamma.database import open_database, sqlite_url
+from kappa.gamma.opening import open_storage
 from kappa.gamma.rows import add_bundle
 from kappa.gamma.service import GammaService
 from kappa.gamma.tables import metadata
 from kappa.labels import parse_selector
 from kappa.spec.store import BundleRecord, Query
 from kappa.tag import BundleReference, Tag
-from tests.gamma.test_other_storage import ArchiveStorage
 
 DATABASES = Path(__file__).parent / "databases"
 RELEASED = sorted(file.stem for file in DATABASES.glob("*.db"))
@@ -50,8 +50,7 @@ def released_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Pa
 
 @pytest.fixture
 def service(released_url: str, tmp_path: Path) -> Iterator[GammaService]:
-    (tmp_path / "archives").mkdir()
-    service = GammaService(ArchiveStorage(tmp_path / "archives"), released_url)
+    service = GammaService(open_storage("memory://", environ={"KAPPA_HOME": str(tmp_path)}), released_url)
     yield service
     service.close()
 

@@ -121,10 +121,10 @@ def _create_locks() -> None:
     op.create_table(
         "locks",
         sa.Column("bundle_id", sa.Integer(), nullable=False),
-        sa.Column("package_id", sa.Integer(), nullable=False),
         sa.Column("distribution_id", sa.Integer(), nullable=False),
+        sa.Column("package_id", sa.Integer(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("bundle_id", "package_id", name="pk_locks"),
+        sa.PrimaryKeyConstraint("bundle_id", "distribution_id", "package_id", name="pk_locks"),
         sa.ForeignKeyConstraint(["bundle_id"], ["bundles.id"], name="fk_locks_bundle_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["package_id"], ["packages.id"], name="fk_locks_package_id"),
         sqlite_with_rowid=False,
