@@ -51,6 +51,20 @@ def test_what_lies_in_the_store_alone_is_no_bundle(tmp_path: Path) -> None:
     second.close()
 
 
+def test_an_object_appears_only_when_its_blob_is_whole(tmp_path: Path) -> None:
+    storage = open_storage(f"file://{tmp_path}/objects", environ={"KAPPA_HOME": str(tmp_path / "home")})
+    service = GammaService(storage, sqlite_url(tmp_path / "storage.db"))
+    bundle = seal(contents={MODEL: BIG})
+    digest = next(file.digest for file in bundle.files if file.path == MODEL)
+    upload = service.begin_upload(bundle.manifest, bundle.files, operation="1")
+    digits = digest.removeprefix("sha256:")
+    assert service.write_blob(upload.session, digest, 0, [BIG[: 15 << 20]]) == 15 << 20
+    assert list((tmp_path / "objects").rglob(f"{digits}*")) == []
+    write_missing(service, bundle, service.upload_state(upload.session))
+    assert [path.name for path in (tmp_path / "objects").rglob(f"{digits}*")] == [digits]
+    service.close()
+
+
 # -- URLs --------------------------------------------------------------------------------------------------------------
 
 
