@@ -350,7 +350,7 @@ def test_the_bundle_holds_no_pickle_and_no_training_framework_and_says_what_was_
     (artifact,) = open_bundle(bundle).manifest.artifacts
     proof = artifact.compiled
     assert proof is not None
-    assert (proof.to, proof.methods) == ("onnx", ("predict", "predict_proba"))
+    assert (proof.to, proof.methods) == ("onnx", ("predict", "predict_proba", "decision_function"))
     assert (proof.examples, proof.samples, proof.equal_labels) == (1, 20, 1.0)
     assert proof.drawn > 200
     assert 0 < proof.largest_difference < 1e-5
