@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines test-frameworks coverage images fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests soak-transfers lint format \
+.PHONY: help venv demo test test-engines test-frameworks coverage images gamma-image fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests soak-transfers lint format \
   generate bench-adapters bench-build bench-serve bench-one-client bench-versions bench-structure bench-cli bench-validate bench-images \
   bench-manifest-errors bench-tune bench-ablation bench-peers bench-compile bench-registry bench-transfer clean
 
@@ -81,6 +81,9 @@ $(FUZZING): $(INSTALLED)
 
 images: ## the base images `kappa/model-server`, with Docker; see docker/model-server/README.md
 	bash docker/model-server/build.sh
+
+gamma-image: $(INSTALLED) ## the image `kappa/gamma-service`, with Docker; see docker/gamma-service/README.md
+	PYTHON=$(abspath $(PYTHON)) bash docker/gamma-service/build.sh
 
 lint: $(INSTALLED) ## formatting, lint rules and types
 	$(PYTHON) -m ruff format --check .

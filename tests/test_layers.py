@@ -63,6 +63,10 @@ SIDES_TIER = 4
 
 COMMANDS = "kappa.cli"
 VALUES_OF_SIDES: Mapping[tuple[str, str], str] = {
+    (
+        "kappa.cli.commands.gamma_service_start",
+        "kappa.gamma.serving",
+    ): "where a server listens, which the command prints",
     ("kappa.cli.commands.tune", "kappa.server.tuning.tune"): "what was measured, which the command prints",
     ("kappa.cli.serving", "kappa.server.options"): "how the operator wants the server, which options of commands say",
 }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.examples import replay_examples as replay_examples
     from kappa.actions.examples import say_what_ran as say_what_ran
     from kappa.actions.explaining import explain_name as explain_name
+    from kappa.actions.gamma_server import start_gamma_service as start_gamma_service
     from kappa.actions.images import Containerized as Containerized
     from kappa.actions.images import compose_file as compose_file
     from kappa.actions.images import containerize as containerize
@@ -164,6 +165,7 @@ _HOMES = {
     "settings_in_effect": "kappa.settings_file",
     "settings_in_file": "kappa.settings_file",
     "start_dev_server": "kappa.actions.dev_server",
+    "start_gamma_service": "kappa.actions.gamma_server",
     "stored_tags": "kappa.actions.targets",
     "tags_in_store": "kappa.actions.targets",
     "tune_bundle": "kappa.actions.serving",
@@ -246,6 +248,7 @@ __all__ = [
     "settings_in_effect",
     "settings_in_file",
     "start_dev_server",
+    "start_gamma_service",
     "stored_tags",
     "tags_in_store",
     "tune_bundle",

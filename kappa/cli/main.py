@@ -42,6 +42,9 @@ SECTIONS = {
         "builds": "Show what was built on this machine, and how.",
         "open-api-spec": "Print the OpenAPI document of a service.",
     },
+    "Share": {
+        "gamma-service-start": "Start the store of a team.",
+    },
     "Images": {
         "containerize": "Make an image of a bundle, and push it.",
         "generate": "Write a Compose file or a workflow for a service.",

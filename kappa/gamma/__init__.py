@@ -11,6 +11,12 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.gamma.local_store import open_local_store as open_local_store
     from kappa.gamma.programs import async_client as async_client
     from kappa.gamma.programs import client as client
+    from kappa.gamma.serving import Listening as Listening
+    from kappa.gamma.serving import ServerTls as ServerTls
+    from kappa.gamma.serving import ServingOptions as ServingOptions
+    from kappa.gamma.serving import check_database_url as check_database_url
+    from kappa.gamma.serving import serve as serve
+    from kappa.gamma.serving import usual_urls as usual_urls
 
 _HOMES = {
     "async_client": "kappa.gamma.programs",

@@ -9,6 +9,7 @@ from kappa._facade import lazy_names
 
 if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type checkers
     from kappa.server.options import ServerOptions as ServerOptions
+    from kappa.server.ports import listen_on as listen_on
     from kappa.server.process.allowance import read_allowance as read_allowance
     from kappa.server.process.dev import Loader as Loader
     from kappa.server.process.dev import serve_dev as serve_dev
@@ -27,6 +28,7 @@ _HOMES = {
     "ServerOptions": "kappa.server.options",
     "Tuning": "kappa.server.tuning.tune",
     "charts_of": "kappa.server.tuning.tune",
+    "listen_on": "kappa.server.ports",
     "read_allowance": "kappa.server.process.allowance",
     "read_announcement": "kappa.server.process.running",
     "running_servers": "kappa.server.process.running",
@@ -42,6 +44,7 @@ __all__ = [
     "ServerOptions",
     "Tuning",
     "charts_of",
+    "listen_on",
     "read_allowance",
     "read_announcement",
     "running_servers",

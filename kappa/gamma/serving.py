@@ -1,0 +1,176 @@
+"""A Gamma server from its options: its database, its storage, its log, and when it ends."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import FrameType
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from kappa.environment import home_directory
+from kappa.errors import ConfigurationError
+from kappa.gamma import doors
+from kappa.gamma.database import sqlite_url
+from kappa.gamma.doors.tls import ServerTls
+from kappa.gamma.opening import open_storage
+from kappa.gamma.service import GammaService
+from kappa.log_format import LogFormat, LogLevel, formatter_of
+from kappa.secret_urls import masked
+from kappa.service_log import logging_to_stderr
+
+__all__ = ["Listening", "ServerTls", "ServingOptions", "check_database_url", "serve", "usual_urls"]
+
+_logger = logging.getLogger("kappa.gamma")
+_BACKENDS = ("sqlite", "postgresql")
+_LOG_BYTES = 16 * 1024 * 1024
+_LOGS_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ServingOptions:
+    """What an operator says of a Gamma server."""
+
+    db_url: str
+    """`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`."""
+    repo_base_url: str
+    """A path, or the URL of an object store, as `s3://BUCKET/PREFIX`."""
+    host: str
+    grpc_port: int
+    tls: ServerTls | None = None
+    graceful_timeout_s: float = 30.0
+    """How long requests that run may take after SIGTERM."""
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "info"
+    web_log: Path | None = None
+    """The file of the web server's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A server that answers."""
+
+    host: str
+    grpc_port: int
+    web_port: int | None
+    is_encrypted: bool
+    web_log: Path | None
+    """Where the web server's log is; ``None`` where it goes to stderr."""
+
+
+def usual_urls(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the database and the storage of this machine, below ``$KAPPA_HOME``."""
+    home = home_directory(environ)
+    return sqlite_url(home / "storage.db"), str(home / "repository")
+
+
+def check_database_url(url: str) -> str:
+    """Return the URL of a database that Kappa can use; raises `ConfigurationError`."""
+    forms = "Give `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`"
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(f"`{masked(url)}` is not the URL of a database. {forms}.") from None
+    if address.get_backend_name() not in _BACKENDS:
+        kind = address.get_backend_name()
+        raise ConfigurationError(f"`{masked(url)}` is of a database that Kappa does not know, `{kind}`. {forms}.")
+    if address.get_backend_name() == "sqlite" and not address.database:
+        raise ConfigurationError(f"`{url}` names no file: what it holds would be gone with the server. {forms}.")
+    return url
+
+
+def serve(options: ServingOptions, *, web: socket.socket | None, on_started: Callable[[Listening], None]) -> None:
+    """Answer until SIGTERM or SIGINT, then answer what runs, and return; ``web`` is what the web server listens on.
+
+    Raises `KappaError` where it cannot start: also `GammaError` for a database that a newer Kappa made.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(logging_to_stderr(options.log_format, options.log_level))
+        web_log = stack.enter_context(_web_log(options)) if web is not None else None
+        storage = open_storage(options.repo_base_url)
+        registry = GammaService(storage, check_database_url(options.db_url))
+        stack.callback(registry.close)
+        registry.open()
+        server = doors.GammaServer(registry, tls=options.tls)
+        with _asked_to_stop() as has_ended:
+            ports = server.start(options.host, options.grpc_port, web=web)
+            try:
+                _warn_of_openness(options)
+                _logger.info(
+                    "Serving the bundles of `%s` with the database `%s`.",
+                    masked(options.repo_base_url),
+                    masked(options.db_url),
+                )
+                on_started(Listening(options.host, ports.grpc, ports.web, options.tls is not None, web_log))
+                has_ended.wait()
+                _logger.info("Stopping: what runs may take %g s more.", options.graceful_timeout_s)
+            finally:
+                server.stop(grace_s=options.graceful_timeout_s)
+        _logger.info("Stopped.")
+
+
+def _warn_of_openness(options: ServingOptions) -> None:
+    who = "whoever reaches its ports"
+    if options.tls is not None and options.tls.client_ca is not None:
+        who = "every client with a certificate of `--tls-client-ca`"
+    _logger.warning(
+        "THIS SERVER HAS NO AUTHENTICATION: %s can read, change and delete every bundle. Run it only inside of a "
+        "network that you trust.",
+        who,
+    )
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Yield what SIGTERM and SIGINT set; a second one ends the process as if nobody handled it."""
+    has_ended = threading.Event()
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(number: int, _: FrameType | None) -> None:
+        has_ended.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in previous:
+        signal.signal(number, end)
+    try:
+        yield has_ended
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _web_log(options: ServingOptions) -> Iterator[Path | None]:
+    """Send the web server's log to its file, and yield that; where it cannot be written, to stderr."""
+    if options.web_log is None:
+        yield None
+        return
+    try:
+        options.web_log.parent.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(options.web_log, maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT, encoding="utf-8")
+    except OSError as exc:
+        _logger.warning(
+            "The web server's log goes to stderr: `%s` cannot be written: %s.", options.web_log, exc.strerror
+        )
+        yield None
+        return
+    handler.setFormatter(formatter_of(options.log_format))
+    loggers = [logging.getLogger(name) for name in ("kappa.gamma.web", "uvicorn")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield options.web_log
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+        handler.close()

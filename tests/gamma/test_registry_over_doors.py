@@ -1,0 +1,137 @@
+"""The contract of registries over gRPC and HTTP: to a server in this process, and to one of PostgreSQL and S3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from kappa.gamma.connecting import connect
+from kappa.gamma.database import open_database, sqlite_url
+from kappa.gamma.directories import DirectoryStorage
+from kappa.gamma.registry import RemoteRegistry
+from kappa.gamma.service import GammaService
+from kappa.gamma.tables import metadata
+from kappa.spec.store import BundleRecord
+from kappa.tag import Tag
+from tests.gamma.processes import gamma_process
+from tests.gamma.registry_contract import *  # noqa: F403 - the tests
+from tests.gamma.registry_contract import LOCK, Push
+from tests.gamma.s3 import environment, make_bucket
+from tests.gamma.sealed import Bundle, pull, seal
+from tests.gamma.sealed import push as upload_whole
+from tests.gamma.servers import Protocol, serving
+
+TEAM = [pytest.mark.engine, pytest.mark.postgres, pytest.mark.s3]
+
+
+@dataclass(frozen=True)
+class Team:
+    """A server process, and its database."""
+
+    grpc: str
+    http: str
+    database_url: str
+
+    def clear(self) -> None:
+        engine = open_database(self.database_url)
+        with engine.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+        engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def team(postgres: Callable[[], str], s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Start `kappa gamma-service-start` as teams do: on PostgreSQL and an S3 bucket."""
+    url = postgres()
+    arguments = ("--db-url", url, "--repo-base-url", f"s3://{make_bucket(s3)}/")
+    with gamma_process(tmp_path_factory.mktemp("team"), *arguments, environ=environment(s3)) as server:
+        yield Team(server.grpc, server.http, url)
+
+
+@pytest.fixture(
+    params=[
+        ("grpc", "here"),
+        ("http", "here"),
+        pytest.param(("grpc", "team"), marks=TEAM),
+        pytest.param(("http", "team"), marks=TEAM),
+    ],
+    ids="-".join,
+)
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteRegistry]:
+    protocol: Protocol
+    protocol, where = request.param
+    with ExitStack() as stack:
+        if where == "team":
+            server: Team = request.getfixturevalue("team")
+            stack.callback(server.clear)
+            client = connect(server.grpc if protocol == "grpc" else server.http)
+        else:
+            service = GammaService(DirectoryStorage(tmp_path / "repository"), sqlite_url(tmp_path / "storage.db"))
+            service.open()
+            stack.callback(service.close)
+            client = connect(stack.enter_context(serving(service)).url(protocol))
+        stack.callback(client.close)
+        yield client
+
+
+def sealed(
+    tag: Tag, *, created: str, content: str, labels: Mapping[str, str] | None, packages: Sequence[tuple[str, str]]
+) -> Bundle:
+    lines = (f"{name} @ {pin}\n" if "/" in pin else f"{name}=={pin}\n" for name, pin in packages)
+    contents = {"requirements.txt": "".join(lines).encode(), f"{tag.name}/handlers.py": content.encode()}
+    return seal(tag.version, contents, name=tag.name, created=created, labels=labels)
+
+
+@pytest.fixture
+def push(registry: RemoteRegistry) -> Push:
+    def push_bundle(
+        tag: str,
+        *,
+        created: str = "2026-01-01T00:00:00Z",
+        content: str = "a",
+        labels: Mapping[str, str] | None = None,
+        packages: Sequence[tuple[str, str]] = LOCK,
+    ) -> BundleRecord:
+        name = Tag.parse(tag)
+        bundle = sealed(name, created=created, content=content, labels=labels, packages=packages)
+        return upload_whole(registry, bundle, namespace=name.namespace).record
+
+    return push_bundle
+
+
+def test_a_bundle_of_large_files_is_the_same_after_both_ways(registry: RemoteRegistry) -> None:
+    bundle = seal(
+        "1", {"Iris/artifacts/model.bin": os.urandom(5 << 20), "Iris/empty": b"", "Iris/handlers.py": b"x = 1"}
+    )
+    commit = upload_whole(registry, bundle)
+    assert (commit.is_latest, commit.was_there) == (True, False)
+    assert registry.files_of(Tag("Iris", "1")) == tuple(bundle.files)
+    assert pull(registry, Tag("Iris", "1")) == bundle.contents
+
+
+def test_an_upload_goes_on_where_it_was_left(registry: RemoteRegistry) -> None:
+    content = os.urandom(3 << 20)
+    bundle = seal("1", {"Iris/artifacts/model.bin": content})
+    upload = registry.begin_upload(bundle.manifest, bundle.files, operation=uuid4().hex)
+    digest = max(bundle.blobs, key=lambda digest: len(bundle.blobs[digest]))
+
+    def broken() -> Iterator[bytes]:
+        yield content[: 1 << 20]
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        registry.write_blob(upload.session, digest, 0, broken())
+    received = registry.upload_state(upload.session).missing[digest]
+    assert 0 <= received <= 1 << 20
+    assert registry.write_blob(upload.session, digest, received, [content[received:]]) == len(content)
+    for missing, size in registry.upload_state(upload.session).missing.items():
+        registry.write_blob(upload.session, missing, size, [bundle.blobs[missing][size:]])
+    registry.commit_upload(upload.session, operation=uuid4().hex)
+    assert pull(registry, Tag("Iris", "1")) == bundle.contents
