@@ -43,7 +43,7 @@ SECTIONS = {
         "open-api-spec": "Print the OpenAPI document of a service.",
     },
     "Share": {
-        "gamma-service-start": "Start the store of a team.",
+        "gamma-service-start": "Start Kappa GammaService for model management and deployment",
     },
     "Images": {
         "containerize": "Make an image of a bundle, and push it.",

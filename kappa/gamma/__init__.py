@@ -19,17 +19,29 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.gamma.serving import usual_urls as usual_urls
 
 _HOMES = {
+    "Listening": "kappa.gamma.serving",
+    "ServerTls": "kappa.gamma.serving",
+    "ServingOptions": "kappa.gamma.serving",
     "async_client": "kappa.gamma.programs",
+    "check_database_url": "kappa.gamma.serving",
     "client": "kappa.gamma.programs",
     "open_local_store": "kappa.gamma.local_store",
     "open_remote_store": "kappa.gamma.choosing",
+    "serve": "kappa.gamma.serving",
+    "usual_urls": "kappa.gamma.serving",
 }
 
 __all__ = [
+    "Listening",
+    "ServerTls",
+    "ServingOptions",
     "async_client",
+    "check_database_url",
     "client",
     "open_local_store",
     "open_remote_store",
+    "serve",
+    "usual_urls",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -24,11 +24,11 @@ def program_of_postgres(name: str) -> Path:
 
 
 @contextmanager
-def running_postgres(*, is_tuned: bool = False) -> Iterator[Callable[[], str]]:
+def running_postgres(*, is_tuned: bool = False, port: int | None = None) -> Iterator[Callable[[], str]]:
     """Start a PostgreSQL; yield a function that makes a database and returns its URL.
 
     It listens at a socket in its own folder alone, sorts as English does, and is in Tokyo. With ``is_tuned`` it has the
-    memory of a small server.
+    memory of a small server; with ``port`` it also listens there, on the loopback interface.
     """
     folder = Path(tempfile.mkdtemp(prefix="kappa-postgres-"))
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
@@ -42,7 +42,10 @@ def running_postgres(*, is_tuned: bool = False) -> Iterator[Callable[[], str]]:
 
     sorting = ("--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en")
     run("initdb", "--pgdata", folder / "data", "--username=kappa", "--auth=trust", "--no-sync", *sorting)
+    at_port = () if port is None else ("--port", str(port))
     options = ["-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "timezone=Asia/Tokyo"]
+    if port is not None:
+        options += ["-c", "listen_addresses=127.0.0.1", "-p", str(port)]
     if is_tuned:
         options += ["-c", "shared_buffers=512MB", "-c", "maintenance_work_mem=512MB", "-c", "max_wal_size=4GB"]
     command = [str(program_of_postgres("postgres")), "-D", str(folder / "data"), *options]
@@ -51,13 +54,13 @@ def running_postgres(*, is_tuned: bool = False) -> Iterator[Callable[[], str]]:
 
     def answers() -> bool:
         assert server.poll() is None, (folder / "log").read_text()
-        ready = [str(program_of_postgres("pg_isready")), "--quiet", "--host", str(folder)]
+        ready = [str(program_of_postgres("pg_isready")), "--quiet", "--host", str(folder), *at_port]
         return subprocess.run(ready, check=False).returncode == 0
 
     def make() -> str:
         name = f"kappa_{uuid4().hex}"
-        run("createdb", "--host", folder, "--username", "kappa", name)
-        return f"postgresql://kappa@/{name}?host={folder}"
+        run("createdb", "--host", folder, *at_port, "--username", "kappa", name)
+        return f"postgresql://kappa@/{name}?host={folder}{f'&port={port}' if port else ''}"
 
     try:
         eventually(answers)
