@@ -42,9 +42,6 @@ SECTIONS = {
         "builds": "Show what was built on this machine, and how.",
         "open-api-spec": "Print the OpenAPI document of a service.",
     },
-    "Share": {
-        "gamma-service-start": "Start Kappa GammaService for model management and deployment",
-    },
     "Images": {
         "containerize": "Make an image of a bundle, and push it.",
         "generate": "Write a Compose file or a workflow for a service.",
@@ -53,6 +50,7 @@ SECTIONS = {
         "push": "Send bundles of this machine to the Gamma server.",
         "pull": "Bring bundles of the Gamma server into the store of this machine.",
         "gc": "Remove what no bundle needs.",
+        "gamma-service-start": "Start Kappa GammaService for model management and deployment",
     },
     "Shell": {
         "config": "Show and change the settings of this machine.",
