@@ -16,10 +16,12 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {
     "alembic",
     "falcon",
+    "grpc",
     "gunicorn",
     "jinja2",
     "joblib",
     "numpy",
+    "obstore",
     "orjson",
     "pandas",
     "piptools",
@@ -33,6 +35,7 @@ HEAVY = {
     "sqlalchemy",
     "tinydb",
     "tree_sitter",
+    "uvicorn",
     "uvloop",
 }
 """What neither `import kappa` nor any `--help` may load."""
