@@ -104,10 +104,10 @@ def test_the_pages_line_for_a_team(docker: Door, image: str, tmp_path: Path) -> 
             connection.exec_driver_sql("CREATE ROLE scott LOGIN PASSWORD 'tiger'")
             connection.exec_driver_sql("CREATE DATABASE bentomldb OWNER scott")
         engine.dispose()
-        keys = ("-e", f"AWS_SECRET_ACCESS_KEY={CREDENTIALS['AWS_SECRET_ACCESS_KEY']}")
-        keys += ("-e", f"AWS_ACCESS_KEY_ID={CREDENTIALS['AWS_ACCESS_KEY_ID']}")
-        around = ("--network", "host", "-e", f"AWS_ENDPOINT_URL={endpoint}", "-e", "KAPPA_GAMMA_HOST=127.0.0.1")
-        around += ("-e", "KAPPA_GAMMA_GRPC_PORT=0", "-e", "KAPPA_GAMMA_UI_PORT=0")
+        keys = ["-e", f"AWS_SECRET_ACCESS_KEY={CREDENTIALS['AWS_SECRET_ACCESS_KEY']}"]
+        keys += ["-e", f"AWS_ACCESS_KEY_ID={CREDENTIALS['AWS_ACCESS_KEY_ID']}"]
+        around = ["--network", "host", "-e", f"AWS_ENDPOINT_URL={endpoint}", "-e", "KAPPA_GAMMA_HOST=127.0.0.1"]
+        around += ["-e", "KAPPA_GAMMA_GRPC_PORT=0", "-e", "KAPPA_GAMMA_UI_PORT=0"]
         database = ("--db-url", f"postgresql://scott:tiger@localhost:{port}/bentomldb")
         storage = ("--repo-base-url", f"s3://{make_bucket(endpoint)}/")
         with running(docker, *around, *keys, image, *database, *storage) as container:
