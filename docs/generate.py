@@ -49,8 +49,7 @@ Kappa understand it, like `">=0.1"`. Relative paths start at the file."""
 PROMISES_HEAD = """\
 The concepts page says how Kappa is used. Of its parts that exist, these are the {count} promises, each in our own words
 with the lines it stands in, and the tests that hold us to it (below `tests/`); all of them run in every full run of the
-checks. Not there yet are Spark, deployments, operational APIs, `kappa retrieve`, and a shared store with its server and
-its pages."""
+checks. Not there yet are Spark, deployments, operational APIs, and the pages of the shared store's server."""
 
 MISTAKES_HEAD = """\
 What people get wrong in their first hour, and what Kappa answers: each time what is wrong, where, and what to do next.

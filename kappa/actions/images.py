@@ -14,7 +14,7 @@ from typing import Any
 from kappa import build
 from kappa._version import __version__
 from kappa.actions.examples import check_examples, examples_of, replay_examples
-from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle
+from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, verified_bundle
 from kappa.containers.choosing import choose_engine
 from kappa.containers.engine import Runner
 from kappa.containers.facts import ImageFacts
@@ -81,7 +81,7 @@ def containerize(
     `UsageError` for what cannot be meant, `BundleError` for a bundle that is not what it says, `ExampleFailedError` for
     an image that answers otherwise, and `ContainerError`, after which nothing is left running.
     """
-    resolved = find_bundle(target, environ=environ)
+    resolved = verified_bundle(find_bundle(target, environ=environ), environ=environ)
     bundle, manifest = resolved.bundle, resolved.bundle.manifest
     try:
         names = tuple(dict.fromkeys(map(check_image, tags))) or (default_image(manifest.tag),)
@@ -103,7 +103,6 @@ def containerize(
             "index can be asked, or allow it with `--allow-unlocked`."
         )
     platforms = _platforms(manifest, platforms)
-    bundle.verify()
     if test:
         _check_testable(manifest, platforms, environ)
     engine = choose_engine(builder, environ=environ)

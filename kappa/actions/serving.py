@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from kappa import build, server
-from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle
+from kappa.actions.targets import BundleTarget, ProjectTarget, Target, find_bundle, verified_bundle
 from kappa.errors import ConfigurationError, InferenceFailedError, KappaError, UsageError
 from kappa.log import log
 from kappa.services.inference import example_payload
@@ -62,8 +62,7 @@ def serve_bundle(
     """
 
     def verified(resolved: BundleTarget) -> list[server.Served]:
-        resolved.bundle.verify()
-        return [served_target(resolved)]
+        return [served_target(verified_bundle(resolved, environ=environ))]
 
     def find() -> list[server.Served]:
         return verified(find_bundle(str(target), environ=environ))

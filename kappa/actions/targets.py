@@ -20,13 +20,16 @@ from kappa.actions.stores import (
     reference_of,
     with_local_hint,
 )
-from kappa.errors import BundleNotFoundError, KappaError, UsageError
+from kappa.errors import BundleError, BundleNotFoundError, KappaError, UsageError
+from kappa.gamma.cache import local_cache
 from kappa.gamma.directories import local_storage
+from kappa.log import log
 from kappa.services.bundle import Bundle, open_bundle
 from kappa.services.inference import Inference
 from kappa.services.openapi import openapi_document
 from kappa.services.service import LoadedService, answering, load_service
 from kappa.services.source import UNBUILT, ServiceSource
+from kappa.settings import read_settings
 from kappa.spec.layout import MANIFEST_NAME
 from kappa.spec.service import ServiceSpec
 from kappa.spec.store import Query
@@ -44,6 +47,7 @@ __all__ = [
     "service_at",
     "stored_tags",
     "tags_in_store",
+    "verified_bundle",
 ]
 
 _OF_STORE = "gamma:"
@@ -269,6 +273,24 @@ def find_bundle(
         f"`{text}` is not a bundle but a project: build it first with `kappa build {text}`, then {then}. "
         f"Without building, `kappa serve {text}` serves it."
     )
+
+
+def verified_bundle(target: BundleTarget, *, environ: Mapping[str, str] = os.environ) -> BundleTarget:
+    """Compare every file of a bundle with its digest; raises `BundleError` for one that is not as it was built.
+
+    A copy of a team's bundle in the cache of this machine that was damaged is fetched again, with a warning.
+    """
+    try:
+        target.bundle.verify()
+    except BundleError as exc:
+        cache = local_cache(environ, max_size_bytes=read_settings(environ).cache.max_size_bytes)
+        if target.directory.parent != cache.root or not is_remote(environ):
+            raise
+        log(f"{exc} It is fetched again.", kind="warning")
+        cache.remove(target.directory.name.replace("-", ":"))
+        target = find_bundle(str(target), environ=environ)
+        target.bundle.verify()
+    return target
 
 
 @contextmanager

@@ -92,6 +92,8 @@ def choice_argument(name: str, *choices: str) -> Callable[[Any], Any]:
 
 def bundles_at_hand(ctx: click.Context) -> str:
     """Return a sentence that says which bundles can be named to a command, and how."""
+    if (url := actions.gamma_url()) is not None:
+        return f"`kappa list` shows those of the Gamma server `{url}`."
     names = list(dict.fromkeys(f"`{tag.name}:latest`" for tag in actions.stored_tags()))
     if not names:
         here = actions.service_at(Path())

@@ -30,17 +30,26 @@ def has_json(command: click.Command) -> bool:
 NAMES = [name for commands in SECTIONS.values() for name in commands]
 WITH_JSON = [name for name in NAMES if has_json(load_command(name))]
 FAILING = {
+    "alias": (["Absent:1"], 4, "BundleNotFoundError"),
     "build": (["absent"], 2, "UsageError"),
     "builds": (["--limit", "none"], 2, "UsageError"),
+    "config": (["get", "server.prot"], 2, "UsageError"),
     "containerize": (["./absent"], 4, "BundleNotFoundError"),
     "delete": (["Absent:1"], 4, "BundleNotFoundError"),
+    "diff": (["Absent:1", "Absent:2"], 4, "BundleNotFoundError"),
     "explain": (["KF999"], 2, "UsageError"),
+    "export": (["Absent:1"], 4, "BundleNotFoundError"),
+    "gc": (["--grace", "long"], 2, "UsageError"),
     "get": (["Absent:1"], 4, "BundleNotFoundError"),
+    "import": (["absent.kappa"], 2, "UsageError"),
     "info": ([], 2, "UsageError"),
     "init": (["absent"], 2, "UsageError"),
     "inspect": (["absent"], 2, "UsageError"),
+    "label": (["Absent:1", "a=b"], 4, "BundleNotFoundError"),
     "list": (["--labels", "=="], 2, "UsageError"),
     "lock": (["absent"], 2, "UsageError"),
+    "pull": (["Absent:1"], 2, "UsageError"),
+    "push": (["Absent:1"], 2, "UsageError"),
     "reload": (["--port", "1"], 2, "UsageError"),
     "run": (["Absent:1", "scale", "--input", "1"], 4, "BundleNotFoundError"),
     "test": (["./absent"], 4, "BundleNotFoundError"),
@@ -56,7 +65,7 @@ def error_of(result: Result) -> dict[str, Any]:
 
 
 def test_every_command_that_prints_a_result_has_the_option() -> None:
-    without = {"completion", "generate", "open-api-spec", "schema", "serve", "serve-gunicorn"}
+    without = {"completion", "generate", "open-api-spec", "retrieve", "schema", "serve", "serve-gunicorn"}
     assert set(WITH_JSON) == set(NAMES) - without == set(FAILING)
 
 

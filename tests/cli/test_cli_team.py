@@ -11,9 +11,12 @@ import pytest
 from click.testing import Result
 
 import kappa.gamma.choosing as choosing
+from kappa.actions.targets import find_bundle, tags_in_store, verified_bundle
+from kappa.errors import GammaError
 from kappa.gamma.database import sqlite_url
 from kappa.gamma.opening import open_storage
 from kappa.gamma.service import GammaService
+from kappa.log import listening
 from kappa.services.bundle import open_bundle
 from kappa.spec.manifest import read_manifest
 from tests.gamma.breaking import BreakingRegistry
@@ -210,6 +213,39 @@ def test_a_build_pushes_and_prints_where_its_copy_is(
     assert done(kappa("run", "Scaler:1.0", "scale", "--input", "2")) == "21\n"
     local = Path(done(kappa("build", "--no-try", "--version", "1.0", "--local")).splitlines()[-1])
     assert local == kappa_home / "repository" / "Scaler" / "1.0"
+
+
+def test_a_copy_that_was_damaged_is_fetched_again_before_it_is_served(
+    kappa: Kappa, team: BreakingRegistry, move: Move
+) -> None:
+    put_local(move("alice"), "1")
+    done(kappa("push", "Iris:1"))
+    move("bob")
+    target = find_bundle("Iris:1")
+    (target.directory / "Iris" / "m").write_bytes(b"damaged")
+    said: list[str] = []
+    with listening(lambda message, _: said.append(message)):
+        again = verified_bundle(target)
+    assert again.directory == target.directory
+    assert any("`Iris/m` was changed. It is fetched again." in message for message in said)
+    team.is_away = True
+    assert verified_bundle(again) is again
+    (target.directory / "Iris" / "m").write_bytes(b"damaged")
+    with pytest.raises(GammaError):
+        verified_bundle(find_bundle("Iris:1"))
+
+
+def test_a_missing_argument_names_the_server(kappa: Kappa, team: BreakingRegistry) -> None:
+    assert "`kappa list` shows those of the Gamma server `gamma.test:50051`." in kappa("info").stderr
+
+
+def test_shells_complete_the_tags_and_aliases_of_the_server(kappa: Kappa, team: BreakingRegistry, move: Move) -> None:
+    put_local(move("alice"), "1")
+    done(kappa("push", "Iris:1"))
+    done(kappa("alias", "Iris:1", "production"))
+    assert tags_in_store() == ["Iris:1", "Iris:production"]
+    team.is_away = True
+    assert tags_in_store() == []
 
 
 def test_without_a_server_there_is_nowhere_to_push(kappa: Kappa, kappa_home: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kappa._files import sha256_of_bytes
 from kappa.errors import BundleError, DestinationExistsError, UsageError
 from kappa.gamma.archives import read_archive, write_archive
 from kappa.services.bundle import open_bundle
+from kappa.spec.manifest import read_manifest
 from kappa.spec.portable_paths import clash_in, why_not_portable
 from tests.gamma.whole_bundles import write_bundle
 
@@ -89,6 +91,20 @@ def test_a_name_that_must_not_be_written_is_refused(archive: Path, tmp_path: Pat
     with pytest.raises(BundleError):
         read_archive(hostile, tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "a\\..\\evil"])
+def test_not_even_a_manifest_that_names_it_lets_a_file_out_of_the_folder(
+    bundle: Path, archive: Path, tmp_path: Path, name: str
+) -> None:
+    honest = read_manifest(bundle)
+    forged = honest.model_copy(update={"files": {**honest.files, name: sha256_of_bytes(b"evil")}}).sealed()
+    text = forged.to_yaml().encode()
+    members = changed(changed(members_of(archive), "kappa.yml", text), "Iris/kappa.yml", text)
+    hostile = write_tar(tmp_path / "h.kappa", [*members, (name, b"evil")])
+    with pytest.raises(BundleError, match="nothing was unpacked"):
+        read_archive(hostile, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "h.kappa", "iris.kappa"]
 
 
 @pytest.mark.parametrize(
