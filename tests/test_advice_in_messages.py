@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.exceptions import Exit
 
 from kappa.cli.command import load_command
 from kappa.cli.main import SECTIONS
@@ -20,6 +21,7 @@ COMMANDS = {name: load_command(name) for commands in SECTIONS.values() for name 
 PROJECT_COMMANDS = ("validate", "test", "run", "serve", "build", "lock", "generate", "open-api-spec")
 REACHED = {
     "kappa/actions/building.py": ("build",),
+    "kappa/actions/gamma_server.py": ("gamma-service-start",),
     "kappa/actions/images.py": ("containerize",),
     "kappa/actions/starting.py": ("init",),
     "kappa/actions/serving.py --api": ("tune",),
@@ -38,8 +40,10 @@ REACHED = {
     "kappa/actions/stores.py": ("info", "serve", "run", "containerize"),
     "kappa/gamma/clients/": ("list", "get", "build"),
     "kappa/gamma/directories.py": ("build",),
+    "kappa/gamma/doors/": ("gamma-service-start",),
     "kappa/gamma/rows.py": ("build",),
     "kappa/gamma/service.py --force": ("delete",),
+    "kappa/gamma/serving.py": ("gamma-service-start",),
     "kappa/offline/answering.py": ("run",),
     "kappa/server/": ("serve", "serve-gunicorn"),
 }
@@ -94,7 +98,7 @@ def problem_of(words: list[str]) -> str:
         return f"there is no command `{name}`"
     try:
         COMMANDS[name].make_context(name, arguments, help_option_names=["-h", "--help"])  # which click remembers
-    except click.MissingParameter:
+    except (click.MissingParameter, Exit):  # `--help` ends the command
         return ""
     except click.UsageError as exc:
         message = exc.format_message()

@@ -29,6 +29,7 @@ __all__ = [
     "free_version",
     "lock_service",
     "misfit_of",
+    "note_change",
     "remove_bundle",
     "take_alias_away",
 ]

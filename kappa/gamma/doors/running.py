@@ -23,7 +23,7 @@ from kappa.gamma.doors.readiness import Readiness
 from kappa.gamma.doors.tls import ServerTls
 from kappa.gamma.registry import Registry
 
-__all__ = ["GammaServer"]
+__all__ = ["GammaServer", "Ports"]
 
 _logger = logging.getLogger("kappa.gamma")
 _START_S = 30.0

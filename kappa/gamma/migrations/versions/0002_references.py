@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-__all__ = ["upgrade"]
+__all__ = ["sorted_text", "upgrade"]
 
 revision = "0002"
 down_revision = "0001"
