@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import httpx
 import pytest
 
 from kappa.errors import ConfigurationError, GammaError, GammaUnreachableError, MissingDependencyError
@@ -338,6 +339,16 @@ def authority(tmp_path: Path) -> Callable[[str], Authority]:
         return Authority(folder)
 
     return make
+
+
+def test_requests_to_a_server_are_not_logged_among_those_of_the_user(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="httpx")
+    with serving(CannedRegistry()) as served:
+        with connect(served.http) as registry:
+            registry.info()
+        httpx.get(f"{served.http}/healthz")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "httpx"]
+    assert "/healthz" in line
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,18 @@ _GATEWAY = frozenset({429, 502, 503, 504})
 """What proxies answer for a server that is away, and a server that takes no more requests."""
 
 
+class _OwnRequests(logging.Filter):
+    """Drops what httpx logs of each request to a registry, which is none of the user's requests."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        return record.levelno > logging.INFO or not any(str(one).startswith(self._url) for one in arguments)
+
+
 class HttpRegistry:
     """A `Registry` of a server that speaks HTTP; safe for threads.
 
@@ -69,10 +82,13 @@ class HttpRegistry:
             verify=_trust(settings) if address.is_encrypted else True,
         )
         self._info: RegistryInfo | None = None
+        self._quiet = _OwnRequests(str(self._http.base_url))
+        logging.getLogger("httpx").addFilter(self._quiet)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        logging.getLogger("httpx").removeFilter(self._quiet)
 
     def __enter__(self) -> HttpRegistry:
         return self
