@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -344,7 +345,7 @@ def authority(tmp_path: Path) -> Callable[[str], Authority]:
 def test_requests_to_a_server_are_not_logged_among_those_of_the_user(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="httpx")
     with serving(CannedRegistry()) as served:
-        with connect(served.http) as registry:
+        with closing(connect(served.http)) as registry:
             registry.info()
         httpx.get(f"{served.http}/healthz")
     (line,) = [record.getMessage() for record in caplog.records if record.name == "httpx"]
