@@ -23,7 +23,10 @@ from kappa.log_format import LogFormat, LogLevel, formatter_of, level_of
 
 __all__ = ["access_log_to_stdout", "logging_to", "logging_to_stderr"]
 
-_KAPPA = ("kappa", "kappa.access", "kappa.build", "kappa.gamma", "kappa.inference", "kappa.server", "kappa.service")
+_KAPPA = (
+    *("kappa", "kappa.access", "kappa.build", "kappa.gamma", "kappa.gamma.grpc", "kappa.gamma.web"),
+    *("kappa.inference", "kappa.server", "kappa.service"),
+)
 _SERVERS = ("gunicorn.access", "gunicorn.error", "uvicorn", "uvicorn.access", "uvicorn.error")
 _MOST_WARNINGS = 1000
 _handler: logging.Handler | None = None

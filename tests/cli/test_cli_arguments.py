@@ -23,10 +23,13 @@ def required(command: click.Command) -> list[click.Argument]:
 
 
 REQUIRED = [(name, number) for name in COMMANDS for number, _ in enumerate(required(load_command(name)))]
+OF_THE_STORE = "The store has `Scaler:latest`, e.g. `kappa {name} Scaler:latest`; `kappa list` shows all versions."
 HOW = {
-    "TARGET": "The store has `Scaler:latest`, e.g. `kappa {name} Scaler:latest`; `kappa list` shows all versions.",
+    **dict.fromkeys(("AFTER", "BEFORE", "BENTO", "TARGET", "TARGET..."), OF_THE_STORE),
     "API": "`Scaler:latest` has `scale`, `explode`: write `kappa {name} Scaler:latest scale --input 2`.",
     "SHELL": "`bash`, `zsh` or `fish`.",
+    "ACTION": "`set`, `get`, `view`, `unset` or `reset`.",
+    "FILE": "an archive that `kappa export` wrote, e.g. `IrisClassifier-1.0.kappa`.",
     "DOCUMENT": "`compose` or `github-action`.",
     "FILE|DIR": "a model's file, or a folder that is a model or holds one.",
 }
@@ -55,7 +58,10 @@ def test_no_option_without_its_value_is_a_defect(kappa: Kappa, name: str) -> Non
         assert f"Option '{option.opts[-1]}' requires an argument." in result.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if not required(load_command(name)) and name != "reload"])
+RUN_ALONE = [name for name in COMMANDS if not required(load_command(name))]
+
+
+@pytest.mark.parametrize("name", [name for name in RUN_ALONE if name not in {"gamma-service-start", "reload"}])
 def test_without_any_argument_no_command_meets_a_defect(
     kappa: Kappa, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

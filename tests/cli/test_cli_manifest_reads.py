@@ -61,7 +61,6 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ["test", "Scaler:latest"],
         ["open-api-spec", "Scaler:latest"],
         ["info", "Scaler:latest"],
-        ["get", "Scaler:1.0"],
         ["verify", "Scaler:1.0"],
     ],
     ids=lambda arguments: arguments[0],
@@ -71,6 +70,13 @@ def test_a_command_parses_a_manifest_once(kappa: Kappa, bundle: Path, parses: li
     parses.clear()
     assert kappa(*arguments).exit_code == 0
     assert len(parses) == 1
+
+
+def test_what_the_store_knows_is_shown_without_the_manifest(kappa: Kappa, bundle: Path, parses: list[str]) -> None:
+    kappa("list")
+    parses.clear()
+    assert kappa("get", "Scaler:1.0").exit_code == 0
+    assert parses == []
 
 
 def test_the_own_command_of_a_bundle_parses_its_manifest_once(bundle: Path, parses: list[str]) -> None:

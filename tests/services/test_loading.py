@@ -247,6 +247,6 @@ def test_what_fails_in_a_second_version_is_said_by_its_own_names(
     assert sys.modules["scoring_helper"].VERSION == 1
 
 
-def test_a_tag_is_not_a_folder() -> None:
-    with pytest.raises(BundleNotFoundError, match="`kappa get Scorer:latest --print-location` prints the one of a tag"):
+def test_a_tag_that_the_store_does_not_have_is_said() -> None:
+    with pytest.raises(BundleNotFoundError, match=r"There is no bundle `Scorer:latest`: the store .* is empty"):
         kappa.load("Scorer:latest")
