@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,15 @@ from kappa.tag import Tag
 from tests.gamma.whole_bundles import write_bundle
 
 CODE = b"def predict(value):\n    return value + 1\n"
+
+
+@pytest.fixture(autouse=True)
+def modules_of_bundles_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    yield
+    for name in [name for name in sys.modules if name == "handlers" or name.startswith("_kappa_bundle_")]:
+        del sys.modules[name]
 
 
 @pytest.fixture(params=["local", "remote"])
