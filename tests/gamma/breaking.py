@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -56,14 +56,18 @@ class BreakingRegistry:
 
     def _breaking(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         left = self.breaks_after
-        for chunk in chunks:
-            if left is not None and self.breaks_left > 0 and len(chunk) > left:
-                self.breaks_left -= 1
-                if left:
-                    yield chunk[:left]
-                raise GammaUnreachableError("The connection broke.")
-            left = None if left is None else left - len(chunk)
-            yield chunk
+        try:
+            for chunk in chunks:
+                if left is not None and self.breaks_left > 0 and len(chunk) > left:
+                    self.breaks_left -= 1
+                    if left:
+                        yield chunk[:left]
+                    raise GammaUnreachableError("The connection broke.")
+                left = None if left is None else left - len(chunk)
+                yield chunk
+        finally:
+            if isinstance(chunks, Generator):
+                chunks.close()  # what it holds is freed now, as by a connection that is gone
 
 
 def as_registry(breaking: BreakingRegistry) -> Registry:

@@ -59,7 +59,7 @@ class _OwnRequests(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         arguments = record.args if isinstance(record.args, tuple) else ()
-        return record.levelno > logging.INFO or not any(str(one).startswith(self._url) for one in arguments)
+        return record.levelno > logging.INFO or not any(str(text).startswith(self._url) for text in arguments)
 
 
 class HttpRegistry:
