@@ -223,7 +223,7 @@ SCORED: Mapping[str, tuple[Callable[[], Any], Any, Any]] = {
     "discriminants": (LinearDiscriminantAnalysis, NUMBERS, THREE),
     "boosting": (lambda: HistGradientBoostingClassifier(max_iter=9), GAPS, TEXTS),
     "boosting of three": (lambda: HistGradientBoostingClassifier(max_iter=9), GAPS, THREE),
-    "columns": (lambda: Pipeline([("columns", columns()), ("it", LogisticRegression())]), FILMS, TEXTS),
+    "columns": (lambda: Pipeline([("columns", columns()), ("it", LogisticRegression(max_iter=2000))]), FILMS, TEXTS),
 }
 
 
