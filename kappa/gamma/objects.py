@@ -37,6 +37,7 @@ _MAX_PARTS = 9_000
 """S3 takes 10,000."""
 _PARTS_AT_ONCE = 4
 _CHECKS_AT_ONCE = 16
+_PUT_ATTEMPTS = 4
 _READ_ATTEMPTS = 4
 LEFT_BEHIND_S = 24 * 3600.0
 """How old a file of an unfinished write is that nobody writes any more."""
@@ -130,11 +131,12 @@ class ObjectStorage:
             self._put(arrival.blob, arrival.path)
 
     def _put(self, blob: Blob, content: bytes | Path) -> None:
-        """Store a whole blob; a second time where the first one fails."""
-        try:
-            self._put_once(blob, content)
-        except GammaError:
-            self._put_once(blob, content)
+        """Store a whole blob; again where that fails: the answer to a part, or to the last one, may have been lost."""
+        for _ in range(_PUT_ATTEMPTS - 1):
+            with suppress(GammaError):
+                self._put_once(blob, content)
+                return
+        self._put_once(blob, content)
 
     def _put_once(self, blob: Blob, content: bytes | Path | Iterator[memoryview]) -> None:
         part_bytes = max(_PART_BYTES, -(-blob.size_bytes // _MAX_PARTS))

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 WORKER = """
 import random, sys
+from pathlib import Path
 from kappa.actions.building import build_project, project_to_build
 from kappa.actions.store import delete_bundles, list_bundles, verify_bundles
 from kappa.labels import parse_selector
@@ -37,7 +38,7 @@ for count in range(rounds):
     built = build_project(lambda: project_to_build("."), version=f"{number}.{count}", labels={"worker": str(number)})
     mine.append(built.manifest.tag)
     for stored in list_bundles():
-        assert (stored.directory / "kappa.yml").is_file() or stored.record.tag not in mine, stored.record.tag
+        assert (Path(stored.uri) / "kappa.yml").is_file() or stored.record.tag not in mine, stored.record.tag
     if choose.random() < 0.4:
         tag = mine.pop(choose.randrange(len(mine)))
         assert delete_bundles([tag]) == [tag]
@@ -102,6 +103,7 @@ def test_eight_processes_build_list_and_delete_at_once(lockable: Path, kappa_hom
 
 REGISTRAR = """
 import random, sys
+from pathlib import Path
 from kappa.actions.stores import local_store
 from kappa.errors import GammaError
 from kappa.labels import parse_selector
