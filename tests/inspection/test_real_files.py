@@ -172,7 +172,7 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-PACKAGES = {"tensorflow": "tensorflow-cpu"}
+INSTALLED_AS = {"tensorflow": "tensorflow-cpu"}
 """The distribution that is installed here, where the model names another of the same version."""
 
 each_elsewhere = pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_model_of_a_framework_with_an_environment_of_its_own_is_described(else
     model = inspected(elsewhere / name)
     distribution, kind, facts = EXPECTED_ELSEWHERE[name]
     assert (model.kind, model.artifact_type, model.certainty, model.problem) == (kind, kind, "certain", "")
-    assert model.versions == {distribution: version(PACKAGES.get(distribution, distribution))}
+    assert model.versions == {distribution: version(INSTALLED_AS.get(distribution, distribution))}
     assert {key: getattr(model, key) for key in facts} == facts
 
 
