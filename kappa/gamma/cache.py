@@ -12,20 +12,20 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kappa._files import digest_of_lines, in_use, is_abandoned, write_atomically
+from kappa._files import digest_of_lines, write_atomically
 from kappa.environment import home_directory
+from kappa.gamma.scratch import move_to_trash, staging_in
 from kappa.spec.layout import MANIFEST_NAME
 from kappa.tag import Tag
 
 __all__ = ["BundleCache", "local_cache"]
 
-_STAGING, _TRASH, _TAGS = ".staging-", ".trash-", ".tags"
+_TAGS = ".tags"
 
 _held: dict[Path, int] = {}
 """The folders that this process uses, with their open files: each is used until the process ends."""
@@ -59,14 +59,8 @@ class BundleCache:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Yield an empty directory on the file system of the cache; what is left there is removed."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned()
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.root))
-        try:
-            with in_use(staging):
-                yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with staging_in(self.root) as staging:
+            yield staging
 
     def put(self, staged: Path, digest: str) -> Path:
         """Take a complete and verified bundle from such a directory, which this process uses from now on.
@@ -88,7 +82,9 @@ class BundleCache:
         directory = self.path_of(digest)
         if (file := _held.pop(directory, None)) is not None:
             os.close(file)
-        if (trash := self._moved_away(directory)) is None:
+        try:
+            trash = move_to_trash(directory, self.root)
+        except OSError:
             return False
         shutil.rmtree(trash, ignore_errors=True)
         return True
@@ -128,31 +124,16 @@ class BundleCache:
         for directory in sorted(sizes, key=_last_use):
             if excess <= 0:
                 return
-            if directory not in _held:
-                with _alone(directory) as is_unused:
-                    trash = self._moved_away(directory) if is_unused else None
-                if trash is not None:
-                    shutil.rmtree(trash, ignore_errors=True)
-                    excess -= sizes[directory]
+            if directory not in _held and (trash := self._taken_away(directory)) is not None:
+                shutil.rmtree(trash, ignore_errors=True)
+                excess -= sizes[directory]
 
-    def _moved_away(self, directory: Path) -> Path | None:
-        """Move a bundle out of the way in one step; return where it is now, to be deleted."""
-        try:
-            trash = Path(tempfile.mkdtemp(prefix=_TRASH, dir=self.root))
-        except OSError:
-            return None
-        try:
-            os.replace(directory, trash)  # noqa: PTH105
-        except OSError:
-            trash.rmdir()
-            return None
-        return trash
-
-    def _remove_abandoned(self) -> None:
-        """Remove what killed processes left behind."""
-        left = [path for path in self.root.glob(f"{_STAGING}*") if is_abandoned(path)]
-        for path in (*left, *self.root.glob(f"{_TRASH}*")):
-            shutil.rmtree(path, ignore_errors=True)
+    def _taken_away(self, directory: Path) -> Path | None:
+        """Move a bundle out of the way and return where it is now; ``None`` for one in use, or that cannot be moved."""
+        with _alone(directory) as is_unused, suppress(OSError):
+            if is_unused:
+                return move_to_trash(directory, self.root)
+        return None
 
 
 def _size_of(directory: Path) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -21,10 +20,11 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from kappa._files import in_use, is_abandoned, sha256_of_file, walk_files
+from kappa._files import sha256_of_file, walk_files
 from kappa.environment import home_directory
 from kappa.errors import BundleError, DestinationExistsError, GammaError
 from kappa.gamma.registry import BundleFile
+from kappa.gamma.scratch import move_to_trash, remove_left_behind, staging_in
 from kappa.gamma.spool import Spool
 from kappa.gamma.storage import CHUNK_BYTES, Blob, BlobsLostError, BlobSource
 from kappa.spec.layout import MANIFEST_NAME
@@ -35,7 +35,7 @@ __all__ = ["DirectoryStorage", "PendingTree", "local_storage"]
 
 _NAMESPACE = "@"
 """What the folder of a namespace begins with; no name of a service does."""
-_STAGING, _TRASH, _INCOMING = ".staging-", ".trash-", ".incoming"
+_INCOMING = ".incoming"
 _COARSEST_NS = 2_000_000_000
 """FAT keeps times by two seconds: for so long a folder may change without another time of change."""
 
@@ -155,14 +155,8 @@ class DirectoryStorage:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Yield an empty directory on the file system of the trees, to build in; what is left there is removed."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned()
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.root))
-        try:
-            with in_use(staging):
-                yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with staging_in(self.root) as staging:
+            yield staging
 
     def put(self, staged: Path, manifest: BundleManifest, *, namespace: str = DEFAULT_NAMESPACE) -> str:
         """Take the complete bundle ``staged`` from such a directory; return its URI, which `fetch` takes.
@@ -193,13 +187,9 @@ class DirectoryStorage:
 
     def remove(self, tag: Tag) -> Callable[[], None] | None:
         directory = self.path_of(tag)
-        trash = Path(tempfile.mkdtemp(prefix=_TRASH, dir=self.root)) if self.root.is_dir() else None
-        if trash is None:
-            return None
         try:
-            os.replace(directory, trash)  # noqa: PTH105
+            trash = move_to_trash(directory, self.root)
         except OSError:
-            trash.rmdir()
             if directory.exists():
                 raise
             return None
@@ -300,13 +290,7 @@ class DirectoryStorage:
         """Do nothing: each bundle has its files."""
 
     def sweep(self) -> None:
-        self._remove_abandoned()
-
-    def _remove_abandoned(self) -> None:
-        """Remove what killed processes left behind."""
-        left = [path for path in self.root.glob(f"{_STAGING}*") if is_abandoned(path)]
-        for path in (*left, *self.root.glob(f"{_TRASH}*")):
-            shutil.rmtree(path, ignore_errors=True)
+        remove_left_behind(self.root)
 
 
 def _state(stat: os.stat_result) -> str:
