@@ -38,6 +38,7 @@ from kappa.gamma.tables import REVISION, metadata
 
 __all__ = [
     "explained",
+    "failing_explained",
     "hold",
     "insert_unless_there",
     "migrate",
@@ -93,6 +94,15 @@ def explained(exc: DatabaseError, address: str) -> GammaError:
     is_damaged = isinstance(exc.orig, sqlite3.DatabaseError) and any(word in message for word in _DAMAGED)
     advice = " Delete the file: it is made anew from the bundles." if is_damaged else ""
     return GammaError(f"{address} cannot be used: {message}.{advice}")
+
+
+@contextmanager
+def failing_explained() -> Iterator[None]:
+    """Raise `GammaError` for a failure of the registry's database."""
+    try:
+        yield
+    except DatabaseError as exc:
+        raise explained(exc, "The registry's database") from exc
 
 
 _DAMAGED = ("not a database", "malformed")

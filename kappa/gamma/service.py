@@ -14,12 +14,11 @@ from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DatabaseError
 
 from kappa._version import __version__
 from kappa.errors import BundleError, BundleNotFoundError, GammaError
 from kappa.gamma.aliases import aliases_of, delete_alias, history_of, set_alias
-from kappa.gamma.database import explained, open_copy, open_database, reading
+from kappa.gamma.database import failing_explained, open_copy, open_database, reading
 from kappa.gamma.directories import DirectoryStorage
 from kappa.gamma.operations import answer_of, keep_answer
 from kappa.gamma.queries import bundle_of, find_bundles, latest_of, names_of, referenced
@@ -145,7 +144,7 @@ class GammaService:
         `DestinationExistsError` for one of other bytes, and `UsageError` for a version that is an alias.
         """
         engine = self._engine
-        with self._storage.exclusive(), self._failing_explained():
+        with self._storage.exclusive(), failing_explained():
             self._settle_alone((tag.namespace, tag.name))
             with engine.begin() as connection:
                 free_version(connection, tag)
@@ -170,7 +169,7 @@ class GammaService:
         failure: OSError | None = None
         engine = self._engine
         try:
-            with self._storage.exclusive(), self._failing_explained():
+            with self._storage.exclusive(), failing_explained():
                 for service in sorted({(tag.namespace, tag.name) for tag in tags}):
                     self._settle_alone(service)
                 with engine.begin() as connection:
@@ -261,17 +260,10 @@ class GammaService:
             return open_database(self._database_url)
 
     @contextmanager
-    def _failing_explained(self) -> Iterator[None]:
-        try:
-            yield
-        except DatabaseError as exc:
-            raise explained(exc, "The registry's database") from exc
-
-    @contextmanager
     def _read(self, service: Service | None) -> Iterator[Connection]:
         """Yield a connection that reads what is there now, at least of one service."""
         self._settle(service)
-        with self._failing_explained(), reading(self._engine) as connection:
+        with failing_explained(), reading(self._engine) as connection:
             yield connection
 
     def _write(
@@ -286,7 +278,7 @@ class GammaService:
         if self._storage.why_read_only:
             raise GammaError(f"The store `{self.location}` cannot be changed: {self._storage.why_read_only}.")
         self._settle((tag.namespace, tag.name))
-        with self._failing_explained(), self._engine.begin() as connection:
+        with failing_explained(), self._engine.begin() as connection:
             answer = answer_of(connection, operation, request, kind)
             if answer is None:
                 answer = change(connection)
@@ -300,7 +292,7 @@ class GammaService:
             return
         service = service if self._watches_trees else None
         engine = self._engine
-        with self._failing_explained():
+        with failing_explained():
             with reading(engine) as connection:
                 unsettled = trees.unsettled(connection, service)
             is_read_only = bool(self._storage.why_read_only)

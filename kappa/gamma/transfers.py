@@ -14,12 +14,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DatabaseError
 
 from kappa.errors import BundleError, BundleNotFoundError, GammaError
 from kappa.gamma.bundle_files import add_files, file_of, files_of, readable_sources, touch_blobs
 from kappa.gamma.contents import manifest_digest, read_contents
-from kappa.gamma.database import explained, hold, reading
+from kappa.gamma.database import failing_explained, hold, reading
 from kappa.gamma.garbage import collect_garbage
 from kappa.gamma.operations import answer_of, keep_answer
 from kappa.gamma.queries import bundle_of, latest_of
@@ -199,7 +198,7 @@ class Transfers:
         """Find, and unless ``dry_run`` remove, what no bundle and no live upload needs and is older than ``grace``."""
         if not dry_run:
             self._check_writable()
-        with self._failing_explained():
+        with failing_explained():
             return collect_garbage(self._storage, self._open_engine(), lock_blobs, grace=grace, dry_run=dry_run)
 
     # -- the steps
@@ -292,20 +291,13 @@ class Transfers:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with self._failing_explained(), reading(self._open_engine()) as connection:
+        with failing_explained(), reading(self._open_engine()) as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._failing_explained(), self._open_engine().begin() as connection:
+        with failing_explained(), self._open_engine().begin() as connection:
             yield connection
-
-    @contextmanager
-    def _failing_explained(self) -> Iterator[None]:
-        try:
-            yield
-        except DatabaseError as exc:
-            raise explained(exc, "The registry's database") from exc
 
 
 def _record(connection: Connection, tag: Tag) -> BundleRecord:
