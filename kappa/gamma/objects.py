@@ -130,13 +130,15 @@ class ObjectStorage:
         if arrival.is_whole:
             self._put(arrival.blob, arrival.path)
 
-    def _put(self, blob: Blob, content: bytes | Path) -> None:
-        """Store a whole blob; again where that fails: the answer to a part, or to the last one, may have been lost."""
-        for _ in range(_PUT_ATTEMPTS - 1):
-            with suppress(GammaError):
-                self._put_once(blob, content)
-                return
-        self._put_once(blob, content)
+    def _put(self, blob: Blob, content: bytes | Path, *, attempt: int = 1) -> None:
+        """Store a whole blob; a second time where that fails, and again while only an answer may have been lost."""
+        try:
+            self._put_once(blob, content)
+        except GammaError as exc:
+            is_answer_lost = isinstance(exc.__cause__, FileNotFoundError)
+            if attempt >= (_PUT_ATTEMPTS if is_answer_lost else 2):
+                raise
+            self._put(blob, content, attempt=attempt + 1)
 
     def _put_once(self, blob: Blob, content: bytes | Path | Iterator[memoryview]) -> None:
         part_bytes = max(_PART_BYTES, -(-blob.size_bytes // _MAX_PARTS))
