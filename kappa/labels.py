@@ -16,7 +16,16 @@ from typing import Literal
 
 from kappa.errors import UsageError
 
-__all__ = ["LABEL", "Operator", "Requirement", "check_label", "matches", "parse_labels", "parse_selector"]
+__all__ = [
+    "LABEL",
+    "Operator",
+    "Requirement",
+    "check_label",
+    "checked_changes",
+    "matches",
+    "parse_labels",
+    "parse_selector",
+]
 
 Operator = Literal["in", "notin", "exists", "doesnotexist"]
 
@@ -38,6 +47,17 @@ def check_label(text: object, *, part: str = "value") -> str:
     return text
 
 
+def checked_changes(changes: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return changes of labels, of which ``None`` removes one; raises `UsageError` for what cannot be a label."""
+    try:
+        return {
+            check_label(key, part="key"): None if value is None else check_label(value)
+            for key, value in changes.items()
+        }
+    except ValueError as exc:
+        raise UsageError(f"{exc}.") from None
+
+
 def parse_labels(pairs: Iterable[str]) -> dict[str, str]:
     """Read ``key=value`` words as given on a command line; raises `UsageError`."""
     labels: dict[str, str] = {}
@@ -45,11 +65,7 @@ def parse_labels(pairs: Iterable[str]) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"The label `{pair}` has no value: write `{pair}=<value>`.")
-        try:
-            check_label(key, part="key")
-            check_label(value)
-        except ValueError as exc:
-            raise UsageError(f"{exc}.") from None
+        checked_changes({key: value})
         if labels.setdefault(key, value) != value:
             raise UsageError(f"The label `{key}` is given twice, as `{labels[key]}` and as `{value}`.")
     return labels

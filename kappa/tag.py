@@ -106,9 +106,9 @@ class Tag:
         return cls(check_name(name), check_version(version), namespace)
 
 
-def _split_namespace(text: str) -> tuple[str, str]:
+def _split_namespace(text: str, *, default: str = DEFAULT_NAMESPACE) -> tuple[str, str]:
     namespace, slash, rest = text.partition("/")
-    return (check_namespace(namespace), rest) if slash else (DEFAULT_NAMESPACE, text)
+    return (check_namespace(namespace), rest) if slash else (check_namespace(default), text)
 
 
 def _prefix_of(namespace: str) -> str:
@@ -131,13 +131,13 @@ class BundleReference:
         return f"{_prefix_of(self.namespace)}{self.name}:{self.version or 'latest'}"
 
     @classmethod
-    def parse(cls, text: str) -> BundleReference:
+    def parse(cls, text: str, *, namespace: str = DEFAULT_NAMESPACE) -> BundleReference:
         """Read ``[namespace/]Name`` alone, with ``:version``, ``:alias``, ``:latest`` or ``@sha256:…``.
 
-        Raises `UsageError`.
+        ``namespace`` is that of a text without one. Raises `UsageError`.
         """
         try:
-            namespace, rest = _split_namespace(text)
+            namespace, rest = _split_namespace(text, default=namespace)
             if "@" in rest:
                 name, _, digest = rest.partition("@")
                 if not _DIGEST.fullmatch(digest):

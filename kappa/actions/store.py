@@ -14,7 +14,7 @@ from kappa.actions.targets import find_bundle, names_path, stored_tags
 from kappa.errors import BundleError, UsageError
 from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
 from kappa.gamma.remote_store import RemoteStore
-from kappa.labels import check_label
+from kappa.labels import checked_changes
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import Tag
@@ -147,15 +147,10 @@ def parse_label_changes(words: Sequence[str]) -> dict[str, str | None]:
                 f"`{word}` is not a change of a label: write `{word}=<value>` to set it, `{word}-` to remove it."
             )
         key = key if equals else word[:-1]
-        try:
-            check_label(key, part="key")
-            if equals:
-                check_label(value)
-        except ValueError as exc:
-            raise UsageError(f"{exc}.") from None
+        change = checked_changes({key: value if equals else None})
         if key in changes:
             raise UsageError(f"The label `{key}` is given twice.")
-        changes[key] = value if equals else None
+        changes |= change
     return changes
 
 

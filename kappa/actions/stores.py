@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kappa import gamma
@@ -72,9 +71,7 @@ def default_namespace(environ: Mapping[str, str] = os.environ) -> str:
 
 def reference_of(text: str, environ: Mapping[str, str] = os.environ) -> BundleReference:
     """Read a reference; one without a namespace is in that which is configured. Raises `UsageError`."""
-    text = text.removeprefix("gamma:")
-    reference = BundleReference.parse(text)
-    return reference if "/" in text else replace(reference, namespace=default_namespace(environ))
+    return BundleReference.parse(text.removeprefix("gamma:"), namespace=default_namespace(environ))
 
 
 def names_service(text: str) -> bool:

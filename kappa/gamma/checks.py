@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar, get_args
 
@@ -20,7 +20,6 @@ __all__ = [
     "check_operation",
     "check_order",
     "check_session",
-    "checked_changes",
     "checked_query",
     "checked_reference",
     "checked_requirement",
@@ -141,18 +140,6 @@ def checked_requirement(key: str, operator: str, values: tuple[str, ...]) -> Req
     if bool(values) != (operator in ("in", "notin")):
         raise UsageError(f"The operator `{operator}` of selectors does not go with {len(values)} values.")
     return _as_usage(lambda: Requirement(check_label(key, part="key"), matches[0], tuple(map(check_label, values))))
-
-
-def checked_changes(changes: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return changes of labels; ``None`` removes one."""
-
-    def check() -> dict[str, str | None]:
-        return {
-            check_label(key, part="key"): None if value is None else check_label(value)
-            for key, value in changes.items()
-        }
-
-    return _as_usage(check)
 
 
 def _enumerate(words: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -26,12 +26,12 @@ from kappa.gamma.local_store import LocalStore, open_local_store
 from kappa.gamma.registry import Garbage
 from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.transferring import Progress
-from kappa.labels import check_label, parse_selector
+from kappa.labels import checked_changes, parse_selector
 from kappa.services.bundle import open_bundle
 from kappa.services.declared import DeclaredService
 from kappa.settings import Settings, read_settings
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Order, Query
-from kappa.tag import BundleReference, Tag, check_namespace
+from kappa.tag import BundleReference, Tag
 
 __all__ = ["AsyncGammaClient", "GammaClient", "async_client", "client"]
 
@@ -145,13 +145,7 @@ class GammaClient:
 
     def set_labels(self, bundle: str, changes: Mapping[str, str | None]) -> BundleRecord:
         """Set labels of a bundle, remove those whose value is ``None``, and return it as it is then."""
-        try:
-            for key, value in changes.items():
-                check_label(key, part="key")
-                if value is not None:
-                    check_label(value)
-        except ValueError as exc:
-            raise UsageError(f"{exc}.") from None
+        changes = checked_changes(changes)
         return self.store.set_labels(self.get(bundle).tag, changes)
 
     def aliases(self, name: str) -> list[Alias]:
@@ -229,9 +223,7 @@ class GammaClient:
     # -- references
 
     def _reference(self, text: str) -> BundleReference:
-        text = text.removeprefix("gamma:")
-        reference = BundleReference.parse(text)
-        return reference if "/" in text else replace(reference, namespace=check_namespace(self.namespace))
+        return BundleReference.parse(text.removeprefix("gamma:"), namespace=self.namespace)
 
     def _alias(self, text: str) -> tuple[str, str, str]:
         reference = self._reference(text)

@@ -18,7 +18,7 @@ from kappa.gamma.database import hold
 from kappa.gamma.packages import package_ids
 from kappa.gamma.queries import bundle_of, records_of, reference_of
 from kappa.gamma.tables import absent_bundles, alias_changes, bundles, distributions, labels, locks, packages, refs
-from kappa.labels import check_label
+from kappa.labels import checked_changes
 from kappa.spec.store import BundleRecord
 from kappa.tag import Tag
 
@@ -118,13 +118,7 @@ def change_labels(connection: Connection, tag: Tag, changes: Mapping[str, str | 
 
     Raises `BundleNotFoundError`, and `UsageError` for what cannot be a label.
     """
-    try:
-        for key, value in changes.items():
-            check_label(key, part="key")
-            if value is not None:
-                check_label(value)
-    except ValueError as exc:
-        raise UsageError(f"{exc}.") from None
+    changes = checked_changes(changes)
     lock_service(connection, tag.namespace, tag.name)
     row = connection.execute(select(bundles.c.id, bundles.c.created_at).where(*_is_bundle(tag))).one_or_none()
     if row is None:

@@ -17,7 +17,6 @@ from kappa.gamma.checks import (
     check_operation,
     check_order,
     check_session,
-    checked_changes,
     checked_query,
     checked_reference,
     checked_service,
@@ -32,7 +31,7 @@ from kappa.gamma.http_api import (
     NewUpload,
 )
 from kappa.gamma.registry import BundleFile, Commit, Garbage, Registry, RegistryInfo, Upload
-from kappa.labels import parse_selector
+from kappa.labels import checked_changes, parse_selector
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 

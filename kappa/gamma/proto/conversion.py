@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from kappa.gamma.checks import check_digest, checked_changes, checked_query, checked_reference, checked_tag
+from kappa.gamma.checks import check_digest, checked_query, checked_reference, checked_tag
 from kappa.gamma.proto import messages
 from kappa.gamma.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
-from kappa.labels import Requirement
+from kappa.labels import Requirement, checked_changes
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
