@@ -32,11 +32,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from kappa.gamma.clock import microseconds
-from kappa.gamma.database import open_database, reading, sqlite_url
-from kappa.gamma.selection import selection
-from kappa.gamma.service import GammaService
-from kappa.gamma.tables import bundles
+from kappa.gamma.database.clock import microseconds
+from kappa.gamma.database.engine import open_database, reading, sqlite_url
+from kappa.gamma.database.selection import selection
+from kappa.gamma.database.tables import bundles
+from kappa.gamma.service.gamma_service import GammaService
 from kappa.labels import parse_selector
 from kappa.spec.store import Query
 from kappa.tag import BundleReference, Tag

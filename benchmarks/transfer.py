@@ -37,9 +37,9 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 from kappa._files import sha256_of_file, walk_files
-from kappa.gamma.opening import open_storage
-from kappa.gamma.registry import BundleFile
-from kappa.gamma.service import GammaService
+from kappa.gamma.protocols.registry import BundleFile
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
 from kappa.spec.manifest import BundleManifest, ResolvedEnv, read_manifest
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.tag import Tag

@@ -129,6 +129,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "kappa.build": ("manifest", "packages", "code", "checks", "", "compile", "bundle"),
+    "kappa.gamma": ("protocols", "wire", "database", "storages", "service", "transfer", "clients", "doors", ""),
     "kappa.server": ("batching", "tuning", "", "http", "process"),
 }
 """The rooms inside large units, from the lowest; a room imports lower ones, and "" is the unit's own level."""

@@ -15,7 +15,7 @@ from kappa.choices import ALL_MODELS
 from kappa.containers.choosing import choose_engine
 from kappa.environment import home_directory
 from kappa.errors import DestinationExistsError, GammaError, GammaUnreachableError, UsageError
-from kappa.gamma.copying import put_copy
+from kappa.gamma.transfer.copying import put_copy
 from kappa.log import listening, log, to_logging
 from kappa.settings import read_settings
 from kappa.spec.manifest import BundleManifest

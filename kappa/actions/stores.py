@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from kappa import gamma
 from kappa.errors import BundleNotFoundError, optional_import
-from kappa.gamma.directories import local_storage
 from kappa.gamma.remote_store import RemoteStore
+from kappa.gamma.storages.directories import local_storage
 from kappa.settings import read_settings
 from kappa.spec.store import Store
 from kappa.tag import BundleReference, Tag

@@ -21,8 +21,8 @@ from kappa.actions.stores import (
     with_local_hint,
 )
 from kappa.errors import BundleError, BundleNotFoundError, KappaError, UsageError
-from kappa.gamma.cache import local_cache
-from kappa.gamma.directories import local_storage
+from kappa.gamma.storages.directories import local_storage
+from kappa.gamma.transfer.cache import local_cache
 from kappa.log import log
 from kappa.services.bundle import Bundle, open_bundle
 from kappa.services.inference import Inference

@@ -20,9 +20,9 @@ from kappa.actions.stores import (
 )
 from kappa.actions.targets import find_bundle, names_path
 from kappa.errors import UsageError
-from kappa.gamma.archives import ARCHIVE_SUFFIX, read_archive, write_archive
-from kappa.gamma.copying import put_copy, retrieve
-from kappa.gamma.registry import Garbage
+from kappa.gamma.protocols.registry import Garbage
+from kappa.gamma.transfer.archives import ARCHIVE_SUFFIX, read_archive, write_archive
+from kappa.gamma.transfer.copying import put_copy, retrieve
 from kappa.tag import Tag
 
 __all__ = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kappa.errors import UsageError
-from kappa.gamma.cache import local_cache
-from kappa.gamma.connecting import connect
+from kappa.gamma.clients.connecting import connect
 from kappa.gamma.remote_store import RemoteStore
-from kappa.gamma.transferring import Progress
+from kappa.gamma.transfer.cache import local_cache
+from kappa.gamma.transfer.streams import Progress
 from kappa.settings import Settings
 
 __all__ = ["open_remote_store"]

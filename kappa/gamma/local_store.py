@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from kappa.environment import home_directory
-from kappa.gamma.database import sqlite_url
-from kappa.gamma.directories import DirectoryStorage, local_storage
-from kappa.gamma.records import record_of
-from kappa.gamma.service import GammaService
+from kappa.gamma.database.engine import sqlite_url
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.service.records import record_of
+from kappa.gamma.storages.directories import DirectoryStorage, local_storage
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag

@@ -18,14 +18,14 @@ from typing import ParamSpec, TypeVar
 
 from kappa import bundle as bundles
 from kappa.errors import UsageError
-from kappa.gamma.archives import ARCHIVE_SUFFIX, read_archive, write_archive
 from kappa.gamma.choosing import open_remote_store
 from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
-from kappa.gamma.copying import put_copy, retrieve
 from kappa.gamma.local_store import LocalStore, open_local_store
-from kappa.gamma.registry import Garbage
+from kappa.gamma.protocols.registry import Garbage
 from kappa.gamma.remote_store import RemoteStore
-from kappa.gamma.transferring import Progress
+from kappa.gamma.transfer.archives import ARCHIVE_SUFFIX, read_archive, write_archive
+from kappa.gamma.transfer.copying import put_copy, retrieve
+from kappa.gamma.transfer.streams import Progress
 from kappa.labels import checked_changes, parse_selector
 from kappa.services.bundle import open_bundle
 from kappa.services.declared import DeclaredService

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kappa.errors import BundleError, GammaUnreachableError
-from kappa.gamma.cache import BundleCache
-from kappa.gamma.fetching import fetch_bundle, read_file
-from kappa.gamma.registry import BundleFile, Commit, Registry
-from kappa.gamma.sending import send_bundle
-from kappa.gamma.transferring import Progress, new_operation
+from kappa.gamma.protocols.registry import BundleFile, Commit, Registry
+from kappa.gamma.transfer.cache import BundleCache
+from kappa.gamma.transfer.fetching import fetch_bundle, read_file
+from kappa.gamma.transfer.sending import send_bundle
+from kappa.gamma.transfer.streams import Progress, new_operation
 from kappa.log import log
 from kappa.services.bundle import Bundle, open_bundle
 from kappa.spec.layout import MANIFEST_NAME

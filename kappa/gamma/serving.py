@@ -19,10 +19,10 @@ from sqlalchemy.exc import ArgumentError
 from kappa.environment import home_directory
 from kappa.errors import ConfigurationError
 from kappa.gamma import doors
-from kappa.gamma.database import sqlite_url
+from kappa.gamma.database.engine import sqlite_url
 from kappa.gamma.doors.tls import ServerTls
-from kappa.gamma.opening import open_storage
-from kappa.gamma.service import GammaService
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
 from kappa.log_format import LogFormat, LogLevel, formatter_of
 from kappa.secret_urls import masked
 from kappa.service_log import logging_to_stderr

@@ -13,9 +13,9 @@ from click.testing import Result
 import kappa.gamma.choosing as choosing
 from kappa.actions.targets import find_bundle, tags_in_store, verified_bundle
 from kappa.errors import GammaError
-from kappa.gamma.database import sqlite_url
-from kappa.gamma.opening import open_storage
-from kappa.gamma.service import GammaService
+from kappa.gamma.database.engine import sqlite_url
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
 from kappa.log import listening
 from kappa.services.bundle import open_bundle
 from kappa.spec.manifest import read_manifest

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from kappa.gamma.connecting import connect
+from kappa.gamma.clients.connecting import connect
 from kappa.tag import Tag
 from tests.containers.engines import BASE_IMAGE, Door
 from tests.eventually import eventually

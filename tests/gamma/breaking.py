@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from kappa.errors import GammaUnreachableError
-from kappa.gamma.registry import Registry
+from kappa.gamma.protocols.registry import Registry
 from kappa.tag import Tag
 
 __all__ = ["BreakingRegistry", "as_registry"]

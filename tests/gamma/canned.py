@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from kappa.gamma.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from kappa.gamma.database import open_database, sqlite_url
-from kappa.gamma.directories import DirectoryStorage
+from kappa.gamma.database.engine import open_database, sqlite_url
 from kappa.gamma.local_store import LocalStore
-from kappa.gamma.opening import open_storage
-from kappa.gamma.service import GammaService
-from kappa.gamma.storage import BundleStorage
+from kappa.gamma.protocols.storage import BundleStorage
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.directories import DirectoryStorage
+from kappa.gamma.storages.opening import open_storage
 from kappa.spec.manifest import read_manifest
 from kappa.tag import DEFAULT_NAMESPACE
 from tests.gamma.postgres_server import running_postgres

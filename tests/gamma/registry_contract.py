@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from kappa.errors import BundleNotFoundError, DestinationExistsError, GammaError, UsageError
-from kappa.gamma.registry import Registry
+from kappa.gamma.protocols.registry import Registry
 from kappa.labels import parse_selector
 from kappa.spec.store import AliasChange, BundleRecord, Query
 from kappa.tag import BundleReference, Tag

@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from kappa._files import sha256_of_bytes
-from kappa.gamma.registry import BundleFile, Commit, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Upload
 from kappa.spec.manifest import BundleManifest, ResolvedEnv
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.tag import DEFAULT_NAMESPACE, Tag

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from kappa.gamma.connecting import connect
+from kappa.gamma.clients.connecting import connect
 from kappa.gamma.doors.running import GammaServer
 from kappa.gamma.doors.tls import ServerTls
-from kappa.gamma.registry import Registry, RemoteRegistry
+from kappa.gamma.protocols.registry import Registry, RemoteRegistry
 
 Protocol = Literal["grpc", "http"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kappa._files import sha256_of_bytes
 from kappa.errors import BundleError, DestinationExistsError, UsageError
-from kappa.gamma.archives import read_archive, write_archive
+from kappa.gamma.transfer.archives import read_archive, write_archive
 from kappa.services.bundle import open_bundle
 from kappa.spec.manifest import read_manifest
 from kappa.spec.portable_paths import clash_in, why_not_portable

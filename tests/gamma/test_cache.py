@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kappa.gamma import cache as caching
-from kappa.gamma.cache import BundleCache
+from kappa.gamma.transfer import cache as caching
+from kappa.gamma.transfer.cache import BundleCache
 from kappa.tag import Tag
 
 
@@ -59,7 +59,7 @@ def test_what_another_process_uses_stays(tmp_path: Path) -> None:
     put(cache, 1)
     release()
     script = (
-        "import sys; from pathlib import Path; from kappa.gamma.cache import BundleCache\n"
+        "import sys; from pathlib import Path; from kappa.gamma.transfer.cache import BundleCache\n"
         f"print(BundleCache(Path(sys.argv[1]), max_size_bytes=1500).find({digest(1)!r}), flush=True)\n"
         "sys.stdin.read()"
     )

@@ -15,14 +15,14 @@ import httpx
 import pytest
 
 from kappa.errors import ConfigurationError, GammaError, GammaUnreachableError, MissingDependencyError
-from kappa.gamma.addresses import Address, parse_address
-from kappa.gamma.chunks import CHUNK_BYTES, in_chunks
+from kappa.gamma.clients.addresses import Address, parse_address
+from kappa.gamma.clients.connecting import connect
 from kappa.gamma.clients.retrying import resumed, retrying
-from kappa.gamma.connecting import connect
 from kappa.gamma.doors.exchanges import Exchanges
 from kappa.gamma.doors.grpc_door import GrpcDoor
 from kappa.gamma.doors.tls import ServerTls
-from kappa.gamma.idle import IdleWatch
+from kappa.gamma.wire.chunks import CHUNK_BYTES, in_chunks
+from kappa.gamma.wire.idle import IdleWatch
 from kappa.settings import GammaSettings
 from kappa.tag import BundleReference
 from tests.eventually import eventually

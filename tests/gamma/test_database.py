@@ -16,9 +16,9 @@ from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from kappa.errors import GammaError, MissingDependencyError
-from kappa.gamma import migrations
-from kappa.gamma.database import migrate, open_database
-from kappa.gamma.tables import REVISION, metadata
+from kappa.gamma.database import migrations
+from kappa.gamma.database.engine import migrate, open_database
+from kappa.gamma.database.tables import REVISION, metadata
 
 Connected = Callable[[], AbstractContextManager[Connection]]
 
@@ -48,7 +48,7 @@ def test_a_database_that_is_new_or_at_the_newest_is_opened_without_alembic(is_ne
     if not is_new:
         open_database(database_url).dispose()
     code = (
-        "import sys\nfrom kappa.gamma.database import open_database\n"
+        "import sys\nfrom kappa.gamma.database.engine import open_database\n"
         f"open_database({database_url!r})\nsys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,7 +14,7 @@ import pytest
 from kappa import errors
 from kappa.errors import BundleNotFoundError, DestinationExistsError, GammaError, KappaError, UsageError
 from kappa.gamma.doors.openapi import openapi_document
-from kappa.gamma.registry import BundleFile, Registry, RemoteRegistry
+from kappa.gamma.protocols.registry import BundleFile, Registry, RemoteRegistry
 from kappa.labels import parse_selector
 from kappa.spec.store import Query
 from kappa.tag import BundleReference, Tag

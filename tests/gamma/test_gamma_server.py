@@ -19,9 +19,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from kappa.cli.main import cli
 from kappa.errors import BundleNotFoundError
-from kappa.gamma.connecting import connect
-from kappa.gamma.database import open_database, sqlite_url
-from kappa.gamma.proto.descriptors import SERVICE
+from kappa.gamma.clients.connecting import connect
+from kappa.gamma.database.engine import open_database, sqlite_url
+from kappa.gamma.wire.proto.descriptors import SERVICE
 from kappa.tag import BundleReference
 from tests.eventually import eventually
 from tests.gamma.processes import gamma_process

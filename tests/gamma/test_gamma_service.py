@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Connection
 
 from kappa.errors import BundleError, BundleNotFoundError, DestinationExistsError, GammaError
-from kappa.gamma.directories import DirectoryStorage
 from kappa.gamma.local_store import LocalStore
+from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.labels import parse_selector
 from kappa.log import Kind, listening
 from kappa.spec.manifest import read_manifest

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import Connection
 
 from kappa.errors import GammaError
-from kappa.gamma.directories import DirectoryStorage
-from kappa.gamma.registry import Garbage
-from kappa.gamma.service import GammaService
-from kappa.gamma.storage import BundleStorage
+from kappa.gamma.protocols.registry import Garbage
+from kappa.gamma.protocols.storage import BundleStorage
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.tag import Tag
 from tests.gamma.sealed import Bundle, pull, push, seal, write_missing
 

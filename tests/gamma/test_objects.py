@@ -20,12 +20,12 @@ from kappa.errors import (
     MissingDependencyError,
     UsageError,
 )
-from kappa.gamma.database import sqlite_url
-from kappa.gamma.directories import DirectoryStorage
-from kappa.gamma.objects import ObjectStorage
-from kappa.gamma.opening import open_storage
-from kappa.gamma.service import GammaService
-from kappa.gamma.storage import BundleStorage
+from kappa.gamma.database.engine import sqlite_url
+from kappa.gamma.protocols.storage import BundleStorage
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.directories import DirectoryStorage
+from kappa.gamma.storages.objects import ObjectStorage
+from kappa.gamma.storages.opening import open_storage
 from kappa.log import Kind, listening
 from kappa.tag import BundleReference, Tag
 from tests.gamma.s3 import CREDENTIALS, FaultyProxy, environment, make_bucket
@@ -143,7 +143,7 @@ def proxy(s3: str) -> FaultyProxy:
 @pytest.fixture
 def behind(proxy: FaultyProxy, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GammaService]:
     """Open a registry on a bucket behind the proxy; it waits for a second, and not for half a minute."""
-    monkeypatch.setattr("kappa.gamma.opening.IDLE", timedelta(seconds=1))
+    monkeypatch.setattr("kappa.gamma.storages.opening.IDLE", timedelta(seconds=1))
     with proxy.running() as endpoint:
         environ = {"KAPPA_HOME": str(tmp_path / "home"), **environment(endpoint)}
         storage = open_storage(f"s3://{make_bucket(s3)}", environ=environ)
@@ -259,7 +259,7 @@ def full(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(memoryview(data)[:room])
 
-    monkeypatch.setattr("kappa.gamma.spool.FileIO", Disk)
+    monkeypatch.setattr("kappa.gamma.storages.spool.FileIO", Disk)
     url = str(tmp_path / "repository") if request.param == "directory" else f"file://{tmp_path}/objects"
     return open_storage(url, environ={"KAPPA_HOME": str(tmp_path / "home")})
 

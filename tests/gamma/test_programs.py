@@ -15,10 +15,10 @@ import pytest
 import kappa
 import kappa.gamma.choosing as choosing
 from kappa.errors import BundleNotFoundError, ConfigurationError, GammaError, UsageError
-from kappa.gamma.database import sqlite_url
-from kappa.gamma.opening import open_storage
+from kappa.gamma.database.engine import sqlite_url
 from kappa.gamma.programs import AsyncGammaClient, GammaClient
-from kappa.gamma.service import GammaService
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
 from kappa.services.bundle import open_bundle
 from kappa.tag import Tag
 from tests.gamma.whole_bundles import write_bundle

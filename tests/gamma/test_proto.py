@@ -7,8 +7,8 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from kappa.gamma.proto import messages
-from kappa.gamma.proto.descriptors import SERVICE, descriptor_pool, methods
+from kappa.gamma.wire.proto import messages
+from kappa.gamma.wire.proto.descriptors import SERVICE, descriptor_pool, methods
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kappa.gamma.local_store import LocalStore
-from kappa.gamma.service import GammaService
+from kappa.gamma.service.gamma_service import GammaService
 from kappa.spec.manifest import read_manifest
 from kappa.spec.store import BundleRecord
 from kappa.tag import BundleReference, Tag

@@ -17,11 +17,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from kappa.errors import BundleNotFoundError, DestinationExistsError, GammaError, KappaError, UsageError
-from kappa.gamma import selection
-from kappa.gamma.database import open_database, sqlite_url
-from kappa.gamma.opening import open_storage
-from kappa.gamma.rows import add_bundle
-from kappa.gamma.service import GammaService
+from kappa.gamma.database import selection
+from kappa.gamma.database.bundles import add_bundle
+from kappa.gamma.database.engine import open_database, sqlite_url
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
 from kappa.labels import Requirement, matches
 from kappa.spec.store import BundleRecord, Order, Query
 from kappa.tag import BundleReference, Tag

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.gamma.opening import open_storage
-from kappa.gamma.service import GammaService
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
 from kappa.spec.store import BundleRecord
 from kappa.tag import Tag
 from tests.gamma import sealed

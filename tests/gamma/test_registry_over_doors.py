@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import pytest
 
-from kappa.gamma.connecting import connect
-from kappa.gamma.database import open_database, sqlite_url
-from kappa.gamma.directories import DirectoryStorage
-from kappa.gamma.registry import RemoteRegistry
-from kappa.gamma.service import GammaService
-from kappa.gamma.tables import metadata
+from kappa.gamma.clients.connecting import connect
+from kappa.gamma.database.engine import open_database, sqlite_url
+from kappa.gamma.database.tables import metadata
+from kappa.gamma.protocols.registry import RemoteRegistry
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.spec.store import BundleRecord
 from kappa.tag import Tag
 from tests.gamma.processes import gamma_process

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from kappa.errors import BundleError, BundleNotFoundError, DestinationExistsError, GammaError, GammaUnreachableError
-from kappa.gamma.cache import BundleCache
-from kappa.gamma.database import sqlite_url
-from kappa.gamma.fetching import fetch_bundle
-from kappa.gamma.opening import open_storage
+from kappa.gamma.database.engine import sqlite_url
 from kappa.gamma.remote_store import RemoteStore
-from kappa.gamma.sending import send_bundle
-from kappa.gamma.service import GammaService
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
+from kappa.gamma.transfer.cache import BundleCache
+from kappa.gamma.transfer.fetching import fetch_bundle
+from kappa.gamma.transfer.sending import send_bundle
 from kappa.log import listening
 from kappa.services.bundle import open_bundle
 from kappa.spec.store import Query

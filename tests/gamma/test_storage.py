@@ -13,7 +13,7 @@ import pytest
 
 from kappa._files import in_use
 from kappa.errors import DestinationExistsError
-from kappa.gamma.directories import DirectoryStorage
+from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.spec.manifest import read_manifest
 from kappa.tag import Tag
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from kappa.errors import BundleError, BundleNotFoundError, DestinationExistsError, GammaError, KappaError
-from kappa.gamma.contents import read_contents
-from kappa.gamma.directories import DirectoryStorage
-from kappa.gamma.registry import BundleFile
-from kappa.gamma.service import GammaService
-from kappa.gamma.storage import BundleStorage
+from kappa.gamma.protocols.registry import BundleFile
+from kappa.gamma.protocols.storage import BundleStorage
+from kappa.gamma.service.contents import read_contents
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.spec.store import Query
 from kappa.tag import Tag
 from tests.gamma.sealed import Bundle, pieces, pull, push, seal, write_missing

@@ -20,12 +20,12 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from kappa.errors import DestinationExistsError
-from kappa.gamma import migrations
-from kappa.gamma.database import open_database, sqlite_url
-from kappa.gamma.opening import open_storage
-from kappa.gamma.rows import add_bundle
-from kappa.gamma.service import GammaService
-from kappa.gamma.tables import metadata
+from kappa.gamma.database import migrations
+from kappa.gamma.database.bundles import add_bundle
+from kappa.gamma.database.engine import open_database, sqlite_url
+from kappa.gamma.database.tables import metadata
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
 from kappa.labels import parse_selector
 from kappa.spec.store import BundleRecord, Query
 from kappa.tag import BundleReference, Tag

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.errors import UsageError
-from kappa.gamma import failures
-from kappa.gamma.http_api import from_json, selector_text, to_json
-from kappa.gamma.proto import conversion, messages
-from kappa.gamma.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.wire import failures
+from kappa.gamma.wire.http_api import from_json, selector_text, to_json
+from kappa.gamma.wire.proto import conversion, messages
 from kappa.labels import Requirement, parse_selector
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import BundleReference, Tag

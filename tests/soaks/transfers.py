@@ -39,13 +39,13 @@ from sqlalchemy import Engine, event
 
 from kappa._files import staged_directory
 from kappa.errors import BundleNotFoundError, GammaUnreachableError
-from kappa.gamma.connecting import connect
-from kappa.gamma.database import sqlite_url
+from kappa.gamma.clients.connecting import connect
+from kappa.gamma.database.engine import sqlite_url
 from kappa.gamma.doors.running import GammaServer
-from kappa.gamma.opening import open_storage
-from kappa.gamma.registry import Garbage
-from kappa.gamma.sending import send_bundle
-from kappa.gamma.service import GammaService
+from kappa.gamma.protocols.registry import Garbage
+from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.storages.opening import open_storage
+from kappa.gamma.transfer.sending import send_bundle
 from kappa.services.bundle import open_bundle
 from kappa.tag import Tag
 from tests.gamma.s3 import environment, make_bucket, s3_server

@@ -16,16 +16,16 @@ from typing import Any
 import grpc
 
 from kappa.errors import ConfigurationError, GammaError, KappaError
-from kappa.gamma.addresses import Address, ConnectionSettings
-from kappa.gamma.chunks import in_chunks
+from kappa.gamma.clients.addresses import Address, ConnectionSettings
 from kappa.gamma.clients.retrying import CONNECT_S, FINISH_S, resumed, retrying
 from kappa.gamma.clients.wording import unreachable
-from kappa.gamma.failures import error_of
-from kappa.gamma.idle import IDLE_S, IdleWatch
-from kappa.gamma.proto import conversion, messages
-from kappa.gamma.proto.descriptors import methods
-from kappa.gamma.proto.limits import ERROR_KEY, MESSAGE_BYTES, METADATA_BYTES
-from kappa.gamma.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.wire.chunks import in_chunks
+from kappa.gamma.wire.failures import error_of
+from kappa.gamma.wire.idle import IDLE_S, IdleWatch
+from kappa.gamma.wire.proto import conversion, messages
+from kappa.gamma.wire.proto.descriptors import methods
+from kappa.gamma.wire.proto.limits import ERROR_KEY, MESSAGE_BYTES, METADATA_BYTES
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 

@@ -16,13 +16,14 @@ import httpx
 
 from kappa._version import __version__
 from kappa.errors import ConfigurationError, GammaError
-from kappa.gamma.addresses import Address, ConnectionSettings
-from kappa.gamma.checks import check_alias
-from kappa.gamma.chunks import in_chunks
+from kappa.gamma.clients.addresses import Address, ConnectionSettings
 from kappa.gamma.clients.retrying import CONNECT_S, FINISH_S, resumed, retrying
 from kappa.gamma.clients.wording import unreachable
-from kappa.gamma.failures import error_of
-from kappa.gamma.http_api import (
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.wire.checks import check_alias
+from kappa.gamma.wire.chunks import in_chunks
+from kappa.gamma.wire.failures import error_of
+from kappa.gamma.wire.http_api import (
     ERROR_HEADER,
     OPERATION_HEADER,
     PREFIX,
@@ -37,8 +38,7 @@ from kappa.gamma.http_api import (
     selector_text,
     to_json,
 )
-from kappa.gamma.idle import IDLE_S
-from kappa.gamma.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.wire.idle import IDLE_S
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 

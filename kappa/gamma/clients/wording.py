@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kappa.errors import GammaUnreachableError
-from kappa.gamma.addresses import Address
+from kappa.gamma.clients.addresses import Address
 
 __all__ = ["unreachable"]
 

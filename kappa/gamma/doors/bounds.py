@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from kappa.gamma.doors.exchanges import ClientGoneError
-from kappa.gamma.idle import IDLE_S
+from kappa.gamma.wire.idle import IDLE_S
 
 __all__ = ["within_bounds"]
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from kappa.errors import KappaError
-from kappa.gamma.failures import InternalError, name_of
+from kappa.gamma.wire.failures import InternalError, name_of
 
 __all__ = ["METRICS_TYPE", "ClientGoneError", "Door", "Exchange", "Exchanges", "request_id_of"]
 

@@ -19,7 +19,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from kappa.errors import ConfigurationError, GammaUnreachableError, KappaError, UsageError
-from kappa.gamma.checks import (
+from kappa.gamma.doors.exchanges import ClientGoneError, Exchange, Exchanges, request_id_of
+from kappa.gamma.doors.tls import ServerTls
+from kappa.gamma.protocols.registry import Registry
+from kappa.gamma.wire.checks import (
     check_alias,
     check_digest,
     check_offset,
@@ -27,15 +30,12 @@ from kappa.gamma.checks import (
     check_session,
     checked_service,
 )
-from kappa.gamma.chunks import in_chunks
-from kappa.gamma.doors.exchanges import ClientGoneError, Exchange, Exchanges, request_id_of
-from kappa.gamma.doors.tls import ServerTls
-from kappa.gamma.failures import LONGEST_MESSAGE, name_of, status_of
-from kappa.gamma.idle import IDLE_S, IdleWatch
-from kappa.gamma.proto import conversion, messages
-from kappa.gamma.proto.descriptors import SERVICE, descriptor_pool, methods
-from kappa.gamma.proto.limits import ERROR_KEY, MESSAGE_BYTES, METADATA_BYTES
-from kappa.gamma.registry import Registry
+from kappa.gamma.wire.chunks import in_chunks
+from kappa.gamma.wire.failures import LONGEST_MESSAGE, name_of, status_of
+from kappa.gamma.wire.idle import IDLE_S, IdleWatch
+from kappa.gamma.wire.proto import conversion, messages
+from kappa.gamma.wire.proto.descriptors import SERVICE, descriptor_pool, methods
+from kappa.gamma.wire.proto.limits import ERROR_KEY, MESSAGE_BYTES, METADATA_BYTES
 from kappa.tag import DEFAULT_NAMESPACE
 
 __all__ = ["GrpcDoor"]

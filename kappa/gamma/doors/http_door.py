@@ -20,17 +20,17 @@ import falcon
 import falcon.asgi
 
 from kappa.errors import BundleNotFoundError, KappaError, UsageError
-from kappa.gamma.checks import check_digest, check_offset, check_session, checked_tag
-from kappa.gamma.chunks import CHUNK_BYTES
 from kappa.gamma.doors.bounds import Asgi, within_bounds
 from kappa.gamma.doors.exchanges import METRICS_TYPE, ClientGoneError, Exchange, Exchanges, request_id_of
 from kappa.gamma.doors.openapi import openapi_document
 from kappa.gamma.doors.operations import OPERATIONS, Call, Operation
 from kappa.gamma.doors.start_page import start_page
-from kappa.gamma.failures import name_of, status_of
-from kappa.gamma.http_api import ERROR_HEADER, OPERATION_HEADER, PREFIX, BlobSize, from_json, to_json
-from kappa.gamma.idle import IDLE_S
-from kappa.gamma.registry import Registry
+from kappa.gamma.protocols.registry import Registry
+from kappa.gamma.wire.checks import check_digest, check_offset, check_session, checked_tag
+from kappa.gamma.wire.chunks import CHUNK_BYTES
+from kappa.gamma.wire.failures import name_of, status_of
+from kappa.gamma.wire.http_api import ERROR_HEADER, OPERATION_HEADER, PREFIX, BlobSize, from_json, to_json
+from kappa.gamma.wire.idle import IDLE_S
 from kappa.tag import Tag
 
 __all__ = ["http_app"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from kappa._version import __version__
 from kappa.gamma.doors.operations import OPERATIONS, Operation
-from kappa.gamma.http_api import OPERATION_HEADER, PREFIX, BlobSize, type_adapter
+from kappa.gamma.wire.http_api import OPERATION_HEADER, PREFIX, BlobSize, type_adapter
 
 __all__ = ["openapi_document"]
 

@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 from kappa.errors import UsageError
-from kappa.gamma.checks import (
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, Registry, RegistryInfo, Upload
+from kappa.gamma.wire.checks import (
     check_alias,
     check_digest,
     check_operation,
@@ -22,7 +23,7 @@ from kappa.gamma.checks import (
     checked_service,
     checked_tag,
 )
-from kappa.gamma.http_api import (
+from kappa.gamma.wire.http_api import (
     OPERATION_HEADER,
     AliasTarget,
     Deletion,
@@ -30,7 +31,6 @@ from kappa.gamma.http_api import (
     LabelChanges,
     NewUpload,
 )
-from kappa.gamma.registry import BundleFile, Commit, Garbage, Registry, RegistryInfo, Upload
 from kappa.labels import checked_changes, parse_selector
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from kappa.errors import KappaError
-from kappa.gamma.registry import Registry
+from kappa.gamma.protocols.registry import Registry
 from kappa.spec.store import Query
 
 __all__ = ["Readiness"]

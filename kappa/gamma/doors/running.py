@@ -21,7 +21,7 @@ from kappa.gamma.doors.grpc_door import GrpcDoor
 from kappa.gamma.doors.http_door import http_app
 from kappa.gamma.doors.readiness import Readiness
 from kappa.gamma.doors.tls import ServerTls
-from kappa.gamma.registry import Registry
+from kappa.gamma.protocols.registry import Registry
 
 __all__ = ["GammaServer", "Ports"]
 

@@ -6,7 +6,7 @@ from html import escape
 from string import Template
 
 from kappa._resources import resource
-from kappa.gamma.registry import RegistryInfo
+from kappa.gamma.protocols.registry import RegistryInfo
 
 __all__ = ["start_page"]
 

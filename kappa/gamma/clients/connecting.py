@@ -1,0 +1,58 @@
+"""How a registry on another machine is reached."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from kappa.errors import MissingDependencyError
+from kappa.gamma import clients
+from kappa.gamma.clients.addresses import Address, ConnectionSettings, parse_address
+from kappa.gamma.protocols.registry import RemoteRegistry
+from kappa.settings import GammaSettings
+
+__all__ = ["connect"]
+
+_DEFAULTS = GammaSettings()
+_PACKAGES = {"grpc": ("grpc", "google.protobuf"), "http": ("httpx",)}
+
+
+def connect(url: str, settings: GammaSettings = _DEFAULTS) -> RemoteRegistry:
+    """Return the registry of a server; it is asked nothing yet.
+
+    ``url`` is `HOST:PORT`, or begins with `grpc://`, `grpcs://`, `http://` or `https://`; of the settings, those of TLS
+    and the time count. Raises `ConfigurationError` for another one and for certificates that cannot be read, and
+    `MissingDependencyError`.
+    """
+    address = parse_address(url)
+    _check_packages(address)
+    connection = ConnectionSettings(
+        tls_ca=_path(settings.tls_ca),
+        tls_cert=_path(settings.tls_cert),
+        tls_key=_path(settings.tls_key),
+        timeout_s=settings.timeout,
+    )
+    if address.protocol == "http":
+        return clients.HttpRegistry(address, connection)
+    return clients.GrpcRegistry(address, connection)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()
+
+
+def _check_packages(address: Address) -> None:
+    if all(map(_is_installed, _PACKAGES[address.protocol])):
+        return
+    needed_for = f"the Gamma server `{address}`"
+    if address.protocol == "grpc":
+        otherwise = f"give the address of its web port, like `http://{address.host}:3000`"
+        raise MissingDependencyError("kappa-ml[gamma]", needed_for=needed_for, otherwise=otherwise)
+    raise MissingDependencyError("kappa-ml[client]", needed_for=needed_for)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False

@@ -1,0 +1,203 @@
+"""The database of the store: opened, and migrated where it is older.
+
+SQLite is the default, one file that several processes write to: each waits for the others instead of failing, and a
+transaction takes its write lock when it begins, so that no two of them read the same state and then both write. Its
+connections are opened for each use, which costs nothing, so that none is left open. PostgreSQL, which several machines
+can share, is reached through psycopg 3.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool, StaticPool
+
+from kappa.errors import GammaError, optional_import
+from kappa.gamma.database import transfer_tables
+from kappa.gamma.database.tables import REVISION, metadata
+
+__all__ = [
+    "explained",
+    "failing_explained",
+    "hold",
+    "insert_unless_there",
+    "migrate",
+    "open_copy",
+    "open_database",
+    "reading",
+    "sqlite_url",
+    "upgrade",
+]
+
+_BUSY_TIMEOUT_S = 30.0
+_READS = {"kappa_reads": True}
+_REVISIONS = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""Where Alembic keeps at which revision a database is."""
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of an SQLite file, which need not exist."""
+    return f"sqlite:///{path}"
+
+
+def open_database(url: str) -> Engine:
+    """Connect to a database and bring its tables to the newest; raises `GammaError`.
+
+    The caller makes sure that no other process does the same at the same time.
+    """
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool}
+        return _prepared(create_engine(address, **options))
+    with optional_import("kappa-ml[postgres]", needed_for="a database of PostgreSQL"):
+        return _prepared(create_engine(address.set(drivername="postgresql+psycopg")))
+
+
+def open_copy(url: str) -> Engine:
+    """Connect to a copy in memory of an SQLite file that cannot be written to, or of none; raises `GammaError`."""
+    file = make_url(url).database
+
+    def connect() -> sqlite3.Connection:
+        copy = sqlite3.connect(":memory:", check_same_thread=False)
+        if file is not None and Path(file).is_file():
+            source = sqlite3.connect(f"{Path(file).absolute().as_uri()}?immutable=1", uri=True)
+            with closing(source):
+                source.backup(copy)
+        return copy
+
+    return _prepared(create_engine("sqlite://", creator=connect, poolclass=StaticPool))
+
+
+def explained(exc: DatabaseError, address: str) -> GammaError:
+    """Return the error of a database in Kappa's words; ``address`` names the database."""
+    message = str(exc.orig).strip().rstrip(".")
+    is_damaged = isinstance(exc.orig, sqlite3.DatabaseError) and any(word in message for word in _DAMAGED)
+    advice = " Delete the file: it is made anew from the bundles." if is_damaged else ""
+    return GammaError(f"{address} cannot be used: {message}.{advice}")
+
+
+@contextmanager
+def failing_explained() -> Iterator[None]:
+    """Raise `GammaError` for a failure of the registry's database."""
+    try:
+        yield
+    except DatabaseError as exc:
+        raise explained(exc, "The registry's database") from exc
+
+
+_DAMAGED = ("not a database", "malformed")
+
+
+def _prepared(engine: Engine) -> Engine:
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+    try:
+        with engine.begin() as connection:
+            upgrade(connection)
+    except BaseException as exc:
+        engine.dispose()
+        if isinstance(exc, DatabaseError):
+            raise explained(exc, f"The database `{engine.url.render_as_string(hide_password=True)}`") from exc
+        if isinstance(exc, sqlite3.DatabaseError):  # while it is copied
+            raise explained(DatabaseError(None, None, exc), "The database") from exc
+        raise
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection that only reads, and so waits for no writer of an SQLite file."""
+    with engine.connect().execution_options(**_READS) as connection:
+        yield connection
+
+
+def insert_unless_there(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return the statement that adds rows to a table and passes over those whose key is there."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
+
+
+def hold(connection: Connection, *names: str) -> None:
+    """Wait until no other transaction holds one of these names, and hold them until this one ends.
+
+    An SQLite file has one writer at a time anyway. In PostgreSQL these are advisory locks.
+    """
+    if connection.dialect.name == "postgresql":
+        for name in sorted(set(names)):
+            statement = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+            connection.execute(statement, {"name": f"kappa {name}"})
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring a database to the newest tables; raises `GammaError` for one that a newer Kappa made.
+
+    PERF: an empty one gets them at once, because Alembic takes a third of a second to import.
+    """
+    current = _revision_of(connection)
+    if current is None and not inspect(connection).get_table_names():
+        assert transfer_tables.blobs.metadata is metadata  # noqa: S101 - its tables, too, are made
+        metadata.create_all(connection)
+        _REVISIONS.create(connection)
+        connection.execute(_REVISIONS.insert().values(version_num=REVISION))
+    elif current != REVISION:
+        migrate(connection)
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations that a database lacks; raises `GammaError` for one that a newer Kappa made."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(_scripts()))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as exc:
+        raise GammaError(
+            f"The database is at the revision `{_revision_of(connection)}`, which this Kappa does not know: a newer "
+            "one made it. Upgrade Kappa."
+        ) from exc
+
+
+def _scripts() -> Path:
+    return Path(str(import_module("kappa.gamma.database.migrations").__file__)).parent
+
+
+def _revision_of(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None  # `_begin_immediate` says when a transaction begins
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    reads = _READS.items() <= connection.get_execution_options().items()
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,5 @@
+"""The registry itself: bundles in a storage, and their records in a database, behind the operations of `Registry`."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,328 @@
+"""Bundles moved between a client and the registry, blob by blob.
+
+What an upload has is said by rows and by the storage together: a blob counts once its row says so, which happens after
+its bytes were compared with its digest. A bundle's rows are added in one transaction, which holds the lock that the
+garbage collector takes, and in which each blob is looked up once more. So a process may be killed anywhere: what was
+acknowledged is there, and what is visible is complete.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sqlalchemy import Connection, Engine, text
+
+from kappa.errors import BundleError, BundleNotFoundError, GammaError
+from kappa.gamma.database.bundle_files import add_files, file_of, files_of, readable_sources, touch_blobs
+from kappa.gamma.database.bundles import add_bundle, check_free, misfit_of
+from kappa.gamma.database.engine import failing_explained, hold, reading
+from kappa.gamma.database.operations import answer_of, keep_answer
+from kappa.gamma.database.queries import bundle_of, latest_of
+from kappa.gamma.database.uploads import (
+    BegunUpload,
+    UploadedBlob,
+    add_upload,
+    blobs_of,
+    end_upload,
+    live_upload,
+    mark_committed,
+    mark_lost,
+    mark_whole,
+    remove_upload,
+    renew,
+    session_of,
+)
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, Upload
+from kappa.gamma.protocols.storage import BlobsLostError, BundleStorage, PendingBundle
+from kappa.gamma.service.contents import manifest_digest, read_contents
+from kappa.gamma.service.garbage import collect_garbage
+from kappa.gamma.service.records import record_of_contents
+from kappa.spec.manifest import BundleManifest
+from kappa.spec.store import BundleRecord
+from kappa.tag import DEFAULT_NAMESPACE, Tag
+
+__all__ = ["Transfers", "lock_blobs"]
+
+_RENEWED_EVERY_S = 600.0
+_MAX_LOCK_BYTES = 16 << 20
+"""A larger lock of packages is not read into the database."""
+
+
+def lock_blobs(connection: Connection) -> None:
+    """Keep others from committing bundles and from collecting garbage until this transaction ends.
+
+    An SQLite file has one writer at a time anyway. Waits up to a minute, then a `DatabaseError`.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+    hold(connection, "blobs")
+
+
+class Transfers:
+    """The uploads and downloads of one registry: the part of a `Registry` that moves files.
+
+    ``engine`` returns its database, opened. Where trees decide which bundles exist, the caller settles them before, and
+    ``on_publish`` is called in the transaction that adds one, before its tree is there.
+    """
+
+    def __init__(
+        self,
+        storage: BundleStorage,
+        engine: Callable[[], Engine],
+        *,
+        on_publish: Callable[[Connection, Tag], None] = lambda _, __: None,
+    ) -> None:
+        self._storage = storage
+        self._open_engine = engine
+        self._on_publish = on_publish
+
+    # -- reading
+
+    def files_of(self, tag: Tag) -> tuple[BundleFile, ...]:
+        """Return the files of a bundle by path; raises `BundleNotFoundError`."""
+        with self._reading() as connection:
+            record = _record(connection, tag)
+            files = files_of(connection, tag)
+        return files or self._storage.files_of(record.uri)
+
+    def read_blob(self, tag: Tag, digest: str, *, offset: int = 0) -> Iterator[bytes]:
+        """Return the content of a file of a bundle from ``offset`` on, in chunks; raises at the call."""
+        with self._reading() as connection:
+            record = _record(connection, tag)
+            file = file_of(connection, tag, digest)
+            is_listed = file is not None or bool(files_of(connection, tag))
+        if not is_listed:
+            file = next((file for file in self._storage.files_of(record.uri) if file.digest == digest), None)
+        if file is None:
+            raise BundleNotFoundError(f"`{tag}` has no file with the digest `{digest}`.")
+        if not 0 <= offset <= file.size_bytes:
+            raise BundleError(
+                f"`{file.path}` of `{tag}` has {file.size_bytes} bytes: it cannot be read from {offset} on."
+            )
+        return self._storage.read(record.uri, file, offset=offset)
+
+    # -- uploads
+
+    def begin_upload(
+        self, manifest: bytes, files: Sequence[BundleFile], *, namespace: str = DEFAULT_NAMESPACE, operation: str
+    ) -> Upload:
+        """Begin to upload a bundle, or go on with the upload of the same one that is alive.
+
+        ``operation`` changes nothing: a repeat finds what the first call began.
+        """
+        del operation
+        tag, parsed = read_contents(manifest, files, namespace=namespace)
+        self._check_writable()
+        with self._writing() as connection:
+            present = bundle_of(connection, tag)
+            if present is not None and present.bundle_digest == parsed.bundle_digest:
+                return Upload("", {}, record=present)
+            check_free(connection, tag, parsed.bundle_digest)
+            session = session_of(connection, tag, parsed.bundle_digest, manifest)
+            if session is None:
+                _check_sizes(connection, tag, files)
+                session = add_upload(
+                    connection, tag, bundle_digest=parsed.bundle_digest, manifest=manifest, files=files
+                )
+            else:
+                renew(connection, session)
+            upload = live_upload(connection, session)
+            if self._storage.shares_blobs:
+                touch_blobs(connection, upload.blobs.values())
+        self._finish_blobs(upload)
+        return self.upload_state(session)
+
+    def write_blob(self, session: str, digest: str, offset: int, chunks: Iterable[bytes]) -> int:
+        """Append to a blob of an upload from ``offset`` on; return how many bytes of it are there now."""
+        with self._reading() as connection:
+            upload = live_upload(connection, session)
+            uploaded = next(iter(blobs_of(connection, session, digest)), None)
+        if uploaded is None:
+            raise BundleError(f"The bundle `{upload.tag}` of this upload has no file with the digest `{digest}`.")
+        if uploaded.is_whole:
+            return uploaded.blob.size_bytes
+        if upload.needs_renewal:
+            with self._writing() as connection:
+                renew(connection, session)
+        received = self._storage.receive(session, uploaded.blob, offset, self._renewing(session, chunks))
+        if received == uploaded.blob.size_bytes:
+            self._mark_whole(session, [digest])
+        return received
+
+    def upload_state(self, session: str) -> Upload:
+        """Return what an upload still lacks; raises `GammaError` for one that was given up."""
+        with self._reading() as connection:
+            upload = live_upload(connection, session)
+            missing = self._missing(connection, upload)
+        received = {item.blob.digest: self._storage.received(session, item.blob) for item in missing}
+        return Upload(session, received, expires_at=upload.expires_at)
+
+    def commit_upload(self, session: str, *, operation: str) -> Commit:
+        """Make the bundle of a complete upload visible; a repeat gets the first answer."""
+        request = ("commit_upload", session)
+        with self._writing() as connection:
+            if (answer := answer_of(connection, operation, request, Commit)) is not None:
+                return answer
+            upload = live_upload(connection, session)
+            renew(connection, session)
+            if upload.is_committed:
+                return _commit(connection, _record(connection, upload.tag), was_there=True)
+        try:
+            commit = self._publish(upload, operation, request)
+        except BlobsLostError as exc:
+            with self._writing() as connection:
+                if live_upload(connection, session).is_committed:  # meanwhile, and its blobs are used
+                    return _commit(connection, _record(connection, upload.tag), was_there=True)
+                mark_lost(connection, session, exc.digests)
+            raise
+        except OSError as exc:
+            raise GammaError(
+                f"`{self._storage.location}` cannot take `{upload.tag}`: {exc.strerror}. Commit it again once it can."
+            ) from exc
+        self._storage.discard(session)
+        return commit
+
+    def abort_upload(self, session: str) -> None:
+        """Give an upload up; one that is gone is no error."""
+        with self._writing() as connection:
+            if not end_upload(connection, session):
+                return
+        self._storage.discard(session)
+        with self._writing() as connection:
+            remove_upload(connection, session)
+
+    def collect_garbage(self, *, grace: timedelta, dry_run: bool = True) -> Garbage:
+        """Find, and unless ``dry_run`` remove, what no bundle and no live upload needs and is older than ``grace``."""
+        if not dry_run:
+            self._check_writable()
+        with failing_explained():
+            return collect_garbage(self._storage, self._open_engine(), lock_blobs, grace=grace, dry_run=dry_run)
+
+    # -- the steps
+
+    def _finish_blobs(self, upload: BegunUpload) -> None:
+        """Take what needs no client: the manifest, empty files, and blobs that are whole and were not noted as such."""
+        with self._reading() as connection:
+            missing = self._missing(connection, upload)
+        manifest = manifest_digest(upload.manifest)
+        contents = {item.blob.digest: upload.manifest for item in missing if item.blob.digest == manifest}
+        whole = [item.blob.digest for item in missing if self._is_finished(upload, item, contents)]
+        if whole:
+            self._mark_whole(upload.session, whole)
+
+    def _is_finished(self, upload: BegunUpload, item: UploadedBlob, contents: Mapping[str, bytes]) -> bool:
+        received = self._storage.received(upload.session, item.blob)
+        rest = contents.get(item.blob.digest, b"")[received:]
+        if received + len(rest) != item.blob.size_bytes:
+            return False
+        try:
+            return self._storage.receive(upload.session, item.blob, received, [rest]) == item.blob.size_bytes
+        except BundleError:
+            if received == 0:
+                raise
+            return False  # it is sent again
+
+    def _missing(self, connection: Connection, upload: BegunUpload) -> list[UploadedBlob]:
+        """Return the blobs that neither this upload nor a bundle has that its client may read."""
+        waiting = [item for item in blobs_of(connection, upload.session) if not item.is_whole]
+        sources = readable_sources(connection, upload.tag.namespace, [item.blob.digest for item in waiting])
+        return [item for item in waiting if item.is_lost or item.blob.digest not in sources]
+
+    def _publish(self, upload: BegunUpload, operation: str, request: tuple[str, ...]) -> Commit:
+        _, manifest = read_contents(upload.manifest, upload.files, namespace=upload.tag.namespace)
+        with self._reading() as connection:
+            if missing := self._missing(connection, upload):
+                raise GammaError(
+                    f"The upload of `{upload.tag}` lacks {len(missing)} of its {len(upload.blobs)} blobs, e.g. "
+                    f"`{missing[0].blob.digest}`. Write them, then commit it again."
+                )
+            sources = readable_sources(connection, upload.tag.namespace, list(upload.blobs))
+        with (
+            self._storage.pending(
+                upload.session, upload.tag, upload.files, {digest: source for digest, (source, _) in sources.items()}
+            ) as pending,
+            self._storage.exclusive(),
+            self._writing() as connection,
+        ):
+            lock_blobs(connection)
+            if (answer := answer_of(connection, operation, request, Commit)) is not None:
+                return answer
+            live_upload(connection, upload.session)
+            present = bundle_of(connection, upload.tag)
+            was_there = present is not None and present.bundle_digest == upload.bundle_digest
+            record = record_of_contents(
+                manifest, upload.tag, upload.files, lock=_lock_text(pending, manifest, upload), uri=pending.uri
+            )
+            if (column := misfit_of(record)) is not None:
+                raise BundleError(f"`{upload.tag}` cannot be registered: its `{column}` is none that Kappa writes.")
+            record = add_bundle(connection, record)
+            if not was_there:
+                add_files(connection, upload.tag, upload.files)
+                self._on_publish(connection, upload.tag)
+                pending.publish()
+            mark_committed(connection, upload.session)
+            commit = _commit(connection, record, was_there=was_there)
+            keep_answer(connection, operation, request, commit, Commit)
+            return commit
+
+    def _renewing(self, session: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield chunks, and keep their upload alive however long that takes."""
+        renewed = time.monotonic()
+        for chunk in chunks:
+            yield chunk
+            if time.monotonic() - renewed > _RENEWED_EVERY_S:
+                with self._writing() as connection:
+                    renew(connection, session)
+                renewed = time.monotonic()
+
+    def _mark_whole(self, session: str, digests: Sequence[str]) -> None:
+        with self._writing() as connection:
+            mark_whole(connection, session, digests)
+            renew(connection, session)
+
+    # -- the database
+
+    def _check_writable(self) -> None:
+        if why := self._storage.why_read_only:
+            raise GammaError(f"The store `{self._storage.location}` cannot be changed: {why}.")
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with failing_explained(), reading(self._open_engine()) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with failing_explained(), self._open_engine().begin() as connection:
+            yield connection
+
+
+def _record(connection: Connection, tag: Tag) -> BundleRecord:
+    if (record := bundle_of(connection, tag)) is None:
+        raise BundleNotFoundError(f"There is no bundle `{tag}` in the registry.")
+    return record
+
+
+def _commit(connection: Connection, record: BundleRecord, *, was_there: bool) -> Commit:
+    latest = latest_of(connection, record.tag.namespace, record.tag.name)
+    return Commit(record, is_latest=latest is not None and latest.tag == record.tag, was_there=was_there)
+
+
+def _lock_text(pending: PendingBundle, manifest: BundleManifest, upload: BegunUpload) -> str:
+    """Return the lock of a bundle's packages; empty for one that cannot be read, which `kappa verify` reports."""
+    file = next((file for file in upload.files if file.path == manifest.env.lock), None)
+    if file is None or file.size_bytes > _MAX_LOCK_BYTES:
+        return ""
+    return pending.content_of(file).decode("utf-8", errors="replace")
+
+
+def _check_sizes(connection: Connection, tag: Tag, files: Sequence[BundleFile]) -> None:
+    sources = readable_sources(connection, tag.namespace, [file.digest for file in files])
+    for file in files:
+        if file.digest in sources and (size_bytes := sources[file.digest][1]) != file.size_bytes:
+            raise BundleError(
+                f"`{file.path}` of `{tag}` has {size_bytes} bytes by its digest, and not {file.size_bytes}."
+            )
