@@ -41,6 +41,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
         "kappa.settings",
         "kappa.settings_file",
         "kappa.tag",
+        "kappa.terminal",
         "kappa.types",
         "kappa.wording",
     ),

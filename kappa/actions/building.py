@@ -21,6 +21,7 @@ from kappa.settings import read_settings
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.store import Store
 from kappa.tag import BundleReference, Tag
+from kappa.terminal import Progress, showing_bytes
 from kappa.wording import listed
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def build_project(
     resolver: str | None = None,
     lock_mode: build.LockMode = "reuse",
     no_try: bool = False,
+    on_progress: Progress | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
     """Build the bundle of the project that ``read`` returns: into the store, or as the directory ``output``.
@@ -196,19 +198,23 @@ def build_project(
                 made = build_into(output)
                 directory = output.expanduser().resolve()
             else:
-                made, directory = _into_store(plan, build_into, record, environ)
+                made, directory = _into_store(plan, build_into, record, environ, on_progress)
         record.built(made, directory)
         return Built(directory, made.manifest)
 
 
 def _into_store(
-    plan: build.BuildPlan, build_into: Callable[..., build.Build], record: build.BuildRecord, environ: Mapping[str, str]
+    plan: build.BuildPlan,
+    build_into: Callable[..., build.Build],
+    record: build.BuildRecord,
+    environ: Mapping[str, str],
+    on_progress: Progress | None,
 ) -> tuple[build.Build, Path]:
     """Build a bundle in the store; versions that Kappa makes never collide with one that is there.
 
     With ``SOURCE_DATE_EPOCH`` they do: the same inputs make the same bundle.
     """
-    store, namespace = bundle_store(environ), default_namespace(environ)
+    store, namespace = bundle_store(environ, on_progress=on_progress), default_namespace(environ)
     is_free = plan.version is None and not environ.get("SOURCE_DATE_EPOCH")
 
     def is_taken(version: str) -> bool:
@@ -287,11 +293,20 @@ def save_service(
     no_try: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
-    """Build the bundle of an instance with its packed models, as `build_project` does; what it says is logged."""
+    """Build the bundle of an instance with its packed models, as `build_project` does; what it says is logged.
+
+    On a terminal, a bar shows how far the push to a Gamma server is.
+    """
     directory = None if output is None else Path(output).expanduser()
-    with listening(to_logging):
+    with listening(to_logging), showing_bytes(f"Pushing {type(service).__name__}") as watch:
         project = build.project_of(service)
         with build.standing_for_its_file(type(service)):
             return build_project(
-                lambda: project, version=version, labels=labels, output=directory, no_try=no_try, environ=environ
+                lambda: project,
+                version=version,
+                labels=labels,
+                output=directory,
+                no_try=no_try,
+                on_progress=watch,
+                environ=environ,
             )

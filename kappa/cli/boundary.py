@@ -21,9 +21,10 @@ import click
 
 from kappa import actions
 from kappa._version import __version__
-from kappa.cli.console import Shell, print_error, print_failure, wants_colour
+from kappa.cli.console import Shell, print_error, print_failure
 from kappa.environment import home_directory
 from kappa.errors import EXIT_INTERRUPTED, KappaError, ManifestError, MissingDependencyError, exception_text
+from kappa.terminal import wants_colour
 
 __all__ = ["asks_for_json", "exit_code_of"]
 

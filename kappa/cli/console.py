@@ -11,18 +11,18 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from os import environ as os_environ
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 import click
 
 from kappa.errors import KappaError, exception_text
 from kappa.log import Kind, listening
 from kappa.service_log import logging_to
+from kappa.terminal import wants_colour
 
 __all__ = [
     "Shell",
@@ -34,14 +34,18 @@ __all__ = [
     "print_note",
     "print_result",
     "showing_logs",
-    "wants_colour",
 ]
 
 
 class _Narrator(Protocol):
-    """Shows log lines; ``finish`` ends the last step and leaves the terminal as it was."""
+    """Shows log lines; ``finish`` ends the last step and leaves the terminal as it was.
+
+    ``stand_still`` leaves the last step open and the terminal to others.
+    """
 
     def __call__(self, message: str, kind: Kind) -> None: ...
+
+    def stand_still(self) -> None: ...
 
     def finish(self, *, failed: bool) -> None: ...
 
@@ -60,6 +64,11 @@ class Shell:
         if self.narrator is not None:
             self.narrator.finish(failed=failed)
 
+    def hold_steps(self) -> None:
+        """Show nothing of the running step until it ends: a bar takes its place."""
+        if self.narrator is not None:
+            self.narrator.stand_still()
+
 
 def current_shell() -> Shell:
     """Return the shell of the running command."""
@@ -70,15 +79,6 @@ def current_shell() -> Shell:
 def is_terminal() -> bool:
     """Return whether questions can be answered: stdin is a terminal."""
     return sys.stdin.isatty()
-
-
-def wants_colour(stream: TextIO, environ: Mapping[str, str] = os_environ) -> bool:
-    """Return whether to colour ``stream``: ``NO_COLOR`` (no-color.org) wins, then ``FORCE_COLOR``, then a terminal."""
-    if environ.get("NO_COLOR"):
-        return False
-    if environ.get("FORCE_COLOR"):
-        return True
-    return stream.isatty() and environ.get("TERM") != "dumb"
 
 
 def print_result(text: str) -> None:
@@ -166,6 +166,9 @@ class _PlainNarrator:
         elif self.shell.is_verbose:
             click.echo(f"  {message}", err=True)
 
+    def stand_still(self) -> None:
+        pass
+
     def finish(self, *, failed: bool) -> None:
         pass
 
@@ -191,6 +194,10 @@ class _SpinningNarrator:
             self.step, self.began = escape(message), time.monotonic()
             self.status = self.console.status(self.step)
             self.status.start()
+
+    def stand_still(self) -> None:
+        if self.status is not None:
+            self.status.stop()
 
     def finish(self, *, failed: bool) -> None:
         if self.status is None:

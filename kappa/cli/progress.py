@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import accumulate
 
-from kappa import offline
-from kappa.cli.console import current_shell, wants_colour
+from kappa import offline, terminal
+from kappa.cli.console import current_shell
+from kappa.terminal import wants_colour
 
 __all__ = ["showing_bytes", "watching"]
 
@@ -45,25 +46,11 @@ def watching(sources: Sequence[offline.Source], *, is_wanted: bool) -> Iterator[
 
 
 @contextmanager
-def showing_bytes(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Yield what moves a bar when it is called with the bytes that are done and those of the whole.
-
-    The bar is on stderr, appears with the first bytes, and goes when the block ends; ``None`` without a terminal.
-    """
-    is_shown = not current_shell().is_quiet and sys.stderr.isatty() and wants_colour(sys.stderr)
-    if not is_shown or not find_spec("rich"):
+def showing_bytes(title: str) -> Iterator[terminal.Progress | None]:
+    """Yield what moves a bar of that title, as `terminal.showing_bytes` does; ``None`` with `--quiet`, too."""
+    shell = current_shell()
+    if shell.is_quiet:
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with terminal.showing_bytes(title, on_start=shell.hold_steps) as watch:
+        yield watch

@@ -215,6 +215,23 @@ def test_a_build_pushes_and_prints_where_its_copy_is(
     assert local == kappa_home / "repository" / "Scaler" / "1.0"
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the stderr of commands a terminal."""
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: stream.name == "<stderr>")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.mark.usefixtures("terminal", "lockable", "kappa_home")
+def test_a_build_that_pushes_shows_how_far_it_is(kappa: Kappa, team: BreakingRegistry) -> None:
+    result = kappa("build", "--no-try", "--version", "1.0")
+    assert "MB" in result.stderr
+    assert done(result).count("\n") == 1
+    assert "MB" not in kappa("build", "--no-try", "--version", "1.1", "--quiet").stderr
+    assert "MB" not in kappa("build", "--no-try", "--version", "1.2", "--local").stderr
+
+
 def test_a_copy_that_was_damaged_is_fetched_again_before_it_is_served(
     kappa: Kappa, team: BreakingRegistry, move: Move
 ) -> None:

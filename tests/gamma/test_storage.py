@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from kappa._files import in_use
-from kappa.errors import DestinationExistsError
+from kappa.errors import BundleError, DestinationExistsError
 from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.spec.manifest import read_manifest
 from kappa.tag import Tag
@@ -211,3 +212,36 @@ def test_a_bundle_whose_manifest_is_copied_last_is_seen_then(storage: DirectoryS
     assert tags_of(reader) == []
     manifest.write_text(text)
     assert tags_of(reader) == ["Iris:1"]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a path for each is not needed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the files that a process has open")
+def test_a_file_is_open_from_its_first_chunk_until_its_reader_is_gone(storage: DirectoryStorage, store: Store) -> None:
+    store("Iris", "1")
+    file = next(file for file in storage.files_of("Iris/1") if file.path == "kappa.yml")
+    before = open_files()
+    waiting, reading = storage.read("Iris/1", file), storage.read("Iris/1", file)
+    assert open_files() == before
+    assert next(reading)
+    assert open_files() == before + 1
+    del waiting, reading
+    assert open_files() == before
+
+
+def test_a_file_that_is_not_there_is_told_at_the_call_and_one_that_goes_meanwhile_when_it_is_read(
+    storage: DirectoryStorage, store: Store
+) -> None:
+    directory = store("Iris", "1")
+    file = next(file for file in storage.files_of("Iris/1") if file.path == "kappa.yml")
+    chunks = storage.read("Iris/1", file)
+    (directory / "kappa.yml").unlink()
+    with pytest.raises(BundleError, match="kappa.yml` cannot be read: No such file"):
+        next(chunks)
+    with pytest.raises(BundleError, match="kappa.yml` cannot be read: No such file"):
+        storage.read("Iris/1", file)

@@ -17,6 +17,7 @@ from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
+from kappa.cli.progress import showing_bytes
 from kappa.cli.projects import (
     artifact_option,
     compile_option,
@@ -97,15 +98,17 @@ def command(
         return
     signal.signal(signal.SIGTERM, _stop)
     lock_mode: Literal["reuse", "locked", "upgrade"] = "locked" if locked else "upgrade" if upgrade else "reuse"
-    built = actions.build_project(
-        read,
-        version=version,
-        labels=parsed,
-        output=output,
-        resolver=resolver,
-        lock_mode=lock_mode,
-        no_try=no_try,
-    )
+    with showing_bytes("Pushing") as watch:
+        built = actions.build_project(
+            read,
+            version=version,
+            labels=parsed,
+            output=output,
+            resolver=resolver,
+            lock_mode=lock_mode,
+            no_try=no_try,
+            on_progress=watch,
+        )
     if output_format == "json":
         print_result(json.dumps(_record(built), indent=2))
     else:

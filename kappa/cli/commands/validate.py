@@ -10,8 +10,9 @@ from click.shell_completion import CompletionItem
 from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
-from kappa.cli.console import print_result, wants_colour
+from kappa.cli.console import print_result
 from kappa.errors import ManifestError
+from kappa.terminal import wants_colour
 
 __all__ = ["command"]
 

@@ -272,25 +272,32 @@ class DirectoryStorage:
             raise BundleError(f"The bundle in `{directory}` cannot be read: {exc}.") from exc
 
     def read(self, uri: str, file: BundleFile, *, offset: int = 0) -> Iterator[bytes]:
+        """Yield a file, which is looked for now, opened with the first chunk, and closed with the iterator."""
         path = self.fetch(uri) / file.path
-        try:
-            content = path.open("rb")
-        except OSError as exc:
-            raise BundleError(f"`{path}` cannot be read: {exc.strerror}.") from exc
-
-        def chunks() -> Iterator[bytes]:
-            with content:
-                content.seek(offset)
-                while chunk := content.read(CHUNK_BYTES):
-                    yield chunk
-
-        return chunks()
+        with _failing_reads_explained(path):
+            path.stat()
+        return _chunks_of(path, offset)
 
     def remove_blobs(self, digests: Sequence[str]) -> None:
         """Do nothing: each bundle has its files."""
 
     def sweep(self) -> None:
         remove_left_behind(self.root)
+
+
+def _chunks_of(path: Path, offset: int) -> Iterator[bytes]:
+    with _failing_reads_explained(path), path.open("rb") as content:
+        content.seek(offset)
+        while chunk := content.read(CHUNK_BYTES):
+            yield chunk
+
+
+@contextmanager
+def _failing_reads_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise BundleError(f"`{path}` cannot be read: {exc.strerror}.") from exc
 
 
 def _state(stat: os.stat_result) -> str:
