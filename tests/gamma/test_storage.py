@@ -241,7 +241,7 @@ def test_a_file_that_is_not_there_is_told_at_the_call_and_one_that_goes_meanwhil
     file = next(file for file in storage.files_of("Iris/1") if file.path == "kappa.yml")
     chunks = storage.read("Iris/1", file)
     (directory / "kappa.yml").unlink()
-    with pytest.raises(BundleError, match="kappa.yml` cannot be read: No such file"):
+    with pytest.raises(BundleError, match=r"kappa\.yml` cannot be read: No such file"):
         next(chunks)
-    with pytest.raises(BundleError, match="kappa.yml` cannot be read: No such file"):
+    with pytest.raises(BundleError, match=r"kappa\.yml` cannot be read: No such file"):
         storage.read("Iris/1", file)
