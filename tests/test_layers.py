@@ -79,6 +79,7 @@ REGISTRY = "kappa.plugins"
 THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.settings": ({"pydantic", "ruamel"}, set()),
     "kappa.settings_file": ({"pydantic", "ruamel"}, {"filelock"}),
+    "kappa.terminal": (set(), {"rich"}),
     "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, {"ruamel"}),
     "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
     "kappa.frameworks": (
