@@ -309,11 +309,11 @@ def main() -> int:
     matches: dict[str, int] = {}
     with (
         tempfile.TemporaryDirectory(prefix="kappa-bench-") as name,
-        running_postgres(is_tuned=True) if "PostgreSQL" in options.databases else nullcontext() as make,
+        running_postgres(is_tuned=True) if "PostgreSQL" in options.databases else nullcontext() as databases,
     ):
         for database in options.databases:
             file = (options.folder or Path(name)) / f"registry-{options.bundles}.db"
-            url = sqlite_url(file) if database == "SQLite" else make()
+            url = sqlite_url(file) if database == "SQLite" else databases.empty()
             if database != "SQLite" or not file.exists():
                 began = time.perf_counter()
                 fill(url, Rows(options.bundles))

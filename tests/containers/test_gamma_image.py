@@ -98,8 +98,10 @@ def test_the_pages_line_for_a_team(docker: Door, image: str, tmp_path: Path) -> 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with running_postgres(port=port) as make, s3_server(tmp_path) as endpoint:
-        engine = create_engine(make().replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with running_postgres(port=port) as databases, s3_server(tmp_path) as endpoint:
+        engine = create_engine(
+            databases.empty().replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+        )
         with engine.connect() as connection:
             connection.exec_driver_sql("CREATE ROLE scott LOGIN PASSWORD 'tiger'")
             connection.exec_driver_sql("CREATE DATABASE bentomldb OWNER scott")

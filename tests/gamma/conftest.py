@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.gamma.storages.opening import open_storage
 from kappa.spec.manifest import read_manifest
 from kappa.tag import DEFAULT_NAMESPACE
-from tests.gamma.postgres_server import running_postgres
+from tests.gamma.postgres_server import Databases, running_postgres
 from tests.gamma.s3 import environment, make_bucket, s3_server
 
 pytest.register_assert_rewrite("tests.gamma.registry_contract")
@@ -29,19 +30,40 @@ Connected = Callable[[], AbstractContextManager[Connection]]
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Callable[[], str]]:
-    """Start a PostgreSQL of this run's own; return a function that makes a database and returns its URL."""
-    with running_postgres() as make:
-        yield make
+def postgres() -> Iterator[Databases]:
+    """Start a PostgreSQL of this run's own, and return its databases."""
+    with running_postgres() as databases:
+        yield databases
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=[pytest.mark.engine, pytest.mark.postgres])])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def ready_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database of SQLite that has the store's tables and no row."""
+    path = tmp_path_factory.mktemp("ready") / "storage.db"
+    open_database(sqlite_url(path)).dispose()
+    return path
+
+
+DATABASES = ["sqlite", pytest.param("postgres", marks=[pytest.mark.engine, pytest.mark.postgres])]
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, ready_file: Path) -> str:
+    """Return the URL of a database that has the store's tables and no row, of each kind in turn."""
+    if request.param == "sqlite":
+        shutil.copyfile(ready_file, tmp_path / "storage.db")
+        return sqlite_url(tmp_path / "storage.db")
+    databases: Databases = request.getfixturevalue("postgres")
+    return databases.cleared()
+
+
+@pytest.fixture(params=DATABASES)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a database that is empty or not there, of each kind in turn."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "storage.db")
-    url: str = request.getfixturevalue("postgres")()
-    return url
+    databases: Databases = request.getfixturevalue("postgres")
+    return databases.empty()
 
 
 @pytest.fixture
@@ -104,6 +126,22 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start an S3 server of this run's own, and return its endpoint."""
     with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
         yield endpoint
+
+
+PAIRS = frozenset(
+    {("directory", "sqlite"), ("file", "sqlite"), ("memory", "sqlite"), ("directory", "postgres"), ("s3", "postgres")}
+)
+"""Which storages are tried with which database: each storage once, and PostgreSQL with both kinds that a team has."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out every other pair of a storage and a database."""
+    parameters = [getattr(getattr(item, "callspec", None), "params", {}) for item in items]
+    pairs = [(values.get("registry_storage"), values.get("database_url")) for values in parameters]
+    left_out = [item for item, pair in zip(items, pairs, strict=True) if None not in pair and pair not in PAIRS]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 ENGINE_S3 = pytest.param("s3", marks=[pytest.mark.engine, pytest.mark.s3])

@@ -7,14 +7,17 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
+from kappa.gamma.database.engine import open_database
+from kappa.gamma.database.tables import metadata
 from tests.eventually import eventually
 
-__all__ = ["program_of_postgres", "running_postgres"]
+__all__ = ["Databases", "program_of_postgres", "running_postgres"]
 
 
 def program_of_postgres(name: str) -> Path:
@@ -23,9 +26,57 @@ def program_of_postgres(name: str) -> Path:
     return Path(initdb).resolve().with_name(name)
 
 
+class Databases:
+    """The databases of a server whose socket is in a folder."""
+
+    def __init__(self, folder: Path, port: int | None) -> None:
+        self._folder, self._port = folder, port
+
+    def empty(self) -> str:
+        """Make a database, and return its URL."""
+        return self._create()
+
+    def ready(self) -> str:
+        """Make a database that has the store's tables, as a copy of one, and return its URL."""
+        return self._create(f" TEMPLATE {self._template}")
+
+    def cleared(self) -> str:
+        """Return the URL of a database that has the store's tables: always the same one, without any row.
+
+        Nobody who had it before keeps a connection. A new database for each test would be 300 files to make and delete.
+        """
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        engine = open_database(self._kept)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+        engine.dispose()
+        return self._kept
+
+    @cached_property
+    def _kept(self) -> str:
+        return self.ready()
+
+    @cached_property
+    def _template(self) -> str:
+        url = self.empty()
+        open_database(url).dispose()
+        return url.removeprefix("postgresql://kappa@/").partition("?")[0]
+
+    def _create(self, options: str = "") -> str:
+        import psycopg
+
+        name = f"kappa_{uuid4().hex}"
+        place = f"host={self._folder}{f' port={self._port}' if self._port else ''}"
+        with psycopg.connect(f"{place} user=kappa dbname=postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}{options}")
+        return f"postgresql://kappa@/{name}?host={self._folder}{f'&port={self._port}' if self._port else ''}"
+
+
 @contextmanager
-def running_postgres(*, is_tuned: bool = False, port: int | None = None) -> Iterator[Callable[[], str]]:
-    """Start a PostgreSQL; yield a function that makes a database and returns its URL.
+def running_postgres(*, is_tuned: bool = False, port: int | None = None) -> Iterator[Databases]:
+    """Start a PostgreSQL, and yield its databases.
 
     It listens at a socket in its own folder alone, sorts as English does, and is in Tokyo. With ``is_tuned`` it has the
     memory of a small server; with ``port`` it also listens there, on the loopback interface.
@@ -57,15 +108,10 @@ def running_postgres(*, is_tuned: bool = False, port: int | None = None) -> Iter
         ready = [str(program_of_postgres("pg_isready")), "--quiet", "--host", str(folder), *at_port]
         return subprocess.run(ready, check=False).returncode == 0
 
-    def make() -> str:
-        name = f"kappa_{uuid4().hex}"
-        run("createdb", "--host", folder, *at_port, "--username", "kappa", name)
-        return f"postgresql://kappa@/{name}?host={folder}{f'&port={port}' if port else ''}"
-
     try:
         eventually(answers)
-        yield make
+        yield Databases(folder, port)
     finally:
-        server.send_signal(signal.SIGINT)  # without waiting for clients
+        server.send_signal(signal.SIGQUIT)  # without writing what is deleted here
         server.wait(timeout=60)
         shutil.rmtree(folder)

@@ -23,6 +23,11 @@ from kappa.gamma.database.tables import REVISION, metadata
 Connected = Callable[[], AbstractContextManager[Connection]]
 
 
+@pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    return empty_database_url
+
+
 @pytest.mark.parametrize("is_migrated", [True, False])
 def test_the_migrations_make_exactly_the_tables_that_an_empty_database_gets(
     is_migrated: bool, connected: Connected, database_url: str

@@ -25,6 +25,7 @@ from kappa.gamma.storages.opening import open_storage
 from kappa.labels import Requirement, matches
 from kappa.spec.store import BundleRecord, Order, Query
 from kappa.tag import BundleReference, Tag
+from tests.gamma.postgres_server import Databases
 
 NAMES = st.sampled_from(["Iris", "Wine"])
 NAMESPACES = st.sampled_from(["default", "default", "team-b"])
@@ -324,5 +325,5 @@ def test_the_registry_agrees_with_its_model_on_sqlite(few: int, monkeypatch: pyt
 
 @pytest.mark.engine
 @pytest.mark.postgres
-def test_the_registry_agrees_with_its_model_on_postgresql(postgres: Callable[[], str]) -> None:
-    run(lambda _: postgres(), examples=15, steps=40)
+def test_the_registry_agrees_with_its_model_on_postgresql(postgres: Databases) -> None:
+    run(lambda _: postgres.ready(), examples=15, steps=40)

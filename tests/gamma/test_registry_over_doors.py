@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.spec.store import BundleRecord
 from kappa.tag import Tag
+from tests.gamma.postgres_server import Databases
 from tests.gamma.processes import gamma_process
 from tests.gamma.registry_contract import *  # noqa: F403 - the tests
 from tests.gamma.registry_contract import LOCK, Push
@@ -47,9 +48,9 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(postgres: Callable[[], str], s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+def team(postgres: Databases, s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """Start `kappa gamma-service-start` as teams do: on PostgreSQL and an S3 bucket."""
-    url = postgres()
+    url = postgres.ready()
     arguments = ("--db-url", url, "--repo-base-url", f"s3://{make_bucket(s3)}/")
     with gamma_process(tmp_path_factory.mktemp("team"), *arguments, environ=environment(s3)) as server:
         yield Team(server.grpc, server.http, url)

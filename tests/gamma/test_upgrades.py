@@ -34,6 +34,11 @@ DATABASES = Path(__file__).parent / "databases"
 RELEASED = sorted(file.stem for file in DATABASES.glob("*.db"))
 
 
+@pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    return empty_database_url
+
+
 @pytest.fixture(params=RELEASED)
 def released_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> str:
     """Return the URL of a database of a released schema, of each kind in turn."""
