@@ -1,16 +1,16 @@
 """The database of the store: opened, and migrated where it is older.
 
 SQLite is the default, one file that several processes write to: each waits for the others instead of failing, and a
-transaction takes its write lock when it begins, so that no two of them read the same state and then both write. Its
-connections are opened for each use, which costs nothing, so that none is left open. PostgreSQL, which several machines
-can share, is reached through psycopg 3.
+transaction takes its write lock when it begins, so that no two of them read the same state and then both write. Where
+the file can have a write-ahead log, reads wait for nobody (`journal`). Its connections are opened for each use, which
+costs little, so that none is left open. PostgreSQL, which several machines can share, is reached through psycopg 3.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from kappa.errors import GammaError, optional_import
 from kappa.gamma.database import transfer_tables
+from kappa.gamma.database.journal import choose_journal, reading_file
 from kappa.gamma.database.tables import REVISION, metadata
 
 __all__ = [
@@ -67,6 +68,9 @@ def open_database(url: str) -> Engine:
     """
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
+        if address.database and address.database != ":memory:":
+            with _naming(f"The database `{address.render_as_string(hide_password=True)}`"):
+                choose_journal(Path(address.database), timeout_s=_BUSY_TIMEOUT_S)
         options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool}
         return _prepared(create_engine(address, **options))
     with optional_import("kappa-ml[postgres]", needed_for="a database of PostgreSQL"):
@@ -80,8 +84,7 @@ def open_copy(url: str) -> Engine:
     def connect() -> sqlite3.Connection:
         copy = sqlite3.connect(":memory:", check_same_thread=False)
         if file is not None and Path(file).is_file():
-            source = sqlite3.connect(f"{Path(file).absolute().as_uri()}?immutable=1", uri=True)
-            with closing(source):
+            with _naming("The database"), reading_file(Path(file)) as source:
                 source.backup(copy)
         return copy
 
@@ -119,10 +122,17 @@ def _prepared(engine: Engine) -> Engine:
         engine.dispose()
         if isinstance(exc, DatabaseError):
             raise explained(exc, f"The database `{engine.url.render_as_string(hide_password=True)}`") from exc
-        if isinstance(exc, sqlite3.DatabaseError):  # while it is copied
-            raise explained(DatabaseError(None, None, exc), "The database") from exc
         raise
     return engine
+
+
+@contextmanager
+def _naming(address: str) -> Iterator[None]:
+    """Raise `GammaError` for a failure of SQLite outside of SQLAlchemy."""
+    try:
+        yield
+    except sqlite3.DatabaseError as exc:
+        raise explained(DatabaseError(None, None, exc), address) from exc
 
 
 @contextmanager
