@@ -95,7 +95,19 @@ class Rows:
             name, version = f"Service{service}", f"{count[service]}.0"
             digest = f"sha256:{choose.getrandbits(256):064x}"
             yield (
-                *(number + 1, "default", name, version, built, f"{name}/{version}", "0.1.0", digest, digest, 10_000),
+                *(
+                    number + 1,
+                    "default",
+                    name,
+                    version,
+                    built,
+                    microseconds(built),
+                    f"{name}/{version}",
+                    "0.1.0",
+                    digest,
+                    digest,
+                    10_000,
+                ),
                 *(VIEW, built, built, ""),
             )
 

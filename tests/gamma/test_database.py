@@ -83,9 +83,9 @@ def test_without_its_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_rows_of_a_bundle_go_with_it(connected: Connected) -> None:
     with connected() as connection:
         connection.exec_driver_sql(
-            "INSERT INTO bundles (namespace, name, version, created_at, uri, kappa_version, content_digest, "
-            "bundle_digest, size_bytes, view, registered_at, ranked_at, created_by) VALUES "
-            "('n', 'Iris', '1', '2026-01-01', 'Iris/1', '0', '', '', 0, '{}', '2026-01-01', '2026-01-01', '')"
+            "INSERT INTO bundles (namespace, name, version, created_at, created_us, uri, kappa_version, "
+            "content_digest, bundle_digest, size_bytes, view, registered_at, ranked_at, created_by) VALUES "
+            "('n', 'Iris', '1', '2026-01-01', 0, 'Iris/1', '0', '', '', 0, '{}', '2026-01-01', '2026-01-01', '')"
         )
         connection.exec_driver_sql("INSERT INTO labels VALUES ('n', 1, 'team', 'growth', 0)")
         connection.exec_driver_sql("DELETE FROM bundles")

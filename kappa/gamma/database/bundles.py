@@ -201,6 +201,7 @@ def _row(record: BundleRecord) -> dict[str, Any]:
         "name": record.tag.name,
         "version": record.tag.version,
         "created_at": record.created_at.astimezone(timezone.utc),
+        "created_us": microseconds(record.created_at),
         "uri": record.uri,
         "kappa_version": record.kappa_version,
         "content_digest": record.content_digest,

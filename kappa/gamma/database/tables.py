@@ -3,8 +3,8 @@
 Every row belongs to a *namespace*. What a table holds is changed by a migration only (`migrations` beside it); a test
 compares the two.
 
-PERF: rows of labels and locks repeat when their bundle was built, so that one scan of an index yields the bundles that
-match in the order of lists, however many or few there are.
+PERF: bundles, labels and locks have the time of build as the same number, so that an index of each yields the bundles
+that meet one condition in the order of lists, and several are merged (`selection`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
     "refs",
 ]
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration: what a database must be at."""
 
 metadata = MetaData(
@@ -69,6 +69,7 @@ bundles = Table(
     Column("name", _sorted_text(128), nullable=False),
     Column("version", String(128), nullable=False),
     Column("created_at", _TIME, nullable=False),  # when it was built, in UTC
+    Column("created_us", BigInteger, nullable=False),  # the same in microseconds since 1970
     Column("uri", String(1024), nullable=False),  # relative to the root of the storage
     Column("kappa_version", String(64), nullable=False),
     Column("content_digest", _DIGEST, nullable=False),
@@ -79,8 +80,8 @@ bundles = Table(
     Column("ranked_at", _TIME, nullable=False),  # the earlier of both times: the greatest is `latest`
     Column("created_by", String(255), nullable=False),
     UniqueConstraint("namespace", "name", "version"),
-    Index(None, "namespace", "created_at", "id"),
-    Index(None, "namespace", "name", "created_at", "id"),
+    Index(None, "namespace", "created_us", "id"),
+    Index(None, "namespace", "name", "created_us", "id"),
     Index(None, "namespace", "name", "ranked_at", "id"),
     Index(None, "namespace", "bundle_digest"),
 )
@@ -122,7 +123,7 @@ labels = Table(
     Column("bundle_id", Integer, ForeignKey("bundles.id", ondelete="CASCADE"), primary_key=True),
     Column("key", _sorted_text(63), primary_key=True),
     Column("value", String(63), nullable=False),
-    Column("created_us", BigInteger, nullable=False),  # when the bundle was built, in microseconds since 1970
+    Column("created_us", BigInteger, nullable=False),  # as in `bundles`
     Index(None, "namespace", "key", "value", "created_us", "bundle_id"),
     Index(None, "namespace", "key", "created_us", "bundle_id", "value"),
 )
@@ -154,7 +155,7 @@ locks = Table(
     Column("bundle_id", Integer, ForeignKey("bundles.id", ondelete="CASCADE"), primary_key=True),
     Column("distribution_id", Integer, primary_key=True),
     Column("package_id", Integer, ForeignKey("packages.id"), primary_key=True),  # a universal lock may have several
-    Column("created_us", BigInteger, nullable=False),  # as in `labels`
+    Column("created_us", BigInteger, nullable=False),  # as in `bundles`
     Index(None, "distribution_id", "created_us", "bundle_id", "package_id"),
     sqlite_with_rowid=False,
 )
