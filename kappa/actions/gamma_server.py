@@ -30,6 +30,7 @@ def start_gamma_service(
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
     tls_client_ca: Path | None = None,
+    direct_transfer: bool = False,
     graceful_timeout_s: float = 30.0,
     log_format: LogFormat = "text",
     log_level: LogLevel = "info",
@@ -38,7 +39,8 @@ def start_gamma_service(
 ) -> None:
     """Serve bundles to other machines until SIGTERM or SIGINT.
 
-    By default those of this machine's own store. Ports of 0 take any free one; ``on_started`` is told which.
+    By default those of this machine's own store. With ``direct_transfer``, clients move blobs to and from the object
+    store themselves. Ports of 0 take any free one; ``on_started`` is told which.
     Raises `KappaError` where it cannot start.
     """
     missing = [package for package in _PACKAGES if find_spec(package) is None]
@@ -64,6 +66,7 @@ def start_gamma_service(
             graceful_timeout_s=graceful_timeout_s,
             log_format=log_format,
             log_level=log_level,
+            is_direct=direct_transfer,
             web_log=web_log,
         )
         gamma.serve(options, web=web, on_started=on_started)

@@ -50,6 +50,8 @@ class ServingOptions:
     """How long requests that run may take after SIGTERM."""
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"
+    is_direct: bool = False
+    """Whether clients move blobs by URLs that the object store signs."""
     web_log: Path | None = None
     """The file of the web server's log."""
 
@@ -95,7 +97,7 @@ def serve(options: ServingOptions, *, web: socket.socket | None, on_started: Cal
     with ExitStack() as stack:
         stack.enter_context(logging_to_stderr(options.log_format, options.log_level))
         web_log = stack.enter_context(_web_log(options)) if web is not None else None
-        storage = open_storage(options.repo_base_url)
+        storage = open_storage(options.repo_base_url, is_direct=options.is_direct)
         registry = GammaService(storage, check_database_url(options.db_url))
         stack.callback(registry.close)
         registry.open()

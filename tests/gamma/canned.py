@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
@@ -69,6 +69,10 @@ class CannedRegistry:
         self._note("read_blob", tag, digest, offset)
         return iter([CONTENT[offset:]])
 
+    def download_url(self, tag: Tag, digest: str) -> SignedUrl:
+        self._note("download_url", tag, digest)
+        return SignedUrl()
+
     def set_labels(self, tag: Tag, changes: Mapping[str, str | None], *, operation: str) -> BundleRecord:
         self._note("set_labels", tag, dict(changes), operation)
         return RECORD
@@ -104,6 +108,14 @@ class CannedRegistry:
             self.on_chunk(chunk)
             size += len(chunk)
         return size
+
+    def upload_url(self, session: str, digest: str) -> SignedUrl:
+        self._note("upload_url", session, digest)
+        return SignedUrl("https://store.test/incoming?signature=1")
+
+    def take_blob(self, session: str, digest: str) -> int:
+        self._note("take_blob", session, digest)
+        return 2**33
 
     def upload_state(self, session: str) -> Upload:
         self._note("upload_state", session)

@@ -34,6 +34,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     examples=[
         "kappa gamma-service-start",
         "kappa gamma-service-start --db-url postgresql://kappa@db:5432/kappa --repo-base-url s3://bundles/team",
+        "kappa gamma-service-start --repo-base-url s3://bundles/team --direct-transfer",
         "kappa gamma-service-start --tls-cert server.pem --tls-key server.key --log-format json",
     ],
 )
@@ -90,6 +91,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Certificates (PEM) that sign those of clients: no others are answered.",
 )
 @click.option(
+    "--direct-transfer",
+    is_flag=True,
+    envvar="KAPPA_GAMMA_DIRECT_TRANSFER",
+    help="Let clients move blobs to and from the object store themselves, by URLs that it signs.",
+)
+@click.option(
     "--graceful-timeout",
     "graceful_timeout_s",
     type=click.FloatRange(min=0),
@@ -116,6 +123,7 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
+    direct_transfer: bool,
     graceful_timeout_s: float,
     log_format: LogFormat | None,
 ) -> None:
@@ -143,6 +151,7 @@ def command(
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
+            direct_transfer=direct_transfer,
             graceful_timeout_s=graceful_timeout_s,
             log_format=log_format or settings.log_format,
             log_level=log_level,

@@ -19,7 +19,7 @@ from kappa.errors import ConfigurationError, GammaError, KappaError
 from kappa.gamma.clients.addresses import Address, ConnectionSettings
 from kappa.gamma.clients.retrying import CONNECT_S, FINISH_S, resumed, retrying
 from kappa.gamma.clients.wording import unreachable
-from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
 from kappa.gamma.wire.chunks import in_chunks
 from kappa.gamma.wire.failures import error_of
 from kappa.gamma.wire.idle import IDLE_S, IdleWatch
@@ -33,7 +33,7 @@ __all__ = ["GrpcRegistry"]
 
 _ALL = Query()
 _REACH_S = 4.0
-_LONG = frozenset({"CommitUpload", "CollectGarbage"})
+_LONG = frozenset({"CommitUpload", "CollectGarbage", "TakeBlob"})
 _BROKEN = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -108,6 +108,10 @@ class GrpcRegistry:
 
         return resumed(read, offset=offset)
 
+    def download_url(self, tag: Tag, digest: str) -> SignedUrl:
+        request = messages.BundleBlob(tag=conversion.tag_message(tag), digest=digest)
+        return SignedUrl(self._ask("GetDownloadUrl", request).url)
+
     # -- labels and aliases
 
     def set_labels(self, tag: Tag, changes: Mapping[str, str | None], *, operation: str) -> BundleRecord:
@@ -179,6 +183,13 @@ class GrpcRegistry:
                 calls[0].cancel()
         if failures:
             raise failures[0]
+        return size_bytes
+
+    def upload_url(self, session: str, digest: str) -> SignedUrl:
+        return SignedUrl(self._ask("GetUploadUrl", messages.UploadBlob(session=session, digest=digest)).url)
+
+    def take_blob(self, session: str, digest: str) -> int:
+        size_bytes: int = self._ask("TakeBlob", messages.UploadBlob(session=session, digest=digest)).size_bytes
         return size_bytes
 
     def upload_state(self, session: str) -> Upload:

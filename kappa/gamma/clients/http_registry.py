@@ -19,7 +19,7 @@ from kappa.errors import ConfigurationError, GammaError
 from kappa.gamma.clients.addresses import Address, ConnectionSettings
 from kappa.gamma.clients.retrying import CONNECT_S, FINISH_S, resumed, retrying
 from kappa.gamma.clients.wording import unreachable
-from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
 from kappa.gamma.wire.checks import check_alias
 from kappa.gamma.wire.chunks import in_chunks
 from kappa.gamma.wire.failures import error_of
@@ -151,6 +151,9 @@ class HttpRegistry:
 
         return resumed(read, offset=offset)
 
+    def download_url(self, tag: Tag, digest: str) -> SignedUrl:
+        return self._ask(SignedUrl, "GET", f"{_bundle(tag)}/blobs/{quote(digest)}/url")  # type: ignore[no-any-return]
+
     # -- labels and aliases
 
     def set_labels(self, tag: Tag, changes: Mapping[str, str | None], *, operation: str) -> BundleRecord:
@@ -211,6 +214,15 @@ class HttpRegistry:
                 timeout=httpx.Timeout(IDLE_S, connect=CONNECT_S, read=FINISH_S),
             )
         size: BlobSize = self._value(BlobSize, answer)
+        return size.size_bytes
+
+    def upload_url(self, session: str, digest: str) -> SignedUrl:
+        path = _path("uploads", session, "blobs", digest, "url")
+        return self._ask(SignedUrl, "GET", path)  # type: ignore[no-any-return]
+
+    def take_blob(self, session: str, digest: str) -> int:
+        path = _path("uploads", session, "blobs", digest, "take")
+        size: BlobSize = self._ask(BlobSize, "POST", path, timeout_s=FINISH_S)
         return size.size_bytes
 
     def upload_state(self, session: str) -> Upload:

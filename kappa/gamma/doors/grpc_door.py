@@ -291,6 +291,21 @@ def _upload(registry: Registry, request: messages.UploadSession) -> messages.Upl
     return conversion.upload_message(registry.upload_state(check_session(request.session)))
 
 
+def _upload_url(registry: Registry, request: messages.UploadBlob) -> messages.SignedUrl:
+    signed = registry.upload_url(check_session(request.session), check_digest(request.digest))
+    return messages.SignedUrl(url=signed.url)
+
+
+def _take_blob(registry: Registry, request: messages.UploadBlob) -> messages.WriteBlobResponse:
+    size_bytes = registry.take_blob(check_session(request.session), check_digest(request.digest))
+    return messages.WriteBlobResponse(size_bytes=size_bytes)
+
+
+def _download_url(registry: Registry, request: messages.BundleBlob) -> messages.SignedUrl:
+    signed = registry.download_url(conversion.tag_of(request.tag), check_digest(request.digest))
+    return messages.SignedUrl(url=signed.url)
+
+
 def _commit(registry: Registry, request: messages.CommitUploadRequest) -> messages.Commit:
     session, operation = check_session(request.session), check_operation(request.operation)
     return conversion.commit_message(registry.commit_upload(session, operation=operation))
@@ -328,6 +343,9 @@ _SINGLE: Mapping[str, Callable[[Registry, Any], Any]] = {
     "DeleteAlias": _delete_alias,
     "GetAliasHistory": _alias_history,
     "BeginUpload": _begin_upload,
+    "GetUploadUrl": _upload_url,
+    "TakeBlob": _take_blob,
+    "GetDownloadUrl": _download_url,
     "GetUpload": _upload,
     "CommitUpload": _commit,
     "AbortUpload": _abort,

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from kappa.errors import UsageError
-from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, Registry, RegistryInfo, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, Registry, RegistryInfo, SignedUrl, Upload
 from kappa.gamma.wire.checks import (
     check_alias,
     check_digest,
@@ -26,6 +26,7 @@ from kappa.gamma.wire.checks import (
 from kappa.gamma.wire.http_api import (
     OPERATION_HEADER,
     AliasTarget,
+    BlobSize,
     Deletion,
     GarbageCollection,
     LabelChanges,
@@ -177,6 +178,18 @@ def _begin_upload(registry: Registry, call: Call) -> Upload:
     return registry.begin_upload(body.manifest.encode(), body.files, namespace=body.namespace, operation=call.write_id)
 
 
+def _upload_url(registry: Registry, call: Call) -> SignedUrl:
+    return registry.upload_url(check_session(call.path["session"]), check_digest(call.path["digest"]))
+
+
+def _take_blob(registry: Registry, call: Call) -> BlobSize:
+    return BlobSize(registry.take_blob(check_session(call.path["session"]), check_digest(call.path["digest"])))
+
+
+def _download_url(registry: Registry, call: Call) -> SignedUrl:
+    return registry.download_url(call.tag, check_digest(call.path["digest"]))
+
+
 def _delete(registry: Registry, call: Call) -> list[Tag]:
     body: Deletion = call.body
     tags = [checked_tag(tag.namespace, tag.name, tag.version) for tag in body.tags]
@@ -250,6 +263,14 @@ OPERATIONS: tuple[Operation, ...] = (
         lambda registry, call: registry.files_of(call.tag),
     ),
     Operation(
+        "GET",
+        f"{_BUNDLE}/blobs/{{digest}}/url",
+        "GetDownloadUrl",
+        "Where the object store itself has a file of a bundle; empty where the server has to send it.",
+        SignedUrl,
+        _download_url,
+    ),
+    Operation(
         "PATCH",
         f"{_BUNDLE}/labels",
         "SetLabels",
@@ -305,6 +326,22 @@ OPERATIONS: tuple[Operation, ...] = (
         "What an upload still lacks.",
         Upload,
         lambda registry, call: registry.upload_state(check_session(call.path["session"])),
+    ),
+    Operation(
+        "GET",
+        "/uploads/{session}/blobs/{digest}/url",
+        "GetUploadUrl",
+        "Where a blob can be written, by one `PUT`, into the object store itself; empty where it goes to the server.",
+        SignedUrl,
+        _upload_url,
+    ),
+    Operation(
+        "POST",
+        "/uploads/{session}/blobs/{digest}/take",
+        "TakeBlob",
+        "Take a blob that was written into the object store: it is compared with its digest.",
+        BlobSize,
+        _take_blob,
     ),
     Operation(
         "POST",

@@ -11,14 +11,14 @@ an operation id, made by the client: a repeat within a day gets the first answer
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import BundleReference, Tag
 
-__all__ = ["BundleFile", "Commit", "Garbage", "Registry", "RegistryInfo", "RemoteRegistry", "Upload"]
+__all__ = ["BundleFile", "Commit", "Garbage", "Registry", "RegistryInfo", "RemoteRegistry", "SignedUrl", "Upload"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,6 +45,14 @@ class Upload:
     """When it is given up, unless something is written."""
     record: BundleRecord | None = None
     """The bundle, where the same one is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """Where a client may move one blob to or from the object store itself, without the server between them."""
+
+    url: str = field(default="", repr=False)
+    """Whoever has it may do so until it expires; empty where the blob goes through the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,9 @@ class Registry(Protocol):
         A read is authorised through the bundle (D54: who may not read it learns nothing about its blobs).
         """
 
+    def download_url(self, tag: Tag, digest: str) -> SignedUrl:
+        """Return where a file of a bundle can be read, under the conditions of `read_blob`."""
+
     # -- labels and aliases
 
     def set_labels(self, tag: Tag, changes: Mapping[str, str | None], *, operation: str) -> BundleRecord:
@@ -149,6 +160,16 @@ class Registry(Protocol):
 
         Bytes that are there already are passed over. A blob that is whole is compared with its digest: raises
         `BundleError` where they differ, and it begins again. Raises `GammaError` for an offset behind what is there.
+        """
+
+    def upload_url(self, session: str, digest: str) -> SignedUrl:
+        """Return where a blob that an upload lacks can be written whole; `take_blob` tells the registry that it was."""
+
+    def take_blob(self, session: str, digest: str) -> int:
+        """Take a blob that was written to its `upload_url`; return how many bytes of it are there now.
+
+        It is compared with its digest: raises `BundleError` where they differ, or nothing was written there, and then
+        nothing is kept of it.
         """
 
     def upload_state(self, session: str) -> Upload:

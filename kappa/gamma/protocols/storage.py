@@ -11,7 +11,7 @@ from kappa.errors import GammaError
 from kappa.gamma.protocols.registry import BundleFile
 from kappa.tag import Tag
 
-__all__ = ["CHUNK_BYTES", "Blob", "BlobSource", "BlobsLostError", "BundleStorage", "PendingBundle"]
+__all__ = ["CHUNK_BYTES", "Blob", "BlobSource", "BlobsLostError", "BundleStorage", "DirectBlobs", "PendingBundle"]
 
 CHUNK_BYTES = 1 << 20
 """How much is read and written at once."""
@@ -64,6 +64,22 @@ class PendingBundle(Protocol):
         """Check each blob once more, and make the bundle readable; raises `BlobsLostError`."""
 
 
+class DirectBlobs(Protocol):
+    """Blobs that clients write to and read from the store themselves, by signed URLs."""
+
+    def upload_url(self, session: str, blob: Blob) -> str:
+        """Return where a blob of an upload can be written whole; empty for one that has to go through the server."""
+
+    def download_url(self, blob: Blob) -> str:
+        """Return where a blob can be read."""
+
+    def take(self, session: str, blob: Blob) -> None:
+        """Compare a blob that was written so with its digest, and keep it.
+
+        Raises `BundleError` where they differ or nothing was written, and `GammaError` where the store fails.
+        """
+
+
 class BundleStorage(Protocol):
     """Whole bundles by their tags, and the blobs of those that are being uploaded; a version never changes."""
 
@@ -78,6 +94,10 @@ class BundleStorage(Protocol):
     @property
     def shares_blobs(self) -> bool:
         """Whether a blob is kept once for all bundles, until it is removed with `remove_blobs`."""
+
+    @property
+    def direct(self) -> DirectBlobs | None:
+        """What moves blobs between clients and the store without the server; ``None`` where all go through it."""
 
     def exists(self) -> bool:
         """Return whether anything was ever kept here; asking makes nothing."""

@@ -29,7 +29,7 @@ from kappa.gamma.database.bundles import (
 from kappa.gamma.database.engine import failing_explained, open_copy, open_database, reading
 from kappa.gamma.database.operations import answer_of, keep_answer
 from kappa.gamma.database.queries import bundle_of, find_bundles, latest_of, names_of, referenced
-from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, Upload
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
 from kappa.gamma.protocols.storage import BundleStorage
 from kappa.gamma.service.settling import Service, Trees
 from kappa.gamma.service.transfers import Transfers
@@ -65,7 +65,7 @@ class GammaService:
         return self._storage.location
 
     def info(self) -> RegistryInfo:
-        return RegistryInfo(kappa_version=__version__)
+        return RegistryInfo(kappa_version=__version__, direct_transfer=self._storage.direct is not None)
 
     # -- reading
 
@@ -215,6 +215,11 @@ class GammaService:
         self._settle((tag.namespace, tag.name))
         return self._transfers.read_blob(tag, digest, offset=offset)
 
+    def download_url(self, tag: Tag, digest: str) -> SignedUrl:
+        """Return where the object store itself has a file of a bundle; raises `BundleNotFoundError`."""
+        self._settle((tag.namespace, tag.name))
+        return self._transfers.download_url(tag, digest)
+
     def begin_upload(
         self, manifest: bytes, files: Sequence[BundleFile], *, namespace: str = DEFAULT_NAMESPACE, operation: str
     ) -> Upload:
@@ -225,6 +230,14 @@ class GammaService:
     def write_blob(self, session: str, digest: str, offset: int, chunks: Iterable[bytes]) -> int:
         """Append to a blob of an upload from ``offset`` on; return how many bytes of it are there now."""
         return self._transfers.write_blob(session, digest, offset, chunks)
+
+    def upload_url(self, session: str, digest: str) -> SignedUrl:
+        """Return where a client can write a blob of an upload into the object store itself."""
+        return self._transfers.upload_url(session, digest)
+
+    def take_blob(self, session: str, digest: str) -> int:
+        """Take a blob that a client wrote into the object store itself; return how many bytes of it are there now."""
+        return self._transfers.take_blob(session, digest)
 
     def upload_state(self, session: str) -> Upload:
         """Return what an upload still lacks; raises `GammaError` for one that was given up."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, text
@@ -35,8 +35,8 @@ from kappa.gamma.database.uploads import (
     renew,
     session_of,
 )
-from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, Upload
-from kappa.gamma.protocols.storage import BlobsLostError, BundleStorage, PendingBundle
+from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, SignedUrl, Upload
+from kappa.gamma.protocols.storage import Blob, BlobsLostError, BundleStorage, PendingBundle
 from kappa.gamma.service.contents import manifest_digest, read_contents
 from kappa.gamma.service.garbage import collect_garbage
 from kappa.gamma.service.records import record_of_contents
@@ -90,6 +90,20 @@ class Transfers:
 
     def read_blob(self, tag: Tag, digest: str, *, offset: int = 0) -> Iterator[bytes]:
         """Return the content of a file of a bundle from ``offset`` on, in chunks; raises at the call."""
+        record, file = self._file(tag, digest)
+        if not 0 <= offset <= file.size_bytes:
+            raise BundleError(
+                f"`{file.path}` of `{tag}` has {file.size_bytes} bytes: it cannot be read from {offset} on."
+            )
+        return self._storage.read(record.uri, file, offset=offset)
+
+    def download_url(self, tag: Tag, digest: str) -> SignedUrl:
+        """Return where the object store itself has a file of a bundle; raises `BundleNotFoundError`."""
+        _, file = self._file(tag, digest)
+        direct = self._storage.direct
+        return SignedUrl() if direct is None else SignedUrl(direct.download_url(Blob(digest, file.size_bytes)))
+
+    def _file(self, tag: Tag, digest: str) -> tuple[BundleRecord, BundleFile]:
         with self._reading() as connection:
             record = _record(connection, tag)
             file = file_of(connection, tag, digest)
@@ -98,11 +112,7 @@ class Transfers:
             file = next((file for file in self._storage.files_of(record.uri) if file.digest == digest), None)
         if file is None:
             raise BundleNotFoundError(f"`{tag}` has no file with the digest `{digest}`.")
-        if not 0 <= offset <= file.size_bytes:
-            raise BundleError(
-                f"`{file.path}` of `{tag}` has {file.size_bytes} bytes: it cannot be read from {offset} on."
-            )
-        return self._storage.read(record.uri, file, offset=offset)
+        return record, file
 
     # -- uploads
 
@@ -137,11 +147,7 @@ class Transfers:
 
     def write_blob(self, session: str, digest: str, offset: int, chunks: Iterable[bytes]) -> int:
         """Append to a blob of an upload from ``offset`` on; return how many bytes of it are there now."""
-        with self._reading() as connection:
-            upload = live_upload(connection, session)
-            uploaded = next(iter(blobs_of(connection, session, digest)), None)
-        if uploaded is None:
-            raise BundleError(f"The bundle `{upload.tag}` of this upload has no file with the digest `{digest}`.")
+        upload, uploaded = self._uploaded(session, digest)
         if uploaded.is_whole:
             return uploaded.blob.size_bytes
         if upload.needs_renewal:
@@ -151,6 +157,34 @@ class Transfers:
         if received == uploaded.blob.size_bytes:
             self._mark_whole(session, [digest])
         return received
+
+    def upload_url(self, session: str, digest: str) -> SignedUrl:
+        """Return where a client can write a blob of an upload into the object store itself."""
+        _, uploaded = self._uploaded(session, digest)
+        direct = self._storage.direct
+        if direct is None or uploaded.is_whole:
+            return SignedUrl()
+        with self._writing() as connection:
+            renew(connection, session)
+        return SignedUrl(direct.upload_url(session, uploaded.blob))
+
+    def take_blob(self, session: str, digest: str) -> int:
+        """Take a blob that a client wrote into the object store itself; return how many bytes of it are there now."""
+        _, uploaded = self._uploaded(session, digest)
+        if not uploaded.is_whole:
+            if self._storage.direct is None:
+                raise BundleError("This registry takes blobs through its server alone: write this one to it.")
+            self._storage.direct.take(session, uploaded.blob)
+            self._mark_whole(session, [digest])
+        return uploaded.blob.size_bytes
+
+    def _uploaded(self, session: str, digest: str) -> tuple[BegunUpload, UploadedBlob]:
+        with self._reading() as connection:
+            upload = live_upload(connection, session)
+            uploaded = next(iter(blobs_of(connection, session, digest)), None)
+        if uploaded is None:
+            raise BundleError(f"The bundle `{upload.tag}` of this upload has no file with the digest `{digest}`.")
+        return upload, uploaded
 
     def upload_state(self, session: str) -> Upload:
         """Return what an upload still lacks; raises `GammaError` for one that was given up."""
@@ -182,7 +216,8 @@ class Transfers:
             raise GammaError(
                 f"`{self._storage.location}` cannot take `{upload.tag}`: {exc.strerror}. Commit it again once it can."
             ) from exc
-        self._storage.discard(session)
+        with suppress(GammaError):  # the bundle is there; `collect_garbage` finds what is left
+            self._storage.discard(session)
         return commit
 
     def abort_upload(self, session: str) -> None:

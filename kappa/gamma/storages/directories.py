@@ -49,6 +49,7 @@ class DirectoryStorage:
     """The bundles below ``root``, which need not exist; a `BundleStorage` whose URIs are paths relative to it."""
 
     shares_blobs = False
+    direct = None
 
     def __init__(self, root: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
         self.root = root

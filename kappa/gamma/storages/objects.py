@@ -7,6 +7,8 @@ What arrives in one piece goes on to the store while it is hashed and spooled on
 its upload is completed, which only a right digest does. Where the connection breaks off, the store forgets the parts,
 and the spool is what the transfer goes on from. So a blob crosses this machine once, and no break costs more than
 sending the spool again. A server that loses its spool, or another one, begins the blob anew.
+
+With `is_direct`, clients move blobs to and from the store themselves (`incoming.py`), and what cannot goes this way.
 """
 
 from __future__ import annotations
@@ -15,22 +17,19 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from kappa.errors import BundleError, GammaError, optional_import
+from kappa.errors import BundleError, GammaError
 from kappa.gamma.protocols.registry import BundleFile
 from kappa.gamma.protocols.storage import CHUNK_BYTES, Blob, BlobsLostError, BlobSource
+from kappa.gamma.storages.bucket import Bucket, ObjectStore, key_of
+from kappa.gamma.storages.incoming import IncomingObjects
 from kappa.gamma.storages.spool import Arrival, Spool, damaged, overlong
-from kappa.secret_urls import masked
 from kappa.tag import DEFAULT_NAMESPACE, Tag
 
-__all__ = ["ObjectStorage", "ObjectStore", "PendingObjects"]
-
-ObjectStore = Any
-"""A store of obstore's, which the extra `gamma` brings."""
+__all__ = ["ObjectStorage", "PendingObjects"]
 
 _PART_BYTES = 8 << 20
 _MAX_PARTS = 9_000
@@ -51,10 +50,15 @@ class ObjectStorage:
     shares_blobs = True
     why_read_only = ""
 
-    def __init__(self, store: ObjectStore, spool: Spool, *, location: str, folder: Path | None = None) -> None:
+    def __init__(
+        self, store: ObjectStore, spool: Spool, *, location: str, folder: Path | None = None, is_direct: bool = False
+    ) -> None:
+        """With ``is_direct``, clients move blobs by URLs that ``store`` signs."""
         self.location = location
+        self._bucket = Bucket(store, location=location)
+        self._incoming = IncomingObjects(self._bucket)
+        self.direct = self._incoming if is_direct else None
         self._folder = folder
-        self._store = store
         self._spool = spool
 
     def exists(self) -> bool:
@@ -64,8 +68,8 @@ class ObjectStorage:
         return nullcontext()  # the transaction that changes the rows keeps others out
 
     def check(self) -> None:
-        with self._failing_explained():
-            next(iter(self._obstore.list(self._store, chunk_size=1)), None)
+        with self._bucket.failing_explained():
+            next(iter(self._bucket.obstore.list(self._bucket.store, chunk_size=1)), None)
 
     # -- uploads
 
@@ -143,21 +147,25 @@ class ObjectStorage:
     def _put_once(self, blob: Blob, content: bytes | Path | Iterator[memoryview]) -> None:
         part_bytes = max(_PART_BYTES, -(-blob.size_bytes // _MAX_PARTS))
         try:
-            with self._failing_explained():
-                self._obstore.put(
-                    self._store, _key(blob.digest), content, chunk_size=part_bytes, max_concurrency=_PARTS_AT_ONCE
+            with self._bucket.failing_explained():
+                self._bucket.obstore.put(
+                    self._bucket.store,
+                    key_of(blob.digest),
+                    content,
+                    chunk_size=part_bytes,
+                    max_concurrency=_PARTS_AT_ONCE,
                 )
         except FileNotFoundError as exc:  # no bucket, or an upload that was completed though the answer was lost
-            raise self._failure(exc) from exc
+            raise self._bucket.failure(exc) from exc
 
     def size_of(self, session: str) -> int:
-        return self._spool.size_of(session)
+        return self._spool.size_of(session) + self._incoming.size_of(session)
 
     def discard(self, session: str) -> int:
-        return self._spool.discard(session)
+        return self._spool.discard(session) + self._incoming.discard(session)
 
     def sessions(self) -> set[str]:
-        return self._spool.sessions()
+        return self._spool.sessions() | self._incoming.sessions()
 
     def pending(
         self,
@@ -175,8 +183,8 @@ class ObjectStorage:
 
     def _size_of(self, digest: str) -> int | None:
         try:
-            with self._failing_explained():
-                return int(self._obstore.head(self._store, _key(digest))["size"])
+            with self._bucket.failing_explained():
+                return int(self._bucket.obstore.head(self._bucket.store, key_of(digest))["size"])
         except FileNotFoundError:
             return None
 
@@ -196,7 +204,7 @@ class ObjectStorage:
         while True:
             start = offset
             try:
-                with self._failing_explained():
+                with self._bucket.failing_explained():
                     for chunk in stream:
                         offset += len(chunk)
                         yield bytes(chunk)
@@ -210,8 +218,10 @@ class ObjectStorage:
 
     def _stream(self, file: BundleFile, offset: int) -> Iterable[Any]:
         problem = "is not there"
-        with suppress(FileNotFoundError), self._failing_explained():
-            content = self._obstore.get(self._store, _key(file.digest), options={"range": {"offset": offset}})
+        with suppress(FileNotFoundError), self._bucket.failing_explained():
+            content = self._bucket.obstore.get(
+                self._bucket.store, key_of(file.digest), options={"range": {"offset": offset}}
+            )
             if (size := content.meta["size"]) == file.size_bytes:
                 stream: Iterable[Any] = content.stream(min_chunk_size=CHUNK_BYTES)
                 return stream
@@ -224,15 +234,15 @@ class ObjectStorage:
         return None
 
     def remove_blobs(self, digests: Sequence[str]) -> None:
-        with self._failing_explained():
+        with self._bucket.failing_explained():
             for start in range(0, len(digests), 1000):
-                keys = [_key(digest) for digest in digests[start : start + 1000]]
+                keys = [key_of(digest) for digest in digests[start : start + 1000]]
                 try:
-                    self._obstore.delete(self._store, keys)
+                    self._bucket.obstore.delete(self._bucket.store, keys)
                 except FileNotFoundError:  # folders and memory say so, and stop there
                     for key in keys:
                         with suppress(FileNotFoundError):
-                            self._obstore.delete(self._store, key)
+                            self._bucket.obstore.delete(self._bucket.store, key)
 
     def sweep(self) -> None:
         """Remove what killed processes left in a folder; a bucket has a rule of its own for unfinished uploads."""
@@ -242,24 +252,6 @@ class ObjectStorage:
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > LEFT_BEHIND_S:
                     path.unlink()
-
-    @property
-    def _obstore(self) -> ModuleType:
-        with optional_import("kappa-ml[gamma]", needed_for="an object store"):
-            import obstore
-        return obstore
-
-    @contextmanager
-    def _failing_explained(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except (self._obstore.exceptions.BaseError, OSError, ValueError) as exc:
-            raise self._failure(exc) from exc
-
-    def _failure(self, exc: Exception) -> GammaError:
-        return GammaError(f"The object store `{self.location}` failed: {_reason(exc)}")
 
 
 class PendingObjects:
@@ -283,22 +275,6 @@ class _BrokenOffError(Exception):
     """The chunks ended before the blob was whole."""
 
 
-def _key(digest: str) -> str:
-    digits = digest.removeprefix("sha256:")
-    return f"blobs/{digits[:2]}/{digits}"
-
-
 def _uri_of(tag: Tag) -> str:
     prefix = "" if tag.namespace == DEFAULT_NAMESPACE else f"@{tag.namespace}/"
     return f"{prefix}{tag.name}/{tag.version}"
-
-
-def _reason(exc: BaseException) -> str:
-    """Return what an error of the store's client says, without what it says to its developers."""
-    text = " ".join(str(exc).partition("Debug source")[0].split())
-    if "/latest/api/token" in text:  # where the role of a machine in AWS is asked for
-        return (
-            "there are no credentials. Set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or use a machine of AWS "
-            "that has a role."
-        )
-    return masked(text)[:500]

@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 from kappa.environment import home_directory
 from kappa.errors import ConfigurationError, GammaError, UsageError, optional_import
 from kappa.gamma.protocols.storage import BundleStorage
+from kappa.gamma.storages.bucket import ObjectStore
 from kappa.gamma.storages.directories import DirectoryStorage
-from kappa.gamma.storages.objects import ObjectStorage, ObjectStore
+from kappa.gamma.storages.objects import ObjectStorage
 from kappa.gamma.storages.spool import Spool
 from kappa.log import log
 from kappa.secret_urls import masked
@@ -24,6 +25,7 @@ __all__ = ["open_storage"]
 
 IDLE = timedelta(seconds=30)
 """How long a store may send nothing before a request is given up."""
+_SIGNING = ("s3", "gs")
 _RETRIES: Any = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=45),
@@ -31,15 +33,22 @@ _RETRIES: Any = {
 }
 
 
-def open_storage(url: str, *, environ: Mapping[str, str] = os.environ) -> BundleStorage:
+def open_storage(url: str, *, is_direct: bool = False, environ: Mapping[str, str] = os.environ) -> BundleStorage:
     """Return the storage at a URL; nothing is read or made before it is used.
 
     A path is a folder of plain trees. An object store is `s3://bucket/prefix`, `gs://…`, `az://container/prefix`, or
     `file:///folder`; `memory://` is forgotten when the process ends. Credentials come from the environment; of S3 the
-    endpoint, too (`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`). Raises `UsageError` for any other scheme, and
-    `ConfigurationError` where the environment lacks something.
+    endpoint, too (`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`). With ``is_direct``, clients move blobs by URLs that the
+    store signs. Raises `UsageError` for any other scheme, also for one that signs no URLs, and `ConfigurationError`
+    where the environment lacks something.
     """
     scheme, separator, rest = url.partition("://")
+    if is_direct and scheme not in _SIGNING:
+        schemes = " or ".join(f"`{name}://`" for name in _SIGNING)
+        raise UsageError(
+            f"Blobs cannot go directly between clients and `{masked(url)}`: give an object store that signs URLs, "
+            f"{schemes}, or leave `--direct-transfer` out."
+        )
     if not separator:
         return DirectoryStorage(Path(url).expanduser())
     makers: Mapping[str, Callable[[], ObjectStore]] = {
@@ -61,7 +70,7 @@ def open_storage(url: str, *, environ: Mapping[str, str] = os.environ) -> Bundle
         from obstore.exceptions import BaseError
 
         try:
-            return ObjectStorage(makers[scheme](), spool, location=location, folder=folder)
+            return ObjectStorage(makers[scheme](), spool, location=location, folder=folder, is_direct=is_direct)
         except (BaseError, ValueError) as exc:
             reason = str(exc).partition("\n")[0]
             raise ConfigurationError(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kappa.errors import BundleError, GammaUnreachableError, printable
 from kappa.gamma.protocols.registry import BundleFile, Registry
+from kappa.gamma.transfer.direct import DirectRoute, direct_route
 from kappa.gamma.transfer.streams import Meter, Patience, Progress, in_streams
 from kappa.services.bundle import open_bundle
 from kappa.spec.layout import MANIFEST_NAME
@@ -46,9 +47,10 @@ def fetch_bundle(
     for folder in sorted({(directory / file.path).parent for file in files}):
         folder.mkdir(parents=True, exist_ok=True)
     meter = Meter(sum(same[0].size_bytes for same in places.values()), on_progress)
-    fetcher = _Fetcher(registry, record.tag, directory, meter, pause or meter.pause)
     largest_first = sorted(places.values(), key=lambda same: -same[0].size_bytes)
-    in_streams([partial(fetcher.fetch, same) for same in largest_first], meter, streams=streams)
+    with direct_route(registry, meter) as direct:
+        fetcher = _Fetcher(registry, record.tag, directory, meter, pause or meter.pause, direct)
+        in_streams([partial(fetcher.fetch, same) for same in largest_first], meter, streams=streams)
     _check_whole(directory, record, files)
 
 
@@ -86,11 +88,13 @@ class _Fetcher:
     directory: Path
     meter: Meter
     pause: Callable[[float], None]
+    direct: DirectRoute | None
 
     def fetch(self, files: Sequence[BundleFile]) -> None:
         """Write the files of one content: the first as it comes, the others as copies."""
         first = self.directory / files[0].path
-        self._write(files[0], first)
+        if self.direct is None or not self.direct.fetch(self.tag, files[0], first):
+            self._write(files[0], first)
         for file in files[1:]:
             shutil.copyfile(first, self.directory / file.path)
         for file in files:

@@ -14,6 +14,7 @@ from pathlib import Path
 from kappa._files import sha256_of_bytes
 from kappa.errors import BundleError, GammaUnreachableError
 from kappa.gamma.protocols.registry import BundleFile, Commit, Registry
+from kappa.gamma.transfer.direct import DirectRoute, direct_route
 from kappa.gamma.transfer.streams import CHUNK_BYTES, Meter, Patience, Progress, in_streams, new_operation
 from kappa.services.bundle import Bundle
 from kappa.spec.layout import MANIFEST_NAME
@@ -63,10 +64,11 @@ def send_bundle(
         return Commit(upload.record, is_latest=newest.tag == upload.record.tag, was_there=True)
     sources = {file.digest: (bundle.directory / file.path, file.size_bytes) for file in files}
     meter = Meter(sum(sources[digest][1] for digest in upload.missing), on_progress)
-    sender = _Sender(registry, upload.session, meter, pause or meter.pause)
     largest_first = sorted(upload.missing, key=lambda digest: -sources[digest][1])
-    calls = [partial(sender.send, digest, *sources[digest], upload.missing[digest]) for digest in largest_first]
-    in_streams(calls, meter, streams=streams)
+    with direct_route(registry, meter) as direct:
+        sender = _Sender(registry, upload.session, meter, pause or meter.pause, direct)
+        calls = [partial(sender.send, digest, *sources[digest], upload.missing[digest]) for digest in largest_first]
+        in_streams(calls, meter, streams=streams)
     return registry.commit_upload(upload.session, operation=new_operation())
 
 
@@ -76,9 +78,12 @@ class _Sender:
     session: str
     meter: Meter
     pause: Callable[[float], None]
+    direct: DirectRoute | None
 
     def send(self, digest: str, path: Path, size_bytes: int, there: int) -> None:
         """Send what the registry lacks of one blob, of which ``there`` bytes are there."""
+        if there == 0 and self.direct is not None and self.direct.send(self.session, digest, path, size_bytes):
+            there = size_bytes
         patience = Patience(self.pause)
         while there < size_bytes:
             self.meter.check()

@@ -331,6 +331,28 @@ class WriteBlobResponse(_message.Message):
     size_bytes: int
     def __init__(self, size_bytes: _Optional[int] = ...) -> None: ...
 
+class UploadBlob(_message.Message):
+    __slots__ = ("session", "digest")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    digest: str
+    def __init__(self, session: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class BundleBlob(_message.Message):
+    __slots__ = ("tag", "digest")
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    tag: Tag
+    digest: str
+    def __init__(self, tag: _Optional[_Union[Tag, _Mapping[str, _Any]]] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class SignedUrl(_message.Message):
+    __slots__ = ("url",)
+    URL_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    def __init__(self, url: _Optional[str] = ...) -> None: ...
+
 class CommitUploadRequest(_message.Message):
     __slots__ = ("session", "operation")
     SESSION_FIELD_NUMBER: _ClassVar[int]
