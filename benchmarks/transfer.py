@@ -1,15 +1,15 @@
 """Pushing and pulling a bundle beside a plain copy of its files, and beside MLflow's registry.
 
-    python benchmarks/transfer.py [--megabytes 1000] [--rounds 3] [--mlflow ENVIRONMENT|-] [--folder DIR] [--write]
+    python benchmarks/transfer.py [--megabytes 1000] [--rounds 3] [--minutes 7] [--mlflow ENVIRONMENT] [--write]
 
 A bundle of two models, half of the size each, goes to a Gamma server over gRPC and comes back. The server keeps it in
 a folder (beside `cp -r`) and in a bucket of an S3 server (beside a copy of the same files to the same S3 server, four
 at once, in parts of 8 MiB). A second version has one of the two models again. MLflow logs, registers and downloads the
 same folder: by itself into a folder and the bucket, which is its fastest way, and through its own server. Every step
-runs in a process of its own, which says how long it took without the start of Python. A push verifies the bundle first,
-as `kappa push` does, and a pull compares each file with its digest; neither the plain copy nor MLflow does that. Memory
-is the peak of the client's process and, in that step, of the server's. The S3 server is moto's, in Python: it bounds
-all rates, those of the plain copy too.
+runs in a process of its own, which says how long it took without the start of Python. Each file that moves is compared
+with its digest, by the server or by the client that pulls it; neither the plain copy nor MLflow does that. "Direct" is
+with `--direct-transfer`. Memory is the peak of the client's process and, in that step, of the server's. The S3 server
+is moto's, in Python: it bounds all rates, those of the plain copy too.
 
 `--mlflow` is an environment with `mlflow` and `boto3`, made from the index where it is not there; `-` leaves it out.
 `--write` renders the page in the docs. Runs on Linux.
@@ -302,7 +302,7 @@ def in_bucket(
     shutil.rmtree(folder / "plain")
     for title, options in WAYS.items():
         with (
-            gamma_server(folder, f"s3://bench/{title.replace(' ', '')}", environ, *options) as server,
+            gamma_server(folder, f"s3://bench/{title.replace(', ', '-')}", environ, *options) as server,
             ExitStack() as stack,
         ):
             stack.callback(shutil.rmtree, folder / "pulled", ignore_errors=True)
@@ -318,7 +318,7 @@ def in_bucket(
             yield from mlflow("S3, MLflow's server", python, first, folder, url, "-", environ)
 
 
-WAYS: Mapping[str, Sequence[str]] = {"S3": ()}
+WAYS: Mapping[str, Sequence[str]] = {"S3": (), "S3, direct": ("--direct-transfer",)}
 """How blobs move, with the options of the server."""
 
 
@@ -371,6 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=7.0, help="no further round begins that would end later")
     parser.add_argument("--mlflow", default=str(ENVIRONMENT), help="an environment with MLflow; `-` leaves it out")
     parser.add_argument("--folder", type=Path, help="where the files are; by default below the temporary folder")
     parser.add_argument("--write", action="store_true")
@@ -381,7 +382,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         first = make_bundle(folder / "first", "1", options.megabytes, shared=1, own=2)
         second = make_bundle(folder / "second", "2", options.megabytes, shared=1, own=3)
+        began = time.monotonic()
         for number in range(options.rounds):
+            passed_s = time.monotonic() - began
+            if number and passed_s * (number + 1) / number > 60 * options.minutes:
+                break
             (folder / str(number)).mkdir()
             rounds.append([])
             for result in measure(first, second, folder / str(number), python):

@@ -31,7 +31,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def push(source: str, server: str) -> dict[str, Any]:
-    """Do what `kappa push` does: verify a bundle, and send what the server lacks of it."""
+    """Do what `kappa push` does: compare code and names of a bundle, and send what the server lacks of it."""
     registry, moved = connect(server), 0
 
     def watch(done: int, _: int) -> None:
@@ -40,7 +40,7 @@ def push(source: str, server: str) -> dict[str, Any]:
 
     began = time.perf_counter()
     bundle = open_bundle(Path(source))
-    bundle.verify()
+    bundle.verify_code()
     send_bundle(registry, bundle, on_progress=watch)
     seconds = time.perf_counter() - began
     registry.close()

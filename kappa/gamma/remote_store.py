@@ -112,9 +112,17 @@ class RemoteStore:
         return self.cache.put(staged, manifest.bundle_digest)
 
     def send(self, bundle: Bundle, *, namespace: str = DEFAULT_NAMESPACE) -> Commit:
-        """Send a bundle from any directory, verified first; the directory stays as it is."""
-        bundle.verify()
-        commit = send_bundle(self.registry, bundle, namespace=namespace, on_progress=self.on_progress)
+        """Send a bundle from any directory, which stays as it is; raises `BundleError` that lists what was changed.
+
+        Its code and its names are compared with the manifest before, and each file that moves by the registry. Files
+        that the registry has already are not read.
+        """
+        bundle.verify_code()
+        try:
+            commit = send_bundle(self.registry, bundle, namespace=namespace, on_progress=self.on_progress)
+        except BundleError:
+            bundle.verify()
+            raise
         self.cache.remember(self.registry.location, commit.record.tag, bundle.manifest.bundle_digest)
         return commit
 

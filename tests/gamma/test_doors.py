@@ -51,6 +51,9 @@ OPERATIONS: dict[str, Callable[[Registry], Any]] = {
     "history": lambda registry: registry.alias_history("Iris", "production", namespace="growth"),
     "begin": lambda registry: registry.begin_upload("ü: 1\n".encode(), FILES, namespace="growth", operation="op-7"),
     "state": lambda registry: registry.upload_state("session-1"),
+    "upload URL": lambda registry: registry.upload_url("session-1", DIGEST),
+    "take": lambda registry: registry.take_blob("session-1", DIGEST),
+    "download URL": lambda registry: registry.download_url(TAG, DIGEST),
     "commit": lambda registry: registry.commit_upload("session-1", operation="op-8"),
     "abort": lambda registry: registry.abort_upload("session-1"),
     "delete": lambda registry: registry.delete([TAG, Tag("Iris", "2")], force=True, operation="op-9"),
@@ -304,7 +307,7 @@ def test_the_document_of_the_api_is_whole(http: httpx.Client) -> None:
     for reference in {part.split('"')[0] for part in text.split('"$ref": "#/components/schemas/')[1:]}:
         assert reference in document["components"]["schemas"], reference
     names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 21
 
 
 def test_metrics_count_what_happened(canned: CannedRegistry, served: Served, http: httpx.Client) -> None:

@@ -51,7 +51,7 @@ def send_bundle(
     on_progress: Progress | None = None,
     pause: Callable[[float], None] | None = None,
 ) -> Commit:
-    """Send a bundle that was verified, and return what the registry made of it.
+    """Send a bundle and return what the registry made of it, which compares each file that moves with its digest.
 
     Raises `DestinationExistsError` where its tag has other bytes, `BundleError` where a file changed meanwhile, and
     `GammaUnreachableError` where the registry stays away; a later call goes on where this one broke off.
