@@ -156,6 +156,7 @@ def _leave_home(config: pytest.Config) -> None:
         os.environ.pop(name, None)
     os.environ.update(HOME=str(folder), USERPROFILE=str(folder), KAPPA_HOME=str(folder / "kappa"))
     os.environ.setdefault("PIP_CACHE_DIR", str(home / ".cache" / "pip"))
+    os.environ.setdefault("PIP_NO_COMPILE", "no")  # pip's word for yes: most of what is installed is never imported
     if (pip_conf := home / ".config" / "pip" / "pip.conf").is_file():
         os.environ.setdefault("PIP_CONFIG_FILE", str(pip_conf))
 
