@@ -123,7 +123,7 @@ bench-compile: $(INSTALLED) ## models compiled to ONNX beside scikit-learn's in 
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check onnx onnxmltools onnxruntime skl2onnx
 	$(PYTHON) benchmarks/compile.py --write
 
-bench-registry: $(INSTALLED) ## queries among 100,000 bundles, on SQLite and PostgreSQL; ten minutes
+bench-registry: $(INSTALLED) ## a registry of 100,000 bundles: queries on SQLite and PostgreSQL, 50 clients, a store of trees; ten minutes
 	$(PYTHON) benchmarks/registry.py --write
 
 bench-ablation: $(INSTALLED) ## what each mechanism of batching is worth; forty minutes (`ROUNDS=2` for less)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -43,3 +45,24 @@ def test_the_methods_are_those_of_the_service() -> None:
     read, write = methods()["ReadBlob"], methods()["WriteBlob"]
     assert (read.path, read.takes_stream, read.returns_stream) == ("/kappa.gamma.v1.Registry/ReadBlob", False, True)
     assert (write.takes_stream, write.returns_stream) == (True, False)
+
+
+def test_threads_that_make_the_first_messages_together_get_the_same_classes() -> None:
+    code = (
+        "import sys, threading\n"
+        "from kappa.gamma.wire.proto import messages\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "barrier, failures = threading.Barrier(16), []\n"
+        "def make():\n"
+        "    barrier.wait()\n"
+        "    try:\n"
+        "        messages.Query(selector=[messages.Requirement(key='team')])\n"
+        "    except TypeError as exc:\n"
+        "        failures.append(exc)\n"
+        "threads = [threading.Thread(target=make) for _ in range(16)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "sys.exit(str(failures[0]) if failures else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -7,11 +7,12 @@ are made from them by whichever protobuf is installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from importlib.resources import files
-from typing import Any
+from threading import RLock
+from typing import Any, ParamSpec, TypeVar
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -36,7 +37,27 @@ class Method:
     returns_stream: bool
 
 
-@cache
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_guard = RLock()
+
+
+def _once(make: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Cache what ``make`` returns; threads that come first together get the same.
+
+    Classes of two pools do not fit each other, and `functools.cache` may call a function twice at once.
+    """
+    cached: Callable[_P, _T] = cache(make)  # type: ignore[assignment]
+
+    @wraps(make)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with _guard:
+            return cached(*args, **kwargs)
+
+    return call
+
+
+@_once
 def descriptor_pool() -> DescriptorPool:
     """Return the pool that holds `registry.proto` and what it imports."""
     pool = DescriptorPool()
@@ -46,13 +67,13 @@ def descriptor_pool() -> DescriptorPool:
     return pool
 
 
-@cache
+@_once
 def message_class(name: str) -> type[Any]:
     """Return the class of a message; raises `KeyError` for a name that the file does not have."""
     return GetMessageClass(descriptor_pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
 
-@cache
+@_once
 def methods() -> Mapping[str, Method]:
     """Return the methods of the service by name."""
     service = descriptor_pool().FindServiceByName(SERVICE)
