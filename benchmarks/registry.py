@@ -158,6 +158,7 @@ class Rows:
 
 VIEW = json.dumps(
     {
+        "createdAt": "2026-01-01T00:00:00Z",
         "name": "Service",
         "version": "1",
         "env": {"pipDependencies": "\n".join(f"package-{number}==1.{number}" for number in range(60))},
