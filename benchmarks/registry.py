@@ -162,7 +162,8 @@ VIEW = json.dumps(
         "name": "Service",
         "version": "1",
         "env": {"pipDependencies": "\n".join(f"package-{number}==1.{number}" for number in range(60))},
-        "apis": [{"name": "predict", "docs": "Predict. " * 40}],
+        "apis": [{"name": "predict", "InputType": "JsonInput", "docs": "Predict. " * 40}],
+        "artifacts": [],
         "labels": {},
     }
 )
