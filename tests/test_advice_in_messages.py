@@ -40,6 +40,7 @@ REACHED = {
     "kappa/actions/stores.py": ("info", "serve", "run", "containerize"),
     "kappa/gamma/clients/": ("list", "get", "build"),
     "kappa/gamma/storages/directories.py": ("build",),
+    "kappa/gamma/storages/opening.py": ("gamma-service-start",),
     "kappa/gamma/doors/": ("gamma-service-start",),
     "kappa/gamma/database/bundles.py": ("build",),
     "kappa/gamma/service/gamma_service.py --force": ("delete",),
