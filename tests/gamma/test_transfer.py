@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from kappa.errors import BundleError, BundleNotFoundError, DestinationExistsError, GammaError, KappaError
 from kappa.gamma.protocols.registry import BundleFile
-from kappa.gamma.protocols.storage import BundleStorage
+from kappa.gamma.protocols.storage import Blob, BundleStorage
 from kappa.gamma.service.contents import read_contents
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.directories import DirectoryStorage
@@ -177,6 +177,21 @@ def test_an_upload_that_is_begun_again_has_what_it_had(open_registry: Open) -> N
     open_registry().write_blob(session, digest, 0, [BIG[:1000]])
     again, missing = begin(open_registry(), bundle)
     assert (again, missing[digest]) == (session, 1000)
+
+
+def test_a_blob_that_arrived_before_the_server_was_killed_is_taken(
+    registry_storage: BundleStorage, open_registry: Open
+) -> None:
+    """Let a blob arrive whole and its row not be written: no client has a byte left that would have it written."""
+    bundle = seal(contents={MODEL: BIG})
+    session, _ = begin(open_registry(), bundle)
+    digest = digest_of(bundle, MODEL)
+    registry_storage.receive(session, Blob(digest, len(BIG)), 0, pieces(BIG))
+    state = open_registry().upload_state(session)
+    assert [received for received in state.missing.values() if received] == []
+    write_missing(open_registry(), bundle, state)
+    commit(open_registry(), session)
+    assert pull(open_registry(), Tag("Iris", "1")) == bundle.contents
 
 
 def test_a_blob_may_arrive_in_many_calls_that_overlap(registry: GammaService) -> None:

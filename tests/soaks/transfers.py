@@ -243,19 +243,20 @@ def served_and_killed(place: Place, directory: Path, chance: random.Random, tall
     client, sent = started(partial(send, port, directory))
     kills = chance.randint(1, MOST_KILLS)
     server: int | None = None
-    while not select([sent], [], [], 0.02)[0]:  # it says how many steps it made when it has ended
-        if server is None:
-            last = chance.randint(10, 100) if kills > 0 else None
-            server, steps = started(partial(serve, place, port), last=last)
-            os.close(steps)
-        elif os.waitpid(server, os.WNOHANG)[0]:
-            server, kills = None, kills - 1
-            tally.counts["servers killed"] += 1
-    if ended(client, sent) is None:
-        tally.faults.append("a client was killed")
-    if server is not None:
-        os.kill(server, signal.SIGKILL)
-        os.waitpid(server, 0)
+    try:
+        while not select([sent], [], [], 0.02)[0]:  # it says how many steps it made when it has ended
+            if server is None:
+                last = chance.randint(10, 100) if kills > 0 else None
+                server, steps = started(partial(serve, place, port), last=last)
+                os.close(steps)
+            elif os.waitpid(server, os.WNOHANG)[0]:
+                server, kills = None, kills - 1
+                tally.counts["servers killed"] += 1
+        tally.check(ended(client, sent) is not None, "a client was killed")
+    finally:
+        if server is not None:  # else it outlives this process, and holds its output open
+            os.kill(server, signal.SIGKILL)
+            os.waitpid(server, 0)
     tally.counts["uploads to servers finished"] += 1
 
 

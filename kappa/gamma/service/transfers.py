@@ -142,7 +142,6 @@ class Transfers:
             upload = live_upload(connection, session)
             if self._storage.shares_blobs:
                 touch_blobs(connection, upload.blobs.values())
-        self._finish_blobs(upload)
         return self.upload_state(session)
 
     def write_blob(self, session: str, digest: str, offset: int, chunks: Iterable[bytes]) -> int:
@@ -187,9 +186,15 @@ class Transfers:
         return upload, uploaded
 
     def upload_state(self, session: str) -> Upload:
-        """Return what an upload still lacks; raises `GammaError` for one that was given up."""
+        """Return what an upload still lacks; raises `GammaError` for one that was given up.
+
+        A blob that arrived and has no row, because the server was killed between the two, gets it now: its client has
+        no bytes left to send that would.
+        """
         with self._reading() as connection:
             upload = live_upload(connection, session)
+        self._finish_blobs(upload)
+        with self._reading() as connection:
             missing = self._missing(connection, upload)
         received = {item.blob.digest: self._storage.received(session, item.blob) for item in missing}
         return Upload(session, received, expires_at=upload.expires_at)
