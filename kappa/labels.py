@@ -22,6 +22,7 @@ __all__ = [
     "Requirement",
     "check_label",
     "checked_changes",
+    "label_words",
     "matches",
     "parse_labels",
     "parse_selector",
@@ -58,13 +59,26 @@ def checked_changes(changes: Mapping[str, str | None]) -> dict[str, str | None]:
         raise UsageError(f"{exc}.") from None
 
 
+def label_words(words: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield the labels in words of a command line: ``key=value`` or ``key:value``, several joined by commas.
+
+    A label without a value has ``None``. Neither part of a label can hold one of these signs.
+    """
+    for word in words:
+        for text in word.split(","):
+            key, sign, value = _PAIR.fullmatch(text.strip()).groups()  # type: ignore[union-attr]  # matches any text
+            yield key, value if sign else None
+
+
+_PAIR = re.compile(r"([^=:]*)(?:([=:])(.*))?", re.DOTALL)
+
+
 def parse_labels(pairs: Iterable[str]) -> dict[str, str]:
-    """Read ``key=value`` words as given on a command line; raises `UsageError`."""
+    """Read labels as `label_words` does; raises `UsageError` for one without a value, or with two."""
     labels: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"The label `{pair}` has no value: write `{pair}=<value>`.")
+    for key, value in label_words(pairs):
+        if value is None:
+            raise UsageError(f"The label `{key}` has no value: write `{key or 'key'}=<value>`.")
         checked_changes({key: value})
         if labels.setdefault(key, value) != value:
             raise UsageError(f"The label `{key}` is given twice, as `{labels[key]}` and as `{value}`.")

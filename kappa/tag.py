@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from kappa.errors import UsageError
 
 __all__ = [
+    "ALL_NAMESPACES",
     "DEFAULT_NAMESPACE",
     "IDENTIFIER",
     "BundleReference",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 DEFAULT_NAMESPACE = "default"
+ALL_NAMESPACES = "*"
+"""What a query writes for every namespace; it cannot name one."""
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

@@ -23,12 +23,20 @@ def test_what_is_no_label(text: str) -> None:
 
 def test_labels_from_a_command_line() -> None:
     assert parse_labels(["team=growth", "stage=prod", "team=growth"]) == {"team": "growth", "stage": "prod"}
+    assert parse_labels(["team:growth,stage:prod", "by=me, at:2026"]) == {
+        "team": "growth",
+        "stage": "prod",
+        "by": "me",
+        "at": "2026",
+    }
 
 
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
         (["team"], "The label `team` has no value: write `team=<value>`."),
+        (["a=b,"], "The label `` has no value: write `key=<value>`."),
+        (["a:b:c"], "`b:c` cannot be the value of a label: use 1 to 63 letters, digits, `-`, `_` and `.`, "),
         (["team=a", "team=b"], "The label `team` is given twice, as `a` and as `b`."),
         (["url=a=b"], "`a=b` cannot be the value of a label: use 1 to 63 letters, digits, `-`, `_` and `.`, "),
     ],

@@ -55,9 +55,12 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.store import aliases_of as aliases_of
     from kappa.actions.store import bundle_record as bundle_record
     from kappa.actions.store import bundles_to_delete as bundles_to_delete
+    from kappa.actions.store import bundles_to_forget as bundles_to_forget
     from kappa.actions.store import delete_alias as delete_alias
     from kappa.actions.store import delete_bundles as delete_bundles
     from kappa.actions.store import difference_of as difference_of
+    from kappa.actions.store import exact_tags as exact_tags
+    from kappa.actions.store import forget_tags as forget_tags
     from kappa.actions.store import label_bundle as label_bundle
     from kappa.actions.store import list_bundles as list_bundles
     from kappa.actions.store import parse_label_changes as parse_label_changes
@@ -110,6 +113,7 @@ _HOMES = {
     "build_project": "kappa.actions.building",
     "bundle_record": "kappa.actions.store",
     "bundles_to_delete": "kappa.actions.store",
+    "bundles_to_forget": "kappa.actions.store",
     "change_settings": "kappa.settings_file",
     "check_kappafiles": "kappa.actions.kappafiles",
     "check_project_lock": "kappa.actions.building",
@@ -121,11 +125,13 @@ _HOMES = {
     "delete_alias": "kappa.actions.store",
     "delete_bundles": "kappa.actions.store",
     "difference_of": "kappa.actions.store",
+    "exact_tags": "kappa.actions.store",
     "examples_of": "kappa.actions.examples",
     "explain_name": "kappa.actions.explaining",
     "export_bundle": "kappa.actions.transfer",
     "find_bundle": "kappa.actions.targets",
     "first_answer": "kappa.actions.starting",
+    "forget_tags": "kappa.actions.store",
     "gamma_url": "kappa.actions.stores",
     "github_workflow": "kappa.actions.images",
     "import_bundle": "kappa.actions.transfer",
@@ -193,6 +199,7 @@ __all__ = [
     "build_project",
     "bundle_record",
     "bundles_to_delete",
+    "bundles_to_forget",
     "change_settings",
     "check_kappafiles",
     "check_project_lock",
@@ -204,11 +211,13 @@ __all__ = [
     "delete_alias",
     "delete_bundles",
     "difference_of",
+    "exact_tags",
     "examples_of",
     "explain_name",
     "export_bundle",
     "find_bundle",
     "first_answer",
+    "forget_tags",
     "gamma_url",
     "github_workflow",
     "import_bundle",

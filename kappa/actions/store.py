@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kappa import gamma
 from kappa.actions.failures import failing_writes_explained
-from kappa.actions.stores import bundle_store, local_environment, reference_of
+from kappa.actions.stores import bundle_store, gamma_url, local_environment, local_store, reference_of
 from kappa.actions.targets import find_bundle, names_path, stored_tags
-from kappa.errors import BundleError, UsageError
+from kappa.errors import BundleError, BundleNotFoundError, UsageError
 from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
 from kappa.gamma.remote_store import RemoteStore
-from kappa.labels import checked_changes
+from kappa.labels import checked_changes, label_words
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import Tag
@@ -26,9 +27,12 @@ __all__ = [
     "aliases_of",
     "bundle_record",
     "bundles_to_delete",
+    "bundles_to_forget",
     "delete_alias",
     "delete_bundles",
     "difference_of",
+    "exact_tags",
+    "forget_tags",
     "label_bundle",
     "list_bundles",
     "parse_label_changes",
@@ -125,6 +129,67 @@ def delete_bundles(tags: Sequence[Tag], *, force: bool = False, environ: Mapping
         return bundle_store(environ).delete(tags, force=force)
 
 
+def bundles_to_forget(
+    targets: Sequence[str], query: Query | None = None, *, environ: Mapping[str, str] = os.environ
+) -> tuple[list[StoredBundle], list[Tag]]:
+    """Return the stored bundles that a user names for deletion, as `bundles_to_delete`, and the tags to free then.
+
+    These are theirs, and those of targets that were deleted before. Raises `UsageError` where a Gamma server is
+    configured: that frees no tag for its clients.
+    """
+    if (url := gamma_url(environ)) is not None:
+        raise UsageError(
+            f"The Gamma server `{url}` frees no tag for its clients. Who runs it does so on its host: `kappa delete "
+            "NAME:VERSION --forget --db-url URL`, with the server's own `--db-url`."
+        )
+    bundles: dict[Tag, StoredBundle] = {}
+    tags: dict[Tag, None] = {}
+    named = [_named_or_deleted((target,), query, environ) for target in targets]
+    for stored, deleted in named or [_named_or_deleted((), query, environ)]:
+        bundles.update({bundle.record.tag: bundle for bundle in stored})
+        tags.update(dict.fromkeys((*(bundle.record.tag for bundle in stored), *deleted)))
+    return list(bundles.values()), list(tags)
+
+
+def _named_or_deleted(
+    targets: Sequence[str], query: Query | None, environ: Mapping[str, str]
+) -> tuple[list[StoredBundle], list[Tag]]:
+    try:
+        return bundles_to_delete(targets, query, environ=environ), []
+    except BundleNotFoundError:
+        references = [reference_of(target, environ) for target in targets]
+        tags = [Tag(name.name, name.version, name.namespace) for name in references if name.version is not None]
+        if not tags:
+            raise
+        return [], tags
+
+
+def exact_tags(targets: Sequence[str], *, environ: Mapping[str, str] = os.environ) -> list[Tag]:
+    """Return the tags that are written as `Name:version`; raises `UsageError` for any other reference."""
+    tags = []
+    for target in targets:
+        reference = reference_of(target, environ)
+        if reference.version is None:
+            raise UsageError(f"`{target}` names no version: write `{reference.name}:<version>`, as it was deleted.")
+        tags.append(Tag(reference.name, reference.version, reference.namespace))
+    return tags
+
+
+def forget_tags(
+    tags: Sequence[Tag], *, db_url: str | None = None, environ: Mapping[str, str] = os.environ
+) -> list[Tag]:
+    """Free the tags of deleted bundles, so that other bytes may have them, and return them.
+
+    They are those of the store of this machine, or with ``db_url`` of the Gamma server that has this database. Raises
+    `BundleNotFoundError` for tags that were not reserved; the others are free then.
+    """
+    with failing_writes_explained("The store"):
+        freed = local_store(environ).forget(tags) if db_url is None else gamma.forget_reserved(db_url, tags)
+    if absent := [f"`{tag}`" for tag in tags if tag not in freed]:
+        raise BundleNotFoundError(f"Nothing is reserved for {', '.join(absent)}: no such bundle was deleted.")
+    return freed
+
+
 # -- labels and aliases
 
 
@@ -138,16 +203,16 @@ def label_bundle(
 
 
 def parse_label_changes(words: Sequence[str]) -> dict[str, str | None]:
-    """Read ``key=value`` to set a label and ``key-`` to remove one, as given on a command line; raises `UsageError`."""
+    """Read ``key=value`` or ``key:value`` to set a label and ``key-`` to remove one; raises `UsageError`."""
     changes: dict[str, str | None] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals and not word.endswith("-"):
+    for word, value in label_words(words):
+        if value is None and not word.endswith("-"):
             raise UsageError(
-                f"`{word}` is not a change of a label: write `{word}=<value>` to set it, `{word}-` to remove it."
+                f"`{word}` is not a change of a label: write `{word or 'key'}=<value>` to set it, "
+                f"`{word or 'key'}-` to remove it."
             )
-        key = key if equals else word[:-1]
-        change = checked_changes({key: value if equals else None})
+        key = word if value is not None else word[:-1]
+        change = checked_changes({key: value})
         if key in changes:
             raise UsageError(f"The label `{key}` is given twice.")
         changes |= change

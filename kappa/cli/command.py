@@ -16,7 +16,15 @@ import click
 from kappa.cli.boundary import asks_for_json, exit_code_of
 from kappa.cli.console import Shell, narrating
 
-__all__ = ["EXAMPLE_TAG", "KappaArgument", "KappaCommand", "LazyGroup", "kappa_command", "load_command"]
+__all__ = [
+    "EXAMPLE_TAG",
+    "KappaArgument",
+    "KappaCommand",
+    "LazyGroup",
+    "kappa_command",
+    "load_command",
+    "named_namespace",
+]
 
 EXAMPLE_TAG = "IrisClassifier:latest"
 """The bundle of all examples; a bundle's own command leaves it out of its help."""
@@ -217,6 +225,12 @@ def _setting_of(
             overrides[f"KAPPA_GAMMA_SERVICE__{key.upper()}"] = text
 
     return callback
+
+
+def named_namespace(ctx: click.Context) -> str | None:
+    """Return what `--namespace` of a command says; ``None`` where it is not there."""
+    overrides: Mapping[str, str] = ctx.meta.get(_OVERRIDES, {})
+    return overrides.get("KAPPA_GAMMA_SERVICE__NAMESPACE")
 
 
 _OVERRIDES = "kappa.cli.command.overrides"

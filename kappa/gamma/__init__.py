@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.gamma.local_store import open_local_store as open_local_store
     from kappa.gamma.programs import async_client as async_client
     from kappa.gamma.programs import client as client
+    from kappa.gamma.reserved import forget_reserved as forget_reserved
     from kappa.gamma.serving import Listening as Listening
     from kappa.gamma.serving import ServerTls as ServerTls
     from kappa.gamma.serving import ServingOptions as ServingOptions
@@ -25,6 +26,7 @@ _HOMES = {
     "async_client": "kappa.gamma.programs",
     "check_database_url": "kappa.gamma.serving",
     "client": "kappa.gamma.programs",
+    "forget_reserved": "kappa.gamma.reserved",
     "open_local_store": "kappa.gamma.local_store",
     "open_remote_store": "kappa.gamma.choosing",
     "serve": "kappa.gamma.serving",
@@ -38,6 +40,7 @@ __all__ = [
     "async_client",
     "check_database_url",
     "client",
+    "forget_reserved",
     "open_local_store",
     "open_remote_store",
     "serve",

@@ -90,6 +90,10 @@ class LocalStore:
         """
         return self.registry.delete(tags, force=force, operation=_ONCE)
 
+    def forget(self, tags: Sequence[Tag]) -> list[Tag]:
+        """Free the tags of deleted bundles for servers of this store, too; return those that were reserved."""
+        return self.registry.forget(tags)
+
     # -- labels and aliases
 
     def set_labels(self, tag: Tag, changes: Mapping[str, str | None]) -> BundleRecord:

@@ -31,7 +31,7 @@ from kappa.services.bundle import open_bundle
 from kappa.services.declared import DeclaredService
 from kappa.settings import Settings, read_settings
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Order, Query
-from kappa.tag import BundleReference, Tag
+from kappa.tag import ALL_NAMESPACES, BundleReference, Tag
 
 __all__ = ["AsyncGammaClient", "GammaClient", "async_client", "client"]
 
@@ -103,12 +103,17 @@ class GammaClient:
         offset: int = 0,
         order_by: Order = "created_at",
         ascending: bool = False,
+        all_namespaces: bool = False,
     ) -> list[BundleRecord]:
-        """Return bundles, the newest first: of one service, with labels that a selector chooses, with a package."""
+        """Return bundles, the newest first: of one service, with labels that a selector chooses, with a package.
+
+        With ``all_namespaces`` they are those of every namespace.
+        """
         reference = None if name is None else self._reference(name)
+        namespace = self.namespace if reference is None else reference.namespace
         query = Query(
             name=None if reference is None else reference.name,
-            namespace=self.namespace if reference is None else reference.namespace,
+            namespace=ALL_NAMESPACES if all_namespaces else namespace,
             selector=() if labels is None else parse_selector(labels),
             requires=requires,
             limit=limit,
@@ -201,6 +206,18 @@ class GammaClient:
                 raise UsageError(f"`{text}` names every version of a service: name one, e.g. `{text}:latest`.")
         return self.store.delete([self.get(text).tag for text in named], force=force)
 
+    def forget(self, *tags: str) -> list[Tag]:
+        """Free the tags of deleted bundles of this machine's store, so that other bytes may have them; return them.
+
+        Raises `UsageError` for the client of a Gamma server: who runs that frees tags on its host.
+        """
+        if isinstance(self.store, RemoteStore):
+            raise UsageError(
+                f"The Gamma server `{self.store.registry.location}` frees no tag for its clients. Who runs it does so "
+                "on its host: `kappa delete NAME:VERSION --forget --db-url URL`."
+            )
+        return self.store.forget([Tag.parse(text) for text in tags])
+
     def export(self, bundle: str, file: str | os.PathLike[str] | None = None) -> Path:
         """Write a bundle as one file, by default `Name-version.kappa` here, which must not exist; return the file."""
         directory = self.fetch(bundle)
@@ -257,6 +274,7 @@ class AsyncGammaClient:
         offset: int = 0,
         order_by: Order = "created_at",
         ascending: bool = False,
+        all_namespaces: bool = False,
     ) -> list[BundleRecord]:
         return await _awaited(
             self.client.list_bundles,
@@ -267,6 +285,7 @@ class AsyncGammaClient:
             offset=offset,
             order_by=order_by,
             ascending=ascending,
+            all_namespaces=all_namespaces,
         )
 
     async def get(self, bundle: str) -> BundleRecord:
@@ -307,6 +326,9 @@ class AsyncGammaClient:
 
     async def delete(self, *named: str, force: bool = False) -> list[Tag]:
         return await _awaited(self.client.delete, *named, force=force)
+
+    async def forget(self, *tags: str) -> list[Tag]:
+        return await _awaited(self.client.forget, *tags)
 
     async def export(self, bundle: str, file: str | os.PathLike[str] | None = None) -> Path:
         return await _awaited(self.client.export, bundle, file)

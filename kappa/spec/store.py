@@ -87,6 +87,7 @@ class Query:
     """By name, those of one name are listed newest first."""
     ascending: bool = False
     namespace: str = DEFAULT_NAMESPACE
+    """One namespace, or `ALL_NAMESPACES`."""
     requires: str | None = None
     """A distribution with versions (PEP 508), e.g. ``pillow<11.1``: bundles that lock one of these."""
 

@@ -67,6 +67,21 @@ def test_a_selector_that_cannot_be_read_is_shown(kappa: Kappa, stored: Path) -> 
     )
 
 
+def test_bundles_of_all_namespaces_are_listed_together(
+    kappa: Kappa, stored: Path, stage_bundle: Callable[..., Path]
+) -> None:
+    stage_bundle(stored / "@team-b" / "Iris" / "9", "Iris", "9", created="2026-02-15T00:00:00Z", digest="09")
+    assert listed(kappa("list", "--all-namespaces")) == ["Wine:1", "Iris:3", "team-b/Iris:9", "Iris:2", "Iris:1"]
+    assert listed(kappa("list", "-A", "--labels", "stage", "--limit", "1")) == ["Iris:2"]
+    assert listed(kappa("list", "--namespace", "team-b")) == ["team-b/Iris:9"]
+    result = kappa("list", "-A", "--namespace", "team-b")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "`--all-namespaces` and `--namespace team-b` contradict each other: give one." in result.stderr
+    remark = kappa("list", "--namespace", "team-c").stderr
+    assert "The namespace `team-c` of the store" in remark
+    assert "`kappa list --all-namespaces` shows the others." in remark
+
+
 def test_labels_that_nothing_has_are_a_remark(kappa: Kappa, stored: Path) -> None:
     assert kappa("list", "--labels", "a=b").stderr == "No bundle has these labels.\n"
     assert kappa("get", "Iris", "--labels", "a=b").stderr == "No version of `Iris` has these labels.\n"
@@ -193,3 +208,39 @@ def test_a_project_cannot_be_verified(kappa: Kappa, project: Path) -> None:
         "`.` is not a bundle but a project: build it first with `kappa build .`, then name `Scaler:latest`."
         in result.stderr
     )
+
+
+def test_a_forgotten_tag_is_free_for_a_server_of_this_store(kappa: Kappa, stored: Path) -> None:
+    assert kappa("delete", "Iris:1", "--yes").stdout == "Iris:1\n"
+    result = kappa("delete", "Iris:1", "--forget")
+    assert (result.exit_code, "nothing was deleted. Pass `--yes`" in result.stderr) == (2, True)
+    assert kappa("delete", "Iris:1", "--forget", "--yes").stdout == "Iris:1\n"
+    result = kappa("delete", "Iris:1", "--forget", "--yes")
+    assert result.exit_code == 4
+    assert "Nothing is reserved for `Iris:1`: no such bundle was deleted." in result.stderr
+
+
+def test_deleting_and_forgetting_is_one_step(kappa: Kappa, stored: Path) -> None:
+    assert kappa("delete", "Iris", "--labels", "team=growth", "--forget", "--yes").stdout == "Iris:2\nIris:1\n"
+    assert kappa("delete", "Iris:3", "Iris:2", "--forget", "--yes").exit_code == 4  # that is free already
+    assert listed(kappa("list")) == ["Wine:1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["Iris:1", "--db-url", "sqlite:///x.db"], "`--db-url` goes with `--forget`", id="without forget"),
+        pytest.param(["Iris", "--forget", "--db-url", "sqlite:///x.db"], "`Iris` names no version", id="a name"),
+        pytest.param(
+            ["Iris:1", "--forget", "--db-url", "sqlite:///x.db", "--yes"], "There is no database", id="absent"
+        ),
+        pytest.param(["--all", "--forget", "--db-url", "sqlite:///x.db"], "one by one", id="a query"),
+    ],
+)
+def test_a_database_of_a_server_is_named_with_exact_tags(
+    kappa: Kappa, stored: Path, arguments: list[str], message: str
+) -> None:
+    result = kappa("delete", *arguments)
+    assert (result.exit_code != 0, result.stdout) == (True, "")
+    assert message in result.stderr
+    assert listed(kappa("list")) == ["Wine:1", "Iris:3", "Iris:2", "Iris:1"]

@@ -105,6 +105,35 @@ def test_labels_aliases_and_deletion_go_to_the_server(kappa: Kappa, team: Breaki
     assert done(kappa("get", "Iris:2", "--print-location", "--local"))  # her own store is her own
 
 
+def test_a_tag_is_freed_on_the_host_of_the_server_alone(
+    kappa: Kappa, team: BreakingRegistry, move: Move, tmp_path: Path
+) -> None:
+    put_local(move("alice"), "1")
+    done(kappa("push", "Iris:1"))
+    done(kappa("delete", "Iris:1", "--yes"))
+    put_local(move("bob"), "1", doc="other bytes")
+    result = kappa("push", "Iris:1")
+    assert (result.exit_code != 0, "its tag stays reserved for it" in result.stderr) == (True, True)
+    result = kappa("delete", "Iris:1", "--forget", "--yes")
+    assert (result.exit_code, "The Gamma server `gamma.test:50051` frees no tag for its clients." in result.stderr) == (
+        2,
+        True,
+    )
+    assert done(kappa("delete", "Iris:1", "--forget", "--yes", "--db-url", sqlite_url(tmp_path / "team.db"))) == (
+        "Iris:1\n"
+    )
+    done(kappa("push", "Iris:1"))
+
+
+def test_an_empty_server_does_not_say_where_it_keeps_bundles(
+    kappa: Kappa, team: BreakingRegistry, move: Move, tmp_path: Path
+) -> None:
+    move("alice")
+    result = kappa("get", "Iris:1")
+    assert "There is no bundle `Iris:1`: the store is empty." in result.stderr
+    assert str(tmp_path) not in result.stderr
+
+
 def test_an_older_bundle_does_not_become_the_latest_and_the_push_says_so(
     kappa: Kappa, team: BreakingRegistry, move: Move
 ) -> None:

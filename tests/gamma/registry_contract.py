@@ -17,7 +17,7 @@ from kappa.errors import BundleNotFoundError, DestinationExistsError, GammaError
 from kappa.gamma.protocols.registry import Registry
 from kappa.labels import parse_selector
 from kappa.spec.store import AliasChange, BundleRecord, Query
-from kappa.tag import BundleReference, Tag
+from kappa.tag import ALL_NAMESPACES, BundleReference, Tag
 
 LOCK = (("apple", "1.0"), ("pear", "2.0"))
 
@@ -179,6 +179,26 @@ def test_namespaces_do_not_see_each_other(registry: Registry, push: Push) -> Non
     registry.delete([Tag("Iris", "1")], operation=once())
     assert tags(registry) == []
     assert resolve(registry, "team-b/Iris:live") == "team-b/Iris:1"
+
+
+def test_all_namespaces_are_listed_in_one_order(registry: Registry, push: Push) -> None:
+    for number, tag in enumerate(("Wine:1", "team-b/Iris:1", "Iris:1", "a/Iris:1", "team-b/Wine:2", "a/Iris:2")):
+        push(
+            tag, created=f"2026-01-0{number + 1}T00:00:00Z", content=tag, labels={"stage": "live"} if number % 2 else {}
+        )
+    newest = ["a/Iris:2", "team-b/Wine:2", "a/Iris:1", "Iris:1", "team-b/Iris:1", "Wine:1"]
+    every: dict[str, Any] = {"namespace": ALL_NAMESPACES}
+    assert tags(registry, **every) == newest
+    assert tags(registry, ascending=True, **every) == newest[::-1]
+    assert tags(registry, limit=2, offset=3, **every) == newest[3:5]
+    assert tags(registry, offset=4, **every) == newest[4:]
+    assert tags(registry, offset=9, **every) == []
+    assert tags(registry, "stage=live", **every) == ["a/Iris:2", "a/Iris:1", "team-b/Iris:1"]
+    assert tags(registry, name="Wine", **every) == ["team-b/Wine:2", "Wine:1"]
+    assert tags(registry, requires="apple==1.0", limit=1, **every) == ["a/Iris:2"]
+    by_name = ["a/Iris:2", "a/Iris:1", "Iris:1", "team-b/Iris:1", "team-b/Wine:2", "Wine:1"]
+    assert tags(registry, order_by="name", ascending=True, **every) == by_name
+    assert tags(registry, order_by="name", limit=3, offset=1, **every) == ["Wine:1", "a/Iris:2", "a/Iris:1"]
 
 
 # -- labels ------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import kappa.gamma.choosing as choosing
 from kappa.errors import BundleNotFoundError, ConfigurationError, GammaError, UsageError
 from kappa.gamma.database.engine import sqlite_url
 from kappa.gamma.programs import AsyncGammaClient, GammaClient
+from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.opening import open_storage
 from kappa.services.bundle import open_bundle
@@ -95,6 +97,28 @@ def test_labels_aliases_and_deletion(team: GammaClient, iris: Callable[..., Path
     team.delete_alias("Iris:production")
     assert team.delete("Iris:2", "Iris:1") == [Tag("Iris", "2"), Tag("Iris", "1")]
     assert team.list_bundles() == []
+
+
+def test_namespaces_are_listed_apart_and_together(team: GammaClient, iris: Callable[..., Path]) -> None:
+    team.push(iris("1"))
+    replace(team, namespace="team-b").push(iris("2", created="2026-02-01T00:00:00Z"))
+    assert [str(record.tag) for record in team.list_bundles()] == ["Iris:1"]
+    every = ["team-b/Iris:2", "Iris:1"]
+    assert [str(record.tag) for record in team.list_bundles(all_namespaces=True)] == every
+    assert [str(record.tag) for record in team.list_bundles("Iris", all_namespaces=True, limit=1)] == every[:1]
+
+
+def test_the_tag_of_a_deleted_bundle_is_freed_for_this_machine_alone(
+    team: GammaClient, iris: Callable[..., Path]
+) -> None:
+    team.push(iris("1"))
+    team.delete("Iris:1")
+    if isinstance(team.store, RemoteStore):
+        with pytest.raises(UsageError, match=r"frees no tag for its clients.*--forget --db-url"):
+            team.forget("Iris:1")
+    else:
+        assert team.forget("Iris:1", "Iris:2") == [Tag("Iris", "1")]
+        assert team.forget("Iris:1") == []
 
 
 def test_comparisons_and_archives(team: GammaClient, iris: Callable[..., Path], tmp_path: Path) -> None:

@@ -57,7 +57,14 @@ __all__ = ["command"]
 @artifact_option
 @compile_option
 @click.option("--version", help="The version.  [default: made from the time and the content]")
-@click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label the bundle; repeatable.")
+@click.option(
+    "--label",
+    "--labels",
+    "labels",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Label the bundle; repeatable, and several may be joined by commas. KEY:VALUE is the same.",
+)
 @click.option("--locked", is_flag=True, help="Use `kappafile.lock`, and fail if it is out of date.")
 @click.option(
     "--upgrade", is_flag=True, help="Resolve the newest versions, and update `kappafile.lock` if there is one."

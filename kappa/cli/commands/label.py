@@ -21,6 +21,7 @@ __all__ = ["command"]
     uses_store=True,
     examples=[
         "kappa label IrisClassifier:1.0 stage=live team=growth",
+        "kappa label IrisClassifier:1.0 stage:live,team:growth",
         "kappa label IrisClassifier:latest stage-",
         "kappa label IrisClassifier:production",
     ],
@@ -31,8 +32,9 @@ __all__ = ["command"]
 def command(target: str, changes: Sequence[str], *, output_format: str) -> None:
     """Set and remove labels of a bundle.
 
-    TARGET is a tag, an alias, or a name, which means its newest version. `KEY=VALUE` sets a label, `KEY-` removes one;
-    without either, nothing changes. The labels that it has then are printed. The bundle itself stays as it was built.
+    TARGET is a tag, an alias, or a name, which means its newest version. `KEY=VALUE` or `KEY:VALUE` sets a label,
+    `KEY-` removes one; without either, nothing changes. The labels that it has then are printed. The bundle itself
+    stays as it was built.
     """
     labels = dict(actions.label_bundle(target, actions.parse_label_changes(changes)).record.labels)
     if output_format == "json":

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
+
+import click
 
 from kappa import actions
 from kappa.cli.arguments import format_option
-from kappa.cli.command import kappa_command
+from kappa.cli.command import kappa_command, named_namespace
 from kappa.cli.console import print_note, print_result
 from kappa.cli.queries import printed_bundles, query_options
 from kappa.environment import home_directory
+from kappa.errors import UsageError
 from kappa.spec.store import Query
+from kappa.tag import ALL_NAMESPACES, DEFAULT_NAMESPACE
 
 __all__ = ["command"]
 
@@ -23,16 +28,23 @@ __all__ = ["command"]
         "kappa list -o wide",
         "kappa list --labels 'team=growth, stage In (test, live)' --limit 5",
         "kappa list --requires 'pillow<11.1'",
+        "kappa list --all-namespaces",
         "kappa list --format json",
     ],
 )
 @query_options
+@click.option("-A", "--all-namespaces", is_flag=True, help="The bundles of every namespace, not of one.")
 @format_option("table", "wide", "json", "yaml")
-def command(output_format: str, query: Query) -> None:
+@click.pass_context
+def command(ctx: click.Context, output_format: str, query: Query, *, all_namespaces: bool) -> None:
     """List the bundles in the store.
 
     The newest comes first. `wide` shows when each was built instead of its age, its aliases, its labels and its size.
     """
+    if all_namespaces:
+        if (namespace := named_namespace(ctx)) is not None:
+            raise UsageError(f"`--all-namespaces` and `--namespace {namespace}` contradict each other: give one.")
+        query = replace(query, namespace=ALL_NAMESPACES)
     bundles = actions.list_bundles(query)
     print_result(printed_bundles(bundles, output_format, now=datetime.now(timezone.utc)))
     if not bundles and output_format in ("table", "wide"):
@@ -44,5 +56,7 @@ def _why_none(query: Query) -> str:
         return f"No bundle{' with these labels' if query.selector else ''} locks `{query.requires}`."
     if query.selector:
         return "No bundle has these labels."
-    store = actions.gamma_url() or home_directory() / "repository"
-    return f"The store `{store}` is empty. `kappa build` puts bundles there."
+    store = f"store `{actions.gamma_url() or home_directory() / 'repository'}`"
+    if query.namespace in (ALL_NAMESPACES, DEFAULT_NAMESPACE):
+        return f"The {store} is empty. `kappa build` puts bundles there."
+    return f"The namespace `{query.namespace}` of the {store} is empty. `kappa list --all-namespaces` shows the others."

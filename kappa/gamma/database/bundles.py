@@ -5,7 +5,7 @@ Who writes holds the lock of the service (`lock_service`) until the transaction 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -36,6 +36,7 @@ __all__ = [
     "change_labels",
     "check_free",
     "free_version",
+    "free_versions",
     "lock_service",
     "misfit_of",
     "note_change",
@@ -95,9 +96,17 @@ def check_free(connection: Connection, tag: Tag, bundle_digest: str) -> None:
         )
 
 
-def free_version(connection: Connection, tag: Tag) -> None:
-    """Let the version of a deleted bundle be used again."""
-    connection.execute(delete(refs).where(*_is_reference(tag, tag.version), refs.c.kind == "reserved"))
+def free_version(connection: Connection, tag: Tag) -> bool:
+    """Let the version of a deleted bundle be used again; return whether it was reserved."""
+    reserved = *_is_reference(tag, tag.version), refs.c.kind == "reserved"
+    return connection.execute(delete(refs).where(*reserved)).rowcount > 0
+
+
+def free_versions(connection: Connection, tags: Sequence[Tag]) -> list[Tag]:
+    """Do the same for several, of any services; return those that were reserved."""
+    for namespace, name in sorted({(tag.namespace, tag.name) for tag in tags}):
+        lock_service(connection, namespace, name)
+    return [tag for tag in dict.fromkeys(tags) if free_version(connection, tag)]
 
 
 def remove_bundle(connection: Connection, tag: Tag, *, is_reserved: bool = False, is_kept: bool = False) -> bool:

@@ -9,7 +9,7 @@ costs little, so that none is left open. PostgreSQL, which several machines can 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +45,7 @@ __all__ = [
     "migrate",
     "open_copy",
     "open_database",
+    "open_present",
     "reading",
     "sqlite_url",
     "upgrade",
@@ -67,14 +68,38 @@ def open_database(url: str) -> Engine:
     The caller makes sure that no other process does the same at the same time.
     """
     address = make_url(url)
+    if address.get_backend_name() == "sqlite" and address.database and address.database != ":memory:":
+        with _naming(f"The database `{address.render_as_string(hide_password=True)}`"):
+            choose_journal(Path(address.database), timeout_s=_BUSY_TIMEOUT_S)
+    return _prepared(_connecting(url), upgrade)
+
+
+def open_present(url: str) -> Engine:
+    """Connect to a database that a Gamma server of this version made; raises `GammaError` for any other.
+
+    Its tables stay as they are: a server may be working with them.
+    """
+    file = make_url(url).database
+    if make_url(url).get_backend_name() == "sqlite" and not (file is not None and Path(file).is_file()):
+        raise GammaError(f"There is no database `{file}`: give the `--db-url` of the Gamma server, on its host.")
+    return _prepared(_connecting(url), _check_newest)
+
+
+def _connecting(url: str) -> Engine:
+    address = make_url(url)
     if address.get_backend_name() == "sqlite":
-        if address.database and address.database != ":memory:":
-            with _naming(f"The database `{address.render_as_string(hide_password=True)}`"):
-                choose_journal(Path(address.database), timeout_s=_BUSY_TIMEOUT_S)
         options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool}
-        return _prepared(create_engine(address, **options))
+        return create_engine(address, **options)
     with optional_import("kappa-ml[postgres]", needed_for="a database of PostgreSQL"):
-        return _prepared(create_engine(address.set(drivername="postgresql+psycopg")))
+        return create_engine(address.set(drivername="postgresql+psycopg"))
+
+
+def _check_newest(connection: Connection) -> None:
+    if (current := _revision_of(connection)) != REVISION:
+        state = "is not one of a Gamma server" if current is None else f"is at the revision `{current}`"
+        raise GammaError(
+            f"The database {state}, and this Kappa works with `{REVISION}`: use the Kappa that the server runs with."
+        )
 
 
 def open_copy(url: str) -> Engine:
@@ -88,7 +113,7 @@ def open_copy(url: str) -> Engine:
                 source.backup(copy)
         return copy
 
-    return _prepared(create_engine("sqlite://", creator=connect, poolclass=StaticPool))
+    return _prepared(create_engine("sqlite://", creator=connect, poolclass=StaticPool), upgrade)
 
 
 def explained(exc: DatabaseError, address: str) -> GammaError:
@@ -111,13 +136,13 @@ def failing_explained() -> Iterator[None]:
 _DAMAGED = ("not a database", "malformed")
 
 
-def _prepared(engine: Engine) -> Engine:
+def _prepared(engine: Engine, prepare: Callable[[Connection], None]) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     try:
         with engine.begin() as connection:
-            upgrade(connection)
+            prepare(connection)
     except BaseException as exc:
         engine.dispose()
         if isinstance(exc, DatabaseError):

@@ -34,7 +34,7 @@ from kappa.gamma.wire.http_api import (
 )
 from kappa.labels import checked_changes, parse_selector
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
-from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
+from kappa.tag import ALL_NAMESPACES, DEFAULT_NAMESPACE, BundleReference, Tag
 
 __all__ = ["OPERATIONS", "Call", "Operation", "Parameter"]
 
@@ -224,7 +224,7 @@ OPERATIONS: tuple[Operation, ...] = (
         list[BundleRecord],
         lambda registry, call: registry.list_bundles(_query(call)),
         parameters=(
-            Parameter("namespace", f"The namespace; `{DEFAULT_NAMESPACE}` by default."),
+            Parameter("namespace", f"The namespace, or `{ALL_NAMESPACES}` for all; `{DEFAULT_NAMESPACE}` by default."),
             Parameter("name", "Of this service alone."),
             Parameter("version", "Of this version alone."),
             Parameter("digest", "Whose digest begins so, with `sha256:`."),

@@ -23,10 +23,12 @@ from kappa.gamma.database.bundles import (
     change_labels,
     check_free,
     free_version,
+    free_versions,
     lock_service,
     remove_bundle,
 )
 from kappa.gamma.database.engine import failing_explained, open_copy, open_database, reading
+from kappa.gamma.database.namespaces import select_bundles
 from kappa.gamma.database.operations import answer_of, keep_answer
 from kappa.gamma.database.queries import bundle_of, find_bundles, latest_of, names_of, referenced
 from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
@@ -35,7 +37,7 @@ from kappa.gamma.service.settling import Service, Trees
 from kappa.gamma.service.transfers import Transfers
 from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
-from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
+from kappa.tag import ALL_NAMESPACES, DEFAULT_NAMESPACE, BundleReference, Tag
 
 __all__ = ["GammaService"]
 
@@ -92,8 +94,9 @@ class GammaService:
         """Return the bundles that a query selects, in its order."""
         if not self._storage.exists():
             return []
-        with self._read((query.namespace, query.name) if query.name is not None else None) as connection:
-            return find_bundles(connection, query)
+        is_of_service = query.name is not None and query.namespace != ALL_NAMESPACES
+        with self._read((query.namespace, query.name) if is_of_service and query.name else None) as connection:
+            return select_bundles(connection, query)
 
     # -- labels and aliases
 
@@ -202,6 +205,15 @@ class GammaService:
         if failure is not None:
             raise failure
         return deleted
+
+    def forget(self, tags: Sequence[Tag]) -> list[Tag]:
+        """Free the versions of deleted bundles, so that other bytes may have them; return those that were reserved.
+
+        It is for who runs the server: no door offers it.
+        """
+        engine = self._engine  # which is opened under the same lock
+        with failing_explained(), self._storage.exclusive(), engine.begin() as connection:
+            return free_versions(connection, tags)
 
     # -- files (`Transfers`)
 
@@ -351,8 +363,9 @@ class GammaService:
         namespace, name = reference.namespace, reference.name
         if not self._storage.exists() or not (names := self._names(namespace)):
             where = "" if namespace == DEFAULT_NAMESPACE else f"the namespace `{namespace}` of "
+            store = f"the store `{self.location}`" if self._watches_trees else "the store"  # a server's is its secret
             return (
-                f"There is no bundle `{reference}`: {where}the store `{self.location}` is empty. "
+                f"There is no bundle `{reference}`: {where}{store} is empty. "
                 "Run `kappa build` in the folder of the kappafile, and give the tag that it prints."
             )
         if name in names:

@@ -10,7 +10,15 @@ from typing import TypeVar, get_args
 from kappa.errors import UsageError
 from kappa.labels import Operator, Requirement, check_label
 from kappa.spec.store import Order, Query
-from kappa.tag import BundleReference, Tag, check_name, check_namespace, check_version
+from kappa.tag import (
+    ALL_NAMESPACES,
+    DEFAULT_NAMESPACE,
+    BundleReference,
+    Tag,
+    check_name,
+    check_namespace,
+    check_version,
+)
 
 __all__ = [
     "check_alias",
@@ -119,11 +127,12 @@ def checked_reference(reference: BundleReference) -> BundleReference:
 def checked_query(query: Query) -> Query:
     """Return a query whose every part fits its grammar."""
     check_limits(query.limit, query.offset)
-    _as_usage(lambda: check_namespace(query.namespace))
+    if query.namespace != ALL_NAMESPACES:
+        _as_usage(lambda: check_namespace(query.namespace))
     if query.name is not None:
-        checked_service(query.namespace, query.name)
+        checked_service(DEFAULT_NAMESPACE, query.name)
     if query.version is not None:
-        checked_tag(query.namespace, query.name or "Any", query.version)
+        checked_tag(DEFAULT_NAMESPACE, query.name or "Any", query.version)
     if query.digest is not None and not _DIGEST_PREFIX.fullmatch(query.digest):
         raise UsageError(f"`{query.digest[:100]}` does not begin a digest: expected `sha256:` and hex digits.")
     if query.requires is not None and (len(query.requires) > _LONGEST_REQUIREMENT or not query.requires.isprintable()):
