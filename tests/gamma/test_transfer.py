@@ -543,6 +543,24 @@ def test_a_process_that_died_between_the_tree_and_its_row_lost_nothing(
     assert pull(open_registry(), bundle.tag) == bundle.contents
 
 
+@in_directories
+@on_sqlite
+def test_what_was_sent_for_a_bundle_that_is_there_is_garbage_at_once(
+    open_registry: Open, registry_storage: DirectoryStorage
+) -> None:
+    """Let a process die between the tree and its rows, and another begin anew: the upload would stay for a day."""
+    bundle = seal()
+    upload = open_registry().begin_upload(bundle.manifest, bundle.files, operation="1")
+    write_missing(open_registry(), bundle, upload)
+    bundle.write(registry_storage.root / "Iris" / "1")
+    again = open_registry().begin_upload(bundle.manifest, bundle.files, operation="2")
+    assert again.record is not None
+    open_registry().collect_garbage(grace=timedelta(0), dry_run=False)
+    assert registry_storage.sessions() == set()
+    assert pull(open_registry(), bundle.tag) == bundle.contents
+    assert open_registry().commit_upload(upload.session, operation="3").was_there
+
+
 @on_sqlite
 def test_a_failing_commit_leaves_nothing_visible(
     registry: GammaService, registry_storage: BundleStorage, connected: Connected

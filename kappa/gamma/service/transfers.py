@@ -129,6 +129,9 @@ class Transfers:
         with self._writing() as connection:
             present = bundle_of(connection, tag)
             if present is not None and present.bundle_digest == parsed.bundle_digest:
+                # an upload is left where its process died between the tree and the rows: the collector takes its blobs
+                if (session := session_of(connection, tag, parsed.bundle_digest, manifest)) is not None:
+                    mark_committed(connection, session)
                 return Upload("", {}, record=present)
             check_free(connection, tag, parsed.bundle_digest)
             session = session_of(connection, tag, parsed.bundle_digest, manifest)
