@@ -68,7 +68,8 @@ def ask(url: str, seconds: float, number: int, latencies_ms: list[float], errors
     """Ask until the time is over; the first request, which connects, does not count."""
     choose = random.Random(number)
     with closing(connect(url)) as client:
-        client.list_bundles(Query(limit=1))
+        if error := error_of(lambda: ask_once(client, choose)):
+            errors.append(error)
         end = time.perf_counter() + seconds
         while (began := time.perf_counter()) < end:
             if error := error_of(lambda: ask_once(client, choose)):

@@ -102,6 +102,7 @@ def test_an_empty_store_says_how_bundles_get_there_and_makes_nothing(
     store: LocalStore, storage: DirectoryStorage
 ) -> None:
     root = storage.root
+    root.with_name("storage.db").unlink(missing_ok=True)
     with pytest.raises(BundleNotFoundError) as caught:
         find(store, "Iris:latest")
     expected = (
