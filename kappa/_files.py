@@ -32,6 +32,7 @@ __all__ = [
     "staged_directory",
     "staged_file",
     "strangeness",
+    "sync_folder",
     "walk_files",
     "write_atomically",
 ]
@@ -154,6 +155,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         with suppress(OSError):
             beside.unlink()
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; nothing where a system cannot say so. Raises `OSError`."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that knows no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def say_taken_place(destination: Path) -> str:

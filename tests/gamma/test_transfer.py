@@ -561,6 +561,21 @@ def test_what_was_sent_for_a_bundle_that_is_there_is_garbage_at_once(
     assert open_registry().commit_upload(upload.session, operation="3").was_there
 
 
+@in_directories
+@on_sqlite
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced there")
+def test_a_bundle_is_acknowledged_once_its_files_and_folders_are_on_the_disk(
+    open_registry: Open, registry_storage: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    bundle = seal(contents={MODEL: BIG})
+    push(open_registry(), bundle)
+    tree = registry_storage.root / "Iris" / "1"
+    needed = [tree, *tree.rglob("*"), tree.parent, registry_storage.root]
+    assert [path for path in needed if path.stat().st_ino not in synced] == []
+
+
 @on_sqlite
 def test_a_failing_commit_leaves_nothing_visible(
     registry: GammaService, registry_storage: BundleStorage, connected: Connected

@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from kappa._files import sha256_of_file, walk_files
+from kappa._files import sha256_of_file, sync_folder, walk_files
 from kappa.environment import home_directory
 from kappa.errors import BundleError, DestinationExistsError, GammaError
 from kappa.gamma.protocols.registry import BundleFile
@@ -237,7 +237,9 @@ class DirectoryStorage:
             lost = [file.digest for file in files if not self._add_file(session, tree, file, sources)]
             if lost:
                 raise BlobsLostError(list(dict.fromkeys(lost)), location=self.location)
-            yield PendingTree(tree, self.path_of(tag), self.uri_of(tag))
+            for folder in (tree, *(path for path in tree.rglob("*") if path.is_dir())):
+                sync_folder(folder)
+            yield PendingTree(tree, self.path_of(tag), self.uri_of(tag), root=self.root)
 
     def _add_file(self, session: str, tree: Path, file: BundleFile, sources: Mapping[str, BlobSource]) -> bool:
         """Put one file into a tree; return whether its blob is there."""
@@ -325,8 +327,9 @@ def _directories(folder: str) -> Iterator[str]:
 class PendingTree:
     """A tree that is complete, beside its place."""
 
-    def __init__(self, tree: Path, destination: Path, uri: str) -> None:
+    def __init__(self, tree: Path, destination: Path, uri: str, *, root: Path) -> None:
         self.uri = uri
+        self._root = root
         self._tree = tree
         self._destination = destination
 
@@ -343,6 +346,10 @@ class PendingTree:
                 raise
             if read_manifest(self._destination).bundle_digest != read_manifest(self._tree).bundle_digest:
                 raise
+        for folder in self._destination.parents:  # what is acknowledged is there after a power cut
+            sync_folder(folder)
+            if folder == self._root:
+                break
 
 
 def _copy(source: Path, target: Path, *, is_executable: bool) -> None:
@@ -353,3 +360,5 @@ def _copy(source: Path, target: Path, *, is_executable: bool) -> None:
             return
     shutil.copyfile(source, target)
     target.chmod(0o755 if is_executable else 0o644)
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())
