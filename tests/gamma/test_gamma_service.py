@@ -14,10 +14,11 @@ from sqlalchemy import Connection
 
 from kappa.errors import BundleError, BundleNotFoundError, DestinationExistsError, GammaError
 from kappa.gamma.local_store import LocalStore
+from kappa.gamma.service import gamma_service, settling
 from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.labels import parse_selector
 from kappa.log import Kind, listening
-from kappa.spec.manifest import read_manifest
+from kappa.spec.manifest import BundleManifest, read_manifest
 from kappa.spec.store import Query
 from kappa.tag import BundleReference, Tag
 
@@ -332,6 +333,34 @@ def test_a_copied_tree_whose_version_is_an_alias_is_passed_over(store: LocalStor
         f"`{copied}` is passed over: `Iris:live` cannot be a version: `live` is an alias of `Iris:1`. Give another "
         "version, or delete the alias."
     )
+
+
+def test_what_was_read_of_a_large_store_stays_read_when_its_process_dies(
+    store: LocalStore, storage: DirectoryStorage, put: Put, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gamma_service, "_SETTLED_AT_ONCE", 2)
+    directory = put("Iris", "1")
+    for number in range(4):
+        copied = storage.root / f"Service{number}" / "1"
+        shutil.copytree(directory, copied)
+        manifest = copied / "kappa.yml"
+        manifest.write_text(manifest.read_text().replace("name: Iris", f"name: Service{number}"))
+    read: list[str] = []
+
+    def read_and_die(folder: Path) -> BundleManifest:
+        read.append(folder.parent.name)
+        if len(read) == 3:
+            raise KeyboardInterrupt
+        return read_manifest(folder)
+
+    heard: list[str] = []
+    with monkeypatch.context() as patch, listening(lambda message, kind: heard.append(message)):
+        patch.setattr(settling, "read_manifest", read_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            open_store().list_bundles()
+        assert tags(open_store()) == ["Service3:1", "Service2:1", "Service1:1", "Service0:1", "Iris:1"]
+    assert sorted(read) == ["Service0", "Service1", "Service2", "Service2", "Service3"]
+    assert heard[0] == f"2 of 4 services in `{storage.root}` have been read"
 
 
 def test_a_folder_that_did_not_change_is_not_read_again_by_another_process(

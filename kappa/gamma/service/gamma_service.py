@@ -36,6 +36,7 @@ from kappa.gamma.protocols.storage import BundleStorage
 from kappa.gamma.service.settling import Service, Trees
 from kappa.gamma.service.transfers import Transfers
 from kappa.gamma.storages.directories import DirectoryStorage
+from kappa.log import log
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import ALL_NAMESPACES, DEFAULT_NAMESPACE, BundleReference, Tag
 
@@ -45,6 +46,10 @@ _ALL = Query()
 _SHOWN = 5
 
 T = TypeVar("T")
+
+
+_SETTLED_AT_ONCE = 50
+"""Services whose new trees are read in one transaction: what a process that dies has read stays read."""
 
 
 class GammaService:
@@ -326,11 +331,18 @@ class GammaService:
         engine = self._engine
         with failing_explained():
             with reading(engine) as connection:
-                unsettled = trees.unsettled(connection, service)
+                unsettled = sorted(trees.unsettled(connection, service))
             is_read_only = bool(self._storage.why_read_only)
-            if unsettled or (trees.has_much_to_write() and not is_read_only):
+            starts = range(0, len(unsettled), _SETTLED_AT_ONCE)
+            parts = [unsettled[start : start + _SETTLED_AT_ONCE] for start in starts]
+            if not parts and trees.has_much_to_write() and not is_read_only:
+                parts = [[]]
+            for number, part in enumerate(parts):
+                if number:
+                    done = number * _SETTLED_AT_ONCE
+                    log(f"{done} of {len(unsettled)} services in `{self.location}` have been read", kind="step")
                 with nullcontext() if is_read_only else self._storage.exclusive(), engine.begin() as connection:
-                    trees.settle(connection, unsettled)
+                    trees.settle(connection, part)
         self._is_settled = self._is_settled or service is None
 
     def _settle_alone(self, service: Service) -> None:
