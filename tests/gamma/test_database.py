@@ -19,6 +19,7 @@ from kappa.errors import GammaError, MissingDependencyError
 from kappa.gamma.database import migrations
 from kappa.gamma.database.engine import migrate, open_database
 from kappa.gamma.database.tables import REVISION, metadata
+from tests.gamma.postgres_server import Databases
 
 Connected = Callable[[], AbstractContextManager[Connection]]
 
@@ -90,3 +91,19 @@ def test_rows_of_a_bundle_go_with_it(connected: Connected) -> None:
         connection.exec_driver_sql("INSERT INTO labels VALUES ('n', 1, 'team', 'growth', 0)")
         connection.exec_driver_sql("DELETE FROM bundles")
         assert connection.exec_driver_sql("SELECT count(*) FROM labels").scalar() == 0
+
+
+@pytest.mark.engine
+@pytest.mark.postgres
+def test_connections_that_a_server_closed_fail_no_request(postgres: Databases) -> None:
+    """Let the server close what is kept open, as one that is restarted does."""
+    url = postgres.ready()
+    engine, other = open_database(url), open_database(url)
+    with engine.connect() as connection:
+        kept = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+    with other.connect() as connection:
+        assert connection.exec_driver_sql(f"SELECT pg_terminate_backend({kept}, 60000)").scalar() is True
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar() != kept
+    engine.dispose()
+    other.dispose()

@@ -91,7 +91,8 @@ def _connecting(url: str) -> Engine:
         options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool}
         return create_engine(address, **options)
     with optional_import("kappa-ml[postgres]", needed_for="a database of PostgreSQL"):
-        return create_engine(address.set(drivername="postgresql+psycopg"))
+        # a connection that the server closed since, as when it was restarted, is made anew instead of failing a request
+        return create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
 
 
 def _check_newest(connection: Connection) -> None:
