@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,10 +27,27 @@ def program_of_postgres(name: str) -> Path:
 
 
 class Databases:
-    """The databases of a server whose socket is in a folder."""
+    """The databases of a server whose socket is in a folder, and which can be stopped and started again."""
 
-    def __init__(self, folder: Path, port: int | None) -> None:
-        self._folder, self._port = folder, port
+    def __init__(self, folder: Path, port: int | None, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self._folder, self._port, self._start = folder, port, start
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        self._server = self._start()
+        eventually(self._answers)
+
+    def stop(self) -> None:
+        """End the server as a crash does: connections break off, and nothing more is written."""
+        self._server.send_signal(signal.SIGQUIT)
+        self._server.wait(timeout=60)
+
+    def _answers(self) -> bool:
+        assert self._server.poll() is None, (self._folder / "log").read_text()
+        at_port = () if self._port is None else ("--port", str(self._port))
+        ready = [str(program_of_postgres("pg_isready")), "--quiet", "--host", str(self._folder), *at_port]
+        return subprocess.run(ready, check=False).returncode == 0
 
     def empty(self) -> str:
         """Make a database, and return its URL."""
@@ -93,25 +110,20 @@ def running_postgres(*, is_tuned: bool = False, port: int | None = None) -> Iter
 
     sorting = ("--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en")
     run("initdb", "--pgdata", folder / "data", "--username=kappa", "--auth=trust", "--no-sync", *sorting)
-    at_port = () if port is None else ("--port", str(port))
     options = ["-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "timezone=Asia/Tokyo"]
     if port is not None:
         options += ["-c", "listen_addresses=127.0.0.1", "-p", str(port)]
     if is_tuned:
         options += ["-c", "shared_buffers=512MB", "-c", "maintenance_work_mem=512MB", "-c", "max_wal_size=4GB"]
     command = [str(program_of_postgres("postgres")), "-D", str(folder / "data"), *options]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=folder, user=user, stdout=log, stderr=log)
 
-    def answers() -> bool:
-        assert server.poll() is None, (folder / "log").read_text()
-        ready = [str(program_of_postgres("pg_isready")), "--quiet", "--host", str(folder), *at_port]
-        return subprocess.run(ready, check=False).returncode == 0
+    def start() -> subprocess.Popen[bytes]:
+        with (folder / "log").open("a") as log:
+            return subprocess.Popen(command, cwd=folder, user=user, stdout=log, stderr=log)
 
+    databases = Databases(folder, port, start)
     try:
-        eventually(answers)
-        yield Databases(folder, port)
+        yield databases
     finally:
-        server.send_signal(signal.SIGQUIT)  # without writing what is deleted here
-        server.wait(timeout=60)
+        databases.stop()
         shutil.rmtree(folder)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import (
     Column,
@@ -34,14 +34,16 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from kappa.errors import GammaError, optional_import
 from kappa.gamma.database import transfer_tables
-from kappa.gamma.database.journal import choose_journal, reading_file
+from kappa.gamma.database.journal import choose_journal, keep_log_open, reading_file
 from kappa.gamma.database.tables import REVISION, metadata
 
 __all__ = [
+    "Closing",
     "explained",
     "failing_explained",
     "hold",
     "insert_unless_there",
+    "keep_open",
     "migrate",
     "open_copy",
     "open_database",
@@ -83,6 +85,21 @@ def open_present(url: str) -> Engine:
     if make_url(url).get_backend_name() == "sqlite" and not (file is not None and Path(file).is_file()):
         raise GammaError(f"There is no database `{file}`: give the `--db-url` of the Gamma server, on its host.")
     return _prepared(_connecting(url), _check_newest)
+
+
+def keep_open(url: str) -> Closing | None:
+    """Keep what an SQLite file has beside it until that is closed (`keep_log_open`); ``None`` for other databases."""
+    file = make_url(url).database
+    if make_url(url).get_backend_name() != "sqlite" or not file or not Path(file).is_file():
+        return None
+    with _naming(f"The database `{file}`"):
+        return keep_log_open(Path(file))
+
+
+class Closing(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None: ...
 
 
 def _connecting(url: str) -> Engine:

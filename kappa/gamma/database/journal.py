@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["allows_wal", "choose_journal", "reading_file"]
+__all__ = ["allows_wal", "choose_journal", "keep_log_open", "reading_file"]
 
 _MOUNTS = Path("/proc/self/mountinfo")
 """What is mounted where; Linux has it (proc_pid_mountinfo(5))."""
@@ -40,6 +40,16 @@ def choose_journal(file: Path, *, timeout_s: float) -> None:
                     connection.execute("PRAGMA journal_mode = WAL")
         elif present == "wal":
             connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def keep_log_open(file: Path) -> sqlite3.Connection:
+    """Return a connection that keeps the files of a write-ahead log, which go with the last one.
+
+    As long as they are there, a full disk keeps nobody from reading. It is for a process that serves for long.
+    """
+    connection = sqlite3.connect(file, check_same_thread=False)
+    connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    return connection
 
 
 def allows_wal(file: Path, *, mounts: Path = _MOUNTS) -> bool:

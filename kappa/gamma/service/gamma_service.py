@@ -27,7 +27,7 @@ from kappa.gamma.database.bundles import (
     lock_service,
     remove_bundle,
 )
-from kappa.gamma.database.engine import failing_explained, open_copy, open_database, reading
+from kappa.gamma.database.engine import Closing, failing_explained, keep_open, open_copy, open_database, reading
 from kappa.gamma.database.namespaces import select_bundles
 from kappa.gamma.database.operations import answer_of, keep_answer
 from kappa.gamma.database.queries import bundle_of, find_bundles, latest_of, names_of, referenced
@@ -65,6 +65,7 @@ class GammaService:
         self._trees = Trees(storage) if isinstance(storage, DirectoryStorage) else None
         self._is_settled = False
         self._watches_trees = watches_trees
+        self._kept_open: Closing | None = None
         self._transfers = Transfers(storage, lambda: self._engine, on_publish=self._note_tree)
 
     @property
@@ -281,11 +282,16 @@ class GammaService:
         """Open the database, bring its tables to the newest, and the rows in line with trees; raises `GammaError`."""
         with self._read(None):
             pass
+        if not self._storage.why_read_only:
+            self._kept_open = self._kept_open or keep_open(self._database_url)
 
     def close(self) -> None:
         """Close the connections to the database; they are opened again when they are needed."""
         if (engine := self.__dict__.get("_engine")) is not None:
             engine.dispose()
+        if self._kept_open is not None:
+            self._kept_open.close()
+            self._kept_open = None
 
     # -- the database beside the storage
 
