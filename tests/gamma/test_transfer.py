@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +21,7 @@ from kappa.gamma.protocols.storage import Blob, BundleStorage
 from kappa.gamma.service.contents import read_contents
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.directories import DirectoryStorage
+from kappa.gamma.storages.spool import Arrival
 from kappa.spec.store import Query
 from kappa.tag import Tag
 from tests.gamma.sealed import Bundle, pieces, pull, push, seal, write_missing
@@ -192,6 +193,32 @@ def test_a_blob_that_arrived_before_the_server_was_killed_is_taken(
     write_missing(open_registry(), bundle, state)
     commit(open_registry(), session)
     assert pull(open_registry(), Tag("Iris", "1")) == bundle.contents
+
+
+@pytest.mark.parametrize("registry_storage", ["file", "memory"], indirect=True)
+def test_a_blob_that_another_call_takes_meanwhile_is_no_failure(
+    registry_storage: BundleStorage, open_registry: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = seal(contents={MODEL: BIG})
+    session, _ = begin(open_registry(), bundle)
+    blob = Blob(digest_of(bundle, MODEL), len(BIG))
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_storage, "_put", lambda blob, content: None)  # the server dies before it is stored
+        patch.setattr(registry_storage, "_put_once", lambda blob, content: [*content])
+        patch.setattr(Arrival, "remove", lambda arrival: None)
+        registry_storage.receive(session, blob, 0, pieces(BIG))
+    receive, first = registry_storage.receive, open_registry()
+
+    def receive_after_another(session: str, blob: Blob, offset: int, chunks: Iterable[bytes]) -> int:
+        monkeypatch.setattr(registry_storage, "receive", receive)
+        open_registry().upload_state(session)
+        return receive(session, blob, offset, chunks)
+
+    monkeypatch.setattr(registry_storage, "receive", receive_after_another)
+    assert blob.digest not in first.upload_state(session).missing
+    write_missing(first, bundle, first.upload_state(session))
+    commit(first, session)
+    assert pull(first, Tag("Iris", "1")) == bundle.contents
 
 
 def test_a_blob_may_arrive_in_many_calls_that_overlap(registry: GammaService) -> None:

@@ -267,6 +267,10 @@ class Transfers:
             if received == 0:
                 raise
             return False  # it is sent again
+        except GammaError:
+            if self._storage.received(upload.session, item.blob) == received:
+                raise
+            return False  # another call takes it now
 
     def _missing(self, connection: Connection, upload: BegunUpload) -> list[UploadedBlob]:
         """Return the blobs that neither this upload nor a bundle has that its client may read."""
