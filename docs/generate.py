@@ -100,7 +100,12 @@ FRAMEWORKS_HEAD = """\
 The artifact types, each with what it takes and the versions of the framework whose own models it was last tested with:
 they are saved, adopted and loaded, and answer as they did before; those of
 [the how-to](../how-to/serve-any-framework.md) also from a bundle. `make test-frameworks GROUP=…` runs these tests, and
-writes the versions and the date here."""
+writes the versions and the date here.
+
+Where a type *survives a fork* (`preload_safe`), its models may be loaded in a process that forks afterwards: the tests
+fork it, before and after it has asked them, and ask in several threads of each child. A type whose files may hold
+objects of any library, or whose library has threads or devices of its own, does not promise that. Servers of Kappa do
+not rely on it: each worker loads its models itself."""
 
 ABSENT_HEAD = """\
 These could not be installed where the tests run."""
@@ -495,8 +500,11 @@ def frameworks_page() -> str:
         plugin = ARTIFACTS.load(facts["type"])
         versions = ", ".join(f"{package} {version}" for package, version in sorted(facts["packages"].items()))
         tested = f"{facts['passed']} passed, {facts['date']}, Python {facts['python']} (`{facts['group']}`)"
-        rows.append((name, f"`{plugin.__name__}`", f'`"{facts["type"]}"`', formats_of(plugin), versions, tested))
-    table = markdown_table(("framework", "class", "`type`", "takes", "packages", "tests"), rows)
+        survives = "yes" if plugin.preload_safe else "no"
+        rows.append(
+            (name, f"`{plugin.__name__}`", f'`"{facts["type"]}"`', formats_of(plugin), versions, survives, tested)
+        )
+    table = markdown_table(("framework", "class", "`type`", "takes", "packages", "survives a fork", "tests"), rows)
     absent = [(name, facts["why"], facts["instead"]) for name, facts in sorted(groups.get("absent", {}).items())]
     absent_table = markdown_table(("framework", "why", "what was checked instead"), absent)
     return page("Frameworks", FRAMEWORKS_HEAD, table, *([ABSENT_HEAD, absent_table] if absent else []))

@@ -22,6 +22,7 @@ class FileArtifact(ArtifactPlugin):
     filename: ClassVar[str] = "content"
     takes: ClassVar[Literal["file", "folder", "file or folder"]] = "file or folder"
     written_by: ClassVar[str] = "any program"
+    preload_safe: ClassVar[bool] = True
 
     type: Literal["file"] = "file"
 

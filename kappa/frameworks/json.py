@@ -16,6 +16,7 @@ class JSONArtifact(ArtifactPlugin):
     """Any JSON value, in UTF-8."""
 
     filename: ClassVar[str] = "content.json"
+    preload_safe: ClassVar[bool] = True
 
     type: Literal["json"] = "json"
 

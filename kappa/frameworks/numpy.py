@@ -24,6 +24,7 @@ class NumpyArtifact(ArtifactPlugin):
     filename: ClassVar[str] = "arrays"
     written_by: ClassVar[str] = "`numpy.save` or `numpy.savez`"
     needed_modules: ClassVar[tuple[str, ...]] = ("numpy",)
+    preload_safe: ClassVar[bool] = True
 
     type: Literal["numpy"] = "numpy"
 

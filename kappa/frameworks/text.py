@@ -15,6 +15,7 @@ class TextFileArtifact(ArtifactPlugin):
     """A text file."""
 
     filename: ClassVar[str] = "content.txt"
+    preload_safe: ClassVar[bool] = True
 
     type: Literal["text"] = "text"
     encoding: str = "utf-8"

@@ -422,6 +422,9 @@ class ArtifactPlugin(Plugin):
     `needs_of_file` and `needs_of_model` name them."""
     thread_bound: ClassVar[bool] = False
     """Whether a server must call the model in its API's thread, and never on the event loop."""
+    preload_safe: ClassVar[bool] = False
+    """Whether every model of the type, loaded in a process that then forks, answers in the children as before: it has
+    no threads, no locks and no devices. `ArtifactSuite` tests it. Kappa's own servers load models after the fork."""
     system_packages: ClassVar[tuple[str, ...]] = ()
     """The Debian packages that it needs in an image, beside `requires`; in one with conda, `conda_packages` instead."""
     conda_packages: ClassVar[tuple[str, ...]] = ()

@@ -55,6 +55,8 @@ class ArtifactSuite(PluginSuite):
     question: ClassVar[str] = ""
     """An expression of `model` and `artifact` whose value, as JSON, is what a model answers; it is asked in a fresh
     process, too. Empty leaves that out."""
+    fork_timeout_s: ClassVar[int] = 60
+    """How many seconds a forked process has for its answers, where the type is `preload_safe`."""
 
     def plugin(self) -> Plugin:
         return self.artifact
@@ -94,30 +96,18 @@ class ArtifactSuite(PluginSuite):
         """There, nothing but `load` has imported anything."""
         if not self.question:
             return
-        with ExitStack() as stack:
-            folders = []
-            for model in self.models:
-                path = _sole(stack.enter_context(self._saved(model)))
-                folders.append(stack.enter_context(_folder()))
-                self.artifact.adopt(path, folders[-1])
-            order = {
-                "class": f"{type(self.artifact).__module__}:{type(self.artifact).__qualname__}",
-                "options": self.artifact.model_dump(mode="json", by_alias=True),
-                "question": self.question,
-                "folders": list(map(str, folders)),
-            }
+        with self._adopted() as folders:
             answers = [_answer(self.artifact, self._loaded(folder), self.question) for folder in folders]
-            environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            done = subprocess.run(
-                [sys.executable, "-c", _FRESH],
-                input=json.dumps(order),
-                env=environ,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout.rpartition("\n")[2]) == answers
+            assert json.loads(self._asked(_FRESH, folders)) == answers
+
+    def test_models_that_were_loaded_before_a_fork_answer_after_it(self) -> None:
+        """The children of a process that has loaded them, and then of one that has asked them, too, ask in threads."""
+        if not self.artifact.preload_safe or not hasattr(os, "fork"):
+            return
+        assert self.question, "give a `question`, which the forked processes ask"
+        with self._adopted() as folders:
+            answers = [_answer(self.artifact, self._loaded(folder), self.question) for folder in folders]
+            self._asked(_FORKED, folders, answers=answers, timeout_s=self.fork_timeout_s)
 
     # -- what is no such model
 
@@ -214,6 +204,33 @@ class ArtifactSuite(PluginSuite):
         assert done.returncode == 0, done.stderr
         assert not done.stdout.split(), f"importing it imports {done.stdout.strip()}: do that inside its methods"
 
+    @contextmanager
+    def _adopted(self) -> Iterator[list[Path]]:
+        with ExitStack() as stack:
+            folders = []
+            for model in self.models:
+                path = _sole(stack.enter_context(self._saved(model)))
+                folders.append(stack.enter_context(_folder()))
+                self.artifact.adopt(path, folders[-1])
+            yield folders
+
+    def _asked(self, program: str, folders: Sequence[Path], **more: Any) -> str:
+        """Return the last line that a program prints in a fresh process; it is told what to load and to ask."""
+        order = {
+            "class": f"{type(self.artifact).__module__}:{type(self.artifact).__qualname__}",
+            "options": self.artifact.model_dump(mode="json", by_alias=True),
+            "question": self.question,
+            "folders": list(map(str, folders)),
+            **more,
+        }
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-c", _PRELUDE + program]
+        done = subprocess.run(
+            command, input=json.dumps(order), env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.rpartition("\n")[2]
+
     def _loaded(self, folder: Path) -> Any:
         return self.artifact.resolved(load_dotted).load(folder)
 
@@ -228,15 +245,47 @@ def _answer(artifact: ArtifactPlugin, model: Any, question: str) -> Any:
     return json.loads(json.dumps(eval(question, {"artifact": artifact, "model": model})))  # noqa: S307 - the suite's own
 
 
-_FRESH = """\
+_PRELUDE = """\
 import json, sys
 from pathlib import Path
 from kappa.plugins import load_dotted
 order = json.load(sys.stdin)
 artifact = load_dotted(order["class"]).model_validate(order["options"]).resolved(load_dotted)
+def ask(model):
+    return json.dumps(eval(order["question"], {"artifact": artifact, "model": model}))
 models = [artifact.load(Path(folder)) for folder in order["folders"]]
-answers = [eval(order["question"], {"artifact": artifact, "model": model}) for model in models]
-sys.stdout.write("\\n" + json.dumps(answers))
+"""
+
+_FRESH = """\
+sys.stdout.write(f"\\n[{', '.join(map(ask, models))}]")
+"""
+
+_FORKED = """\
+import os, signal, traceback
+from concurrent.futures import ThreadPoolExecutor
+def are_same():
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(map(json.loads, threads.map(ask, models * 3)))
+    return answers == order["answers"] * 3
+def child():
+    signal.alarm(order["timeout_s"])  # ends a process that waits for what the fork left behind
+    status = 1
+    try:
+        status = 0 if are_same() else 2
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+def problems():
+    pids = [os.fork() or child() for _ in range(4)]
+    statuses = {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids} - {0}
+    words = {1: "fails", 2: "answers otherwise", -signal.SIGALRM: "hangs"}
+    return sorted(words.get(status, f"ends with {status}") for status in statuses)
+after_loading = problems()
+for model in models:
+    ask(model)
+if reasons := after_loading or problems():
+    sys.exit(f"a model {' or '.join(reasons)} in a forked process: leave `preload_safe` out")
 """
 
 

@@ -385,6 +385,10 @@ class _KnowsItsProcess(WordsArtifact):
         return {**super().load(directory), "process": os.getpid()}
 
 
+class _SaysItSurvivesAFork(_KnowsItsProcess):
+    preload_safe: ClassVar[bool] = True
+
+
 class _HasEveryMethod(WordsArtifact):
     def caller(self, model: Any, method: str, *, is_batch: bool) -> Any:
         return print
@@ -412,6 +416,27 @@ def test_the_suite_sees_what_is_wrong(kind: type[ArtifactPlugin], claim: str) ->
 
     with pytest.raises(AssertionError):
         getattr(Suite(), claim)()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ("model['process']", "answers otherwise"),
+        ("1 / (model['process'] == __import__('os').getpid())", "fails"),
+        ("model['process'] == __import__('os').getpid() or __import__('threading').Event().wait()", "hangs"),
+    ],
+)
+def test_the_suite_sees_a_model_that_does_not_survive_a_fork(question: str, why: str) -> None:
+    class Suite(TestWords):
+        artifact: ClassVar[Any] = _KnowsItsProcess("words")
+        fork_timeout_s: ClassVar[int] = 1
+
+    Suite.question = question
+    Suite().test_models_that_were_loaded_before_a_fork_answer_after_it()  # it is not said to
+    Suite.artifact = _SaysItSurvivesAFork("words")
+    with pytest.raises(AssertionError, match=f"a model {why} in a forked process"):
+        Suite().test_models_that_were_loaded_before_a_fork_answer_after_it()
 
 
 def test_the_suite_sees_a_type_that_fails_on_damaged_models() -> None:
