@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,7 +20,7 @@ from kappa.gamma.storages.opening import open_storage
 from kappa.spec.manifest import read_manifest
 from kappa.tag import DEFAULT_NAMESPACE
 from tests.gamma.postgres_server import Databases, running_postgres
-from tests.gamma.s3 import environment, make_bucket, s3_server
+from tests.gamma.s3 import environment, make_bucket, s3_server, s3rver
 
 pytest.register_assert_rewrite("tests.gamma.registry_contract")
 
@@ -123,13 +124,29 @@ def put(store: LocalStore, stage_bundle: Stage) -> Put:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start an S3 server of this run's own, and return its endpoint."""
+    """Start an S3 server of this run's own, moto's, and return its endpoint."""
     with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
         yield endpoint
 
 
+@pytest.fixture(scope="session")
+def second_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start another S3 server, s3rver, and return its endpoint; the processes of a test run install it once."""
+    base = tmp_path_factory.getbasetemp()
+    programs = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "npm"
+    with s3rver(tmp_path_factory.mktemp("s3rver"), programs) as endpoint:
+        yield endpoint
+
+
 PAIRS = frozenset(
-    {("directory", "sqlite"), ("file", "sqlite"), ("memory", "sqlite"), ("directory", "postgres"), ("s3", "postgres")}
+    {
+        ("directory", "sqlite"),
+        ("file", "sqlite"),
+        ("memory", "sqlite"),
+        ("second_s3", "sqlite"),
+        ("directory", "postgres"),
+        ("s3", "postgres"),
+    }
 )
 """Which storages are tried with which database: each storage once, and PostgreSQL with both kinds that a team has."""
 
@@ -144,15 +161,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-ENGINE_S3 = pytest.param("s3", marks=[pytest.mark.engine, pytest.mark.s3])
+S3_SERVERS = [
+    pytest.param("s3", marks=[pytest.mark.engine, pytest.mark.s3]),
+    pytest.param("second_s3", marks=[pytest.mark.engine, pytest.mark.node]),
+]
 
 
-@pytest.fixture(params=["directory", "file", "memory", ENGINE_S3])
+@pytest.fixture(params=["directory", "file", "memory", *S3_SERVERS])
 def registry_storage(request: pytest.FixtureRequest, tmp_path: Path) -> BundleStorage:
     """Return an empty storage of each kind in turn."""
     environ = {"KAPPA_HOME": str(tmp_path / "home")}
-    if request.param == "s3":
-        endpoint: str = request.getfixturevalue("s3")
+    if request.param in ("s3", "second_s3"):
+        endpoint: str = request.getfixturevalue(request.param)
         return open_storage(f"s3://{make_bucket(endpoint)}/bundles", environ={**environ, **environment(endpoint)})
     urls = {"directory": str(tmp_path / "repository"), "file": f"file://{tmp_path}/objects", "memory": "memory://"}
     return open_storage(urls[request.param], environ=environ)

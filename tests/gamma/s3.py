@@ -1,4 +1,4 @@
-"""An S3 server of this run's own, and a proxy in front of it that misbehaves when it is told to."""
+"""S3 servers of this run's own, and a proxy in front of one that misbehaves when it is told to."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
+from filelock import FileLock
+
 from tests.eventually import eventually
 
-__all__ = ["CREDENTIALS", "FaultyProxy", "environment", "make_bucket", "s3_server"]
+__all__ = ["CREDENTIALS", "FaultyProxy", "environment", "make_bucket", "s3_server", "s3rver"]
 
 CREDENTIALS: Mapping[str, str] = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_ACCESS_KEY_ID": "S3RVER",
+    "AWS_SECRET_ACCESS_KEY": "S3RVER",
     "AWS_REGION": "us-east-1",
 }
+"""Those of the only account that s3rver has; moto takes any."""
 
 
 def environment(endpoint: str) -> dict[str, str]:
@@ -34,22 +38,47 @@ def environment(endpoint: str) -> dict[str, str]:
 @contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
     """Run moto's server in a process of its own; yield its endpoint."""
+    port = _free_port()
+    with _answering([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port], port, folder) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def s3rver(folder: Path, programs: Path) -> Iterator[str]:
+    """Run npm's s3rver in a process of its own; yield its endpoint. It is installed into ``programs`` once."""
+    program = programs / "node_modules" / ".bin" / "s3rver"
+    programs.mkdir(parents=True, exist_ok=True)
+    with FileLock(programs / "lock"):
+        if not program.exists():
+            install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(programs), "s3rver@3.7.1"]
+            done = subprocess.run(install, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+    port = _free_port()
+    options = ["--directory", str(folder / "buckets"), "--no-vhost-buckets", "--address", "127.0.0.1", "--port", port]
+    with _answering([str(program), *options], port, folder) as endpoint:
+        yield endpoint
+
+
+def _free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (folder / "moto.log").open("w") as log:
+        return str(free.getsockname()[1])
+
+
+@contextmanager
+def _answering(command: Sequence[str], port: str, folder: Path) -> Iterator[str]:
+    """Run a server; yield its endpoint when it answers."""
+    with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
-    endpoint = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
-        assert server.poll() is None, (folder / "moto.log").read_text()
-        with urlopen(f"{endpoint}/moto-api/", timeout=5) as answer:
-            return bool(answer.status == 200)
+        assert server.poll() is None, (folder / "log").read_text()
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=5):
+            return True
 
     try:
         eventually(answers)
-        yield endpoint
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.kill()
         server.wait()
@@ -58,8 +87,13 @@ def s3_server(folder: Path) -> Iterator[str]:
 def make_bucket(endpoint: str) -> str:
     """Make a bucket and return its name."""
     bucket = f"bucket-{uuid4().hex}"
-    credential = "Credential=test/20260101/us-east-1/s3/aws4_request"
-    headers = {"Authorization": f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"}
+    now = datetime.now(timezone.utc)
+    credential = f"Credential={CREDENTIALS['AWS_ACCESS_KEY_ID']}/{now:%Y%m%d}/us-east-1/s3/aws4_request"
+    headers = {
+        "Authorization": f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0",  # nobody checks it
+        "X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD",
+        "X-Amz-Date": f"{now:%Y%m%dT%H%M%SZ}",
+    }
     urlopen(Request(f"{endpoint}/{bucket}", method="PUT", headers=headers), timeout=30).close()
     return bucket
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -29,6 +29,7 @@ from tests.gamma.sealed import push as upload_whole
 from tests.gamma.servers import Protocol, serving
 
 TEAM = [pytest.mark.engine, pytest.mark.postgres, pytest.mark.s3]
+SECOND_TEAM = [pytest.mark.engine, pytest.mark.postgres, pytest.mark.node]
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,24 @@ class Team:
         engine.dispose()
 
 
+@contextmanager
+def started(database_url: str, endpoint: str, home: Path) -> Iterator[Team]:
+    """Start `kappa gamma-service-start` as teams do: on PostgreSQL and an S3 bucket."""
+    arguments = ("--db-url", database_url, "--repo-base-url", f"s3://{make_bucket(endpoint)}/")
+    with gamma_process(home, *arguments, environ=environment(endpoint)) as server:
+        yield Team(server.grpc, server.http, database_url)
+
+
 @pytest.fixture(scope="module")
 def team(postgres: Databases, s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """Start `kappa gamma-service-start` as teams do: on PostgreSQL and an S3 bucket."""
-    url = postgres.ready()
-    arguments = ("--db-url", url, "--repo-base-url", f"s3://{make_bucket(s3)}/")
-    with gamma_process(tmp_path_factory.mktemp("team"), *arguments, environ=environment(s3)) as server:
-        yield Team(server.grpc, server.http, url)
+    with started(postgres.ready(), s3, tmp_path_factory.mktemp("team")) as team:
+        yield team
+
+
+@pytest.fixture(scope="module")
+def second_team(postgres: Databases, second_s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    with started(postgres.ready(), second_s3, tmp_path_factory.mktemp("second-team")) as team:
+        yield team
 
 
 @pytest.fixture(
@@ -62,6 +74,7 @@ def team(postgres: Databases, s3: str, tmp_path_factory: pytest.TempPathFactory)
         ("http", "here"),
         pytest.param(("grpc", "team"), marks=TEAM),
         pytest.param(("http", "team"), marks=TEAM),
+        pytest.param(("grpc", "second_team"), marks=SECOND_TEAM),
     ],
     ids="-".join,
 )
@@ -69,8 +82,8 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteR
     protocol: Protocol
     protocol, where = request.param
     with ExitStack() as stack:
-        if where == "team":
-            server: Team = request.getfixturevalue("team")
+        if where != "here":
+            server: Team = request.getfixturevalue(where)
             stack.callback(server.clear)
             client = connect(server.grpc if protocol == "grpc" else server.http)
         else:
