@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from kappa.environment import expanded
 from kappa.errors import BundleNotFoundError
 from kappa.services.bundle import open_bundle
 from kappa.services.declared import DeclaredService
@@ -22,7 +22,7 @@ def load(path: str | os.PathLike[str]) -> DeclaredService:
 
     >>> kappa.load("bundles/iris").predict([[5.1, 3.5, 1.4, 0.2]])  # doctest: +SKIP
     """
-    directory = Path(path).expanduser()
+    directory = expanded(path)
     if not directory.exists() and ":" in str(path):
         raise BundleNotFoundError(
             f"There is no bundle in `{path}`: `load` takes a folder. "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kappa.environment import expanded
 from kappa.errors import UsageError
 from kappa.tag import Tag
 
@@ -96,7 +97,7 @@ def parse_secret(text: str, *, environ: Mapping[str, str]) -> Secret:
             "neither."
         )
     if source:
-        path = Path(source).expanduser()
+        path = expanded(source)
         if not path.is_file():
             raise UsageError(f"The secret `{name}` names the file `{source}`, which is not there.")
         return Secret(name, path.resolve())

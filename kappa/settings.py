@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from kappa.choices import BatchPlacement, ExamplesUse
-from kappa.environment import home_directory
+from kappa.environment import expanded, home_directory
 from kappa.errors import ConfigurationError
 from kappa.origins import check_origin
 from kappa.secret_urls import secret_in
@@ -138,7 +138,7 @@ class Settings(BaseModel):
 def settings_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Return ``$KAPPA_CONFIG`` or ``$KAPPA_HOME/config.yml``, which need not exist."""
     named = environ.get("KAPPA_CONFIG")
-    return Path(named).expanduser() if named else home_directory(environ) / "config.yml"
+    return expanded(named) if named else home_directory(environ) / "config.yml"
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

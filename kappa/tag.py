@@ -44,6 +44,7 @@ _CANONICAL_PEP440 = re.compile(
 _DEFAULT_PEP440 = re.compile(_PREFIX + r"([1-9][0-9]{13})\.(0|[1-9][0-9]{0,7})")
 _ENCODED_PEP440 = re.compile(r"0\+kappa\.([0-9a-f]+)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{6,64}")
+_FORMS = "`Name`, `Name:version` or `namespace/Name:version`"
 
 
 def check_name(name: str) -> str:
@@ -76,11 +77,11 @@ def check_namespace(namespace: str) -> str:
     return namespace
 
 
-def check_version(version: str) -> str:
-    """Return ``version`` if it fits the grammar; ``latest`` is reserved in any case."""
+def check_version(version: str, *, noun: str = "a version") -> str:
+    """Return ``version`` if it fits the grammar, which aliases share; ``latest`` is reserved in any case."""
     if not _VERSION.fullmatch(version):
         raise ValueError(
-            f"`{version}` is not a version: use 1 to 128 letters, digits, `.`, `_` and `-`, "
+            f"`{version}` is not {noun}: use 1 to 128 letters, digits, `.`, `_` and `-`, "
             "beginning with a letter or a digit"
         )
     if version.lower() == "latest":
@@ -97,7 +98,12 @@ class Tag:
     namespace: str = DEFAULT_NAMESPACE
 
     def __str__(self) -> str:
-        return f"{_prefix_of(self.namespace)}{self.name}:{self.version}"
+        return f"{self.service}:{self.version}"
+
+    @property
+    def service(self) -> str:
+        """The name, with the namespace before it where that is not `default`."""
+        return f"{_prefix_of(self.namespace)}{self.name}"
 
     @classmethod
     def parse(cls, text: str) -> Tag:
@@ -140,13 +146,19 @@ class BundleReference:
         ``namespace`` is that of a text without one. Raises `UsageError`.
         """
         try:
+            if text.startswith((".", "/", "~", "\\")):
+                raise ValueError(f"`{text}` is a path, where the name of a bundle is wanted: write {_FORMS}")
             namespace, rest = _split_namespace(text, default=namespace)
+            if not rest or rest.startswith((":", "@")):
+                raise ValueError(f"`{text}` has no name of a service: write {_FORMS}")
             if "@" in rest:
                 name, _, digest = rest.partition("@")
                 if not _DIGEST.fullmatch(digest):
                     raise ValueError(f"`{digest}` is not a digest: expected `sha256:` and 6 to 64 hex digits")
                 return cls(check_name(name), digest=digest, namespace=namespace)
             name, colon, version = rest.partition(":")
+            if colon and not version:
+                raise ValueError(f"`{text}` ends where a version is wanted: write `{name}:latest` for the newest")
             if not colon or version.lower() == "latest":
                 return cls(check_name(name), namespace=namespace)
             return cls(check_name(name), version=check_version(version), namespace=namespace)

@@ -46,6 +46,8 @@ REACHED = {
     "kappa/gamma/database/engine.py": ("delete",),
     "kappa/gamma/service/gamma_service.py --force": ("delete",),
     "kappa/actions/store.py --db-url": ("delete",),
+    "kappa/actions/transfer.py --force": ("export",),
+    "kappa/cli/queries.py --offset": ("list", "get"),
     "kappa/gamma/serving.py": ("gamma-service-start",),
     "kappa/offline/answering.py": ("run",),
     "kappa/server/": ("serve", "serve-gunicorn"),

@@ -148,9 +148,16 @@ def test_a_reference_to_a_bundle(text: str, expected: BundleReference) -> None:
             "my model",
             "`my model` cannot name a service: use up to 128 letters, digits and `_`, beginning with a letter.",
         ),
+        ("Iris:", "`Iris:` ends where a version is wanted: write `Iris:latest` for the newest."),
+        ("", "`` has no name of a service: write `Name`, `Name:version` or `namespace/Name:version`."),
+        (":1", "`:1` has no name of a service: write `Name`, `Name:version` or `namespace/Name:version`."),
+        ("team/", "`team/` has no name of a service: write `Name`, `Name:version` or `namespace/Name:version`."),
         (
-            "Iris:",
-            "`` is not a version: use 1 to 128 letters, digits, `.`, `_` and `-`, beginning with a letter or a digit.",
+            "./iris",
+            (
+                "`./iris` is a path, where the name of a bundle is wanted: write `Name`, `Name:version` or "
+                "`namespace/Name:version`."
+            ),
         ),
         ("Iris@md5:1", "`md5:1` is not a digest: expected `sha256:` and 6 to 64 hex digits."),
         (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kappa import build
 from kappa.choices import ALL_MODELS
 from kappa.containers.choosing import choose_engine
-from kappa.environment import home_directory
+from kappa.environment import expanded, home_directory
 from kappa.errors import DestinationExistsError, GammaError, GammaUnreachableError, UsageError
 from kappa.gamma.transfer.copying import put_copy
 from kappa.log import listening, log, to_logging
@@ -196,7 +196,7 @@ def build_project(
         with failing_writes_explained("The bundle"):
             if output is not None:
                 made = build_into(output)
-                directory = output.expanduser().resolve()
+                directory = expanded(output).resolve()
             else:
                 made, directory = _into_store(plan, build_into, record, environ, on_progress)
         record.built(made, directory)
@@ -297,7 +297,7 @@ def save_service(
 
     On a terminal, a bar shows how far the push to a Gamma server is.
     """
-    directory = None if output is None else Path(output).expanduser()
+    directory = None if output is None else expanded(output)
     with listening(to_logging), showing_bytes(f"Pushing {type(service).__name__}") as watch:
         project = build.project_of(service)
         with build.standing_for_its_file(type(service)):

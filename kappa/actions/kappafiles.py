@@ -10,6 +10,7 @@ from kappa.build.manifest.diagnostics import Diagnostic, display_path, render_te
 from kappa.build.manifest.kappafile import kappafile_at
 from kappa.build.manifest.reports import diagnostic_tree, render_github, render_json, render_sarif
 from kappa.build.project import check_kappafile
+from kappa.environment import expanded
 
 __all__ = ["ReportForm", "check_kappafiles", "problem_trees", "report"]
 
@@ -21,7 +22,7 @@ def check_kappafiles(targets: Sequence[str]) -> tuple[list[Path], list[Diagnosti
 
     Raises `ConfigurationError` or `UsageError` for a target that has none.
     """
-    files = list(dict.fromkeys(kappafile_at(Path(target).expanduser().resolve()) for target in targets))
+    files = list(dict.fromkeys(kappafile_at(expanded(target).resolve()) for target in targets))
     return files, [diagnostic for file in files for diagnostic in check_kappafile(file)[1]]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from kappa import gamma
 from kappa.actions.failures import failing_writes_explained
-from kappa.actions.stores import bundle_store, gamma_url, local_environment, local_store, reference_of
+from kappa.actions.stores import bundle_store, gamma_url, local_environment, local_store, reference_of, resolved
 from kappa.actions.targets import find_bundle, names_path, stored_tags
 from kappa.errors import BundleError, BundleNotFoundError, UsageError
 from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
-from kappa.gamma.remote_store import RemoteStore
+from kappa.gamma.remote_store import RemoteSource, RemoteStore
 from kappa.labels import checked_changes, label_words
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.spec.views import bundle_view, metadata_view
@@ -70,7 +70,7 @@ def list_bundles(query: Query = _ALL, *, environ: Mapping[str, str] = os.environ
     store = bundle_store(environ)
     records = store.list_bundles(query)
     if not records and query.name is not None:
-        store.resolve(reference_of(f"{query.namespace}/{query.name}"))
+        resolved(store, reference_of(f"{query.namespace}/{query.name}"), environ)
     return [_stored(store, record) for record in records]
 
 
@@ -89,7 +89,7 @@ def bundle_record(text: str, *, environ: Mapping[str, str] = os.environ) -> dict
         bundle = find_bundle(text, environ=environ).bundle
         return bundle_view(metadata_view(bundle.manifest), uri=str(bundle.directory))
     store = bundle_store(environ)
-    return _stored(store, store.resolve(reference_of(text, environ))).view
+    return _stored(store, resolved(store, reference_of(text, environ), environ)).view
 
 
 def bundles_to_delete(
@@ -115,7 +115,7 @@ def bundles_to_delete(
             of_name = replace(query, name=reference.name, namespace=reference.namespace)
             named = list_bundles(of_name, environ=environ)
         else:
-            named = [_stored(store, store.resolve(reference))]
+            named = [_stored(store, resolved(store, reference, environ))]
         chosen.update({stored.record.tag: stored for stored in named})
     return list(chosen.values())
 
@@ -198,7 +198,7 @@ def label_bundle(
 ) -> StoredBundle:
     """Set labels of one bundle, remove those whose value is ``None``, and return it as it is then."""
     store = bundle_store(environ)
-    tag = store.resolve(reference_of(text, environ)).tag
+    tag = resolved(store, reference_of(text, environ), environ).tag
     return _stored(store, store.set_labels(tag, changes))
 
 
@@ -222,7 +222,7 @@ def parse_label_changes(words: Sequence[str]) -> dict[str, str | None]:
 def aliases_of(text: str, *, environ: Mapping[str, str] = os.environ) -> list[Alias]:
     """Return the aliases of a service, or of one of its versions; raises `BundleNotFoundError` where it has none."""
     store, reference = bundle_store(environ), reference_of(text, environ)
-    record = store.resolve(reference)
+    record = resolved(store, reference, environ)
     aliases = store.aliases(reference.name, namespace=reference.namespace)
     is_one = reference.version is not None or reference.digest is not None
     return [alias for alias in aliases if not is_one or alias.version == record.tag.version]
@@ -233,7 +233,7 @@ def set_alias(
 ) -> AliasChange:
     """Let an alias name the version that ``text`` means; with ``expect``, only if it names that one now."""
     store = bundle_store(environ)
-    return store.set_alias(store.resolve(reference_of(text, environ)).tag, alias, expect=expect)
+    return store.set_alias(resolved(store, reference_of(text, environ), environ).tag, alias, expect=expect)
 
 
 def delete_alias(text: str, *, expect: str | None = None, environ: Mapping[str, str] = os.environ) -> AliasChange:
@@ -264,12 +264,19 @@ def difference_of(before: str, after: str, *, environ: Mapping[str, str] = os.en
 
 
 def _source(text: str, environ: Mapping[str, str]) -> BundleSource:
-    store = None if names_path(text) else bundle_store(environ)
-    if not isinstance(store, RemoteStore):
+    """Return a bundle to compare; that of a store has the labels that it has now."""
+    if names_path(text):
         return DirectorySource.opened(find_bundle(text, environ=environ).bundle.directory)
-    record = store.resolve(reference_of(text, environ))
-    cached = store.cache.find(record.bundle_digest)
-    return DirectorySource.opened(cached) if cached is not None else store.source_of(record)
+    store = bundle_store(environ)
+    record = resolved(store, reference_of(text, environ), environ)
+    source: DirectorySource | RemoteSource
+    if not isinstance(store, RemoteStore):
+        source = DirectorySource.opened(store.path_of(record))
+    elif (cached := store.cache.find(record.bundle_digest)) is not None:
+        source = DirectorySource.opened(cached)
+    else:
+        source = store.source_of(record)
+    return replace(source, manifest=source.manifest.model_copy(update={"labels": dict(record.labels)}))
 
 
 # -- verifying

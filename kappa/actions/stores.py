@@ -11,7 +11,7 @@ from kappa.errors import BundleNotFoundError, optional_import
 from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.storages.directories import local_storage
 from kappa.settings import read_settings
-from kappa.spec.store import Store
+from kappa.spec.store import BundleRecord, Store
 from kappa.tag import BundleReference, Tag
 
 if TYPE_CHECKING:  # it needs a database, which a bundle's own packages do not have
@@ -27,6 +27,7 @@ __all__ = [
     "names_service",
     "reference_of",
     "remote_store",
+    "resolved",
     "with_local_hint",
 ]
 
@@ -72,6 +73,14 @@ def default_namespace(environ: Mapping[str, str] = os.environ) -> str:
 def reference_of(text: str, environ: Mapping[str, str] = os.environ) -> BundleReference:
     """Read a reference; one without a namespace is in that which is configured. Raises `UsageError`."""
     return BundleReference.parse(text.removeprefix("gamma:"), namespace=default_namespace(environ))
+
+
+def resolved(store: Store, reference: BundleReference, environ: Mapping[str, str] = os.environ) -> BundleRecord:
+    """Return the bundle of a store that a reference means; where this machine alone has it, the error says so."""
+    try:
+        return store.resolve(reference)
+    except BundleNotFoundError as exc:
+        raise with_local_hint(exc, reference, environ) from None
 
 
 def names_service(text: str) -> bool:

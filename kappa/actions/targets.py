@@ -20,6 +20,7 @@ from kappa.actions.stores import (
     reference_of,
     with_local_hint,
 )
+from kappa.environment import expanded
 from kappa.errors import BundleError, BundleNotFoundError, KappaError, UsageError
 from kappa.gamma.storages.directories import local_storage
 from kappa.gamma.transfer.cache import local_cache
@@ -214,7 +215,7 @@ def _target_at(text: str) -> Target | None:
     """Return the bundle or the project at a path; ``None`` where there is neither."""
     if text.startswith(_OF_STORE):
         return None
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         return BundleTarget(path.parent, text) if path.name == MANIFEST_NAME else ProjectTarget(path)
     if path.is_dir():

@@ -19,7 +19,8 @@ from kappa.actions.stores import (
     remote_store,
 )
 from kappa.actions.targets import find_bundle, names_path
-from kappa.errors import UsageError
+from kappa.environment import expanded
+from kappa.errors import DestinationExistsError, UsageError
 from kappa.gamma.protocols.registry import Garbage
 from kappa.gamma.transfer.archives import ARCHIVE_SUFFIX, read_archive, write_archive
 from kappa.gamma.transfer.copying import put_copy, retrieve
@@ -120,9 +121,14 @@ def export_bundle(
     """Write a bundle as one file, by default `Name-version.kappa` in the current directory; return the file."""
     bundle = find_bundle(text, environ=environ).bundle
     tag = bundle.manifest.tag
-    file = output.expanduser() if output is not None else Path(f"{tag.name}-{tag.version}{ARCHIVE_SUFFIX}")
+    name = f"{tag.name}-{tag.version}{ARCHIVE_SUFFIX}"
+    file = Path(name) if output is None else expanded(output)
     if file.is_dir():
-        raise UsageError(f"`{file}` is a folder: name the file, e.g. `{file / f'{tag.name}{ARCHIVE_SUFFIX}'}`.")
+        raise UsageError(f"`{file}` is a folder: name the file, e.g. `{file / name}`.")
+    if os.path.lexists(file) and not is_replaced:
+        raise DestinationExistsError(
+            f"`{file}` exists; nothing was written. Name another file, or replace this one with `--force`."
+        )
     with failing_writes_explained("The archive"):
         write_archive(bundle.directory, file, is_replaced=is_replaced, on_progress=on_progress)
     return file
@@ -134,7 +140,7 @@ def import_bundle(file: Path, *, on_progress: Progress | None = None, environ: M
     Raises `UsageError` for a file that cannot be read, `BundleError` for one that is not whole, and
     `DestinationExistsError` where the store has its tag with other bytes.
     """
-    file = file.expanduser()
+    file = expanded(file)
     store = bundle_store(environ)
     namespace = default_namespace(environ)
     with failing_writes_explained("The bundle"), store.staging() as staging:

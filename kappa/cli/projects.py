@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from kappa.choices import ALL_MODELS
+from kappa.environment import expanded
 from kappa.errors import UsageError
 from kappa.plugins import RESOLVERS
 
@@ -52,7 +53,7 @@ def models_of(artifacts: Sequence[str]) -> dict[str, Path]:
         name, separator, path = text.partition("=")
         if not (separator and name and path) or name in models:
             raise UsageError(f"`--artifact {text}`: write it as `NAME=PATH`, once for each model.")
-        models[name] = Path(path).expanduser()
+        models[name] = expanded(path)
     return models
 
 

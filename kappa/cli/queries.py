@@ -15,7 +15,7 @@ from kappa.cli.tables import bundle_table, size_of, yaml_text
 from kappa.labels import parse_selector
 from kappa.spec.store import Order, Query
 
-__all__ = ["printed_bundles", "query_options", "stored_table"]
+__all__ = ["printed_bundles", "query_options", "stored_table", "why_none"]
 
 
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,3 +91,14 @@ def printed_bundles(bundles: Sequence[actions.StoredBundle], output_format: str,
         return json.dumps(views, indent=2) if output_format == "json" else yaml_text(views)
     is_wide = output_format == "wide"
     return stored_table(bundles, now=None if is_wide else now, is_wide=is_wide)
+
+
+def why_none(query: Query, noun: str) -> str:
+    """Return a sentence that says which options of a query leave nothing; empty where it has none."""
+    those = f"{noun} with these labels" if query.selector else noun
+    if query.offset:
+        that_lock = f" that locks `{query.requires}`" if query.requires is not None else ""
+        return f"`--offset {query.offset}` skips every {those}{that_lock}."
+    if query.requires is not None:
+        return f"No {those} locks `{query.requires}`."
+    return f"No {noun} has these labels." if query.selector else ""

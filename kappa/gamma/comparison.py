@@ -6,6 +6,7 @@ A bundle is read through a `BundleSource`, so that one on a server is compared w
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from kappa.services.bundle import open_bundle
 from kappa.spec.layout import BundleLayout
 from kappa.spec.manifest import BundleManifest
 from kappa.spec.pins import pins_of
+from kappa.tag import to_pep440
 
 __all__ = ["BundleDifference", "BundleSource", "Change", "DirectorySource", "compare_bundles"]
 
@@ -108,10 +110,18 @@ class BundleDifference:
 
 
 def compare_bundles(before: BundleSource, after: BundleSource) -> BundleDifference:
-    """Compare two bundles; only the locks and the code that differs are read of their files."""
+    """Compare two bundles; only the locks and the texts that differ are read of their files.
+
+    What Kappa writes into a bundle says its version; a file of those in which only that differs is the same.
+    """
     old, new = before.manifest, after.manifest
     digests = {path: (old.files.get(path), new.files.get(path)) for path in sorted({*old.files, *new.files})}
-    differing = [path for path, (was, now) in digests.items() if was != now]
+    written = _written_by_kappa(old) & _written_by_kappa(new)
+    differing = [
+        path
+        for path, (was, now) in digests.items()
+        if was != now and not (path in written and _differs_in_version_alone(path, before, after))
+    ]
     code = [path for path in differing if _is_code(path, old) or _is_code(path, new)]
     others = [path for path in differing if path not in code and not (_is_model(path, old) or _is_model(path, new))]
     return BundleDifference(
@@ -209,6 +219,25 @@ def _is_code(path: str, manifest: BundleManifest) -> bool:
     location = PurePosixPath(path)
     is_inside = location.is_relative_to(package.folder)
     return is_inside and not any(map(location.is_relative_to, package.folders)) and location.suffix in _CODE
+
+
+def _written_by_kappa(manifest: BundleManifest) -> frozenset[str]:
+    """Return the files that Kappa writes and that say the version."""
+    layout = BundleLayout(PurePosixPath())
+    files = (layout.dockerfile, layout.openapi, layout.package(manifest.name).code, layout.readme, layout.setup)
+    return frozenset(map(str, files)) & manifest.files.keys()
+
+
+def _differs_in_version_alone(path: str, before: BundleSource, after: BundleSource) -> bool:
+    old, new = (_versionless(source, _text_of(source, path)) for source in (before, after))
+    return old is not None and old == new
+
+
+def _versionless(source: BundleSource, lines: list[str] | None) -> list[str] | None:
+    """Return lines without the version of their bundle."""
+    versions = (source.manifest.version, to_pep440(source.manifest.version))
+    pattern = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, versions))})(?!\w|\.\w)")
+    return None if lines is None else [pattern.sub("", line) for line in lines]
 
 
 def _diff(path: str, before: BundleSource, after: BundleSource) -> str:

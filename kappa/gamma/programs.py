@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from kappa import bundle as bundles
+from kappa.environment import expanded
 from kappa.errors import UsageError
 from kappa.gamma.choosing import open_remote_store
 from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
@@ -179,11 +180,11 @@ class GammaClient:
 
         Only files that the server lacks move. A version that is there already stays as it is.
         """
-        if isinstance(bundle, str) and not Path(bundle).expanduser().exists():
+        if isinstance(bundle, str) and not expanded(bundle).exists():
             reference = self._reference(bundle)
             directory, namespace = open_local_store(self.environ).find(reference), reference.namespace
         else:
-            directory, namespace = Path(bundle).expanduser(), self.namespace
+            directory, namespace = expanded(bundle), self.namespace
         opened = open_bundle(directory)
         if isinstance(self.store, RemoteStore):
             return self.store.send(opened, namespace=namespace).record
@@ -222,14 +223,14 @@ class GammaClient:
         """Write a bundle as one file, by default `Name-version.kappa` here, which must not exist; return the file."""
         directory = self.fetch(bundle)
         manifest = open_bundle(directory).manifest
-        target = Path(f"{manifest.name}-{manifest.version}{ARCHIVE_SUFFIX}" if file is None else file).expanduser()
+        target = expanded(f"{manifest.name}-{manifest.version}{ARCHIVE_SUFFIX}" if file is None else file)
         write_archive(directory, target)
         return target
 
     def import_archive(self, file: str | os.PathLike[str]) -> BundleRecord:
         """Take a bundle that `export` wrote into the store, checked before anything is written."""
         with self.store.staging() as staging:
-            manifest = read_archive(Path(file).expanduser(), staging / "bundle")
+            manifest = read_archive(expanded(file), staging / "bundle")
             self.store.put(staging / "bundle", manifest, namespace=self.namespace)
         return self.store.resolve(BundleReference(manifest.name, manifest.version, namespace=self.namespace))
 

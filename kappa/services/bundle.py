@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kappa._files import entries_of, sha256_of_file
+from kappa.environment import expanded
 from kappa.errors import BundleError, BundleNotFoundError, printable
 from kappa.services.openapi import openapi_document
 from kappa.spec.layout import MANIFEST_NAME, BundleLayout, PackageLayout
@@ -109,7 +110,7 @@ class Bundle:
 
 def open_bundle(directory: Path) -> Bundle:
     """Read a bundle's manifest, and nothing else; raises `BundleError`."""
-    directory = directory.expanduser().resolve()
+    directory = expanded(directory).resolve()
     if not directory.is_dir():
         raise BundleNotFoundError(f"There is no bundle in `{directory}`: no such folder.")
     tree = read_tree(directory)

@@ -76,6 +76,8 @@ def test_an_alias_names_a_version_wherever_a_bundle_is_wanted(kappa: Kappa, kapp
     moved = kappa("alias", "Iris:latest", "production", "--expect", "1")
     assert moved.stderr == "`Iris:production` names 2, and no longer 1.\n"
     assert json.loads(done(kappa("get", "Iris:production")))["version"] == "2"
+    assert kappa("alias", "Iris:2", "production").stderr == "`Iris:production` names 2.\n"
+    assert kappa("alias", "team/Wine:1", "production").stderr == "`team/Wine:production` names 1.\n"
 
 
 def test_aliases_are_listed_with_their_history(kappa: Kappa) -> None:
@@ -93,6 +95,14 @@ def test_aliases_are_listed_with_their_history(kappa: Kappa) -> None:
     assert gone.stderr == "`Iris:production` is gone, and no longer 2.\n"
     assert kappa("get", "Iris:production").exit_code == 4
     assert kappa("alias", "Iris:production", "--delete").exit_code == 4
+    assert kappa("alias", "Iris:nothing", "--history").stderr == "`Iris:nothing` never was an alias.\n"
+
+
+@pytest.mark.parametrize("words", [["label", "./iris", "a=b"], ["alias", "~/iris", "live"], ["delete", "/iris"]])
+def test_a_path_has_neither_labels_nor_aliases(kappa: Kappa, words: list[str]) -> None:
+    result = kappa(*words)
+    assert result.exit_code == 2
+    assert f"`{words[1]}` is a path, where the name of a bundle is wanted" in result.stderr
 
 
 def test_an_alias_moves_only_from_what_is_expected(kappa: Kappa) -> None:
@@ -106,7 +116,7 @@ def test_an_alias_moves_only_from_what_is_expected(kappa: Kappa) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["Iris:1", "a", "--history"], "Give an alias to set, or `--history`, or `--delete`."),
+        (["Iris:1", "a", "--history"], "Give only one of an alias to set, `--history` and `--delete`."),
         (["Iris", "--expect", "1"], "`--expect` goes with an alias to set, or with `--delete`."),
         (["Iris", "--history"], "`Iris` names no alias: write `Iris:<alias>`."),
         (["Iris", "--delete"], "`Iris` names no alias: write `Iris:<alias>`."),

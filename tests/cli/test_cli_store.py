@@ -87,6 +87,16 @@ def test_labels_that_nothing_has_are_a_remark(kappa: Kappa, stored: Path) -> Non
     assert kappa("get", "Iris", "--labels", "a=b").stderr == "No version of `Iris` has these labels.\n"
 
 
+def test_an_offset_after_the_last_bundle_does_not_make_the_store_empty(kappa: Kappa, stored: Path) -> None:
+    assert kappa("list", "--offset", "4").stderr == "`--offset 4` skips every bundle.\n"
+    remark = kappa("list", "--offset", "4", "--labels", "team").stderr
+    assert remark == "`--offset 4` skips every bundle with these labels.\n"
+    assert kappa("get", "Iris", "--offset", "3").stderr == "`--offset 3` skips every version of `Iris`.\n"
+    result = kappa("get", "Iris", "--offset", "3", "--requires", "apple")
+    assert result.stderr == "`--offset 3` skips every version of `Iris` that locks `apple`.\n"
+    assert kappa("get", "Iris", "--requires", "apple>9").stderr == "No version of `Iris` locks `apple>9`.\n"
+
+
 # -- deleting ----------------------------------------------------------------------------------------------------------
 
 

@@ -105,6 +105,20 @@ def test_labels_aliases_and_deletion_go_to_the_server(kappa: Kappa, team: Breaki
     assert done(kappa("get", "Iris:2", "--print-location", "--local"))  # her own store is her own
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["get", "Iris:1"], ["get", "Iris"], ["label", "Iris:1", "a=b"], ["alias", "Iris:1", "live"], ["delete", "Iris:1"]],
+    ids=" ".join,
+)
+def test_what_this_machine_alone_has_is_said_to_be_here(
+    kappa: Kappa, team: BreakingRegistry, move: Move, arguments: list[str]
+) -> None:
+    put_local(move("alice"), "1")
+    result = kappa(*arguments)
+    assert result.exit_code == 4
+    assert "The store of this machine has it: `--local` uses that, and `kappa push Iris:" in result.stderr
+
+
 def test_a_tag_is_freed_on_the_host_of_the_server_alone(
     kappa: Kappa, team: BreakingRegistry, move: Move, tmp_path: Path
 ) -> None:

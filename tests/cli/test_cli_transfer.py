@@ -69,6 +69,16 @@ def test_an_empty_folder_is_filled_and_any_other_is_left_alone(kappa: Kappa, iri
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full"]
 
 
+def test_a_user_who_is_not_there_is_a_name_like_any_other(
+    kappa: Kappa, iris: Iris, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iris("1")
+    monkeypatch.chdir(tmp_path)
+    assert kappa("retrieve", "Iris", "--target_dir", "~nobody-at-all/x").stdout == f"{tmp_path}/~nobody-at-all/x\n"
+    assert kappa("import", "~nobody-at-all/x.kappa").exit_code == 2
+    assert kappa("get", "~nobody-at-all/y").exit_code == 4
+
+
 def test_a_damaged_bundle_is_not_handed_out(kappa: Kappa, iris: Iris, tmp_path: Path) -> None:
     (iris("1") / "requirements.txt").write_text("")
     result = kappa("retrieve", "Iris", "--target_dir", tmp_path / "out")
@@ -124,11 +134,13 @@ def test_an_archive_that_is_there_is_replaced_only_by_force(kappa: Kappa, iris: 
     iris("1")
     file = tmp_path / "x.kappa"
     file.write_text("mine")
-    assert kappa("export", "Iris", "--output", file).exit_code == 5
+    refused = kappa("export", "Iris", "--output", file)
+    assert refused.exit_code == 5
+    assert "Name another file, or replace this one with `--force`." in refused.stderr
     assert file.read_text() == "mine"
     assert kappa("export", "Iris", "--output", file, "--force").exit_code == 0
     assert kappa("import", file).exit_code == 0
-    assert "is a folder: name the file" in kappa("export", "Iris", "--output", tmp_path).stderr
+    assert f"name the file, e.g. `{tmp_path / 'Iris-1.kappa'}`" in kappa("export", "Iris", "--output", tmp_path).stderr
 
 
 @pytest.mark.parametrize(("name", "code"), [("nothing.kappa", 2), ("text.kappa", 4)])
@@ -186,6 +198,33 @@ def test_the_same_content_has_no_difference(kappa: Kappa, iris: Iris) -> None:
     result = kappa("diff", "Iris:1", "Iris:2")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "`Iris:1` and `Iris:2` are the same but for their versions.\n"
+    assert kappa("diff", "Iris:1", "Iris").stderr == "`Iris:1` and `Iris:2` are the same but for their versions.\n"
+    assert kappa("diff", "Iris", "Iris:2").stderr == "Both are `Iris:2`, and the same.\n"
+
+
+def test_what_kappa_writes_differs_where_it_says_more_than_the_version(kappa: Kappa, iris: Iris) -> None:
+    stamped = ("20240102030405_00000A", "20240102030406_00000B")
+    for number, version in enumerate(stamped):
+        iris(
+            version,
+            {
+                "README.md": f"Version `{version}`, image iris:{version}.\n".encode(),
+                "setup.py": f"version='20240102030405.1{number}'\nother='{version}'\n".encode(),
+                "Dockerfile": f"LABEL {version} stage={number}\n".encode(),
+                "Iris/__init__.py": f"__version__ = '{version}'\n".encode(),
+                "Iris/code.py": f"made_for = '{version}'\n".encode(),
+            },
+        )
+    tree = json.loads(kappa("diff", *(f"Iris:{version}" for version in stamped), "-o", "json").stdout)
+    assert [change["subject"] for change in tree["files"]] == ["Dockerfile", "setup.py"]
+    assert list(tree["code"]) == ["Iris/code.py"]
+
+
+def test_labels_are_compared_as_they_are_now(kappa: Kappa, iris: Iris) -> None:
+    iris("1", labels={"stage": "test"})
+    iris("2", labels={"stage": "test"})
+    assert kappa("label", "Iris:2", "stage=live").exit_code == 0
+    assert "~  stage    test    live" in kappa("diff", "Iris:1", "Iris:2").stdout
 
 
 def test_code_cannot_command_the_terminal(kappa: Kappa, iris: Iris) -> None:

@@ -121,7 +121,7 @@ def test_a_server_that_is_away_is_named_with_what_to_do(nobody: int, form: str) 
     with pytest.raises(GammaUnreachableError) as caught:
         client.resolve(BundleReference("Iris"))
     client.close()
-    assert str(caught.value).startswith(f"The Gamma server `{url}` does not answer: ")
+    assert str(caught.value).startswith(f"The Gamma server `{url}` does not answer: Connection refused. ")
     for advice in ("kappa gamma-service-start", "kappa config set gamma_service.url=HOST:PORT", "--local"):
         assert f"`{advice}`" in str(caught.value)
     assert caught.value.exit_code == 7

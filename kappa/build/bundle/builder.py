@@ -22,6 +22,7 @@ from kappa.build.packages.lock import LOCK_NAME, Lock, check_lock
 from kappa.build.packages.locking import LockMode, lock_packages
 from kappa.build.packages.wheel import describe_kappa, kappa_wheel
 from kappa.build.stopwatch import Stopwatch
+from kappa.environment import expanded
 from kappa.errors import BuildError, ConfigurationError, DestinationExistsError, KappaError
 from kappa.log import log
 from kappa.rendering.bundle import (
@@ -102,7 +103,7 @@ def build_bundle(
     """
     at = build_time(environ, clock=clock)
     watch = stopwatch or Stopwatch()
-    destination = destination.expanduser().resolve()
+    destination = expanded(destination).resolve()
     for warning in plan.warnings:
         log(warning, kind="warning")
     try:

@@ -13,6 +13,7 @@ from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.cli.tables import text_table, yaml_text
 from kappa.errors import UsageError
+from kappa.tag import Tag
 
 __all__ = ["command"]
 
@@ -44,10 +45,10 @@ def command(
     """Let an alias name a version, and show aliases.
 
     With ALIAS, `NAME:ALIAS` means the version TARGET from now on, wherever a bundle is wanted. With a name alone, its
-    aliases are listed; `--history` and `--delete` take `NAME:ALIAS`.
+    aliases are listed, with a tag those of its version; `--history` and `--delete` take `NAME:ALIAS`.
     """
     if sum((alias is not None, is_history, is_deletion)) > 1:
-        raise UsageError("Give an alias to set, or `--history`, or `--delete`.")
+        raise UsageError("Give only one of an alias to set, `--history` and `--delete`.")
     if expect is not None and alias is None and not is_deletion:
         raise UsageError("`--expect` goes with an alias to set, or with `--delete`.")
     if alias is not None:
@@ -58,6 +59,8 @@ def command(
         changes = actions.alias_history(target)
         keys = ("changed_at", "version", "previous", "changed_by")
         _print_rows(keys, [_fields(change) for change in changes], output_format)
+        if not changes:
+            print_note(f"`{target}` never was an alias.")
     else:
         aliases = actions.aliases_of(target)
         _print_rows(("alias", "version", "changed_at"), [_fields(alias) for alias in aliases], output_format)
@@ -77,9 +80,11 @@ def _print_change(change: object, output_format: str) -> None:
     if output_format != "table":
         print_result(json.dumps(fields, indent=2) if output_format == "json" else yaml_text(fields))
         return
-    before = f", and no longer {fields['previous']}" if fields["previous"] else ""
+    is_other = fields["previous"] not in (None, fields["version"])
+    before = f", and no longer {fields['previous']}" if is_other else ""
     now = f"names {fields['version']}" if fields["version"] else "is gone"
-    print_note(f"`{fields['name']}:{fields['alias']}` {now}{before}.")
+    alias = Tag(str(fields["name"]), str(fields["alias"]), str(fields["namespace"]))
+    print_note(f"`{alias}` {now}{before}.")
 
 
 def _print_rows(keys: Sequence[str], rows: Sequence[dict[str, str | None]], output_format: str) -> None:

@@ -42,7 +42,11 @@ def command(before: str, after: str, *, output_format: str) -> None:
         print_result(json.dumps(tree, indent=2) if output_format == "json" else yaml_text(tree))
         return
     if difference.is_empty:
-        print_note(f"`{difference.before}` and `{difference.after}` are the same but for their versions.")
+        print_note(
+            f"Both are `{difference.before}`, and the same."
+            if difference.before == difference.after
+            else f"`{difference.before}` and `{difference.after}` are the same but for their versions."
+        )
         return
     blocks = [f"{difference.before} -> {difference.after}"]
     for name, changes in difference.sections:

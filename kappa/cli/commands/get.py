@@ -11,7 +11,7 @@ from kappa import actions
 from kappa.cli.arguments import format_option, target_argument
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
-from kappa.cli.queries import printed_bundles, query_options
+from kappa.cli.queries import printed_bundles, query_options, why_none
 from kappa.cli.tables import yaml_text
 from kappa.spec.store import Query
 
@@ -45,7 +45,7 @@ def command(target: str, *, print_location: bool, output_format: str, query: Que
         bundles = actions.list_bundles(replace(query, name=reference.name, namespace=reference.namespace))
         print_result(printed_bundles(bundles, output_format))
         if not bundles and output_format in ("table", "wide"):
-            print_note(f"No version of `{target}` has these labels.")
+            print_note(why_none(query, f"version of `{target}`"))
     else:
         record = actions.bundle_record(target)
         print_result(yaml_text(record) if output_format == "yaml" else json.dumps(record, indent=2))

@@ -15,6 +15,7 @@ from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import is_terminal, print_note, print_result
+from kappa.environment import expanded
 from kappa.errors import PluginNotFoundError, UsageError
 from kappa.plugins import ARTIFACTS, INPUT_ADAPTERS, PluginRegistry
 from kappa.tag import check_identifier, check_name
@@ -175,7 +176,7 @@ def _one_of(registry: PluginRegistry) -> Callable[[str], str]:
 
 
 def _checked_path(text: str) -> str:
-    path = Path(text).expanduser()
+    path = expanded(text)
     if not path.exists():
         raise click.UsageError(f"there is no file or folder `{text}`.")
     return str(path)

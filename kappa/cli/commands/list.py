@@ -11,7 +11,7 @@ from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command, named_namespace
 from kappa.cli.console import print_note, print_result
-from kappa.cli.queries import printed_bundles, query_options
+from kappa.cli.queries import printed_bundles, query_options, why_none
 from kappa.environment import home_directory
 from kappa.errors import UsageError
 from kappa.spec.store import Query
@@ -48,14 +48,10 @@ def command(ctx: click.Context, output_format: str, query: Query, *, all_namespa
     bundles = actions.list_bundles(query)
     print_result(printed_bundles(bundles, output_format, now=datetime.now(timezone.utc)))
     if not bundles and output_format in ("table", "wide"):
-        print_note(_why_none(query))
+        print_note(why_none(query, "bundle") or _why_empty(query))
 
 
-def _why_none(query: Query) -> str:
-    if query.requires is not None:
-        return f"No bundle{' with these labels' if query.selector else ''} locks `{query.requires}`."
-    if query.selector:
-        return "No bundle has these labels."
+def _why_empty(query: Query) -> str:
     store = f"store `{actions.gamma_url() or home_directory() / 'repository'}`"
     if query.namespace in (ALL_NAMESPACES, DEFAULT_NAMESPACE):
         return f"The {store} is empty. `kappa build` puts bundles there."

@@ -39,7 +39,7 @@ def command(targets: Sequence[str], *, output_format: str) -> None:
         if output_format == "text":
             print_note(f"`{bundle.tag}` {'was there already' if bundle.was_there else 'is there now'}.")
             if not bundle.is_latest:
-                print_note(f"`{bundle.tag.name}:latest` stays another version, which was built later.")
+                print_note(f"`{bundle.tag.service}:latest` stays another version, which was built later.")
             print_result(str(bundle.tag))
     if output_format == "json":
         print_result(json.dumps([bundle.to_tree() for bundle in moved], indent=2))

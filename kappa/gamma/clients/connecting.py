@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from kappa.environment import expanded
 from kappa.errors import MissingDependencyError
 from kappa.gamma import clients
 from kappa.gamma.clients.addresses import Address, ConnectionSettings, parse_address
@@ -38,7 +39,7 @@ def connect(url: str, settings: GammaSettings = _DEFAULTS) -> RemoteRegistry:
 
 
 def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text).expanduser()
+    return None if text is None else expanded(text)
 
 
 def _check_packages(address: Address) -> None:

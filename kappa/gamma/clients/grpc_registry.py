@@ -17,7 +17,7 @@ import grpc
 
 from kappa.errors import ConfigurationError, GammaError, KappaError
 from kappa.gamma.clients.addresses import Address, ConnectionSettings
-from kappa.gamma.clients.retrying import CONNECT_S, FINISH_S, resumed, retrying
+from kappa.gamma.clients.retrying import CONNECT_S, FINISH_S, REACH_S, resumed, retrying
 from kappa.gamma.clients.wording import unreachable
 from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
 from kappa.gamma.wire.chunks import in_chunks
@@ -32,7 +32,6 @@ from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 __all__ = ["GrpcRegistry"]
 
 _ALL = Query()
-_REACH_S = 4.0
 _LONG = frozenset({"CommitUpload", "CollectGarbage", "TakeBlob"})
 _BROKEN = frozenset(
     {
@@ -231,7 +230,7 @@ class GrpcRegistry:
         """Ask the server what it is, once: it is away if that takes longer than an exchange ever does."""
         with self._reaching:
             if self._info is None:
-                answer = retrying(lambda: self._once("GetInfo", messages.GetInfoRequest(), timeout_s=_REACH_S))
+                answer = retrying(lambda: self._once("GetInfo", messages.GetInfoRequest(), timeout_s=REACH_S))
                 self._info = conversion.info_of(answer)
             return self._info
 

@@ -17,7 +17,7 @@ import httpx
 from kappa._version import __version__
 from kappa.errors import ConfigurationError, GammaError
 from kappa.gamma.clients.addresses import Address, ConnectionSettings
-from kappa.gamma.clients.retrying import CONNECT_S, FINISH_S, resumed, retrying
+from kappa.gamma.clients.retrying import CONNECT_S, FINISH_S, REACH_S, resumed, retrying
 from kappa.gamma.clients.wording import unreachable
 from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
 from kappa.gamma.wire.checks import check_alias
@@ -45,7 +45,6 @@ from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 __all__ = ["HttpRegistry"]
 
 _ALL = Query()
-_REACH_S = 4.0
 _GATEWAY = frozenset({429, 502, 503, 504})
 """What proxies answer for a server that is away, and a server that takes no more requests."""
 
@@ -253,7 +252,7 @@ class HttpRegistry:
     def _reach(self) -> RegistryInfo:
         """Ask the server what it is, once: it is away if that takes longer than an exchange ever does."""
         if self._info is None:
-            self._info = retrying(lambda: self._once(RegistryInfo, "GET", "", timeout=self._limits(_REACH_S)))
+            self._info = retrying(lambda: self._once(RegistryInfo, "GET", "", timeout=self._limits(REACH_S)))
         return self._info
 
     def _ask(

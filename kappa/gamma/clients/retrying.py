@@ -9,12 +9,14 @@ from typing import TypeVar
 
 from kappa.errors import GammaUnreachableError
 
-__all__ = ["CONNECT_S", "FINISH_S", "resumed", "retrying"]
+__all__ = ["CONNECT_S", "FINISH_S", "REACH_S", "resumed", "retrying"]
 
 T = TypeVar("T")
 
 CONNECT_S = 2.0
 """How long one attempt to connect may take."""
+REACH_S = 3.0
+"""How long a server may take to say what it is; with what a command needs to begin, an end within 5 s."""
 FINISH_S = 600.0
 """How long a server may work on what it was sent: it hashes, copies and commits."""
 

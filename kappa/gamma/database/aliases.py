@@ -35,9 +35,9 @@ def set_alias(connection: Connection, tag: Tag, alias: str, *, expect: str | Non
     it names another version than expected.
     """
     try:
-        check_version(alias)
+        check_version(alias, noun="an alias")
     except ValueError as exc:
-        raise UsageError(f"`{alias}` cannot be an alias: {exc}.") from None
+        raise UsageError(f"{exc}.") from None
     lock_service(connection, tag.namespace, tag.name)
     target = reference_of(connection, tag.namespace, tag.name, tag.version)
     if target is None or target.kind != "version":

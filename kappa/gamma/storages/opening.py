@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from kappa.environment import home_directory
+from kappa.environment import expanded, home_directory
 from kappa.errors import ConfigurationError, GammaError, UsageError, optional_import
 from kappa.gamma.protocols.storage import BundleStorage
 from kappa.gamma.storages.bucket import ObjectStore
@@ -50,7 +50,7 @@ def open_storage(url: str, *, is_direct: bool = False, environ: Mapping[str, str
             f"{schemes}, or leave `--direct-transfer` out."
         )
     if not separator:
-        return DirectoryStorage(Path(url).expanduser())
+        return DirectoryStorage(expanded(url))
     makers: Mapping[str, Callable[[], ObjectStore]] = {
         "s3": lambda: _s3(url, environ),
         "gs": lambda: _cloud("GCSStore", url),

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from kappa._files import staged_directory, walk_files
+from kappa.environment import expanded
 from kappa.services.bundle import Bundle, open_bundle
 from kappa.spec.store import Store
 from kappa.tag import DEFAULT_NAMESPACE
@@ -20,7 +21,7 @@ def retrieve(bundle: Bundle, target_dir: str | os.PathLike[str] | None = None) -
     That must be absent or an empty folder, otherwise `DestinationExistsError`: nothing is overwritten. ``~`` in it is
     the home directory. The bundle is verified first.
     """
-    destination = Path(target_dir).expanduser() if target_dir is not None else Path(bundle.manifest.name)
+    destination = expanded(target_dir) if target_dir is not None else Path(bundle.manifest.name)
     destination = Path(os.path.abspath(destination))  # noqa: PTH100 - a link in it stays one
     bundle.verify()
     with staged_directory(destination) as staging:

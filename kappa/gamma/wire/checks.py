@@ -80,9 +80,9 @@ def check_operation(operation: str) -> str:
 def check_alias(alias: str) -> str:
     """Return an alias, whose grammar is that of versions."""
     try:
-        return check_version(alias)
+        return check_version(alias, noun="an alias")
     except ValueError as exc:
-        raise UsageError(f"`{alias[:100]}` cannot be an alias: {exc}.") from None
+        raise UsageError(f"{exc}.") from None
 
 
 def check_offset(offset: int) -> int:

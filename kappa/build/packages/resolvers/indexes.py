@@ -12,10 +12,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import unquote
 
 from kappa import secret_urls
+from kappa.environment import expanded
 
 __all__ = ["index_settings", "pip_environment", "redacted", "secrets_in", "uv_environment"]
 
@@ -128,5 +128,5 @@ def _configured(environ: Mapping[str, str]) -> dict[str, str]:
 def _absolute(name: str, value: str) -> str:
     """Return a setting with its paths absolute, because resolvers run in another folder."""
     if name == "find-links":
-        return " ".join(word if "://" in word else str(Path(word).expanduser().absolute()) for word in value.split())
-    return str(Path(value).expanduser().absolute()) if name in _PATHS else value
+        return " ".join(word if "://" in word else str(expanded(word).absolute()) for word in value.split())
+    return str(expanded(value).absolute()) if name in _PATHS else value

@@ -191,7 +191,7 @@ def bundle_of(message: messages.Bundle) -> BundleRecord:
         bundle_digest=message.bundle_digest,
         size_bytes=message.size_bytes,
         view=json.loads(message.view_json),
-        labels=dict(message.labels),
+        labels=dict(sorted(message.labels.items())),  # a map of protobuf has no order
         packages=tuple((package.name, package.version) for package in message.packages),
         registered_at=_time_of(message.registered_at) if message.HasField("registered_at") else None,
         aliases=tuple(message.aliases),
