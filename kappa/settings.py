@@ -5,13 +5,15 @@ Order: command-line flag, environment, the kappafile's `[serving]` (frozen in `k
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -21,8 +23,18 @@ from kappa.errors import ConfigurationError
 from kappa.origins import check_origin
 from kappa.secret_urls import secret_in
 from kappa.tag import DEFAULT_NAMESPACE, check_namespace
+from kappa.wording import explained, quoted, reason_of
 
-__all__ = ["CacheSettings", "GammaSettings", "ServerSettings", "Settings", "read_settings", "settings_path"]
+__all__ = [
+    "CacheSettings",
+    "GammaSettings",
+    "ServerSettings",
+    "Settings",
+    "read_settings",
+    "setting_fields",
+    "setting_keys",
+    "settings_path",
+]
 
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})")
 _URL = re.compile(r"(grpcs?|https?)://[^\s/?#]+[^\s?#]*")
@@ -59,12 +71,21 @@ class ServerSettings(BaseModel):
 def _check_gamma_url(url: str) -> str:
     """Return the URL of a Gamma server if it is one of the forms that clients take."""
     if secret_in(url if "://" in url else f"grpc://{url}"):
-        raise ValueError("it holds a user or a password: put the token into a file, and name it in `token_file`")
-    if not (_HOST_AND_PORT.fullmatch(url) or _URL.fullmatch(url)):
+        raise ValueError(
+            "the URL of a Gamma server holds no user and no password: put the token into a file, and name it in "
+            "`token_file`"
+        )
+    if not ((_HOST_AND_PORT.fullmatch(url) or _URL.fullmatch(url)) and _has_port_of_tcp(url)):
         raise ValueError(
             f"`{url}` is not the URL of a Gamma server: write `host:50051`, `grpcs://host:50051` or `https://host:3000`"
         )
     return url
+
+
+def _has_port_of_tcp(url: str) -> bool:
+    """Return whether the port of a URL, if it has one, can be one."""
+    digits = re.search(r":(\d+)(?:/|$)", url.partition("://")[2] or url)
+    return digits is None or 0 < int(digits[1]) < 65536
 
 
 def _check_size(size: str) -> str:
@@ -156,13 +177,46 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         section, separator, key = variable.removeprefix("KAPPA_").lower().partition("__")
         if separator and isinstance(values.setdefault(section, {}), dict):
             values[section][key] = text
-        elif section in Settings.model_fields:
+        elif not separator and section in Settings.model_fields:
             values[section] = text
     try:
         return Settings.model_validate(values)
     except ValidationError as exc:
-        problems = "; ".join(f"`{'.'.join(map(str, error['loc']))}`: {error['msg']}" for error in exc.errors())
-        raise ConfigurationError(f"The settings of `{path}` and the environment do not fit: {problems}.") from exc
+        problems = (_explained(error, path, environ) for error in exc.errors())
+        raise ConfigurationError(" ".join(dict.fromkeys(problems))) from None
+
+
+def _explained(error: ErrorDetails, path: Path, environ: Mapping[str, str]) -> str:
+    """Say in a sentence what is wrong with a setting, by the name that it has where it was set."""
+    key = ".".join(map(str, error["loc"][:2]))
+    variable = f"KAPPA_{key.replace('.', '__')}".upper()
+    is_unknown = error["type"] == "extra_forbidden"
+    named = next(
+        (name for name in environ if name == variable or (is_unknown and name.startswith(f"{variable}__"))), None
+    )
+    subject = f"The variable `{named}`" if named is not None else f"`{key}` in `{path}`"
+    if is_unknown:
+        near = difflib.get_close_matches(key, setting_keys(), n=1, cutoff=0.5)
+        return f"{subject} is not a setting.{f' Did you mean `{near[0]}`?' if near else ''}"
+    if error["type"] == "model_type":
+        return f"{subject} must hold settings, not {quoted(error['input'])}."
+    if error["type"] == "value_error":
+        return f"{subject}: {reason_of(error)}."
+    return explained(error, subject)
+
+
+def setting_keys() -> tuple[str, ...]:
+    """Return the keys of all settings, in the order of their models."""
+    return tuple(key for key, _ in setting_fields())
+
+
+def setting_fields() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield the key of each setting with the model that has it."""
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from ((f"{name}.{key}", field.annotation) for key in field.annotation.model_fields)
+        else:
+            yield name, Settings
 
 
 def _read_values(path: Path) -> dict[str, Any]:

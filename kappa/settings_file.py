@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
@@ -22,7 +22,7 @@ from ruamel.yaml.error import YAMLError
 from kappa._files import write_atomically
 from kappa.errors import ConfigurationError, UsageError
 from kappa.secret_urls import masked
-from kappa.settings import Settings, read_settings, settings_path
+from kappa.settings import read_settings, setting_fields, setting_keys, settings_path
 from kappa.wording import explained, listed
 
 __all__ = [
@@ -66,11 +66,6 @@ class Setting:
         return masked(self.value) if isinstance(self.value, str) else self.value
 
 
-def setting_keys() -> tuple[str, ...]:
-    """Return the keys of all settings, in the order of their models."""
-    return tuple(key for key, _ in _fields())
-
-
 def settings_in_effect(environ: Mapping[str, str] = os.environ) -> list[Setting]:
     """Return every setting: from the environment, else from the file, else its default."""
     values = _flat(read_settings(environ).model_dump(mode="json"))
@@ -100,7 +95,7 @@ def change_settings(changes: Mapping[str, str | None], *, environ: Mapping[str, 
     with _alone(path):
         document = _read(path)
         for key, value in values.items():
-            _change(document, _checked(key), value)
+            _change(document, key if value is None and key in _flat(document) else _checked(key), value)
         _write(path, document)
     return path
 
@@ -119,15 +114,6 @@ def reset_settings(*, environ: Mapping[str, str] = os.environ) -> tuple[Path, Pa
     return path, aside
 
 
-def _fields() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield the key of each setting with the model that has it."""
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from ((f"{name}.{key}", field.annotation) for key in field.annotation.model_fields)
-        else:
-            yield name, Settings
-
-
 def _checked(key: str) -> str:
     keys = setting_keys()
     if key in keys:
@@ -141,7 +127,7 @@ def _checked(key: str) -> str:
 
 def _value_of(key: str, text: str) -> Any:
     """Return what the file says for a setting whose value is given as text."""
-    model = dict(_fields())[_checked(key)]
+    model = dict(setting_fields())[_checked(key)]
     name = key.rpartition(".")[2]
     try:
         return model.model_validate({name: text}).model_dump(mode="json")[name]

@@ -77,7 +77,7 @@ REGISTRY = "kappa.plugins"
 """The one module that may name modules of any tier in strings."""
 
 THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
-    "kappa.settings": ({"pydantic", "ruamel"}, set()),
+    "kappa.settings": ({"pydantic", "pydantic_core", "ruamel"}, set()),
     "kappa.settings_file": ({"pydantic", "ruamel"}, {"filelock"}),
     "kappa.terminal": (set(), {"rich"}),
     "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, {"ruamel"}),

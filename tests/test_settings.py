@@ -52,16 +52,30 @@ def test_the_home_is_named_by_the_environment_or_below_the_users(monkeypatch: py
 @pytest.mark.parametrize(
     ("config", "environ", "message"),
     [
-        ("server: {prot: 1}", {}, "`server.prot`: Extra inputs are not permitted"),
-        ("server: 5", {"KAPPA_SERVER__PORT": "2"}, "`server`: Input should be a valid dictionary"),
-        ("1: 2", {}, "do not fit"),
+        ("server: {prot: 1}", {}, "config.yml` is not a setting. Did you mean `server.port`?"),
+        ("server: 5", {"KAPPA_SERVER__PORT": "2"}, "config.yml` must hold settings, not `5`."),
+        ("1: 2", {}, "`1` in `"),
         ("[1]", {}, "must hold a mapping of settings."),
         ("a: [", {}, "cannot be read: "),
         ("a: 2024-99-99", {}, "cannot be read: "),
         ("[" * 5000, {}, "cannot be read: "),
-        (None, {"KAPPA_SERVER__PORT": "many"}, "`server.port`: Input should be a valid integer"),
-        (None, {"KAPPA_NOTHING__X": "1"}, "`nothing`: Extra inputs are not permitted"),
-        (None, {"KAPPA_SERVER__PORT": "65536"}, "`server.port`: Input should be less than or equal to 65535"),
+        (
+            None,
+            {"KAPPA_SERVER__PORT": "many"},
+            "The variable `KAPPA_SERVER__PORT` is not right: ",
+        ),
+        (None, {"KAPPA_NOTHING__X": "1"}, "The variable `KAPPA_NOTHING__X` is not a setting."),
+        (None, {"KAPPA_SERVER__PORT": "65536"}, "The variable `KAPPA_SERVER__PORT` must be at most 65535"),
+        (
+            "gamma_service: {url: 'gamma:99999'}",
+            {},
+            "`gamma_service.url` in `",
+        ),
+        (
+            None,
+            {"KAPPA_GAMMA_SERVICE__URLL": "gamma:1"},
+            "The variable `KAPPA_GAMMA_SERVICE__URLL` is not a setting. Did you mean `gamma_service.url`?",
+        ),
         (
             None,
             {"KAPPA_CONFIG": "/surely/not/here.yml"},

@@ -15,6 +15,8 @@ import click
 
 from kappa.cli.boundary import asks_for_json, exit_code_of
 from kappa.cli.console import Shell, narrating
+from kappa.errors import UsageError
+from kappa.tag import check_namespace
 
 __all__ = [
     "EXAMPLE_TAG",
@@ -208,10 +210,17 @@ def _store_options(*, hidden: bool) -> list[click.Option]:
             metavar="NAMESPACE",
             expose_value=False,
             hidden=hidden,
-            callback=_setting_of("namespace", lambda value: value),
+            callback=_setting_of("namespace", _checked_namespace),
             help="The namespace of names without one.  [default: `default`, or as configured]",
         ),
     ]
+
+
+def _checked_namespace(namespace: str | None) -> str | None:
+    try:
+        return None if namespace is None else check_namespace(namespace)
+    except ValueError as exc:
+        raise UsageError(f"{exc}.") from None
 
 
 def _setting_of(

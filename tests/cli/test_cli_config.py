@@ -82,3 +82,23 @@ def test_local_counts_for_the_command_alone(kappa: Kappa, kappa_home: Path) -> N
     assert "KAPPA_GAMMA_SERVICE__URL" not in os.environ
     assert kappa("config", "get", "gamma_service.url", "--local").stdout == "\n"
     assert kappa("config", "get", "gamma_service.url").stdout == "localhost:1\n"
+
+
+def test_a_setting_that_there_is_not_can_be_taken_out_of_the_file(kappa: Kappa, kappa_home: Path) -> None:
+    kappa_home.mkdir(parents=True, exist_ok=True)
+    (kappa_home / "config.yml").write_text("gamma_service:\n  urll: gamma:1\n")
+    assert kappa("config", "unset", "gamma_service.urll").exit_code == 0
+    assert kappa("config", "view", "-o", "json").stdout == "{}\n"
+
+
+@pytest.mark.parametrize("url", ["gamma:99999", "http://gamma:0/x", "grpcs://gamma:65536"])
+def test_a_server_has_a_port_of_tcp(kappa: Kappa, url: str) -> None:
+    result = kappa("config", "set", f"gamma_service.url={url}")
+    assert result.exit_code == 3
+    assert f"`{url}` is not the URL of a Gamma server" in result.stderr
+
+
+def test_a_namespace_of_the_command_line_is_not_a_setting_of_the_file(kappa: Kappa) -> None:
+    result = kappa("list", "--namespace", "Growth")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: `Growth` is not a namespace: use 1 to 63")

@@ -79,7 +79,9 @@ def _pairs(words: Sequence[str]) -> dict[str, str | None]:
 def _require(words: Sequence[str], action: Action) -> None:
     if not words:
         form = "KEY=VALUE" if action == "set" else "KEY"
-        raise UsageError(f"Nothing is named: write `kappa config {action} {form}`; `kappa config view` shows the keys.")
+        raise UsageError(
+            f"Nothing is named: write `kappa config {action} {form}`; `kappa config view --effective` shows the keys."
+        )
 
 
 def _get(keys: Sequence[str], output_format: str) -> None:
