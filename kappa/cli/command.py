@@ -15,7 +15,6 @@ import click
 
 from kappa.cli.boundary import asks_for_json, exit_code_of
 from kappa.cli.console import Shell, narrating
-from kappa.errors import UsageError
 from kappa.tag import check_namespace
 
 __all__ = [
@@ -220,7 +219,7 @@ def _checked_namespace(namespace: str | None) -> str | None:
     try:
         return None if namespace is None else check_namespace(namespace)
     except ValueError as exc:
-        raise UsageError(f"{exc}.") from None
+        raise click.BadParameter(f"{exc}.", param_hint="'--namespace'") from None
 
 
 def _setting_of(

@@ -101,4 +101,4 @@ def test_a_server_has_a_port_of_tcp(kappa: Kappa, url: str) -> None:
 def test_a_namespace_of_the_command_line_is_not_a_setting_of_the_file(kappa: Kappa) -> None:
     result = kappa("list", "--namespace", "Growth")
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: `Growth` is not a namespace: use 1 to 63")
+    assert result.stderr.startswith("error: Invalid value for '--namespace': `Growth` is not a namespace: use 1 to 63")
