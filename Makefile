@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 FUZZING := .venv/.fuzzing
 WORKERS ?= auto
 
-.PHONY: help venv demo test test-engines test-frameworks coverage images gamma-image fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests soak-transfers lint format \
+.PHONY: help venv demo test test-engines test-frameworks coverage images gamma-image fuzz fuzz-kappafiles fuzz-bodies soak-fuzz soak-answers soak-attacks soak-tests soak-transfers soak-faults lint format \
   generate bench-adapters bench-build bench-serve bench-one-client bench-versions bench-structure bench-cli bench-validate bench-images \
   bench-manifest-errors bench-tune bench-ablation bench-peers bench-compile bench-registry bench-transfer clean
 
@@ -74,6 +74,9 @@ soak-attacks: $(INSTALLED) ## every known attack at both doors, and what others 
 
 soak-transfers: $(INSTALLED) ## 200 uploads and 100 downloads on every storage, killed at random points; writes docs/benchmarks/transfers.md
 	$(PYTHON) -m tests.soaks.transfers --uploads 200 --downloads 100 --report docs/benchmarks/transfers.md
+
+soak-faults: $(INSTALLED) ## ten rounds of faults around a registry, each with its seed; half an hour; writes docs/benchmarks/faults.md
+	$(PYTHON) -m tests.soaks.faults --rounds 10 --report docs/benchmarks/faults.md
 
 $(FUZZING): $(INSTALLED)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

@@ -1,6 +1,7 @@
-"""What breaks around a registry: its database goes away, its clock jumps, its disk is full, and others write, too.
+"""What breaks around a registry: its database or its object store, its clock, its disk; and others write, too.
 
-Whatever happens, what was acknowledged is there, whole, and what is visible is whole.
+Whatever happens, what was acknowledged is there, whole, and what is visible is whole. `make soak-faults` runs these
+tests with many seeds, and adds up what they record.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -27,6 +29,7 @@ from kappa.gamma.storages.opening import open_storage
 from kappa.spec.store import Query
 from kappa.tag import Tag
 from tests.gamma.postgres_server import Databases, running_postgres
+from tests.gamma.s3 import FaultyProxy, environment, make_bucket
 from tests.gamma.sealed import Bundle, pieces, pull, push, seal, write_missing
 from tests.gamma.servers import Protocol, serving
 
@@ -34,6 +37,15 @@ pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[2]
 MODEL = "Iris/artifacts/model/model.bin"
+
+T = TypeVar("T")
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture
+def seed() -> int:
+    """Return what decides the run; `make soak-faults` gives many."""
+    return int(os.environ.get("FAULTS_SEED", "0"))
 
 
 def storage_of(kind: str, folder: Path) -> str:
@@ -66,9 +78,11 @@ def restarted() -> Iterator[Databases]:
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 @pytest.mark.parametrize("storage", ["directory", "file"])
 def test_a_database_that_goes_away_in_a_transfer_and_comes_back_loses_nothing(
-    storage: str, protocol: Protocol, restarted: Databases, tmp_path: Path
+    storage: str, protocol: Protocol, restarted: Databases, seed: int, tmp_path: Path, record_property: Record
 ) -> None:
-    first, second = seal("1"), seal("2", {MODEL: random.Random(1).randbytes(3 << 20)})
+    chance = random.Random(seed)
+    first, second = seal("1"), seal("2", {MODEL: chance.randbytes(3 << 20)})
+    last = chance.randrange(48)
     service = open_registry(storage, tmp_path, restarted.ready())
     with serving(service) as server:
         client = connect(server.url(protocol))
@@ -78,7 +92,7 @@ def test_a_database_that_goes_away_in_a_transfer_and_comes_back_loses_nothing(
 
         def broken_off() -> Iterator[bytes]:
             for number, piece in enumerate(pieces(second.contents[MODEL])):
-                if number == 20:
+                if number == last:
                     restarted.stop()
                 yield piece
 
@@ -99,6 +113,8 @@ def test_a_database_that_goes_away_in_a_transfer_and_comes_back_loses_nothing(
         assert is_whole(client, second)
         client.close()
     service.close()
+    record_property("the database went away", 1)
+    record_property("bundles compared", 2)
 
 
 # -- a clock that jumps ------------------------------------------------------------------------------------------------
@@ -128,21 +144,27 @@ def clock() -> Iterator[Clock]:
     event.remove(Engine, "connect", clock.prepare)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("storage", ["directory", "file"])
-def test_a_clock_that_jumps_loses_nothing(storage: str, seed: int, clock: Clock, tmp_path: Path) -> None:
-    chance = random.Random(seed)
+def test_a_clock_that_jumps_loses_nothing(
+    storage: str, number: int, clock: Clock, seed: int, tmp_path: Path, record_property: Record
+) -> None:
+    chance = random.Random(4 * seed + number)
     registry = open_registry(storage, tmp_path, sqlite_url(tmp_path / "storage.db"))
     acknowledged: list[Bundle] = []
 
+    jumps = 0
+
     def jump() -> None:
+        nonlocal jumps
+        jumps += 1
         clock.jump = chance.choice(JUMPS)
         if chance.random() < 0.3:
             registry.collect_garbage(grace=chance.choice([timedelta(0), timedelta(days=1)]), dry_run=False)
 
     given_up = 0
-    for number in range(12):
-        bundle = seal(str(number), {MODEL: random.Random(number // 3).randbytes(100_000)})
+    for count in range(12):
+        bundle = seal(str(count), {MODEL: random.Random(count // 3).randbytes(100_000)})
         for _ in range(100):
             try:
                 jump()
@@ -161,6 +183,9 @@ def test_a_clock_that_jumps_loses_nothing(storage: str, seed: int, clock: Clock,
     registry.collect_garbage(grace=timedelta(0), dry_run=False)
     assert all(is_whole(registry, bundle) for bundle in acknowledged)
     registry.close()
+    record_property("the clock jumped", jumps)
+    record_property("uploads begun again", given_up)
+    record_property("bundles compared", len(acknowledged))
 
 
 # -- a disk that is full -----------------------------------------------------------------------------------------------
@@ -179,13 +204,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("storage", ["directory", "file"])
-def test_a_full_disk_is_told_and_loses_nothing(storage: str, small_disk: Path) -> None:
-    first = seal("1", {MODEL: random.Random(1).randbytes(1 << 20)})
-    second = seal("2", {MODEL: random.Random(2).randbytes(3 << 20)})
+def test_a_full_disk_is_told_and_loses_nothing(
+    storage: str, small_disk: Path, seed: int, record_property: Record
+) -> None:
+    chance = random.Random(seed)
+    first, second = seal("1", {MODEL: chance.randbytes(1 << 20)}), seal("2", {MODEL: chance.randbytes(3 << 20)})
     registry = open_registry(storage, small_disk, sqlite_url(small_disk / "storage.db"))
     push(registry, first)
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - (1 << 20)))
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - chance.randint(64 << 10, 2 << 20)))
     with pytest.raises((KappaError, OSError), match=r"(?i)no space left|full"):
         push(registry, second)
     assert [record.tag for record in registry.list_bundles(Query())] == [first.tag]
@@ -195,6 +222,57 @@ def test_a_full_disk_is_told_and_loses_nothing(storage: str, small_disk: Path) -
     assert is_whole(registry, first)
     assert is_whole(registry, second)
     registry.close()
+    record_property("the disk was full", 1)
+    record_property("bundles compared", 2)
+
+
+# -- an object store that fails ----------------------------------------------------------------------------------------
+
+RATES = {"500": 0.4, "half": 0.2, "nothing": 0.4, "silent": 0.1, "drops": 0.5}
+"""How many of the requests go wrong in which way (`FaultyProxy`)."""
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("fault", list(RATES))
+def test_an_object_store_that_fails_at_random_loses_nothing(
+    fault: str, s3: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Record
+) -> None:
+    monkeypatch.setattr("kappa.gamma.storages.opening.IDLE", timedelta(seconds=1))
+    chance, proxy, told = random.Random(seed), FaultyProxy(s3), 0
+    sizes = (50_000, 2 << 20, 17 << 20)  # held in memory, spooled, and sent in parts
+    bundles = [seal(str(size), {MODEL: chance.randbytes(size)}) for size in sizes]
+
+    def insisting(act: Callable[[], T]) -> T:
+        nonlocal told
+        try:
+            return act()
+        except GammaError:
+            told += 1
+        return insisting(act)
+
+    with proxy.running() as endpoint:
+        environ = {"KAPPA_HOME": str(tmp_path / "home"), **environment(endpoint)}
+        storage = open_storage(f"s3://{make_bucket(s3)}", environ=environ)
+        registry = GammaService(storage, sqlite_url(tmp_path / "storage.db"))
+        registry.open()
+        proxy.fault = lambda method, path: fault if chance.random() < RATES[fault] else ""
+        for bundle in bundles:
+            insisting(partial(push, registry, bundle))
+            for record in registry.list_bundles(Query()):
+                visible = next(bundle for bundle in bundles if bundle.tag == record.tag)
+                assert insisting(partial(is_whole, registry, visible))
+        proxy.fault = lambda method, path: ""
+        registry.collect_garbage(grace=timedelta(0), dry_run=False)
+        assert {record.tag for record in registry.list_bundles(Query())} == {bundle.tag for bundle in bundles}
+        assert all(is_whole(registry, bundle) for bundle in bundles)
+        assert storage.sessions() == set()
+        registry.close()
+    failed = sum(kind == fault for _, _, kind in proxy.requests)
+    assert failed > 0
+    record_property("requests", len(proxy.requests))
+    record_property("requests that went wrong", failed)
+    record_property("operations that failed and were repeated", told)
+    record_property("bundles compared", len(bundles))
 
 
 # -- many writers on one PostgreSQL ------------------------------------------------------------------------------------
@@ -210,8 +288,8 @@ from kappa.tag import BundleReference
 from tests.gamma.sealed import push, seal
 from tests.gamma.test_faults_of_machines import open_registry
 
-kind, folder, url, number, rounds = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
-choose = random.Random(number)
+kind, folder, url, (number, rounds, seed) = sys.argv[1], Path(sys.argv[2]), sys.argv[3], map(int, sys.argv[4:])
+choose = random.Random(1000 * seed + number)
 registry = open_registry(kind, folder, url)
 labels = {}
 for count in range(rounds):
@@ -238,13 +316,15 @@ print(*labels)
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("storage", ["directory", "file"])
-def test_eight_processes_on_one_postgresql_lose_nothing(storage: str, postgres: Databases, tmp_path: Path) -> None:
+def test_eight_processes_on_one_postgresql_lose_nothing(
+    storage: str, postgres: Databases, seed: int, tmp_path: Path, record_property: Record
+) -> None:
     """Let 8 processes push, label, alias and delete 8 bundles each, whose models are shared."""
     url = postgres.ready()
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, storage, str(tmp_path), url, str(number), "8"],
+            [sys.executable, "-c", WRITER, storage, str(tmp_path), url, str(number), "8", str(seed)],
             cwd=ROOT,
             env=environ,
             stdout=subprocess.PIPE,
@@ -269,3 +349,6 @@ def test_eight_processes_on_one_postgresql_lose_nothing(storage: str, postgres: 
         assert is_whole(registry, seal(f"{number}.{count}", content))
     assert Tag("Iris", "shared") not in {record.tag for record in records.values()}
     registry.close()
+    record_property("bundles pushed, labelled and aliased", 64)
+    record_property("deleted by their writers", 64 - len(announced))
+    record_property("bundles compared", len(announced))
