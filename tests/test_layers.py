@@ -80,7 +80,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
     "kappa.settings": ({"pydantic", "pydantic_core", "ruamel"}, set()),
     "kappa.settings_file": ({"pydantic", "ruamel"}, {"filelock"}),
     "kappa.terminal": (set(), {"rich"}),
-    "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, {"ruamel"}),
+    "kappa.spec": ({"pydantic", "pydantic_core", "ruamel"}, {"ruamel", "yaml"}),
     "kappa.adapters": ({"orjson", "pydantic"}, {"PIL", "falcon", "numpy", "pandas", "pyarrow", "tensorflow", "torch"}),
     "kappa.frameworks": (
         {"pydantic"},

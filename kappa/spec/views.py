@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from kappa.spec.conda import environment_text
@@ -34,7 +35,7 @@ def metadata_view(manifest: BundleManifest) -> dict[str, Any]:
         "version": manifest.version,
         "createdAt": manifest.created_at,
         "env": {
-            "condaEnv": env.conda_environment or environment_text(manifest.name, python=env.python_version),
+            "condaEnv": env.conda_environment or _environment_without_packages(manifest.name, env.python_version),
             "pipDependencies": "\n".join(env.requirements),
             "pythonVersion": env.built_with_python or env.python_version,
             "dockerBaseImage": env.docker_base_image,
@@ -49,6 +50,12 @@ def metadata_view(manifest: BundleManifest) -> dict[str, Any]:
             labels=manifest.labels,
         ),
     }
+
+
+@lru_cache(maxsize=64)
+def _environment_without_packages(name: str, python_version: str) -> str:
+    """Return the conda environment of a service; PERF: writing it takes 1 ms, and a store has many of one service."""
+    return environment_text(name, python=python_version)
 
 
 def service_view(

@@ -20,7 +20,7 @@ from kappa.labels import parse_selector
 from kappa.log import Kind, listening
 from kappa.spec.manifest import BundleManifest, read_manifest
 from kappa.spec.store import Query
-from kappa.tag import BundleReference, Tag
+from kappa.tag import ALL_NAMESPACES, BundleReference, Tag
 
 Put = Callable[..., Path]
 Open = Callable[[], LocalStore]
@@ -335,6 +335,50 @@ def test_a_copied_tree_whose_version_is_an_alias_is_passed_over(store: LocalStor
     )
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_trees_that_are_added_at_once_are_what_each_alone_would_be(
+    store: LocalStore,
+    storage: DirectoryStorage,
+    stage_bundle: Callable[..., Path],
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
+) -> None:
+    monkeypatch.setattr(settling, "_ADDED_AT_ONCE", at_once)
+    put("Iris", "1", digest="01")
+    put("Iris", "2", digest="02", labels={"team": "core"})
+    store.set_alias(Tag("Iris", "2"), "live")
+    store.delete([Tag("Iris", "1")])
+    away = (storage.root / "Iris" / "2").rename(storage.root.with_name("away"))
+    assert tags(store) == []
+    put("Wine", "1", digest="03")
+    store.set_alias(Tag("Wine", "1"), "best")
+    away.rename(storage.root / "Iris" / "2")
+    new = [
+        ("Iris", "1", "11", {"a": "1"}),
+        ("Iris", "3", "13", {}),
+        ("Wine", "best", "0b", {}),
+        ("Wine", "2", "12", {"b": "2"}),
+    ]
+    for name, version, digest, labels in new:
+        stage_bundle(storage.root / name / version, name, version, digest=digest, labels=labels)
+    stage_bundle(storage.root / "@team" / "Iris" / "1", "Iris", "1", digest="21", labels={"c": "3"})
+    records = {str(record.tag): record for record in store.list_bundles(Query(namespace=ALL_NAMESPACES))}
+    assert {
+        tag: (record.bundle_digest[7:9], dict(record.labels), record.aliases) for tag, record in records.items()
+    } == {
+        "Iris:1": ("11", {"a": "1"}, ()),
+        "Iris:2": ("02", {"team": "core"}, ("live",)),
+        "Iris:3": ("13", {}, ()),
+        "Wine:1": ("03", {}, ("best",)),
+        "Wine:2": ("12", {"b": "2"}, ()),
+        "team/Iris:1": ("21", {"c": "3"}, ()),
+    }
+    assert str(store.resolve(BundleReference("Wine")).tag) == "Wine:2"  # the last one of those built at one moment
+    assert tags(store, requires="pear==2.0") == tags(store)
+    assert tags(store, requires="pear==2.0", namespace="team") == ["team/Iris:1"]
+
+
 def test_what_was_read_of_a_large_store_stays_read_when_its_process_dies(
     store: LocalStore, storage: DirectoryStorage, put: Put, open_store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,11 +391,11 @@ def test_what_was_read_of_a_large_store_stays_read_when_its_process_dies(
         manifest.write_text(manifest.read_text().replace("name: Iris", f"name: Service{number}"))
     read: list[str] = []
 
-    def read_and_die(folder: Path) -> BundleManifest:
+    def read_and_die(folder: Path, **options: Any) -> BundleManifest:
         read.append(folder.parent.name)
         if len(read) == 3:
             raise KeyboardInterrupt
-        return read_manifest(folder)
+        return read_manifest(folder, **options)
 
     heard: list[str] = []
     with monkeypatch.context() as patch, listening(lambda message, kind: heard.append(message)):

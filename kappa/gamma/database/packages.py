@@ -16,6 +16,9 @@ from kappa.gamma.database.tables import distributions, packages
 
 __all__ = ["AffectedPackages", "affected_packages", "package_ids", "parse_requirement"]
 
+_PART = 10_000
+"""How many pins a statement gets; SQLite takes 32,766 parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class AffectedPackages:
@@ -72,10 +75,21 @@ def _is_affected(requirement: Requirement, version: str) -> bool:
         return False
 
 
-def package_ids(connection: Connection, namespace: str, pins: Iterable[tuple[str, str]]) -> Iterator[tuple[int, int]]:
-    """Yield the ids of distribution and package of each pin; rows that are not there are added."""
+def package_ids(
+    connection: Connection, namespace: str, pins: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the ids of distribution and package of each pin; rows that are not there are added."""
     unique = sorted(set(pins))
-    names = sorted({name for name, _ in unique})
+    ids: dict[tuple[str, str], tuple[int, int]] = {}
+    for start in range(0, len(unique), _PART):
+        ids |= _package_ids(connection, namespace, unique[start : start + _PART])
+    return ids
+
+
+def _package_ids(
+    connection: Connection, namespace: str, pins: Sequence[tuple[str, str]]
+) -> Iterator[tuple[tuple[str, str], tuple[int, int]]]:
+    names = sorted({name for name, _ in pins})
     _add_missing(connection, distributions, [{"namespace": namespace, "name": name} for name in names])
     rows = connection.execute(
         select(distributions.c.name, distributions.c.id).where(
@@ -83,14 +97,15 @@ def package_ids(connection: Connection, namespace: str, pins: Iterable[tuple[str
         )
     )
     ids = {row.name: row.id for row in rows}
-    _add_missing(connection, packages, [{"distribution_id": ids[name], "version": version} for name, version in unique])
+    _add_missing(connection, packages, [{"distribution_id": ids[name], "version": version} for name, version in pins])
     rows = connection.execute(
         select(packages.c.distribution_id, packages.c.version, packages.c.id).where(
-            packages.c.distribution_id.in_(ids.values()), packages.c.version.in_({version for _, version in unique})
+            packages.c.distribution_id.in_(ids.values()), packages.c.version.in_({version for _, version in pins})
         )
     )
-    pairs = {(ids[name], version) for name, version in unique}
-    yield from [(row.distribution_id, row.id) for row in rows if (row.distribution_id, row.version) in pairs]
+    package_of = {(row.distribution_id, row.version): row.id for row in rows}
+    for name, version in pins:
+        yield (name, version), (ids[name], package_of[ids[name], version])
 
 
 def _add_missing(connection: Connection, table: Table, rows: Sequence[dict[str, object]]) -> None:

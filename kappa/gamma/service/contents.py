@@ -19,6 +19,7 @@ from kappa.gamma.protocols.registry import BundleFile
 from kappa.spec.layout import MANIFEST_NAME, BundleLayout
 from kappa.spec.manifest import BundleManifest, bundle_digest, manifest_of, parse_tree
 from kappa.spec.portable_paths import why_not_portable
+from kappa.spec.quick_manifest import load_quickly
 from kappa.tag import Tag, check_name, check_namespace, check_version
 
 __all__ = ["MAX_BLOB_BYTES", "MAX_FILES", "manifest_digest", "read_contents"]
@@ -55,8 +56,8 @@ def read_contents(manifest: bytes, files: Sequence[BundleFile], *, namespace: st
 
 @lru_cache(maxsize=32)
 def _parsed(manifest: bytes) -> BundleManifest:
-    """Read a manifest; PERF: the YAML parser takes a second for 100 kB, and an upload needs it twice."""
-    tree = parse_tree(manifest, _MANIFEST)
+    """Read a manifest; PERF: without libyaml it takes a second for 100 kB, and an upload needs it twice."""
+    tree = parse_tree(manifest, _MANIFEST, load=load_quickly)
     parsed = manifest_of(tree, PurePosixPath())
     if not all(isinstance(word, str) for item in parsed.files.items() for word in item):
         raise BundleError(f"`{MANIFEST_NAME}` is not a valid manifest: `files` has digests by path.")

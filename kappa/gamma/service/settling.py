@@ -11,12 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import compress
 from threading import Lock
 
 from sqlalchemy import Connection, delete, insert, select
 
 from kappa.errors import BundleError, KappaError
-from kappa.gamma.database.bundles import add_bundle, check_free, free_version, misfit_of, remove_bundle
+from kappa.gamma.database.bundles import (
+    add_bundles,
+    check_free,
+    free_version,
+    lock_service,
+    misfit_of,
+    remove_bundle,
+    taken_tags,
+)
 from kappa.gamma.database.engine import insert_unless_there
 from kappa.gamma.database.queries import versions_of
 from kappa.gamma.database.tables import folders
@@ -24,6 +33,7 @@ from kappa.gamma.service.records import record_of
 from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.log import log
 from kappa.spec.manifest import read_manifest
+from kappa.spec.quick_manifest import load_quickly
 from kappa.spec.store import BundleRecord
 from kappa.tag import Tag
 
@@ -34,6 +44,8 @@ Service = tuple[str, str]
 
 _MANY = 16
 """So many folders are worth a write to remember that they agree."""
+_ADDED_AT_ONCE = 100
+"""So many bundles are read, then added by the same statements."""
 
 
 class Trees:
@@ -63,16 +75,16 @@ class Trees:
         """Add the bundles that the database lacks, and remove those that are not there."""
         absent: list[Tag] = []
         for namespace, name in sorted(services):
+            lock_service(connection, namespace, name)
             recorded = versions_of(connection, namespace, name)
             there, _ = self._storage.versions_of(namespace, name)
             for version in sorted(recorded - there):
                 remove_bundle(connection, Tag(name, version, namespace), is_kept=True)
             absent += [Tag(name, version, namespace) for version in there - recorded]
             self.begin(connection, (namespace, name))
-        for tag in sorted(absent, key=lambda tag: (self._age(tag), tag)):
-            if (record := self._record_or_warning(tag)) is not None:
-                free_version(connection, tag)
-                self._add_or_warn(connection, record)
+        absent.sort(key=lambda tag: (self._age(tag), tag))
+        for start in range(0, len(absent), _ADDED_AT_ONCE):
+            self._add(connection, absent[start : start + _ADDED_AT_ONCE])
         for service in services:
             self._agrees(connection, service)
         self.write(connection)
@@ -141,20 +153,27 @@ class Trees:
             return self._storage.path_of(tag).stat().st_ctime
         return 0.0
 
-    def _add_or_warn(self, connection: Connection, record: BundleRecord) -> None:
+    def _add(self, connection: Connection, tags: Iterable[Tag]) -> None:
+        records = [record for tag in tags if (record := self._record_or_warning(tag)) is not None]
+        taken = taken_tags(connection, [record.tag for record in records])
+        are_new = (record.tag not in taken or self._frees(connection, record) for record in records)
+        add_bundles(connection, list(compress(records, are_new)))
+
+    def _frees(self, connection: Connection, record: BundleRecord) -> bool:
+        """Free the version of a deleted bundle; warn and return ``False`` where the version is an alias."""
+        free_version(connection, record.tag)
         try:
             check_free(connection, record.tag, record.bundle_digest)
         except KappaError as exc:
             log(f"`{self._storage.path_of(record.tag)}` is passed over: {exc}", kind="warning")
-            return
-        add_bundle(connection, record)
+            return False
+        return True
 
     def _record_or_warning(self, tag: Tag) -> BundleRecord | None:
         directory = self._storage.path_of(tag)
         try:
-            record = record_of(
-                directory, read_manifest(directory), uri=self._storage.uri_of(tag), namespace=tag.namespace
-            )
+            manifest = read_manifest(directory, load=load_quickly)
+            record = record_of(directory, manifest, uri=self._storage.uri_of(tag), namespace=tag.namespace)
         except (BundleError, OSError) as exc:
             log(str(exc), kind="warning")
             return None
