@@ -20,7 +20,7 @@ from kappa.log import listening
 from kappa.services.bundle import open_bundle
 from kappa.spec.manifest import read_manifest
 from tests.gamma.breaking import BreakingRegistry
-from tests.gamma.whole_bundles import write_bundle
+from tests.gamma.sealed import write_bundle
 
 Kappa = Callable[..., Result]
 Move = Callable[[str], Path]

@@ -12,7 +12,7 @@ from click.testing import Result
 
 from kappa.services.bundle import open_bundle
 from kappa.spec.manifest import read_manifest
-from tests.gamma.whole_bundles import write_bundle
+from tests.gamma.sealed import write_bundle
 
 Kappa = Callable[..., Result]
 Iris = Callable[..., Path]

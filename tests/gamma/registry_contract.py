@@ -18,6 +18,8 @@ from kappa.gamma.protocols.registry import Registry
 from kappa.labels import parse_selector
 from kappa.spec.store import AliasChange, BundleRecord, Query
 from kappa.tag import ALL_NAMESPACES, BundleReference, Tag
+from tests.gamma.sealed import Moves, seal
+from tests.gamma.sealed import push as upload
 
 LOCK = (("apple", "1.0"), ("pear", "2.0"))
 
@@ -33,6 +35,31 @@ class Push(Protocol):
         packages: Sequence[tuple[str, str]] = LOCK,
     ) -> BundleRecord:
         """Build a bundle, put it into the registry, and return its record."""
+
+
+def lock_of(packages: Sequence[tuple[str, str]]) -> str:
+    """Return the text of a lock; a version with a slash is a URL."""
+    return "".join(f"{name} @ {pin}\n" if "/" in pin else f"{name}=={pin}\n" for name, pin in packages)
+
+
+def pushing_to(registry: Moves) -> Push:
+    """Return a function that uploads bundles to a registry."""
+
+    def push_bundle(
+        tag: str,
+        *,
+        created: str = "2026-01-01T00:00:00Z",
+        content: str = "a",
+        labels: Mapping[str, str] | None = None,
+        packages: Sequence[tuple[str, str]] = LOCK,
+    ) -> BundleRecord:
+        name = Tag.parse(tag)
+        contents = {f"{name.name}/handlers.py": content.encode()}
+        lock = lock_of(packages).encode()
+        bundle = seal(name.version, contents, name=name.name, created=created, labels=labels, lock=lock)
+        return upload(registry, bundle, namespace=name.namespace).record
+
+    return push_bundle
 
 
 def resolve(registry: Registry, text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 from kappa._files import sha256_of_bytes
@@ -16,7 +16,7 @@ from kappa.spec.manifest import BundleManifest, ResolvedEnv
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.tag import DEFAULT_NAMESPACE, Tag
 
-__all__ = ["Bundle", "Moves", "pieces", "pull", "push", "seal", "write_missing"]
+__all__ = ["LOCK", "Bundle", "Moves", "manifest_of", "pieces", "pull", "push", "seal", "write_bundle", "write_missing"]
 
 LOCK = b"apple==1.0 \\\n    --hash=sha256:00\npear==2.0 ; sys_platform == 'linux' \\\n    --hash=sha256:01\n"
 
@@ -69,42 +69,69 @@ class Bundle:
         return directory
 
 
-def seal(
-    version: str = "1",
-    contents: Mapping[str, bytes] | None = None,
+def manifest_of(
+    name: str,
+    version: str,
+    files: Mapping[str, bytes],
     *,
-    name: str = "Iris",
     created: str = "2026-01-01T00:00:00Z",
     labels: Mapping[str, str] | None = None,
-    executables: Iterable[str] = ("docker-entrypoint.sh",),
-    lock: bytes = LOCK,
-) -> Bundle:
-    """Return a bundle of a few files, and of ``contents`` beside them."""
-    files = {
-        "requirements.txt": lock,
-        "docker-entrypoint.sh": b"#!/bin/sh\nexec kappa serve .\n",
-        f"{name}/__init__.py": b"",
-        **(contents if contents is not None else {f"{name}/artifacts/model/model.bin": b"model " * 1000}),
-    }
-    manifest = BundleManifest(
+    doc: str = "",
+) -> BundleManifest:
+    """Return the manifest of a service of one function, with these files and without its own digest."""
+    return BundleManifest(
         kappa_version="0.1.0",
         version=version,
         created_at=created,
         service=ServiceSpec(
             name=name,
+            doc=doc,
             apis=(ApiSpec(name="predict", target=FunctionTarget(function="handlers:predict"), input="json"),),
         ),
         env=ResolvedEnv(python_version="3.11", docker_base_image="x", requirements=(), resolver="none"),
         labels=labels or {},
         content_digest="sha256:" + "0" * 64,
         files={path: sha256_of_bytes(content) for path, content in sorted(files.items())},
-    ).sealed()
-    text = manifest.to_yaml().encode()
-    return Bundle(
-        Tag(name, version),
-        {**files, "kappa.yml": text, f"{name}/kappa.yml": text},
-        frozenset(executables) & files.keys(),
     )
+
+
+def seal(
+    version: str = "1",
+    contents: Mapping[str, bytes] | None = None,
+    *,
+    name: str = "Iris",
+    executables: Iterable[str] = ("docker-entrypoint.sh",),
+    lock: bytes = LOCK,
+    **options: Any,
+) -> Bundle:
+    """Return a bundle of a few files, and of ``contents`` beside them; ``options`` are those of `manifest_of`."""
+    files = {
+        "requirements.txt": lock,
+        "docker-entrypoint.sh": b"#!/bin/sh\nexec kappa serve .\n",
+        f"{name}/__init__.py": b"",
+        **(contents if contents is not None else {f"{name}/artifacts/model/model.bin": b"model " * 1000}),
+    }
+    return _sealed(name, version, files, executables=executables, **options)
+
+
+def write_bundle(
+    directory: Path, name: str, version: str, files: Mapping[str, bytes] | None = None, **options: Any
+) -> Path:
+    """Write a bundle of a lock of two packages and of ``files``, which are all plain; return its directory."""
+    contents = {
+        f"{name}/__init__.py": b"",
+        "requirements.txt": b"apple==1.0 --hash=sha256:00\npear==2.0 --hash=sha256:01\n",
+        **(files or {}),
+    }
+    return _sealed(name, version, contents, **options).write(directory)
+
+
+def _sealed(
+    name: str, version: str, files: Mapping[str, bytes], *, executables: Iterable[str] = (), **options: Any
+) -> Bundle:
+    text = manifest_of(name, version, files, **options).sealed().to_yaml().encode()
+    contents = {**files, "kappa.yml": text, f"{name}/kappa.yml": text}
+    return Bundle(Tag(name, version), contents, frozenset(executables) & files.keys())
 
 
 def pieces(content: bytes, size: int = 64 << 10) -> Iterator[bytes]:

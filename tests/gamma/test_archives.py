@@ -17,7 +17,7 @@ from kappa.gamma.transfer.archives import read_archive, write_archive
 from kappa.services.bundle import open_bundle
 from kappa.spec.manifest import read_manifest
 from kappa.spec.portable_paths import clash_in, why_not_portable
-from tests.gamma.whole_bundles import write_bundle
+from tests.gamma.sealed import write_bundle
 
 Member = tuple[str, bytes]
 

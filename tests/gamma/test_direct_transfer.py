@@ -28,8 +28,8 @@ from kappa.log import Kind, listening
 from kappa.services.bundle import Bundle, open_bundle
 from tests.eventually import eventually
 from tests.gamma.s3 import FaultyProxy, environment, make_bucket
+from tests.gamma.sealed import write_bundle
 from tests.gamma.servers import Protocol, Served, serving
-from tests.gamma.whole_bundles import write_bundle
 
 pytestmark = [pytest.mark.engine, pytest.mark.s3]
 

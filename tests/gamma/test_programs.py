@@ -23,7 +23,7 @@ from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.opening import open_storage
 from kappa.services.bundle import open_bundle
 from kappa.tag import Tag
-from tests.gamma.whole_bundles import write_bundle
+from tests.gamma.sealed import write_bundle
 
 CODE = b"def predict(value):\n    return value + 1\n"
 

@@ -14,7 +14,7 @@ from kappa.spec.manifest import read_manifest
 from kappa.spec.store import BundleRecord
 from kappa.tag import BundleReference, Tag
 from tests.gamma.registry_contract import *  # noqa: F403 - the tests
-from tests.gamma.registry_contract import LOCK, Push
+from tests.gamma.registry_contract import LOCK, Push, lock_of
 
 Stage = Callable[..., Path]
 
@@ -40,8 +40,7 @@ def push(store: LocalStore, stage_bundle: Stage) -> Push:
             staged = stage_bundle(
                 staging / "bundle", name.name, name.version, created=created, digest=digest, labels=labels
             )
-            lines = (f"{name} @ {pin}\n" if "/" in pin else f"{name}=={pin}\n" for name, pin in packages)
-            (staged / "requirements.txt").write_text("".join(lines), encoding="utf-8")
+            (staged / "requirements.txt").write_text(lock_of(packages), encoding="utf-8")
             store.put(staged, read_manifest(staged), namespace=name.namespace)
         return store.resolve(BundleReference(name.name, name.version, namespace=name.namespace))
 

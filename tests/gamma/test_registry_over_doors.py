@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,13 @@ from kappa.gamma.database.tables import metadata
 from kappa.gamma.protocols.registry import RemoteRegistry
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.directories import DirectoryStorage
-from kappa.spec.store import BundleRecord
 from kappa.tag import Tag
 from tests.gamma.postgres_server import Databases
 from tests.gamma.processes import gamma_process
 from tests.gamma.registry_contract import *  # noqa: F403 - the tests
-from tests.gamma.registry_contract import LOCK, Push
+from tests.gamma.registry_contract import Push, pushing_to
 from tests.gamma.s3 import environment, make_bucket
-from tests.gamma.sealed import Bundle, pull, seal
+from tests.gamma.sealed import pull, seal
 from tests.gamma.sealed import push as upload_whole
 from tests.gamma.servers import Protocol, serving
 
@@ -95,29 +94,9 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteR
         yield client
 
 
-def sealed(
-    tag: Tag, *, created: str, content: str, labels: Mapping[str, str] | None, packages: Sequence[tuple[str, str]]
-) -> Bundle:
-    lines = (f"{name} @ {pin}\n" if "/" in pin else f"{name}=={pin}\n" for name, pin in packages)
-    contents = {"requirements.txt": "".join(lines).encode(), f"{tag.name}/handlers.py": content.encode()}
-    return seal(tag.version, contents, name=tag.name, created=created, labels=labels)
-
-
 @pytest.fixture
 def push(registry: RemoteRegistry) -> Push:
-    def push_bundle(
-        tag: str,
-        *,
-        created: str = "2026-01-01T00:00:00Z",
-        content: str = "a",
-        labels: Mapping[str, str] | None = None,
-        packages: Sequence[tuple[str, str]] = LOCK,
-    ) -> BundleRecord:
-        name = Tag.parse(tag)
-        bundle = sealed(name, created=created, content=content, labels=labels, packages=packages)
-        return upload_whole(registry, bundle, namespace=name.namespace).record
-
-    return push_bundle
+    return pushing_to(registry)
 
 
 def test_a_bundle_of_large_files_is_the_same_after_both_ways(registry: RemoteRegistry) -> None:

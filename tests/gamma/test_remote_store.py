@@ -21,7 +21,7 @@ from kappa.services.bundle import open_bundle
 from kappa.spec.store import Query
 from kappa.tag import BundleReference, Tag
 from tests.gamma.breaking import BreakingRegistry, as_registry
-from tests.gamma.whole_bundles import write_bundle
+from tests.gamma.sealed import write_bundle
 
 MODEL = bytes(range(256)) * 20_000
 """5 MB: several chunks."""
