@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ __all__ = ["age_of", "bundle_table", "size_of", "text_table", "yaml_text"]
 
 _UNITS = (("year", 31_557_600), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 _CELL_WIDTH = 60
+_NOT_TEXT_IN_YAML_1_1 = re.compile(r"[-+.\d][\d_.:eE+-]*|y|yes|n|no|on|off", re.IGNORECASE)
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -77,11 +79,24 @@ def size_of(size_bytes: int) -> str:
 
 
 def yaml_text(tree: Any) -> str:
-    """Return plain values as YAML, without a newline at the end."""
-    from ruamel.yaml import YAML
+    """Return plain values as YAML, without a newline at the end.
 
+    Text that YAML 1.1, which many programs still read, takes for a number or a truth value is in quotes.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.representer import SafeRepresenter
+
+    class Representer(SafeRepresenter):
+        """Writes text that is only text."""
+
+    def write(representer: SafeRepresenter, text: str) -> Any:
+        style = "'" if _NOT_TEXT_IN_YAML_1_1.fullmatch(text) else None
+        return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Representer.add_representer(str, write)
     buffer = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = Representer
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(tree, buffer)

@@ -174,7 +174,7 @@ def test_a_namespace_is_configured_like_any_setting(kappa: Kappa) -> None:
     kappa("config", "set", "gamma_service.namespace=team")
     assert [line.split()[0] for line in done(kappa("list")).splitlines()] == ["MODEL_VERSION", "team/Wine:1"]
     assert json.loads(done(kappa("get", "default/Iris:1")))["name"] == "Iris"
-    assert kappa("get", "Wine", "--namespace", "Bad Name").exit_code == 3
+    assert kappa("get", "Wine", "--namespace", "Bad Name").exit_code == 2
 
 
 # -- the packages of locks

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -125,6 +127,22 @@ def test_a_server_that_is_away_is_named_with_what_to_do(nobody: int, form: str) 
     for advice in ("kappa gamma-service-start", "kappa config set gamma_service.url=HOST:PORT", "--local"):
         assert f"`{advice}`" in str(caught.value)
     assert caught.value.exit_code == 7
+
+
+def test_grpc_writes_nothing_of_its_own_about_a_handshake_that_fails() -> None:
+    script = (
+        "import sys\n"
+        "from kappa.gamma.clients.connecting import connect\n"
+        "from kappa.errors import GammaUnreachableError\n"
+        "try:\n    connect(sys.argv[1]).info()\n"
+        "except GammaUnreachableError:\n    print('away')\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    with serving(CannedRegistry()) as served:
+        url = served.url("grpc").replace("grpc://", "")
+        words = [sys.executable, "-c", script, f"grpcs://{url}"]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("away\n", "")
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "http://127.0.0.1:{}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def connect(url: str, settings: GammaSettings = _DEFAULTS) -> RemoteRegistry:
     )
     if address.protocol == "http":
         return clients.HttpRegistry(address, connection)
+    # NOTE: gRPC reads it when it is imported, here; what it would write to stderr is in the errors, too
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     return clients.GrpcRegistry(address, connection)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -279,7 +278,6 @@ def _failure(address: Address, call: grpc.Call) -> KappaError:
 
 
 def _open_channel(address: Address, settings: ConnectionSettings) -> grpc.Channel:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what gRPC writes to stderr itself is in the errors, too
     options = [
         ("grpc.enable_retries", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
