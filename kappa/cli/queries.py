@@ -95,10 +95,10 @@ def printed_bundles(bundles: Sequence[actions.StoredBundle], output_format: str,
 
 def why_none(query: Query, noun: str) -> str:
     """Return a sentence that says which options of a query leave nothing; empty where it has none."""
-    those = f"{noun} with these labels" if query.selector else noun
+    described = f"{noun} with these labels" if query.selector else noun
     if query.offset:
         that_lock = f" that locks `{query.requires}`" if query.requires is not None else ""
-        return f"`--offset {query.offset}` skips every {those}{that_lock}."
+        return f"`--offset {query.offset}` skips every {described}{that_lock}."
     if query.requires is not None:
-        return f"No {those} locks `{query.requires}`."
+        return f"No {described} locks `{query.requires}`."
     return f"No {noun} has these labels." if query.selector else ""
