@@ -38,6 +38,7 @@ REACHED = {
     "kappa/containers/": ("containerize",),
     "kappa/images.py": ("containerize",),
     "kappa/actions/stores.py": ("info", "serve", "run", "containerize"),
+    "kappa/gamma/choosing.py": ("push", "pull"),
     "kappa/gamma/clients/": ("list", "get", "build"),
     "kappa/gamma/storages/directories.py": ("build",),
     "kappa/gamma/storages/opening.py": ("gamma-service-start",),

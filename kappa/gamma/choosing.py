@@ -19,6 +19,11 @@ def open_remote_store(
 ) -> RemoteStore:
     """Return the store of the Gamma server that is configured; raises `UsageError` where none is."""
     url = settings.gamma_service.url
+    if url is None and environ.get("KAPPA_GAMMA_SERVICE__URL") == "":
+        raise UsageError(
+            "This needs a Gamma server, and `--local`, or an empty `KAPPA_GAMMA_SERVICE__URL`, ignores the one that is "
+            "configured."
+        )
     if url is None:
         raise UsageError(
             "No Gamma server is configured: `kappa config set gamma_service.url=HOST:PORT` names the one of your team."

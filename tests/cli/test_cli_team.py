@@ -119,6 +119,16 @@ def test_what_this_machine_alone_has_is_said_to_be_here(
     assert "The store of this machine has it: `--local` uses that, and `kappa push Iris:" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["push", "pull"])
+def test_what_moves_between_two_stores_needs_both(
+    kappa: Kappa, team: BreakingRegistry, move: Move, command: str
+) -> None:
+    put_local(move("alice"), "1")
+    result = kappa(command, "Iris:1", "--local")
+    assert result.exit_code == 2
+    assert "This needs a Gamma server, and `--local`" in result.stderr
+
+
 def test_a_tag_is_freed_on_the_host_of_the_server_alone(
     kappa: Kappa, team: BreakingRegistry, move: Move, tmp_path: Path
 ) -> None:

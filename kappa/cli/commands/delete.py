@@ -66,9 +66,10 @@ def command(
     Each TARGET is one bundle, by tag or digest, or a name together with `--labels` or `--all`. Nothing is deleted that
     is not named, and nothing without a question, unless `--yes` answers it.
 
-    The tag of a deleted bundle stays reserved for its bytes: whoever has it written down gets these or nothing.
-    `--forget` frees it, and another bundle may have it. In the store of this machine you may do that; of a Gamma
-    server, who runs it may, on its host, with `--db-url`.
+    On a Gamma server the tag of a deleted bundle stays reserved for its bytes: whoever has it written down gets these
+    or nothing. `--forget` frees it, and another bundle may have it. Who runs a server may do that, on its host, with
+    `--db-url`. In the store of this machine, where a build may take the tag in any case, it frees it for servers of
+    this store, too.
     """
     if not targets and selector is None and not everything:
         raise UsageError(
