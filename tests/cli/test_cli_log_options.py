@@ -81,4 +81,4 @@ def test_an_unknown_format_is_refused_with_those_there_are(
     monkeypatch.setenv("KAPPA_SERVER__LOG_FORMAT", "xml")
     result = kappa("serve", bundle)
     assert result.exit_code == 3
-    assert "`server.log_format`" in result.stderr
+    assert "The variable `KAPPA_SERVER__LOG_FORMAT` must be `text` or `json`, not `xml`." in result.stderr
