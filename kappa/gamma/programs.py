@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from kappa import bundle as bundles
@@ -91,6 +92,18 @@ class GammaClient:
     namespace: str
     """The namespace of names without one."""
     environ: Mapping[str, str]
+
+    def close(self) -> None:
+        """Close the connections to the server, or to the store of this machine; a `with` block does so at its end."""
+        self.store.close()
+
+    def __enter__(self) -> GammaClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     # -- reading
 
@@ -264,6 +277,17 @@ class AsyncGammaClient:
     """The methods of `GammaClient`, awaited; several may run at once."""
 
     client: GammaClient
+
+    async def close(self) -> None:
+        await _awaited(self.client.close)
+
+    async def __aenter__(self) -> AsyncGammaClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def list_bundles(
         self,

@@ -133,6 +133,10 @@ class RemoteStore:
         """
         return self.registry.delete(tags, force=force, operation=new_operation())
 
+    def close(self) -> None:
+        """Close the connections to the registry; nothing can be asked after that."""
+        self.registry.close()
+
     # -- labels and aliases
 
     def set_labels(self, tag: Tag, changes: Mapping[str, str | None]) -> BundleRecord:

@@ -135,3 +135,5 @@ class CannedRegistry:
     def collect_garbage(self, *, grace: timedelta, dry_run: bool = True) -> Garbage:
         self._note("collect_garbage", grace, dry_run)
         return Garbage(3, 2**35, 1, is_removed=not dry_run)
+
+    def close(self) -> None: ...

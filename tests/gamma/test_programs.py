@@ -177,6 +177,24 @@ def test_both_clients_have_the_same_methods() -> None:
     assert methods(GammaClient) == methods(AsyncGammaClient)
 
 
+def test_a_block_closes_the_connections_of_a_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    service = GammaService(open_storage((tmp_path / "team").as_uri()), sqlite_url(tmp_path / "team.db"))
+    closed: list[str] = []
+    monkeypatch.setattr(service, "close", lambda: closed.append("connections"))
+    monkeypatch.setattr(choosing, "connect", lambda url, settings: service)
+    with kappa.gamma.client("gamma.test:50051") as client:
+        assert client.list_bundles() == []
+        assert closed == []
+    assert closed == ["connections"]
+
+    async def ask() -> None:
+        async with kappa.gamma.async_client("gamma.test:50051") as client:
+            assert await client.list_bundles() == []
+
+    asyncio.run(ask())
+    assert closed == ["connections"] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [

@@ -190,12 +190,12 @@ class Registry(Protocol):
     def collect_garbage(self, *, grace: timedelta, dry_run: bool = True) -> Garbage:
         """Find, and unless ``dry_run`` remove, what no bundle and no live upload needs and is older than ``grace``."""
 
+    def close(self) -> None:
+        """Close the connections, to a server or to the database."""
+
 
 class RemoteRegistry(Registry, Protocol):
     """A registry on another machine, with connections that are kept.
 
     Every operation raises `GammaUnreachableError` where the server does not answer; what was asked may be asked again.
     """
-
-    def close(self) -> None:
-        """Close the connections."""
