@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from kappa._files import sha256_of_bytes
+from kappa.errors import GammaError
 from kappa.gamma.protocols.registry import BundleFile, Commit, Upload
 from kappa.spec.manifest import BundleManifest, ResolvedEnv
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
@@ -153,12 +154,20 @@ def write_missing(registry: Moves, bundle: Bundle, upload: Upload, *, at_once: i
 
 
 def push(registry: Moves, bundle: Bundle, *, namespace: str = DEFAULT_NAMESPACE) -> Commit:
-    """Upload a bundle whole."""
+    """Upload a bundle whole, also where bundles that have its blobs are deleted meanwhile."""
     upload = registry.begin_upload(bundle.manifest, bundle.files, namespace=namespace, operation=uuid4().hex)
     if upload.record is not None:
         return Commit(upload.record, is_latest=False, was_there=True)
-    write_missing(registry, bundle, upload)
-    return registry.commit_upload(upload.session, operation=uuid4().hex)
+    sent: set[str] = set()
+    while True:
+        write_missing(registry, bundle, upload)
+        sent |= upload.missing.keys()
+        try:
+            return registry.commit_upload(upload.session, operation=uuid4().hex)
+        except GammaError:
+            upload = registry.upload_state(upload.session)
+            if upload.missing.keys() <= sent:
+                raise
 
 
 def pull(registry: Moves, tag: Tag) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ import pytest
 
 from kappa.errors import BundleError, BundleNotFoundError, DestinationExistsError, GammaError, GammaUnreachableError
 from kappa.gamma.database.engine import sqlite_url
+from kappa.gamma.protocols.registry import Commit
 from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.opening import open_storage
@@ -107,6 +108,39 @@ def test_a_second_version_moves_only_what_changed(
     assert before >= len(MODEL)
     put(store, iris("2", {"Iris/more.txt": b"more"}))
     assert registry.bytes_written - before < 10_000
+
+
+def test_what_only_a_deleted_bundle_had_is_sent_after_all(
+    registry: BreakingRegistry, store: RemoteStore, iris: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, iris())
+    service = registry.registry
+
+    def commit_late(session: str, *, operation: str) -> Commit:
+        service.delete([Tag("Iris", "1")], operation="deletion")
+        return service.commit_upload(session, operation=operation)
+
+    monkeypatch.setattr(registry, "commit_upload", commit_late, raising=False)
+    before = registry.bytes_written
+    directory = put(store, iris("2"))
+    assert registry.bytes_written - before >= len(MODEL)
+    assert open_bundle(directory).manifest.tag == Tag("Iris", "2")
+    assert [str(record.tag) for record in store.list_bundles()] == ["Iris:2"]
+
+
+def test_a_commit_that_fails_for_another_reason_is_not_repeated(
+    registry: BreakingRegistry, store: RemoteStore, iris: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[str] = []
+
+    def commit(session: str, *, operation: str) -> Commit:
+        commits.append(session)
+        raise GammaError("The disk is full.")
+
+    monkeypatch.setattr(registry, "commit_upload", commit, raising=False)
+    with pytest.raises(GammaError, match="full"):
+        put(store, iris())
+    assert len(commits) == 1
 
 
 def test_the_same_bundle_again_is_success_and_other_bytes_are_refused(

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Thread
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -544,6 +545,34 @@ def test_a_file_that_was_changed_in_a_tree_is_not_taken_from_it(
     write_missing(registry, second, registry.upload_state(session))
     commit(registry, session)
     assert pull(registry, Tag("Iris", "2")) == second.contents
+
+
+@in_directories
+@on_sqlite
+@pytest.mark.parametrize("others", [1, 2])
+def test_a_blob_whose_bundle_is_deleted_meanwhile_comes_from_another_or_is_asked_for(
+    registry: GammaService, registry_storage: DirectoryStorage, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    for number in range(others):
+        push(registry, seal(f"0.{number}", {MODEL: BIG}))
+    bundle = seal("1", {MODEL: BIG})
+    session, missing = begin(registry, bundle)
+    assert missing == {}
+    pending = registry_storage.pending
+
+    def pending_late(session: str, tag: Tag, files: Any, sources: Any) -> Any:
+        monkeypatch.setattr(registry_storage, "pending", pending)
+        source = next(sources[file.digest] for file in files if file.path == MODEL)
+        assert registry.delete([Tag(*source.uri.split("/"))], operation=uuid4().hex)
+        return pending(session, tag, files, sources)
+
+    monkeypatch.setattr(registry_storage, "pending", pending_late)
+    if others == 1:
+        with pytest.raises(GammaError, match="Write them, then commit it again"):
+            commit(registry, session)
+        write_missing(registry, bundle, registry.upload_state(session))
+    commit(registry, session)
+    assert pull(registry, bundle.tag) == bundle.contents
 
 
 @in_directories

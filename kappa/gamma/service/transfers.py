@@ -36,7 +36,7 @@ from kappa.gamma.database.uploads import (
     session_of,
 )
 from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, SignedUrl, Upload
-from kappa.gamma.protocols.storage import Blob, BlobsLostError, BundleStorage, PendingBundle
+from kappa.gamma.protocols.storage import Blob, BlobsLostError, BlobSource, BundleStorage, PendingBundle
 from kappa.gamma.service.contents import manifest_digest, read_contents
 from kappa.gamma.service.garbage import collect_garbage
 from kappa.gamma.service.records import record_of_contents
@@ -213,7 +213,7 @@ class Transfers:
             if upload.is_committed:
                 return _commit(connection, _record(connection, upload.tag), was_there=True)
         try:
-            commit = self._publish(upload, operation, request)
+            commit = self._publish_complete(upload, operation, request)
         except BlobsLostError as exc:
             with self._writing() as connection:
                 if live_upload(connection, session).is_committed:  # meanwhile, and its blobs are used
@@ -278,8 +278,23 @@ class Transfers:
         sources = readable_sources(connection, upload.tag.namespace, [item.blob.digest for item in waiting])
         return [item for item in waiting if item.is_lost or item.blob.digest not in sources]
 
-    def _publish(self, upload: BegunUpload, operation: str, request: tuple[str, ...]) -> Commit:
-        _, manifest = read_contents(upload.manifest, upload.files, namespace=upload.tag.namespace)
+    def _publish_complete(self, upload: BegunUpload, operation: str, request: tuple[str, ...]) -> Commit:
+        """Publish an upload that lacks nothing; raises `GammaError` for one that does.
+
+        A bundle from which a blob was to be taken may be deleted meanwhile: then another one that has it is.
+        """
+        sources = self._sources_of(upload)
+        while True:
+            try:
+                return self._publish(upload, sources, operation, request)
+            except BlobsLostError as exc:  # noqa: PERF203 - seldom
+                with self._storage.exclusive():  # after the deletion, which moves a tree away before its rows
+                    before, sources = sources, self._sources_of(upload)
+                if all(sources.get(digest) == before.get(digest) for digest in exc.digests):
+                    raise
+
+    def _sources_of(self, upload: BegunUpload) -> dict[str, BlobSource]:
+        """Return the files of bundles that have blobs of a complete upload; raises `GammaError` if it lacks some."""
         with self._reading() as connection:
             if missing := self._missing(connection, upload):
                 raise GammaError(
@@ -287,10 +302,14 @@ class Transfers:
                     f"`{missing[0].blob.digest}`. Write them, then commit it again."
                 )
             sources = readable_sources(connection, upload.tag.namespace, list(upload.blobs))
+        return {digest: source for digest, (source, _) in sources.items()}
+
+    def _publish(
+        self, upload: BegunUpload, sources: Mapping[str, BlobSource], operation: str, request: tuple[str, ...]
+    ) -> Commit:
+        _, manifest = read_contents(upload.manifest, upload.files, namespace=upload.tag.namespace)
         with (
-            self._storage.pending(
-                upload.session, upload.tag, upload.files, {digest: source for digest, (source, _) in sources.items()}
-            ) as pending,
+            self._storage.pending(upload.session, upload.tag, upload.files, sources) as pending,
             self._storage.exclusive(),
             self._writing() as connection,
         ):

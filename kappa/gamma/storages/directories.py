@@ -252,7 +252,10 @@ class DirectoryStorage:
         source = sources.get(file.digest)
         if source is None or not (original := self.root / source.uri / source.path).is_file():
             return False
-        _copy(original, target, is_executable=file.is_executable)
+        try:
+            _copy(original, target, is_executable=file.is_executable)
+        except FileNotFoundError:  # its bundle was deleted meanwhile
+            return False
         return sha256_of_file(target) == blob.hex
 
     # -- bundles

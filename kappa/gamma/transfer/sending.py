@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from kappa._files import sha256_of_bytes
-from kappa.errors import BundleError, GammaUnreachableError
+from kappa.errors import BundleError, GammaError, GammaUnreachableError
 from kappa.gamma.protocols.registry import BundleFile, Commit, Registry
 from kappa.gamma.transfer.direct import DirectRoute, direct_route
 from kappa.gamma.transfer.streams import CHUNK_BYTES, Meter, Patience, Progress, in_streams, new_operation
@@ -63,13 +63,24 @@ def send_bundle(
         newest = registry.resolve(BundleReference(bundle.manifest.name, namespace=namespace))
         return Commit(upload.record, is_latest=newest.tag == upload.record.tag, was_there=True)
     sources = {file.digest: (bundle.directory / file.path, file.size_bytes) for file in files}
-    meter = Meter(sum(sources[digest][1] for digest in upload.missing), on_progress)
-    largest_first = sorted(upload.missing, key=lambda digest: -sources[digest][1])
-    with direct_route(registry, meter) as direct:
-        sender = _Sender(registry, upload.session, meter, pause or meter.pause, direct)
-        calls = [partial(sender.send, digest, *sources[digest], upload.missing[digest]) for digest in largest_first]
-        in_streams(calls, meter, streams=streams)
-    return registry.commit_upload(upload.session, operation=new_operation())
+    sent: set[str] = set()
+    while True:
+        meter = Meter(sum(sources[digest][1] for digest in upload.missing), on_progress)
+        largest_first = sorted(upload.missing, key=lambda digest: -sources[digest][1])
+        with direct_route(registry, meter) as direct:
+            sender = _Sender(registry, upload.session, meter, pause or meter.pause, direct)
+            calls = [partial(sender.send, digest, *sources[digest], upload.missing[digest]) for digest in largest_first]
+            in_streams(calls, meter, streams=streams)
+        sent |= upload.missing.keys()
+        try:
+            return registry.commit_upload(upload.session, operation=new_operation())
+        except GammaError as exc:
+            if isinstance(exc, GammaUnreachableError):
+                raise
+            upload = registry.upload_state(upload.session)
+            if upload.missing.keys() <= sent:
+                raise
+            # the last bundle that had these blobs was deleted meanwhile, or the registry has lost them
 
 
 @dataclass(frozen=True)
