@@ -17,7 +17,9 @@ The tree, with the exit code of each class (a subclass keeps its parent's unless
     │       └── IndexUnreachableError
     ├── ContainerError .........................  6
     ├── GammaError .............................  7
-    │   └── GammaUnreachableError ..............     a Gamma server that does not answer; what was sent may be repeated
+    │   ├── GammaUnreachableError ..............     a Gamma server that does not answer; what was sent may be repeated
+    │   ├── UnauthenticatedError ...............     a Gamma server that wants a token: none, a wrong or an old one came
+    │   └── AccessDeniedError ..................     a Gamma server whose token does not allow what was asked
     ├── DeployError ............................  8
     ├── InferenceFailedError ...................  9  the user's code or a model failed
     │   ├── BadInputError ......................     a request that its adapter refuses: HTTP 4xx
@@ -37,6 +39,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "EXIT_INTERRUPTED",
+    "AccessDeniedError",
     "AnswerError",
     "BadInputError",
     "BuildError",
@@ -60,6 +63,7 @@ __all__ = [
     "PortInUseError",
     "ResolutionError",
     "ResultMismatchError",
+    "UnauthenticatedError",
     "UsageError",
     "exception_text",
     "optional_import",
@@ -148,6 +152,14 @@ class GammaError(KappaError):
 
 class GammaUnreachableError(GammaError):
     """A Gamma server does not answer, or the connection to it broke and did not come back."""
+
+
+class UnauthenticatedError(GammaError):
+    """A Gamma server wants a token, and none came, or one that is wrong, expired or revoked."""
+
+
+class AccessDeniedError(GammaError):
+    """A Gamma server knows its caller, whose token does not allow what was asked; nothing was changed."""
 
 
 class DeployError(KappaError):

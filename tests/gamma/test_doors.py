@@ -120,6 +120,8 @@ def test_a_chunk_that_is_sent_is_the_chunk_that_arrives(canned: CannedRegistry, 
         errors.BundleError("The manifest does not describe its files."),
         UsageError("`1` is a version."),
         GammaError("`production` names `1`, not `2`. " + "x" * 5000),
+        errors.UnauthenticatedError("The token was revoked."),
+        errors.AccessDeniedError("The token `ci` may read."),
         errors.ConfigurationError("The settings do not fit."),
         KappaError("Something else."),
     ],
@@ -236,6 +238,12 @@ def test_an_error_body_has_the_message_the_id_and_the_class(canned: CannedRegist
     assert answer.status_code == 404
     assert answer.json() == {"error": "No.", "request_id": "mine-1", "kind": "BundleNotFoundError"}
     assert (answer.headers["X-Request-Id"], answer.headers["Kappa-Error"]) == ("mine-1", "BundleNotFoundError")
+    assert "WWW-Authenticate" not in answer.headers
+    canned.failure = errors.UnauthenticatedError("No.")
+    answer = http.get("/api/v1/bundles/default/Iris/1")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    canned.failure = errors.AccessDeniedError("No.")
+    assert http.get("/api/v1/bundles/default/Iris/1").status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import falcon
 import falcon.asgi
 
-from kappa.errors import BundleNotFoundError, KappaError, UsageError
+from kappa.errors import BundleNotFoundError, KappaError, UnauthenticatedError, UsageError
 from kappa.gamma.doors.bounds import Asgi, within_bounds
 from kappa.gamma.doors.exchanges import METRICS_TYPE, ClientGoneError, Exchange, Exchanges, request_id_of
 from kappa.gamma.doors.openapi import openapi_document
@@ -329,6 +329,8 @@ async def _answer_failure(
     resp.status = status_of(exc).http
     name = name_of(exc)
     resp.set_header(ERROR_HEADER, name)
+    if isinstance(exc, UnauthenticatedError):
+        resp.set_header("WWW-Authenticate", "Bearer")
     resp.content_type = _JSON
     resp.data = _error_body(str(exc), req.context.request_id, kind=name)
 

@@ -11,19 +11,29 @@ from typing import Literal
 
 from kappa import errors
 from kappa.errors import (
+    AccessDeniedError,
     BundleError,
     BundleNotFoundError,
     DestinationExistsError,
     GammaError,
     GammaUnreachableError,
     KappaError,
+    UnauthenticatedError,
     UsageError,
 )
 
 __all__ = ["LONGEST_MESSAGE", "InternalError", "Status", "error_of", "name_of", "status_of"]
 
 GrpcStatus = Literal[
-    "ABORTED", "ALREADY_EXISTS", "FAILED_PRECONDITION", "INTERNAL", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE"
+    "ABORTED",
+    "ALREADY_EXISTS",
+    "FAILED_PRECONDITION",
+    "INTERNAL",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "UNAVAILABLE",
 ]
 
 LONGEST_MESSAGE = 8000
@@ -51,6 +61,8 @@ _STATUSES: tuple[tuple[type[KappaError], Status], ...] = (
     (UsageError, Status("INVALID_ARGUMENT", 400)),
     (BundleError, Status("INVALID_ARGUMENT", 422)),
     (GammaUnreachableError, Status("UNAVAILABLE", 503)),
+    (UnauthenticatedError, Status("UNAUTHENTICATED", 401)),
+    (AccessDeniedError, Status("PERMISSION_DENIED", 403)),
     (InternalError, Status("INTERNAL", 500)),
     (GammaError, Status("FAILED_PRECONDITION", 409)),
     (KappaError, Status("FAILED_PRECONDITION", 409)),
