@@ -4,13 +4,13 @@
 
 A bundle of two models, half of the size each, goes to a Gamma server over gRPC and comes back. The server keeps it in
 a folder (beside `cp -r`) and in a bucket of an S3 server (beside a copy of the same files to the same S3 server, four
-at once, in parts of 8 MiB). A second version has one of the two models again. MLflow logs, registers and downloads
-the same folder: by itself into a folder and the bucket, which is its fastest way, and through its own server. Every
-step runs in a process of its own, which says how long it took without the start of Python. Each file that moves is
-compared with its digest, by the server or by the client that pulls it; neither the plain copy nor MLflow does that.
-What a step leaves to be written to the disk is written before the next one begins. "Direct" is with
-`--direct-transfer`. Memory is the peak of the client's process and, in that step, of the server's. The S3 server is
-moto's, in Python: it bounds all rates, those of the plain copy too.
+at once, in parts of 8 MiB). A second version has one of the two models again. MLflow logs, registers and downloads the
+same folder: by itself into a folder and the bucket, which is its fastest way, and through its own server. Every step
+runs in a process of its own, which says how long it took without the start of Python. Each file that moves is compared
+with its digest, by the server or by the client that pulls it; neither the plain copy nor MLflow does that. Before each
+process starts, all that was written earlier is on the disk. "Direct" is with `--direct-transfer`. Memory is the peak
+of the client's process and, in that step, of the server's. The S3 server is moto's, in Python: it bounds all rates,
+those of the plain copy too.
 
 `--mlflow` is an environment with `mlflow` and `boto3`, made from the index where it is not there; `-` leaves it out.
 `--write` renders the page in the docs. Runs on Linux.
@@ -159,7 +159,6 @@ def mlflow_server(python: Path, folder: Path, artifacts: str, environ: Mapping[s
 
 def step(name: str, *arguments: object, environ: Mapping[str, str], server: Server | None = None) -> dict[str, Any]:
     """Run a step of `transfer_steps.py`; return what it says, with the peak of a server meanwhile."""
-    os.sync()
     if server is not None:
         server.reset_peak()
     script = Path(__file__).with_name("transfer_steps.py")
@@ -182,7 +181,6 @@ def figure(name: str, result: Mapping[str, Any], *, beside: str = "") -> Figure:
 
 
 def copy(name: str, source: Path, target: Path) -> Figure:
-    os.sync()
     began = time.perf_counter()
     subprocess.run(["cp", "-r", str(source), str(target)], check=True)
     return Figure(name, time.perf_counter() - began)
@@ -193,7 +191,6 @@ def mlflow(
 ) -> Iterator[Figure]:
     target = folder / "mlflow-copy"
     target.mkdir()
-    os.sync()
     script = Path(__file__).with_name("transfer_mlflow.py")
     result = last_line([str(python), str(script), str(source), str(target), uri, artifacts], environ)
     shutil.rmtree(target)
@@ -393,9 +390,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 break
             (folder / str(number)).mkdir()
             rounds.append([])
+            os.sync()
             for result in measure(first, second, folder / str(number), python):
                 print(f"{result.step}: {result.seconds:.2f} s", file=sys.stderr, flush=True)
                 rounds[-1].append(result)
+                os.sync()  # before the next step, which would pay for this one
             shutil.rmtree(folder / str(number))
         text = page_of(rounds, options.megabytes, python)
     if options.write:
