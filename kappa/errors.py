@@ -18,8 +18,8 @@ The tree, with the exit code of each class (a subclass keeps its parent's unless
     ├── ContainerError .........................  6
     ├── GammaError .............................  7
     │   ├── GammaUnreachableError ..............     a Gamma server that does not answer; what was sent may be repeated
-    │   ├── UnauthenticatedError ...............     a Gamma server that wants a token: none, a wrong or an old one came
-    │   └── AccessDeniedError ..................     a Gamma server whose token does not allow what was asked
+    │   ├── UnauthenticatedError ...............     a Gamma server wants a token, and got no valid one
+    │   └── AccessDeniedError ..................     the caller's token does not allow what was asked
     ├── DeployError ............................  8
     ├── InferenceFailedError ...................  9  the user's code or a model failed
     │   ├── BadInputError ......................     a request that its adapter refuses: HTTP 4xx
@@ -155,11 +155,11 @@ class GammaUnreachableError(GammaError):
 
 
 class UnauthenticatedError(GammaError):
-    """A Gamma server wants a token, and none came, or one that is wrong, expired or revoked."""
+    """A Gamma server wants a token, and the caller sent none, or one that is wrong, expired or revoked."""
 
 
 class AccessDeniedError(GammaError):
-    """A Gamma server knows its caller, whose token does not allow what was asked; nothing was changed."""
+    """A Gamma server knows the caller, but the caller's token does not allow what was asked; nothing was changed."""
 
 
 class DeployError(KappaError):

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import httpx
 import pytest
 
@@ -15,6 +16,8 @@ from kappa import errors
 from kappa.errors import BundleNotFoundError, DestinationExistsError, GammaError, KappaError, UsageError
 from kappa.gamma.doors.openapi import openapi_document
 from kappa.gamma.protocols.registry import BundleFile, Registry, RemoteRegistry
+from kappa.gamma.wire.proto import messages
+from kappa.gamma.wire.proto.descriptors import methods
 from kappa.labels import parse_selector
 from kappa.spec.store import Query
 from kappa.tag import BundleReference, Tag
@@ -136,6 +139,32 @@ def test_a_failure_has_its_class_its_message_and_its_exit_code(
             ask(client)
         assert (type(caught.value), str(caught.value)) == (type(failure), str(failure))
         assert caught.value.exit_code == failure.exit_code
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (BundleNotFoundError("No."), grpc.StatusCode.NOT_FOUND),
+        (errors.UnauthenticatedError("No."), grpc.StatusCode.UNAUTHENTICATED),
+        (errors.AccessDeniedError("No."), grpc.StatusCode.PERMISSION_DENIED),
+        (GammaError("No."), grpc.StatusCode.FAILED_PRECONDITION),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, KappaError) else value.name,
+)
+def test_a_failure_has_the_status_code_of_grpc(
+    canned: CannedRegistry, served: Served, failure: KappaError, code: grpc.StatusCode
+) -> None:
+    canned.failure = failure
+    method = methods()["AbortUpload"]
+    with grpc.insecure_channel(served.grpc.removeprefix("grpc://")) as channel:
+        ask = channel.unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(messages.UploadSession(session="session-1"), timeout=30)
+    assert caught.value.code() is code
 
 
 def test_a_failure_that_needs_more_than_a_message_becomes_one_of_gamma(
