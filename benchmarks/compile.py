@@ -2,10 +2,13 @@
 
 The *forest* has 100 trees and takes 30 numbers; *films* is a pipeline with TF-IDF of a text, categories, and gradient
 boosting of numbers that may be missing. Kappa serves each from two bundles without any code, compiled and as a pickle,
-each bundle in an environment with what its lock names and nothing else. FastAPI and LitServe call `predict` of the
-same pickle, as `benchmarks/peers` has them. The *no-op* answers three bytes on Kappa's own server stack. One server
-runs at a time, with one worker; they take turns, every other round goes backwards, and a ratio is the median of each
-round's. Where a Docker engine answers, each bundle also becomes an image, all from one base image.
+each bundle in an environment with what its lock names and nothing else. FastAPI and LitServe call `predict` of the same
+pickle, as `benchmarks/peers` has them. The *no-op* answers three bytes on Kappa's own server stack. *By hand* is that
+no-op with the compiled model in it: a few lines that parse the body, make arrays, run the session and write the labels,
+and check nothing. It shows what one client can get at most: a call that is made once in a while finds the processor's
+caches as others have left them. One server runs at a time, with one worker; they take turns, every other round goes
+backwards, and a ratio is the median of each round's. Where a Docker engine answers, each bundle also becomes an image,
+all from one base image.
 
     python benchmarks/compile.py --write       # a quarter of an hour, on a quiet machine; docs/benchmarks/compile.md
     python benchmarks/compile.py --images-only # the images alone
@@ -34,8 +37,12 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import compile_images
-from serve import load
+import falcon.asgi
+import orjson
+from serve import Ready, load, serve_app
 from versions import revision_of
+
+from kappa.server.options import ServerOptions
 
 __all__ = ["main"]
 
@@ -54,6 +61,7 @@ ENVIRONMENTS: Mapping[str, list[str]] = {
 }
 TITLES = {
     "noop": "no-op",
+    "hand": "by hand, compiled",
     "compiled": "Kappa, compiled",
     "pickled": "Kappa, as pickled",
     "fastapi": "FastAPI",
@@ -202,7 +210,8 @@ def cases_of(
     row = request_of(model)
     rows, wrapped = json.dumps([row]).encode(), json.dumps({"rows": [row]}).encode()
     noop = [sys.executable, str(ROOT / "benchmarks" / "serve.py"), "--serve", "noop", "--port", str(port)]
-    cases = [Case("noop", model, [*noop, "--folder", str(folder)], rows)]
+    hand = [sys.executable, __file__, "--by-hand", str(bundles[f"{model}-compiled"]), "--port", str(port)]
+    cases = [Case("noop", model, [*noop, "--folder", str(folder)], rows), Case("hand", model, hand, rows)]
     for server in KINDS:
         serve = [str(pythons[server]), "-m", "kappa", "serve-gunicorn", str(bundles[f"{model}-{server}"])]
         cases.append(Case(server, model, [*serve, "--port", str(port), "--workers", "1"], rows))
@@ -210,6 +219,44 @@ def cases_of(
         script = str(PEERS / "servers" / f"{server}_server.py")
         cases.append(Case(server, model, [str(pythons[server]), script, model, str(port), str(folder), "1"], wrapped))
     return cases
+
+
+def serve_by_hand(bundle: Path, port: int) -> None:
+    """Serve a compiled model as one writes it who needs nothing else."""
+    import numpy as np
+    from onnxruntime import InferenceSession, SessionOptions
+
+    class Predict:
+        def __init__(self) -> None:
+            (graph,) = bundle.glob("*/artifacts/model/model.onnx")
+            options = SessionOptions()
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            self.session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            facts = json.loads(graph.with_name("compiled.json").read_bytes())
+            self.output = [facts["methods"]["predict"]["output"]]
+            self.is_matrix, self.width = facts["layout"] == "matrix", facts["width"]
+            self.columns = [
+                (f"column_{index}", column["name"], object if column["is_text"] else self.width)
+                for index, column in enumerate(facts["columns"])
+            ]
+
+        async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+            rows = orjson.loads(await req.stream.read())
+            if self.is_matrix:
+                feed = {"columns": np.array(rows, self.width)}
+            else:
+                feed = {key: np.array([[row[name]] for row in rows], dtype) for key, name, dtype in self.columns}
+            (labels,) = self.session.run(self.output, feed)
+            resp.data = orjson.dumps(labels.tolist())
+            resp.content_type = "application/json"
+
+    def make_app() -> falcon.asgi.App[Any, Any]:
+        app = falcon.asgi.App()
+        app.add_route("/predict", Predict())
+        app.add_route("/readyz", Ready())
+        return app
+
+    serve_app(make_app, ServerOptions(host="127.0.0.1", port=port, workers=1))
 
 
 @contextmanager
@@ -273,8 +320,8 @@ def ratio(measured: Measured, model: str, connections: int, server: str, other: 
 
 def table(measured: Measured) -> list[str]:
     lines = [
-        "| model | connections | server | requests/s | of FastAPI's | of the no-op's | p99 ms |",
-        "|---|---:|---|---:|---:|---:|---:|",
+        "| model | connections | server | requests/s | of FastAPI's | of the no-op's | of by hand | p99 ms |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for model in MODELS:
         for connections in CONNECTIONS:
@@ -284,11 +331,12 @@ def table(measured: Measured) -> list[str]:
                     f"| {model} | {connections} | {title} | {median(s.rate for s in samples):,.0f} | "
                     f"{ratio(measured, model, connections, server, 'fastapi'):.1f} | "
                     f"{ratio(measured, model, connections, server, 'noop'):.2f} | "
+                    f"{ratio(measured, model, connections, server, 'hand'):.2f} | "
                     f"{median(s.p99_ms for s in samples):.2f} |"
                 )
     lines += ["", "| server | start-up, forest | start-up, films | installed packages |", "|---|---:|---:|---:|"]
     for server, title in TITLES.items():
-        if server != "noop":
+        if server in measured.sizes:
             starts = [f"{median(measured.starts[model, server]):.1f} s" for model in MODELS]
             lines.append(f"| {title} | {' | '.join(starts)} | {measured.sizes[server]:.0f} MB |")
     return lines
@@ -354,7 +402,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--images-only", action="store_true", help="make and start the images alone")
     parser.add_argument("--port", type=int, default=17840)
     parser.add_argument("--environments", type=Path, default=ROOT / ".venv" / "compile")
+    parser.add_argument("--by-hand", type=Path, metavar="BUNDLE", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.by_hand:
+        serve_by_hand(options.by_hand, options.port)
+        return
     has_engine = compile_images.engine_answers()
     if options.images_only and (options.write or not has_engine):
         parser.error("`--images-only` needs a Docker engine that answers, and writes no page.")
