@@ -32,7 +32,7 @@ from kappa.labels import checked_changes, parse_selector
 from kappa.services.bundle import open_bundle
 from kappa.services.declared import DeclaredService
 from kappa.settings import Settings, read_settings
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Order, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Order, Query, ServiceRecord
 from kappa.tag import ALL_NAMESPACES, BundleReference, Tag
 
 __all__ = ["AsyncGammaClient", "GammaClient", "async_client", "client"]
@@ -136,6 +136,16 @@ class GammaClient:
             ascending=ascending,
         )
         return self.store.list_bundles(query)
+
+    def list_services(
+        self, search: str = "", *, limit: int | None = None, offset: int = 0, all_namespaces: bool = False
+    ) -> list[ServiceRecord]:
+        """Return the services whose names contain ``search``, in upper or lower case: the one built last comes first.
+
+        With ``all_namespaces`` they are those of every namespace.
+        """
+        namespace = ALL_NAMESPACES if all_namespaces else self.namespace
+        return self.store.registry.list_services(search, namespace=namespace, limit=limit, offset=offset)
 
     def get(self, bundle: str) -> BundleRecord:
         """Return the record of a bundle; raises `BundleNotFoundError` that says what there is."""
@@ -311,6 +321,13 @@ class AsyncGammaClient:
             order_by=order_by,
             ascending=ascending,
             all_namespaces=all_namespaces,
+        )
+
+    async def list_services(
+        self, search: str = "", *, limit: int | None = None, offset: int = 0, all_namespaces: bool = False
+    ) -> list[ServiceRecord]:
+        return await _awaited(
+            self.client.list_services, search, limit=limit, offset=offset, all_namespaces=all_namespaces
         )
 
     async def get(self, bundle: str) -> BundleRecord:

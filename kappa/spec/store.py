@@ -15,7 +15,7 @@ from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 if TYPE_CHECKING:  # commands make queries, and their help is quick
     from kappa.spec.manifest import BundleManifest
 
-__all__ = ["Alias", "AliasChange", "BundleRecord", "Order", "Query", "Store"]
+__all__ = ["Alias", "AliasChange", "BundleRecord", "Order", "Query", "ServiceRecord", "Store"]
 
 Order = Literal["created_at", "name"]
 
@@ -42,6 +42,16 @@ class BundleRecord:
     """When the store took it, by the clock of its database, in UTC; ``None`` before."""
     aliases: tuple[str, ...] = ()
     """The aliases that name it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """One service, of which a store has at least one bundle."""
+
+    latest: BundleRecord
+    """What `latest` means."""
+    versions: int
+    """How many there are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, ServiceRecord
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
 DIGEST = "sha256:" + "ab" * 32
@@ -60,6 +60,12 @@ class CannedRegistry:
         if query != Query(limit=1):  # the probe of the readiness
             self._note("list_bundles", query)
         return [RECORD] * 3
+
+    def list_services(
+        self, search: str = "", *, namespace: str = DEFAULT_NAMESPACE, limit: int | None = None, offset: int = 0
+    ) -> list[ServiceRecord]:
+        self._note("list_services", search, namespace, limit, offset)
+        return [ServiceRecord(RECORD, 3), ServiceRecord(RECORD, 2**33)]
 
     def files_of(self, tag: Tag) -> tuple[BundleFile, ...]:
         self._note("files_of", tag)

@@ -269,6 +269,44 @@ def test_the_same_bundle_again_keeps_its_labels_and_aliases(registry: Registry, 
     assert again.registered_at == pushed.registered_at
 
 
+# -- services ----------------------------------------------------------------------------------------------------------
+
+
+def listed_services(registry: Registry, *arguments: Any, **options: Any) -> list[tuple[str, str, int]]:
+    services = registry.list_services(*arguments, **options)
+    return [(service.latest.tag.namespace, str(service.latest.tag), service.versions) for service in services]
+
+
+def test_services_are_listed_with_what_latest_means_and_the_newest_comes_first(registry: Registry, push: Push) -> None:
+    assert registry.list_services() == []
+    push("Iris:1", created="2026-01-01T00:00:00Z")
+    push("Flowers:1", created="2026-01-02T00:00:00Z", content="b")
+    latest = push("Iris:2", created="2026-01-03T00:00:00Z", content="c")
+    registry.set_alias(latest.tag, "production", operation=once())
+    assert listed_services(registry) == [("default", "Iris:2", 2), ("default", "Flowers:1", 1)]
+    assert registry.list_services()[0].latest == registry.resolve(BundleReference("Iris"))
+    assert listed_services(registry, limit=1, offset=1) == [("default", "Flowers:1", 1)]
+    assert listed_services(registry, limit=1, offset=2) == []
+
+
+def test_services_are_searched_by_a_part_of_their_names_that_is_no_pattern(registry: Registry, push: Push) -> None:
+    push("Iris_Small:1")
+    push("IrisTall:1", content="b")
+    assert [tag for _, tag, _ in listed_services(registry, "TALL")] == ["IrisTall:1"]
+    assert [tag for _, tag, _ in listed_services(registry, "s_s")] == ["Iris_Small:1"]
+    assert listed_services(registry, "%") == []
+
+
+def test_services_of_all_namespaces_are_apart(registry: Registry, push: Push) -> None:
+    push("Iris:1")
+    push("growth/Iris:2", content="b")
+    assert listed_services(registry, namespace="growth") == [("growth", "growth/Iris:2", 1)]
+    assert {namespace: versions for namespace, _, versions in listed_services(registry, namespace="*")} == {
+        "default": 1,
+        "growth": 1,
+    }
+
+
 # -- aliases -----------------------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,8 @@ OPERATIONS: dict[str, Callable[[Registry], Any]] = {
     "resolve a digest": lambda registry: registry.resolve(BundleReference("Iris", digest="sha256:ab12cd")),
     "list all": lambda registry: registry.list_bundles(),
     "list by everything": lambda registry: registry.list_bundles(QUERY),
+    "services": lambda registry: registry.list_services(),
+    "services of a name": lambda registry: registry.list_services("iR", namespace="*", limit=7, offset=3),
     "files": lambda registry: registry.files_of(TAG),
     "labels": lambda registry: registry.set_labels(TAG, {"team": "growth", "old": None}, operation="op-1"),
     "aliases": lambda registry: registry.aliases("Iris", namespace="growth"),
@@ -344,7 +346,7 @@ def test_the_document_of_the_api_is_whole(http: httpx.Client) -> None:
     for reference in {part.split('"')[0] for part in text.split('"$ref": "#/components/schemas/')[1:]}:
         assert reference in document["components"]["schemas"], reference
     names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
-    assert len(names) == len(set(names)) == 21
+    assert len(names) == len(set(names)) == 22
 
 
 def test_metrics_count_what_happened(canned: CannedRegistry, served: Served, http: httpx.Client) -> None:

@@ -41,7 +41,7 @@ def test_no_name_of_ours_is_in_the_pool_that_all_packages_share() -> None:
 
 
 def test_the_methods_are_those_of_the_service() -> None:
-    assert len(methods()) == 20
+    assert len(methods()) == 21
     read, write = methods()["ReadBlob"], methods()["WriteBlob"]
     assert (read.path, read.takes_stream, read.returns_stream) == ("/kappa.gamma.v1.Registry/ReadBlob", False, True)
     assert (write.takes_stream, write.returns_stream) == (True, False)

@@ -25,7 +25,7 @@ from kappa.gamma.wire.idle import IDLE_S, IdleWatch
 from kappa.gamma.wire.proto import conversion, messages
 from kappa.gamma.wire.proto.descriptors import methods
 from kappa.gamma.wire.proto.limits import ERROR_KEY, MESSAGE_BYTES, METADATA_BYTES
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, ServiceRecord
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
 __all__ = ["GrpcRegistry"]
@@ -84,6 +84,13 @@ class GrpcRegistry:
     def list_bundles(self, query: Query = _ALL) -> list[BundleRecord]:
         portions = self._ask("ListBundles", conversion.query_message(query))
         return [conversion.bundle_of(bundle) for portion in portions for bundle in portion.bundles]
+
+    def list_services(
+        self, search: str = "", *, namespace: str = DEFAULT_NAMESPACE, limit: int | None = None, offset: int = 0
+    ) -> list[ServiceRecord]:
+        request = messages.ListServicesRequest(namespace=namespace, search=search, limit=limit, offset=offset)
+        portions = self._ask("ListServices", request)
+        return [conversion.service_of(service) for portion in portions for service in portion.services]
 
     def files_of(self, tag: Tag) -> tuple[BundleFile, ...]:
         portions = self._ask("ListFiles", conversion.tag_message(tag))

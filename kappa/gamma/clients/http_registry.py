@@ -39,7 +39,7 @@ from kappa.gamma.wire.http_api import (
     to_json,
 )
 from kappa.gamma.wire.idle import IDLE_S
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, ServiceRecord
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
 __all__ = ["HttpRegistry"]
@@ -127,6 +127,13 @@ class HttpRegistry:
         }
         parameters = {key: str(value) for key, value in asked.items() if value is not None}
         return self._ask(list[BundleRecord], "GET", "/bundles", params=parameters)  # type: ignore[no-any-return]
+
+    def list_services(
+        self, search: str = "", *, namespace: str = DEFAULT_NAMESPACE, limit: int | None = None, offset: int = 0
+    ) -> list[ServiceRecord]:
+        asked = {"namespace": namespace, "search": search or None, "limit": limit, "offset": offset or None}
+        parameters = {key: str(value) for key, value in asked.items() if value is not None}
+        return self._ask(list[ServiceRecord], "GET", "/services", params=parameters)  # type: ignore[no-any-return]
 
     def files_of(self, tag: Tag) -> tuple[BundleFile, ...]:
         return self._ask(tuple[BundleFile, ...], "GET", f"{_bundle(tag)}/files")  # type: ignore[no-any-return]

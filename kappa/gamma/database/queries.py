@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from kappa.gamma.database.clock import aware
 from kappa.gamma.database.selection import selected_ids
 from kappa.gamma.database.tables import bundles, labels, refs
-from kappa.spec.store import BundleRecord, Query
-from kappa.tag import Tag
+from kappa.spec.store import BundleRecord, Query, ServiceRecord
+from kappa.tag import ALL_NAMESPACES, Tag
 
 __all__ = [
     "bundle_of",
@@ -21,6 +21,7 @@ __all__ = [
     "records_of",
     "reference_of",
     "referenced",
+    "services_of",
     "tags_of",
     "versions_of",
 ]
@@ -71,13 +72,29 @@ def latest_of(connection: Connection, namespace: str, name: str) -> BundleRecord
 
     A clock that is ahead makes nothing newer than its registration. Of two that are equal, the last one that was added.
     """
-    statement = (
-        select(bundles.c.id)
-        .where(bundles.c.namespace == namespace, bundles.c.name == name)
-        .order_by(bundles.c.ranked_at.desc(), bundles.c.id.desc())
-        .limit(1)
-    )
-    return _only(connection, statement)
+    return _only(connection, _id_of_latest(namespace, name))
+
+
+def _id_of_latest(namespace: str, name: str) -> Select[Any]:
+    statement = select(bundles.c.id).where(bundles.c.namespace == namespace, bundles.c.name == name)
+    return statement.order_by(bundles.c.ranked_at.desc(), bundles.c.id.desc()).limit(1)
+
+
+def services_of(
+    connection: Connection, namespace: str, *, search: str = "", limit: int | None = None, offset: int = 0
+) -> list[ServiceRecord]:
+    """Return services of a namespace, or of all, whose names contain ``search``: the one ranked last comes first."""
+    service = bundles.c.namespace, bundles.c.name
+    newest = func.max(bundles.c.ranked_at)
+    statement = select(*service, func.count()).group_by(*service).order_by(newest.desc(), *service)
+    if namespace != ALL_NAMESPACES:
+        statement = statement.where(bundles.c.namespace == namespace)
+    if search:
+        statement = statement.where(func.lower(bundles.c.name).contains(search.lower(), autoescape=True))
+    counts = {(row[0], row[1]): row[2] for row in connection.execute(statement.limit(limit).offset(offset or None))}
+    ids = [connection.execute(_id_of_latest(*each)).scalar_one_or_none() for each in counts]
+    records = records_of(connection, [id_ for id_ in ids if id_ is not None])
+    return [ServiceRecord(latest, counts[latest.tag.namespace, latest.tag.name]) for latest in records]
 
 
 def reference_of(connection: Connection, namespace: str, name: str, ref: str) -> Any:

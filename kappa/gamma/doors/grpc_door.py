@@ -27,6 +27,7 @@ from kappa.gamma.wire.checks import (
     check_digest,
     check_offset,
     check_operation,
+    check_services,
     check_session,
     checked_service,
 )
@@ -361,6 +362,15 @@ def _list_bundles(registry: Registry, request: messages.Query) -> Iterator[messa
     )
 
 
+def _list_services(registry: Registry, request: messages.ListServicesRequest) -> Iterator[messages.ServiceList]:
+    namespace, limit = request.namespace or DEFAULT_NAMESPACE, conversion.optional(request, "limit")
+    check_services(request.search, namespace, limit, request.offset)
+    services = registry.list_services(request.search, namespace=namespace, limit=limit, offset=request.offset)
+    return conversion.in_portions(
+        map(conversion.service_message, services), lambda part: messages.ServiceList(services=part)
+    )
+
+
 def _list_files(registry: Registry, request: messages.Tag) -> Iterator[messages.FileList]:
     files = registry.files_of(conversion.tag_of(request))
     return conversion.in_portions(map(conversion.file_message, files), lambda part: messages.FileList(files=part))
@@ -369,6 +379,7 @@ def _list_files(registry: Registry, request: messages.Tag) -> Iterator[messages.
 _LISTINGS: Mapping[str, Callable[[Registry, Any], Iterator[Any]]] = {
     "ListBundles": _list_bundles,
     "ListFiles": _list_files,
+    "ListServices": _list_services,
 }
 
 

@@ -17,6 +17,7 @@ from kappa.gamma.wire.checks import (
     check_digest,
     check_operation,
     check_order,
+    check_services,
     check_session,
     checked_query,
     checked_reference,
@@ -33,7 +34,7 @@ from kappa.gamma.wire.http_api import (
     NewUpload,
 )
 from kappa.labels import checked_changes, parse_selector
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, ServiceRecord
 from kappa.tag import ALL_NAMESPACES, DEFAULT_NAMESPACE, BundleReference, Tag
 
 __all__ = ["OPERATIONS", "Call", "Operation", "Parameter"]
@@ -126,6 +127,13 @@ def _query(call: Call) -> Query:
         requires=call.query.get("requires"),
     )
     return checked_query(query)
+
+
+def _list_services(registry: Registry, call: Call) -> list[ServiceRecord]:
+    search, namespace = call.query.get("search", ""), call.query.get("namespace", DEFAULT_NAMESPACE)
+    limit, offset = call.number("limit"), call.number("offset") or 0
+    check_services(search, namespace, limit, offset)
+    return registry.list_services(search, namespace=namespace, limit=limit, offset=offset)
 
 
 def _resolve(registry: Registry, call: Call) -> BundleRecord:
@@ -234,6 +242,20 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("offset", "How many to skip.", "integer"),
             Parameter("order_by", "`created_at` or `name`."),
             Parameter("ascending", "Whether the oldest, or the first name, comes first.", "boolean"),
+        ),
+    ),
+    Operation(
+        "GET",
+        "/services",
+        "ListServices",
+        "The services, the one built last first.",
+        list[ServiceRecord],
+        _list_services,
+        parameters=(
+            Parameter("namespace", f"The namespace, or `{ALL_NAMESPACES}` for all; `{DEFAULT_NAMESPACE}` by default."),
+            Parameter("search", "What the name contains, in upper or lower case."),
+            Parameter("limit", "The most services.", "integer"),
+            Parameter("offset", "How many to skip.", "integer"),
         ),
     ),
     Operation(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, ServiceRecord
 from kappa.tag import BundleReference, Tag
 
 __all__ = ["BundleFile", "Commit", "Garbage", "Registry", "RegistryInfo", "RemoteRegistry", "SignedUrl", "Upload"]
@@ -107,6 +107,14 @@ class Registry(Protocol):
 
     def list_bundles(self, query: Query = ...) -> list[BundleRecord]:
         """Return the bundles that a query selects, in its order."""
+
+    def list_services(
+        self, search: str = "", *, namespace: str = ..., limit: int | None = None, offset: int = 0
+    ) -> list[ServiceRecord]:
+        """Return the services whose names contain ``search``, in upper or lower case: the one built last comes first.
+
+        ``namespace`` is one, or `ALL_NAMESPACES`; ``limit`` the maximum number of services, after ``offset`` others.
+        """
 
     def files_of(self, tag: Tag) -> tuple[BundleFile, ...]:
         """Return the files of a bundle by path, the manifests among them; raises `BundleNotFoundError`."""

@@ -30,14 +30,14 @@ from kappa.gamma.database.bundles import (
 from kappa.gamma.database.engine import Closing, failing_explained, keep_open, open_copy, open_database, reading
 from kappa.gamma.database.namespaces import select_bundles
 from kappa.gamma.database.operations import answer_of, keep_answer
-from kappa.gamma.database.queries import bundle_of, find_bundles, latest_of, names_of, referenced
+from kappa.gamma.database.queries import bundle_of, find_bundles, latest_of, names_of, referenced, services_of
 from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
 from kappa.gamma.protocols.storage import BundleStorage
 from kappa.gamma.service.settling import Service, Trees
 from kappa.gamma.service.transfers import Transfers
 from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.log import log
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, ServiceRecord
 from kappa.tag import ALL_NAMESPACES, DEFAULT_NAMESPACE, BundleReference, Tag
 
 __all__ = ["GammaService"]
@@ -103,6 +103,15 @@ class GammaService:
         is_of_service = query.name is not None and query.namespace != ALL_NAMESPACES
         with self._read((query.namespace, query.name) if is_of_service and query.name else None) as connection:
             return select_bundles(connection, query)
+
+    def list_services(
+        self, search: str = "", *, namespace: str = DEFAULT_NAMESPACE, limit: int | None = None, offset: int = 0
+    ) -> list[ServiceRecord]:
+        """Return the services whose names contain ``search``: the one built last comes first."""
+        if not self._storage.exists():
+            return []
+        with self._read(None) as connection:
+            return services_of(connection, namespace, search=search, limit=limit, offset=offset)
 
     # -- labels and aliases
 

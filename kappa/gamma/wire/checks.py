@@ -27,6 +27,7 @@ __all__ = [
     "check_offset",
     "check_operation",
     "check_order",
+    "check_services",
     "check_session",
     "checked_query",
     "checked_reference",
@@ -41,6 +42,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_PREFIX = re.compile(r"sha256:[0-9a-f]{0,64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _LONGEST_REQUIREMENT = 1000
+_LONGEST_SEARCH = 200
 _LARGEST = 2**63 - 1
 _OPERATORS: tuple[Operator, ...] = get_args(Operator)
 _ORDERS: tuple[Order, ...] = get_args(Order)
@@ -105,6 +107,15 @@ def check_order(order: str) -> Order:
     if not matches:
         raise UsageError(f"Bundles cannot be ordered by `{order[:100]}`: choose from {_enumerate(_ORDERS)}.")
     return matches[0]
+
+
+def check_services(search: str, namespace: str, limit: int | None, offset: int) -> None:
+    """Check what services are asked for by."""
+    check_limits(limit, offset)
+    if namespace != ALL_NAMESPACES:
+        _as_usage(lambda: check_namespace(namespace))
+    if len(search) > _LONGEST_SEARCH or not search.isprintable():
+        raise UsageError(f"What a name shall contain has at most {_LONGEST_SEARCH} characters, on one line.")
 
 
 def checked_service(namespace: str, name: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, Registry
 from kappa.gamma.wire.checks import check_digest, checked_query, checked_reference, checked_tag
 from kappa.gamma.wire.proto import messages
 from kappa.labels import Requirement, checked_changes
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, ServiceRecord
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
 __all__ = [
@@ -42,6 +42,8 @@ __all__ = [
     "query_of",
     "reference_message",
     "reference_of",
+    "service_message",
+    "service_of",
     "tag_message",
     "tag_of",
     "upload_message",
@@ -196,6 +198,14 @@ def bundle_of(message: messages.Bundle) -> BundleRecord:
         registered_at=_time_of(message.registered_at) if message.HasField("registered_at") else None,
         aliases=tuple(message.aliases),
     )
+
+
+def service_message(service: ServiceRecord) -> messages.Service:
+    return messages.Service(latest=bundle_message(service.latest), versions=service.versions)
+
+
+def service_of(message: messages.Service) -> ServiceRecord:
+    return ServiceRecord(bundle_of(message.latest), message.versions)
 
 
 def file_message(file: BundleFile) -> messages.File:

@@ -135,6 +135,32 @@ class Query(_message.Message):
     requires: str
     def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., selector: _Optional[_Iterable[_Union[Requirement, _Mapping[str, _Any]]]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., order_by: _Optional[str] = ..., ascending: _Optional[bool] = ..., requires: _Optional[str] = ...) -> None: ...
 
+class ListServicesRequest(_message.Message):
+    __slots__ = ("namespace", "search", "limit", "offset")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    search: str
+    limit: int
+    offset: int
+    def __init__(self, namespace: _Optional[str] = ..., search: _Optional[str] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class Service(_message.Message):
+    __slots__ = ("latest", "versions")
+    LATEST_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    latest: Bundle
+    versions: int
+    def __init__(self, latest: _Optional[_Union[Bundle, _Mapping[str, _Any]]] = ..., versions: _Optional[int] = ...) -> None: ...
+
+class ServiceList(_message.Message):
+    __slots__ = ("services",)
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    services: _containers.RepeatedCompositeFieldContainer[Service]
+    def __init__(self, services: _Optional[_Iterable[_Union[Service, _Mapping[str, _Any]]]] = ...) -> None: ...
+
 class File(_message.Message):
     __slots__ = ("path", "digest", "size_bytes", "is_executable")
     PATH_FIELD_NUMBER: _ClassVar[int]
