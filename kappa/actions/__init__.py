@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.store import label_bundle as label_bundle
     from kappa.actions.store import list_bundles as list_bundles
     from kappa.actions.store import parse_label_changes as parse_label_changes
+    from kappa.actions.store import roll_back_alias as roll_back_alias
     from kappa.actions.store import set_alias as set_alias
     from kappa.actions.store import verify_bundles as verify_bundles
     from kappa.actions.stores import default_namespace as default_namespace
@@ -159,6 +160,7 @@ _HOMES = {
     "reset_settings": "kappa.settings_file",
     "resolve_target": "kappa.actions.targets",
     "retrieve_bundle": "kappa.actions.transfer",
+    "roll_back_alias": "kappa.actions.store",
     "save_service": "kappa.actions.building",
     "say_what_ran": "kappa.actions.examples",
     "serve_bundle": "kappa.actions.serving",
@@ -245,6 +247,7 @@ __all__ = [
     "reset_settings",
     "resolve_target",
     "retrieve_bundle",
+    "roll_back_alias",
     "save_service",
     "say_what_ran",
     "serve_bundle",

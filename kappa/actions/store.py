@@ -15,6 +15,7 @@ from kappa.actions.targets import find_bundle, names_path, stored_tags
 from kappa.errors import BundleError, BundleNotFoundError, UsageError
 from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
 from kappa.gamma.remote_store import RemoteSource, RemoteStore
+from kappa.gamma.rollback import Rollback, roll_back
 from kappa.labels import checked_changes, label_words
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.spec.views import bundle_view, metadata_view
@@ -36,6 +37,7 @@ __all__ = [
     "label_bundle",
     "list_bundles",
     "parse_label_changes",
+    "roll_back_alias",
     "set_alias",
     "verify_bundles",
 ]
@@ -246,6 +248,13 @@ def alias_history(text: str, *, environ: Mapping[str, str] = os.environ) -> list
     """Return the changes of the alias that ``text`` names as ``Name:alias``, the newest first."""
     name, alias, namespace = _alias_in(text, environ)
     return bundle_store(environ).alias_history(name, alias, namespace=namespace)
+
+
+def roll_back_alias(
+    name: str, alias: str, *, dry_run: bool = False, environ: Mapping[str, str] = os.environ
+) -> Rollback:
+    """Let an alias of a service name the version again that it named before, or with ``dry_run`` say only which."""
+    return roll_back(bundle_store(environ), reference_of(name, environ), alias, dry_run=dry_run)
 
 
 def _alias_in(text: str, environ: Mapping[str, str]) -> tuple[str, str, str]:

@@ -33,6 +33,7 @@ SECTIONS = {
         "info": "Print the manifest of a bundle.",
         "label": "Set and remove labels of a bundle.",
         "alias": "Let an alias name a version, and show aliases.",
+        "rollback": "Let an alias name the version again that it named before.",
         "diff": "Show what changed between two bundles.",
         "retrieve": "Retrieves BentoService artifacts into a target directory",
         "export": "Write a bundle as one file.",

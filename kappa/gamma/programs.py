@@ -25,6 +25,7 @@ from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySour
 from kappa.gamma.local_store import LocalStore, open_local_store
 from kappa.gamma.protocols.registry import Garbage
 from kappa.gamma.remote_store import RemoteStore
+from kappa.gamma.rollback import Rollback, roll_back
 from kappa.gamma.transfer.archives import ARCHIVE_SUFFIX, read_archive, write_archive
 from kappa.gamma.transfer.copying import put_copy, retrieve
 from kappa.gamma.transfer.streams import Progress
@@ -196,6 +197,10 @@ class GammaClient:
         name, alias, namespace = self._alias(bundle)
         return self.store.alias_history(name, alias, namespace=namespace)
 
+    def roll_back_alias(self, name: str, alias: str, *, dry_run: bool = False) -> Rollback:
+        """Let an alias of a service name the version again that it named before, or only say which."""
+        return roll_back(self.store, self._reference(name), alias, dry_run=dry_run)
+
     # -- writing
 
     def push(self, bundle: str | os.PathLike[str]) -> BundleRecord:
@@ -359,6 +364,9 @@ class AsyncGammaClient:
 
     async def alias_history(self, bundle: str) -> list[AliasChange]:
         return await _awaited(self.client.alias_history, bundle)
+
+    async def roll_back_alias(self, name: str, alias: str, *, dry_run: bool = False) -> Rollback:
+        return await _awaited(self.client.roll_back_alias, name, alias, dry_run=dry_run)
 
     async def push(self, bundle: str | os.PathLike[str]) -> BundleRecord:
         return await _awaited(self.client.push, bundle)

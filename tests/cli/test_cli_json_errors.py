@@ -51,6 +51,7 @@ FAILING = {
     "pull": (["Absent:1"], 2, "UsageError"),
     "push": (["Absent:1"], 2, "UsageError"),
     "reload": (["--port", "1"], 2, "UsageError"),
+    "rollback": (["Absent", "production"], 4, "BundleNotFoundError"),
     "run": (["Absent:1", "scale", "--input", "1"], 4, "BundleNotFoundError"),
     "test": (["./absent"], 4, "BundleNotFoundError"),
     "tune": (["Absent:1"], 4, "BundleNotFoundError"),

@@ -140,6 +140,40 @@ def test_a_bundle_that_an_alias_names_is_deleted_only_by_force(kappa: Kappa, kap
     assert done(kappa("delete", "Iris", "--all", "--yes", "--force")).split() == ["Iris:2", "Iris:1"]
 
 
+# -- rollback
+
+
+def test_a_rollback_says_what_moves(kappa: Kappa) -> None:
+    kappa("alias", "Iris:1", "production")
+    kappa("alias", "Iris:2", "production")
+    would = kappa("rollback", "Iris", "production", "--dry-run")
+    assert (done(would), would.stderr) == ("", "`Iris:production` would name 1 again, not 2; nothing was changed.\n")
+    planned = json.loads(done(kappa("rollback", "Iris", "production", "--dry-run", "-o", "json")))
+    fields = {"namespace": "default", "name": "Iris", "alias": "production", "version": "1", "previous": "2"}
+    assert planned == {**fields, "changed_at": None}
+    moved = json.loads(done(kappa("rollback", "Iris", "production", "-o", "json")))
+    (change, *_) = json.loads(done(kappa("alias", "Iris:production", "--history", "-o", "json")))
+    assert moved == {**fields, "changed_at": change["changed_at"]}
+    assert kappa("rollback", "Iris", "production").stderr == "`Iris:production` names 2 again; it named 1.\n"
+    kappa("alias", "Iris:production", "--delete")
+    assert kappa("rollback", "Iris", "production").stderr == "`Iris:production` names 2 again; it was deleted.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["Iris:1", "production"], 2, "`Iris:1` is more than the name of a service: write `Iris` and its alias."),
+        (["./iris", "production"], 2, "`./iris` is a path, where the name of a bundle is wanted"),
+        (["Iris", "nothing"], 4, "`Iris:nothing` never was an alias. `kappa alias Iris` lists those there are."),
+        (["Iris"], 2, "an alias of that service: `kappa alias NAME` lists them."),
+    ],
+)
+def test_what_cannot_be_rolled_back(kappa: Kappa, arguments: list[str], exit_code: int, message: str) -> None:
+    result = kappa("rollback", *arguments)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert message in result.stderr
+
+
 # -- namespaces
 
 

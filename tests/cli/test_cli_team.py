@@ -96,7 +96,9 @@ def test_labels_aliases_and_deletion_go_to_the_server(kappa: Kappa, team: Breaki
     done(kappa("push", "Iris:1", "Iris:2"))
     done(kappa("label", "Iris:1", "stage=live"))
     done(kappa("alias", "Iris:1", "production"))
+    done(kappa("alias", "Iris:2", "production"))
     move("bob")
+    assert kappa("rollback", "Iris", "production").stderr == "`Iris:production` names 1 again; it named 2.\n"
     assert [line.split()[0] for line in done(kappa("list", "--labels", "stage=live")).splitlines()[1:]] == ["Iris:1"]
     assert json.loads(done(kappa("get", "Iris:production")))["version"] == "1"
     assert done(kappa("delete", "Iris:2", "--yes")) == "Iris:2\n"

@@ -90,6 +90,8 @@ def test_labels_aliases_and_deletion(team: GammaClient, iris: Callable[..., Path
         team.set_alias("Iris:1", "production", expect="1")
     assert [(alias.alias, alias.version) for alias in team.aliases("Iris")] == [("production", "2")]
     assert [change.version for change in team.alias_history("Iris:production")] == ["2", "1"]
+    assert team.roll_back_alias("Iris", "production", dry_run=True).tag == Tag("Iris", "1")
+    assert [team.roll_back_alias("Iris", "production").tag.version for _ in range(2)] == ["1", "2"]
     with pytest.raises(GammaError):
         team.delete("Iris:2")
     with pytest.raises(UsageError, match="names every version"):
