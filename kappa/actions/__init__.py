@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.store import label_bundle as label_bundle
     from kappa.actions.store import list_bundles as list_bundles
     from kappa.actions.store import parse_label_changes as parse_label_changes
+    from kappa.actions.store import plan_pruning as plan_pruning
     from kappa.actions.store import roll_back_alias as roll_back_alias
     from kappa.actions.store import set_alias as set_alias
     from kappa.actions.store import verify_bundles as verify_bundles
@@ -89,6 +90,8 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.transfer import pull_bundle as pull_bundle
     from kappa.actions.transfer import push_bundle as push_bundle
     from kappa.actions.transfer import retrieve_bundle as retrieve_bundle
+    from kappa.gamma.retention import Judged as Judged
+    from kappa.gamma.retention import Pruning as Pruning
     from kappa.settings_file import change_settings as change_settings
     from kappa.settings_file import reset_settings as reset_settings
     from kappa.settings_file import setting_in_effect as setting_in_effect
@@ -101,9 +104,11 @@ _HOMES = {
     "BundleTarget": "kappa.actions.targets",
     "Containerized": "kappa.actions.images",
     "InspectedModel": "kappa.actions.inspecting",
+    "Judged": "kappa.gamma.retention",
     "ModelFacts": "kappa.actions.starting",
     "Moved": "kappa.actions.transfer",
     "ProjectTarget": "kappa.actions.targets",
+    "Pruning": "kappa.gamma.retention",
     "ReportForm": "kappa.actions.kappafiles",
     "Start": "kappa.actions.starting",
     "StoredBundle": "kappa.actions.store",
@@ -148,6 +153,7 @@ _HOMES = {
     "parse_label_changes": "kappa.actions.store",
     "past_builds": "kappa.actions.building",
     "plan_of": "kappa.actions.building",
+    "plan_pruning": "kappa.actions.store",
     "plan_start": "kappa.actions.starting",
     "problem_trees": "kappa.actions.kappafiles",
     "project_to_build": "kappa.actions.building",
@@ -188,9 +194,11 @@ __all__ = [
     "BundleTarget",
     "Containerized",
     "InspectedModel",
+    "Judged",
     "ModelFacts",
     "Moved",
     "ProjectTarget",
+    "Pruning",
     "ReportForm",
     "Start",
     "StoredBundle",
@@ -235,6 +243,7 @@ __all__ = [
     "parse_label_changes",
     "past_builds",
     "plan_of",
+    "plan_pruning",
     "plan_start",
     "problem_trees",
     "project_to_build",

@@ -5,18 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from kappa import gamma
 from kappa.actions.failures import failing_writes_explained
-from kappa.actions.stores import bundle_store, gamma_url, local_environment, local_store, reference_of, resolved
+from kappa.actions.stores import (
+    bundle_store,
+    default_namespace,
+    gamma_url,
+    local_environment,
+    local_store,
+    reference_of,
+    resolved,
+)
 from kappa.actions.targets import find_bundle, names_path, stored_tags
 from kappa.errors import BundleError, BundleNotFoundError, UsageError
+from kappa.gamma import retention
 from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
 from kappa.gamma.remote_store import RemoteSource, RemoteStore
+from kappa.gamma.retention import Pruning
 from kappa.gamma.rollback import Rollback, roll_back
-from kappa.labels import checked_changes, label_words
+from kappa.labels import Requirement, checked_changes, label_words
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import Tag
@@ -37,6 +48,7 @@ __all__ = [
     "label_bundle",
     "list_bundles",
     "parse_label_changes",
+    "plan_pruning",
     "roll_back_alias",
     "set_alias",
     "verify_bundles",
@@ -190,6 +202,29 @@ def forget_tags(
     if absent := [f"`{tag}`" for tag in tags if tag not in freed]:
         raise BundleNotFoundError(f"Nothing is reserved for {', '.join(absent)}: no such bundle was deleted.")
     return freed
+
+
+def plan_pruning(
+    name: str | None,
+    *,
+    keep: int | None = None,
+    older_than: timedelta | None = None,
+    labels: tuple[Requirement, ...] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Pruning:
+    """Return which versions of a service, or of every service of the namespace, are superfluous.
+
+    `kappa.gamma.retention` has the rules. Raises `BundleNotFoundError` for a name that has no bundle at all.
+    """
+    query = Query(selector=labels, namespace=default_namespace(environ))
+    store = bundle_store(environ)
+    if name is not None:
+        reference = reference_of(name, environ)
+        if reference.version is not None or reference.digest is not None:
+            raise UsageError(f"`{name}` is more than the name of a service: `kappa delete {name}` deletes one bundle.")
+        query = replace(query, name=reference.name, namespace=reference.namespace)
+        resolved(store, reference, environ)
+    return retention.plan_pruning(store, query, now=datetime.now(timezone.utc), keep=keep, older_than=older_than)
 
 
 # -- labels and aliases

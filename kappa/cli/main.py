@@ -40,6 +40,7 @@ SECTIONS = {
         "import": "Take a bundle from one file into the store.",
         "verify": "Compare every file of bundles with the digests in their manifests.",
         "delete": "Remove bundles from the store.",
+        "prune": "Delete old versions of a service, or of every service.",
         "builds": "Show what was built on this machine, and how.",
         "open-api-spec": "Print the OpenAPI document of a service.",
     },

@@ -48,6 +48,7 @@ FAILING = {
     "label": (["Absent:1", "a=b"], 4, "BundleNotFoundError"),
     "list": (["--labels", "=="], 2, "UsageError"),
     "lock": (["absent"], 2, "UsageError"),
+    "prune": ([], 2, "UsageError"),
     "pull": (["Absent:1"], 2, "UsageError"),
     "push": (["Absent:1"], 2, "UsageError"),
     "reload": (["--port", "1"], 2, "UsageError"),

@@ -254,3 +254,57 @@ def test_a_database_of_a_server_is_named_with_exact_tags(
     assert (result.exit_code != 0, result.stdout) == (True, "")
     assert message in result.stderr
     assert listed(kappa("list")) == ["Wine:1", "Iris:3", "Iris:2", "Iris:1"]
+
+
+# -- pruning -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["--yes"], ["Iris", "--labels", "team=core", "--yes"]], ids=" ".join)
+def test_without_a_rule_nothing_is_pruned(kappa: Kappa, stored: Path, arguments: list[str]) -> None:
+    result = kappa("prune", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: Nothing was deleted: say how many versions to keep")
+    assert len(listed(kappa("list"))) == 4
+
+
+def test_a_dry_run_says_what_would_go_and_why(kappa: Kappa, stored: Path) -> None:
+    kappa("alias", "Iris:1", "production")
+    result = kappa("prune", "Iris", "--keep", "1", "--dry-run")
+    assert (result.exit_code, result.stderr) == (0, "`Iris:1` stays: `production` means it.\n")
+    assert listed(result) == ["Iris:2"]
+    assert result.stdout.splitlines()[1].endswith("  not among the newest 1")
+    tree = json.loads(kappa("prune", "--keep", "1", "--older-than", "1d", "--dry-run", "-o", "json").stdout)
+    (deleted,), (kept,) = tree["deleted"], tree["kept"]
+    assert (deleted["tag"], kept["tag"], tree["is_dry_run"]) == ("Iris:2", "Iris:1", True)
+    assert deleted["reason"] == "not among the newest 1 and built more than 1 day ago"
+    assert len(listed(kappa("list"))) == 4
+
+
+def test_what_is_pruned_is_printed(kappa: Kappa, stored: Path) -> None:
+    refused = kappa("prune", "--keep", "2")
+    assert refused.exit_code == 2
+    assert "This is not a terminal, so nothing was deleted. Pass `--yes`" in refused.stderr
+    result = kappa("prune", "--keep", "2", "--yes")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "Iris:1\n", "")
+    again = kappa("prune", "--keep", "2", "--yes")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "There is nothing to delete.\n")
+    tree = json.loads(kappa("prune", "Iris", "--keep", "1", "--yes", "-o", "json").stdout)
+    assert ([deleted["tag"] for deleted in tree["deleted"]], tree["is_dry_run"]) == (["Iris:2"], False)
+    assert listed(kappa("list")) == ["Wine:1", "Iris:3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["Iris:1", "--keep", "1"], 2, "`Iris:1` is more than the name of a service: `kappa delete Iris:1` deletes"),
+        (["Absent", "--keep", "1"], 4, "There is no bundle `Absent:latest`"),
+        (["--older-than", "long"], 2, "`--older-than long`: write a time like `30m`, `24h` or `7d`."),
+        (["--keep", "0"], 2, "0"),
+        (["--keep", "1", "--dry-run", "--yes"], 2, "`--dry-run` and `--yes` contradict each other: give one."),
+    ],
+)
+def test_what_cannot_be_pruned(kappa: Kappa, stored: Path, arguments: list[str], exit_code: int, message: str) -> None:
+    result = kappa("prune", *arguments)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert message in result.stderr
+    assert len(listed(kappa("list"))) == 4

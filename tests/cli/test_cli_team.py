@@ -101,6 +101,7 @@ def test_labels_aliases_and_deletion_go_to_the_server(kappa: Kappa, team: Breaki
     assert kappa("rollback", "Iris", "production").stderr == "`Iris:production` names 1 again; it named 2.\n"
     assert [line.split()[0] for line in done(kappa("list", "--labels", "stage=live")).splitlines()[1:]] == ["Iris:1"]
     assert json.loads(done(kappa("get", "Iris:production")))["version"] == "1"
+    assert done(kappa("prune", "Iris", "--older-than", "1d", "--yes")) == ""  # an alias names one, `latest` the other
     assert done(kappa("delete", "Iris:2", "--yes")) == "Iris:2\n"
     assert kappa("get", "Iris:2").exit_code == 4
     move("alice")

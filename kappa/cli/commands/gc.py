@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from datetime import timedelta
 
 import click
 
@@ -12,13 +10,10 @@ from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
+from kappa.cli.durations import read_duration
 from kappa.cli.tables import size_of
-from kappa.errors import UsageError
 
 __all__ = ["command"]
-
-_GRACE = re.compile(r"(\d{1,6}) ?([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @kappa_command("gc", uses_store=True, examples=["kappa gc", "kappa gc --yes", "kappa gc --grace 7d --format json"])
@@ -37,7 +32,7 @@ def command(grace: str, *, yes: bool, output_format: str) -> None:
     Files of deleted bundles and of uploads that were given up take room in the store. Without `--yes` nothing is
     removed. Uploads that are under way keep what they have.
     """
-    garbage = actions.collect_garbage(grace=_time(grace), dry_run=not yes)
+    garbage = actions.collect_garbage(grace=read_duration(grace, option="--grace"), dry_run=not yes)
     if output_format == "json":
         tree = {
             "blobs": garbage.blobs,
@@ -54,12 +49,6 @@ def command(grace: str, *, yes: bool, output_format: str) -> None:
     )
     if not garbage.is_removed and (garbage.blobs or garbage.uploads):
         print_note("Nothing was removed: `kappa gc --yes` does.")
-
-
-def _time(text: str) -> timedelta:
-    if (match := _GRACE.fullmatch(text)) is None:
-        raise UsageError(f"`--grace {text}`: write a time like `30m`, `24h` or `7d`.")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def _number(count: int, noun: str) -> str:
