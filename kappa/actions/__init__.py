@@ -84,10 +84,12 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.targets import stored_tags as stored_tags
     from kappa.actions.targets import tags_in_store as tags_in_store
     from kappa.actions.transfer import Moved as Moved
+    from kappa.actions.transfer import Push as Push
     from kappa.actions.transfer import collect_garbage as collect_garbage
     from kappa.actions.transfer import export_bundle as export_bundle
     from kappa.actions.transfer import import_bundle as import_bundle
     from kappa.actions.transfer import pull_bundle as pull_bundle
+    from kappa.actions.transfer import push_all as push_all
     from kappa.actions.transfer import push_bundle as push_bundle
     from kappa.actions.transfer import retrieve_bundle as retrieve_bundle
     from kappa.gamma.retention import Judged as Judged
@@ -109,6 +111,7 @@ _HOMES = {
     "Moved": "kappa.actions.transfer",
     "ProjectTarget": "kappa.actions.targets",
     "Pruning": "kappa.gamma.retention",
+    "Push": "kappa.actions.transfer",
     "ReportForm": "kappa.actions.kappafiles",
     "Start": "kappa.actions.starting",
     "StoredBundle": "kappa.actions.store",
@@ -158,6 +161,7 @@ _HOMES = {
     "problem_trees": "kappa.actions.kappafiles",
     "project_to_build": "kappa.actions.building",
     "pull_bundle": "kappa.actions.transfer",
+    "push_all": "kappa.actions.transfer",
     "push_bundle": "kappa.actions.transfer",
     "reference_of": "kappa.actions.stores",
     "reload_server": "kappa.actions.serving",
@@ -199,6 +203,7 @@ __all__ = [
     "Moved",
     "ProjectTarget",
     "Pruning",
+    "Push",
     "ReportForm",
     "Start",
     "StoredBundle",
@@ -248,6 +253,7 @@ __all__ = [
     "problem_trees",
     "project_to_build",
     "pull_bundle",
+    "push_all",
     "push_bundle",
     "reference_of",
     "reload_server",

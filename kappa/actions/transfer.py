@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,18 +21,23 @@ from kappa.actions.stores import (
 )
 from kappa.actions.targets import find_bundle, names_path
 from kappa.environment import expanded
-from kappa.errors import DestinationExistsError, UsageError
+from kappa.errors import DestinationExistsError, GammaUnreachableError, KappaError, UnauthenticatedError, UsageError
 from kappa.gamma.protocols.registry import Garbage
+from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.transfer.archives import ARCHIVE_SUFFIX, read_archive, write_archive
 from kappa.gamma.transfer.copying import put_copy, retrieve
-from kappa.tag import Tag
+from kappa.services.bundle import Bundle, open_bundle
+from kappa.spec.store import Query
+from kappa.tag import ALL_NAMESPACES, Tag
 
 __all__ = [
     "Moved",
+    "Push",
     "collect_garbage",
     "export_bundle",
     "import_bundle",
     "pull_bundle",
+    "push_all",
     "push_bundle",
     "retrieve_bundle",
 ]
@@ -69,6 +75,10 @@ def push_bundle(text: str, *, on_progress: Progress | None = None, environ: Mapp
     remote = remote_store(environ, on_progress=on_progress)
     bundle = find_bundle(text, environ=local_environment(environ)).bundle
     namespace = default_namespace(environ) if names_path(text) else reference_of(text, environ).namespace
+    return _sent(remote, bundle, namespace)
+
+
+def _sent(remote: RemoteStore, bundle: Bundle, namespace: str) -> Moved:
     commit = remote.send(bundle, namespace=namespace)
     return Moved(
         commit.record.tag,
@@ -77,6 +87,40 @@ def push_bundle(text: str, *, on_progress: Progress | None = None, environ: Mapp
         was_there=commit.was_there,
         is_latest=commit.is_latest,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What became of one of several bundles that were to be pushed."""
+
+    tag: Tag
+    moved: Moved | None = None
+    error: KappaError | None = None
+
+
+def push_all(
+    *,
+    namespace: str = ALL_NAMESPACES,
+    watching: Callable[[Tag], AbstractContextManager[Progress | None]] = lambda _: nullcontext(),
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Push]:
+    """Send the bundles of this machine to the Gamma server, the oldest first, each into its own namespace.
+
+    One that cannot be sent does not keep the others from it. The last one that is yielded is the one at which the
+    server stayed away or wanted another token.
+    """
+    remote, local = remote_store(environ), local_store(environ)
+    for record in local.list_bundles(Query(namespace=namespace, ascending=True)):
+        try:
+            with watching(record.tag) as on_progress:
+                bundle = open_bundle(local.path_of(record))
+                moved = _sent(replace(remote, on_progress=on_progress), bundle, record.tag.namespace)
+        except KappaError as exc:
+            yield Push(record.tag, error=exc)
+            if isinstance(exc, (GammaUnreachableError, UnauthenticatedError)):
+                return
+        else:
+            yield Push(record.tag, moved)
 
 
 def pull_bundle(text: str, *, on_progress: Progress | None = None, environ: Mapping[str, str] = os.environ) -> Moved:

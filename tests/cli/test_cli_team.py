@@ -188,6 +188,70 @@ def test_other_bytes_of_a_tag_are_refused(kappa: Kappa, team: BreakingRegistry, 
     assert result.stderr.count("sha256:") == 2
 
 
+def test_a_whole_store_moves_to_the_server(kappa: Kappa, team: BreakingRegistry, move: Move) -> None:
+    alice = move("alice")
+    put_local(alice, "2", created="2026-02-01T00:00:00Z")
+    put_local(alice, "1", created="2026-01-01T00:00:00Z")
+    write_bundle(alice / "repository" / "@growth" / "Wine" / "1", "Wine", "1", {"Wine/m": b"w"})
+    result = kappa("push", "--all")
+    assert sorted(done(result).split()) == ["Iris:1", "Iris:2", "growth/Wine:1"]
+    assert result.stdout.index("Iris:1") < result.stdout.index("Iris:2")  # the oldest first
+    assert result.stderr.splitlines()[-1] == "3 bundles: 3 are there now, 0 were there already, 0 failed."
+    assert json.loads(done(kappa("get", "growth/Wine:1")))["version"] == "1"
+    team.bytes_written = 0
+    again = kappa("push", "--all", "--namespace", "default")
+    assert done(again).split() == ["Iris:1", "Iris:2"]
+    assert again.stderr.splitlines()[-1] == "2 bundles: 0 are there now, 2 were there already, 0 failed."
+    assert team.bytes_written == 0
+    assert [moved["was_there"] for moved in json.loads(done(kappa("push", "--all", "-o", "json")))] == [True] * 3
+
+
+def test_one_bundle_that_cannot_be_sent_does_not_stop_the_others(
+    kappa: Kappa, team: BreakingRegistry, move: Move
+) -> None:
+    put_local(move("alice"), "1")
+    done(kappa("push", "Iris:1"))
+    bob = move("bob")
+    put_local(bob, "1", doc="Another.")
+    put_local(bob, "2", created="2026-02-01T00:00:00Z")
+    result = kappa("push", "--all")
+    assert (result.exit_code, result.stdout) == (5, "Iris:2\n")
+    assert result.stderr.startswith("error: `Iris:1`: ")
+    assert result.stderr.splitlines()[-1] == "2 bundles: 1 is there now, 0 were there already, 1 failed."
+    result = kappa("push", "--all", "-o", "json")
+    first, second = json.loads(result.stdout)
+    assert (result.exit_code, first["tag"], second["was_there"], second["problem"]) == (5, "Iris:1", True, None)
+    assert first["problem"].count("sha256:") == 2
+
+
+def test_a_server_that_goes_away_ends_it_and_the_next_call_goes_on(
+    kappa: Kappa, team: BreakingRegistry, move: Move
+) -> None:
+    alice = move("alice")
+    for version in ("1", "2"):
+        put_local(alice, version, created=f"2026-0{version}-01T00:00:00Z")
+    done(kappa("push", "Iris:1"))
+    team.is_away = True
+    result = kappa("push", "--all")
+    assert (result.exit_code, result.stdout, result.stderr.count("does not answer")) == (7, "", 1)
+    assert result.stderr.splitlines()[-1].endswith("Give the command again to go on.")
+    team.is_away = False
+    assert done(kappa("push", "--all")).split() == ["Iris:1", "Iris:2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Nothing is named: give a bundle, or `--all`."),
+        (["Iris:1", "--all"], "`--all` means every bundle of this machine: name none beside it."),
+    ],
+)
+def test_what_cannot_be_pushed(kappa: Kappa, team: BreakingRegistry, arguments: list[str], message: str) -> None:
+    result = kappa("push", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
 def test_namespaces_keep_teams_apart(kappa: Kappa, team: BreakingRegistry, move: Move) -> None:
     alice = move("alice")
     put_local(alice, "1")
