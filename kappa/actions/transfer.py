@@ -115,7 +115,7 @@ def push_all(
             with watching(record.tag) as on_progress:
                 bundle = open_bundle(local.path_of(record))
                 moved = _sent(replace(remote, on_progress=on_progress), bundle, record.tag.namespace)
-        except KappaError as exc:
+        except KappaError as exc:  # noqa: PERF203 - a transfer takes longer
             yield Push(record.tag, error=exc)
             if isinstance(exc, (GammaUnreachableError, UnauthenticatedError)):
                 return

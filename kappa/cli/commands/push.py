@@ -87,7 +87,7 @@ def _print_summary(pushes: Sequence[actions.Push]) -> None:
     there = sum(bundle.was_there for bundle in moved)
     sent, failed = len(moved) - there, len(pushes) - len(moved)
     print_note(
-        f"{len(pushes)} {'bundle' if len(pushes) == 1 else 'bundles'}: {sent} {'is' if sent == 1 else 'are'} there now, "
+        f"{len(pushes)} bundle{'' if len(pushes) == 1 else 's'}: {sent} {'is' if sent == 1 else 'are'} there now, "
         f"{there} {'was' if there == 1 else 'were'} there already, {failed} failed."
     )
     if pushes and isinstance(pushes[-1].error, GammaUnreachableError):
