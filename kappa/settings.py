@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from kappa.choices import BatchPlacement, ExamplesUse
 from kappa.environment import expanded, home_directory
-from kappa.errors import ConfigurationError
+from kappa.errors import ConfigurationError, printable
 from kappa.origins import check_origin
-from kappa.secret_urls import secret_in
+from kappa.secret_urls import masked, secret_in
 from kappa.tag import DEFAULT_NAMESPACE, check_namespace
 from kappa.wording import explained, quoted, reason_of
 
@@ -30,6 +30,7 @@ __all__ = [
     "GammaSettings",
     "ServerSettings",
     "Settings",
+    "load_settings",
     "read_settings",
     "setting_fields",
     "setting_keys",
@@ -219,11 +220,32 @@ def setting_fields() -> Iterator[tuple[str, type[BaseModel]]]:
             yield name, Settings
 
 
-def _read_values(path: Path) -> dict[str, Any]:
+def load_settings(path: Path, yaml: YAML) -> Any:
+    """Return the mapping in a file of settings, or ``None`` for one without any; raises `ConfigurationError`."""
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, YAMLError) as exc:
-        raise ConfigurationError(f"`{path}` cannot be read: {exc}") from exc
+        advice = "" if isinstance(exc, OSError) else " Mend it, or put it aside with `kappa config reset`."
+        raise ConfigurationError(f"`{path}` cannot be read: {_why_unreadable(exc)}.{advice}") from exc
     if not isinstance(values, dict | None):
         raise ConfigurationError(f"`{path}` must hold a mapping of settings.")
-    return {key: value for key, value in (values or {}).items() if value is not None}  # `server:` and nothing below
+    return values
+
+
+def _why_unreadable(exc: Exception) -> str:
+    """Return in one line why a file holds no YAML: libraries draw the place in several."""
+    if isinstance(exc, MarkedYAMLError) and exc.problem is not None:
+        is_unclosed = exc.context_mark is not None and (exc.context or "").startswith("while scanning a")
+        mark = exc.context_mark if is_unclosed else exc.problem_mark
+        where = "" if mark is None else f"in line {mark.line + 1}, column {mark.column + 1}: "
+        return f"it is not valid YAML {where}{masked(printable(exc.problem))}"
+    if isinstance(exc, UnicodeDecodeError):
+        return f"it is not text in UTF-8, from byte {exc.start} on"
+    if isinstance(exc, RecursionError):
+        return "it is nested too deeply"
+    return (exc.strerror if isinstance(exc, OSError) else None) or printable(" ".join(str(exc).split()))
+
+
+def _read_values(path: Path) -> dict[str, Any]:
+    values = load_settings(path, YAML(typ="safe", pure=True)) or {}
+    return {key: value for key, value in values.items() if value is not None}  # `server:` and nothing below

@@ -17,12 +17,11 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
 
 from kappa._files import write_atomically
 from kappa.errors import ConfigurationError, UsageError
 from kappa.secret_urls import masked
-from kappa.settings import read_settings, setting_fields, setting_keys, settings_path
+from kappa.settings import load_settings, read_settings, setting_fields, setting_keys, settings_path
 from kappa.wording import explained, listed
 
 __all__ = [
@@ -165,22 +164,12 @@ def _origin(key: str, in_file: Iterable[str], environ: Mapping[str, str]) -> Ori
 
 def _plain(path: Path) -> dict[str, Any]:
     """Return what the file holds as plain values."""
-    _read(path)  # which says what is wrong with it
-    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+    return (load_settings(path, YAML(typ="safe", pure=True)) if path.exists() else None) or {}
 
 
 def _read(path: Path) -> CommentedMap:
-    try:
-        document = _yaml().load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return CommentedMap()
-    except (OSError, ValueError, RecursionError, YAMLError) as exc:
-        raise ConfigurationError(f"`{path}` cannot be read: {exc}") from exc
-    if document is None:
-        return CommentedMap()
-    if not isinstance(document, CommentedMap):
-        raise ConfigurationError(f"`{path}` must hold a mapping of settings.")
-    return document
+    document = load_settings(path, _yaml()) if path.exists() else None
+    return CommentedMap() if document is None else document
 
 
 def _write(path: Path, document: CommentedMap) -> None:

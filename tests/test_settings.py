@@ -56,7 +56,18 @@ def test_the_home_is_named_by_the_environment_or_below_the_users(monkeypatch: py
         ("server: 5", {"KAPPA_SERVER__PORT": "2"}, "config.yml` must hold settings, not `5`."),
         ("1: 2", {}, "`1` in `"),
         ("[1]", {}, "must hold a mapping of settings."),
-        ("a: [", {}, "cannot be read: "),
+        ("a: [", {}, "it is not valid YAML in line 1, column 5: "),
+        (
+            "a:\n\tb: 1",
+            {},
+            "line 2, column 1: found character '\\t' that cannot start any token. Mend it, or put",
+        ),
+        ('server:\n  host: "a\n  port: 1\n', {}, "it is not valid YAML in line 2, column 9: found unexpected end"),
+        (
+            "a: !!python/name:os.system",
+            {},
+            "it is not valid YAML in line 1, column 4: could not determine a",
+        ),
         ("a: 2024-99-99", {}, "cannot be read: "),
         ("[" * 5000, {}, "cannot be read: "),
         (
@@ -89,9 +100,10 @@ def test_settings_that_do_not_fit(tmp_path: Path, config: str | None, environ: d
     with pytest.raises(ConfigurationError) as error:
         read_settings({"KAPPA_HOME": str(tmp_path), **environ})
     assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_file_that_is_not_text_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="cannot be read: it is not text in UTF-8, from byte 0 on"):
         read_settings({"KAPPA_HOME": str(tmp_path)})

@@ -107,6 +107,13 @@ def test_a_file_that_cannot_be_read_is_left_alone(environ: dict[str, str]) -> No
     assert path.read_text(encoding="utf-8") == "server: ["
 
 
+@pytest.mark.parametrize("text", ["server: [", "server: !!python/name:os.system"])
+def test_what_a_file_says_is_not_shown_where_it_cannot_be_read(environ: dict[str, str], text: str) -> None:
+    Path(environ["KAPPA_HOME"], "config.yml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="it is not valid YAML in line 1, column"):
+        settings_in_file(environ)
+
+
 def test_reset_puts_the_file_aside(environ: dict[str, str]) -> None:
     assert reset_settings(environ=environ)[1] is None
     path = Path(environ["KAPPA_HOME"], "config.yml")

@@ -222,9 +222,13 @@ def _target_at(text: str) -> Target | None:
         if (path / MANIFEST_NAME).is_file():
             return BundleTarget(path, text)
         is_path = any(separator in text for separator in "/\\") or text.startswith((".", "~"))
-        if is_path or any(path.glob("kappafile.*")) or (path / "pyproject.toml").is_file():
+        if is_path or _has_project(path):
             return ProjectTarget(path)
     return None
+
+
+def _has_project(directory: Path) -> bool:
+    return any(directory.glob("kappafile.*")) or (directory / "pyproject.toml").is_file()
 
 
 def _may_be_reference(text: str) -> bool:
@@ -267,6 +271,8 @@ def find_bundle(
         return target
     if target.path.suffix not in ("", ".toml", ".yaml", ".yml") and target.path.is_file():
         _ = target.project  # which says what the file is
+    if target.path.is_dir() and not _has_project(target.path):
+        raise BundleNotFoundError(f"`{text}` is not a bundle: it has no `{MANIFEST_NAME}`, and no kappafile either.")
     name = service_at(target.path if target.path.is_dir() else target.path.parent)
     tag = f"{name}:latest" if name is not None else "NAME:latest"
     then = f"`{asked_by} {tag}`" if asked_by else f"name `{tag}`"

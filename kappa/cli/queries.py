@@ -19,7 +19,10 @@ __all__ = ["printed_bundles", "query_options", "stored_table", "why_none"]
 
 
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose and order bundles; the command receives them as one ``query``."""
+    """Add the options that choose and order bundles; the command receives them as ``read_query``, which returns a `Query`.
+
+    Who does not call it ignores them, whatever they are.
+    """
 
     @wraps(command)
     def with_query(
@@ -32,16 +35,18 @@ def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
         requires: str | None,
         **options: Any,
     ) -> Any:
-        query = Query(
-            selector=parse_selector(selector) if selector is not None else (),
-            limit=limit,
-            offset=offset,
-            order_by=order_by,
-            ascending=ascending,
-            requires=requires,
-            namespace=actions.default_namespace(),
-        )
-        return command(*args, query=query, **options)
+        def read_query() -> Query:
+            return Query(
+                selector=parse_selector(selector) if selector is not None else (),
+                limit=limit,
+                offset=offset,
+                order_by=order_by,
+                ascending=ascending,
+                requires=requires,
+                namespace=actions.default_namespace(),
+            )
+
+        return command(*args, read_query=read_query, **options)
 
     for option in reversed(_OPTIONS):
         with_query = option(with_query)

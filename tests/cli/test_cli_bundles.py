@@ -180,6 +180,12 @@ def test_info_of_a_project_says_to_build_it(kappa: Kappa, project: Path) -> None
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", message)
 
 
+def test_a_folder_that_is_neither_a_bundle_nor_a_project_is_told_as_such(kappa: Kappa, tmp_path: Path) -> None:
+    result = kappa("get", tmp_path)
+    message = f"error: `{tmp_path}` is not a bundle: it has no `kappa.yml`, and no kappafile either.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (4, "", message)
+
+
 def test_the_openapi_document_of_a_project_and_of_its_bundle_differ_in_the_version_alone(
     kappa: Kappa, bundle: Path, project: Path
 ) -> None:

@@ -53,8 +53,9 @@ def test_bundles_are_chosen_and_ordered(kappa: Kappa, stored: Path, arguments: l
     assert listed(kappa(*arguments)) == expected
 
 
-def test_a_selector_says_nothing_where_a_version_is_named(kappa: Kappa, stored: Path) -> None:
-    result = kappa("get", "Iris:3", "--labels", "stage=live")
+@pytest.mark.parametrize("selector", ["stage=live", "stage In test"])
+def test_a_selector_says_nothing_where_a_version_is_named(kappa: Kappa, stored: Path, selector: str) -> None:
+    result = kappa("get", "Iris:3", "--labels", selector)
     assert (result.exit_code, json.loads(result.stdout)["version"]) == (0, "3")
 
 

@@ -53,6 +53,10 @@ class Databases:
         """Make a database, and return its URL."""
         return self._create()
 
+    def of_encoding(self, encoding: str) -> str:
+        """Make a database whose text is encoded so, and return its URL."""
+        return self._create(f" ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0")
+
     def ready(self) -> str:
         """Make a database that has the store's tables, as a copy of one, and return its URL."""
         return self._create(f" TEMPLATE {self._template}")

@@ -12,12 +12,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect
+from sqlalchemy import Connection, Engine, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from kappa.errors import GammaError, MissingDependencyError
 from kappa.gamma.database import migrations
-from kappa.gamma.database.engine import migrate, open_database
+from kappa.gamma.database.engine import migrate, open_database, open_present
 from kappa.gamma.database.tables import REVISION, metadata
 from tests.gamma.postgres_server import Databases
 
@@ -91,6 +91,17 @@ def test_rows_of_a_bundle_go_with_it(connected: Connected) -> None:
         connection.exec_driver_sql("INSERT INTO labels VALUES ('n', 1, 'team', 'growth', 0)")
         connection.exec_driver_sql("DELETE FROM bundles")
         assert connection.exec_driver_sql("SELECT count(*) FROM labels").scalar() == 0
+
+
+@pytest.mark.engine
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+@pytest.mark.parametrize("opened", [open_database, open_present])
+def test_a_postgres_database_of_another_encoding_is_refused(
+    postgres: Databases, opened: Callable[[str], Engine], encoding: str
+) -> None:
+    with pytest.raises(GammaError, match=f"has the encoding `{encoding}`, and Kappa needs `UTF8`: make one with"):
+        opened(postgres.of_encoding(encoding))
 
 
 @pytest.mark.engine

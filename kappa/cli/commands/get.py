@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import click
@@ -32,7 +33,7 @@ __all__ = ["command"]
 @click.option("--print-location", is_flag=True, help="Print where the bundle is, and nothing else.")
 @query_options
 @format_option("table", "wide", "json", "yaml")
-def command(target: str, *, print_location: bool, output_format: str, query: Query) -> None:
+def command(target: str, *, print_location: bool, output_format: str, read_query: Callable[[], Query]) -> None:
     """Show one bundle, or the versions of a service.
 
     TARGET is a name, for all its versions, or one bundle: a tag like `IrisClassifier:latest`, or a path. With
@@ -42,7 +43,8 @@ def command(target: str, *, print_location: bool, output_format: str, query: Que
         print_result(str(actions.find_bundle(target).bundle.directory))
     elif actions.names_service(target) and not ("/" in target and actions.names_path(target)):
         reference = actions.reference_of(target)
-        bundles = actions.list_bundles(replace(query, name=reference.name, namespace=reference.namespace))
+        query = replace(read_query(), name=reference.name, namespace=reference.namespace)
+        bundles = actions.list_bundles(query)
         print_result(printed_bundles(bundles, output_format))
         if not bundles and output_format in ("table", "wide"):
             print_note(why_none(query, f"version of `{target}`"))

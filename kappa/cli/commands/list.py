@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -36,11 +37,12 @@ __all__ = ["command"]
 @click.option("-A", "--all-namespaces", is_flag=True, help="The bundles of every namespace, not of one.")
 @format_option("table", "wide", "json", "yaml")
 @click.pass_context
-def command(ctx: click.Context, output_format: str, query: Query, *, all_namespaces: bool) -> None:
+def command(ctx: click.Context, output_format: str, read_query: Callable[[], Query], *, all_namespaces: bool) -> None:
     """List the bundles in the store.
 
     The newest comes first. `wide` shows when each was built instead of its age, its aliases, its labels and its size.
     """
+    query = read_query()
     if all_namespaces:
         if (namespace := named_namespace(ctx)) is not None:
             raise UsageError(f"`--all-namespaces` and `--namespace {namespace}` contradict each other: give one.")

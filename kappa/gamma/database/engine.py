@@ -109,7 +109,20 @@ def _connecting(url: str) -> Engine:
         return create_engine(address, **options)
     with optional_import("kappa-ml[postgres]", needed_for="a database of PostgreSQL"):
         # a connection that the server closed since, as when it was restarted, is made anew instead of failing a request
-        return create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        driver, text_as = address.set(drivername="postgresql+psycopg"), {"client_encoding": "UTF8"}
+        return create_engine(driver, pool_pre_ping=True, connect_args=text_as)
+
+
+def _check_encoding(connection: Connection, address: str) -> None:
+    """Raise `GammaError` for a database of PostgreSQL that cannot hold every text, or counts bytes as characters."""
+    if connection.dialect.name != "postgresql":
+        return
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+    if encoding != "UTF8":
+        raise GammaError(
+            f"The database {address} has the encoding `{encoding}`, and Kappa needs `UTF8`: make one with "
+            "`CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`."
+        )
 
 
 def _check_newest(connection: Connection) -> None:
@@ -158,13 +171,15 @@ def _prepared(engine: Engine, prepare: Callable[[Connection], None]) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
+    address = f"`{engine.url.render_as_string(hide_password=True)}`"
     try:
         with engine.begin() as connection:
+            _check_encoding(connection, address)
             prepare(connection)
     except BaseException as exc:
         engine.dispose()
         if isinstance(exc, DatabaseError):
-            raise explained(exc, f"The database `{engine.url.render_as_string(hide_password=True)}`") from exc
+            raise explained(exc, f"The database {address}") from exc
         raise
     return engine
 
