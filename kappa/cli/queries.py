@@ -19,7 +19,7 @@ __all__ = ["printed_bundles", "query_options", "stored_table", "why_none"]
 
 
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose and order bundles; the command receives them as ``read_query``, which returns a `Query`.
+    """Add the options that choose and order bundles; the command receives ``read_query``, which returns a `Query`.
 
     Who does not call it ignores them, whatever they are.
     """

@@ -11,7 +11,7 @@ from typing import Literal
 from kappa.gamma.clients.connecting import connect
 from kappa.gamma.doors.running import GammaServer
 from kappa.gamma.doors.tls import ServerTls
-from kappa.gamma.protocols.registry import Registry, RemoteRegistry
+from kappa.gamma.protocols.registry import Registry
 
 Protocol = Literal["grpc", "http"]
 
@@ -27,7 +27,7 @@ class Served:
         return self.grpc if protocol == "grpc" else self.http
 
     @contextmanager
-    def client(self, protocol: Protocol) -> Iterator[RemoteRegistry]:
+    def client(self, protocol: Protocol) -> Iterator[Registry]:
         client = connect(self.url(protocol))
         try:
             yield client

@@ -19,7 +19,7 @@ import pytest
 from kappa.errors import BundleError, UsageError
 from kappa.gamma.clients.connecting import connect
 from kappa.gamma.database.engine import sqlite_url
-from kappa.gamma.protocols.registry import RemoteRegistry
+from kappa.gamma.protocols.registry import Registry
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.opening import open_storage
 from kappa.gamma.transfer.fetching import fetch_bundle
@@ -48,7 +48,7 @@ class Team:
     url: str
 
     @contextmanager
-    def client(self, protocol: Protocol = "grpc") -> Iterator[RemoteRegistry]:
+    def client(self, protocol: Protocol = "grpc") -> Iterator[Registry]:
         with self.served.client(protocol) as client:
             yield client
 
@@ -92,7 +92,7 @@ def transferred(call: Callable[[], object]) -> list[str]:
     return lines
 
 
-def fetched(client: RemoteRegistry, target: Path) -> bytes:
+def fetched(client: Registry, target: Path) -> bytes:
     fetch_bundle(client, client.list_bundles()[0], target)
     return (target / "Iris/artifacts/model.bin").read_bytes()
 
@@ -118,7 +118,7 @@ def put(url: str, content: bytes) -> None:
     urlopen(Request(url, data=content, headers=headers, method="PUT"), timeout=30).close()
 
 
-def begin(client: RemoteRegistry, bundle: Bundle) -> str:
+def begin(client: Registry, bundle: Bundle) -> str:
     text = bundle.layout.manifest.read_bytes()
     return client.begin_upload(text, files_to_send(bundle), operation=uuid4().hex).session
 

@@ -15,7 +15,7 @@ import pytest
 from kappa import errors
 from kappa.errors import BundleNotFoundError, DestinationExistsError, GammaError, KappaError, UsageError
 from kappa.gamma.doors.openapi import openapi_document
-from kappa.gamma.protocols.registry import BundleFile, Registry, RemoteRegistry
+from kappa.gamma.protocols.registry import BundleFile, Registry
 from kappa.gamma.wire.proto import messages
 from kappa.gamma.wire.proto.descriptors import methods
 from kappa.labels import parse_selector
@@ -91,13 +91,13 @@ def protocol(request: pytest.FixtureRequest) -> Protocol:
 
 
 @pytest.fixture
-def client(served: Served, protocol: Protocol) -> Iterator[RemoteRegistry]:
+def client(served: Served, protocol: Protocol) -> Iterator[Registry]:
     with served.client(protocol) as registry:
         yield registry
 
 
 def test_every_operation_arrives_as_it_was_asked_and_returns_what_was_answered(
-    canned: CannedRegistry, client: RemoteRegistry
+    canned: CannedRegistry, client: Registry
 ) -> None:
     for name, ask in OPERATIONS.items():
         directly = CannedRegistry()
@@ -110,7 +110,7 @@ def test_every_operation_arrives_as_it_was_asked_and_returns_what_was_answered(
         assert (name, arrived) == (name, directly.asked)
 
 
-def test_a_chunk_that_is_sent_is_the_chunk_that_arrives(canned: CannedRegistry, client: RemoteRegistry) -> None:
+def test_a_chunk_that_is_sent_is_the_chunk_that_arrives(canned: CannedRegistry, client: Registry) -> None:
     received = bytearray()
     canned.on_chunk = received.extend
     client.write_blob("session-1", DIGEST, 0, [CONTENT, b"end"])
@@ -133,7 +133,7 @@ def test_a_chunk_that_is_sent_is_the_chunk_that_arrives(canned: CannedRegistry, 
     ids=lambda failure: type(failure).__name__,
 )
 def test_a_failure_has_its_class_its_message_and_its_exit_code(
-    canned: CannedRegistry, client: RemoteRegistry, failure: KappaError
+    canned: CannedRegistry, client: Registry, failure: KappaError
 ) -> None:
     canned.failure = failure
     for ask in (OPERATIONS["resolve the latest"], OPERATIONS["read"], OPERATIONS["write"], OPERATIONS["list all"]):
@@ -170,7 +170,7 @@ def test_a_failure_has_the_status_code_of_grpc(
 
 
 def test_a_failure_that_needs_more_than_a_message_becomes_one_of_gamma(
-    canned: CannedRegistry, client: RemoteRegistry
+    canned: CannedRegistry, client: Registry
 ) -> None:
     canned.failure = errors.MissingDependencyError("acme", needed_for="the thing")
     with pytest.raises(KappaError) as caught:
@@ -179,7 +179,7 @@ def test_a_failure_that_needs_more_than_a_message_becomes_one_of_gamma(
 
 
 def test_an_error_of_the_servers_own_is_logged_and_named_by_its_id(
-    canned: CannedRegistry, client: RemoteRegistry, caplog: pytest.LogCaptureFixture
+    canned: CannedRegistry, client: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     canned.failure = LookupError("secret")
     with pytest.raises(GammaError, match=r"^The Gamma server failed; its log has the reason under the id `(\w+)`\.$"):
@@ -190,7 +190,7 @@ def test_an_error_of_the_servers_own_is_logged_and_named_by_its_id(
     assert "secret" in str(record.exc_info[1])
 
 
-def test_the_chunks_own_failure_is_raised_and_ends_the_upload(client: RemoteRegistry) -> None:
+def test_the_chunks_own_failure_is_raised_and_ends_the_upload(client: Registry) -> None:
     def chunks() -> Iterator[bytes]:
         yield b"begin"
         raise RuntimeError("the disk is gone")
@@ -216,14 +216,14 @@ def test_the_chunks_own_failure_is_raised_and_ends_the_upload(client: RemoteRegi
     ],
 )
 def test_what_no_client_would_send_is_refused_before_the_registry_is_asked(
-    canned: CannedRegistry, client: RemoteRegistry, ask: Callable[[Registry], Any]
+    canned: CannedRegistry, client: Registry, ask: Callable[[Registry], Any]
 ) -> None:
     with pytest.raises(KappaError):
         ask(client)
     assert canned.asked == []
 
 
-def test_one_client_is_used_by_many_threads(client: RemoteRegistry) -> None:
+def test_one_client_is_used_by_many_threads(client: Registry) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(16) as pool:

@@ -14,7 +14,7 @@ import pytest
 from kappa.gamma.clients.connecting import connect
 from kappa.gamma.database.engine import open_database, sqlite_url
 from kappa.gamma.database.tables import metadata
-from kappa.gamma.protocols.registry import RemoteRegistry
+from kappa.gamma.protocols.registry import Registry
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.tag import Tag
@@ -77,7 +77,7 @@ def second_team(postgres: Databases, second_s3: str, tmp_path_factory: pytest.Te
     ],
     ids="-".join,
 )
-def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteRegistry]:
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
     protocol: Protocol
     protocol, where = request.param
     with ExitStack() as stack:
@@ -95,11 +95,11 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteR
 
 
 @pytest.fixture
-def push(registry: RemoteRegistry) -> Push:
+def push(registry: Registry) -> Push:
     return pushing_to(registry)
 
 
-def test_a_bundle_of_large_files_is_the_same_after_both_ways(registry: RemoteRegistry) -> None:
+def test_a_bundle_of_large_files_is_the_same_after_both_ways(registry: Registry) -> None:
     bundle = seal(
         "1", {"Iris/artifacts/model.bin": os.urandom(5 << 20), "Iris/empty": b"", "Iris/handlers.py": b"x = 1"}
     )
@@ -109,7 +109,7 @@ def test_a_bundle_of_large_files_is_the_same_after_both_ways(registry: RemoteReg
     assert pull(registry, Tag("Iris", "1")) == bundle.contents
 
 
-def test_an_upload_goes_on_where_it_was_left(registry: RemoteRegistry) -> None:
+def test_an_upload_goes_on_where_it_was_left(registry: Registry) -> None:
     content = os.urandom(3 << 20)
     bundle = seal("1", {"Iris/artifacts/model.bin": content})
     upload = registry.begin_upload(bundle.manifest, bundle.files, operation=uuid4().hex)

@@ -10,7 +10,7 @@ from kappa.environment import expanded
 from kappa.errors import MissingDependencyError
 from kappa.gamma import clients
 from kappa.gamma.clients.addresses import Address, ConnectionSettings, parse_address
-from kappa.gamma.protocols.registry import RemoteRegistry
+from kappa.gamma.protocols.registry import Registry
 from kappa.settings import GammaSettings
 
 __all__ = ["connect"]
@@ -19,7 +19,7 @@ _DEFAULTS = GammaSettings()
 _PACKAGES = {"grpc": ("grpc", "google.protobuf"), "http": ("httpx",)}
 
 
-def connect(url: str, settings: GammaSettings = _DEFAULTS) -> RemoteRegistry:
+def connect(url: str, settings: GammaSettings = _DEFAULTS) -> Registry:
     """Return the registry of a server; it is asked nothing yet.
 
     ``url`` is `HOST:PORT`, or begins with `grpc://`, `grpcs://`, `http://` or `https://`; of the settings, those of TLS

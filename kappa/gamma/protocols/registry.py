@@ -18,7 +18,7 @@ from typing import Protocol
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, ServiceRecord
 from kappa.tag import BundleReference, Tag
 
-__all__ = ["BundleFile", "Commit", "Garbage", "Registry", "RegistryInfo", "RemoteRegistry", "SignedUrl", "Upload"]
+__all__ = ["BundleFile", "Commit", "Garbage", "Registry", "RegistryInfo", "SignedUrl", "Upload"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -200,10 +200,3 @@ class Registry(Protocol):
 
     def close(self) -> None:
         """Close the connections, to a server or to the database."""
-
-
-class RemoteRegistry(Registry, Protocol):
-    """A registry on another machine, with connections that are kept.
-
-    Every operation raises `GammaUnreachableError` where the server does not answer; what was asked may be asked again.
-    """
