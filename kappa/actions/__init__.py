@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.building import plan_of as plan_of
     from kappa.actions.building import project_to_build as project_to_build
     from kappa.actions.building import save_service as save_service
+    from kappa.actions.copying import copy_bundle as copy_bundle
     from kappa.actions.dev_server import start_dev_server as start_dev_server
     from kappa.actions.examples import examples_of as examples_of
     from kappa.actions.examples import replay_examples as replay_examples
@@ -130,6 +131,7 @@ _HOMES = {
     "collect_garbage": "kappa.actions.transfer",
     "compose_file": "kappa.actions.images",
     "containerize": "kappa.actions.images",
+    "copy_bundle": "kappa.actions.copying",
     "default_namespace": "kappa.actions.stores",
     "delete_alias": "kappa.actions.store",
     "delete_bundles": "kappa.actions.store",
@@ -222,6 +224,7 @@ __all__ = [
     "collect_garbage",
     "compose_file",
     "containerize",
+    "copy_bundle",
     "default_namespace",
     "delete_alias",
     "delete_bundles",

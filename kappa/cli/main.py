@@ -51,6 +51,7 @@ SECTIONS = {
     "Team": {
         "push": "Send bundles of this machine to the Gamma server.",
         "pull": "Bring bundles of the Gamma server into the store of this machine.",
+        "copy": "Copy a bundle into another namespace, or from one registry to another.",
         "gc": "Remove what no bundle needs.",
         "gamma-service-start": "Start Kappa GammaService for model management and deployment",
     },

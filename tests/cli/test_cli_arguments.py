@@ -25,12 +25,13 @@ def required(command: click.Command) -> list[click.Argument]:
 REQUIRED = [(name, number) for name in COMMANDS for number, _ in enumerate(required(load_command(name)))]
 OF_THE_STORE = "The store has `Scaler:latest`, e.g. `kappa {name} Scaler:latest`; `kappa list` shows all versions."
 HOW = {
-    **dict.fromkeys(("AFTER", "BEFORE", "BENTO", "TARGET", "TARGET..."), OF_THE_STORE),
+    **dict.fromkeys(("AFTER", "BEFORE", "BENTO", "SRC", "TARGET", "TARGET..."), OF_THE_STORE),
     "ALIAS": "an alias of that service: `kappa alias NAME` lists them.",
     "API": "`Scaler:latest` has `scale`, `explode`: write `kappa {name} Scaler:latest scale --input 2`.",
     "SHELL": "`bash`, `zsh` or `fish`.",
     "ACTION": "`set`, `get`, `view`, `unset` or `reset`.",
     "FILE": "an archive that `kappa export` wrote, e.g. `IrisClassifier-1.0.kappa`.",
+    "DST": "a namespace with a `/`, e.g. `growth/`.",
     "DOCUMENT": "`compose` or `github-action`.",
     "NAME": "the name of a service: `kappa list` shows which there are.",
     "FILE|DIR": "a model's file, or a folder that is a model or holds one.",

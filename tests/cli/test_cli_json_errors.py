@@ -35,6 +35,7 @@ FAILING = {
     "builds": (["--limit", "none"], 2, "UsageError"),
     "config": (["get", "server.prot"], 2, "UsageError"),
     "containerize": (["./absent"], 4, "BundleNotFoundError"),
+    "copy": (["Absent:1", "growth/"], 4, "BundleNotFoundError"),
     "delete": (["Absent:1"], 4, "BundleNotFoundError"),
     "diff": (["Absent:1", "Absent:2"], 4, "BundleNotFoundError"),
     "explain": (["KF999"], 2, "UsageError"),
