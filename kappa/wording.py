@@ -9,8 +9,9 @@ from pydantic_core import ErrorDetails
 from kappa.errors import printable
 from kappa.secret_urls import masked
 
-__all__ = ["explained", "known_names", "listed", "one_of", "quoted", "reason_of", "sentence"]
+__all__ = ["explained", "known_names", "listed", "one_of", "quoted", "reason_of", "sentence", "size_of"]
 
+_SIZES = ("B", "kB", "MB", "GB", "TB")
 _LIMITS = {
     "greater_than": ("more than", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -69,3 +70,11 @@ def explained(error: ErrorDetails, subject: str) -> str:
     if kind == "value_error":
         return sentence(reason_of(error))
     return f"{subject} is not right: {sentence(reason_of(error))}"
+
+
+def size_of(size_bytes: int) -> str:
+    """Return a size in the largest unit that leaves a whole number, to three digits: ``1.21 MB``."""
+    size, unit = float(size_bytes), 0
+    while size >= 1000 and unit < len(_SIZES) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.3g} {_SIZES[unit]}" if size < 999.5 or not unit else f"{size:.0f} {_SIZES[unit]}"

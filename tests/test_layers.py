@@ -121,7 +121,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
             *("alembic", "falcon", "google", "grpc", "grpc_health", "grpc_reflection", "httpx", "prometheus_client"),
             *("packaging", "pydantic", "sqlalchemy", "uvicorn"),
         },
-        {"alembic", "boto3", "filelock", "google", "obstore"},
+        {"alembic", "boto3", "filelock", "google", "jinja2", "obstore"},
     ),
     "kappa.server": ({"falcon", "gunicorn", "h11", "prometheus_client", "uvicorn"}, {"uvloop"}),
     "kappa.cli": ({"click", "orjson"}, {"rich", "ruamel"}),
@@ -131,7 +131,7 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "kappa.build": ("manifest", "packages", "code", "checks", "", "compile", "bundle"),
-    "kappa.gamma": ("protocols", "wire", "database", "storages", "service", "transfer", "clients", "doors", ""),
+    "kappa.gamma": ("protocols", "wire", "database", "storages", "service", "transfer", "clients", "ui", "doors", ""),
     "kappa.server": ("batching", "tuning", "", "http", "process"),
 }
 """The rooms inside large units, from the lowest; a room imports lower ones, and "" is the unit's own level."""

@@ -23,10 +23,11 @@ from kappa.actions.stores import (
 from kappa.actions.targets import find_bundle, names_path, stored_tags
 from kappa.errors import BundleError, BundleNotFoundError, UsageError
 from kappa.gamma import retention
-from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
-from kappa.gamma.remote_store import RemoteSource, RemoteStore
+from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.retention import Pruning
 from kappa.gamma.rollback import Rollback, roll_back
+from kappa.gamma.service.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
+from kappa.gamma.transfer.sources import RegistrySource
 from kappa.labels import Requirement, checked_changes, label_words
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.spec.views import bundle_view, metadata_view
@@ -313,7 +314,7 @@ def _source(text: str, environ: Mapping[str, str]) -> BundleSource:
         return DirectorySource.opened(find_bundle(text, environ=environ).bundle.directory)
     store = bundle_store(environ)
     record = resolved(store, reference_of(text, environ), environ)
-    source: DirectorySource | RemoteSource
+    source: DirectorySource | RegistrySource
     if not isinstance(store, RemoteStore):
         source = DirectorySource.opened(store.path_of(record))
     elif (cached := store.cache.find(record.bundle_digest)) is not None:

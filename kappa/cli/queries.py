@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from kappa import actions
-from kappa.cli.tables import bundle_table, size_of, yaml_text
+from kappa.cli.tables import bundle_table, yaml_text
 from kappa.labels import parse_selector
 from kappa.spec.store import Order, Query
+from kappa.wording import size_of
 
 __all__ = ["printed_bundles", "query_options", "stored_table", "why_none"]
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-__all__ = ["age_of", "bundle_table", "size_of", "text_table", "yaml_text"]
+__all__ = ["age_of", "bundle_table", "text_table", "yaml_text"]
 
 _UNITS = (("year", 31_557_600), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 _CELL_WIDTH = 60
 _NOT_TEXT_IN_YAML_1_1 = re.compile(r"[-+.\d][\d_.:eE+-]*|y|yes|n|no|on|off", re.IGNORECASE)
-_SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
 def bundle_table(
@@ -68,14 +67,6 @@ def age_of(created: datetime, *, now: datetime) -> str:
         if count:
             parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
     return " and ".join(parts[:2]) or "0 seconds"
-
-
-def size_of(size_bytes: int) -> str:
-    """Return a size in the largest unit that leaves a whole number, to three digits: ``1.21 MB``."""
-    size, unit = float(size_bytes), 0
-    while size >= 1000 and unit < len(_SIZES) - 1:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.3g} {_SIZES[unit]}" if size < 999.5 or not unit else f"{size:.0f} {_SIZES[unit]}"
 
 
 def yaml_text(tree: Any) -> str:

@@ -21,11 +21,11 @@ from kappa import bundle as bundles
 from kappa.environment import expanded
 from kappa.errors import UsageError
 from kappa.gamma.choosing import open_remote_store
-from kappa.gamma.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
 from kappa.gamma.local_store import LocalStore, open_local_store
 from kappa.gamma.protocols.registry import Garbage
 from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.rollback import Rollback, roll_back
+from kappa.gamma.service.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
 from kappa.gamma.transfer.archives import ARCHIVE_SUFFIX, read_archive, write_archive
 from kappa.gamma.transfer.copying import put_copy, retrieve
 from kappa.gamma.transfer.streams import Progress

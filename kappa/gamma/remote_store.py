@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kappa.errors import BundleError, GammaUnreachableError
-from kappa.gamma.protocols.registry import BundleFile, Commit, Registry
+from kappa.gamma.protocols.registry import Commit, Registry
 from kappa.gamma.transfer.cache import BundleCache
-from kappa.gamma.transfer.fetching import fetch_bundle, read_file
+from kappa.gamma.transfer.fetching import fetch_bundle
 from kappa.gamma.transfer.sending import send_bundle
+from kappa.gamma.transfer.sources import RegistrySource, open_source
 from kappa.gamma.transfer.streams import Progress, new_operation
 from kappa.log import log
 from kappa.services.bundle import Bundle, open_bundle
-from kappa.spec.layout import MANIFEST_NAME
-from kappa.spec.manifest import MAX_SIZE_BYTES, BundleManifest, manifest_of, read_tree
+from kappa.spec.manifest import BundleManifest
 from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
 from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 
-__all__ = ["RemoteSource", "RemoteStore"]
+__all__ = ["RemoteStore"]
 
 _ALL = Query()
 
@@ -79,16 +79,9 @@ class RemoteStore:
         """Return the manifest of a bundle, without fetching the rest; raises `BundleError` for a broken one."""
         return self.source_of(record).manifest
 
-    def source_of(self, record: BundleRecord) -> RemoteSource:
+    def source_of(self, record: BundleRecord) -> RegistrySource:
         """Return a bundle whose files are read one by one."""
-        files = {file.path: file for file in self.registry.files_of(record.tag)}
-        if MANIFEST_NAME not in files or files[MANIFEST_NAME].size_bytes > MAX_SIZE_BYTES:
-            raise BundleError(f"`{record.tag}` in `{self.registry.location}` has no manifest that can be read.")
-        with self.cache.staging() as folder:
-            content = read_file(self.registry, record.tag, files[MANIFEST_NAME])
-            (folder / MANIFEST_NAME).write_bytes(content)
-            manifest = manifest_of(read_tree(folder), folder)
-        return RemoteSource(self.registry, record.tag, files, manifest)
+        return open_source(self.registry, record)
 
     def _cached(self, reference: BundleReference) -> Path | None:
         if reference.version is not None:
@@ -160,18 +153,3 @@ class RemoteStore:
     def alias_history(self, name: str, alias: str, *, namespace: str = DEFAULT_NAMESPACE) -> list[AliasChange]:
         """Return the changes of an alias, the newest first."""
         return self.registry.alias_history(name, alias, namespace=namespace)
-
-
-@dataclass(frozen=True)
-class RemoteSource:
-    """A bundle in a registry whose files are read one by one."""
-
-    registry: Registry
-    tag: Tag
-    files: Mapping[str, BundleFile]
-    manifest: BundleManifest
-
-    def read(self, path: str, *, limit: int) -> bytes | None:
-        """Return the content of a file; ``None`` for one that has more than ``limit`` bytes or is not there."""
-        file = self.files.get(path)
-        return None if file is None or file.size_bytes > limit else read_file(self.registry, self.tag, file)

@@ -12,8 +12,9 @@ from uuid import uuid4
 
 from kappa._files import sha256_of_bytes
 from kappa.errors import GammaError
+from kappa.frameworks.file import FileArtifact
 from kappa.gamma.protocols.registry import BundleFile, Commit, Upload
-from kappa.spec.manifest import BundleManifest, ResolvedEnv
+from kappa.spec.manifest import BundleManifest, ResolvedArtifact, ResolvedEnv
 from kappa.spec.service import ApiSpec, FunctionTarget, ServiceSpec
 from kappa.tag import DEFAULT_NAMESPACE, Tag
 
@@ -78,8 +79,13 @@ def manifest_of(
     created: str = "2026-01-01T00:00:00Z",
     labels: Mapping[str, str] | None = None,
     doc: str = "",
+    metadata: Mapping[str, Any] | None = None,
 ) -> BundleManifest:
-    """Return the manifest of a service of one function, with these files and without its own digest."""
+    """Return the manifest of a service of one function, with these files and without its own digest.
+
+    With ``metadata`` it has an artifact `model`, of which that is said.
+    """
+    artifacts = () if metadata is None else (FileArtifact("model"),)
     return BundleManifest(
         kappa_version="0.1.0",
         version=version,
@@ -88,8 +94,12 @@ def manifest_of(
             name=name,
             doc=doc,
             apis=(ApiSpec(name="predict", target=FunctionTarget(function="handlers:predict"), input="json"),),
+            artifacts=artifacts,
         ),
         env=ResolvedEnv(python_version="3.11", docker_base_image="x", requirements=(), resolver="none"),
+        artifacts=tuple(
+            ResolvedArtifact(name=artifact.name, metadata=metadata or {}, size_bytes=1) for artifact in artifacts
+        ),
         labels=labels or {},
         content_digest="sha256:" + "0" * 64,
         files={path: sha256_of_bytes(content) for path, content in sorted(files.items())},

@@ -11,7 +11,7 @@ from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import print_note, print_result
 from kappa.cli.durations import read_duration
-from kappa.cli.tables import size_of
+from kappa.wording import size_of
 
 __all__ = ["command"]
 

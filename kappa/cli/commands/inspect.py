@@ -13,10 +13,9 @@ from kappa import actions
 from kappa.cli.arguments import format_option
 from kappa.cli.command import KappaArgument, kappa_command
 from kappa.cli.console import print_result
-from kappa.cli.tables import size_of
 from kappa.errors import ConfigurationError, printable
 from kappa.inspection.report import Model, Tensor
-from kappa.wording import sentence
+from kappa.wording import sentence, size_of
 
 __all__ = ["command"]
 

@@ -13,10 +13,11 @@ from kappa.cli.arguments import format_option
 from kappa.cli.command import kappa_command
 from kappa.cli.console import is_terminal, print_note, print_result
 from kappa.cli.durations import read_duration
-from kappa.cli.tables import bundle_table, size_of
+from kappa.cli.tables import bundle_table
 from kappa.errors import UsageError
 from kappa.labels import parse_selector
 from kappa.tag import Tag
+from kappa.wording import size_of
 
 __all__ = ["command"]
 

@@ -1,4 +1,4 @@
-"""The door of HTTP: `/api/v1`, its OpenAPI document, a page that says what is here, health and metrics.
+"""The door of HTTP: `/api/v1`, its OpenAPI document, pages for people, health and metrics.
 
 Every operation of a registry blocks. So each has a thread of a pool; the event loop only moves bytes.
 """
@@ -24,7 +24,7 @@ from kappa.gamma.doors.bounds import Asgi, within_bounds
 from kappa.gamma.doors.exchanges import METRICS_TYPE, ClientGoneError, Exchange, Exchanges, request_id_of
 from kappa.gamma.doors.openapi import openapi_document
 from kappa.gamma.doors.operations import OPERATIONS, Call, Operation
-from kappa.gamma.doors.start_page import start_page
+from kappa.gamma.doors.pages import page_routes
 from kappa.gamma.protocols.registry import Registry
 from kappa.gamma.wire.checks import check_digest, check_offset, check_session, checked_tag
 from kappa.gamma.wire.chunks import CHUNK_BYTES
@@ -44,8 +44,7 @@ _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
 _SIZES_KEPT = 64
 _SECURITY = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; "
-    "base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -72,7 +71,8 @@ def http_app(registry: Registry, exchanges: Exchanges, *, is_ready: Callable[[],
     app.add_route(PREFIX + blob, _resource({"GET": door.read_blob}))
     app.add_route(f"{PREFIX}/uploads/{{session}}/blobs/{{digest}}", _resource({"PUT": door.write_blob}))
     app.add_route(f"{PREFIX}/openapi.json", _resource({"GET": _openapi}))
-    app.add_route("/", _resource({"GET": door.start_page}))
+    for path, responder in page_routes(door.ask_for_page).items():
+        app.add_route(path, _resource({"GET": responder}))
     app.add_route("/healthz", _resource({"GET": _health}))
     app.add_route("/readyz", _resource({"GET": _readiness(is_ready)}))
     app.add_route("/metrics", _resource({"GET": door.metrics}))
@@ -179,9 +179,15 @@ class _Door:
         size_bytes = await self._in_thread(write)
         resp.content_type, resp.data = _JSON, to_json(BlobSize, BlobSize(size_bytes))
 
-    async def start_page(self, _: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        info = await self._in_thread(self._registry.info)
-        resp.content_type, resp.text = "text/html; charset=utf-8", start_page(info)
+    async def ask_for_page(self, name: str, req: falcon.asgi.Request, show: Callable[[Registry], str]) -> str:
+        """Make a page of the registry, which is an exchange like those of the API."""
+        exchange = self._exchange(name, req)
+
+        def ask() -> str:
+            with exchange:
+                return show(self._registry)
+
+        return await self._in_thread(ask)
 
     async def metrics(self, _: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         resp.content_type, resp.data = METRICS_TYPE, self._exchanges.metrics()
@@ -303,6 +309,10 @@ class _Headers:
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, _resource: object, _succeeded: bool
     ) -> None:
         resp.set_headers(_SECURITY)
+        if policy := resp.context.get("policy"):
+            resp.set_header("Content-Security-Policy", policy)
+        if caching := resp.context.get("caching"):
+            resp.set_header("Cache-Control", caching)
         resp.set_header("X-Request-Id", req.context.request_id)
 
 
