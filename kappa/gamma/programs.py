@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, TypeVar
@@ -24,6 +24,7 @@ from kappa.gamma.choosing import open_remote_store
 from kappa.gamma.local_store import LocalStore, open_local_store
 from kappa.gamma.protocols.registry import Garbage
 from kappa.gamma.remote_store import RemoteStore
+from kappa.gamma.retention import Pruning, plan_pruning
 from kappa.gamma.rollback import Rollback, roll_back
 from kappa.gamma.service.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
 from kappa.gamma.transfer.archives import ARCHIVE_SUFFIX, read_archive, write_archive
@@ -235,6 +236,34 @@ class GammaClient:
                 raise UsageError(f"`{text}` names every version of a service: name one, e.g. `{text}:latest`.")
         return self.store.delete([self.get(text).tag for text in named], force=force)
 
+    def prune(
+        self,
+        name: str | None = None,
+        *,
+        keep: int | None = None,
+        older_than: timedelta | None = None,
+        labels: str | None = None,
+        dry_run: bool = True,
+    ) -> Pruning:
+        """Delete old versions of a service, or of every service of the namespace, and return them with the reasons.
+
+        Those are neither among the newest ``keep`` of their service nor built within ``older_than``. What an alias
+        names stays, and so does the newest of each service. With ``dry_run`` nothing is deleted.
+        """
+        reference = None if name is None else self._reference(name)
+        if reference is not None and (reference.version is not None or reference.digest is not None):
+            raise UsageError(f"`{name}` is more than the name of a service: `delete` deletes one bundle.")
+        query = Query(
+            name=None if reference is None else reference.name,
+            namespace=self.namespace if reference is None else reference.namespace,
+            selector=() if labels is None else parse_selector(labels),
+        )
+        now = datetime.now(timezone.utc)
+        pruning = plan_pruning(self.store, query, now=now, keep=keep, older_than=older_than)
+        if not dry_run:
+            self.store.delete(pruning.tags)
+        return pruning
+
     def forget(self, *tags: str) -> list[Tag]:
         """Free the tags of deleted bundles of this machine's store, so that other bytes may have them; return them.
 
@@ -385,6 +414,17 @@ class AsyncGammaClient:
 
     async def import_archive(self, file: str | os.PathLike[str]) -> BundleRecord:
         return await _awaited(self.client.import_archive, file)
+
+    async def prune(
+        self,
+        name: str | None = None,
+        *,
+        keep: int | None = None,
+        older_than: timedelta | None = None,
+        labels: str | None = None,
+        dry_run: bool = True,
+    ) -> Pruning:
+        return await _awaited(self.client.prune, name, keep=keep, older_than=older_than, labels=labels, dry_run=dry_run)
 
     async def collect_garbage(self, *, grace: timedelta = timedelta(days=1), dry_run: bool = True) -> Garbage:
         return await _awaited(self.client.collect_garbage, grace=grace, dry_run=dry_run)

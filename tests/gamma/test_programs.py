@@ -101,6 +101,22 @@ def test_labels_aliases_and_deletion(team: GammaClient, iris: Callable[..., Path
     assert team.list_bundles() == []
 
 
+def test_old_versions_are_pruned(team: GammaClient, iris: Callable[..., Path]) -> None:
+    for version in ("1", "2", "3"):
+        team.push(iris(version, created=f"2026-0{version}-01T00:00:00Z"))
+    team.set_alias("Iris:1", "production")
+    planned = team.prune("Iris", keep=1)
+    assert (planned.tags, len(team.list_bundles())) == ([Tag("Iris", "2")], 3)
+    assert team.prune(older_than=timedelta(days=1), labels="stage=test", dry_run=False).tags == []
+    with pytest.raises(UsageError, match="`Iris:1` is more than the name of a service"):
+        team.prune("Iris:1", keep=1)
+    pruned = team.prune(older_than=timedelta(days=1), dry_run=False)
+    assert [(str(judged.record.tag), judged.reason) for judged in pruned.superfluous] == [
+        ("Iris:2", "built more than 1 day ago")
+    ]
+    assert [record.tag.version for record in team.list_bundles()] == ["3", "1"]
+
+
 def test_namespaces_are_listed_apart_and_together(team: GammaClient, iris: Callable[..., Path]) -> None:
     team.push(iris("1"))
     replace(team, namespace="team-b").push(iris("2", created="2026-02-01T00:00:00Z"))
