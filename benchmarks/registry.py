@@ -43,9 +43,10 @@ from kappa.gamma.database.selection import selection
 from kappa.gamma.database.tables import bundles, locks
 from kappa.gamma.protocols.registry import Registry
 from kappa.gamma.service.gamma_service import GammaService
+from kappa.gamma.ui.pages import services_page
 from kappa.labels import parse_selector
 from kappa.spec.store import Query
-from kappa.tag import BundleReference, Tag
+from kappa.tag import ALL_NAMESPACES, BundleReference, Tag
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -60,6 +61,8 @@ __all__ = ["main"]
 
 SERVICES, DISTRIBUTIONS, VERSIONS, PACKAGES, PAGE = 2_000, 300, 200, 60, 20
 LIMIT_MS = 50.0
+PAGE_LIMIT_MS = 200.0
+FIRST_PAGE = "the first page of a browser, 50 services"
 REPORT = ROOT / "docs" / "benchmarks" / "registry.md"
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 
@@ -69,6 +72,7 @@ class NoStorage:
 
     location = "nowhere"
     why_read_only = ""
+    direct = None
 
     def exists(self) -> bool:
         return True
@@ -236,7 +240,29 @@ def selecting(selector: str, **options: Any) -> Query:
     return Query(selector=parse_selector(selector), limit=PAGE, **options)
 
 
-QUERIES: dict[str, Query | BundleReference] = {
+@dataclass(frozen=True)
+class Services:
+    """A page of services of all namespaces whose names contain a text; as HTML, what a browser shows first."""
+
+    search: str = ""
+    offset: int = 0
+    is_html: bool = False
+
+
+def ask(registry: Registry, question: Query | BundleReference | Services) -> int:
+    """Ask a registry, and return how many rows the answer has."""
+    if isinstance(question, Query):
+        return len(registry.list_bundles(question))
+    if isinstance(question, BundleReference):
+        registry.resolve(question)
+        return 1
+    if question.is_html:
+        return services_page(registry, root="", search=question.search).count('<th scope="row">')
+    listing = {"namespace": ALL_NAMESPACES, "limit": PAGE, "offset": question.offset}
+    return len(registry.list_services(question.search, **listing))
+
+
+QUERIES: dict[str, Query | BundleReference | Services] = {
     "list, newest first": Query(limit=PAGE),
     "list, by name": Query(limit=PAGE, order_by="name", ascending=True),
     "list, offset 50,000": Query(limit=PAGE, offset=50_000),
@@ -244,6 +270,11 @@ QUERIES: dict[str, Query | BundleReference] = {
     "get NAME:VERSION": BundleReference("Service1", "100.0"),
     "latest (most versions)": BundleReference("Service0"),
     "latest (few versions)": BundleReference("Service900"),
+    "services, newest first": Services(),
+    "services, offset 1,000": Services(offset=1000),
+    "services by a part of the name": Services("ice19"),
+    "services, none": Services("absent"),
+    FIRST_PAGE: Services(is_html=True),
     "selector, common (framework=xgboost)": selecting("framework=xgboost"),
     "selector, common, by name": selecting("framework=xgboost", order_by="name"),
     "selector, common, offset 30,000": selecting("framework=xgboost", offset=30_000),
@@ -275,10 +306,7 @@ def timings_of(service: Registry, rounds: int) -> dict[str, list[float]]:
     for number in range(rounds + 3):
         for name, query in QUERIES.items():
             began = time.perf_counter()
-            if isinstance(query, Query):
-                service.list_bundles(query)
-            else:
-                service.resolve(query)
+            ask(service, query)
             if number >= 3:  # the first rounds warm the caches
                 timings[name].append(1000 * (time.perf_counter() - began))
     return timings
@@ -300,6 +328,10 @@ def plans_of(url: str) -> Iterator[tuple[str, list[str]]]:
 
 def p95(values: Sequence[float]) -> float:
     return quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
+
+
+def limit_of(query: str) -> float:
+    return PAGE_LIMIT_MS if query == FIRST_PAGE else LIMIT_MS
 
 
 @dataclass
@@ -325,7 +357,8 @@ def report(measured: Measured, options: argparse.Namespace, began: float) -> str
         f"{options.bundles:,} bundles of {SERVICES:,} services, {PACKAGES} packages each (generated rows). A query is",
         f"a page of {PAGE}. SQLite and PostgreSQL are called in process, gRPC by one client of a server over that",
         "database and an S3 endpoint. Milliseconds, the median and the 95th percentile of",
-        f"{options.rounds} calls (gRPC: a fifth of these); the goal in process is at most {LIMIT_MS:g} at the 95th.",
+        f"{options.rounds} calls (gRPC: a fifth of these); the goal in process is at most {LIMIT_MS:g} at the 95th,",
+        f"and {PAGE_LIMIT_MS:g} for the first page of a browser.",
         "",
         f"| query | bundles | {' | '.join(f'{name}, median | p95' for name in columns)} |",
         f"|---|---:|{'---:|---:|' * len(columns)}",
@@ -467,7 +500,7 @@ def main() -> int:
                 progress(began, f"{database} is filled")
             service = GammaService(NoStorage(), url)
             for query_name, query in QUERIES.items():
-                measured.matches[query_name] = len(service.list_bundles(query)) if isinstance(query, Query) else 1
+                measured.matches[query_name] = ask(service, query)
             measured.plans[database] = dict(plans_of(url))
             if options.plans:
                 for query_name, plan in measured.plans[database].items():
@@ -488,7 +521,7 @@ def main() -> int:
     if options.write:
         REPORT.write_text(page, encoding="utf-8")
     own = [measured.queries[database] for database in options.databases]
-    slow = [name for times in own for name, values in times.items() if p95(values) > LIMIT_MS]
+    slow = [name for times in own for name, values in times.items() if p95(values) > limit_of(name)]
     if slow:
         print(f"Over {LIMIT_MS:g} ms at the 95th percentile: {', '.join(slow)}.", file=sys.stderr)
     return 1 if slow or any(figures.errors for figures in measured.clients.values()) else 0
