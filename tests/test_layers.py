@@ -68,6 +68,10 @@ VALUES_OF_SIDES: Mapping[tuple[str, str], str] = {
         "kappa.cli.commands.gamma_service_start",
         "kappa.gamma.serving",
     ): "where a server listens, which the command prints",
+    (
+        "kappa.cli.commands.gamma_token",
+        "kappa.gamma.protocols.callers",
+    ): "the roles of tokens, and tokens without their secrets, which the command prints",
     ("kappa.cli.commands.tune", "kappa.server.tuning.tune"): "what was measured, which the command prints",
     ("kappa.cli.serving", "kappa.server.options"): "how the operator wants the server, which options of commands say",
 }
@@ -131,7 +135,10 @@ THIRD_PARTY: Mapping[str, tuple[set[str], set[str]]] = {
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "kappa.build": ("manifest", "packages", "code", "checks", "", "compile", "bundle"),
-    "kappa.gamma": ("protocols", "wire", "database", "storages", "service", "transfer", "clients", "ui", "doors", ""),
+    "kappa.gamma": (
+        *("protocols", "wire", "database", "storages", "service", "access", "transfer", "clients", "ui", "doors"),
+        "",
+    ),
     "kappa.server": ("batching", "tuning", "", "http", "process"),
 }
 """The rooms inside large units, from the lowest; a room imports lower ones, and "" is the unit's own level."""

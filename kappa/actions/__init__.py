@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.actions.examples import say_what_ran as say_what_ran
     from kappa.actions.explaining import explain_name as explain_name
     from kappa.actions.gamma_server import start_gamma_service as start_gamma_service
+    from kappa.actions.gamma_tokens import create_gamma_token as create_gamma_token
+    from kappa.actions.gamma_tokens import list_gamma_tokens as list_gamma_tokens
+    from kappa.actions.gamma_tokens import revoke_gamma_token as revoke_gamma_token
     from kappa.actions.images import Containerized as Containerized
     from kappa.actions.images import compose_file as compose_file
     from kappa.actions.images import containerize as containerize
@@ -132,6 +135,7 @@ _HOMES = {
     "compose_file": "kappa.actions.images",
     "containerize": "kappa.actions.images",
     "copy_bundle": "kappa.actions.copying",
+    "create_gamma_token": "kappa.actions.gamma_tokens",
     "default_namespace": "kappa.actions.stores",
     "delete_alias": "kappa.actions.store",
     "delete_bundles": "kappa.actions.store",
@@ -149,6 +153,7 @@ _HOMES = {
     "inspect_model": "kappa.actions.inspecting",
     "label_bundle": "kappa.actions.store",
     "list_bundles": "kappa.actions.store",
+    "list_gamma_tokens": "kappa.actions.gamma_tokens",
     "lock_project": "kappa.actions.building",
     "model_at_hand": "kappa.actions.starting",
     "model_facts": "kappa.actions.starting",
@@ -172,6 +177,7 @@ _HOMES = {
     "reset_settings": "kappa.settings_file",
     "resolve_target": "kappa.actions.targets",
     "retrieve_bundle": "kappa.actions.transfer",
+    "revoke_gamma_token": "kappa.actions.gamma_tokens",
     "roll_back_alias": "kappa.actions.store",
     "save_service": "kappa.actions.building",
     "say_what_ran": "kappa.actions.examples",
@@ -225,6 +231,7 @@ __all__ = [
     "compose_file",
     "containerize",
     "copy_bundle",
+    "create_gamma_token",
     "default_namespace",
     "delete_alias",
     "delete_bundles",
@@ -242,6 +249,7 @@ __all__ = [
     "inspect_model",
     "label_bundle",
     "list_bundles",
+    "list_gamma_tokens",
     "lock_project",
     "model_at_hand",
     "model_facts",
@@ -265,6 +273,7 @@ __all__ = [
     "reset_settings",
     "resolve_target",
     "retrieve_bundle",
+    "revoke_gamma_token",
     "roll_back_alias",
     "save_service",
     "say_what_ran",

@@ -31,6 +31,7 @@ def start_gamma_service(
     tls_key: Path | None = None,
     tls_client_ca: Path | None = None,
     direct_transfer: bool = False,
+    auth: bool = False,
     graceful_timeout_s: float = 30.0,
     log_format: LogFormat = "text",
     log_level: LogLevel = "info",
@@ -40,7 +41,7 @@ def start_gamma_service(
     """Serve bundles to other machines until SIGTERM or SIGINT.
 
     By default those of this machine's own store. With ``direct_transfer``, clients move blobs to and from the object
-    store themselves. Ports of 0 take any free one; ``on_started`` is told which.
+    store themselves; with ``auth``, they need tokens. Ports of 0 take any free one; ``on_started`` is told which.
     Raises `KappaError` where it cannot start.
     """
     missing = [package for package in _PACKAGES if find_spec(package) is None]
@@ -67,6 +68,7 @@ def start_gamma_service(
             log_format=log_format,
             log_level=log_level,
             is_direct=direct_transfer,
+            has_auth=auth,
             web_log=web_log,
         )
         gamma.serve(options, web=web, on_started=on_started)

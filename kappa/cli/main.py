@@ -54,6 +54,7 @@ SECTIONS = {
         "copy": "Copy a bundle into another namespace, or from one registry to another.",
         "gc": "Remove what no bundle needs.",
         "gamma-service-start": "Start Kappa GammaService for model management and deployment",
+        "gamma-token": "Make, list and revoke the tokens of a Gamma server.",
     },
     "Shell": {
         "config": "Show and change the settings of this machine.",

@@ -18,17 +18,23 @@ if TYPE_CHECKING:  # what `__getattr__` below resolves, for editors and type che
     from kappa.gamma.serving import check_database_url as check_database_url
     from kappa.gamma.serving import serve as serve
     from kappa.gamma.serving import usual_urls as usual_urls
+    from kappa.gamma.tokens import all_tokens as all_tokens
+    from kappa.gamma.tokens import create_token as create_token
+    from kappa.gamma.tokens import revoke_token as revoke_token
 
 _HOMES = {
     "Listening": "kappa.gamma.serving",
     "ServerTls": "kappa.gamma.serving",
     "ServingOptions": "kappa.gamma.serving",
+    "all_tokens": "kappa.gamma.tokens",
     "async_client": "kappa.gamma.programs",
     "check_database_url": "kappa.gamma.serving",
     "client": "kappa.gamma.programs",
+    "create_token": "kappa.gamma.tokens",
     "forget_reserved": "kappa.gamma.reserved",
     "open_local_store": "kappa.gamma.local_store",
     "open_remote_store": "kappa.gamma.choosing",
+    "revoke_token": "kappa.gamma.tokens",
     "serve": "kappa.gamma.serving",
     "usual_urls": "kappa.gamma.serving",
 }
@@ -37,12 +43,15 @@ __all__ = [
     "Listening",
     "ServerTls",
     "ServingOptions",
+    "all_tokens",
     "async_client",
     "check_database_url",
     "client",
+    "create_token",
     "forget_reserved",
     "open_local_store",
     "open_remote_store",
+    "revoke_token",
     "serve",
     "usual_urls",
 ]

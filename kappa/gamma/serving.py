@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import socket
 import threading
@@ -17,10 +18,12 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from kappa.environment import home_directory
-from kappa.errors import ConfigurationError
+from kappa.errors import ConfigurationError, GammaError
 from kappa.gamma import doors
+from kappa.gamma.access.gate import TokenGate
 from kappa.gamma.database.engine import sqlite_url
 from kappa.gamma.doors.tls import ServerTls
+from kappa.gamma.protocols.storage import BundleStorage
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.opening import open_storage
 from kappa.log_format import LogFormat, LogLevel, formatter_of
@@ -31,6 +34,7 @@ __all__ = ["Listening", "ServerTls", "ServingOptions", "check_database_url", "se
 
 _logger = logging.getLogger("kappa.gamma")
 _BACKENDS = ("sqlite", "postgresql")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LOG_BYTES = 16 * 1024 * 1024
 _LOGS_KEPT = 4
 
@@ -52,6 +56,8 @@ class ServingOptions:
     log_level: LogLevel = "info"
     is_direct: bool = False
     """Whether clients move blobs by URLs that the object store signs."""
+    has_auth: bool = False
+    """Whether callers need a token."""
     web_log: Path | None = None
     """The file of the web server's log."""
 
@@ -64,6 +70,7 @@ class Listening:
     grpc_port: int
     web_port: int | None
     is_encrypted: bool
+    has_auth: bool
     web_log: Path | None
     """Where the web server's log is; ``None`` where it goes to stderr."""
 
@@ -80,7 +87,8 @@ def check_database_url(url: str) -> str:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        raise ConfigurationError(f"`{masked(url)}` is not the URL of a database. {forms}.") from None
+        shown = masked(url) if "://" in url else re.sub(r"[^@]*@", "****@", url)  # which may be a mistyped one
+        raise ConfigurationError(f"`{shown}` is not the URL of a database. {forms}.") from None
     if address.get_backend_name() not in _BACKENDS:
         kind = address.get_backend_name()
         raise ConfigurationError(f"`{masked(url)}` is of a database that Kappa does not know, `{kind}`. {forms}.")
@@ -101,22 +109,48 @@ def serve(options: ServingOptions, *, web: socket.socket | None, on_started: Cal
         registry = GammaService(storage, check_database_url(options.db_url))
         stack.callback(registry.close)
         registry.open()
-        server = doors.GammaServer(registry, tls=options.tls)
+        if options.has_auth:
+            _check_auth(registry, storage, options)
+        gate = TokenGate(registry) if options.has_auth else None
+        server = doors.GammaServer(registry, tls=options.tls, gate=gate)
         with _asked_to_stop() as has_ended:
             ports = server.start(options.host, options.grpc_port, web=web)
             try:
-                _warn_of_openness(options)
+                if not options.has_auth:
+                    _warn_of_openness(options)
+                elif options.tls is None and options.host not in _LOOPBACK:
+                    _logger.warning(
+                        "Tokens arrive in plain text: give `--tls-cert` and `--tls-key`, unless a proxy before this "
+                        "server encrypts."
+                    )
                 _logger.info(
                     "Serving the bundles of `%s` with the database `%s`.",
                     masked(options.repo_base_url),
                     masked(options.db_url),
                 )
-                on_started(Listening(options.host, ports.grpc, ports.web, options.tls is not None, web_log))
+                listening = Listening(
+                    options.host, ports.grpc, ports.web, options.tls is not None, options.has_auth, web_log
+                )
+                on_started(listening)
                 has_ended.wait()
                 _logger.info("Stopping: what runs may take %g s more.", options.graceful_timeout_s)
             finally:
                 server.stop(grace_s=options.graceful_timeout_s)
         _logger.info("Stopped.")
+
+
+def _check_auth(registry: GammaService, storage: BundleStorage, options: ServingOptions) -> None:
+    """Raise where nobody could be let in, or nobody be kept out any more."""
+    if why := storage.why_read_only:
+        raise GammaError(
+            f"`--auth` does not go with the store `{storage.location}`, which cannot be changed: {why}. A token that "
+            "is revoked would stay valid."
+        )
+    if not registry.tokens.has_admin():
+        raise ConfigurationError(
+            f"With `--auth` the database `{masked(options.db_url)}` needs a token of an admin, and has none. Make one: "
+            "`kappa gamma-token create admin --role admin --db-url URL`, with the URL of this database."
+        )
 
 
 def _warn_of_openness(options: ServingOptions) -> None:

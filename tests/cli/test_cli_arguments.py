@@ -29,7 +29,7 @@ HOW = {
     "ALIAS": "an alias of that service: `kappa alias NAME` lists them.",
     "API": "`Scaler:latest` has `scale`, `explode`: write `kappa {name} Scaler:latest scale --input 2`.",
     "SHELL": "`bash`, `zsh` or `fish`.",
-    "ACTION": "`set`, `get`, `view`, `unset` or `reset`.",
+    "ACTION": "{actions}.",
     "FILE": "an archive that `kappa export` wrote, e.g. `IrisClassifier-1.0.kappa`.",
     "DST": "a namespace with a `/`, e.g. `growth/`.",
     "DOCUMENT": "`compose` or `github-action`.",
@@ -37,6 +37,7 @@ HOW = {
     "FILE|DIR": "a model's file, or a folder that is a model or holds one.",
 }
 """How each is found, by its name."""
+ACTIONS = {"config": "`set`, `get`, `view`, `unset` or `reset`", "gamma-token": "`create`, `list` or `revoke`"}
 
 
 @pytest.mark.usefixtures("bundle")
@@ -46,7 +47,9 @@ def test_every_missing_argument_is_named_and_explained(kappa: Kappa, name: str, 
     result = kappa(name, *["Scaler:latest"] * given)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: Missing argument `{missing}`: ")
-    assert result.stderr.endswith(f"{HOW[missing].format(name=name)} Run `kappa {name} --help`.\n")
+    assert result.stderr.endswith(
+        f"{HOW[missing].format(name=name, actions=ACTIONS.get(name))} Run `kappa {name} --help`.\n"
+    )
 
 
 @pytest.mark.usefixtures("bundle")

@@ -40,6 +40,7 @@ FAILING = {
     "diff": (["Absent:1", "Absent:2"], 4, "BundleNotFoundError"),
     "explain": (["KF999"], 2, "UsageError"),
     "export": (["Absent:1"], 4, "BundleNotFoundError"),
+    "gamma-token": (["revoke"], 2, "UsageError"),
     "gc": (["--grace", "long"], 2, "UsageError"),
     "get": (["Absent:1"], 4, "BundleNotFoundError"),
     "import": (["absent.kappa"], 2, "UsageError"),

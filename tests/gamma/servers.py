@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from kappa.gamma.access.gate import Gate
 from kappa.gamma.clients.connecting import connect
 from kappa.gamma.doors.running import GammaServer
 from kappa.gamma.doors.tls import ServerTls
@@ -36,10 +37,10 @@ class Served:
 
 
 @contextmanager
-def serving(registry: Registry, *, tls: ServerTls | None = None) -> Iterator[Served]:
-    """Serve a registry on the loopback interface."""
+def serving(registry: Registry, *, tls: ServerTls | None = None, gate: Gate | None = None) -> Iterator[Served]:
+    """Serve a registry on the loopback interface, to everybody or behind a gate."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = GammaServer(registry, tls=tls)
+    server = GammaServer(registry, tls=tls, gate=gate)
     ports = server.start("127.0.0.1", 0, web=listener)
     s = "s" if tls else ""
     try:

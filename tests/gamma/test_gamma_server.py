@@ -21,7 +21,7 @@ from kappa.cli.main import cli
 from kappa.errors import BundleNotFoundError
 from kappa.gamma.clients.connecting import connect
 from kappa.gamma.database.engine import open_database, sqlite_url
-from kappa.gamma.wire.proto.descriptors import SERVICE
+from kappa.gamma.wire.proto.descriptors import SERVICE, methods
 from kappa.tag import BundleReference
 from tests.eventually import eventually
 from tests.gamma.processes import gamma_process
@@ -149,6 +149,43 @@ def test_a_running_transfer_ends_well_after_sigterm(kappa_home: Path) -> None:
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert server.process.wait(60) == 0
         assert port
+
+
+@pytest.mark.engine
+def test_a_server_with_authentication_answers_tokens_alone(kappa_home: Path, tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "team.db")
+    with gamma_process(kappa_home, "--auth", "--db-url", url) as server:
+        assert server.process.wait(60) == 3
+    advice = "`kappa gamma-token create admin --role admin --db-url URL`"
+    assert f"needs a token of an admin, and has none. Make one: {advice}" in words("".join(server.errors))
+    made = CliRunner().invoke(cli, ["gamma-token", "create", "admin", "--role", "admin", "--db-url", url])
+    token = made.stdout.strip()
+    with gamma_process(kappa_home, "--db-url", url, environ={"KAPPA_GAMMA_AUTH": "true"}) as server:
+        assert "* Authentication: clients need a token of `kappa gamma-token create`\n" in server.banner
+        bundles = f"{server.http}/api/v1/bundles"
+        assert httpx.get(bundles).status_code == 401
+        assert httpx.get(bundles, headers={"Authorization": f"Bearer {token}"}).json() == []
+        assert httpx.get(f"{server.http}/readyz").status_code == 200
+        method = methods()["GetInfo"]
+        with grpc.insecure_channel(server.grpc) as channel:
+            ask = channel.unary_unary(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+            info: Any = ask(method.request(), metadata=(("authorization", f"Bearer {token}"),))
+            assert info.has_authentication
+            with pytest.raises(grpc.RpcError) as caught:
+                ask(method.request())
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+        assert CliRunner().invoke(cli, ["gamma-token", "revoke", "admin", "--db-url", url]).exit_code == 0
+        assert httpx.get(bundles, headers={"Authorization": f"Bearer {token}"}).status_code == 401
+        assert server.stop() == 0
+    log = "".join(server.errors) + (kappa_home / "logs" / "gamma_web_server.log").read_text()
+    assert "AUTHENTICATION" not in log
+    assert token.rpartition("_")[2] not in log
 
 
 @pytest.mark.engine

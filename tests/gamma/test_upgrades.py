@@ -26,9 +26,11 @@ from kappa.gamma.database.engine import open_database, sqlite_url
 from kappa.gamma.database.tables import metadata
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.opening import open_storage
+from kappa.gamma.tokens import all_tokens, create_token
 from kappa.labels import parse_selector
 from kappa.spec.store import BundleRecord, Query
-from kappa.tag import BundleReference, Tag
+from kappa.tag import ALL_NAMESPACES, BundleReference, Tag
+from tests.gamma.sealed import push, seal
 
 DATABASES = Path(__file__).parent / "databases"
 RELEASED = sorted(file.stem for file in DATABASES.glob("*.db"))
@@ -124,3 +126,14 @@ def test_an_older_database_is_written_to_as_a_new_one(service: GammaService, rel
     engine.dispose()
     assert tags(service, requires="pillow<11.1") == ["Iris:3", "Iris:1"]
     assert tags(service, requires="flask") == ["Iris:3"]
+
+
+def test_an_older_database_has_tokens_and_uploads_that_belong_to_them(service: GammaService, released_url: str) -> None:
+    service.open()
+    token, _ = create_token(released_url, "ci", role="write", scope=["team-b/*"])
+    assert all_tokens(released_url) == [token]
+    view = service.seen_by(token.caller)
+    assert tags(view) == []
+    assert tags(view, namespace=ALL_NAMESPACES) == ["team-b/Iris:1"]
+    bundle = seal("2")
+    assert push(view, bundle, namespace="team-b").record.tag == Tag("Iris", "2", "team-b")

@@ -35,7 +35,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
         "kappa gamma-service-start",
         "kappa gamma-service-start --db-url postgresql://kappa@db:5432/kappa --repo-base-url s3://bundles/team",
         "kappa gamma-service-start --repo-base-url s3://bundles/team --direct-transfer",
-        "kappa gamma-service-start --tls-cert server.pem --tls-key server.key --log-format json",
+        "kappa gamma-service-start --auth --tls-cert server.pem --tls-key server.key --log-format json",
     ],
 )
 @click.option(
@@ -91,6 +91,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Certificates (PEM) that sign those of clients: no others are answered.",
 )
 @click.option(
+    "--auth",
+    is_flag=True,
+    envvar="KAPPA_GAMMA_AUTH",
+    help="Answer only clients with a token, which `kappa gamma-token` makes.",
+)
+@click.option(
     "--direct-transfer",
     is_flag=True,
     envvar="KAPPA_GAMMA_DIRECT_TRANSFER",
@@ -123,6 +129,7 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
+    auth: bool,
     direct_transfer: bool,
     graceful_timeout_s: float,
     log_format: LogFormat | None,
@@ -151,6 +158,7 @@ def command(
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
+            auth=auth,
             direct_transfer=direct_transfer,
             graceful_timeout_s=graceful_timeout_s,
             log_format=log_format or settings.log_format,
@@ -173,5 +181,6 @@ def _banner(listening: Listening, *, is_debug: bool) -> list[str]:
         f"* Running on {address} (Press CTRL+C to quit)",
         f"* Usage: `kappa config set gamma_service.url={url}`",
         "* Help and instructions: `kappa gamma-service-start --help`",
+        *(["* Authentication: clients need a token of `kappa gamma-token create`"] if listening.has_auth else []),
         *([f"* Web server log can be found here: {listening.web_log}"] if has_web and listening.web_log else []),
     ]

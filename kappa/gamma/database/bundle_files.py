@@ -10,8 +10,10 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kappa.gamma.database.clock import database_time
+from kappa.gamma.database.globs import matching
 from kappa.gamma.database.tables import bundles
 from kappa.gamma.database.transfer_tables import blobs, bundle_files, upload_blobs
+from kappa.gamma.protocols.callers import Scope
 from kappa.gamma.protocols.registry import BundleFile
 from kappa.gamma.protocols.storage import Blob, BlobSource
 from kappa.tag import Tag
@@ -73,19 +75,19 @@ def file_of(connection: Connection, tag: Tag, digest: str) -> BundleFile | None:
 
 
 def readable_sources(
-    connection: Connection, namespace: str, digests: Sequence[str]
+    connection: Connection, namespace: str, digests: Sequence[str], scope: Scope
 ) -> Mapping[str, tuple[BlobSource, int]]:
-    """Return of each blob that a bundle has which the caller may read: a file with it, and its size in bytes.
+    """Return of each blob that a bundle of a namespace and a scope has: a file with it, and its size in bytes.
 
-    This alone decides which blobs count as present: a caller learns nothing of a blob that only others have. For now
-    a caller may read the bundles of the namespace that it writes to.
+    This alone decides which blobs count as present: a caller learns nothing of a blob that only others have.
     """
     sources: dict[str, tuple[BlobSource, int]] = {}
+    visible = tuple(matching(connection, bundles.c.name, scope.names_in(namespace)))
     for batch in batches(digests):
         statement = (
             select(bundle_files.c.digest, bundle_files.c.path, bundle_files.c.size_bytes, bundles.c.uri)
             .join(bundles)
-            .where(bundle_files.c.namespace == namespace, bundle_files.c.digest.in_(batch))
+            .where(bundle_files.c.namespace == namespace, bundle_files.c.digest.in_(batch), *visible)
         )
         for digest, path, size_bytes, uri in connection.execute(statement):
             sources.setdefault(digest, (BlobSource(uri, path), size_bytes))

@@ -118,7 +118,9 @@ def free_versions(connection: Connection, tags: Sequence[Tag]) -> list[Tag]:
     return [tag for tag in dict.fromkeys(tags) if free_version(connection, tag)]
 
 
-def remove_bundle(connection: Connection, tag: Tag, *, is_reserved: bool = False, is_kept: bool = False) -> bool:
+def remove_bundle(
+    connection: Connection, tag: Tag, *, is_reserved: bool = False, is_kept: bool = False, by: str = ""
+) -> bool:
     """Remove a bundle with all that belongs to it; return whether it was there.
 
     With ``is_reserved`` its version stays reserved for its digest. With ``is_kept`` its labels and aliases are kept,
@@ -129,7 +131,7 @@ def remove_bundle(connection: Connection, tag: Tag, *, is_reserved: bool = False
     if record is None:
         return False
     for alias in record.aliases:
-        take_alias_away(connection, tag, alias)
+        take_alias_away(connection, tag, alias, by=by)
     if is_kept:
         _keep(connection, record)
     release_blobs(connection, tag)

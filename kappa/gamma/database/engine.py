@@ -33,7 +33,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from kappa.errors import GammaError, optional_import
-from kappa.gamma.database import transfer_tables
+from kappa.gamma.database import token_tables, transfer_tables
 from kappa.gamma.database.journal import choose_journal, keep_log_open, reading_file
 from kappa.gamma.database.tables import REVISION, metadata
 
@@ -48,6 +48,7 @@ __all__ = [
     "open_copy",
     "open_database",
     "open_present",
+    "open_present_or_new",
     "reading",
     "sqlite_url",
     "upgrade",
@@ -85,6 +86,15 @@ def open_present(url: str) -> Engine:
     if make_url(url).get_backend_name() == "sqlite" and not (file is not None and Path(file).is_file()):
         raise GammaError(f"There is no database `{file}`: give the `--db-url` of the Gamma server, on its host.")
     return _prepared(_connecting(url), _check_newest)
+
+
+def open_present_or_new(url: str) -> Engine:
+    """Do the same, and make the tables of a database that has none, as of an SQLite file that is not there."""
+
+    def prepare(connection: Connection) -> None:
+        (_create if _is_empty(connection) else _check_newest)(connection)
+
+    return _prepared(_connecting(url), prepare)
 
 
 def keep_open(url: str) -> Closing | None:
@@ -222,14 +232,22 @@ def upgrade(connection: Connection) -> None:
 
     PERF: an empty one gets them at once, because Alembic takes a third of a second to import.
     """
-    current = _revision_of(connection)
-    if current is None and not inspect(connection).get_table_names():
-        assert transfer_tables.blobs.metadata is metadata  # noqa: S101 - its tables, too, are made
-        metadata.create_all(connection)
-        _REVISIONS.create(connection)
-        connection.execute(_REVISIONS.insert().values(version_num=REVISION))
-    elif current != REVISION:
+    if _is_empty(connection):
+        _create(connection)
+    elif _revision_of(connection) != REVISION:
         migrate(connection)
+
+
+def _is_empty(connection: Connection) -> bool:
+    return not inspect(connection).get_table_names()
+
+
+def _create(connection: Connection) -> None:
+    for tables in (transfer_tables.blobs, token_tables.tokens):
+        assert tables.metadata is metadata  # noqa: S101 - they are made, too
+    metadata.create_all(connection)
+    _REVISIONS.create(connection)
+    connection.execute(_REVISIONS.insert().values(version_num=REVISION))
 
 
 def migrate(connection: Connection) -> None:

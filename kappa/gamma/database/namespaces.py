@@ -15,22 +15,23 @@ from sqlalchemy import Connection, func, select
 
 from kappa.gamma.database.queries import find_bundles
 from kappa.gamma.database.tables import bundles
+from kappa.gamma.protocols.callers import ANYBODY, Scope
 from kappa.spec.store import BundleRecord, Query
 from kappa.tag import ALL_NAMESPACES
 
 __all__ = ["namespaces_of", "select_bundles"]
 
 
-def select_bundles(connection: Connection, query: Query) -> list[BundleRecord]:
-    """Return the bundles that a query selects, in its order: those of one moment by namespace.
+def select_bundles(connection: Connection, query: Query, scope: Scope = ANYBODY.scope) -> list[BundleRecord]:
+    """Return the bundles of a scope that a query selects, in its order: those of one moment by namespace.
 
     Raises `UsageError` for what ``requires`` cannot mean.
     """
     if query.namespace != ALL_NAMESPACES:
-        return find_bundles(connection, query)
+        return find_bundles(connection, query, scope)
     end = None if query.limit is None else query.offset + query.limit
     of_each = [
-        find_bundles(connection, replace(query, namespace=namespace, limit=end, offset=0))
+        find_bundles(connection, replace(query, namespace=namespace, limit=end, offset=0), scope)
         for namespace in namespaces_of(connection)
     ]
     return _in_order(chain.from_iterable(of_each), query)[query.offset : end]

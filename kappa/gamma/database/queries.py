@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 
 from kappa.gamma.database.clock import aware
+from kappa.gamma.database.globs import in_scope, matching
 from kappa.gamma.database.selection import selected_ids
 from kappa.gamma.database.tables import bundles, labels, refs
+from kappa.gamma.protocols.callers import ANYBODY, Scope
 from kappa.spec.store import BundleRecord, Query, ServiceRecord
 from kappa.tag import ALL_NAMESPACES, Tag
 
@@ -30,12 +32,12 @@ _PART = 10_000
 """How many parameters a statement gets; SQLite takes 32,766."""
 
 
-def find_bundles(connection: Connection, query: Query) -> list[BundleRecord]:
-    """Return the bundles that a query selects, in its order; those of one moment in the order they were added.
+def find_bundles(connection: Connection, query: Query, scope: Scope = ANYBODY.scope) -> list[BundleRecord]:
+    """Return the bundles of a scope that a query selects, in its order; those of one moment in the order of adding.
 
     Raises `UsageError` for what ``requires`` cannot mean.
     """
-    return records_of(connection, selected_ids(connection, query))
+    return records_of(connection, selected_ids(connection, query, scope))
 
 
 def records_of(connection: Connection, ids: Sequence[int]) -> list[BundleRecord]:
@@ -81,12 +83,22 @@ def _id_of_latest(namespace: str, name: str) -> Select[Any]:
 
 
 def services_of(
-    connection: Connection, namespace: str, *, search: str = "", limit: int | None = None, offset: int = 0
+    connection: Connection,
+    namespace: str,
+    *,
+    search: str = "",
+    limit: int | None = None,
+    offset: int = 0,
+    scope: Scope = ANYBODY.scope,
 ) -> list[ServiceRecord]:
-    """Return services of a namespace, or of all, whose names contain ``search``: the one ranked last comes first."""
+    """Return services of a scope, in a namespace or in all, whose names contain ``search``.
+
+    The one ranked last comes first.
+    """
     service = bundles.c.namespace, bundles.c.name
     newest = func.max(bundles.c.ranked_at)
     statement = select(*service, func.count()).group_by(*service).order_by(newest.desc(), *service)
+    statement = statement.where(*in_scope(connection, scope, *service))
     if namespace != ALL_NAMESPACES:
         statement = statement.where(bundles.c.namespace == namespace)
     if search:
@@ -119,9 +131,11 @@ def versions_of(connection: Connection, namespace: str, name: str) -> set[str]:
     return set(connection.execute(statement).scalars())
 
 
-def names_of(connection: Connection, namespace: str) -> list[str]:
-    """Return the names of all services that have a bundle, sorted."""
-    statement = select(bundles.c.name).where(bundles.c.namespace == namespace).distinct().order_by(bundles.c.name)
+def names_of(connection: Connection, namespace: str, scope: Scope = ANYBODY.scope) -> list[str]:
+    """Return the names of all services of a scope that have a bundle, sorted."""
+    visible = matching(connection, bundles.c.name, scope.names_in(namespace))
+    statement = select(bundles.c.name).where(bundles.c.namespace == namespace, *visible)
+    statement = statement.distinct().order_by(bundles.c.name)
     return list(connection.execute(statement).scalars())
 
 

@@ -30,39 +30,53 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import CompoundSelect
 
+from kappa.gamma.database.globs import matching
 from kappa.gamma.database.packages import AffectedPackages, affected_packages
 from kappa.gamma.database.tables import bundles, labels, locks
+from kappa.gamma.protocols.callers import ANYBODY, Scope
 from kappa.labels import Requirement
 from kappa.spec.store import Query
 
 __all__ = ["FEW", "selected_ids", "selection"]
 
+_Visible = tuple[ColumnElement[bool], ...]
+"""The condition that a scope puts on names of bundles; empty where it has all that are asked for."""
+
 FEW = 1_000
 """So many rows are sorted or looked up in an instant."""
 
 
-def selected_ids(connection: Connection, query: Query) -> list[int]:
-    """Return the ids of the bundles that a query selects, in its order.
+def selected_ids(connection: Connection, query: Query, scope: Scope = ANYBODY.scope) -> list[int]:
+    """Return the ids of the bundles of a scope that a query selects, in its order.
 
     Raises `UsageError` for what ``requires`` cannot mean.
     """
-    statement = selection(connection, query)
+    statement = selection(connection, query, scope)
     return [] if statement is None else list(connection.execute(statement).scalars())
 
 
-def selection(connection: Connection, query: Query) -> Select[Any] | CompoundSelect[Any] | None:
+def selection(
+    connection: Connection, query: Query, scope: Scope = ANYBODY.scope
+) -> Select[Any] | CompoundSelect[Any] | None:
     """Return the statement that yields those ids first in its rows; ``None`` if nothing can match."""
+    globs = scope.names_in(query.namespace)
     affected = None
     if query.requires is not None:
         affected = affected_packages(connection, query.namespace, query.requires)
         if affected is None:
             return None
+    if not globs or (query.name is not None and not scope.includes(query.namespace, query.name)):
+        return None
+    visible = tuple(matching(connection, bundles.c.name, globs)) if query.name is None else ()
     conditions = [_of_labels(query.namespace, wish) for wish in query.selector]
     if affected is not None:
         conditions.append(_of_packages(affected))
     is_narrow = query.version is not None or query.digest is not None
     walks = is_narrow or not conditions
-    statement = _walk(query, affected, None) if walks else _choice(connection, query, affected, conditions)
+    if walks:
+        statement: Select[Any] | CompoundSelect[Any] = _walk(query, visible, affected, None)
+    else:
+        statement = _choice(connection, query, visible, affected, conditions)
     return statement.limit(query.limit).offset(query.offset or None)
 
 
@@ -85,27 +99,31 @@ class _Condition:
 
 
 def _choice(
-    connection: Connection, query: Query, affected: AffectedPackages | None, conditions: Sequence[_Condition]
+    connection: Connection,
+    query: Query,
+    visible: _Visible,
+    affected: AffectedPackages | None,
+    conditions: Sequence[_Condition],
 ) -> Select[Any] | CompoundSelect[Any]:
     """Choose how to go through a namespace, or one of its services."""
     is_by_age = query.order_by == "created_at"
     positives = [condition for condition in conditions if not condition.is_negative]
     if query.name is None and is_by_age and len(conditions) == len(positives) == 1:
-        return _driven(positives[0], query, affected)
-    everyone = _of_bundles(query)
+        return _driven(positives[0], query, visible, affected)
+    everyone = _of_bundles(query, visible)
     small = _smallest(connection, [*positives, everyone] if query.name is not None else positives)
     if small is everyone:
-        return _walk(query, affected, None)
+        return _walk(query, visible, affected, None)
     if not is_by_age or (small is not None and query.name is not None):
-        return _walk(query, affected, small)
+        return _walk(query, visible, affected, small)
     if small is not None:
-        return _driven(small, query, affected)
-    is_whole = query.name is not None or not positives
+        return _driven(small, query, visible, affected)
+    is_whole = query.name is not None or not positives or bool(visible)
     return _merged(connection, query, [everyone, *conditions] if is_whole else conditions)
 
 
-def _of_bundles(query: Query) -> _Condition:
-    return _Condition(bundles, and_(*_conditions(query)))
+def _of_bundles(query: Query, visible: _Visible) -> _Condition:
+    return _Condition(bundles, and_(*_conditions(query), *visible))
 
 
 def _of_labels(namespace: str, wish: Requirement) -> _Condition:
@@ -200,18 +218,20 @@ def _has_row(base: FromClause, rows: FromClause) -> ColumnElement[bool]:
     return exists().where(rows.c.created_us == base.c.created_us, rows.c.bundle_id == base.c.bundle_id)
 
 
-def _driven(driver: _Condition, query: Query, affected: AffectedPackages | None) -> Select[Any]:
+def _driven(driver: _Condition, query: Query, visible: _Visible, affected: AffectedPackages | None) -> Select[Any]:
     table = driver.table
     statement = select(table.c.bundle_id).where(driver.clause)
     if driver.requirement is None:
         statement = statement.group_by(table.c.created_us, table.c.bundle_id)  # several versions of a distribution
-    conditions = _looked_up(query, affected, table.c.bundle_id, driver)
+    conditions = list(_looked_up(query, affected, table.c.bundle_id, driver))
+    if visible:
+        conditions.append(exists().where(bundles.c.id == table.c.bundle_id, *visible))
     return _ordered(statement.where(*conditions), [table.c.created_us, table.c.bundle_id], query)
 
 
-def _walk(query: Query, affected: AffectedPackages | None, driver: _Condition | None) -> Select[Any]:
+def _walk(query: Query, visible: _Visible, affected: AffectedPackages | None, driver: _Condition | None) -> Select[Any]:
     """Go through the bundles in the order of the list, or through those of a driver that has few."""
-    statement = select(bundles.c.id).where(*_conditions(query))
+    statement = select(bundles.c.id).where(*_conditions(query), *visible)
     if driver is not None:
         statement = statement.where(bundles.c.id.in_(select(driver.table.c.bundle_id).where(driver.clause)))
     statement = statement.where(*_looked_up(query, affected, bundles.c.id, driver))

@@ -39,7 +39,7 @@ __all__ = [
     "refs",
 ]
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration: what a database must be at."""
 
 metadata = MetaData(

@@ -60,6 +60,7 @@ uploads = Table(
     Column("files", JSON, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
     Column("is_committed", Boolean, nullable=False),
+    Column("token_id", String(16), nullable=False),  # of the token that began it; empty on a server without `--auth`
     Index(None, "namespace", "name", "version"),
 )
 """The uploads that have begun; a committed one stays until it expires, to answer a repeated commit."""

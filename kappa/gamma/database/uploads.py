@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from kappa.errors import GammaError
 from kappa.gamma.database.bundle_files import batches
@@ -76,9 +76,15 @@ class UploadedBlob:
 
 
 def add_upload(
-    connection: Connection, tag: Tag, *, bundle_digest: str, manifest: bytes, files: Sequence[BundleFile]
+    connection: Connection,
+    tag: Tag,
+    *,
+    bundle_digest: str,
+    manifest: bytes,
+    files: Sequence[BundleFile],
+    token_id: str = "",
 ) -> str:
-    """Begin an upload and return its session."""
+    """Begin an upload, which belongs to a token if one is named, and return its session."""
     session = secrets.token_hex(24)
     connection.execute(
         insert(uploads).values(
@@ -91,6 +97,7 @@ def add_upload(
             files=[asdict(file) for file in files],
             expires_at=database_time(connection) + LEASE,
             is_committed=False,
+            token_id=token_id,
         )
     )
     sizes = {file.digest: file.size_bytes for file in files}
@@ -102,8 +109,10 @@ def add_upload(
     return session
 
 
-def session_of(connection: Connection, tag: Tag, bundle_digest: str, manifest: bytes) -> str | None:
-    """Return the live upload of a bundle that is not committed; ``None`` where there is none."""
+def session_of(
+    connection: Connection, tag: Tag, bundle_digest: str, manifest: bytes, *, token_id: str = ""
+) -> str | None:
+    """Return the live upload of a bundle that is not committed; ``None`` where there is none that is the token's."""
     statement = select(uploads.c.session, uploads.c.manifest).where(
         uploads.c.namespace == tag.namespace,
         uploads.c.name == tag.name,
@@ -111,20 +120,26 @@ def session_of(connection: Connection, tag: Tag, bundle_digest: str, manifest: b
         uploads.c.bundle_digest == bundle_digest,
         uploads.c.expires_at > database_time(connection),
         uploads.c.is_committed.is_(False),
+        *_belongs_to(token_id),
     )
     rows = connection.execute(statement.order_by(uploads.c.session)).all()
     return next((session for session, other in rows if bytes(other) == manifest), None)
 
 
-def live_upload(connection: Connection, session: str) -> BegunUpload:
-    """Return an upload; raises `GammaError` for one that was given up."""
-    row = connection.execute(select(uploads).where(uploads.c.session == session)).first()
+def live_upload(connection: Connection, session: str, *, token_id: str = "") -> BegunUpload:
+    """Return an upload; raises `GammaError` for one that was given up, or belongs to another token."""
+    row = connection.execute(select(uploads).where(uploads.c.session == session, *_belongs_to(token_id))).first()
     moment = database_time(connection)
     if row is None or aware(row.expires_at) <= moment:
         raise GammaError(
             "This upload is not there any more: it was given up, or nothing was written for a day. Begin it again."
         )
     return _upload(row, moment)
+
+
+def _belongs_to(token_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition on an upload's token; on a server without `--auth`, where nobody has one, there is none."""
+    return (uploads.c.token_id == token_id,) if token_id else ()
 
 
 def _upload(row: Row[tuple[object, ...]], moment: datetime) -> BegunUpload:
@@ -195,9 +210,12 @@ def committed_sessions(connection: Connection) -> set[str]:
     return set(connection.execute(select(uploads.c.session).where(uploads.c.is_committed.is_(True))).scalars())
 
 
-def end_upload(connection: Connection, session: str) -> bool:
-    """Let an upload expire for good, even if the clock is put back; return whether it is there and not committed."""
-    rows = uploads.c.session == session, uploads.c.is_committed.is_(False)
+def end_upload(connection: Connection, session: str, *, token_id: str = "") -> bool:
+    """Let an upload expire for good, even if the clock is put back.
+
+    Return whether it is there, not committed, and the token's.
+    """
+    rows = uploads.c.session == session, uploads.c.is_committed.is_(False), *_belongs_to(token_id)
     return connection.execute(update(uploads).where(*rows).values(expires_at=_LONG_AGO)).rowcount > 0
 
 

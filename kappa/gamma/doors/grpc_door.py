@@ -13,12 +13,14 @@ from datetime import timedelta
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from kappa.errors import ConfigurationError, GammaUnreachableError, KappaError, UsageError
+from kappa.gamma.access.gate import Gate
 from kappa.gamma.doors.exchanges import ClientGoneError, Exchange, Exchanges, request_id_of
 from kappa.gamma.doors.tls import ServerTls
 from kappa.gamma.protocols.registry import Registry
@@ -32,7 +34,7 @@ from kappa.gamma.wire.checks import (
     checked_service,
 )
 from kappa.gamma.wire.chunks import in_chunks
-from kappa.gamma.wire.failures import LONGEST_MESSAGE, name_of, status_of
+from kappa.gamma.wire.failures import LONGEST_MESSAGE, TooManyFailuresError, name_of, status_of
 from kappa.gamma.wire.idle import IDLE_S, IdleWatch
 from kappa.gamma.wire.proto import conversion, messages
 from kappa.gamma.wire.proto.descriptors import SERVICE, descriptor_pool, methods
@@ -47,10 +49,10 @@ _TOO_MANY = "The Gamma server moves as many blobs as it can now: try again in a 
 
 
 class GrpcDoor:
-    """A gRPC server of a registry, with the standard health service and reflection."""
+    """A gRPC server of the registry behind a gate, with the standard health service and reflection, open to all."""
 
-    def __init__(self, registry: Registry, exchanges: Exchanges, *, idle_s: float = IDLE_S) -> None:
-        self._registry = registry
+    def __init__(self, gate: Gate, exchanges: Exchanges, *, idle_s: float = IDLE_S) -> None:
+        self._gate = gate
         self._exchanges = exchanges
         self._idle_s = idle_s
         self._transfers = BoundedSemaphore(_TRANSFERS)
@@ -118,7 +120,7 @@ class GrpcDoor:
 
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             with _aborting(context), self._exchange(name, context):
-                return answer(self._registry, request)
+                return answer(self._admit(context), request)
 
         return handle
 
@@ -127,39 +129,37 @@ class GrpcDoor:
 
         def handle(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with _aborting(context), self._exchange(name, context):
-                yield from answer(self._registry, request)
+                yield from answer(self._admit(context), request)
 
         return handle
 
     def _read_blob(
         self, request: messages.ReadBlobRequest, context: grpc.ServicerContext
     ) -> Iterator[messages.BlobChunk]:
-        with (
-            _aborting(context),
-            self._exchange("ReadBlob", context) as exchange,
-            _one_of(self._transfers),
-            IdleWatch(context.cancel, limit_s=self._idle_s) as watch,
-        ):
-            chunks = self._registry.read_blob(
-                conversion.tag_of(request.tag), check_digest(request.digest), offset=check_offset(request.offset)
-            )
-            for chunk in in_chunks(chunks):
-                exchange.bytes_out += len(chunk)
-                yield messages.BlobChunk(data=chunk)
-                watch.touch()
+        with _aborting(context), self._exchange("ReadBlob", context) as exchange:
+            registry = self._admit(context)
+            with _one_of(self._transfers), IdleWatch(context.cancel, limit_s=self._idle_s) as watch:
+                chunks = registry.read_blob(
+                    conversion.tag_of(request.tag), check_digest(request.digest), offset=check_offset(request.offset)
+                )
+                for chunk in in_chunks(chunks):
+                    exchange.bytes_out += len(chunk)
+                    yield messages.BlobChunk(data=chunk)
+                    watch.touch()
 
     def _write_blob(
         self, requests: Iterator[messages.WriteBlobRequest], context: grpc.ServicerContext
     ) -> messages.WriteBlobResponse:
-        with _aborting(context), self._exchange("WriteBlob", context) as exchange, _one_of(self._transfers):
-            with IdleWatch(context.cancel, limit_s=self._idle_s) as watch:
+        with _aborting(context), self._exchange("WriteBlob", context) as exchange:
+            registry = self._admit(context)
+            with _one_of(self._transfers), IdleWatch(context.cancel, limit_s=self._idle_s) as watch:
                 arriving = _unless_gone(requests)
                 first = next(arriving, None)
                 if first is None:
                     raise UsageError("An upload of a blob has at least one message, which names the blob.")
                 session, digest = check_session(first.session), check_digest(first.digest)
                 chunks = self._chunks(first, arriving, exchange, watch)
-                size_bytes = self._registry.write_blob(session, digest, check_offset(first.offset), chunks)
+                size_bytes = registry.write_blob(session, digest, check_offset(first.offset), chunks)
             return messages.WriteBlobResponse(size_bytes=size_bytes)
 
     def _chunks(
@@ -184,10 +184,22 @@ class GrpcDoor:
             exchange.bytes_in += len(message.data)
             yield message.data
 
+    def _admit(self, context: grpc.ServicerContext) -> Registry:
+        """Return the registry as a caller may use it; raises `UnauthenticatedError`."""
+        metadata = dict(context.invocation_metadata())
+        authorization = str(metadata["authorization"]) if "authorization" in metadata else None
+        return self._gate.admit(authorization, _address_of(context.peer())).registry
+
     def _exchange(self, name: str, context: grpc.ServicerContext) -> Any:
         metadata = dict(context.invocation_metadata())
         request_id = request_id_of(str(metadata["x-request-id"]) if "x-request-id" in metadata else None)
         return self._exchanges.exchange("grpc", name, request_id=request_id, peer=context.peer())
+
+
+def _address_of(peer: str) -> str:
+    """Return the address of a peer without its port: of ``ipv4:127.0.0.1:50000``, or ``ipv6:%5B::1%5D:50000``."""
+    address = unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
+    return address or peer
 
 
 def _unless_gone(requests: Iterator[Any]) -> Iterator[Any]:
@@ -226,7 +238,10 @@ class _aborting:  # noqa: N801 - reads as a statement
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
         if isinstance(exc, KappaError):
-            self._context.set_trailing_metadata(((ERROR_KEY, name_of(exc)),))
+            metadata = [(ERROR_KEY, name_of(exc))]
+            if isinstance(exc, TooManyFailuresError):
+                metadata.append(("retry-after", str(exc.retry_after_s)))
+            self._context.set_trailing_metadata(tuple(metadata))
             self._context.abort(getattr(grpc.StatusCode, status_of(exc).grpc), str(exc)[:LONGEST_MESSAGE])
         if isinstance(exc, ClientGoneError):
             self._context.abort(grpc.StatusCode.CANCELLED, "the client went away")

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 import falcon
 import falcon.asgi
 
-from kappa.errors import BundleNotFoundError, KappaError, UnauthenticatedError, UsageError
+from kappa.errors import BundleNotFoundError, KappaError, UsageError
+from kappa.gamma.access.gate import Admitted, Gate
 from kappa.gamma.doors.bounds import Asgi, within_bounds
 from kappa.gamma.doors.exchanges import METRICS_TYPE, ClientGoneError, Exchange, Exchanges, request_id_of
 from kappa.gamma.doors.openapi import openapi_document
@@ -28,7 +29,7 @@ from kappa.gamma.doors.pages import page_routes
 from kappa.gamma.protocols.registry import Registry
 from kappa.gamma.wire.checks import check_digest, check_offset, check_session, checked_tag
 from kappa.gamma.wire.chunks import CHUNK_BYTES
-from kappa.gamma.wire.failures import name_of, status_of
+from kappa.gamma.wire.failures import name_of, refusal_headers, status_of
 from kappa.gamma.wire.http_api import ERROR_HEADER, OPERATION_HEADER, PREFIX, BlobSize, from_json, to_json
 from kappa.gamma.wire.idle import IDLE_S
 from kappa.tag import Tag
@@ -52,8 +53,8 @@ _SECURITY = {
 }
 
 
-def http_app(registry: Registry, exchanges: Exchanges, *, is_ready: Callable[[], bool], idle_s: float = IDLE_S) -> Asgi:
-    """Return the ASGI application of a registry; ``is_ready`` says whether it can be used now."""
+def http_app(gate: Gate, exchanges: Exchanges, *, is_ready: Callable[[], bool], idle_s: float = IDLE_S) -> Asgi:
+    """Return the ASGI application of the registry behind a gate; ``is_ready`` says whether it can be used now."""
     middleware: list[Any] = [_Headers(), _SameSite()]
     app = falcon.asgi.App(middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = True
@@ -61,7 +62,7 @@ def http_app(registry: Registry, exchanges: Exchanges, *, is_ready: Callable[[],
     app.add_error_handler(KappaError, _answer_failure)
     app.add_error_handler(falcon.HTTPError, _answer_http_error)
     app.add_error_handler(ClientGoneError, _pass_on)
-    door = _Door(registry, exchanges, idle_s=idle_s)
+    door = _Door(gate, exchanges, idle_s=idle_s)
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = door.responder(operation)
@@ -85,25 +86,26 @@ def _resource(responders: dict[str, Any]) -> object:
 
 
 class _Door:
-    def __init__(self, registry: Registry, exchanges: Exchanges, *, idle_s: float) -> None:
-        self._registry = registry
+    def __init__(self, gate: Gate, exchanges: Exchanges, *, idle_s: float) -> None:
+        self._gate = gate
         self._exchanges = exchanges
         self._idle_s = idle_s
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="kappa-gamma-http")
-        self._sizes: OrderedDict[Tag, dict[str, int]] = OrderedDict()
+        self._sizes: OrderedDict[tuple[str, Tag], dict[str, int]] = OrderedDict()
         self._sizes_lock = Lock()
 
     def responder(self, operation: Operation) -> Any:
         """Return what answers an operation of the table."""
 
         async def respond(req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
+            admitted = await self._admit(operation.name, req)
             exchange = self._exchange(operation.name, req)
             data = await self._body(req) if operation.body is not None else b""
 
             def ask() -> bytes:
                 with exchange:
                     call = Call(path, _query(req), _read(operation, req, data), req.get_header(OPERATION_HEADER))
-                    value = operation.ask(self._registry, call)
+                    value = operation.ask(admitted.registry, call)
                     return b"" if operation.answer is None else to_json(operation.answer, value)
 
             answer = await self._in_thread(ask)
@@ -116,11 +118,12 @@ class _Door:
 
     async def read_blob(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
         """Answer the content of a blob, or one range of it."""
+        admitted = await self._admit("ReadBlob", req)
         with ExitStack() as stack:
             exchange = stack.enter_context(self._exchange("ReadBlob", req))
             tag = checked_tag(path["namespace"], path["name"], path["version"])
             digest = check_digest(path["digest"])
-            size = await self._in_thread(lambda: self._size_of(tag, digest))
+            size = await self._in_thread(lambda: self._size_of(admitted, tag, digest))
             span = _range_of(req.get_header("Range"), size)
             if span is None:
                 resp.status = falcon.HTTP_416
@@ -130,7 +133,7 @@ class _Door:
             if (start, end) != (0, size):
                 resp.status = falcon.HTTP_206
                 resp.set_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
-            chunks = await self._in_thread(lambda: self._registry.read_blob(tag, digest, offset=start))
+            chunks = await self._in_thread(lambda: admitted.registry.read_blob(tag, digest, offset=start))
             resp.set_header("Accept-Ranges", "bytes")
             resp.set_header("ETag", f'"{digest}"')
             resp.content_type = "application/octet-stream"
@@ -155,6 +158,7 @@ class _Door:
         """Append a body to a blob of an upload, as it arrives."""
         loop = asyncio.get_running_loop()
         call = Call(path, _query(req))
+        admitted = await self._admit("WriteBlob", req)
         started = self._exchange("WriteBlob", req)
 
         def arriving(exchange: Exchange) -> Iterator[bytes]:
@@ -174,35 +178,50 @@ class _Door:
             with started as exchange:
                 session, digest = check_session(path["session"]), check_digest(path["digest"])
                 offset = check_offset(call.number("offset") or 0)
-                return self._registry.write_blob(session, digest, offset, arriving(exchange))
+                return admitted.registry.write_blob(session, digest, offset, arriving(exchange))
 
         size_bytes = await self._in_thread(write)
         resp.content_type, resp.data = _JSON, to_json(BlobSize, BlobSize(size_bytes))
 
     async def ask_for_page(self, name: str, req: falcon.asgi.Request, show: Callable[[Registry], str]) -> str:
-        """Make a page of the registry, which is an exchange like those of the API."""
+        """Make a page of the registry as the caller may use it, which is an exchange like those of the API."""
+        admitted = await self._admit(name, req)
         exchange = self._exchange(name, req)
 
         def ask() -> str:
             with exchange:
-                return show(self._registry)
+                return show(admitted.registry)
 
         return await self._in_thread(ask)
 
-    async def metrics(self, _: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    async def metrics(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Answer the numbers of this server, to every caller who is let in."""
+        await self._admit("GetMetrics", req)
         resp.content_type, resp.data = METRICS_TYPE, self._exchanges.metrics()
 
-    def _size_of(self, tag: Tag, digest: str) -> int:
+    async def _admit(self, operation: str, req: falcon.asgi.Request) -> Admitted:
+        """Return what a caller may use, before anything of the body is read; a refusal is an exchange, too."""
+        authorization, address = req.get_header("Authorization"), req.remote_addr or ""
+        if self._gate.is_open:
+            return self._gate.admit(authorization, address)
+        try:
+            return await self._in_thread(lambda: self._gate.admit(authorization, address))
+        except Exception:
+            with self._exchange(operation, req):
+                raise
+
+    def _size_of(self, admitted: Admitted, tag: Tag, digest: str) -> int:
         """Return the size of a blob of a bundle; raises `BundleNotFoundError` where the bundle has no such one.
 
-        A bundle never changes. What may be read is decided by `read_blob`.
+        A bundle never changes. What may be read is decided by `read_blob`; sizes are kept for one caller alone.
         """
+        key = (admitted.caller.token_id, tag)
         with self._sizes_lock:
-            sizes = self._sizes.get(tag)
+            sizes = self._sizes.get(key)
         if sizes is None or digest not in sizes:
-            sizes = {file.digest: file.size_bytes for file in self._registry.files_of(tag)}
+            sizes = {file.digest: file.size_bytes for file in admitted.registry.files_of(tag)}
             with self._sizes_lock:
-                self._sizes[tag] = sizes
+                self._sizes[key] = sizes
                 while len(self._sizes) > _SIZES_KEPT:
                     self._sizes.popitem(last=False)
         if digest not in sizes:
@@ -339,8 +358,7 @@ async def _answer_failure(
     resp.status = status_of(exc).http
     name = name_of(exc)
     resp.set_header(ERROR_HEADER, name)
-    if isinstance(exc, UnauthenticatedError):
-        resp.set_header("WWW-Authenticate", "Bearer")
+    resp.set_headers(refusal_headers(exc))
     resp.content_type = _JSON
     resp.data = _error_body(str(exc), req.context.request_id, kind=name)
 

@@ -22,6 +22,13 @@ _ERROR = {
         "kind": {"type": "string", "description": "The class of `kappa.errors`."},
     },
 }
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token that `kappa gamma-token create` made. A server that was started with `--auth` answers 401 "
+    "without a valid one, 403 where its role or scope does not allow what is asked, and 429 where too many wrong ones "
+    "come from one address. What is outside of its scope is not there. Any other server ignores it.",
+}
 _BLOB = "/bundles/{namespace}/{name}/{version}/blobs/{digest}"
 _UPLOADED = "/uploads/{session}/blobs/{digest}"
 
@@ -43,7 +50,8 @@ def openapi_document() -> dict[str, Any]:
             f"the client, in the header `{OPERATION_HEADER}`: a repeat within a day gets the first answer.",
         },
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": {"token": _TOKEN}},
+        "security": [{"token": []}, {}],
     }
 
 

@@ -14,7 +14,7 @@ from kappa.gamma.protocols.registry import Registry
 from kappa.gamma.ui.pages import bundle_page, comparison_page, error_page, service_page, services_page
 from kappa.gamma.ui.rendering import STATIC_TYPES, static_file
 from kappa.gamma.wire.checks import checked_reference, checked_service
-from kappa.gamma.wire.failures import status_of
+from kappa.gamma.wire.failures import refusal_headers, status_of
 from kappa.tag import BundleReference
 
 __all__ = ["PAGES_POLICY", "Show", "page_routes"]
@@ -48,6 +48,7 @@ def _responder(name: str, show: Show, ask: Ask) -> Any:
         except KappaError as exc:
             status = HTTPStatus(status_of(exc).http)
             resp.status = status
+            resp.set_headers(refusal_headers(exc))
             resp.text = error_page(status.phrase, str(exc), root=root, request_id=req.context.request_id)
 
     return respond

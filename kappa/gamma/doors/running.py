@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from kappa.errors import GammaError
+from kappa.gamma.access.gate import Gate, OpenGate
 from kappa.gamma.doors.exchanges import Exchanges
 from kappa.gamma.doors.grpc_door import GrpcDoor
 from kappa.gamma.doors.http_door import http_app
@@ -40,15 +41,18 @@ class Ports:
 
 
 class GammaServer:
-    """Answers for a registry over gRPC, and over HTTP where it has a ``listener`` for that."""
+    """Answers for a registry over gRPC, and over HTTP where it has a ``listener`` for that.
 
-    def __init__(self, registry: Registry, *, tls: ServerTls | None = None) -> None:
+    Without a ``gate``, everybody may do everything.
+    """
+
+    def __init__(self, registry: Registry, *, tls: ServerTls | None = None, gate: Gate | None = None) -> None:
         if tls is not None:
             tls.check()
-        self._registry = registry
+        self._gate = gate or OpenGate(registry)
         self._tls = tls
         self._exchanges = Exchanges()
-        self._grpc = GrpcDoor(registry, self._exchanges)
+        self._grpc = GrpcDoor(self._gate, self._exchanges)
         self._readiness = Readiness(registry, lambda is_ready: self._grpc.set_ready(is_ready=is_ready))
         self._web: uvicorn.Server | None = None
         self._web_thread: threading.Thread | None = None
@@ -74,7 +78,7 @@ class GammaServer:
 
     def _start_web(self, listener: socket.socket) -> None:
         started = threading.Event()
-        app = http_app(self._registry, self._exchanges, is_ready=self._readiness)
+        app = http_app(self._gate, self._exchanges, is_ready=self._readiness)
         self._web = _WebServer(_web_config(app, self._tls), started.set)
 
         def run(server: uvicorn.Server) -> None:

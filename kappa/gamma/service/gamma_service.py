@@ -6,6 +6,7 @@ others.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -31,9 +32,11 @@ from kappa.gamma.database.engine import Closing, failing_explained, keep_open, o
 from kappa.gamma.database.namespaces import select_bundles
 from kappa.gamma.database.operations import answer_of, keep_answer
 from kappa.gamma.database.queries import bundle_of, find_bundles, latest_of, names_of, referenced, services_of
+from kappa.gamma.protocols.callers import ANYBODY, Caller
 from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, RegistryInfo, SignedUrl, Upload
 from kappa.gamma.protocols.storage import BundleStorage
 from kappa.gamma.service.settling import Service, Trees
+from kappa.gamma.service.tokens import Tokens
 from kappa.gamma.service.transfers import Transfers
 from kappa.gamma.storages.directories import DirectoryStorage
 from kappa.log import log
@@ -66,6 +69,7 @@ class GammaService:
         self._is_settled = False
         self._watches_trees = watches_trees
         self._kept_open: Closing | None = None
+        self._caller = ANYBODY
         self._transfers = Transfers(storage, lambda: self._engine, on_publish=self._note_tree)
 
     @property
@@ -73,7 +77,34 @@ class GammaService:
         return self._storage.location
 
     def info(self) -> RegistryInfo:
-        return RegistryInfo(kappa_version=__version__, direct_transfer=self._storage.direct is not None)
+        return RegistryInfo(
+            kappa_version=__version__,
+            has_authentication=self._caller is not ANYBODY,
+            direct_transfer=self._storage.direct is not None,
+        )
+
+    # -- callers
+
+    @property
+    def tokens(self) -> Tokens:
+        """The access tokens in its database."""
+        return Tokens(self._engine)
+
+    def seen_by(self, caller: Caller) -> GammaService:
+        """Return the same registry, opened, as a caller sees it.
+
+        What is outside of the caller's scope is not there, and changing it raises `AccessDeniedError`. An upload is
+        there for the caller who began it.
+        """
+        self._settle(None)
+        assert self._engine is not None  # noqa: S101 - opened now, so that all views share it
+        view = copy.copy(self)
+        view._caller = caller  # noqa: SLF001 - of this class
+        view._transfers = self._transfers.seen_by(caller)  # noqa: SLF001
+        return view
+
+    def _sees(self, namespace: str, name: str) -> bool:
+        return self._caller.scope.includes(namespace, name)
 
     # -- reading
 
@@ -82,9 +113,9 @@ class GammaService:
 
         Raises `BundleNotFoundError` that says what there is, and `BundleError` for a digest that is short for several.
         """
-        if not self._storage.exists():
-            raise BundleNotFoundError(self._absence(reference))
         service = reference.namespace, reference.name
+        if not self._storage.exists() or not self._sees(*service):
+            raise BundleNotFoundError(self._absence(reference))
         with self._read(service) as connection:
             if reference.digest is not None:
                 record = self._of_digest(connection, reference)
@@ -102,7 +133,7 @@ class GammaService:
             return []
         is_of_service = query.name is not None and query.namespace != ALL_NAMESPACES
         with self._read((query.namespace, query.name) if is_of_service and query.name else None) as connection:
-            return select_bundles(connection, query)
+            return select_bundles(connection, query, self._caller.scope)
 
     def list_services(
         self, search: str = "", *, namespace: str = DEFAULT_NAMESPACE, limit: int | None = None, offset: int = 0
@@ -111,7 +142,8 @@ class GammaService:
         if not self._storage.exists():
             return []
         with self._read(None) as connection:
-            return services_of(connection, namespace, search=search, limit=limit, offset=offset)
+            scope = self._caller.scope
+            return services_of(connection, namespace, search=search, limit=limit, offset=offset, scope=scope)
 
     # -- labels and aliases
 
@@ -122,7 +154,7 @@ class GammaService:
 
     def aliases(self, name: str, *, namespace: str = DEFAULT_NAMESPACE) -> list[Alias]:
         """Return the aliases of a service, by alias."""
-        if not self._storage.exists():
+        if not self._storage.exists() or not self._sees(namespace, name):
             return []
         with self._read((namespace, name)) as connection:
             return aliases_of(connection, namespace, name)
@@ -134,7 +166,11 @@ class GammaService:
         `GammaError` where it names another version than expected.
         """
         request = "set_alias", str(tag), alias, expect
-        return self._write(tag, operation, request, AliasChange, lambda to: set_alias(to, tag, alias, expect=expect))
+
+        def change(connection: Connection) -> AliasChange:
+            return set_alias(connection, tag, alias, expect=expect, by=self._caller.name)
+
+        return self._write(tag, operation, request, AliasChange, change)
 
     def delete_alias(
         self,
@@ -148,14 +184,14 @@ class GammaService:
         """Remove an alias; raises `BundleNotFoundError` where there is none."""
 
         def change(connection: Connection) -> AliasChange:
-            return delete_alias(connection, namespace, name, alias, expect=expect)
+            return delete_alias(connection, namespace, name, alias, expect=expect, by=self._caller.name)
 
         request = "delete_alias", namespace, name, alias, expect
         return self._write(Tag(name, alias, namespace), operation, request, AliasChange, change)
 
     def alias_history(self, name: str, alias: str, *, namespace: str = DEFAULT_NAMESPACE) -> list[AliasChange]:
         """Return the changes of an alias, the newest first."""
-        if not self._storage.exists():
+        if not self._storage.exists() or not self._sees(namespace, name):
             return []
         with self._read((namespace, name)) as connection:
             return history_of(connection, namespace, name, alias)
@@ -189,7 +225,9 @@ class GammaService:
 
         A tag that an alias names raises `GammaError` unless ``force``, and then nothing is deleted.
         """
-        request = "delete", sorted(map(str, tags)), force
+        for tag in tags:
+            self._caller.check_scope(tag.namespace, tag.name)
+        request = "delete", sorted(map(str, tags)), force, *self._caller.mark
         frees: list[Callable[[], None]] = []
         failure: OSError | None = None
         engine = self._engine
@@ -210,7 +248,8 @@ class GammaService:
                             break  # what is deleted already stays so
                         if free is not None:
                             frees.append(free)
-                        if remove_bundle(connection, tag, is_reserved=True) or free is not None:
+                        is_removed = remove_bundle(connection, tag, is_reserved=True, by=self._caller.name)
+                        if is_removed or free is not None:
                             deleted.append(tag)
                     if failure is None:
                         keep_answer(connection, operation, request, deleted, list[Tag])
@@ -327,6 +366,8 @@ class GammaService:
         change: Callable[[Connection], T],
     ) -> T:
         """Change rows of a tag's service in one transaction; a repeated operation gets the first answer."""
+        self._caller.check_scope(tag.namespace, tag.name)
+        request = *request, *self._caller.mark
         if self._storage.why_read_only:
             raise GammaError(f"The store `{self.location}` cannot be changed: {self._storage.why_read_only}.")
         self._settle((tag.namespace, tag.name))
@@ -380,7 +421,7 @@ class GammaService:
 
     def _of_digest(self, connection: Connection, reference: BundleReference) -> BundleRecord | None:
         query = Query(name=reference.name, digest=reference.digest, limit=2, namespace=reference.namespace)
-        records = find_bundles(connection, query)
+        records = find_bundles(connection, query, self._caller.scope)
         if len({record.bundle_digest for record in records}) > 1:
             tags = [record.tag for record in records]
             raise BundleError(f"`{reference}` is short for more than one bundle: {_enumerate(tags)}. Give more digits.")
@@ -406,7 +447,7 @@ class GammaService:
 
     def _names(self, namespace: str) -> list[str]:
         with self._read(None) as connection:
-            return names_of(connection, namespace)
+            return names_of(connection, namespace, self._caller.scope)
 
 
 def _enumerate(items: Sequence[Tag] | Sequence[str]) -> str:

@@ -35,6 +35,7 @@ from kappa.gamma.database.uploads import (
     renew,
     session_of,
 )
+from kappa.gamma.protocols.callers import ANYBODY, Caller
 from kappa.gamma.protocols.registry import BundleFile, Commit, Garbage, SignedUrl, Upload
 from kappa.gamma.protocols.storage import Blob, BlobsLostError, BlobSource, BundleStorage, PendingBundle
 from kappa.gamma.service.contents import manifest_digest, read_contents
@@ -74,17 +75,23 @@ class Transfers:
         engine: Callable[[], Engine],
         *,
         on_publish: Callable[[Connection, Tag], None] = lambda _, __: None,
+        caller: Caller = ANYBODY,
     ) -> None:
         self._storage = storage
         self._open_engine = engine
         self._on_publish = on_publish
+        self._caller = caller
+
+    def seen_by(self, caller: Caller) -> Transfers:
+        """Return the same for a caller, as `GammaService.seen_by` does."""
+        return Transfers(self._storage, self._open_engine, on_publish=self._on_publish, caller=caller)
 
     # -- reading
 
     def files_of(self, tag: Tag) -> tuple[BundleFile, ...]:
         """Return the files of a bundle by path; raises `BundleNotFoundError`."""
         with self._reading() as connection:
-            record = _record(connection, tag)
+            record = self._record(connection, tag)
             files = files_of(connection, tag)
         return files or self._storage.files_of(record.uri)
 
@@ -105,7 +112,7 @@ class Transfers:
 
     def _file(self, tag: Tag, digest: str) -> tuple[BundleRecord, BundleFile]:
         with self._reading() as connection:
-            record = _record(connection, tag)
+            record = self._record(connection, tag)
             file = file_of(connection, tag, digest)
             is_listed = file is not None or bool(files_of(connection, tag))
         if not is_listed:
@@ -125,24 +132,30 @@ class Transfers:
         """
         del operation
         tag, parsed = read_contents(manifest, files, namespace=namespace)
+        self._caller.check_scope(tag.namespace, tag.name)
         self._check_writable()
         with self._writing() as connection:
             present = bundle_of(connection, tag)
             if present is not None and present.bundle_digest == parsed.bundle_digest:
                 # an upload is left where its process died between the tree and the rows: the collector takes its blobs
-                if (session := session_of(connection, tag, parsed.bundle_digest, manifest)) is not None:
+                if (session := self._session_of(connection, tag, parsed.bundle_digest, manifest)) is not None:
                     mark_committed(connection, session)
                 return Upload("", {}, record=present)
             check_free(connection, tag, parsed.bundle_digest)
-            session = session_of(connection, tag, parsed.bundle_digest, manifest)
+            session = self._session_of(connection, tag, parsed.bundle_digest, manifest)
             if session is None:
-                _check_sizes(connection, tag, files)
+                self._check_sizes(connection, tag, files)
                 session = add_upload(
-                    connection, tag, bundle_digest=parsed.bundle_digest, manifest=manifest, files=files
+                    connection,
+                    tag,
+                    bundle_digest=parsed.bundle_digest,
+                    manifest=manifest,
+                    files=files,
+                    token_id=self._caller.token_id,
                 )
             else:
                 renew(connection, session)
-            upload = live_upload(connection, session)
+            upload = self._live(connection, session)
             if self._storage.shares_blobs:
                 touch_blobs(connection, upload.blobs.values())
         return self.upload_state(session)
@@ -182,7 +195,7 @@ class Transfers:
 
     def _uploaded(self, session: str, digest: str) -> tuple[BegunUpload, UploadedBlob]:
         with self._reading() as connection:
-            upload = live_upload(connection, session)
+            upload = self._live(connection, session)
             uploaded = next(iter(blobs_of(connection, session, digest)), None)
         if uploaded is None:
             raise BundleError(f"The bundle `{upload.tag}` of this upload has no file with the digest `{digest}`.")
@@ -195,7 +208,7 @@ class Transfers:
         no bytes left to send that would.
         """
         with self._reading() as connection:
-            upload = live_upload(connection, session)
+            upload = self._live(connection, session)
         self._finish_blobs(upload)
         with self._reading() as connection:
             missing = self._missing(connection, upload)
@@ -204,20 +217,20 @@ class Transfers:
 
     def commit_upload(self, session: str, *, operation: str) -> Commit:
         """Make the bundle of a complete upload visible; a repeat gets the first answer."""
-        request = ("commit_upload", session)
+        request = ("commit_upload", session, *self._caller.mark)
         with self._writing() as connection:
             if (answer := answer_of(connection, operation, request, Commit)) is not None:
                 return answer
-            upload = live_upload(connection, session)
+            upload = self._live(connection, session)
             renew(connection, session)
             if upload.is_committed:
-                return _commit(connection, _record(connection, upload.tag), was_there=True)
+                return _commit(connection, self._record(connection, upload.tag), was_there=True)
         try:
             commit = self._publish_complete(upload, operation, request)
         except BlobsLostError as exc:
             with self._writing() as connection:
-                if live_upload(connection, session).is_committed:  # meanwhile, and its blobs are used
-                    return _commit(connection, _record(connection, upload.tag), was_there=True)
+                if self._live(connection, session).is_committed:  # meanwhile, and its blobs are used
+                    return _commit(connection, self._record(connection, upload.tag), was_there=True)
                 mark_lost(connection, session, exc.digests)
             raise
         except OSError as exc:
@@ -231,7 +244,7 @@ class Transfers:
     def abort_upload(self, session: str) -> None:
         """Give an upload up; one that is gone is no error."""
         with self._writing() as connection:
-            if not end_upload(connection, session):
+            if not end_upload(connection, session, token_id=self._caller.token_id):
                 return
         self._storage.discard(session)
         with self._writing() as connection:
@@ -239,6 +252,7 @@ class Transfers:
 
     def collect_garbage(self, *, grace: timedelta, dry_run: bool = True) -> Garbage:
         """Find, and unless ``dry_run`` remove, what no bundle and no live upload needs and is older than ``grace``."""
+        self._caller.check_unrestricted()
         if not dry_run:
             self._check_writable()
         with failing_explained():
@@ -275,7 +289,7 @@ class Transfers:
     def _missing(self, connection: Connection, upload: BegunUpload) -> list[UploadedBlob]:
         """Return the blobs that neither this upload nor a bundle has that its client may read."""
         waiting = [item for item in blobs_of(connection, upload.session) if not item.is_whole]
-        sources = readable_sources(connection, upload.tag.namespace, [item.blob.digest for item in waiting])
+        sources = self._sources(connection, upload.tag, [item.blob.digest for item in waiting])
         return [item for item in waiting if item.is_lost or item.blob.digest not in sources]
 
     def _publish_complete(self, upload: BegunUpload, operation: str, request: tuple[str, ...]) -> Commit:
@@ -301,7 +315,7 @@ class Transfers:
                     f"The upload of `{upload.tag}` lacks {len(missing)} of its {len(upload.blobs)} blobs, e.g. "
                     f"`{missing[0].blob.digest}`. Write them, then commit it again."
                 )
-            sources = readable_sources(connection, upload.tag.namespace, list(upload.blobs))
+            sources = self._sources(connection, upload.tag, list(upload.blobs))
         return {digest: source for digest, (source, _) in sources.items()}
 
     def _publish(
@@ -316,7 +330,7 @@ class Transfers:
             lock_blobs(connection)
             if (answer := answer_of(connection, operation, request, Commit)) is not None:
                 return answer
-            live_upload(connection, upload.session)
+            self._live(connection, upload.session)
             present = bundle_of(connection, upload.tag)
             was_there = present is not None and present.bundle_digest == upload.bundle_digest
             record = record_of_contents(
@@ -324,7 +338,7 @@ class Transfers:
             )
             if (column := misfit_of(record)) is not None:
                 raise BundleError(f"`{upload.tag}` cannot be registered: its `{column}` is none that Kappa writes.")
-            record = add_bundle(connection, record)
+            record = add_bundle(connection, record, created_by=self._caller.name)
             if not was_there:
                 add_files(connection, upload.tag, upload.files)
                 self._on_publish(connection, upload.tag)
@@ -349,6 +363,33 @@ class Transfers:
             mark_whole(connection, session, digests)
             renew(connection, session)
 
+    def _check_sizes(self, connection: Connection, tag: Tag, files: Sequence[BundleFile]) -> None:
+        sources = self._sources(connection, tag, [file.digest for file in files])
+        for file in files:
+            if file.digest in sources and (size_bytes := sources[file.digest][1]) != file.size_bytes:
+                raise BundleError(
+                    f"`{file.path}` of `{tag}` has {size_bytes} bytes by its digest, and not {file.size_bytes}."
+                )
+
+    # -- what the caller may see
+
+    def _record(self, connection: Connection, tag: Tag) -> BundleRecord:
+        is_visible = self._caller.scope.includes(tag.namespace, tag.name)
+        if not is_visible or (record := bundle_of(connection, tag)) is None:
+            raise BundleNotFoundError(f"There is no bundle `{tag}` in the registry.")
+        return record
+
+    def _sources(
+        self, connection: Connection, tag: Tag, digests: Sequence[str]
+    ) -> Mapping[str, tuple[BlobSource, int]]:
+        return readable_sources(connection, tag.namespace, digests, self._caller.scope)
+
+    def _live(self, connection: Connection, session: str) -> BegunUpload:
+        return live_upload(connection, session, token_id=self._caller.token_id)
+
+    def _session_of(self, connection: Connection, tag: Tag, bundle_digest: str, manifest: bytes) -> str | None:
+        return session_of(connection, tag, bundle_digest, manifest, token_id=self._caller.token_id)
+
     # -- the database
 
     def _check_writable(self) -> None:
@@ -366,12 +407,6 @@ class Transfers:
             yield connection
 
 
-def _record(connection: Connection, tag: Tag) -> BundleRecord:
-    if (record := bundle_of(connection, tag)) is None:
-        raise BundleNotFoundError(f"There is no bundle `{tag}` in the registry.")
-    return record
-
-
 def _commit(connection: Connection, record: BundleRecord, *, was_there: bool) -> Commit:
     latest = latest_of(connection, record.tag.namespace, record.tag.name)
     return Commit(record, is_latest=latest is not None and latest.tag == record.tag, was_there=was_there)
@@ -383,12 +418,3 @@ def _lock_text(pending: PendingBundle, manifest: BundleManifest, upload: BegunUp
     if file is None or file.size_bytes > _MAX_LOCK_BYTES:
         return ""
     return pending.content_of(file).decode("utf-8", errors="replace")
-
-
-def _check_sizes(connection: Connection, tag: Tag, files: Sequence[BundleFile]) -> None:
-    sources = readable_sources(connection, tag.namespace, [file.digest for file in files])
-    for file in files:
-        if file.digest in sources and (size_bytes := sources[file.digest][1]) != file.size_bytes:
-            raise BundleError(
-                f"`{file.path}` of `{tag}` has {size_bytes} bytes by its digest, and not {file.size_bytes}."
-            )

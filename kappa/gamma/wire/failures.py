@@ -22,7 +22,16 @@ from kappa.errors import (
     UsageError,
 )
 
-__all__ = ["LONGEST_MESSAGE", "InternalError", "Status", "error_of", "name_of", "status_of"]
+__all__ = [
+    "LONGEST_MESSAGE",
+    "InternalError",
+    "Status",
+    "TooManyFailuresError",
+    "error_of",
+    "name_of",
+    "refusal_headers",
+    "status_of",
+]
 
 GrpcStatus = Literal[
     "ABORTED",
@@ -32,6 +41,7 @@ GrpcStatus = Literal[
     "INVALID_ARGUMENT",
     "NOT_FOUND",
     "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
     "UNAUTHENTICATED",
     "UNAVAILABLE",
 ]
@@ -55,12 +65,21 @@ class InternalError(GammaError):
         super().__init__(f"The Gamma server failed; its log has the reason under the id `{request_id}`.")
 
 
+class TooManyFailuresError(UnauthenticatedError):
+    """Too many wrong tokens came from one address; clients see an `UnauthenticatedError`."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 _STATUSES: tuple[tuple[type[KappaError], Status], ...] = (
     (BundleNotFoundError, Status("NOT_FOUND", 404)),
     (DestinationExistsError, Status("ALREADY_EXISTS", 409)),
     (UsageError, Status("INVALID_ARGUMENT", 400)),
     (BundleError, Status("INVALID_ARGUMENT", 422)),
     (GammaUnreachableError, Status("UNAVAILABLE", 503)),
+    (TooManyFailuresError, Status("RESOURCE_EXHAUSTED", 429)),
     (UnauthenticatedError, Status("UNAUTHENTICATED", 401)),
     (AccessDeniedError, Status("PERMISSION_DENIED", 403)),
     (InternalError, Status("INTERNAL", 500)),
@@ -73,6 +92,12 @@ _STATUSES: tuple[tuple[type[KappaError], Status], ...] = (
 def status_of(error: KappaError) -> Status:
     """Return the status of a failure in each protocol."""
     return next(status for cls, status in _STATUSES if isinstance(error, cls))
+
+
+def refusal_headers(error: KappaError) -> dict[str, str]:
+    """Return the headers of HTTP that go with a failure: how to be let in (RFC 9110, section 11.6.1), and when."""
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthenticatedError) else {}
+    return {**headers, "Retry-After": str(error.retry_after_s)} if isinstance(error, TooManyFailuresError) else headers
 
 
 def name_of(error: KappaError) -> str:
