@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
+from itertools import product
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,7 +27,7 @@ from kappa.gamma.protocols.registry import BundleFile
 from kappa.gamma.service.gamma_service import GammaService
 from kappa.gamma.storages.opening import open_storage
 from kappa.labels import Requirement, matches
-from kappa.spec.store import BundleRecord, Query
+from kappa.spec.store import BundleRecord, Order, Query
 from kappa.tag import ALL_NAMESPACES, BundleReference, Tag
 from tests.gamma.sealed import pull, push, seal
 
@@ -41,20 +43,18 @@ PATTERNS = st.one_of(
     ),
 )
 SCOPES = st.lists(PATTERNS, min_size=1, max_size=3).map(lambda patterns: Scope.checked(tuple(patterns)))
-REQUIREMENTS = st.sampled_from(
-    [
-        (),
-        (Requirement("stage", "in", ("a",)),),
-        (Requirement("stage", "exists"), Requirement("era", "in", ("b", "c"))),
-        (Requirement("stage", "doesnotexist"),),
-        (Requirement("stage", "notin", ("b",)), Requirement("era", "doesnotexist")),
-    ]
-)
+SELECTORS: list[tuple[Requirement, ...]] = [
+    (),
+    (Requirement("stage", "in", ("a",)),),
+    (Requirement("stage", "exists"), Requirement("era", "in", ("b", "c"))),
+    (Requirement("stage", "doesnotexist"),),
+    (Requirement("stage", "notin", ("b",)), Requirement("era", "doesnotexist")),
+]
 QUERIES = st.builds(
     Query,
     namespace=st.sampled_from([*NAMESPACES, ALL_NAMESPACES]),
     name=st.one_of(st.none(), st.sampled_from(NAMES)),
-    selector=REQUIREMENTS,
+    selector=st.sampled_from(SELECTORS),
     requires=st.sampled_from([None, None, "apple", "apple<1.1"]),
     order_by=st.sampled_from(["created_at", "name"]),
     ascending=st.booleans(),
@@ -133,6 +133,23 @@ def test_a_query_of_a_scope_selects_what_a_plain_evaluation_does(
             assert [record.tag for record in select_bundles(connection, query, scope)] == expected(query, scope)
 
     check()
+
+
+@pytest.mark.parametrize("few", [1, 12, 1000], ids=["all-are-many", "some-are-few", "all-are-few"])
+def test_each_way_through_the_indexes_keeps_to_the_scope(
+    few: int, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "FEW", few)
+    queries = [
+        Query(namespace=namespace, selector=selector, requires=requires, order_by=cast("Order", order))
+        for namespace, selector, requires, order in product(
+            ["team-a", ALL_NAMESPACES], SELECTORS, [None, "apple", "apple<1.1"], ["created_at", "name"]
+        )
+    ]
+    with reading(engine) as connection:
+        for query, patterns in product(queries, [("*/Iris",), ("team*/I*_*", "default/*"), ("*/W*", "team-a/iris")]):
+            scope = Scope.checked(patterns)
+            assert [record.tag for record in select_bundles(connection, query, scope)] == expected(query, scope)
 
 
 def test_services_of_a_scope_are_those_that_a_plain_evaluation_counts(engine: Engine) -> None:

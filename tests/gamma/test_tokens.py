@@ -416,13 +416,16 @@ def test_the_answer_of_a_write_is_repeated_for_the_token_that_wrote_alone(server
 
 def test_sizes_that_a_door_keeps_are_of_one_caller_alone(server: Guarded) -> None:
     wide, narrow = (
-        make_token(server.database_url, "w", "read"),
-        make_token(server.database_url, "n", "read", "team-a/*"),
+        make_token(server.database_url, name, "read", scope) for name, scope in (("w", "*/*"), ("n", "a/*"))
     )
     push(server.service, BUNDLE)
-    assert ask(server.served, "http", "read_blob", TARGET, wide.header).status == 200
-    answer = ask(server.served, "http", "read_blob", TARGET, narrow.header)
-    assert (answer.status, answer.failure) == (404, "BundleNotFoundError")
+    url = f"{server.served.http}/api/v1/bundles/default/Iris/1/blobs/{TARGET.own_digest}"
+    beyond = {"Range": "bytes=99999999-"}
+    assert (
+        httpx.get(url, headers={**beyond, "Authorization": wide.header}).headers["Content-Range"].startswith("bytes */")
+    )
+    answer = httpx.get(url, headers={**beyond, "Authorization": narrow.header})
+    assert (answer.status_code, answer.headers["Kappa-Error"]) == (404, "BundleNotFoundError")
 
 
 def test_what_a_probe_and_a_newcomer_need_is_open_and_numbers_are_not(server: Guarded) -> None:
