@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from kappa.environment import home_directory
 from kappa.errors import ConfigurationError, GammaError
 from kappa.gamma import doors
-from kappa.gamma.access.gate import TokenGate
+from kappa.gamma.access.token_gate import TokenGate
 from kappa.gamma.database.engine import sqlite_url
 from kappa.gamma.doors.tls import ServerTls
 from kappa.gamma.protocols.storage import BundleStorage

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from kappa.gamma.access.failed_logins import FailedLogins
-from kappa.gamma.access.gate import TokenGate
+from kappa.gamma.access.token_gate import TokenGate
 from kappa.gamma.database.engine import sqlite_url
 from kappa.gamma.protocols.callers import Caller, Role
 from kappa.gamma.service.gamma_service import GammaService

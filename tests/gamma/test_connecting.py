@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from kappa.errors import ConfigurationError, GammaError, GammaUnreachableError, MissingDependencyError
+from kappa.gamma.access.gate import OpenGate
 from kappa.gamma.clients.addresses import Address, parse_address
 from kappa.gamma.clients.connecting import connect
 from kappa.gamma.clients.retrying import resumed, retrying
@@ -269,7 +270,7 @@ def test_a_transfer_that_stands_still_is_stopped_and_one_that_moves_is_not() -> 
 
 def test_a_client_that_sends_nothing_more_does_not_keep_the_server(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="kappa.gamma")
-    door = GrpcDoor(CannedRegistry(), Exchanges(), idle_s=0.05)
+    door = GrpcDoor(OpenGate(CannedRegistry()), Exchanges(), idle_s=0.05)
     port = door.listen("127.0.0.1", 0)
     door.start()
     client = connect(f"127.0.0.1:{port}")

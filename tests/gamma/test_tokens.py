@@ -24,7 +24,8 @@ from sqlalchemy import Engine, update
 from kappa.cli.main import cli
 from kappa.errors import AccessDeniedError, ConfigurationError, GammaError, UnauthenticatedError, UsageError
 from kappa.gamma.access.failed_logins import FailedLogins
-from kappa.gamma.access.gate import OpenGate, TokenGate
+from kappa.gamma.access.gate import OpenGate
+from kappa.gamma.access.token_gate import TokenGate
 from kappa.gamma.access.tokens import TokenText, is_right, new_token
 from kappa.gamma.database.engine import open_database, sqlite_url
 from kappa.gamma.database.token_tables import tokens as table
