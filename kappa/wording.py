@@ -63,7 +63,7 @@ def explained(error: ErrorDetails, subject: str) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind in _LIMITS:
         words, limit = _LIMITS[kind]
-        return f"{subject} must be {words} {context[limit]:g}, not {float(error['input']):g}."
+        return f"{subject} must be {words} {context[limit]:g}, not {float(error['input']):.15g}."
     if kind == "literal_error":
         allowed = str(context["expected"]).replace("'", "`")
         return f"{subject} must be {allowed}, not {quoted(error['input'])}."

@@ -77,6 +77,7 @@ def test_the_home_is_named_by_the_environment_or_below_the_users(monkeypatch: py
         ),
         (None, {"KAPPA_NOTHING__X": "1"}, "The variable `KAPPA_NOTHING__X` is not a setting."),
         (None, {"KAPPA_SERVER__PORT": "65536"}, "The variable `KAPPA_SERVER__PORT` must be at most 65535"),
+        (None, {"KAPPA_SERVER__PORT": "99999999"}, "must be at most 65535, not 99999999."),
         (
             "gamma_service: {url: 'gamma:99999'}",
             {},
