@@ -303,6 +303,11 @@ def facade() -> str:
     return re.sub(r"__all__ = \[\n.*?\]\n", f"__all__ = [\n{listed_names}]\n", text, flags=re.DOTALL)
 
 
+def _as_ruff_sorts(imported: tuple[str, str]) -> tuple[str, bool, str]:
+    home, name = imported
+    return home, not name.isupper(), name
+
+
 def lazy_facade(path: Path) -> str:
     """Return the façade of a package with its names, each with its module, of what it imports for type checkers.
 
@@ -320,7 +325,7 @@ def lazy_facade(path: Path) -> str:
     return "".join(
         [
             head[0],
-            *(f"    from {home} import {name} as {name}\n" for home, name in sorted(imports)),
+            *(f"    from {home} import {name} as {name}\n" for home, name in sorted(imports, key=_as_ruff_sorts)),
             "\n_HOMES = {\n",
             *(f'    "{name}": "{homes[name]}",\n' for name in sorted(names)),
             "}\n\n__all__ = [\n",

@@ -60,10 +60,15 @@ ABSENT_ON_WINDOWS = ("fcntl", "grp", "gunicorn", "pwd", "resource", "termios", "
 
 def modules_after(code: str) -> set[str]:
     """Run ``code`` in a fresh interpreter and return the top-level names of what it imported."""
-    report = "import json, sys; json.dump(sorted({name.partition('.')[0] for name in sys.modules}), sys.stderr)"
+    return {name.partition(".")[0] for name in all_modules_after(code)}
+
+
+def all_modules_after(code: str) -> set[str]:
+    """Run ``code`` in a fresh interpreter and return the names of what it imported."""
+    report = "import json, sys; json.dump(sorted(sys.modules), sys.stderr)"
     command = [sys.executable, "-c", f"import atexit\n@atexit.register\ndef _():\n    {report}\n{code}"]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
-    return set(json.loads(finished.stderr))
+    return set(json.loads(finished.stderr.splitlines()[-1]))
 
 
 def test_importing_kappa_loads_nothing_heavy() -> None:
@@ -97,3 +102,11 @@ def test_what_builds_can_be_imported_on_windows() -> None:
     block = f"import sys\nfor name in {ABSENT_ON_WINDOWS!r}: sys.modules[name] = None\n"
     imports = "".join(f"import {name}\n" for name in build_side_modules())
     subprocess.run([sys.executable, "-c", block + imports], check=True)
+
+
+def test_a_list_of_this_machine_loads_neither_clients_nor_services() -> None:
+    program = "import sys; sys.argv = ['kappa', 'list', '--local']; from kappa.cli.main import main; main()"
+    loaded = all_modules_after(program)
+    assert "kappa.gamma.local_store" in loaded
+    needless = ("kappa.gamma.remote_store", "kappa.gamma.transfer.fetching", "kappa.services.", "kappa.build.")
+    assert [name for name in sorted(loaded) if name.startswith(needless)] == []

@@ -22,14 +22,8 @@ from kappa.actions.stores import (
 )
 from kappa.actions.targets import find_bundle, names_path, stored_tags
 from kappa.errors import BundleError, BundleNotFoundError, UsageError
-from kappa.gamma import retention
-from kappa.gamma.remote_store import RemoteStore
-from kappa.gamma.retention import Pruning
-from kappa.gamma.rollback import Rollback, roll_back
-from kappa.gamma.service.comparison import BundleDifference, BundleSource, DirectorySource, compare_bundles
-from kappa.gamma.transfer.sources import RegistrySource
 from kappa.labels import Requirement, checked_changes, label_words
-from kappa.spec.store import Alias, AliasChange, BundleRecord, Query
+from kappa.spec.store import Alias, AliasChange, BundleRecord, Query, Store
 from kappa.spec.views import bundle_view, metadata_view
 from kappa.tag import Tag
 
@@ -57,7 +51,6 @@ __all__ = [
 
 
 _ALL = Query()
-_URI_TYPES = {"s3": "S3", "gs": "GCS", "az": "AZURE", "file": "LOCAL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +82,9 @@ def list_bundles(query: Query = _ALL, *, environ: Mapping[str, str] = os.environ
     return [_stored(store, record) for record in records]
 
 
-def _stored(store: Any, record: BundleRecord) -> StoredBundle:
-    if not isinstance(store, RemoteStore):
-        return StoredBundle(record, str(store.path_of(record)))
-    scheme, separator, _ = record.uri.partition("://")
-    if separator:
-        return StoredBundle(record, record.uri, _URI_TYPES.get(scheme, scheme.upper()))
-    return StoredBundle(record, f"{store.registry.location}/{record.uri}", "GAMMA")
+def _stored(store: Store, record: BundleRecord) -> StoredBundle:
+    uri_type, uri = store.address_of(record)
+    return StoredBundle(record, uri, uri_type)
 
 
 def bundle_record(text: str, *, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -212,7 +201,7 @@ def plan_pruning(
     older_than: timedelta | None = None,
     labels: tuple[Requirement, ...] = (),
     environ: Mapping[str, str] = os.environ,
-) -> Pruning:
+) -> gamma.Pruning:
     """Return which versions of a service, or of every service of the namespace, are superfluous.
 
     `kappa.gamma.retention` has the rules. Raises `BundleNotFoundError` for a name that has no bundle at all.
@@ -225,7 +214,7 @@ def plan_pruning(
             raise UsageError(f"`{name}` is more than the name of a service: `kappa delete {name}` deletes one bundle.")
         query = replace(query, name=reference.name, namespace=reference.namespace)
         resolved(store, reference, environ)
-    return retention.plan_pruning(store, query, now=datetime.now(timezone.utc), keep=keep, older_than=older_than)
+    return gamma.plan_pruning(store, query, now=datetime.now(timezone.utc), keep=keep, older_than=older_than)
 
 
 # -- labels and aliases
@@ -288,9 +277,9 @@ def alias_history(text: str, *, environ: Mapping[str, str] = os.environ) -> list
 
 def roll_back_alias(
     name: str, alias: str, *, dry_run: bool = False, environ: Mapping[str, str] = os.environ
-) -> Rollback:
+) -> gamma.Rollback:
     """Let an alias of a service name the version again that it named before, or with ``dry_run`` say only which."""
-    return roll_back(bundle_store(environ), reference_of(name, environ), alias, dry_run=dry_run)
+    return gamma.roll_back(bundle_store(environ), reference_of(name, environ), alias, dry_run=dry_run)
 
 
 def _alias_in(text: str, environ: Mapping[str, str]) -> tuple[str, str, str]:
@@ -303,22 +292,22 @@ def _alias_in(text: str, environ: Mapping[str, str]) -> tuple[str, str, str]:
 # -- comparing
 
 
-def difference_of(before: str, after: str, *, environ: Mapping[str, str] = os.environ) -> BundleDifference:
+def difference_of(before: str, after: str, *, environ: Mapping[str, str] = os.environ) -> gamma.BundleDifference:
     """Compare two bundles; of one on a server only the files that are compared are fetched."""
-    return compare_bundles(_source(before, environ), _source(after, environ))
+    return gamma.compare_bundles(_source(before, environ), _source(after, environ))
 
 
-def _source(text: str, environ: Mapping[str, str]) -> BundleSource:
+def _source(text: str, environ: Mapping[str, str]) -> gamma.BundleSource:
     """Return a bundle to compare; that of a store has the labels that it has now."""
     if names_path(text):
-        return DirectorySource.opened(find_bundle(text, environ=environ).bundle.directory)
+        return gamma.DirectorySource.opened(find_bundle(text, environ=environ).bundle.directory)
     store = bundle_store(environ)
     record = resolved(store, reference_of(text, environ), environ)
-    source: DirectorySource | RegistrySource
-    if not isinstance(store, RemoteStore):
-        source = DirectorySource.opened(store.path_of(record))
+    source: gamma.DirectorySource | gamma.RegistrySource
+    if not isinstance(store, gamma.RemoteStore):
+        source = gamma.DirectorySource.opened(store.path_of(record))
     elif (cached := store.cache.find(record.bundle_digest)) is not None:
-        source = DirectorySource.opened(cached)
+        source = gamma.DirectorySource.opened(cached)
     else:
         source = store.source_of(record)
     return replace(source, manifest=source.manifest.model_copy(update={"labels": dict(record.labels)}))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from kappa import gamma
 from kappa.errors import BundleNotFoundError, optional_import
-from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.storages.directories import local_storage
 from kappa.settings import read_settings
 from kappa.spec.store import BundleRecord, Store
@@ -16,6 +15,7 @@ from kappa.tag import BundleReference, Tag
 
 if TYPE_CHECKING:  # it needs a database, which a bundle's own packages do not have
     from kappa.gamma.local_store import LocalStore
+    from kappa.gamma.remote_store import RemoteStore
 
 __all__ = [
     "bundle_store",

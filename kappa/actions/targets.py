@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from kappa import build
+from kappa import build, gamma, services
 from kappa.actions.stores import (
     bundle_store,
     default_namespace,
@@ -23,13 +23,7 @@ from kappa.actions.stores import (
 from kappa.environment import expanded
 from kappa.errors import BundleError, BundleNotFoundError, KappaError, UsageError
 from kappa.gamma.storages.directories import local_storage
-from kappa.gamma.transfer.cache import local_cache
 from kappa.log import log
-from kappa.services.bundle import Bundle, open_bundle
-from kappa.services.inference import Inference
-from kappa.services.openapi import openapi_document
-from kappa.services.service import LoadedService, answering, load_service
-from kappa.services.source import UNBUILT, ServiceSource
 from kappa.settings import read_settings
 from kappa.spec.layout import MANIFEST_NAME
 from kappa.spec.service import ServiceSpec
@@ -79,15 +73,15 @@ class ProjectTarget:
 
     @property
     def version(self) -> str:
-        return UNBUILT
+        return services.UNBUILT
 
     def openapi(self) -> dict[str, Any]:
         """Return its OpenAPI document, without running its code."""
-        return openapi_document(self.spec, version=self.version)
+        return services.openapi_document(self.spec, version=self.version)
 
-    def source(self) -> ServiceSource:
+    def source(self) -> services.ServiceSource:
         """Return it as it lies there, to be loaded."""
-        return ServiceSource.of_project(self.project.spec, self.project.sources, root=self.project.root)
+        return services.ServiceSource.of_project(self.project.spec, self.project.sources, root=self.project.root)
 
 
 @dataclass(frozen=True)
@@ -102,9 +96,9 @@ class BundleTarget:
         return self.text or str(self.directory)
 
     @cached_property
-    def bundle(self) -> Bundle:
+    def bundle(self) -> services.Bundle:
         """The bundle, opened once; raises `BundleError`."""
-        return open_bundle(self.directory)
+        return services.open_bundle(self.directory)
 
     @property
     def spec(self) -> ServiceSpec:
@@ -118,9 +112,9 @@ class BundleTarget:
         """Return its OpenAPI document as it was built."""
         return self.bundle.openapi()
 
-    def source(self) -> ServiceSource:
+    def source(self) -> services.ServiceSource:
         """Return it to be loaded."""
-        return ServiceSource.of_bundle(self.bundle)
+        return services.ServiceSource.of_bundle(self.bundle)
 
 
 Target = ProjectTarget | BundleTarget
@@ -290,7 +284,7 @@ def verified_bundle(target: BundleTarget, *, environ: Mapping[str, str] = os.env
     try:
         target.bundle.verify()
     except BundleError as exc:
-        cache = local_cache(environ, max_size_bytes=read_settings(environ).cache.max_size_bytes)
+        cache = gamma.local_cache(environ, max_size_bytes=read_settings(environ).cache.max_size_bytes)
         if target.directory.parent != cache.root or not is_remote(environ):
             raise
         log(f"{exc} It is fetched again.", kind="warning")
@@ -301,17 +295,17 @@ def verified_bundle(target: BundleTarget, *, environ: Mapping[str, str] = os.env
 
 
 @contextmanager
-def open_target(target: Target, *, environ: MutableMapping[str, str] = os.environ) -> Iterator[LoadedService]:
+def open_target(target: Target, *, environ: MutableMapping[str, str] = os.environ) -> Iterator[services.LoadedService]:
     """Load a bundle, or a project as it lies there, and close it at the end.
 
     Everything runs in such threads as it has in a server, so that what works here works there.
     """
-    load = partial(load_service, target.source(), environ=environ)
-    with answering(load, name=target.spec.name) as service:
+    load = partial(services.load_service, target.source(), environ=environ)
+    with services.answering(load, name=target.spec.name) as service:
         yield service
 
 
-def api_of(service: LoadedService, name: str) -> Inference:
+def api_of(service: services.LoadedService, name: str) -> services.Inference:
     """Return one API of a service; raises `UsageError` that says which there are."""
     if name in service.apis:
         return service.apis[name]

@@ -57,6 +57,10 @@ class LocalStore:
         """Return the directory that holds the bundle of a record."""
         return self._storage.fetch(record.uri)
 
+    def address_of(self, record: BundleRecord) -> tuple[str, str]:
+        """Return the directory that holds the bundle of a record, as a place of this machine."""
+        return "LOCAL", str(self.path_of(record))
+
     def has(self, tag: Tag) -> bool:
         """Return whether a version exists."""
         query = Query(name=tag.name, version=tag.version, namespace=tag.namespace, limit=1)

@@ -23,6 +23,7 @@ from kappa.tag import DEFAULT_NAMESPACE, BundleReference, Tag
 __all__ = ["RemoteStore"]
 
 _ALL = Query()
+_URI_TYPES = {"s3": "S3", "gs": "GCS", "az": "AZURE", "file": "LOCAL"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ class RemoteStore:
                 directory = self.cache.put(staging / "bundle", record.bundle_digest)
         self.cache.remember(self.registry.location, record.tag, record.bundle_digest)
         return directory
+
+    def address_of(self, record: BundleRecord) -> tuple[str, str]:
+        """Return the address that the server gives a bundle, and which kind of place that is."""
+        scheme, separator, _ = record.uri.partition("://")
+        if separator:
+            return _URI_TYPES.get(scheme, scheme.upper()), record.uri
+        return "GAMMA", f"{self.registry.location}/{record.uri}"
 
     def has(self, tag: Tag) -> bool:
         """Return whether a version exists."""

@@ -117,6 +117,9 @@ class Store(Protocol):
     def path_of(self, record: BundleRecord) -> Path:
         """Return a directory that holds the bundle of a record."""
 
+    def address_of(self, record: BundleRecord) -> tuple[str, str]:
+        """Return where the bundle of a record is: which kind of place (`LOCAL`, `S3`, `GAMMA`), and the place."""
+
     def has(self, tag: Tag) -> bool:
         """Return whether a version exists."""
 
