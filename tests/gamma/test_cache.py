@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kappa.gamma.transfer import cache as caching
 from kappa.gamma.transfer.cache import BundleCache
 from kappa.tag import Tag
@@ -52,6 +54,28 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     release()
     put(cache, 3)
     assert numbers(cache) == [1, 3]
+
+
+def test_what_is_being_put_stays_where_another_process_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = BundleCache(tmp_path / "cache", max_size_bytes=1)
+    script = (
+        "import sys; from pathlib import Path; from kappa.gamma.transfer.cache import BundleCache\n"
+        "cache = BundleCache(Path(sys.argv[1]), max_size_bytes=1)\n"
+        "with cache.staging() as staging:\n"
+        "    (staging / 'bundle').mkdir()\n"
+        "    (staging / 'bundle' / 'kappa.yml').touch()\n"
+        f"    cache.put(staging / 'bundle', {digest(2)!r})\n"
+    )
+    replace = os.replace
+
+    def replace_and_make_room(source: Path, destination: Path) -> None:
+        replace(source, destination)
+        subprocess.run([sys.executable, "-c", script, str(cache.root)], check=True)
+
+    monkeypatch.setattr(os, "replace", replace_and_make_room)
+    assert (put(cache, 1) / "kappa.yml").is_file()
 
 
 def test_what_another_process_uses_stays(tmp_path: Path) -> None:

@@ -68,12 +68,13 @@ class BundleCache:
         One of the same digest that is there stays.
         """
         directory = self.path_of(digest)
-        with suppress(OSError):
-            os.replace(staged, directory)  # noqa: PTH105 - one atomic step; it fails on a directory that is not empty
-        if self.find(digest) is None:
-            self.remove(digest)  # what is there is not whole
-            os.replace(staged, directory)  # noqa: PTH105
-            self.find(digest)
+        with _locked(staged):  # where it is moved, no other process makes room with it
+            with suppress(OSError):
+                os.replace(staged, directory)  # noqa: PTH105 - one atomic step; it fails on a directory that is not empty
+            if self.find(digest) is None:
+                self.remove(digest)  # what is there is not whole
+                os.replace(staged, directory)  # noqa: PTH105
+                self.find(digest)
         self._make_room()
         return directory
 
@@ -172,6 +173,23 @@ def _hold(directory: Path) -> bool:
         return False
     _held[directory] = file
     return True
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Let no other process remove a folder meanwhile, also where it is moved."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    file = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system has locks
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(file)
 
 
 def _is_still(directory: Path, file: int) -> bool:
