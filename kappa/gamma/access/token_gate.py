@@ -15,7 +15,7 @@ from kappa.gamma.service.gamma_service import GammaService
 __all__ = ["TokenGate"]
 
 _WANTED = (
-    "This Gamma server wants a token: set the variable `KAPPA_GAMMA_TOKEN` to one that who runs the server made with "
+    "This Gamma server wants a token, in the header `Authorization: Bearer TOKEN`. Who runs it makes one with "
     "`kappa gamma-token create`."
 )
 _WRONG = (
