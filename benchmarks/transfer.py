@@ -7,10 +7,12 @@ a folder (beside `cp -r`) and in a bucket of an S3 server (beside a copy of the 
 at once, in parts of 8 MiB). A second version has one of the two models again. MLflow logs, registers and downloads the
 same folder: by itself into a folder and the bucket, which is its fastest way, and through its own server. Every step
 runs in a process of its own, which says how long it took without the start of Python. Each file that moves is compared
-with its digest, by the server or by the client that pulls it; neither the plain copy nor MLflow does that. Before each
-process starts, all that was written earlier is on the disk. "Direct" is with `--direct-transfer`. Memory is the peak
-of the client's process and, in that step, of the server's. The S3 server is moto's, in Python: it bounds all rates,
-those of the plain copy too.
+with its digest, by the server or by the client that pulls it, and what is pushed into a folder is on the disk when the
+push ends; neither the plain copy nor MLflow does that. Before each process starts, all that was written earlier is on
+the disk, and a file of 2 GiB was written and removed: the first use of a page of memory is slow in a virtual machine,
+and would be counted for whichever step comes to it. "Direct" is with `--direct-transfer`. Memory is the peak of the
+client's process and, in that step, of the server's. The S3 server is moto's, in Python: it bounds all rates, those of
+the plain copy too.
 
 `--mlflow` is an environment with `mlflow` and `boto3`, made from the index where it is not there; `-` leaves it out.
 `--write` renders the page in the docs. Runs on Linux.
@@ -51,6 +53,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks" / "transfer.md"
 ENVIRONMENT = Path(tempfile.gettempdir()) / "kappa-benchmark-mlflow"
 GOAL = 1.3
+USED_BYTES = 2 << 30
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 
 
@@ -157,8 +160,18 @@ def mlflow_server(python: Path, folder: Path, artifacts: str, environ: Mapping[s
         process.wait()
 
 
+def settle() -> None:
+    """Let a step pay for itself alone: not for what was written earlier, nor for pages that the machine has to get."""
+    os.sync()
+    piece = random.randbytes(1 << 20)
+    with tempfile.TemporaryFile(buffering=0) as file:  # pages of files are taken from where those of files were freed
+        for _ in range(USED_BYTES // len(piece)):
+            file.write(piece)
+
+
 def step(name: str, *arguments: object, environ: Mapping[str, str], server: Server | None = None) -> dict[str, Any]:
     """Run a step of `transfer_steps.py`; return what it says, with the peak of a server meanwhile."""
+    settle()
     if server is not None:
         server.reset_peak()
     script = Path(__file__).with_name("transfer_steps.py")
@@ -181,6 +194,7 @@ def figure(name: str, result: Mapping[str, Any], *, beside: str = "") -> Figure:
 
 
 def copy(name: str, source: Path, target: Path) -> Figure:
+    settle()
     began = time.perf_counter()
     subprocess.run(["cp", "-r", str(source), str(target)], check=True)
     return Figure(name, time.perf_counter() - began)
@@ -192,6 +206,7 @@ def mlflow(
     target = folder / "mlflow-copy"
     target.mkdir()
     script = Path(__file__).with_name("transfer_mlflow.py")
+    settle()
     result = last_line([str(python), str(script), str(source), str(target), uri, artifacts], environ)
     shutil.rmtree(target)
     yield Figure(f"{name}: log and register", result["push_s"], client_bytes=result["peak_bytes"])
@@ -390,11 +405,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 break
             (folder / str(number)).mkdir()
             rounds.append([])
-            os.sync()
             for result in measure(first, second, folder / str(number), python):
                 print(f"{result.step}: {result.seconds:.2f} s", file=sys.stderr, flush=True)
                 rounds[-1].append(result)
-                os.sync()  # before the next step, which would pay for this one
             shutil.rmtree(folder / str(number))
         text = page_of(rounds, options.megabytes, python)
     if options.write:
