@@ -122,7 +122,8 @@ class GammaSettings(BaseModel):
     timeout: float = Field(default=30.0, gt=0, le=3600)
     """How many seconds an answer may take; of a transfer, how long no byte may come."""
     token_file: OptionalText = None
-    """A file with the token for a server that asks for one; none does yet."""
+    """A file with the token for a server that asks for one, which you alone can read; the variable `KAPPA_GAMMA_TOKEN`
+    comes before it."""
     allow_plaintext: bool = False
     """Whether a token may be sent without TLS to another machine."""
     on_unreachable: Literal["fail", "keep"] = "fail"

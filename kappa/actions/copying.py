@@ -10,6 +10,7 @@ from kappa.actions.failures import failing_writes_explained
 from kappa.actions.stores import bundle_store, gamma_url, reference_of, resolved
 from kappa.actions.transfer import Moved
 from kappa.errors import UsageError
+from kappa.gamma.clients.tokens import TOKEN_VARIABLE
 from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.transfer.copying import put_copy
 from kappa.services.bundle import open_bundle
@@ -57,7 +58,10 @@ def copy_bundle(
 
 
 def _at(url: str | None, environ: Mapping[str, str]) -> Mapping[str, str]:
-    return environ if url is None else {**environ, "KAPPA_GAMMA_SERVICE__URL": url}
+    """Return the environment for another registry, which never gets the token of the one that is configured."""
+    if url is None or url == gamma_url(environ):
+        return environ
+    return {**environ, "KAPPA_GAMMA_SERVICE__URL": url, TOKEN_VARIABLE: "", "KAPPA_GAMMA_SERVICE__TOKEN_FILE": ""}
 
 
 def _tag_there(destination: str, tag: Tag, environ: Mapping[str, str]) -> Tag:

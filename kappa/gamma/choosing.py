@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from kappa.errors import UsageError
 from kappa.gamma.clients.connecting import connect
+from kappa.gamma.clients.tokens import token_of
 from kappa.gamma.remote_store import RemoteStore
 from kappa.gamma.transfer.cache import local_cache
 from kappa.gamma.transfer.streams import Progress
@@ -29,4 +30,5 @@ def open_remote_store(
             "No Gamma server is configured: `kappa config set gamma_service.url=HOST:PORT` names the one of your team."
         )
     cache = local_cache(environ, max_size_bytes=settings.cache.max_size_bytes)
-    return RemoteStore(connect(url, settings.gamma_service), cache, on_progress=on_progress)
+    token = token_of(settings.gamma_service, environ)
+    return RemoteStore(connect(url, settings.gamma_service, token=token), cache, on_progress=on_progress)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
@@ -93,7 +93,7 @@ class GammaClient:
     store: RemoteStore | LocalStore
     namespace: str
     """The namespace of names without one."""
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     def close(self) -> None:
         """Close the connections to the server, or to the store of this machine; a `with` block does so at its end."""

@@ -30,7 +30,7 @@ def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict
         for name, url in (("test", TEST), ("live", LIVE))
     }
     breaking = {url: BreakingRegistry(service) for url, service in services.items()}
-    monkeypatch.setattr(choosing, "connect", lambda url, settings: breaking[url])
+    monkeypatch.setattr(choosing, "connect", lambda url, settings, token: breaking[url])
     yield breaking
     for service in services.values():
         service.close()

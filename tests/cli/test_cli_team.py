@@ -31,7 +31,7 @@ def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BreakingRe
     """Configure a registry as the team's server; it may be away."""
     service = GammaService(open_storage((tmp_path / "team").as_uri()), sqlite_url(tmp_path / "team.db"))
     registry = BreakingRegistry(service)
-    monkeypatch.setattr(choosing, "connect", lambda url, settings: registry)
+    monkeypatch.setattr(choosing, "connect", lambda url, settings, token: registry)
     monkeypatch.setenv("KAPPA_GAMMA_SERVICE__URL", "gamma.test:50051")
     yield registry
     service.close()

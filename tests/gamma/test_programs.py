@@ -44,7 +44,7 @@ def team(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         yield kappa.gamma.client()
         return
     service = GammaService(open_storage((tmp_path / "team").as_uri()), sqlite_url(tmp_path / "team.db"))
-    monkeypatch.setattr(choosing, "connect", lambda url, settings: service)
+    monkeypatch.setattr(choosing, "connect", lambda url, settings, token: service)
     yield kappa.gamma.client("gamma.test:50051")
     service.close()
 
@@ -199,7 +199,7 @@ def test_a_block_closes_the_connections_of_a_client(monkeypatch: pytest.MonkeyPa
     service = GammaService(open_storage((tmp_path / "team").as_uri()), sqlite_url(tmp_path / "team.db"))
     closed: list[str] = []
     monkeypatch.setattr(service, "close", lambda: closed.append("connections"))
-    monkeypatch.setattr(choosing, "connect", lambda url, settings: service)
+    monkeypatch.setattr(choosing, "connect", lambda url, settings, token: service)
     with kappa.gamma.client("gamma.test:50051") as client:
         assert client.list_bundles() == []
         assert closed == []

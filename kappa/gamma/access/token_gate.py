@@ -15,8 +15,8 @@ from kappa.gamma.service.gamma_service import GammaService
 __all__ = ["TokenGate"]
 
 _WANTED = (
-    "This Gamma server wants a token, in the header `Authorization: Bearer TOKEN`. Who runs it makes one with "
-    "`kappa gamma-token create`."
+    "This Gamma server wants a token: set the variable `KAPPA_GAMMA_TOKEN`, or name a file with it by "
+    "`kappa config set gamma_service.token_file=PATH`. Who runs the server makes one with `kappa gamma-token create`."
 )
 _WRONG = (
     "The token is not one of this Gamma server. Ask who runs it for another: `kappa gamma-token list` shows them all."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -59,6 +59,13 @@ class ConnectionSettings:
     """The key of it (PEM)."""
     timeout_s: float = 60.0
     """How long one operation may take; of transfers, how long no byte may move."""
+    token: str | None = field(default=None, repr=False)
+    """What the server knows the client by."""
+
+    @property
+    def authorization(self) -> str | None:
+        """The `Authorization` of each request (RFC 6750)."""
+        return None if self.token is None else f"Bearer {self.token}"
 
 
 def parse_address(text: str) -> Address:

@@ -10,6 +10,7 @@ from kappa.environment import expanded
 from kappa.errors import MissingDependencyError
 from kappa.gamma import clients
 from kappa.gamma.clients.addresses import Address, ConnectionSettings, parse_address
+from kappa.gamma.clients.tokens import check_may_send
 from kappa.gamma.protocols.registry import Registry
 from kappa.settings import GammaSettings
 
@@ -19,20 +20,23 @@ _DEFAULTS = GammaSettings()
 _PACKAGES = {"grpc": ("grpc", "google.protobuf"), "http": ("httpx",)}
 
 
-def connect(url: str, settings: GammaSettings = _DEFAULTS) -> Registry:
+def connect(url: str, settings: GammaSettings = _DEFAULTS, *, token: str | None = None) -> Registry:
     """Return the registry of a server; it is asked nothing yet.
 
     ``url`` is `HOST:PORT`, or begins with `grpc://`, `grpcs://`, `http://` or `https://`; of the settings, those of TLS
-    and the time count. Raises `ConfigurationError` for another one and for certificates that cannot be read, and
-    `MissingDependencyError`.
+    and the time count. ``token`` goes with each request. Raises `ConfigurationError` for another URL, for certificates
+    that cannot be read and for a token that others could read on its way, and `MissingDependencyError`.
     """
     address = parse_address(url)
+    if token is not None:
+        check_may_send(address, settings)
     _check_packages(address)
     connection = ConnectionSettings(
         tls_ca=_path(settings.tls_ca),
         tls_cert=_path(settings.tls_cert),
         tls_key=_path(settings.tls_key),
         timeout_s=settings.timeout,
+        token=token,
     )
     if address.protocol == "http":
         return clients.HttpRegistry(address, connection)

@@ -226,11 +226,12 @@ class GrpcRegistry:
             (False, True): self._channel.unary_stream,
             (True, False): self._channel.stream_unary,
         }
-        return kinds[method.takes_stream, method.returns_stream](
+        call = kinds[method.takes_stream, method.returns_stream](
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
+        return call if self._settings.authorization is None else _Authorized(call, self._settings.authorization)
 
     def _reach(self) -> RegistryInfo:
         """Ask the server what it is, once: it is away if that takes longer than an exchange ever does."""
@@ -264,6 +265,20 @@ class GrpcRegistry:
             if isinstance(exc, ValueError) and "closed channel" in str(exc).lower():
                 raise GammaError(f"The connection to the Gamma server `{self._address}` was closed.") from None
             raise
+
+
+class _Authorized:
+    """A call that says who makes it."""
+
+    def __init__(self, call: Any, authorization: str) -> None:
+        self._call = call
+        self._metadata = (("authorization", authorization),)
+
+    def __call__(self, request: Any, **options: Any) -> Any:
+        return self._call(request, metadata=self._metadata, **options)
+
+    def future(self, requests: Any, **options: Any) -> Any:
+        return self._call.future(requests, metadata=self._metadata, **options)
 
 
 def _failure(address: Address, call: grpc.Call) -> KappaError:

@@ -61,6 +61,11 @@ class _OwnRequests(logging.Filter):
         return record.levelno > logging.INFO or not any(str(text).startswith(self._url) for text in arguments)
 
 
+def _headers(settings: ConnectionSettings) -> dict[str, str]:
+    agent = {"User-Agent": f"kappa/{__version__}"}
+    return agent if settings.authorization is None else {**agent, "Authorization": settings.authorization}
+
+
 class HttpRegistry:
     """A `Registry` of a server that speaks HTTP; safe for threads.
 
@@ -74,7 +79,7 @@ class HttpRegistry:
         self._settings = settings
         self._http = httpx.Client(
             base_url=f"{address.url}{PREFIX}",
-            headers={"User-Agent": f"kappa/{__version__}"},
+            headers=_headers(settings),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
             timeout=self._limits(settings.timeout_s),
             transport=transport,
